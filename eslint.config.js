@@ -1,13 +1,13 @@
-// The pages' own scripts: ES modules without a build step, checked as a browser and node --test see them.
+// The scripts of pages and widgets, and of tests; extensions/lab has its own configuration.
 import js from "@eslint/js";
 import globals from "globals";
 
 export default [
-  { ignores: [".demo/**", ".testbed/**", "node_modules/**", "extensions/lab/**",
-    "extensions/factorygate/widgets/static/pages/**"] }, // links to the pages' own
+  { ignores: [".demo/**", ".testbed/**", "node_modules/**", "extensions/lab/**", "site/**",
+    "extensions/factorygate/widgets/built/**", "spawners/factoryspawner/built/**"] }, // built from extensions/frontend
   js.configs.recommended,
   {
-    files: ["hub_config/static/**/*.js", "extensions/factorygate/widgets/static/*.js"],
+    files: ["extensions/frontend/**/*.js"],
     languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: globals.browser },
     rules: {
       eqeqeq: "error",
@@ -29,7 +29,7 @@ export default [
     languageOptions: { ecmaVersion: 2022, sourceType: "commonjs", globals: globals.node },
   },
   {
-    files: ["tests/**/*.js", "tests/**/*.mjs", "eslint.config.js"],
+    files: ["tests/**/*.js", "tests/**/*.mjs", "extensions/frontend/build.mjs", "eslint.config.js"],
     languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: { ...globals.node, ...globals.browser } },
   },
 ];

@@ -24,6 +24,7 @@ SOURCE = language.SOURCE
 COOKIE = "fg-lang"  # set by the pages
 
 _CODE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
+_SCRIPTS = ("extensions/frontend/common/", "extensions/frontend/pages/")
 _MOST = 8  # languages of one request that count
 
 
@@ -73,8 +74,8 @@ class PageLanguage(language.Language):
 
     @cached_property
     def browser(self) -> dict[str, Any]:
-        """Return what the pages' scripts need."""
-        return self.page(lambda file: file.startswith("hub_config/") and file.endswith(".js"))
+        """Return the texts of the pages' scripts."""
+        return self.page(lambda file: file.startswith(_SCRIPTS))
 
 
 class Languages:

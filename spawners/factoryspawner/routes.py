@@ -11,13 +11,14 @@ from factoryspawner import server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, project, public
 
+_BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. JupyterHub's
     handlers that start and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of
-    our templates, static files and catalogues."""
+    our templates, pictures and catalogues."""
     server_api.replace_handlers()
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [
@@ -25,5 +26,6 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
         *public.routes(link_socket, pages / "locale"),
         *project.routes(link_socket, pages),
         *checklist.routes(link_socket, pages),
-        (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
+        (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
+        (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]

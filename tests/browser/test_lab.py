@@ -54,7 +54,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     log_in(page, gateway, USER)
     open_by_hand(page, gateway, text)
     status = page.locator(".fg-Status")
-    expect(status).to_contain_text(re.compile(r"1 hr \d+ min left"), timeout=PATIENCE)
+    expect(status).to_contain_text(re.compile(r"1 hr \d+ mins? left"), timeout=PATIENCE)
     expect(status).to_contain_text("memory", timeout=PATIENCE)
 
     tell(gateway, before["id"], "The workshop goes on at ten.")
@@ -71,7 +71,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     warned.locator("button", has_text="More time").click()
     page.locator(".jp-Dialog input").fill("1")
     page.locator(".jp-Dialog button", has_text="Ask for more time").click()
-    expect(toast(page, "1 hr more")).to_be_visible(timeout=PATIENCE)
+    expect(toast(page, "1 hour more")).to_be_visible(timeout=PATIENCE)
     expect(status).to_have_attribute("data-near", "", timeout=PATIENCE)  # there is time again
     expect(warned).to_have_count(0)
 

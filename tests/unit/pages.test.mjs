@@ -3,18 +3,18 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
-import { addresses, backoff, startAgain } from "../../hub_config/static/api.js";
-import * as choose from "../../hub_config/static/choose.js";
-import * as cluster from "../../hub_config/static/cluster.js";
-import * as cost from "../../hub_config/static/cost.js";
-import * as format from "../../hub_config/static/format.js";
-import { loginState } from "../../hub_config/static/logins.js";
-import * as session from "../../hub_config/static/session.js";
-import * as soon from "../../hub_config/static/soon.js";
-import * as view from "../../hub_config/static/start_view.js";
-import { t, tn, use } from "../../hub_config/static/translate.js";
-import * as windows from "../../hub_config/static/windows.js";
-import { W } from "../../hub_config/static/words.js";
+import { addresses, backoff, startAgain } from "../../extensions/frontend/pages/api.js";
+import * as choose from "../../extensions/frontend/common/choose.js";
+import * as cluster from "../../extensions/frontend/pages/cluster.js";
+import * as cost from "../../extensions/frontend/common/cost.js";
+import * as format from "../../extensions/frontend/common/format.js";
+import { loginState } from "../../extensions/frontend/pages/logins.js";
+import * as session from "../../extensions/frontend/pages/session.js";
+import * as soon from "../../extensions/frontend/pages/soon.js";
+import * as view from "../../extensions/frontend/common/start_view.js";
+import { t, tn, use } from "../../extensions/frontend/common/translate.js";
+import * as windows from "../../extensions/frontend/common/windows.js";
+import { W } from "../../extensions/frontend/common/words.js";
 
 // What the link may say, out of its own models: a kind that is added there must have words here.
 const MODELS = readFileSync(new URL("../../spawners/factorycommon/models/sessions.py", import.meta.url), "utf8");

@@ -171,7 +171,10 @@ def test_jupyterlab_speaks_through_one_file(template: Catalog) -> None:
     assert sum("extensions/lab/src/words.ts" in str(message.locations) for message in template) > 40
 
 
-@pytest.mark.parametrize("path", [*sorted((HUB / "static").glob("*.js")), LAB / "words.ts"], ids=lambda path: path.name)
+FRONTEND = CHECKOUT / "extensions" / "frontend"
+
+
+@pytest.mark.parametrize("path", [*sorted(FRONTEND.glob("*/*.js")), LAB / "words.ts"], ids=lambda path: path.name)
 def test_every_sentence_of_a_script_is_in_the_catalogue(path: Path, template: Catalog) -> None:
     known = {one for message in template if message.id for one in sources(message)}
     code = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)

@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parents[2]
 PACKAGES = ("factorycommon", "factorylink", "factoryspawner", "factoryoperator", "factorygate", "testbed")
 MOST = 26  # entries of a folder
 # Folders whose entries are alike, and are not read one after the other.
-ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale|static).*|docs/pictures|extensions/factorygate/locale.*")
+ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale).*|docs/pictures|extensions/factorygate/locale.*")
 
 
 def sources() -> list[Path]:
@@ -93,7 +93,7 @@ def test_an_import_against_the_rules_is_found(tmp_path: Path, module: str, impor
         shutil.copytree(
             CHECKOUT / top,
             tmp_path / top,
-            ignore=shutil.ignore_patterns("__pycache__", "locale", "notebooks", "static"),
+            ignore=shutil.ignore_patterns("__pycache__", "locale", "notebooks", "built"),
         )
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
     with (tmp_path / module).open("a") as file:

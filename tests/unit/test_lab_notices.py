@@ -33,7 +33,7 @@ async def test_the_end_of_access_is_said_in_its_own_words(server: LabServer, pag
     await expect(said.locator("button", has_text="More time")).to_have_count(0)  # none is given
     await expect(said.locator("button", has_text="Start again")).to_have_count(0)
     await expect(toast(page, "Said by the link.")).to_have_count(0)
-    await expect(page.locator(".fg-Status")).to_contain_text(re.compile("(49|50) min left"))
+    await expect(page.locator(".fg-Status")).to_contain_text(re.compile("(49|50) mins left"))
     server.gateway.sessions = [session()]
     server.tell(messages=[message, {"id": "back", "text": "You are back.", "kind": "info", "at": in_minutes(0)}])
     await expect(said).to_have_count(0, timeout=60_000)

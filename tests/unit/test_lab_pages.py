@@ -86,7 +86,7 @@ async def near(server: LabServer, page: Page, minutes: float = 10, step: int = 1
 async def test_says_where_how_long_and_what_it_uses(page: Page) -> None:
     status = page.locator(".fg-Status")
     await expect(status).to_contain_text("Leonardo · 1 x A100 64 GB", timeout=PATIENCE)
-    await expect(status).to_contain_text(re.compile(r"1 hr 5\d min left"))
+    await expect(status).to_contain_text(re.compile(r"1 hr 5\d mins left"))
     await expect(status).to_contain_text(re.compile(r"GPU 37% · memory [\d.]+ [MG]B"))
     await expect(status).to_have_attribute("data-near", "")
 
@@ -96,7 +96,7 @@ async def test_counts_down_and_warns_once_at_each_step(server: LabServer, page: 
     await expect(warned).to_contain_text("Save your work")
     status = page.locator(".fg-Status")
     await expect(status).to_have_attribute("data-near", "soon")
-    await expect(status).to_contain_text(re.compile("(9|10) min left"))
+    await expect(status).to_contain_text(re.compile("(9|10) mins left"))
     await warned.locator(".jp-toast-button, button", has_text="Save all").first.click()
     await expect(toast(page, "Everything is already saved.")).to_be_visible(timeout=PATIENCE)
     await expect(warned).to_be_visible()  # the other offers are still of use
@@ -104,7 +104,7 @@ async def test_counts_down_and_warns_once_at_each_step(server: LabServer, page: 
     await near(server, page, 4, 5)
     await expect(status).to_have_attribute("data-near", "now")
     time = status.locator(".fg-Status-time")
-    await expect(time).to_contain_text(re.compile("[34] min [0-9]+ sec left"))
+    await expect(time).to_contain_text(re.compile("[34] mins [0-9]+ secs? left"))
     before = await time.text_content()
     await expect(time).not_to_have_text(before or "", timeout=PATIENCE)  # seconds are counted
     await expect(toast(page, "This session reaches")).to_have_count(1)  # the earlier step is gone
@@ -152,7 +152,7 @@ async def test_says_what_could_not_be_saved(server: LabServer, page: Page) -> No
 
 async def test_more_time_is_asked_for_and_a_no_is_said(server: LabServer, page: Page) -> None:
     server.gateway.refusal = "The partition allows no more."
-    for hours, said in ((1.5, "The partition allows no more."), (2, "The factory gave this session 2 hr more.")):
+    for hours, said in ((1.5, "The partition allows no more."), (2, "The factory gave this session 2 hours more.")):
         server.tell()
         await expect(toast(page, "This session reaches")).to_have_count(0, timeout=PATIENCE)
         warned = await near(server, page)

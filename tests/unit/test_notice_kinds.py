@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -11,10 +14,11 @@ import pytest
 from factorycommon.models import EndReason, Notice
 from factorycommon.models import SessionState as State
 from factorygate.session import deadlines
+from testbed.install import environments as install
 
 CHECKOUT = Path(__file__).parents[2]
 LAB = CHECKOUT / "extensions" / "lab" / "src"
-PAGES = CHECKOUT / "hub_config" / "static"
+WORDS = CHECKOUT / "extensions" / "frontend" / "common" / "words.js"
 KINDS = set(get_args(Notice.model_fields["kind"].annotation))
 
 
@@ -26,16 +30,17 @@ def told(path: Path, pattern: str) -> set[str]:
 
 
 def test_jupyterlab_knows_all_notices() -> None:
+    """That it has words for each, tsc checks."""
     assert told(LAB / "model.ts", r"NOTICES = \[(.*?)\]") == KINDS
-    cases = re.findall(r'case "([a-z]+)"', (LAB / "words.ts").read_text().split("notice(kind")[1].split("\n  }\n")[0])
-    assert set(cases) == KINDS
 
 
 @pytest.mark.parametrize(("block", "words"), [("soon", KINDS), ("reason", {str(one.value) for one in EndReason}),
                                               ("state", {str(one.value) for one in State})])  # fmt: skip
 def test_the_pages_have_words_for_all(block: str, words: set[str]) -> None:
-    text = (PAGES / "words.js").read_text().split(f"\n  {block}: {{")[1].split("\n  },")[0]
-    assert set(re.findall(r'(?:^|[\s,{])"?([a-z-]+)"?: (?:t\(|\()', text)) == words
+    script = f'import {{ W }} from "{WORDS.as_uri()}"; console.log(JSON.stringify(Object.keys(W.{block})));'
+    argv = [install.node(Path(sys.executable)), "--input-type=module", "-"]
+    done = subprocess.run(argv, input=script, capture_output=True, text=True, check=True, timeout=30)
+    assert set(json.loads(done.stdout)) == words
 
 
 def test_the_door_warns_of_nothing_that_the_link_does_not_know() -> None:

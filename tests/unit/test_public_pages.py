@@ -23,7 +23,7 @@ from tests.unit import page_states
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess
 
-NETWORK_CSS = Path(__file__).parents[2] / "hub_config" / "static" / "network.css"
+NETWORK_CSS = Path(__file__).parents[2] / "extensions" / "frontend" / "styles" / "network.css"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

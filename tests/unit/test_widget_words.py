@@ -48,15 +48,14 @@ def said(entry: str, expression: str) -> Any:
 
 def test_scripts_are_english_where_nothing_is_known() -> None:
     assert language.here().code == "en"
-    assert said("panel.js", "module_widget_words.V.jobs(1200)") == "1,200 jobs"
+    assert said("panel", "V.jobs(1200)") == "1,200 jobs"
 
 
 @pytest.mark.usefixtures("german")
 def test_scripts_bring_the_words_that_they_show_and_no_others() -> None:
-    words = "[module_widget_words.V.control, module_widget_words.V.jobs(1200), module_format.hoursText(1.5)]"
-    assert said("panel.js", words) == ["Wie viele", "1.200 Jobs", "1 Stunde 30 Minuten"]
-    assert said("picker.js", "[module_widget_words.V.size, module_words.W.freeNow]") == ["Knotengröße", "Jetzt frei"]
-    assert "Jetzt frei" not in assets.module("panel.js")
+    assert said("panel", "[V.control, V.jobs(1200), gigabytes(1500)]") == ["Wie viele", "1.200 Jobs", "1,5 TB"]
+    assert said("picker", "[V.size, W.freeNow, hoursText(1.5)]") == ["Knotengröße", "Jetzt frei", "1 Stunde 30 Minuten"]
+    assert "Jetzt frei" not in assets.module("panel")
 
 
 @pytest.mark.usefixtures("german")

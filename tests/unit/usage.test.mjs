@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { bars, grouped, sinceDay, total } from "../../hub_config/static/usage.js";
+import { bars, grouped, sinceDay, total } from "../../extensions/frontend/pages/usage.js";
 
 const line = (day, person, seconds, jobs = 1) => ({ day, person, factory: "one", gpu_seconds: seconds, jobs });
 const LINES = [

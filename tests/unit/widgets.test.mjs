@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { NOTHING, figures, jobsOf, merged, pages } from "../../extensions/factorygate/widgets/static/panel_state.js";
-import { estimateOf, fitting, joined, same, told } from "../../extensions/factorygate/widgets/static/picker_state.js";
+import { NOTHING, figures, jobsOf, merged, pages } from "../../extensions/frontend/widgets/panel_state.js";
+import { estimateOf, fitting, joined, same, told } from "../../extensions/frontend/widgets/picker_state.js";
 
 describe("picker", () => {
   const catalogue = [{ id: "one", sizes: [{ size: { id: "s" }, gpu_label: "x" }] }, { id: "new", sizes: [] }];

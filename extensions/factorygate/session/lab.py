@@ -29,6 +29,7 @@ from factorygate.session.contents import in_words
 from factorygate.session.overview import Overview
 from factorygate.session.resource_usage import Gauge
 
+_SCRIPTS = ("extensions/lab/", "extensions/frontend/common/state_words.js")
 _MOST_HOURS = 1000.0  # beyond any walltime; the link knows the true limit
 _STATUS = {"invalid": 400, "forbidden": 403, "gone": 404, "unreachable": 503, "draining": 503}  # else 409
 
@@ -58,7 +59,7 @@ class Texts(Polled):
         wanted = self.get_query_argument("language", "").replace("_", "-")
         found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
         self.set_header("Cache-Control", "no-store")
-        await self.finish(found.page(lambda file: file.startswith("extensions/lab/")))
+        await self.finish(found.page(lambda file: file.startswith(_SCRIPTS)))
 
 
 class Extend(APIHandler):

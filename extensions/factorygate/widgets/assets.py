@@ -1,8 +1,7 @@
-"""The scripts and styles of the widgets, as anywidget takes them: one ES module, whole, from the package alone.
+"""The scripts and styles of the widgets, as anywidget takes them: one ES module and one style sheet for each.
 
-``static/pages`` holds links to the start page's own files, so that a picker has its words, order and rules; a wheel
-has the files themselves. The scripts are plain modules with named imports of their neighbours, which is all that
-``module`` understands. They speak the language of the session's person.
+``built`` holds what ``extensions/frontend/build.mjs`` builds from what pages, widgets and JupyterLab share.
+The texts of a script are in the language of the session's person.
 """
 
 from __future__ import annotations
@@ -17,29 +16,21 @@ from factorygate import language
 
 KEPT = "application/vnd.factorygate.widget+json"
 
-_STATIC = Path(__file__).parent / "static"
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";$', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:const|let|class|function|async function) (\w+))", re.MULTILINE)
+_BUILT = Path(__file__).parent / "built"
+_SOURCE = re.compile(r"^// (\w+/\w+\.js)$", re.MULTILINE)  # esbuild names each source before its part
 
 
-def module(entry: str) -> str:
-    """The text of one ES module: ``static/ENTRY`` with all that it imports."""
-    texts: dict[Path, str] = {}
-    _gather(_STATIC / entry, texts)
-    *needed, last = texts
-    names = {path.name for path in texts}
-    catalogue = language.here().page(lambda file: file.rpartition("/")[2] in names)
-    parts = []
-    for path in needed:
-        parts.append(_enclosed(path, texts[path]))
-        if path.name == "translate.js":  # before any of those that have texts
-            parts.append(f"{_name(path)}.use({json.dumps(catalogue)});")
-    return "\n".join([*parts, texts[last]])
+def module(widget: str) -> str:
+    """Return the script of a widget, with the catalogue that ``widgets/catalogue.js`` reads before it."""
+    script = _text(f"{widget}.js")
+    sources = {f"extensions/frontend/{name}" for name in _SOURCE.findall(script)}
+    catalogue = language.here().page(lambda file: file in sources)
+    return f"const FACTORYGATE_TEXTS = {json.dumps(catalogue)};\n{script}"
 
 
-def styles(*names: str) -> str:
-    """These style sheets of ``static``, one after another."""
-    return "\n".join((_STATIC / name).read_text() for name in names)
+def styles(widget: str) -> str:
+    """Return the style sheet of a widget."""
+    return _text(f"{widget}.css")
 
 
 def kept(bundle: Any, model_id: str | None, text: str) -> Any:
@@ -52,26 +43,5 @@ def kept(bundle: Any, model_id: str | None, text: str) -> Any:
     return {**data, **more}, metadata
 
 
-def _gather(path: Path, texts: dict[Path, str]) -> None:
-    """Adds a module after what it imports."""
-    if path in texts:
-        return
-    text = path.read_text()
-    for _, neighbour in _IMPORT.findall(text):
-        _gather(path.parent / neighbour, texts)
-
-    def taken(match: re.Match[str]) -> str:
-        names = ", ".join(name.strip().replace(" as ", ": ") for name in match[1].split(",") if name.strip())
-        return f"const {{ {names} }} = {_name(path.parent / match[2])};"
-
-    texts[path] = _IMPORT.sub(taken, text)
-
-
-def _enclosed(path: Path, text: str) -> str:
-    """A module as a function's result, so that its own names are no other's."""
-    names = ", ".join(_EXPORT.findall(text))
-    return f"const {_name(path)} = (() => {{\n{_EXPORT.sub('', text)}\nreturn {{ {names} }};\n}})();"
-
-
-def _name(path: Path) -> str:
-    return f"module_{path.stem}"
+def _text(name: str) -> str:
+    return (_BUILT / name).read_text(encoding="utf-8")

@@ -31,8 +31,8 @@ class ClusterPanel(anywidget.AnyWidget):
     It looks at the cluster while it is on a page. GPU-hours count one GPU as the factory's scheduler does.
     """
 
-    _esm = assets.module("panel.js")
-    _styles = traitlets.Unicode(assets.styles("pages/gateway.css", "widget.css", "panel.css")).tag(sync=True)
+    _esm = assets.module("panel")
+    _styles = traitlets.Unicode(assets.styles("panel")).tag(sync=True)
     _summary = traitlets.Dict().tag(sync=True)
     _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # about what was asked for here last
 

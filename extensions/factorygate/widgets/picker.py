@@ -35,8 +35,8 @@ class FactoryPicker(anywidget.AnyWidget):
     called in the thread of whoever changed it: the kernel's, or, as the catalogue comes, one of the background.
     """
 
-    _esm = assets.module("picker.js")
-    _styles = traitlets.Unicode(assets.styles("pages/gateway.css", "pages/start.css", "widget.css")).tag(sync=True)
+    _esm = assets.module("picker")
+    _styles = traitlets.Unicode(assets.styles("picker")).tag(sync=True)
     _state = traitlets.Dict({"kind": "loading", "message": "", "do": ""}).tag(sync=True)
     _catalogue: traitlets.List[Any] = traitlets.List().tag(sync=True)
     _passing = traitlets.Dict().tag(sync=True)

@@ -3,7 +3,7 @@
 import { Dialog, showDialog } from "@jupyterlab/apputils";
 import { Widget } from "@lumino/widgets";
 
-import { h } from "./dom.js";
+import { h } from "../../frontend/common/dom.js";
 import { type Words } from "./words.js";
 
 const STEP = 0.1;

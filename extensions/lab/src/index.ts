@@ -9,16 +9,15 @@ import { IRenderMimeRegistry } from "@jupyterlab/rendermime";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { notebookIcon } from "@jupyterlab/ui-components";
 
+import { use } from "../../frontend/common/translate.js";
 import { Actions, IActions } from "./actions.js";
-import { Format } from "./format.js";
 import { KEPT, KeptRenderer } from "./kept.js";
 import { Panel } from "./panel.js";
 import { Shown } from "./shown.js";
 import { Status } from "./status.js";
 import { Toasts } from "./toasts.js";
-import { ENGLISH, Texts } from "./texts.js";
 import { SessionWatch, Watch } from "./watch.js";
-import { Words } from "./words.js";
+import { words } from "./words.js";
 
 const OPEN = "factorygate:show-sessions";
 const EXAMPLES = "factorygate:examples";
@@ -54,9 +53,7 @@ const acting: JupyterFrontEndPlugin<Actions> = {
     palette: ICommandPalette | null,
   ) => {
     const { languageCode } = translator ?? nullTranslator;
-    const catalogue = await watch.catalogue(languageCode);
-    const format = new Format(catalogue.language === ENGLISH.language ? languageCode : catalogue.language);
-    const words = new Words(new Texts(catalogue), format);
+    use(await watch.catalogue(languageCode));
     const actions = new Actions(watch, app.shell, documents, words);
     const here = (): boolean => watch.overview !== null;
     const { commands } = app;

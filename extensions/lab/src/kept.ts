@@ -10,7 +10,8 @@ import { type IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { type Kernel } from "@jupyterlab/services";
 import { Panel, Widget } from "@lumino/widgets";
 
-import { button, h, say } from "./dom.js";
+import { h, setText as say } from "../../frontend/common/dom.js";
+import { button } from "./button.js";
 import { type Words } from "./words.js";
 
 export const KEPT = "application/vnd.factorygate.widget+json";

@@ -3,8 +3,10 @@
 import { LabIcon } from "@jupyterlab/ui-components";
 import { Widget } from "@lumino/widgets";
 
+import { h } from "../../frontend/common/dom.js";
+import { percent } from "../../frontend/common/format.js";
 import { type Actions } from "./actions.js";
-import { button, h } from "./dom.js";
+import { button } from "./button.js";
 import { endOf, own, type Cluster, type Overview, type Session, type Use } from "./model.js";
 import { type Watch } from "./watch.js";
 
@@ -99,7 +101,7 @@ export class Panel extends Widget {
     const { words } = this.actions;
     const rows = [this.meter(words.memory, words.amount(use.memory, use.memoryLimit), use.memory, use.memoryLimit)];
     use.gpus.forEach((gpu, index) => {
-      const busy = gpu.percent === null ? words.notTold : words.format.percent(gpu.percent);
+      const busy = gpu.percent === null ? words.notTold : percent(gpu.percent);
       rows.push(this.meter(words.gpu(index, gpu.name), busy, gpu.percent, 100));
       if (gpu.memory === null) return;
       rows.push(this.meter(words.gpuMemory(index), words.amount(gpu.memory, gpu.memoryLimit), gpu.memory, gpu.memoryLimit));

@@ -2,7 +2,7 @@
 
 import { Widget } from "@lumino/widgets";
 
-import { h, say } from "./dom.js";
+import { h, setText } from "../../frontend/common/dom.js";
 import { endOf, own, type Overview } from "./model.js";
 import { type Watch } from "./watch.js";
 import { type Words } from "./words.js";
@@ -47,10 +47,10 @@ export class Status extends Widget {
     const session = own(overview);
     this.node.dataset.phase = phase;
     this.node.dataset.near = phase === "here" && overview.notice ? (overview.notice.minutes > 5 ? "soon" : "now") : "";
-    say(this.place, session ? `${session.machine} · ${session.size}` : "");
-    say(this.time, this.left(overview));
-    say(this.use, phase === "here" ? this.words.use(overview.use) : "");
-    say(this.budget, session && session.budget !== null ? this.words.budget(session.budget) : "");
+    setText(this.place, session ? `${session.machine} · ${session.size}` : "");
+    setText(this.time, this.left(overview));
+    setText(this.use, phase === "here" ? this.words.use(overview.use) : "");
+    setText(this.budget, session && session.budget !== null ? this.words.budget(session.budget) : "");
   }
 
   private left(overview: Overview): string {

@@ -6,8 +6,10 @@ import { Token } from "@lumino/coreutils";
 import { Poll } from "@lumino/polling";
 import { Signal, type ISignal } from "@lumino/signaling";
 
+import { ENGLISH, readCatalogue } from "../../frontend/common/translate.js";
 import { endOf, readOverview, type NoticeKind, type Overview } from "./model.js";
-import { ENGLISH, readCatalogue, type Catalogue } from "./texts.js";
+
+type Catalogue = typeof ENGLISH;
 
 const INTERVAL = 5000; // ms; nothing is asked while the page is hidden
 const SLOWEST = 30_000;

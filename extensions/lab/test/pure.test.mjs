@@ -1,13 +1,12 @@
-// What is pure in the extension: reading what is told, texts for spans and sizes, what was shown. Run: node --test
+// What is pure in the extension: reading what is told, its language, what was shown. Run: node --test
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { describe, test } from "node:test";
+import { afterEach, describe, test } from "node:test";
 
-import { Format } from "../lib/format.js";
-import { endOf, NOTICES, own, readOverview, step } from "../lib/model.js";
-import { Shown } from "../lib/shown.js";
-import { ENGLISH, readCatalogue, Texts } from "../lib/texts.js";
-import { Words } from "../lib/words.js";
+import { ENGLISH, readCatalogue, use } from "../lib/frontend/common/translate.js";
+import { endOf, NOTICES, own, readOverview, step } from "../lib/lab/src/model.js";
+import { Shown } from "../lib/lab/src/shown.js";
+import { words } from "../lib/lab/src/words.js";
 
 const NOW = Date.parse("2026-03-10T12:00:00Z");
 const WALLTIME = { kind: "walltime", at: "2026-03-10T12:14:00Z", minutes: 15 };
@@ -66,8 +65,6 @@ describe("reading an overview", () => {
 });
 
 describe("notices", () => {
-  const words = new Words(new Texts(ENGLISH), new Format("en"));
-
   test("all that the link may send are known, and each is said in words of its own", () => {
     const models = readFileSync(new URL("../../../spawners/factorycommon/models/sessions.py", import.meta.url), "utf8");
     const link = /class Notice\(Model\):.*?kind: Literal\[(.*?)\]/s.exec(models)[1].match(/(?<=")[a-z]+(?=")/g);
@@ -107,44 +104,25 @@ describe("notices", () => {
 });
 
 describe("languages", () => {
+  afterEach(() => use(ENGLISH));
+
   const german = { language: "de", plural: "10", texts: {
     "{n} document saved.": ["{n} Dokument gespeichert.", "{n} Dokumente gespeichert."], "Save all": "Alles speichern", broken: 5,
   } };
 
   test("what is translated is said so, the rest is English", () => {
-    const words = new Words(new Texts(readCatalogue(german)), new Format("de"));
+    use(readCatalogue(german));
     assert.deepEqual([words.language, words.saveAll, words.ended], ["de", "Alles speichern", "Session ended"]);
     assert.deepEqual([words.saved(1), words.saved(0)], ["1 Dokument gespeichert.", "Everything is already saved."]);
-    const catalogue = readCatalogue({ ...german, plural: "10".padEnd(200, "1") });
-    assert.equal(new Words(new Texts(catalogue), new Format("de")).saved(1234), "1.234 Dokumente gespeichert.");
+    use(readCatalogue({ ...german, plural: "10".padEnd(200, "1") }));
+    assert.equal(words.saved(1234), "1.234 Dokumente gespeichert.");
+    assert.match(words.left(4800), /^1 Std\. 20 Min\. left$/);
     assert.equal(readCatalogue(german).texts.broken, undefined);
   });
 
   for (const told of [null, 5, {}, { language: "de" }, { language: 5, texts: {}, plural: "" }, { language: "de", texts: null, plural: "" }]) {
     test(`${JSON.stringify(told)} is no catalogue`, () => assert.equal(readCatalogue(told), ENGLISH));
   }
-});
-
-describe("texts of numbers", () => {
-  const format = new Format("en");
-
-  test("spans", () => {
-    const spans = [[-5, "0 sec"], [45.9, "45 sec"], [270, "4 min 30 sec"], [300, "5 min"], [3599, "59 min"], [4800, "1 hr 20 min"],
-      [52 * 3600, "2 days 4 hr"]];
-    for (const [seconds, text] of spans) assert.equal(format.span(seconds), text);
-  });
-
-  test("sizes and shares", () => {
-    assert.equal(format.bytes(2.14e9), "2.1 GB");
-    assert.equal(format.bytes(5e6), "5 MB");
-    assert.equal(format.percent(37), "37%");
-  });
-
-  test("another language, as JupyterLab names it, and one that is none", () => {
-    assert.match(new Format("de_DE").bytes(2.14e9), /^2,1\sGB$/);
-    assert.equal(typeof new Format("default").span(5), "string");
-    assert.equal(typeof new Format("").span(5), "string");
-  });
 });
 
 describe("what was shown", () => {

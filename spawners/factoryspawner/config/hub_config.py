@@ -68,7 +68,7 @@ class HubConfig(Model):
     ``named_servers``: how many a person may have beside the unnamed one; 0: no limit.
 
     ``extra_config``: an operator's own JupyterHub config file, read last (``c.FactorySpawner.req_account = ...``);
-    ``pages``: folder with ``templates`` and ``static``; None: those beside ``jupyterhub_config.py``.
+    ``pages``: folder with ``templates``, ``locale`` and ``static`` (pictures); None: beside ``jupyterhub_config.py``.
     """
 
     public_url: Url

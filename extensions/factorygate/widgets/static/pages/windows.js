@@ -1,1 +1,0 @@
-../../../../../hub_config/static/windows.js

@@ -1,0 +1,9 @@
+/**
+ * Gives the scripts the catalogue of the session's person. Python puts it before the bundle (`widgets/assets.py`); a
+ * widget's script imports this first, since texts are read on import.
+ */
+/* global FACTORYGATE_TEXTS */
+
+import { readCatalogue, use } from "../common/translate.js";
+
+use(readCatalogue(FACTORYGATE_TEXTS));
