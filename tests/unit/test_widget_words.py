@@ -109,7 +109,7 @@ def test_texts_that_were_joined_are_told_one_by_one() -> None:
     known = LinkProblem(409, Problem.model_validate({"kind": "conflict"} | taken))
     problem = LinkProblem(403, Problem.model_validate({"kind": "limit"} | over))
     text = joined(
-        LinkProblem(409, Problem.model_validate({"kind": "conflict"} | taken)).message,
+        known.message,
         "Nobody translated this.",
         of_error(problem),
     )
