@@ -19,7 +19,9 @@ from factorycommon.messages import Message
 from factorycommon.models import LogLine, Phrase, Problem, SizeView
 from factorylink import problems
 from factorylink.catalogue import catalogue
+from factorylink.catalogue.choices import offer
 from factorylink.catalogue.loading import gpu_label_parts
+from factorylink.catalogue.prices import price
 from factorylink.explain import explain
 from factoryspawner.errors import problem_failed
 from factoryspawner.language import Languages, PageLanguage, languages
@@ -118,7 +120,14 @@ def test_labels_of_sizes_are_told_part_by_part() -> None:
     size = factory.sizes[0].model_copy(update={"gpus": 0, "cores": 8})
     parts = [*gpu_label_parts(factory, size), Message("cores", "{number} cores").format(number=8)]
     phrases = tuple(Phrase.model_validate({"text": part}) for part in parts)
-    view = SizeView(size=size, gpu_label=", ".join(parts), gpu_label_parts=phrases, fits_now=0)
+    view = SizeView(
+        size=size,
+        gpu_label=", ".join(parts),
+        gpu_label_parts=phrases,
+        fits_now=0,
+        offer=offer(factory, factory.sizes[0]),
+        price=price(factory, factory.sizes[0]),
+    )
     assert view.gpu_label.startswith("no GPU")
     assert german().spoken(view).gpu_label.startswith("keine GPU")
     assert german().spoken(view).gpu_label.endswith(", 8 Kerne")
