@@ -20,7 +20,7 @@ from factorycommon.models import Session
 from factorylink.catalogue import loading
 from factorylink.doors import carriers
 from factorylink.doors.manager import DoorManager
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 
 LIMIT = 300.0  # seconds
 
@@ -31,7 +31,7 @@ async def main(link: Path, factories: Path, session: Session, number: int) -> No
     key = asyncssh.read_private_key(str(config.state_dir / "link_ed25519"))
     name = session.choice.factory
     factory = loading.offered(config, loading.load(factories))[name]
-    place = make_places(config, {name: factory})[name]
+    place = make_connections(config, {name: factory})[name]
     home = await place.transport.home(session.account)
     bridge = loading.bridge_argv(factory, session.choice)
     carrier = carriers.carrier(place.access.door, place.dialect, session.job or "", session.node, bridge)

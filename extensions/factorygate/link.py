@@ -95,13 +95,17 @@ class LinkRoute:
         return {"Authorization": f"token {self.token}"}
 
 
-def get_now(path: str, kind: type[T], way: LinkRoute | None = None, **params: Any) -> T:
+def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: Any) -> T:
     """Return the answer, waited for: for what has no event loop yet. Raises LinkError."""
-    way = way or LinkRoute.here()
-    transport = httpx.HTTPTransport(uds=way.socket) if way.socket else None
+    route = route or LinkRoute.here()
+    transport = httpx.HTTPTransport(uds=route.socket) if route.socket else None
     try:
         with httpx.Client(
-            base_url=way.base, headers=way.headers, transport=transport, timeout=SECONDS, trust_env=way.socket is None
+            base_url=route.base,
+            headers=route.headers,
+            transport=transport,
+            timeout=SECONDS,
+            trust_env=route.socket is None,
         ) as client:
             answer = client.get(path, params=_given(params))
     except httpx.HTTPError as error:
@@ -112,15 +116,15 @@ def get_now(path: str, kind: type[T], way: LinkRoute | None = None, **params: An
 class Link:
     """One connection pool; for one event loop."""
 
-    def __init__(self, way: LinkRoute | None = None) -> None:
+    def __init__(self, route: LinkRoute | None = None) -> None:
         """Raises NoLinkError where no ``way`` is given and there is none here."""
-        way = way or LinkRoute.here()
+        route = route or LinkRoute.here()
         self._http = httpx.AsyncClient(
-            base_url=way.base,
-            headers=way.headers,
-            transport=httpx.AsyncHTTPTransport(uds=way.socket) if way.socket else None,
+            base_url=route.base,
+            headers=route.headers,
+            transport=httpx.AsyncHTTPTransport(uds=route.socket) if route.socket else None,
             timeout=httpx.Timeout(SECONDS),
-            trust_env=way.socket is None,
+            trust_env=route.socket is None,
         )
 
     @classmethod
@@ -159,13 +163,13 @@ class Link:
                 async with aclosing(read_events(answer.aiter_bytes())) as events:
                     async for name, data in events:
                         try:
-                            told = _parse(kind, data)
+                            event = _parse(kind, data)
                         except LinkSilent:
                             if not understood:
                                 raise
                             continue
                         understood = True
-                        yield name, told
+                        yield name, event
         except httpx.HTTPError as error:
             raise _silent(error) from error
 

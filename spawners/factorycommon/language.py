@@ -79,8 +79,8 @@ class Language:
         return self._plain(str(text))
 
     def _plain(self, text: str) -> str:
-        told = self.gettext(text) if text else ""
-        return self._uncoded.get(text, text) if told == text else told
+        translation = self.gettext(text) if text else ""
+        return self._uncoded.get(text, text) if translation == text else translation
 
 
 L = TypeVar("L", bound=Language)

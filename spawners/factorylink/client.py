@@ -246,9 +246,9 @@ class LinkClient:
         """Return when the ledger holds the wish to end that person's cluster."""
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
 
-    async def put_person(self, user: str, told: PersonBody) -> None:
+    async def put_person(self, user: str, person: PersonBody) -> None:
         """Tell who the person is now, and whether they may begin anything."""
-        await self._request("PUT", f"/people/{quote(user, safe='')}", json=told.model_dump(mode="json"))
+        await self._request("PUT", f"/people/{quote(user, safe='')}", json=person.model_dump(mode="json"))
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
         """Tell whether the person may begin anything, and nothing else of them."""

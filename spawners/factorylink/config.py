@@ -140,9 +140,9 @@ class SshTransportSettings(Model):
         return self
 
 
-def _kind(told: object) -> str:
+def _kind(value: object) -> str:
     """What is told without a kind is local."""
-    kind = told.get("kind", "local") if isinstance(told, dict) else getattr(told, "kind", "local")
+    kind = value.get("kind", "local") if isinstance(value, dict) else getattr(value, "kind", "local")
     return str(kind)
 
 

@@ -14,7 +14,7 @@ from factorylink.catalogue.loading import offered
 from factorylink.config import LinkConfig
 from factorylink.ledger import migrations
 from factorylink.projects import book
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 from factorylink.util.database import Database
 from factorylink.util.yaml_file import CatalogueError, Places
 from factoryoperator.findings import Finding, note, of_lines
@@ -77,7 +77,7 @@ def link_file(gateway: Gateway) -> Iterator[Finding]:
 async def _place(config: LinkConfig, name: Slug, factory: Factory) -> str:
     """Return why a factory cannot be reached with this configuration; "": nothing speaks against it."""
     try:
-        make_places(config, {name: factory})
+        make_connections(config, {name: factory})
     except ValueError as error:
         return str(error).removeprefix(f"{name}: ")
     return ""

@@ -22,7 +22,7 @@ import pytest
 from factorylink.catalogue.loading import load, load_link_config, offered
 from factorylink.doors import carriers
 from factorylink.doors.protocol import DoorFile
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 from testbed import clock
 from testbed.network import login_side
 from testbed.network import namespaces as network
@@ -292,7 +292,7 @@ def in_a_thread(work: Coroutine[Any, Any, T]) -> T:
 async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A connection with the link's own key, by the link's own way."""
     config = load_link_config(behind.gateway.path.parent / "link.yaml")
-    place = make_places(config, offered(config, load(config.catalogue)))[FACTORY]
+    place = make_connections(config, offered(config, load(config.catalogue)))[FACTORY]
     try:
         python = place.factory.environments[0].python
         assert python is not None

@@ -21,7 +21,7 @@ from factorylink.errors import Refused, Unreachable
 from factorylink.explain import explain
 from factorylink.schedulers.command import Command
 from factorylink.schedulers.pbs import dialect as pbs
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.site import Site
 from factorylink.transports.base import Transport
@@ -48,7 +48,7 @@ async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator
         hub=Hub(token_file=tmp_path / "t", name="tested"),
         factories={"tested": Access.model_validate(here.access_fields())},
     )  # fmt: skip
-    (made,) = make_places(config, {"tested": factory()}).values()
+    (made,) = make_connections(config, {"tested": factory()}).values()
     await made.site.start()
     yield made
     left = {job.id for job in await made.transport.run(pbs.jobs(NAME)) if job.state is not JobState.ENDED}

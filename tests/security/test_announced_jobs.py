@@ -63,7 +63,7 @@ async def test_jobs_that_a_client_says_are_there_hold_no_budget(world: World) ->
 async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World) -> None:
     await begin(world)
     identity = world.identity
-    account = world.live_clusters[CLUSTER].row.account
+    account = world.live_clusters[CLUSTER].record.account
     comment = identity.batch_comment(BATCH, account, "one")
     job = world.scheduler.add(account, identity.job_name, comment)
     whole = world.scheduler.jobs_there.pop(job)
@@ -111,11 +111,11 @@ async def options(world: World, **more: Any) -> JobOptions:
     await world.clusters.grow(CLUSTER, "ada", BATCH, BatchRequest(names=("w-1",)))
     request = world.scheduler.submitted[-1]
     assert (request.account, request.qos, request.reservation) == (
-        world.live_clusters[CLUSTER].row.options.account,
-        world.live_clusters[CLUSTER].row.options.qos,
-        world.live_clusters[CLUSTER].row.options.reservation,
+        world.live_clusters[CLUSTER].record.options.account,
+        world.live_clusters[CLUSTER].record.options.qos,
+        world.live_clusters[CLUSTER].record.options.reservation,
     )
-    return world.live_clusters[CLUSTER].row.options
+    return world.live_clusters[CLUSTER].record.options
 
 
 SET = JobOptions(account="course", qos="low", reservation="class")
@@ -164,19 +164,19 @@ async def test_a_scheduler_s_job_is_paid_as_sessions_are(world: World) -> None:
 async def test_a_session_that_holds_a_cluster_says_how_it_is_paid(world: World) -> None:
     await world.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
     await world.put()
-    world.live_sessions[ID].row.options = SET
+    world.live_sessions[ID].record.options = SET
     assert await options(world, session=ID) == SET
 
 
 async def test_a_session_s_token_begins_clusters_paid_as_its_session(tmp_path: Path) -> None:
     async with served(tmp_path) as link:
         await link.world.running(ID)
-        link.world.live_sessions[ID].row.options = SET
+        link.world.live_sessions[ID].record.options = SET
         body = ClusterRequest.model_validate({"name": "mine", "factory": "one", "scheduler": SCHEDULER})
         headers = {"Authorization": f"Bearer {link.hub.session_token('ada')}"}
         answer = await link.people.put(f"/api/clusters/{CLUSTER}", json=body.model_dump(mode="json"), headers=headers)
         assert answer.status_code == 201
-        assert link.world.live_clusters[CLUSTER].row.options == SET
+        assert link.world.live_clusters[CLUSTER].record.options == SET
 
 
 # --- amounts at the edges
@@ -239,5 +239,5 @@ async def test_a_session_is_made_longer_so_often_and_no_more(link: Link) -> None
         await link.world.scheduler.answer()
     answer = await link.people.post(path, json={"hours": 1 / 60}, headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (403, "limit-extensions")
-    row = await link.world.ledger.row(ID)
+    row = await link.world.ledger.record(ID)
     assert row is not None and row.extensions == 2  # also for a link that starts anew

@@ -29,7 +29,7 @@ from factorygate.link import Link, LinkRoute
 from factorylink.api.door import BackWay, back_app
 from factorylink.client import LinkClient, LinkSilent
 from factorylink.config import LocalTransportSettings as Settings
-from factorylink.doors.protocol import DoorEnd, DoorFile, DoorStatus, read_told
+from factorylink.doors.protocol import DoorEnd, DoorFile, DoorStatus, read_message
 from factorylink.errors import EXCERPT, Misread, Refused, Unreachable
 from factorylink.ledger.ledger import AuditEntry, Ledger
 from factorylink.schedulers.command import Command, Output
@@ -70,17 +70,17 @@ YEARS = [
 @pytest.mark.parametrize("field", ["last_activity", "ends", "ends_idle"])
 def test_a_door_names_no_moment_outside_of_the_years_that_are_believed(field: str, moment: object) -> None:
     with pytest.raises(Misread):
-        read_told(DoorStatus, json.dumps({**STATUS, field: moment}))
+        read_message(DoorStatus, json.dumps({**STATUS, field: moment}))
 
 
 @pytest.mark.parametrize("moment", YEARS)
 def test_a_door_s_notice_and_file_name_no_unbelievable_moment(moment: object) -> None:
     with pytest.raises(Misread):
-        read_told(DoorStatus, json.dumps({**STATUS, "notice": {"kind": "idle", "at": moment, "minutes": 5}}))
+        read_message(DoorStatus, json.dumps({**STATUS, "notice": {"kind": "idle", "at": moment, "minutes": 5}}))
     door = {"protocol": 1, "session": SESSION, "job": "1", "host_key": f"ssh-ed25519 {'A' * 68}"}
-    read_told(DoorFile, json.dumps(door))
+    read_message(DoorFile, json.dumps(door))
     with pytest.raises(Misread):
-        read_told(DoorFile, json.dumps({**door, "ends": moment}))
+        read_message(DoorFile, json.dumps({**door, "ends": moment}))
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,16 @@ def test_a_door_s_notice_and_file_name_no_unbelievable_moment(moment: object) ->
 )
 def test_a_door_says_numbers_as_numbers_and_in_range(told: dict[str, Any]) -> None:
     with pytest.raises(Misread):
-        read_told(DoorStatus, json.dumps({**STATUS, **told}))
+        read_message(DoorStatus, json.dumps({**STATUS, **told}))
 
 
 def test_words_of_a_door_are_one_plain_line() -> None:
     said = f"\x1b[31mred\x1b[0m{SEPARATORS}\u202eevil\nforged"
-    status = read_told(DoorStatus, json.dumps({**STATUS, "message": said}))
-    end = read_told(DoorEnd, json.dumps({"reason": "failed", "message": said}))
+    status = read_message(DoorStatus, json.dumps({**STATUS, "message": said}))
+    end = read_message(DoorEnd, json.dumps({"reason": "failed", "message": said}))
     assert status.message == end.message == "red" + "\ufffd" * len(SEPARATORS) + "\ufffdevil forged"
     with pytest.raises(Misread):
-        read_told(DoorEnd, json.dumps({"reason": "failed", "message": "x" * 1001}))
+        read_message(DoorEnd, json.dumps({"reason": "failed", "message": "x" * 1001}))
 
 
 def test_words_for_people_are_bounded_wherever_they_come_from() -> None:
@@ -130,7 +130,7 @@ async def test_the_ledger_starts_with_a_moment_of_the_year_0(tmp_path: Path) -> 
     _spoil(path, "update sessions set last_activity = -62135647200, ends = 9e99 where id = ?", ID)
     async with _open(path) as ledger:
         assert {found.id for found in await ledger.live()} == {ID, OTHER}
-        found = await ledger.row(ID)
+        found = await ledger.record(ID)
         assert found is not None
         assert found.last_activity == datetime(2000, 1, 1, tzinfo=UTC)
         assert not ledger.set_aside
@@ -154,7 +154,7 @@ async def test_a_row_that_cannot_be_read_is_set_aside_and_named(
     _spoil(path, f"update sessions set {column} = '{value}' where id = ?", ID)
     async with _open(path) as ledger:
         assert [found.id for found in await ledger.live()] == [OTHER]
-        assert await ledger.row(ID) is None
+        assert await ledger.record(ID) is None
         assert [found.id for found in await ledger.recent()] == [OTHER]
         assert list(ledger.set_aside) == [("sessions", ID)]
         await ledger.live()
@@ -172,7 +172,7 @@ async def test_an_unreadable_optional_value_counts_as_missing(tmp_path: Path) ->
     )
     _spoil(path, "update log_lines set at = 'x' where session = ?", ID)
     async with _open(path) as ledger:
-        found = await ledger.row(ID)
+        found = await ledger.record(ID)
         assert found is not None
         assert (found.end, found.end_reason, found.last_activity, found.ready, found.log) == (None,) * 4 + ([],)
 

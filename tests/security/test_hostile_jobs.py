@@ -126,7 +126,7 @@ async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWor
     if kind == "second":
         other = await world.running(OTHER, user="dan")
         assert other.account == hostile
-        await world.ledger.change(world.live_sessions[OTHER].row, submits=2)
+        await world.ledger.change(world.live_sessions[OTHER].record, submits=2)
         world.there.add(NAME, hostile, world.identity.comment(OTHER, hostile, "one"))
     elif kind == "batch":
         world.there.add(NAME, hostile, world.identity.batch_comment(LOST, hostile, "one"), count=3)
@@ -271,7 +271,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
     other = await world.running(OTHER, user="dan")
     old = world.there.jobs.pop(session.job or "")
     alien = "77.old" if world.there.kind == "slurm" else "77"
-    await world.ledger.change(world.live_sessions[ID].row, job=alien)
+    await world.ledger.change(world.live_sessions[ID].record, job=alien)
     assert old.account == session.account
     world.there.change(other.job or "", name="mine")
     if wish == "stop":
@@ -285,7 +285,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
 
 async def test_an_alien_id_among_others_keeps_no_order_back(world: CommandedWorld) -> None:
     session = await world.running()
-    row = world.live_sessions[ID].row
+    row = world.live_sessions[ID].record
     comment = world.identity.comment(ID, session.account, "one")
     alien = "77.old" if world.there.kind == "slurm" else "77"
     jobs = [OwnJob(id, session.account, comment, row.submitted) for id in (alien, session.job or "")]

@@ -77,7 +77,7 @@ async def test_a_session_s_token_acts_for_its_factory_and_project(link: Link) ->
         ("DELETE", f"/clusters/{OWN}", None, 202),
     ):
         assert (await ask(link, method, path, token, sent))[0] == status, path
-    assert link.world.live_clusters[new].row.choice.project == "p"  # as the session's, though none was named
+    assert link.world.live_clusters[new].record.choice.project == "p"  # as the session's, though none was named
 
 
 # Every operation that names a session, a cluster or a factory, for what is not the session's.
@@ -113,7 +113,7 @@ async def test_a_session_s_token_is_refused_elsewhere_with_what_to_do(
     assert (status, WORDS in said) == (403, True)
     assert "d" * 32 not in link.world.live_clusters
     assert all(
-        cluster.wish == "run" for cluster in (live_cluster.row for live_cluster in link.world.live_clusters.values())
+        cluster.wish == "run" for cluster in (live_cluster.record for live_cluster in link.world.live_clusters.values())
     )
     assert link.world.home.files == before  # no keys were left at any site
 

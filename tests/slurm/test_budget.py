@@ -114,7 +114,7 @@ class Link:
 
     def state(self, session_id: str) -> str:
         live = self.live_sessions.get(session_id)
-        return "ended" if live is None else live.row.state.value
+        return "ended" if live is None else live.record.state.value
 
 
 @pytest_asyncio.fixture
@@ -162,7 +162,7 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     await link.clusters.grow("c" * 32, "ada", "b" * 32, BatchRequest(names=("w-1", "w-2", "w-3"), hours=0.5))
 
     await link.until(lambda: link.state(stopped) == link.state(requeued) == "starting")
-    job = link.live_sessions[requeued].row.job
+    job = link.live_sessions[requeued].record.job
     assert here.run("scontrol", "requeue", job or "").returncode == 0
     put_back = clock.ticks()
     await link.until(lambda: link.state(requeued) == "pending")
@@ -184,10 +184,10 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
 
     rows = await link.ledger.transact(lambda db: {row.id: row for row in db.execute(select(charges))})
     assert len(rows) == 8
-    jobs = {id: (await link.ledger.row(id)) for id in ids}
+    jobs = {id: (await link.ledger.record(id)) for id in ids}
     theirs: dict[str, str] = {id: row.job for id, row in jobs.items() if row is not None and row.job is not None}
     cluster = link.clusters.own("c" * 32, "ada")
-    batch = cluster.row.batches["b" * 32]
+    batch = cluster.record.batches["b" * 32]
     theirs |= {f"{'b' * 32}/{worker.task}": cluster.job_of(batch, worker) or "" for worker in batch.workers}
 
     # The accounting hears of an end after it.

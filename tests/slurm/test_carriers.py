@@ -25,7 +25,7 @@ from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import OwnJob
 from factorylink.schedulers.command import Command
 from factorylink.sessions.submitter import Submitter
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.site import Site
 from testbed.install import environments as install
@@ -72,7 +72,7 @@ class Carried:
         )
         factory = FACTORY.model_copy(update={"environments": (environment,), "default_environment": "here"})
         self.account = here.accounts[0]
-        self.place: FactoryConnection = make_places(config, {FACTORY.id: factory})[FACTORY.id]
+        self.place: FactoryConnection = make_connections(config, {FACTORY.id: factory})[FACTORY.id]
         self.choice = ResolvedChoice(
             factory=FACTORY.id, size="gpu-1", environment="here", hours=0.2, idle_minutes=60, unopened_minutes=60
         )

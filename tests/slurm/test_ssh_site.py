@@ -16,7 +16,7 @@ from factorycommon.models import JobId, JobRequest, JobState
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.errors import Distrusted, Gone
 from factorylink.schedulers.command import Command
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.site import Site
 from testbed.install import environments as install
@@ -55,7 +55,7 @@ def place_at(here: SlurmCluster, **transport: object) -> FactoryConnection:
     config = LinkConfig(
         catalogue=nowhere, state_dir=nowhere, socket=nowhere, hub=Hub(token_file=nowhere), factories={REMOTE.id: told}
     )
-    return make_places(config, {REMOTE.id: REMOTE})[REMOTE.id]
+    return make_connections(config, {REMOTE.id: REMOTE})[REMOTE.id]
 
 
 @pytest_asyncio.fixture

@@ -523,11 +523,11 @@ class World:
 
     def door_says(self, session_id: str = ID, **values: Any) -> None:
         self.doors.opened.add(session_id)
-        self.listener.spoke(session_id, FakeStatus(**values))
+        self.listener.on_status(session_id, FakeStatus(**values))
 
     def door_is_lost(self, session_id: str = ID) -> None:
         self.doors.opened.discard(session_id)
-        self.listener.spoke(session_id, None)
+        self.listener.on_status(session_id, None)
 
     async def running(self, session_id: str = ID, **put: Any) -> Session:
         session = await self.put(session_id, **put)

@@ -115,7 +115,7 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
         await world.put(OTHER, "grace", hours=3)
     assert (refused.value.status, refused.value.problem.code) == (403, "budget-over")
     assert "2.00 GPU-hours left" in refused.value.problem.message
-    assert await world.ledger.row(OTHER) is None  # nothing of it is kept
+    assert await world.ledger.record(OTHER) is None  # nothing of it is kept
     assert session.job is not None
     began = clock.now() - timedelta(seconds=500)
     world.scheduler.set(

@@ -347,7 +347,7 @@ async def test_others_cannot_see_or_touch_it(world: World) -> None:
     ):
         assert (await refused(doing)).status == 404
     assert (await refused(begin(world, user="eve"))).status == 409
-    assert world.clusters.of("eve", live=False) == []
+    assert world.clusters.of("eve", live_session=False) == []
 
 
 async def test_limits(world: World) -> None:
@@ -371,8 +371,8 @@ async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.Monkey
     await world.scheduler.answer(2)
     await world.comes(lambda: "2" in world.scheduler.cancelled)
     await world.scheduler.answer(2)
-    await world.comes(lambda: world.clusters.of("ada", live=True) == [])
-    [cluster] = world.clusters.of("ada", live=False)
+    await world.comes(lambda: world.clusters.of("ada", live_session=True) == [])
+    [cluster] = world.clusters.of("ada", live_session=False)
     assert cluster.end is not None
     assert cluster.end.code == "cluster-session-over"
 
@@ -388,7 +388,7 @@ async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest
     live_cluster.left -= 100
     for _ in range(5):
         await asyncio.sleep(0.01)
-    assert live_cluster.row.wish == "run"  # who reads holds it
+    assert live_cluster.record.wish == "run"  # who reads holds it
     await reading.aclose()
     live_cluster.left -= 100
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
@@ -413,7 +413,7 @@ async def test_it_outlives_the_link(tmp_path: Path) -> None:
     await world.scheduler.answer()
     await world.comes(lambda: "1" in world.scheduler.cancelled or not world.scheduler.jobs_there)
     await world.scheduler.answer(2)
-    await world.comes(lambda: world.clusters.of("ada", live=True) == [])
+    await world.comes(lambda: world.clusters.of("ada", live_session=True) == [])
     await world.down()
 
 
@@ -542,7 +542,7 @@ async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
     await world.clusters.end(CLUSTER, "ada")
     await world.comes(lambda: "1" in world.scheduler.cancelled)
     await world.scheduler.answer(2)
-    row = world.clusters.own(CLUSTER, "ada").row
+    row = world.clusters.own(CLUSTER, "ada").record
     await world.comes(lambda: row.ended is not None)
     next(iter(row.workers())).earlier = 2.0  # hours of a run before that
     await world.clusters._store.save(list(row.workers()))

@@ -129,7 +129,7 @@ def end(state: str, **more: object) -> End:
     ],
 )
 def test_ends(record: End | None, wish: str, door: str | None, reason: EndReason) -> None:
-    got, words = explain.ended(record, wish=wish, door=door)  # type: ignore[arg-type]  # a wish of the table
+    got, words = explain.ended(record, desired=wish, door=door)  # type: ignore[arg-type]  # a wish of the table
     assert got is reason
     assert words.what
     assert words.do

@@ -60,7 +60,7 @@ async def running(world: World) -> Cluster:
 
 
 def account(world: World) -> str:
-    return world.clusters.own(CLUSTER, "ada").row.account
+    return world.clusters.own(CLUSTER, "ada").record.account
 
 
 async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> None:
@@ -150,7 +150,7 @@ async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
     await running(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     begun = datetime.now(UTC) - timedelta(minutes=30)
-    await world.ledger.change(world.live_sessions[CLUSTER].row, started=begun)
+    await world.ledger.change(world.live_sessions[CLUSTER].record, started=begun)
     told = live_cluster.figures()
     assert told == live_cluster.figures() and told.head is not None
     assert told.gpu_hours.per_hour == 1
@@ -168,7 +168,7 @@ async def test_runs_before_a_requeue_count_for_its_cluster(world: World) -> None
     await running(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     begun = datetime.now(UTC) - timedelta(minutes=30)
-    await world.ledger.change(world.live_sessions[CLUSTER].row, started=begun)
+    await world.ledger.change(world.live_sessions[CLUSTER].record, started=begun)
     world.scheduler.set("1", state=JobState.PENDING, started=None, ends=None, nodes=(), restarts=1)
     await world.scheduler.answer()
     await world.until(CLUSTER, state="pending")

@@ -163,7 +163,7 @@ async def test_a_session_is_not_made_longer_than_its_project(tmp_path: Path) -> 
     await world.scheduler.answer()
     world.doors.opened.add(ID)
     live = world.live_sessions[ID]
-    live.row.state = SessionState.RUNNING
+    live.record.state = SessionState.RUNNING
     place = world.factories["one"]
     assert world.views.room(live, place) == 7.0
     table.set(project(ends=begun + 3.55 * HOUR))

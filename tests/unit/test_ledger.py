@@ -44,10 +44,10 @@ async def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
     words = Words(code="idle", what="Idle.")
     at = datetime.now(UTC)
     await ledger.change(kept, say="Ended.", job="7", state=SessionState.ENDED, ended=at, end=words, log_tail=("x", "y"))
-    assert await ledger.row(ID) == kept
+    assert await ledger.record(ID) == kept
     assert [line.text for line in kept.log] == ["Asked for.", "Ended."]
     assert kept.end == words
-    assert await ledger.row(OTHER) is None
+    assert await ledger.record(OTHER) is None
     assert await ledger.live() == []
     assert [found.id for found in await ledger.recent("ada", "")] == [ID]
     assert await ledger.recent("ben") == []
@@ -59,7 +59,7 @@ async def test_a_message_comes_back_with_its_code_and_parameters(ledger: Ledger)
     await ledger.add(kept, ENTRY)
     await ledger.change(kept, say=Message("job-found", "Job {job} was found.").format(job=7))
     await ledger.change(kept, end=explain.filled("project-not-here", factory="M"))
-    found = await ledger.row(ID)
+    found = await ledger.record(ID)
     assert found is not None
     assert [(line.code, line.text, line.parameters) for line in found.log] == [
         ("asked", "Asked for gpu-1 at M.", {"size": "gpu-1", "factory": "M"}),

@@ -90,13 +90,13 @@ async def test_two_people_never_hold_one_account(
             elif act == "restart":
                 world.account_leases._leases.clear()
                 await world.account_leases.load()
-            elif mine := [live for live in world.live_sessions.values() if live.row.user == who]:
+            elif mine := [live for live in world.live_sessions.values() if live.record.user == who]:
                 await world.live_sessions.end(
                     mine[0], end_reason=EndReason.STOPPED, end=account_leases.explain.own("gone")
                 )
             held: dict[str, set[str]] = {}
             for live in world.live_sessions.values():
-                held.setdefault(live.row.account, set()).add(live.row.user)
+                held.setdefault(live.record.account, set()).add(live.record.user)
             assert all(len(people) == 1 for people in held.values()), held
     finally:
         await world.down()

@@ -12,21 +12,21 @@ GOOD = {"id": "break-1", "text": "Ten minutes break.", "kind": "info"}
 def test_a_message_is_kept_with_its_moment() -> None:
     kept = Messages()
     kept.add(read_message(GOOD, 0.0))
-    assert kept.told() == [GOOD | {"at": "1970-01-01T00:00:00.000Z"}]
+    assert kept.listed() == [GOOD | {"at": "1970-01-01T00:00:00.000Z"}]
 
 
 def test_the_same_id_twice_is_one_message() -> None:
     kept = Messages()
     kept.add(read_message(GOOD, 0.0))
     kept.add(read_message(GOOD | {"text": "another"}, 1.0))
-    assert [one["text"] for one in kept.told()] == ["Ten minutes break."]
+    assert [one["text"] for one in kept.listed()] == ["Ten minutes break."]
 
 
 def test_only_the_last_are_kept() -> None:
     kept = Messages()
     for number in range(KEPT + 3):
         kept.add(read_message(GOOD | {"id": str(number)}, 0.0))
-    assert [one["id"] for one in kept.told()] == [str(number) for number in range(3, KEPT + 3)]
+    assert [one["id"] for one in kept.listed()] == [str(number) for number in range(3, KEPT + 3)]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ async def test_a_ledger_in_the_field_comes_up_whole(old: Path, tmp_path: Path) -
     await ledger.open()
     (live,) = await ledger.live()
     assert (live.id, live.user, live.choice.size) == ("a" * 32, "ada", "gpu-1")
-    over = await ledger.row("b" * 32)
+    over = await ledger.record("b" * 32)
     assert over is not None
     assert over.end_reason is EndReason.FINISHED
     assert [line.text for line in over.log] == ["Asked for gpu-1 at m.", "Ended."]

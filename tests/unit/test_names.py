@@ -27,18 +27,7 @@ NOWHERE = {
 }  # fmt: skip
 # Not the name of anything either. A folder joins ``CLEAN`` once it keeps that; the aim is all of ``SOURCES``.
 NOT_WHERE_CLEAN = {"Told", "told", "wish", "spoke", "heard", "wire", "way", "outside", "showing"}
-CLEAN = (
-    "spawners/factoryoperator",
-    "spawners/factoryspawner",
-    "spawners/factorylink/cli",
-    "spawners/factorylink/credentials",
-    "spawners/factorylink/doctor",
-    "spawners/factorylink/doors",
-    "spawners/factorylink/ledger",
-    "spawners/factorylink/transports",
-    "spawners/factorylink/util",
-    "testbed",
-)
+CLEAN = SOURCES
 # Not the name of a module or package. Most are fair names for a variable: a line of text, a row of a table.
 NO_MODULE = {word.lower() for word in NOWHERE} | {
     "heap", "moments", "modes", "windows", "guard", "use", "showing", "told", "wish", "spoke", "heard",
@@ -60,7 +49,6 @@ OLD_NAMES = {
 }
 # Names that stay, with the reason: by word, the files where it may be one.
 STAYS = {
-    "Right": r"spawners/factorylink/(api|clusters|projects|sessions)/",  # until its rooms are renamed together
     "wish": r"spawners/",  # a column of the ledger and a key of the link's API: what a session is to do, run or stop
     "told": r"spawners/factorylink/(ledger|projects)/",  # a column of the ledger: what the hub said of its rules
 }

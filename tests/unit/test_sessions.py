@@ -190,7 +190,7 @@ async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_o
     assert session.end is not None
     assert session.end.code == "not-taken"
     assert session.ended is not None
-    assert world.live_sessions[ID].row.ended is None
+    assert world.live_sessions[ID].record.ended is None
     world.scheduler.takes_and_says_nothing = False
     assert (await world.put(OTHER)).state == "pending"
     assert [one.id for one in world.views.live("ada")] == [OTHER]
@@ -570,7 +570,7 @@ async def test_a_notebook_that_does_not_come_up_is_ended(world: World, sent: boo
         assert live.environment_at is not None
         live.environment_at -= limits.starting_seconds
     else:
-        live.row.started = datetime.now(UTC) - allowed - long_ago
+        live.record.started = datetime.now(UTC) - allowed - long_ago
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
@@ -731,6 +731,6 @@ async def test_a_job_that_comes_back_as_its_end_is_written_down_changes_it_no_mo
     await writes.meanwhile(world)
     await world.until(state="ended")
     await world.scheduler.answer()
-    row = await world.ledger.row(ID)
+    row = await world.ledger.record(ID)
     assert row is not None
     assert (row.state, row.ended is not None) == ("ended", True)

@@ -71,7 +71,7 @@ async def test_a_submission_of_which_nothing_is_heard_is_made_again_late(tmp_pat
     await world.scheduler.answer(4)
     await asyncio.sleep(0.02)
     assert not world.scheduler.submitted  # it may still be on its way
-    world.live_sessions[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    world.live_sessions[ID].record.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
     assert (await world.answered_until(job="1")).wish == "run"
     late = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
     await world.scheduler.answer()
@@ -192,7 +192,7 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
     with pytest.raises(ProblemError):
         await world.sessions.put(ID, SessionRequest(user="ada", choice=Choice()))
     session = await world.session()
-    world.live_sessions[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    world.live_sessions[ID].record.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
     await world.answered_until(state="ended")
     late = world.scheduler.add(
         session.account, world.identity.job_name, world.identity.comment(ID, session.account, "one")

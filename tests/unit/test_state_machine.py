@@ -127,7 +127,7 @@ class Faults(RuleBasedStateMachine):
     @rule(person=PERSON)
     def submit(self, person: str) -> None:
         """As the hub does: only where the server has no session that is wished to run."""
-        if any(live.row.user == person and live.row.wish == "run" for live in self.world.live_sessions.values()):
+        if any(live.record.user == person and live.record.wish == "run" for live in self.world.live_sessions.values()):
             return
         self.number += 1
         session = f"{self.number:032x}"
@@ -148,7 +148,7 @@ class Faults(RuleBasedStateMachine):
     @rule(person=PERSON, after=st.sampled_from([0.0, 0.001, 1.0]))
     def submit_while_the_link_is_killed(self, person: str, after: float) -> None:
         """The hub hears nothing and asks again, with the same id."""
-        if any(live.row.user == person and live.row.wish == "run" for live in self.world.live_sessions.values()):
+        if any(live.record.user == person and live.record.wish == "run" for live in self.world.live_sessions.values()):
             return
         self.number += 1
         session = f"{self.number:032x}"
@@ -200,7 +200,7 @@ class Faults(RuleBasedStateMachine):
         if mode == "refuses":  # a doubtful one that is made again is refused then
             for person, session in list(self.wanted.items()):
                 live = self.world.live_sessions.get(session)
-                if live is None or live.row.job is None:
+                if live is None or live.record.job is None:
                     del self.wanted[person]
 
     @rule(fails=st.integers(1, 3))
@@ -298,7 +298,7 @@ class Faults(RuleBasedStateMachine):
             session
             for session in dict.fromkeys(self.world.doors.kept_open)
             if session in live
-            and (job := self.scheduler.jobs_there.get(live[session].row.job or "")) is not None
+            and (job := self.scheduler.jobs_there.get(live[session].record.job or "")) is not None
             and job.state == JobState.RUNNING
         ]
         return kept[which % len(kept)] if kept else None
@@ -318,7 +318,7 @@ class Faults(RuleBasedStateMachine):
         """The notebook ends, and its job a moment later."""
         if session := self._with_door(which):
             self._say(lambda: self.world.door_says(session, phase="ending", environment=True))
-            job = self.world.live_sessions[session].row.job
+            job = self.world.live_sessions[session].record.job
             assert job is not None
             self._may_end(session)
             self.scheduler.ends(job, "COMPLETED")
@@ -394,22 +394,22 @@ class Faults(RuleBasedStateMachine):
         there = self.scheduler.jobs_there
         assert {n for n in self.scheduler.foreign if n in there} == self.scheduler.foreign, "another's job was touched"
         for session in self.wanted.values():
-            assert session in live and live[session].row.wish == "run", f"{session} is lost"
+            assert session in live and live[session].record.wish == "run", f"{session} is lost"
         for session in self.over:
-            assert session not in live, f"{session} is still there: {live[session].row}"
+            assert session not in live, f"{session} is still there: {live[session].record}"
         for number in self.scheduler.alive():
             session = self.scheduler.ours[number]
             assert session in live, f"job {number} of {session} is orphaned"
-            assert live[session].row.job == number, f"{session} has job {live[session].row.job} and {number}"
-            assert live[session].row.wish == "run"
+            assert live[session].record.job == number, f"{session} has job {live[session].record.job} and {number}"
+            assert live[session].record.wish == "run"
         for session, found in live.items():
-            assert found.row.job in there, f"{session} has no job: {found.row}"
-            state = there[found.row.job].state
+            assert found.record.job in there, f"{session} has no job: {found.record}"
+            state = there[found.record.job].state
             wanted = {JobState.PENDING: ("pending",), JobState.RUNNING: ("starting", "running")}
-            assert found.row.state.value in wanted.get(state, ("ending",)), (found.row, state)
+            assert found.record.state.value in wanted.get(state, ("ending",)), (found.record, state)
             if state is JobState.RUNNING:
                 assert session in self.world.doors.kept_open, f"nobody looks for the door of {session}"
-        servers = [found.row.user for found in live.values()]
+        servers = [found.record.user for found in live.values()]
         assert len(servers) == len(set(servers)), "a server has two sessions"
 
     def everything_can_be_stopped(self) -> None:

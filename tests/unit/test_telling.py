@@ -14,7 +14,7 @@ import pytest_asyncio
 from factorycommon.models import MessageBody
 from factorylink.cli import main as cli
 from factorylink.client import LinkClient, LinkProblem
-from factorylink.doors.protocol import DoorStatus, read_told
+from factorylink.doors.protocol import DoorStatus, read_message
 from factorylink.errors import Misread
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
@@ -69,6 +69,6 @@ async def test_what_it_uses_is_told_while_its_door_is_open(world: World) -> None
 @pytest.mark.parametrize("more", [{"gpu_percent": 101}, {"gpu_percent": -1}, {"memory_bytes": -1}])
 def test_a_door_that_says_nonsense_is_misread(more: dict[str, int]) -> None:
     good = {"protocol": 1, "session": ID, "phase": "up", "notebook_sock": "/n/a", "hub_sock": "/n/b"}
-    assert read_told(DoorStatus, json.dumps(good | {"gpu_percent": 0})).gpu_percent == 0
+    assert read_message(DoorStatus, json.dumps(good | {"gpu_percent": 0})).gpu_percent == 0
     with pytest.raises(Misread):
-        read_told(DoorStatus, json.dumps(good | more))
+        read_message(DoorStatus, json.dumps(good | more))

@@ -142,11 +142,11 @@ class FactoryCluster(JobQueueCluster):
         keywords.amounts(idle_minutes=idle_minutes, scheduler_hours=scheduler_hours)
         if security is False or not protocol.startswith("tls"):
             raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
-        self.way = LinkRoute.here(token=token)
+        self.route = LinkRoute.here(token=token)
         self.terms = ClusterTerms.of(
             config_name,
             options,
-            way=self.way,
+            route=self.route,
             project=project,
             cap_gpu_hours=cap_gpu_hours,
             factory=factory,
@@ -172,7 +172,7 @@ class FactoryCluster(JobQueueCluster):
         self._lock = asyncio.Lock()
         self._panel: ClusterPanel | None = None
         self.idle_minutes, self.scheduler_hours = idle_minutes, scheduler_hours
-        self.cluster_api = ClusterApi(Link(self.way), self._changed)
+        self.cluster_api = ClusterApi(Link(self.route), self._changed)
         self._begins = _begins or external_scheduler.beginning(scheduler, self.place.here, name)
         theirs = security if isinstance(security, Security) else None
         if theirs is not None:
@@ -230,32 +230,32 @@ class FactoryCluster(JobQueueCluster):
 
         Raises ValueError, with the names there are; LinkError; VersionsDifferError.
         """
-        way = LinkRoute.here(token=token)
-        live = get_now("/clusters", list[ClusterTold], way, live="true")
+        route = LinkRoute.here(token=token)
+        live = get_now("/clusters", list[ClusterTold], route, live="true")
         found = {one.name: one for one in live if one.state == "live"}
         if name not in found:
             more = (
                 ""
-                if way.own
+                if route.own
                 else " Clusters at another factory or for another project are found only with a token of your own: "
                 "factorygate.use_token()."
             )
             raise ValueError(f"You have no cluster {name!r} now; there are: {', '.join(found) or 'none'}.{more}")
-        told = found[name]
-        choice = told.choice
+        known = found[name]
+        choice = known.choice
         return cls(
             choice.size,
             factory=choice.factory,
             environment=choice.environment,
             hours=choice.hours,
             project=choice.project,
-            processes=told.processes,
-            cap_gpu_hours=told.gpu_hours.cap,
+            processes=known.processes,
+            cap_gpu_hours=known.gpu_hours.cap,
             name=name,
             token=token,
             asynchronous=asynchronous,
             loop=loop,
-            _begins=partial(external_scheduler.again, known=told),
+            _begins=partial(external_scheduler.again, known=known),
         )
 
     def _get_worker_security(self, security: Any) -> Any:
@@ -285,7 +285,7 @@ class FactoryCluster(JobQueueCluster):
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
         """Find its scheduler, or have it started. Where that fails, ``begins`` leaves nothing, and nor does this."""
         request = external_scheduler.SchedulerRequest(
-            self.name, self.cluster_api, self.terms, self.way, self.idle_minutes, self.scheduler_hours
+            self.name, self.cluster_api, self.terms, self.route, self.idle_minutes, self.scheduler_hours
         )
         self._begin_task = asyncio.ensure_future(begins(request))
         try:
@@ -313,8 +313,8 @@ class FactoryCluster(JobQueueCluster):
         """Jobs that are there already: of a cluster that was left."""
         if not self.cluster_api.workers:
             return
-        for name, told in self.cluster_api.workers.items():
-            if told.state != "ended":
+        for name, known in self.cluster_api.workers.items():
+            if known.state != "ended":
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))

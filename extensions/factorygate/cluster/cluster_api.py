@@ -52,7 +52,7 @@ class ClusterApi:
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
         self._unwanted: list[Asked] = []
         self._waiters: list[asyncio.Future[None]] = []  # for what is told next
-        self._told_at = datetime.now(UTC)
+        self._updated_at = datetime.now(UTC)
         self._cancelled: set[str] = set()
         self._making_known = asyncio.Lock()
         self._known = True
@@ -110,8 +110,8 @@ class ClusterApi:
         """Jobs that are there, and neither known nor cancelled: the answer that they were taken was lost."""
         return [
             name
-            for name, told in self.workers.items()
-            if told.state != WorkerState.ENDED and name not in known and name not in self._cancelled
+            for name, worker in self.workers.items()
+            if worker.state != WorkerState.ENDED and name not in known and name not in self._cancelled
         ]
 
     async def look(self) -> None:
@@ -125,9 +125,9 @@ class ClusterApi:
 
     async def log(self, name: str) -> tuple[str, ...]:
         """Return the last lines that a job has written. Raises LinkError."""
-        told = await self._link.get(f"/clusters/{self.id}/workers/{name}/log", WorkerLog)
-        self.logs[name] = told.lines
-        return told.lines
+        worker = await self._link.get(f"/clusters/{self.id}/workers/{name}/log", WorkerLog)
+        self.logs[name] = worker.lines
+        return worker.lines
 
     async def end(self) -> None:
         """End the cluster with all its jobs: nothing more is asked for, and whoever waits for an answer gets one now.
@@ -268,10 +268,10 @@ class ClusterApi:
                 try:
                     if not (self._known or self._closed):
                         await self._make_known_again()
-                    async for _, told in self._link.events(f"/clusters/{self.id}/events", Cluster):
+                    async for _, cluster in self._link.events(f"/clusters/{self.id}/events", Cluster):
                         pause = 0.5
-                        self._take(told)
-                        if told.state == "ended":
+                        self._take(cluster)
+                        if cluster.state == "ended":
                             return
                 except LinkError as error:
                     log.info("The gateway is asked again in %g s: %s", pause, error)
@@ -294,11 +294,11 @@ class ClusterApi:
         """The link lost its ledger: tell it of the cluster, and have it take over the jobs that are there. Raises
         LinkError."""
         batches: dict[str, list[str]] = {}
-        for name, told in self.workers.items():  # in the order in which they were asked for
-            batches.setdefault(told.batch, []).append(name)
-        alive = {name for name, told in self.workers.items() if told.state != WorkerState.ENDED}
+        for name, worker in self.workers.items():  # in the order in which they were asked for
+            batches.setdefault(worker.batch, []).append(name)
+        alive = {name for name, worker in self.workers.items() if worker.state != WorkerState.ENDED}
         # Of those that run it will see itself how long they do.
-        running = sum(_hours_until(self._told_at, told) for told in self.workers.values())
+        running = sum(_hours_until(self._updated_at, worker) for worker in self.workers.values())
         if self.cluster is None or self.request is None:
             raise _closed()  # it was never told of
         spent = max(0.0, self.cluster.gpu_hours.spent - self.cluster.gpus * running)
@@ -313,10 +313,10 @@ class ClusterApi:
                 await self._link.post(f"/clusters/{self.id}/cancel", CancelRequest(names=tuple(unwanted)), Cluster)
         self._known = True
 
-    def _take(self, told: Cluster) -> None:
-        changed = [worker.name for worker in told.workers if self.workers.get(worker.name) != worker]
-        self.workers.update({worker.name: worker for worker in told.workers})
-        self.cluster, self._told_at = told.model_copy(update={"workers": ()}), datetime.now(UTC)
+    def _take(self, cluster: Cluster) -> None:
+        changed = [worker.name for worker in cluster.workers if self.workers.get(worker.name) != worker]
+        self.workers.update({worker.name: worker for worker in cluster.workers})
+        self.cluster, self._updated_at = cluster.model_copy(update={"workers": ()}), datetime.now(UTC)
         waiters, self._waiters = self._waiters, []
         _answer(waiters)
         self._on_change(changed)
@@ -332,8 +332,8 @@ def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None =
                 done.set_exception(problem)
 
 
-def _hours_until(moment: datetime, told: Worker) -> float:
+def _hours_until(moment: datetime, worker: Worker) -> float:
     """For which a job that is not over had run then."""
-    if told.state == WorkerState.ENDED or told.started is None:
+    if worker.state == WorkerState.ENDED or worker.started is None:
         return 0.0
-    return max(0.0, (moment - told.started) / timedelta(hours=1))
+    return max(0.0, (moment - worker.started) / timedelta(hours=1))

@@ -48,9 +48,9 @@ def view(cluster: ShownCluster) -> ClusterView:
     wanted = set(cluster.worker_plan.jobs)
     jobs, over = [], []
     for name in dict.fromkeys((*cluster.worker_plan.jobs, *cluster_api.workers)):
-        told = cluster_api.workers.get(name)
+        state = cluster_api.workers.get(name)
         count = sum(worker in by_name for worker in process_names(name, place.processes))
-        shown = _job(name, told, count, cluster_api.logs.get(name, ()))
+        shown = _job(name, state, count, cluster_api.logs.get(name, ()))
         if closed and shown.state in ("asked", "pending", "running", "unreachable"):
             shown = replace(shown, state="ended")  # or soon: nobody tells any more
         if name in wanted or shown.state in ("pending", "running", "unreachable"):
@@ -83,26 +83,26 @@ def view(cluster: ShownCluster) -> ClusterView:
     )
 
 
-def _job(name: str, told: Worker | None, workers: int, log: tuple[str, ...]) -> JobView:
-    if told is None:
+def _job(name: str, worker: Worker | None, workers: int, log: tuple[str, ...]) -> JobView:
+    if worker is None:
         return JobView(name, "asked", workers=workers)
-    state = str(told.state)
+    state = str(worker.state)
     if state == "ended":
-        state = "ended" if told.end_reason in GOOD_ENDS else "lost" if told.started else "failed"
-    words = told.end if told.state == "ended" else told.waits_for
+        state = "ended" if worker.end_reason in GOOD_ENDS else "lost" if worker.started else "failed"
+    words = worker.end if worker.state == "ended" else worker.waits_for
     return JobView(
         name=name,
         state=cast(JobState, state),
-        job=told.job,
-        node=told.node,
+        job=worker.job,
+        node=worker.node,
         workers=workers,
-        position=told.position,
-        expected_start=_rfc3339(told.expected_start),
-        ends=_rfc3339(told.ends),
+        position=worker.position,
+        expected_start=_rfc3339(worker.expected_start),
+        ends=_rfc3339(worker.ends),
         why="" if words is None else words.as_message("what"),
         do="" if words is None else words.as_message("do"),
-        log_tail=told.log_tail or log,
-        has_log=bool(told.log_tail or told.started),
+        log_tail=worker.log_tail or log,
+        has_log=bool(worker.log_tail or worker.started),
     )
 
 
@@ -111,9 +111,9 @@ def _rfc3339(moment: datetime | None) -> str | None:
 
 
 def _status(cluster: ShownCluster) -> Any:
-    told = None if cluster.cluster_api.cluster is None else cluster.cluster_api.cluster.state
-    if told in ("ending", "ended"):  # perhaps not from here, but on the gateway's pages
-        return "closing" if told == "ending" else "closed"
+    worker = None if cluster.cluster_api.cluster is None else cluster.cluster_api.cluster.state
+    if worker in ("ending", "ended"):  # perhaps not from here, but on the gateway's pages
+        return "closing" if worker == "ending" else "closed"
     name = cluster.status.name
     return {"created": "starting", "closing": "closing", "closed": "closed", "failed": "failed"}.get(name, "running")
 

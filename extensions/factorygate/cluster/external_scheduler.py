@@ -51,13 +51,13 @@ def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | N
 class ExternalScheduler(ProcessInterface):
     """``address``: what workers are told; ``external_address``: where a client here connects."""
 
-    def __init__(self, told: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:
+    def __init__(self, description: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:
         """``told``: what it says of itself; ``where``: it runs, in words. Raises VersionsDifferError."""
-        versions.check(told.versions, where)
+        versions.check(description.versions, where)
         super().__init__()
-        self.told = told
-        self.keys = Keys.of(told)
-        self.address = told.address
+        self.description = description
+        self.keys = Keys.of(description)
+        self.address = description.address
         self._forwarder = forwarder
 
     async def start(self) -> None:
@@ -76,10 +76,10 @@ class ExternalScheduler(ProcessInterface):
 async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
     """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
     folder = pages.folder(wanted.cluster_api.id)
-    process, told = await _process(folder, wanted)
+    process, description = await _process(folder, wanted)
     try:
-        await wanted.cluster_api.begin(wanted.terms.request(wanted.name, scheduler=told))
-        return ExternalScheduler(told, "there")
+        await wanted.cluster_api.begin(wanted.terms.request(wanted.name, scheduler=description))
+        return ExternalScheduler(description, "there")
     except BaseException:
         await _stop(process)
         with suppress(LinkError):
@@ -131,7 +131,7 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
     await cluster_api.resume(known.id)
     found = await _reached(wanted)
     if known.head is None:
-        request = wanted.terms.request(wanted.name, scheduler=found.told)
+        request = wanted.terms.request(wanted.name, scheduler=found.description)
         request = request.model_copy(update={"session": known.session})
     else:
         request = wanted.terms.request(wanted.name, head=SchedulerJob(idle_minutes=wanted.idle_minutes))
@@ -142,11 +142,11 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
     """Directly on its own factory's network; elsewhere through the gateway."""
     cluster_api, place = wanted.cluster_api, wanted.terms.place
-    told = await cluster_api.scheduler()
+    description = await cluster_api.scheduler()
     if place.here:
-        return ExternalScheduler(told, f"at {place.factory_name}")
-    way = Forwarder(wanted.route, cluster_api.id, pages.folder(cluster_api.id) / pages.SOCKET)
-    return ExternalScheduler(told, f"at {place.factory_name}", way)
+        return ExternalScheduler(description, f"at {place.factory_name}")
+    route = Forwarder(wanted.route, cluster_api.id, pages.folder(cluster_api.id) / pages.SOCKET)
+    return ExternalScheduler(description, f"at {place.factory_name}", route)
 
 
 async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], Scheduler]:

@@ -29,8 +29,8 @@ _PASSING = (502, 503, 504)  # of a link or door that is away for a moment; a pro
 class Forwarder:
     """For one event loop."""
 
-    def __init__(self, way: LinkRoute, cluster_id: str, pages: Path) -> None:
-        self._way = way
+    def __init__(self, route: LinkRoute, cluster_id: str, pages: Path) -> None:
+        self._route = route
         self._path = f"/clusters/{cluster_id}/wire"
         self._pages = pages
         self._http: aiohttp.ClientSession | None = None
@@ -38,9 +38,9 @@ class Forwarder:
 
     async def open(self) -> str:
         """Listen; the address for a client, ``tls://127.0.0.1:PORT``."""
-        connector = aiohttp.UnixConnector(self._way.socket) if self._way.socket else aiohttp.TCPConnector()
+        connector = aiohttp.UnixConnector(self._route.socket) if self._route.socket else aiohttp.TCPConnector()
         self._http = aiohttp.ClientSession(
-            connector=connector, headers=self._way.headers, trust_env=self._way.socket is None
+            connector=connector, headers=self._route.headers, trust_env=self._route.socket is None
         )
         port = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=resumable_stream.PIECE)
         self._pages.unlink(missing_ok=True)
@@ -66,13 +66,13 @@ class Forwarder:
         try:
             while not stream.over.is_set() and asyncio.get_running_loop().time() < deadline:
                 try:
-                    async with self._wire() as wire:
-                        await wire.write(resumable_stream.HELLO.pack(resumable_stream.MAGIC, id, stream.taken))
-                        [theirs] = resumable_stream.COUNT.unpack(await wire.read(resumable_stream.COUNT.size))
+                    async with self._connected() as socket:
+                        await socket.write(resumable_stream.HELLO.pack(resumable_stream.MAGIC, id, stream.taken))
+                        [theirs] = resumable_stream.COUNT.unpack(await socket.read(resumable_stream.COUNT.size))
                         if theirs == resumable_stream.UNKNOWN:
                             return
                         pause, deadline = FIRST_PAUSE, float("inf")
-                        await stream.carry(wire, theirs)
+                        await stream.carry(socket, theirs)
                 except (aiohttp.ClientError, OSError, EOFError, TimeoutError) as error:
                     now = asyncio.get_running_loop().time()
                     if isinstance(error, aiohttp.WSServerHandshakeError) and error.status not in _PASSING:
@@ -88,8 +88,8 @@ class Forwarder:
     async def _page(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hand a request for a page on; who asked asks again."""
         try:
-            async with self._wire() as wire:
-                tasks = [asyncio.create_task(_out(reader, wire)), asyncio.create_task(_in(wire, writer))]
+            async with self._connected() as stream:
+                tasks = [asyncio.create_task(_out(reader, stream)), asyncio.create_task(_in(stream, writer))]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
                     task.cancel()
@@ -100,11 +100,11 @@ class Forwarder:
             writer.close()
 
     @asynccontextmanager
-    async def _wire(self) -> AsyncIterator[_SocketStream]:
+    async def _connected(self) -> AsyncIterator[_SocketStream]:
         if self._http is None:
             raise OSError("closed")
         limits = aiohttp.ClientWSTimeout(ws_close=SECONDS)
-        url = self._way.base + self._path
+        url = self._route.base + self._path
         async with self._http.ws_connect(url, max_msg_size=0, timeout=limits, heartbeat=SECONDS) as socket:
             yield _SocketStream(socket)
 
@@ -134,12 +134,12 @@ class _SocketStream:
         await self._socket.send_bytes(data)
 
 
-async def _out(reader: asyncio.StreamReader, wire: _SocketStream) -> None:
+async def _out(reader: asyncio.StreamReader, stream: _SocketStream) -> None:
     while piece := await reader.read(resumable_stream.PIECE):
-        await wire.write(piece)
+        await stream.write(piece)
 
 
-async def _in(wire: _SocketStream, writer: asyncio.StreamWriter) -> None:
+async def _in(stream: _SocketStream, writer: asyncio.StreamWriter) -> None:
     while True:
-        writer.write(await wire.some())
+        writer.write(await stream.some())
         await writer.drain()

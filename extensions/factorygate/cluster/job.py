@@ -118,7 +118,7 @@ class FactoryJob(Job):
                 raise
 
     @property
-    def told(self) -> Worker | None:
+    def data(self) -> Worker | None:
         """As the link tells it; empty while nothing is known."""
         return None if self._cluster_api is None else self._cluster_api.workers.get(str(self.name))
 

@@ -23,13 +23,13 @@ class Keys(Security):
         return cast(Keys, cls.temporary())
 
     @classmethod
-    def of(cls, told: Scheduler) -> Keys:
+    def of(cls, values: Scheduler) -> Keys:
         """Those that a scheduler told."""
-        role = {"cert": told.certificate, "key": told.key}
+        role = {"cert": values.certificate, "key": values.key}
         named = {
             f"tls_{who}_{what}": value for who in ("scheduler", "worker", "client") for what, value in role.items()
         }
-        return cls(tls_ca_file=told.ca, require_encryption=True, **named)
+        return cls(tls_ca_file=values.ca, require_encryption=True, **named)
 
     def tell(self, address: str) -> Scheduler:
         """For workers and clients of the scheduler at ``address``; whoever reads it may use the cluster."""
@@ -41,13 +41,13 @@ class Keys(Security):
     @classmethod
     def like(cls, theirs: Security) -> Keys:
         """Somebody's own, for workers: read from where they lie, if they are in files. Raises ValueError, OSError."""
-        told = {name: _pem(value) for name, value in theirs.get_tls_config_for_role("worker").items() if value}
-        if not {"ca_file", "cert", "key"} <= told.keys():
+        named = {name: _pem(value) for name, value in theirs.get_tls_config_for_role("worker").items() if value}
+        if not {"ca_file", "cert", "key"} <= named.keys():
             raise ValueError("security= lacks a CA file, or a certificate or key for workers.")
         return cls(
-            tls_ca_file=told["ca_file"],
-            tls_worker_cert=told["cert"],
-            tls_worker_key=told["key"],
+            tls_ca_file=named["ca_file"],
+            tls_worker_cert=named["cert"],
+            tls_worker_key=named["key"],
             require_encryption=True,
         )
 
@@ -80,8 +80,8 @@ def mend(theirs: Security) -> None:
 
 def in_files(security: Security | None) -> bool:
     """Whether it names files, so that it may be shown, and has no key in itself."""
-    told = {} if security is None else security.get_tls_config_for_role("worker")
-    return bool(told) and not any("\n" in value for value in told.values() if value)
+    named = {} if security is None else security.get_tls_config_for_role("worker")
+    return bool(named) and not any("\n" in value for value in named.values() if value)
 
 
 def _pem(value: str) -> str:

@@ -145,7 +145,7 @@ def place(
     *,
     hours: float | None = None,
     walltime: str | int | timedelta | None = None,
-    way: LinkRoute | None = None,
+    route: LinkRoute | None = None,
     **given: Any,
 ) -> WorkerPlace:
     """Where jobs are to run: ``find``, with walltimes in either way, and what the configuration says. ``way``: to the
@@ -158,7 +158,7 @@ def place(
     counts(1, processes=wanted["processes"], cores=wanted["cores"])
     wanted_hours = _hours(section, hours, walltime)
     amounts(hours=wanted_hours)
-    return find(hours=wanted_hours, way=way, **wanted)
+    return find(hours=wanted_hours, route=route, **wanted)
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,11 +142,11 @@ class Replacer:
         self._meet(connected)
         changed, lost = False, []
         for name in list(worker_plan.jobs):
-            told = cluster.cluster_api.workers.get(name)
-            if told is not None and told.state == "ended":
-                lost.append(told)
-                self._lost(name, told)
-            elif told is not None and self._is_alone_for_long(name, told, connected):
+            worker = cluster.cluster_api.workers.get(name)
+            if worker is not None and worker.state == "ended":
+                lost.append(worker)
+                self._lost(name, worker)
+            elif worker is not None and self._is_alone_for_long(name, worker, connected):
                 worker_plan.drop((name,))
                 changed = True
         self._say_lost(lost)
@@ -159,7 +159,7 @@ class Replacer:
         if asked:
             self._pause = 0.0
         self._warn(connected)
-        if (plan := worker_plan.told()) != self._kept:
+        if (plan := worker_plan.saved()) != self._kept:
             await cluster.scheduler_comm.set_metadata(keys=[KEPT], value=plan)
             self._kept = plan
 
@@ -168,26 +168,26 @@ class Replacer:
         for name in connected - self._came:
             self._came.add(name)
             self._crashes = 0
-            told = self._cluster.cluster_api.workers.get(name)
-            if told is not None:
-                self._waits.append((datetime.now(UTC) - told.asked).total_seconds())
+            worker = self._cluster.cluster_api.workers.get(name)
+            if worker is not None:
+                self._waits.append((datetime.now(UTC) - worker.asked).total_seconds())
 
-    def _lost(self, name: str, told: Worker) -> None:
+    def _lost(self, name: str, worker: Worker) -> None:
         """A job that was wanted is gone. It is missing from now on, unless it is no use to ask for another."""
         cluster = self._cluster
         cluster.forget_job(name)
-        began, ended = told.started, told.ended
+        began, ended = worker.started, worker.ended
         quick = began is None or ended is None or ended - began < timedelta(seconds=QUICK)
         if name not in self._came and quick:
             self._crashes += 1
-        words = _why(told)
-        if differ := versions.said(told.log_tail):
+        words = _why(worker)
+        if differ := versions.said(worker.log_tail):
             self._give_up(differ)
-        elif told.end_reason == "refused":
+        elif worker.end_reason == "refused":
             self._give_up(words)
         elif self._crashes >= CRASHES:
             self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
-        elif name in self._came and _is_early(told) and self._fails_too_often():
+        elif name in self._came and _is_early(worker) and self._fails_too_often():
             said = Message(
                 "jobs-fail",
                 "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked "
@@ -213,7 +213,7 @@ class Replacer:
 
     def _say_lost(self, lost: list[Worker]) -> None:
         """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
-        found = [told for told in lost if told.end_reason != "walltime"]
+        found = [worker for worker in lost if worker.end_reason != "walltime"]
         if found and self._cluster.worker_plan.missing:
             now = asyncio.get_running_loop().time()
             self._gone = [then for then in self._gone if now - then < TOGETHER] + len(found) * [now]
@@ -221,9 +221,9 @@ class Replacer:
             said = Message("jobs-replaced", "Jobs that were wanted have ended ({jobs}); others are asked for.")
             self._cluster.worker_plan.message = joined(said.format(jobs=len(self._gone)), why)
 
-    def _is_alone_for_long(self, name: str, told: Worker, connected: set[str]) -> bool:
+    def _is_alone_for_long(self, name: str, worker: Worker, connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""
-        if name in connected or name not in self._came or told.state != "running":
+        if name in connected or name not in self._came or worker.state != "running":
             self._alone.pop(name, None)
             return False
         now = asyncio.get_running_loop().time()
@@ -269,10 +269,10 @@ class Replacer:
 
     def _left(self, name: str) -> tuple[float, float]:
         """Seconds until a job ends by its walltime, and in all."""
-        told = self._cluster.cluster_api.workers.get(name)
-        if told is None or told.state != "running" or told.ends is None or told.started is None:
+        worker = self._cluster.cluster_api.workers.get(name)
+        if worker is None or worker.state != "running" or worker.ends is None or worker.started is None:
             return float("inf"), float("inf")
-        return (told.ends - datetime.now(UTC)).total_seconds(), (told.ends - told.started).total_seconds()
+        return (worker.ends - datetime.now(UTC)).total_seconds(), (worker.ends - worker.started).total_seconds()
 
     def _warn(self, connected: set[str]) -> None:
         """Where all that hold anything are about to end, and nobody is there to take it."""
@@ -291,15 +291,15 @@ class Replacer:
             self._said = ""
 
 
-def _why(told: Worker) -> str:
+def _why(worker: Worker) -> str:
     """Return why a job ended, in words."""
-    return "" if told.end is None else told.end.as_message("what")
+    return "" if worker.end is None else worker.end.as_message("what")
 
 
-def _is_early(told: Worker) -> bool:
+def _is_early(worker: Worker) -> bool:
     """Whether what ran in a job ended it, and not for its walltime."""
-    ends, ended, started = told.ends, told.ended, told.started
-    if told.end_reason not in BY_WORK or ended is None:
+    ends, ended, started = worker.ends, worker.ended, worker.started
+    if worker.end_reason not in BY_WORK or ended is None:
         return False
     if ends is None or started is None:
         return True

@@ -134,7 +134,7 @@ class ResumableStream:
             await self._more.wait()
 
     async def _take(self, carrier: Carrier) -> None:
-        told = self.taken
+        confirmed = self.taken
         while True:
             kind, count = HEADER.unpack(await carrier.read(HEADER.size))
             if kind == TAKEN:
@@ -143,8 +143,8 @@ class ResumableStream:
                 self._writer.write(await carrier.read(count))
                 self.taken += count  # before anything is waited for, so that it is never taken twice
                 await self._writer.drain()
-                if self.taken - told >= CONFIRM:
-                    await carrier.write(HEADER.pack(TAKEN, self.taken - told))
-                    told = self.taken
+                if self.taken - confirmed >= CONFIRM:
+                    await carrier.write(HEADER.pack(TAKEN, self.taken - confirmed))
+                    confirmed = self.taken
             else:
                 return

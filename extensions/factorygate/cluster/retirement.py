@@ -57,7 +57,7 @@ class WorkerRetirement:
         for name, job in jobs.items():
             patient = name in relieved
             self._retiring_workers[name] = _RetiringWorker(
-                job, now + (_left(job.told) if patient else SECONDS), patient
+                job, now + (_left(job.data) if patient else SECONDS), patient
             )
         if jobs and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._see_off())
@@ -99,7 +99,7 @@ class WorkerRetirement:
     async def _round(self) -> set[str]:
         """One look at all of them; those that are to end now."""
         comm = self._cluster.scheduler_comm
-        there = {str(told["name"]): address for address, told in self._cluster.scheduler_info["workers"].items()}
+        there = {str(retired["name"]): address for address, retired in self._cluster.scheduler_info["workers"].items()}
         worker_plan = self._cluster.worker_plan
         mine = {name: {there[worker] for worker in worker_plan.present(name)} for name in self._retiring_workers}
         late = self._late()
@@ -114,9 +114,9 @@ class WorkerRetirement:
         fresh = [name for name in staying if not self._is_quiet(name)]
         if fresh:
             workers = [address for name in fresh for address in mine[name]]
-            told = await comm.retire_workers(workers=workers, close_workers=False, remove=False)
+            retired = await comm.retire_workers(workers=workers, close_workers=False, remove=False)
             for name in fresh:
-                self._retiring_workers[name].quiet = mine[name] <= told.keys()
+                self._retiring_workers[name].quiet = mine[name] <= retired.keys()
         quiet = [name for name in staying if self._is_quiet(name)]
         if quiet:
             workers = [address for name in quiet for address in mine[name]]
@@ -153,6 +153,6 @@ class WorkerRetirement:
             self._retiring_workers.pop(name, None)
 
 
-def _left(told: Worker | None) -> float:
+def _left(worker: Worker | None) -> float:
     """Seconds until a job ends by itself."""
-    return SECONDS if told is None or told.ends is None else (told.ends - datetime.now(UTC)).total_seconds()
+    return SECONDS if worker is None or worker.ends is None else (worker.ends - datetime.now(UTC)).total_seconds()

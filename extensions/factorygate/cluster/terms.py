@@ -36,14 +36,14 @@ class ClusterTerms:
         *,
         project: str | None,
         cap_gpu_hours: float | None,
-        way: LinkRoute | None = None,
+        route: LinkRoute | None = None,
         **where: Any,
     ) -> ClusterTerms:
         """By keywords, and for what is None by that section of dask's configuration. ``options``: those that are said
         of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
-        place = keywords.place(section, way=way, project=paid["project"], **where)
+        place = keywords.place(section, route=route, project=paid["project"], **where)
         return cls(place, paid["project"], paid["cap_gpu_hours"], keywords.worker(section, place, options))
 
     def request(
@@ -72,26 +72,26 @@ class ClusterTerms:
             wrong = error.errors(include_url=False, include_input=False)
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
-    def fit_cap(self, told: Cluster | None) -> int | None:
+    def fit_cap(self, gpu_hours: Cluster | None) -> int | None:
         """Return how many more jobs the cap allows; None where nothing bounds them. ``told``: the cluster as
         the link tells it, None where it has told nothing yet."""
-        each = self._each(told)
+        each = self._each(gpu_hours)
         if self.cap_gpu_hours is None or not each:
             return None
-        used = told.gpu_hours.spent + told.gpu_hours.committed if told else 0.0
+        used = gpu_hours.gpu_hours.spent + gpu_hours.gpu_hours.committed if gpu_hours else 0.0
         return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
-    def _each(self, told: Cluster | None) -> float:
+    def _each(self, gpu_hours: Cluster | None) -> float:
         """Return the GPU-hours of each job, at most."""
-        return (self.place.gpus if told is None else told.gpus) * self.place.hours
+        return (self.place.gpus if gpu_hours is None else gpu_hours.gpus) * self.place.hours
 
-    def check_cap(self, more: int, told: Cluster | None) -> None:
+    def check_cap(self, more: int, gpu_hours: Cluster | None) -> None:
         """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word.
         ``told``: the cluster as the link tells it, None where it has told nothing yet."""
         if self.cap_gpu_hours is None or more <= 0:
             return
-        used = told.gpu_hours.spent + told.gpu_hours.committed if told else 0.0
-        needed = more * self._each(told)
+        used = gpu_hours.gpu_hours.spent + gpu_hours.gpu_hours.committed if gpu_hours else 0.0
+        needed = more * self._each(gpu_hours)
         if used + needed > self.cap_gpu_hours + ROUNDING:
             said = Message(
                 "over-cap-here",

@@ -107,13 +107,13 @@ async def run(options: argparse.Namespace) -> int:
     from factorygate.cluster.daskworker import FactoryWorker
     from factorygate.cluster.keys import Keys
 
-    told = Scheduler.model_validate_json(options.file.read_bytes(), extra="ignore")
+    described = Scheduler.model_validate_json(options.file.read_bytes(), extra="ignore")
     try:
-        versions.check(told.versions, "where the cluster's scheduler runs")
+        versions.check(described.versions, "where the cluster's scheduler runs")
     except versions.VersionsDifferError as error:
         log.critical("%s", error)
         return 4
-    security = Keys.of(told) if told.ca else None  # where its owner runs the scheduler in clear text
+    security = Keys.of(described) if described.ca else None  # where its owner runs the scheduler in clear text
     asked = wanted(options.file)
     name = own_name(options.names, dict(os.environ))
     ends = job_ends(options.seconds, dict(os.environ), time.time())
@@ -122,7 +122,7 @@ async def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=folder) as scratch:
         nannies = [
             Nanny(
-                told.address,
+                described.address,
                 name=worker,
                 nthreads=asked.threads or options.threads,
                 memory_limit=asked.memory or options.memory,
@@ -145,7 +145,7 @@ async def run(options: argparse.Namespace) -> int:
                 strict=True,
             )
         ]
-        log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), told.address, leaves - time.time())
+        log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), described.address, leaves - time.time())
         living = asyncio.ensure_future(_live(nannies))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, living.cancel)  # the job is to end
         try:

@@ -69,7 +69,7 @@ def find(
     cores: int | None = None,
     memory: str | int | None = None,
     here: Mapping[str, str] = os.environ,
-    way: LinkRoute | None = None,
+    route: LinkRoute | None = None,
     project: str | None = None,
 ) -> WorkerPlace:
     """Return what was asked for, as the link fills it in, with this session's own factory, size and environment where
@@ -87,7 +87,7 @@ def find(
     if at_own and not smallest:
         size = size or here.get("FACTORYGATE_SIZE")
     found = _chosen(
-        way,
+        route,
         factory=factory or own,
         size=size,
         environment=environment or (here.get("FACTORYGATE_ENVIRONMENT") if at_own else None),
@@ -121,10 +121,10 @@ def find(
     )
 
 
-def _chosen(way: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
+def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
     """Return the link's answer to a choice. Raises LinkError; ValueError where the catalogue does not have it."""
     try:
-        return get_now("/choice", ChoiceView, way, **wanted)
+        return get_now("/choice", ChoiceView, route, **wanted)
     except LinkError as error:
         if error.kind == "invalid":
             raise ValueError(error.message) from error

@@ -45,22 +45,22 @@ class WorkerPlan:
         self.relieved: set[str] = set()  # those that another took over from
         self._replacements: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
 
-    def told(self) -> dict[str, Any]:
+    def saved(self) -> dict[str, Any]:
         """What whoever takes the cluster up after this kernel has to know."""
         self.units()
         names, young = list(self.jobs), self._cluster.next_number
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
-    def take_up(self, names: list[str], told: dict[str, Any] | None) -> None:
+    def take_up(self, names: list[str], saved: dict[str, Any] | None) -> None:
         """Adopt these jobs, which run. ``told``: the plan that the cluster's previous owner kept. Jobs that were given
         up in it are not adopted; jobs that were asked for later are."""
-        told = told or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
-        known = {self._cluster.name_of_job(number) for number in range(told["young"])}  # by who told
+        saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
+        known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by who told
         for name in names:
-            if name in told["names"] or name not in known:
+            if name in saved["names"] or name not in known:
                 self.jobs[name] = self._cluster.new_spec
-        self._replacements = dict(told["heirs"])
-        self.wanted = max(told["wanted"], len(self.units()))
+        self._replacements = dict(saved["heirs"])
+        self.wanted = max(saved["wanted"], len(self.units()))
 
     def units(self) -> list[tuple[str, ...]]:
         """Jobs, each with the one that it is to take over from, if any: what counts as one."""

@@ -43,8 +43,8 @@ async def follow(cluster: FollowedCluster, comm: Any) -> None:
     while True:
         try:
             while True:
-                for op, told in await comm.read():
-                    cluster._update_worker_status(op, told)
+                for op, message in await comm.read():
+                    cluster._update_worker_status(op, message)
         except OSError as error:
             problem = error
         except Exception as error:  # any error: nobody else takes what it tells

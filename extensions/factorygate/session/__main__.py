@@ -96,9 +96,9 @@ def _door_json(
 
 def _listen_to_scheduler(session: JobSession) -> None:
     loop = asyncio.get_running_loop()
-    told = "The scheduler told the session to end."
+    reason = "The scheduler told the session to end."
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, session.end, "stopped", told, GRACE_SIGNALLED)
+        loop.add_signal_handler(name, session.end, "stopped", reason, GRACE_SIGNALLED)
     loop.add_signal_handler(signal.SIGUSR1, session.scheduler_warned)
 
 

@@ -47,7 +47,7 @@ class Reporter:
         self._opened = False
         self._last_request = 0.0
         self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, the finished ones included
-        self._told: tuple[float, tuple[str, ...] | None, bool, int | None, int | None] | None = None
+        self._reported: tuple[float, tuple[str, ...] | None, bool, int | None, int | None] | None = None
         self._told_at = 0.0
         self._notebooks: dict[str, str] = {}  # names by kernel
         self._callback = PeriodicCallback(self._look_again, LOOK_MS)
@@ -119,12 +119,14 @@ class Reporter:
         if busy is not None:
             last = now
         state = (last, busy, self._opened, *self._gauge.coarse())
-        same = self._told is not None and self._told[1:3] == state[1:3]
-        if state == self._told or (same and now - self._told_at < TELL_SECONDS):
+        same = self._reported is not None and self._reported[1:3] == state[1:3]
+        if state == self._reported or (same and now - self._told_at < TELL_SECONDS):
             return
         names = ("last", "busy", "opened", "gpu_percent", "memory_bytes")
-        told = dict(zip(names, (round(last, 1), busy is not None, *state[2:]), strict=True)) | {"busy_with": busy or ()}
-        line = json.dumps(told) + "\n"
+        report = dict(zip(names, (round(last, 1), busy is not None, *state[2:]), strict=True)) | {
+            "busy_with": busy or ()
+        }
+        line = json.dumps(report) + "\n"
         try:
             os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
         except BlockingIOError:
@@ -132,7 +134,7 @@ class Reporter:
         except BrokenPipeError:
             self._callback.stop()
             return
-        self._told, self._told_at = state, now
+        self._reported, self._told_at = state, now
 
 
 def report(server: ServerApp, gauge: Gauge) -> None:

@@ -40,11 +40,11 @@ class Clock(Polled):
     async def get(self) -> None:
         """404 where there is no door that tells."""
         try:
-            told = await asyncio.to_thread(self._file.read_text, encoding="utf-8")
+            content = await asyncio.to_thread(self._file.read_text, encoding="utf-8")
         except FileNotFoundError as error:
             raise web.HTTPError(404, "Nothing is known of this session's end.") from error
         self.set_header("Cache-Control", "no-store")
-        await self.finish(told)
+        await self.finish(content)
 
 
 def place() -> Path | None:

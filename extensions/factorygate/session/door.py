@@ -41,11 +41,11 @@ def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
     """Log every channel that is not opened, of whatever kind; some kinds never get as far as ``_Server``."""
     refuse = connection.send_channel_open_failure
 
-    def told(send_chan: int, code: int, reason: str, lang: str) -> None:
+    def log_and_refuse(send_chan: int, code: int, reason: str, lang: str) -> None:
         log.warning("refused: a channel: %s", reason)
         refuse(send_chan, code, reason, lang)
 
-    connection.send_channel_open_failure = told  # type: ignore[method-assign]
+    connection.send_channel_open_failure = log_and_refuse  # type: ignore[method-assign]
 
 
 def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:

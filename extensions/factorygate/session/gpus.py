@@ -190,21 +190,21 @@ def parse_amd(metric: str, static: str) -> tuple[Gpu, ...]:
 
 
 def _amd_gpus(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    told = _json(text)
-    if isinstance(told, dict):
-        told = told.get("gpu_data")
-    for fields in told if isinstance(told, list) else ():
+    parsed = _json(text)
+    if isinstance(parsed, dict):
+        parsed = parsed.get("gpu_data")
+    for fields in parsed if isinstance(parsed, list) else ():
         if isinstance(fields, dict) and isinstance(fields.get("gpu"), int):
             yield fields["gpu"], fields
 
 
-def _value(told: object, unit: str) -> object:
+def _value(parsed: object, unit: str) -> object:
     """``{"value": 40, "unit": "%"}``; "N/A" where the GPU does not tell."""
-    return told.get("value") if isinstance(told, dict) and told.get("unit") == unit else None
+    return parsed.get("value") if isinstance(parsed, dict) and parsed.get("unit") == unit else None
 
 
-def _bytes(told: object) -> int | None:
-    found = [(_count(_value(told, unit)), size) for unit, size in _UNITS.items()]
+def _bytes(parsed: object) -> int | None:
+    found = [(_count(_value(parsed, unit)), size) for unit, size in _UNITS.items()]
     return next((number * size for number, size in found if number is not None), None)
 
 
@@ -217,9 +217,9 @@ def rocm_command(environment: Environment) -> list[str]:
 
 def parse_rocm(text: str) -> tuple[Gpu, ...]:
     """An object with ``card0``, ``card1``, ...; releases write the names of its fields in different cases."""
-    told = _json(text)
+    parsed = _json(text)
     found = []
-    for card, fields in told.items() if isinstance(told, dict) else ():
+    for card, fields in parsed.items() if isinstance(parsed, dict) else ():
         if not str(card).startswith("card") or not isinstance(fields, dict):
             continue
         values = {str(name).lower(): value for name, value in fields.items()}

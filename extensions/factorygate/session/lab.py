@@ -75,8 +75,8 @@ class Extend(APIHandler):
     @authorized
     async def post(self) -> None:
         """The session as the gateway has it then; what it or the site says no to is answered in its words."""
-        told = self.get_json_body()
-        hours = told.get("hours") if isinstance(told, dict) else None
+        body = self.get_json_body()
+        hours = body.get("hours") if isinstance(body, dict) else None
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours <= _MOST_HOURS:
             raise web.HTTPError(400, "`hours`: a number above 0 is needed")
         try:

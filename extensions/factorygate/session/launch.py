@@ -60,10 +60,10 @@ def main() -> None:
     os.set_inheritable(report, False)  # kernels and terminals must not keep it open
     processes.end_with_parent()
     _warm()
-    told = sys.stdin.buffer.read()
-    if not told:
+    received = sys.stdin.buffer.read()
+    if not received:
         return  # the door ended before anybody sent an environment
-    task = json.loads(told)
+    task = json.loads(received)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)

@@ -27,9 +27,9 @@ class ShownMessage:
     at: str
 
 
-def read_message(told: object, now: float) -> ShownMessage:
+def read_message(body: object, now: float) -> ShownMessage:
     """A message as it came: ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. ValueError in words."""
-    found = told if isinstance(told, dict) else {}
+    found = body if isinstance(body, dict) else {}
     name, text, kind = found.get("id"), found.get("text"), found.get("kind", "info")
     if not isinstance(name, str) or not _ID.fullmatch(name):
         raise ValueError("`id`: up to 64 letters, digits, dots, dashes and underscores are needed")
@@ -51,6 +51,6 @@ class Messages:
         if all(known.id != message.id for known in self._kept):
             self._kept.append(message)
 
-    def told(self) -> list[dict[str, str]]:
+    def listed(self) -> list[dict[str, str]]:
         """As JSON has them."""
         return [asdict(message) for message in self._kept]

@@ -28,9 +28,9 @@ _KILL_SECONDS = 3.0
 AUTOSAVE_SECONDS = 15  # of JupyterLab (its own default: 120): what a session's end may cost of what was typed
 
 
-def check_environment(told: object) -> tuple[dict[str, str], list[str]]:
+def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
     """``environment`` and ``argv`` as they must be to start a process, or ValueError in words."""
-    environment, argv = (told.get("environment"), told.get("argv")) if isinstance(told, dict) else (None, None)
+    environment, argv = (body.get("environment"), body.get("argv")) if isinstance(body, dict) else (None, None)
     if not isinstance(environment, dict) or not isinstance(argv, list) or not argv:
         raise ValueError("an object `environment` and a non-empty list `argv` are needed")
     for name, value in environment.items():
@@ -43,12 +43,12 @@ def check_environment(told: object) -> tuple[dict[str, str], list[str]]:
 
 def read_activity(line: bytes) -> Activity:
     """A line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
-    told = json.loads(line)
-    gpu, memory, names = told.get("gpu_percent"), told.get("memory_bytes"), told.get("busy_with", [])
+    report = json.loads(line)
+    gpu, memory, names = report.get("gpu_percent"), report.get("memory_bytes"), report.get("busy_with", [])
     return Activity(
-        float(told["last"]),
-        bool(told["busy"]),
-        bool(told["opened"]),
+        float(report["last"]),
+        bool(report["busy"]),
+        bool(report["opened"]),
         min(100, max(0, int(gpu))) if gpu is not None else None,
         max(0, int(memory)) if memory is not None else None,
         tuple(str(name)[:NAME_LENGTH] for name in names[:MOST_NAMES]),

@@ -33,8 +33,8 @@ _SESSION = {"id", "server", "state", "created", "started", "ends", "notice", "ex
 _CLUSTER = {"id", "name", "state", "counts"}
 
 
-def _pick(told: BaseModel, fields: set[str]) -> dict[str, Any]:
-    return told.model_dump(mode="json", include=fields, exclude_none=True)
+def _pick(view: BaseModel, fields: set[str]) -> dict[str, Any]:
+    return view.model_dump(mode="json", include=fields, exclude_none=True)
 
 
 class Overview:
@@ -54,7 +54,7 @@ class Overview:
         self._asked = self._named = -NAMES_FRESH  # on the monotonic clock
         self._names: dict[str, tuple[str, dict[str, str]]] = {}  # factory -> machine, and names of its sizes
         self._messages: set[str] = set()  # ids that the clock had last
-        self._told: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
+        self._last: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
         """The fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
@@ -72,7 +72,7 @@ class Overview:
         use = self._gauge.use
         return {
             **clock,
-            **self._told,
+            **self._last,
             "use": asdict(use) if use is not None else None,
             "home": self._home,
             "now": moment(time.time()),
@@ -81,16 +81,16 @@ class Overview:
     async def extend(self, hours: float) -> dict[str, Any]:
         """Ask for more time for this session. What it may still get then. Raises LinkError."""
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
-        told = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
+        answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
         self._asked = -NAMES_FRESH  # whoever looks next sees it
-        return _pick(told, _SESSION)
+        return _pick(answer, _SESSION)
 
     def _read_clock(self) -> dict[str, Any]:
         try:
-            told = json.loads(self._clock.read_text(encoding="utf-8"))
+            content = json.loads(self._clock.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}  # the door has not said anything yet
-        return told if isinstance(told, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     def _reached(self) -> Link:
         self._link = self._link or self._link_of()
@@ -106,7 +106,7 @@ class Overview:
             clusters: list[Cluster] = []
             with contextlib.suppress(LinkError):  # a gateway that has none, or that does not tell now
                 clusters = await link.get("/clusters", list[Cluster], live="true")
-            self._told = {
+            self._last = {
                 "sessions": [self._session(one) for one in sessions],
                 "clusters": [_pick(one, _CLUSTER) | self._named_as(one.choice) for one in clusters],
                 "trouble": "",
@@ -114,14 +114,14 @@ class Overview:
         except NoLinkError:
             pass  # a server without a gateway shows its clock
         except LinkError as error:
-            self._told = self._told | {"trouble": language.here().said(of_error(error))}
+            self._last = self._last | {"trouble": language.here().said(of_error(error))}
         if self._asked >= 0:  # else something happened meanwhile, of which the answers may not tell
             self._asked = time.monotonic()
 
-    def _session(self, told: Session) -> dict[str, Any]:
-        server = quote(told.server, safe="")
+    def _session(self, view: Session) -> dict[str, Any]:
+        server = quote(view.server, safe="")
         url = f"{self._servers}{server}/" if server else self._servers
-        return _pick(told, _SESSION) | self._named_as(told.choice) | {"url": url}
+        return _pick(view, _SESSION) | self._named_as(view.choice) | {"url": url}
 
     def _named_as(self, choice: ResolvedChoice) -> dict[str, str]:
         machine, sizes = self._names.get(choice.factory, (choice.factory, {}))

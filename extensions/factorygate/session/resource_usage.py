@@ -109,8 +109,8 @@ async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, 
     found: tuple[Gpu, ...] = ()
     for questions in gpus.VENDORS:
         for question in questions:
-            if told := await _asked(question, environment, names):
-                found += told
+            if measured := await _asked(question, environment, names):
+                found += measured
                 break
     return ResourceUsage(memory, limit, found)
 

@@ -149,8 +149,8 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
     try:
         while True:
             try:
-                async for _, told in link.events(f"/clusters/{cluster_id}/events", Cluster):
-                    if told.state != "live":
+                async for _, report in link.events(f"/clusters/{cluster_id}/events", Cluster):
+                    if report.state != "live":
                         await scheduler.close(reason="the cluster is over")
                         return
             except LinkError as error:
@@ -168,8 +168,8 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
 
 def become(argv: list[str], report: int) -> int:
     """As a session's launcher. ``report``: the pipe on which the door is told that the session is in use."""
-    told = {"last": time.time(), "busy": True, "opened": True}  # until it ends itself: it knows when it is idle
-    os.write(report, json.dumps(told).encode() + b"\n")
+    cluster = {"last": time.time(), "busy": True, "opened": True}  # until it ends itself: it knows when it is idle
+    os.write(report, json.dumps(cluster).encode() + b"\n")
     return _main(argv, os.environ["FACTORYGATE_NOTEBOOK_SOCKET"])
 
 

@@ -55,9 +55,9 @@ class JobSession:
         self._root = root
         self._clock = node / "clock.json"
         self._write_end = write_end
-        self._notebook = Notebook(node, umask, self._heard)
+        self._notebook = Notebook(node, umask, self._on_activity)
         self._given: tuple[dict[str, str], list[str]] | None = None
-        self._told = ""  # the last content of the clock's file
+        self._last_content = ""  # the last content of the clock's file
         self._messages = Messages()
         self._handed = asyncio.Event()
         self._look = asyncio.Event()
@@ -84,7 +84,7 @@ class JobSession:
         self._facts = replace(self._facts, **facts)
         self._look.set()
 
-    def _heard(self, activity: Activity) -> None:
+    def _on_activity(self, activity: Activity) -> None:
         self._learn(activity=activity)
         self._publish(
             last_activity=moment(activity.last),
@@ -97,9 +97,9 @@ class JobSession:
 
     # --- what may be asked ---
 
-    async def take_environment(self, told: object) -> DoorStatusLine:
+    async def take_environment(self, body: object) -> DoorStatusLine:
         """Start the notebook with what was told. The same once more changes nothing; another one is a Conflict."""
-        given = check_environment(told)
+        given = check_environment(body)
         if self._given is not None and self._given != given:
             raise SessionConflict("the notebook of this session was started with another environment")
         if self._end.done():
@@ -112,9 +112,9 @@ class JobSession:
             self._handed.set()
         return self.status
 
-    def new_end(self, told: object) -> DoorStatusLine:
+    def new_end(self, body: object) -> DoorStatusLine:
         """The scheduler's limit was moved: ``{"ends": RFC 3339}``, with its time zone. ValueError for anything else."""
-        text = told.get("ends") if isinstance(told, dict) else None
+        text = body.get("ends") if isinstance(body, dict) else None
         ends = datetime.fromisoformat(text) if isinstance(text, str) else None
         if ends is None or ends.tzinfo is None:
             raise ValueError("an object with `ends`, a moment with its time zone, is needed")
@@ -123,9 +123,9 @@ class JobSession:
         self._publish(ends=moment(ends.timestamp()))
         return self.status
 
-    def tell(self, told: object) -> DoorStatusLine:
+    def tell(self, body: object) -> DoorStatusLine:
         """Show whoever is in the session a message (see ``messages``). The same id twice is one. Raises ValueError."""
-        self._messages.add(read_message(told, time.time()))
+        self._messages.add(read_message(body, time.time()))
         self._tell_notebook()
         return self.status
 
@@ -194,11 +194,11 @@ class JobSession:
     def _tell_notebook(self) -> None:
         """The file that the notebook server shows to what runs in the browser (see ``clock``)."""
         status = self.status
-        told: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
-        told["notice"] = asdict(status.notice) if status.notice is not None else None
-        told["messages"] = self._messages.told()
-        text = json.dumps(told)
-        if text == self._told:
+        content: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
+        content["notice"] = asdict(status.notice) if status.notice is not None else None
+        content["messages"] = self._messages.listed()
+        text = json.dumps(content)
+        if text == self._last_content:
             return
         new = self._clock.with_suffix(".new")
         try:
@@ -206,7 +206,7 @@ class JobSession:
             new.replace(self._clock)
         except OSError:
             log.exception("%s cannot be written", self._clock)
-        self._told = text
+        self._last_content = text
 
     async def _keep_tidy(self) -> None:
         """Collect what the notebook's processes left behind and the door adopted."""

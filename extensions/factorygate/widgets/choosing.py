@@ -28,14 +28,14 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-def checked(wish: Mapping[str, Any]) -> Choice:
+def checked(desired: Mapping[str, Any]) -> Choice:
     """What may be asked for at all, by form alone; what is None or left out is open. Raises ValueError in words."""
-    unknown = sorted(set(wish) - set(FIELDS))
+    unknown = sorted(set(desired) - set(FIELDS))
     if unknown:
         said = Message("choice-field-unknown", "A choice has no {unknown}; it has {fields}.")
         raise ValueError(said.format(unknown=", ".join(map(repr, unknown)), fields=", ".join(FIELDS)))
     choice: Choice = {}
-    for field, value in wish.items():
+    for field, value in desired.items():
         if value is None:
             continue
         if field == "hours":
@@ -57,27 +57,27 @@ def _hours(value: object) -> float:
     return float(value)
 
 
-def completed(wish: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
+def completed(desired: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
     """The nearest to a checked wish that is offered, with nothing left open; None: nothing is offered.
 
     ``here``: the factory that is preset, while it takes requests.
     """
-    factory = _find(factories, wish.get("factory")) or _usual(factories, here)
+    factory = _find(factories, desired.get("factory")) or _usual(factories, here)
     if factory is None or not factory.sizes:
         return None
-    view = _size(factory, wish.get("size")) or _size(factory, factory.default_size) or factory.sizes[0]
+    view = _size(factory, desired.get("size")) or _size(factory, factory.default_size) or factory.sizes[0]
     return {
         "factory": factory.id,
         "size": view.size.id,
-        "environment": view.offer.nearest_environment(wish.get("environment")),
-        "hours": view.offer.hours.nearest(wish.get("hours")),
-        "project": view.nearest_project(wish.get("project")) if factory.projects else wish.get("project"),
+        "environment": view.offer.nearest_environment(desired.get("environment")),
+        "hours": view.offer.hours.nearest(desired.get("hours")),
+        "project": view.nearest_project(desired.get("project")) if factory.projects else desired.get("project"),
     }
 
 
-def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
+def refusal(desired: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
     """Why what was wished is not what is offered, in words; empty where it is."""
-    for field, value in wish.items():
+    for field, value in desired.items():
         if choice is None:
             return N_("No factory is open to you at this moment.")
         if choice[field] == value:
@@ -155,8 +155,8 @@ def standing(factories: Factories) -> list[dict[str, Any]]:
 
 
 def _standing_size(view: SizeView) -> dict[str, Any]:
-    told = view.model_dump(mode="json", include={"size", "projects", "offer", "price"})
-    return told | {"gpu_label": language.here().said(view.gpu_label_message)}
+    shown = view.model_dump(mode="json", include={"size", "projects", "offer", "price"})
+    return shown | {"gpu_label": language.here().said(view.gpu_label_message)}
 
 
 def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
@@ -189,9 +189,9 @@ def _rules_open(words: Words | None) -> dict[str, str] | None:
 
 def _health(health: Health) -> dict[str, Any]:
     """When it last answered is told only of a factory that no longer does: else it would change with every answer."""
-    told, said = health.model_dump(mode="json", include={"state", "words", "answered_at"}), language.here().said
+    shown, said = health.model_dump(mode="json", include={"state", "words", "answered_at"}), language.here().said
     if health.words is not None:
-        told["words"] |= {name: said(health.words.as_message(name)) for name in health.words.TEXTS}
+        shown["words"] |= {name: said(health.words.as_message(name)) for name in health.words.TEXTS}
     if health.state == "ok":
-        del told["answered_at"]
-    return told
+        del shown["answered_at"]
+    return shown

@@ -73,13 +73,13 @@ class FactoryPicker(anywidget.AnyWidget):
         if proposal["value"] is None:
             return None if self._factories is None else completed({}, self._factories, _here())
         try:
-            wish = checked(proposal["value"])
+            desired = checked(proposal["value"])
         except ValueError as error:
             raise traitlets.TraitError(of_error(error)) from None
         if self._factories is None:
-            return wish
-        choice = completed(wish, self._factories, _here())
-        problem = refusal(wish, choice, self._factories)
+            return desired
+        choice = completed(desired, self._factories, _here())
+        problem = refusal(desired, choice, self._factories)
         if problem:
             raise traitlets.TraitError(problem)
         return choice
@@ -87,13 +87,13 @@ class FactoryPicker(anywidget.AnyWidget):
     def _hear(self, factories: list[FactoryView]) -> bool:
         """The catalogue, from the background."""
         with self._choosing:
-            wish = self.value or {}
-            choice = completed(wish, factories, _here())
-            told = {"_catalogue": standing(factories), "_passing": passing(factories, _reached())}
+            desired = self.value or {}
+            choice = completed(desired, factories, _here())
+            state = {"_catalogue": standing(factories), "_passing": passing(factories, _reached())}
             self._factories = factories
-            for name, value in told.items():
+            for name, value in state.items():
                 self.set_trait(name, value)
-            self._state = _state("ready", refusal(wish, choice, factories))
+            self._state = _state("ready", refusal(desired, choice, factories))
             try:
                 self.value = choice
             except Exception:  # noqa: BLE001  # an observer's own: it must not end what it observes
@@ -116,10 +116,10 @@ class FactoryPicker(anywidget.AnyWidget):
         elif content.get("op") == "estimates":
             self._ask(content)
 
-    def _choose(self, wish: Mapping[str, Any]) -> None:
+    def _choose(self, desired: Mapping[str, Any]) -> None:
         try:
             with self._choosing:
-                self.value = dict(wish)
+                self.value = dict(desired)
         except traitlets.TraitError as error:
             self.send({"refused": language.here().said(of_error(error))})
 
@@ -140,8 +140,8 @@ class FactoryPicker(anywidget.AnyWidget):
     def __repr__(self) -> str:
         choice, factories = self.value, self._factories
         if factories is None:
-            told = " ".join(part for part in (self._state["message"], self._state["do"]) if part)
-            return f"FactoryPicker: {told or 'asking the factories what is free'}"
+            state = " ".join(part for part in (self._state["message"], self._state["do"]) if part)
+            return f"FactoryPicker: {state or 'asking the factories what is free'}"
         if choice is None:
             return "FactoryPicker: no factory is open to you right now"
         lines = ["FactoryPicker: " + ", ".join(f"{field} {value}" for field, value in choice.items() if value)]
@@ -157,8 +157,8 @@ class FactoryPicker(anywidget.AnyWidget):
 
 async def _tell_estimates(picker: weakref.ref[FactoryPicker], factory: str, size: str, hours: list[float]) -> None:
     starts = await estimates(Link.here, factory, size, hours)
-    if (told := picker()) is not None:
-        told._estimates = {"of": f"{factory}/{size}", "starts": list(starts.items())}
+    if (state := picker()) is not None:
+        state._estimates = {"of": f"{factory}/{size}", "starts": list(starts.items())}
 
 
 def _state(kind: str, message: str, do: str = "") -> dict[str, str]:

@@ -33,7 +33,7 @@ class Window:
         self.first = 0
         self.filter = "all"
         self._open: list[str] = []  # jobs whose log is open
-        self._told: dict[str, JobRow] = {}
+        self._sent: dict[str, JobRow] = {}
         self._order: list[str] = []
         self._where: list[object] = []
         self._ask_whole = True
@@ -63,13 +63,13 @@ class Window:
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)
         shown = {job.name: self._row(job) for job in jobs[self.first : self.first + PAGE]}
         order, whole = list(shown), self._ask_whole
-        rows = shown if whole else {name: row for name, row in shown.items() if self._told.get(name) != row}
-        told: dict[str, Any] = {"rows": rows} if rows or whole else {}
+        rows = shown if whole else {name: row for name, row in shown.items() if self._sent.get(name) != row}
+        update: dict[str, Any] = {"rows": rows} if rows or whole else {}
         where = [self.filter, self.first, len(jobs)]
         if whole or order != self._order or where != self._where:
-            told |= {"order": order, "filter": self.filter, "first": self.first, "total": len(jobs)}
-        self._told, self._order, self._where, self._ask_whole = shown, order, where, False
-        return told | {"whole": whole} if told else None
+            update |= {"order": order, "filter": self.filter, "first": self.first, "total": len(jobs)}
+        self._sent, self._order, self._where, self._ask_whole = shown, order, where, False
+        return update | {"whole": whole} if update else None
 
     def _row(self, job: JobView) -> JobRow:
         words = language.here()

@@ -48,14 +48,14 @@ class Caller:
         exists, 403 where a session's token asks about another session of its person."""
         if session.user != self.user:
             raise gone(f"The session {session.id}")
-        if self.session is not None and session.id != self.session.row.id:
+        if self.session is not None and session.id != self.session.record.id:
             raise of_words("forbidden", explain.own("token-other-session"))
 
     def shown(self, session: Session) -> Session:
         """Return a session of the person as the caller may see it in a list: to a session's token, other sessions are
         named with their state and times, and nothing of their site, job or log is told. The address is the one at which
         the person opens the session."""
-        if self.session is None or session.id == self.session.row.id:
+        if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)
         return session.model_copy(update=_NOT_TOLD)
 
@@ -64,7 +64,7 @@ class Caller:
         Raises ProblemError where the token does not reach so far."""
         if self.session is None:
             return project
-        own = self.session.row.choice
+        own = self.session.record.choice
         if factory != own.factory or project not in (None, self._payer(own)):
             raise self._too_far()
         return self._payer(own)
@@ -74,12 +74,12 @@ class Caller:
         ProblemError where the token does not reach so far."""
         if self.session is None:
             return choice
-        factory = choice.factory or self.session.row.choice.factory
+        factory = choice.factory or self.session.record.choice.factory
         return choice.model_copy(update={"factory": factory, "project": self.acts_at(factory, choice.project)})
 
     def reaches(self, choice: ResolvedChoice) -> bool:
         """Return whether the caller may act for a cluster with that factory and project."""
-        own = None if self.session is None else self.session.row.choice
+        own = None if self.session is None else self.session.record.choice
         return own is None or (choice.factory, self._payer(choice)) == (own.factory, self._payer(own))
 
     def has(self, cluster: ClusterRecord) -> None:
@@ -92,7 +92,7 @@ class Caller:
 
     def may_begin(self) -> None:
         """Raise ProblemError where the caller is a session that ends: its token begins nothing any more."""
-        if self.session is not None and self.session.row.wish != "run":
+        if self.session is not None and self.session.record.wish != "run":
             raise of_words("forbidden", explain.own("token-session-over"))
 
     def begins(self, request: ClusterRequest) -> ClusterRequest:
@@ -103,7 +103,7 @@ class Caller:
         if self.session is None:
             return request
         holder = self.sessions.get(request.session or "")
-        if holder is not None and not self.reaches(holder.row.choice):
+        if holder is not None and not self.reaches(holder.record.choice):
             raise self._too_far()
         return request.model_copy(update={"project": project})
 
@@ -112,7 +112,7 @@ class Caller:
         event or heartbeat."""
         async with aclosing(body) as pieces:
             async for piece in pieces:
-                if self.session is not None and self.session.row.ended is not None:
+                if self.session is not None and self.session.record.ended is not None:
                     return
                 yield piece
 
@@ -152,7 +152,7 @@ class Callers:
                 "for several servers. Make another on the hub's Token page."
             )
         session = self._session(owner)
-        machine = "" if session is None else self._machine(session.row.factory)
+        machine = "" if session is None else self._machine(session.record.factory)
         return Caller(owner.name, session, self._table, self._projects, machine, self._root)
 
     def _machine(self, factory_id: Slug) -> str:
@@ -164,11 +164,11 @@ class Callers:
         ProblemError where that server has no session any more."""
         if owner.server is None:
             return None
-        of_server = (one for one in self._table.values() if one.row.user == owner.name and not one.row.head)
-        mine = [one for one in of_server if one.row.server == owner.server]
+        of_server = (one for one in self._table.values() if one.record.user == owner.name and not one.record.head)
+        mine = [one for one in of_server if one.record.server == owner.server]
         if not mine:
             raise of_words("forbidden", explain.own("token-session-over"))
-        return next((one for one in mine if one.row.wish == "run"), mine[0])
+        return next((one for one in mine if one.record.wish == "run"), mine[0])
 
 
 def _no_token(message: str) -> NoTokenError:

@@ -63,38 +63,38 @@ class Checklist:
 
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
         """They accept that version of its rules. Raises ProblemError, LedgerError."""
-        place = self._factories.get(factory_id)
-        if place is None:
+        connection = self._factories.get(factory_id)
+        if connection is None:
             raise gone(f"The factory {factory_id}")
-        await self._acceptances.accept(user, place.factory, version)
+        await self._acceptances.accept(user, connection.factory, version)
 
     def _sites(self, user: str) -> Iterator[SiteCheck]:
         if self._projects.blocked(user):
             return
-        for name, place in sorted(self._factories.items()):
-            if accounts := self._accounts(user, place):
-                site = place.factory.site
+        for name, connection in sorted(self._factories.items()):
+            if accounts := self._accounts(user, connection):
+                site = connection.factory.site
                 yield SiteCheck(
                     factory=name,
-                    name=place.factory.name,
+                    name=connection.factory.name,
                     machine=site.machine,
                     accounts=accounts,
                     account_help=site.account_help,
                     rules=site.rules,
-                    accepted_at=self._acceptances.at(user, place.factory),
+                    accepted_at=self._acceptances.at(user, connection.factory),
                 )
 
-    def _accounts(self, user: str, place: FactoryConnection) -> tuple[AccountThere, ...]:
+    def _accounts(self, user: str, connection: FactoryConnection) -> tuple[AccountThere, ...]:
         """Each account once, with those of their projects that run as it; none where no project of theirs is."""
         at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
         if self._projects.on:
             mine = self._projects.of(user)
-            at = {p.id: p.factories[place.factory.id] for p in mine if place.factory.id in p.factories}
+            at = {p.id: p.factories[connection.factory.id] for p in mine if connection.factory.id in p.factories}
         found: dict[tuple[AccountKind, str | None], list[ProjectId]] = {}
         for project, there in at.items():
             key = (
-                self._account_leases.kind(place, there, user),
-                self._account_leases.name(place, there, user),
+                self._account_leases.kind(connection, there, user),
+                self._account_leases.name(connection, there, user),
             )
             found.setdefault(key, []).extend([] if project is None else [project])
         return tuple(AccountThere(kind=kind, name=name, projects=tuple(ids)) for (kind, name), ids in found.items())

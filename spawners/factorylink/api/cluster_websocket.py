@@ -80,7 +80,7 @@ class ClusterWebSocket:
             raise gone(N_("This cluster")) from error
         if self._open[cluster_id] >= MOST:
             raise limit(f"There are {MOST} connections to this cluster from elsewhere.", "Close some of its clients.")
-        caller.has(self._clusters.own(cluster_id, caller.user).row)
+        caller.has(self._clusters.own(cluster_id, caller.user).record)
 
 
 async def _outwards(websocket: WebSocket, writer: asyncssh.SSHWriter[bytes]) -> None:
@@ -99,9 +99,9 @@ async def _over(session: LiveSession) -> None:
     await session.job_over.wait()
 
 
-async def _first(*ways: Awaitable[None]) -> None:
+async def _first(*directions: Awaitable[None]) -> None:
     """Until one of them ends: TLS cannot do with half a connection."""
-    tasks = [asyncio.ensure_future(way) for way in ways]
+    tasks = [asyncio.ensure_future(direction) for direction in directions]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

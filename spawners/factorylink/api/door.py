@@ -93,10 +93,10 @@ class BackWay:
         )
 
 
-def back_app(way: BackWay) -> FastAPI:
+def back_app(back_way: BackWay) -> FastAPI:
     """The app for the doors' socket."""
     app = new_app("factorygate link, for sessions")
-    app.add_api_route("/{path:path}", way.handle, methods=_METHODS)
+    app.add_api_route("/{path:path}", back_way.handle, methods=_METHODS)
     return app
 
 

@@ -41,7 +41,7 @@ from factorylink.ledger.charges import Charges
 from factorylink.problems import ProblemError, from_link_error, gone, invalid, of_words, words_of
 from factorylink.projects import reservations as reserved
 from factorylink.projects.acceptances import Acceptances
-from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.account_leases import AccountLeases, Grant
 from factorylink.projects.book import ProjectBook
 from factorylink.projects.permissions import Permissions, has
 from factorylink.sessions.live_feed import LiveFeed
@@ -99,7 +99,7 @@ class Offers:
 
     def views(self, user: str) -> list[FactoryView]:
         """The factories where that person may begin something, by id."""
-        return [self._own(permissions, user, self._view(place)) for place, permissions in self._places(user)]
+        return [self._own(permissions, user, self._view(connection)) for connection, permissions in self._places(user)]
 
     async def projects(self, user: str) -> list[ProjectView]:
         """The person's projects, and what is left to each."""
@@ -117,17 +117,18 @@ class Offers:
         """The factories without a machine yet: to be named, never picked."""
         return self._factories.catalogue.coming()
 
-    def _places(self, user: str) -> Iterator[tuple[FactoryConnection, list[Right]]]:
-        for _, place in sorted(self._factories.items()):
-            if permissions := self._permissions.all(place, user):
-                place.site.look()
-                yield place, permissions
+    def _places(self, user: str) -> Iterator[tuple[FactoryConnection, list[Grant]]]:
+        for _, connection in sorted(self._factories.items()):
+            if permissions := self._permissions.all(connection, user):
+                connection.site.look()
+                yield connection, permissions
 
     async def stream(self, user: str) -> AsyncGenerator[bytes]:
         """Server-sent events: the views now, and when they changed."""
         last, quiet = "", 0
         while not self._feed.closed:
-            data = f"[{','.join(self._told(place, permissions, user) for place, permissions in self._places(user))}]"
+            views = [self._json(connection, permissions, user) for connection, permissions in self._places(user)]
+            data = f"[{','.join(views)}]"
             if data != last:
                 yield encode(("factories", data))
                 last, quiet = data, 0
@@ -137,12 +138,12 @@ class Offers:
             quiet += 1
             await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
 
-    def _told(self, place: FactoryConnection, permissions: list[Right], user: str) -> str:
+    def _json(self, connection: FactoryConnection, permissions: list[Grant], user: str) -> str:
         """A factory's view in JSON. What is the same for all is made once a step, however many read."""
-        shared, now = self._shared.get(place.factory.id), clock.ticks()
+        shared, now = self._shared.get(connection.factory.id), clock.ticks()
         if shared is None or now - shared.made >= _STEP_SECONDS / 2:
-            view = self._view(place)
-            shared = self._shared[place.factory.id] = Shared(now, view, view.model_dump_json())
+            view = self._view(connection)
+            shared = self._shared[connection.factory.id] = Shared(now, view, view.model_dump_json())
         own = self._own(permissions, user, shared.view)
         return shared.json if own is shared.view else own.model_dump_json()
 
@@ -151,56 +152,56 @@ class Offers:
     ) -> Estimate:
         """When a session of that size would start there, for that project or the first that may have it. Raises
         ProblemError."""
-        place = self._factories.get(factory_id)
-        if place is None:
+        connection = self._factories.get(factory_id)
+        if connection is None:
             raise gone(f"The factory {factory_id}")
-        self._permission.estimate(place, user)
-        last = next((r.project.id for r in self._permissions.all(place, user) if r.project and has(r, size)), None)
-        right = self._permissions.one(place, user, project, size, last)
-        account = self._account_leases.seen(right, user)
+        self._permission.estimate(connection, user)
+        last = next((r.project.id for r in self._permissions.all(connection, user) if r.project and has(r, size)), None)
+        grant = self._permissions.one(connection, user, project, size, last)
+        account = self._account_leases.seen(grant, user)
         if account is None:
             raise of_words("forbidden", explain.own("no-account"))
-        if (barred := place.access_status.may_submit(account)) is not None:
+        if (barred := connection.access_status.may_submit(account)) is not None:
             raise of_words("forbidden", barred)
-        choice = self._permissions.resolve(right, Choice(factory=factory_id, size=size, hours=hours))
+        choice = self._permissions.resolve(grant, Choice(factory=factory_id, size=size, hours=hours))
         if self._limiter.wait(user, clock.ticks()):
             raise of_words("too-many", explain.own("too-many-estimates"))
         try:
-            request = await self._submitter.sample(place, account, choice)
-            found = await place.site.estimate(account, request, JobOptions().template)
+            request = await self._submitter.sample(connection, account, choice)
+            found = await connection.site.estimate(account, request, JobOptions().template)
         except FactoryError as error:
             raise from_link_error(error) from error
-        if found.start is not None and choice.hours == find_size(right.factory, size).default_hours:
+        if found.start is not None and choice.hours == find_size(grant.factory, size).default_hours:
             self._estimates[factory_id, account, choice.size] = found
         return found
 
     async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
         """Return what a choice becomes with nothing left open, and what it costs at most. Where it names no size,
         ``cores`` and ``memory_gb`` ask for the smallest that has so much. Raises ProblemError, as a start would."""
-        place = self._permission.place(wanted.factory or self._permission.first_healthy(user, wanted.project))
+        connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:
-            wanted = sized(place.factory, wanted, cores, memory_gb)
+            wanted = sized(connection.factory, wanted, cores, memory_gb)
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
-        right = await self._permission.right(place, user, wanted)
-        choice = self._permissions.resolve(right, wanted)
-        own = self._own(self._permissions.all(place, user), user, self._view(place))
+        grant = await self._permission.grant(connection, user, wanted)
+        choice = self._permissions.resolve(grant, wanted)
+        own = self._own(self._permissions.all(connection, user), user, self._view(connection))
         size = next(view for view in own.sizes if view.size.id == choice.size)
         cost = size.price.of(walltime(choice.hours))
-        return ChoiceView(choice=choice, machine=place.factory.site.machine, size=size, cost=cost)
+        return ChoiceView(choice=choice, machine=connection.factory.site.machine, size=size, cost=cost)
 
-    def _estimate(self, place: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
+    def _estimate(self, connection: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
         """What is known already; the start page's list asks nothing."""
-        known = self._estimates.get((place.factory.id, account, size.id))
+        known = self._estimates.get((connection.factory.id, account, size.id))
         if known is None or known.start is None:
             return None
         now = datetime.now(UTC)
         passed = now - known.start > _ESTIMATE_PASSED
         return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
 
-    def _own(self, permissions: list[Right], user: str, view: FactoryView) -> FactoryView:
+    def _own(self, permissions: list[Grant], user: str, view: FactoryView) -> FactoryView:
         """The view with what is that person's own; the same view where that is nothing."""
-        place, own = permissions[0].place, dict[str, object]()
+        connection, own = permissions[0].connection, dict[str, object]()
         account = self._account_leases.seen(permissions[0], user) or ""
         if theirs := reserved.offered(permissions, user, self._account_leases):
             own["reservations"] = theirs
@@ -213,20 +214,20 @@ class Offers:
             own["sizes"] = tuple(sizes)
             if view.default_size not in {of.size.id for of in sizes}:
                 own["default_size"] = smallest_size(permissions[0].factory).id
-        if (rules_open := self._acceptances.open(user, place.factory)) is not None:
+        if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             own["rules_open"] = rules_open
-        if projects := tuple(right.project.id for right in permissions if right.project is not None):
+        if projects := tuple(grant.project.id for grant in permissions if grant.project is not None):
             own["projects"] = projects
-        if (url := place.access_status.renew_url) is not None:
-            until = place.access_status.valid_until(account)
+        if (url := connection.access_status.renew_url) is not None:
+            until = connection.access_status.valid_until(account)
             own["credential"] = CredentialView(renew_url=url, until=None if until == NEVER else until)
         return view.model_copy(update=own) if own else view
 
     def _own_size(
-        self, permissions: list[Right], account: str, of: SizeView, reservations: Iterable[ReservationView]
+        self, permissions: list[Grant], account: str, of: SizeView, reservations: Iterable[ReservationView]
     ) -> SizeView:
         own: dict[str, object] = {}
-        if (estimate := self._estimate(permissions[0].place, account, of.size)) is not None:
+        if (estimate := self._estimate(permissions[0].connection, account, of.size)) is not None:
             own["estimate"] = estimate
         if projects := tuple(r.project.id for r in permissions if r.project is not None and has(r, of.size.id)):
             own["projects"] = projects
@@ -235,11 +236,11 @@ class Offers:
             own["offer"] = of.offer.model_copy(update=preset)
         return of.model_copy(update=own) if own else of
 
-    def _view(self, place: FactoryConnection) -> FactoryView:
-        factory = place.factory
+    def _view(self, connection: FactoryConnection) -> FactoryView:
+        factory = connection.factory
         smallest = smallest_size(factory)
         health = self._factories.health(factory.id)
-        coming = place.site.maintenance()
+        coming = connection.site.maintenance()
         sizes = tuple(
             SizeView(
                 size=size.model_copy(update={"note": ""}),
@@ -248,7 +249,7 @@ class Offers:
                 offer=offer(factory, size),
                 price=(costs := price(factory, size)),
                 billed_gpus=round(costs.counted),
-                fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
+                fits_now=connection.site.fits_now(size) if health.state == "ok" else 0,
                 fits_until=closed.start if (closed := maintenance.closing(coming, size.partition)) else None,
             )
             for size in factory.sizes
@@ -260,7 +261,7 @@ class Offers:
             scheduler=factory.scheduler,
             accelerator=factory.accelerator,
             health=health.model_copy(update={"answered_at": None, "answer_seconds": None}),
-            partitions=place.site.view_loads(),
+            partitions=connection.site.view_loads(),
             sizes=sizes,
             maintenance=coming,
             largest_now=_largest(sizes),

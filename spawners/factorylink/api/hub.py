@@ -161,8 +161,8 @@ def hub_app(
     @app.post("/stops")
     async def stop_sessions(body: StopsBody) -> StopsView:
         """Many at once, so that a busy hub has one request to send and one answer to read."""
-        heard = await asyncio.gather(*(stop_kept(sessions, *wish) for wish in body.sessions.items()))
-        return StopsView(done=tuple(one for one, kept in zip(body.sessions, heard, strict=True) if kept))
+        stopped = await asyncio.gather(*(stop_kept(sessions, *stop) for stop in body.sessions.items()))
+        return StopsView(done=tuple(one for one, kept in zip(body.sessions, stopped, strict=True) if kept))
 
     @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory", "cluster"))
     async def table() -> EventStream:
@@ -306,13 +306,15 @@ async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["pers
     return True
 
 
-async def renew_credential(projects: ProjectBook, place: FactoryConnection, body: CredentialBody) -> CredentialView:
+async def renew_credential(
+    projects: ProjectBook, connection: FactoryConnection, body: CredentialBody
+) -> CredentialView:
     """A person's token for their own accounts; accounts that people share take none. Raises ProblemError."""
-    accounts, url = projects.personal(body.user, place), place.access_status.renew_url
+    accounts, url = projects.personal(body.user, connection), connection.access_status.renew_url
     if not accounts or url is None:
         raise forbidden(messages.Message("takes-no-token", "This factory takes no token of yours."))
     try:
-        until = min([await place.access_status.renew(account, body.token) for account in sorted(accounts)])
+        until = min([await connection.access_status.renew(account, body.token) for account in sorted(accounts)])
     except FactoryError as error:
         raise from_link_error(error) from error
     return CredentialView(renew_url=url, until=until)

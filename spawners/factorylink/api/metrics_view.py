@@ -36,8 +36,8 @@ class LinkCollector(Collector):
             "factorygate_answer_seconds", "How long the scheduler took for the last answer", labels=["factory"]
         )
         reached = GaugeMetricFamily("factorygate_factory_up", "1 if the scheduler answers", labels=["factory"])
-        for name, place in self._factories.items():
-            health = place.site.health
+        for name, connection in self._factories.items():
+            health = connection.site.health
             reached.add_metric([name], health.state != "unreachable")
             if health.answer_seconds is not None:
                 answers.add_metric([name], health.answer_seconds)

@@ -18,7 +18,7 @@ from factorylink.site.offered_factories import OfferedFactories
 
 def network(factories: OfferedFactories) -> NetworkView:
     """Nothing in it is a person's, nor the scheduler's own words. Counts as a look at what is free."""
-    offered = {name: place.factory for name, place in factories.items()}
+    offered = {name: connection.factory for name, connection in factories.items()}
     known: dict[str, Factory | Planned] = {
         **factories.catalogue.factories,
         **factories.catalogue.planned,
@@ -30,7 +30,7 @@ def network(factories: OfferedFactories) -> NetworkView:
 
 def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFactory:
     site = entry.site
-    place = factories.get(entry.id)
+    connection = factories.get(entry.id)
     return NetworkFactory(
         id=entry.id,
         name=entry.name,
@@ -41,12 +41,12 @@ def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFa
         city=site.city,
         country=site.country,
         at=site.at,
-        health=None if place is None else _health(factories.health(entry.id)),
-        partitions=() if place is None else _loads(place),
-        loads_at=None if place is None else place.site.loads_at(),
+        health=None if connection is None else _health(factories.health(entry.id)),
+        partitions=() if connection is None else _loads(connection),
+        loads_at=None if connection is None else connection.site.loads_at(),
         maintenance=()
-        if place is None
-        else tuple(one.model_copy(update={"name": ""}) for one in place.site.maintenance()),
+        if connection is None
+        else tuple(one.model_copy(update={"name": ""}) for one in connection.site.maintenance()),
     )
 
 
@@ -56,10 +56,10 @@ def _health(health: Health) -> Health:
     return health.model_copy(update={"words": words, "answer_seconds": None})
 
 
-def _loads(place: FactoryConnection) -> tuple[PartitionLoad, ...]:
-    place.site.look()
-    used = {size.partition for size in place.factory.sizes}
-    return tuple(load for load in place.site.view_loads() if load.name in used)
+def _loads(connection: FactoryConnection) -> tuple[PartitionLoad, ...]:
+    connection.site.look()
+    used = {size.partition for size in connection.factory.sizes}
+    return tuple(load for load in connection.site.view_loads() if load.name in used)
 
 
 def _antennas(found: Antennas | None) -> tuple[NetworkAntenna, ...]:

@@ -96,7 +96,7 @@ def user_app(
     async def projects(caller: Caller = asking) -> list[ProjectView]:
         """List your projects, with what they have left."""
         mine = await offers.projects(caller.user)
-        own = None if caller.session is None else caller.session.row.choice.project
+        own = None if caller.session is None else caller.session.record.choice.project
         return [project for project in mine if caller.session is None or project.id == own]
 
     @app.get(f"{prefix}/api/choice", responses=own_only | says(404))
@@ -157,7 +157,7 @@ def user_app(
         cluster_id: ClusterId, request: ClusterRequest, response: Response, caller: Caller = asking
     ) -> Cluster:
         """Create a Dask cluster under an id of your choice; the same request twice is one cluster."""
-        options = None if caller.session is None else caller.session.row.options
+        options = None if caller.session is None else caller.session.record.options
         cluster, created = await clusters.put(
             cluster_id, caller.user, caller.begins(request), may_touch=caller.has, options=options
         )
@@ -214,7 +214,7 @@ def user_app(
         return session
 
     def mine(cluster_id: ClusterId, caller: Caller) -> ClusterId:
-        caller.has(clusters.own(cluster_id, caller.user).row)
+        caller.has(clusters.own(cluster_id, caller.user).record)
         return cluster_id
 
     return app

@@ -27,7 +27,7 @@ from factorylink.hub_client import HubClient
 from factorylink.jobs.identity import Identity, read_or_make_key, read_or_make_ssh_key
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import YamlTable
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 from factorylink.site.offered_factories import OfferedFactories
 
 log = logging.getLogger("factorylink")
@@ -122,13 +122,13 @@ def _build(
     except (OSError, ValueError) as error:
         raise StartError(f"The link's keys cannot be used: {error}") from error
     try:
-        offered = make_places(config, factories)
+        offered = make_connections(config, factories)
     except ValueError as error:
         raise StartError(str(error)) from error
     doors = DoorManager(
         config,
         ssh_key,
-        lambda session_id, status: parts.listener.spoke(session_id, status),
+        lambda session_id, status: parts.listener.on_status(session_id, status),
         back_socket,
     )
     table = None if config.projects is None else YamlTable(config.projects, federation.factories, config.factories)

@@ -67,7 +67,7 @@ class AccessRevocation:
     async def load(self) -> None:
         """What the ledger has. Raises LedgerError."""
         rows = await self._ledger.rows(schema.losses, select(schema.losses))
-        self._ends = {row["id"]: row["ends"] for row in rows}
+        self._ends = {record["id"]: record["ends"] for record in rows}
 
     async def run(self) -> None:
         """Look when somebody's groups change, and now and then."""
@@ -83,29 +83,29 @@ class AccessRevocation:
 
     async def look(self) -> None:
         """Tell, forgive and end. Raises LedgerError."""
-        here = {one.row.id: one for one in self._inhabitants() if one.row.wish == "run"}
+        here = {one.record.id: one for one in self._inhabitants() if one.record.wish == "run"}
         for one in here.values():
-            if isinstance(one, LiveCluster) or not one.row.head:  # a scheduler goes with its cluster
+            if isinstance(one, LiveCluster) or not one.record.head:  # a scheduler goes with its cluster
                 await self._judge(one)
         for gone in self._ends.keys() - here.keys():
             await self._set(gone, None)
 
     async def _judge(self, one: LiveSession | LiveCluster) -> None:
-        row, now = one.row, clock.now()
-        if not self._projects.tells(row.user, row.choice.project):
+        record, now = one.record, clock.now()
+        if not self._projects.tells(record.user, record.choice.project):
             return  # neither lost nor given back
-        until = self._projects.until(row.user, row.choice.project, row.factory)
+        until = self._projects.until(record.user, record.choice.project, record.factory)
         grace = timedelta(seconds=self._limits.access_grace_seconds)
-        known = self._ends.get(row.id)
+        known = self._ends.get(record.id)
         if until is None or until - now > grace:
             if known is not None:
-                await self._set(row.id, None)
+                await self._set(record.id, None)
                 await self._say(one, Message("access-back", "You may use the project again; the session continues."))
             one.access_ends = None
             return
         ends = until if until > now else known or now + grace
         if ends != known:
-            await self._set(row.id, ends)
+            await self._set(record.id, ends)
         if one.access_ends != ends:
             one.access_ends = ends
             said = Message(
@@ -123,22 +123,22 @@ class AccessRevocation:
             one.touch()
             return
         if text:
-            await self._ledger.change(one.row, say=text)
+            await self._ledger.change(one.record, say=text)
         self._table.touch(one)
 
-    async def _tell(self, live: LiveSession, ends: datetime) -> None:
+    async def _tell(self, live_session: LiveSession, ends: datetime) -> None:
         """Whoever has the notebook open; tried again at the next look."""
-        key = (live.row.id, ends)
-        if key in self._warned or not self._doors.is_open(live.row.id):
+        key = (live_session.record.id, ends)
+        if key in self._warned or not self._doors.is_open(live_session.record.id):
             return
         words = explain.own("access-ends")
         text = f"{words.what} ({ends:%Y-%m-%d %H:%M} UTC) {words.do}"
         try:
             # JupyterLab knows what such an id says, and says it in its own words.
             message = MessageBody(id=f"access-{ends.timestamp():.0f}", text=text, kind="warning")
-            await self._doors.tell(live.row.id, message)
+            await self._doors.tell(live_session.record.id, message)
         except FactoryError as error:
-            log.info("The door of session %s was not told that access ends: %s", live.row.id, error)
+            log.info("The door of session %s was not told that access ends: %s", live_session.record.id, error)
         else:
             self._warned.add(key)
 

@@ -63,48 +63,51 @@ class HubRecovery:
     async def look(self) -> bool:
         """One round; whether something was put off that can soon be decided. Raises Unreachable if the hub does not
         answer."""
-        wanted = [live for live in self._table.values() if _wanted(live)]
+        wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:
             return False
         known = await self._hub.servers()
         put_off = False
-        for live in wanted:
-            owner = (live.row.user, live.row.server)
-            if not _wanted(live) or live.row.id not in self._table:
+        for live_session in wanted:
+            owner = (live_session.record.user, live_session.record.server)
+            if not _wanted(live_session) or live_session.record.id not in self._table:
                 continue
             if owner in known:
                 put_off |= known[owner] in _UNDECIDED
-            elif _young(live):
+            elif _young(live_session):
                 put_off = True
             else:
-                put_off |= await self._start(live, owner)
+                put_off |= await self._start(live_session, owner)
                 await asyncio.sleep(_BETWEEN_SECONDS)
         return put_off
 
-    async def _start(self, live: LiveSession, owner: tuple[str, str]) -> bool:
+    async def _start(self, live_session: LiveSession, owner: tuple[str, str]) -> bool:
         """Have it started; whether that is to be tried again soon."""
         try:
-            await self._hub.start_server(*owner, live.row.id)
+            await self._hub.start_server(*owner, live_session.record.id)
         except Gone:
             if owner not in self._without_owner:
                 self._without_owner.add(owner)
-                log.warning("Session %s is of a user the hub does not know: it is left alone", live.row.id)
+                log.warning("Session %s is of a user the hub does not know: it is left alone", live_session.record.id)
             return False
         except Refused as error:
             self._refusals[owner] += 1
-            log.info("The server of session %s is not started again now: %s", live.row.id, error.message)
+            log.info("The server of session %s is not started again now: %s", live_session.record.id, error.message)
             return self._refusals[owner] % _REFUSALS != 0
         del self._refusals[owner]
-        log.info("The hub had forgotten the server of session %s; it is started again", live.row.id)
+        log.info("The hub had forgotten the server of session %s; it is started again", live_session.record.id)
         return False
 
 
-def _wanted(live: LiveSession) -> bool:
+def _wanted(live_session: LiveSession) -> bool:
     """The hub is to have a server for it."""
-    if live.row.head:
+    if live_session.record.head:
         return False
-    return live.row.wish == "run" and live.row.state not in (SessionState.ENDING, SessionState.ENDED)
+    return live_session.record.wish == "run" and live_session.record.state not in (
+        SessionState.ENDING,
+        SessionState.ENDED,
+    )
 
 
-def _young(live: LiveSession) -> bool:
-    return (datetime.now(UTC) - live.row.created).total_seconds() <= _YOUNG_SECONDS
+def _young(live_session: LiveSession) -> bool:
+    return (datetime.now(UTC) - live_session.record.created).total_seconds() <= _YOUNG_SECONDS

@@ -71,10 +71,10 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
             yield f"{where}: the site has no such QOS; it has: {', '.join(sorted(found or {}))}"
             continue
         yield from hours(f"{where}.max_hours", ours.max_hours, theirs.wall)
-        for name, told in _limits(theirs).items():
+        for name, limit in _limits(theirs).items():
             value = getattr(ours, name)
-            if value is not None and told != str(value):
-                yield differ(f"{where}.{name}", value, told or "no limit")
+            if value is not None and limit != str(value):
+                yield differ(f"{where}.{name}", value, limit or "no limit")
 
 
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:

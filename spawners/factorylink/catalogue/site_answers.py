@@ -57,21 +57,21 @@ def _of_partition(partition: Partition, limits: Mapping[str, Mapping[str, str]] 
     where = f"partitions.{partition.name}"
     if limits is None:
         return
-    told = limits.get(partition.name)
-    if told is None:
+    answer = limits.get(partition.name)
+    if answer is None:
         yield f"{where}: the site has no such partition; it has: {', '.join(sorted(limits))}"
         return
-    yield from hours(f"{where}.max_hours", partition.max_hours, told.get("MaxTime"))
-    yield from hours(f"{where}.default_hours", partition.default_hours, told.get("DefaultTime"))
-    most = told.get("MaxNodes", "UNLIMITED")
+    yield from hours(f"{where}.max_hours", partition.max_hours, answer.get("MaxTime"))
+    yield from hours(f"{where}.default_hours", partition.default_hours, answer.get("DefaultTime"))
+    most = answer.get("MaxNodes", "UNLIMITED")
     if partition.max_nodes is not None and most != str(partition.max_nodes):
         yield differ(f"{where}.max_nodes", partition.max_nodes, most)
-    whole = told.get("OverSubscribe") == "EXCLUSIVE"
+    whole = answer.get("OverSubscribe") == "EXCLUSIVE"
     if whole != partition.whole_node_only:
         yield differ(f"{where}.whole_node_only", partition.whole_node_only, whole)
-    requeues = "REQUEUE" in told.get("PreemptMode", "")
+    requeues = "REQUEUE" in answer.get("PreemptMode", "")
     if partition.preempt_requeue and not requeues:
-        yield differ(f"{where}.preempt_requeue", True, told.get("PreemptMode", "nothing"))
+        yield differ(f"{where}.preempt_requeue", True, answer.get("PreemptMode", "nothing"))
 
 
 def _of_nodes(factory: Factory, partition: Partition, nodes: Mapping[str, set[Nodes]] | None) -> Iterator[str]:

@@ -13,13 +13,13 @@ def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
     """A line where a limit of ours (hours) is not that of theirs (as Slurm writes it; None or empty: none).
 
     Raises ValueError where it is no time of Slurm's."""
-    told = _seconds(theirs)
+    seconds = _seconds(theirs)
     if ours is None:
         return
-    if told is None:
+    if seconds is None:
         yield differ(where, f"{ours:g} h", "no limit")
-    elif abs(told / 3600 - ours) > _HOUR:
-        yield differ(where, f"{ours:g} h", f"{told / 3600:g} h")
+    elif abs(seconds / 3600 - ours) > _HOUR:
+        yield differ(where, f"{ours:g} h", f"{seconds / 3600:g} h")
 
 
 def _seconds(text: str | None) -> int | None:

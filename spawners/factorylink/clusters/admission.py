@@ -11,7 +11,7 @@ from factorylink.catalogue.loading import find_size
 from factorylink.catalogue.prices import billed_gpus
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.problems import invalid, limit
-from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.account_leases import AccountLeases, Grant
 from factorylink.projects.book import ProjectBook
 from factorylink.projects.people import KnownPeople
 from factorylink.projects.permissions import Permissions
@@ -44,11 +44,11 @@ class ClusterAdmission:
 
     async def admit(
         self, cluster_id: ClusterId, user: str, request: ClusterRequest, options: JobOptions | None = None
-    ) -> tuple[Right, ClusterRecord]:
+    ) -> tuple[Grant, ClusterRecord]:
         """What they may use, and the cluster as it is to be written down. ``options``: of the session whose token
         asked, if one did. Call it while the person is ``beginning``. Raises ProblemError."""
         self._permission.person(user)
-        place = self._permission.place(request.factory)
+        connection = self._permission.connection(request.factory)
         if request.project is not None and not self._projects.on:
             said = Message("no-projects-here", "This gateway has no projects, so {project} cannot be charged.")
             raise invalid(said.format(project=request.project), "project")
@@ -56,28 +56,28 @@ class ClusterAdmission:
         choice = Choice(**asked)
         if choice.project is None:
             choice = choice.model_copy(update={"project": self._project_of(user, request)})
-        right = await self._permission.right(place, user, choice)
-        self._permission.at(place, user)
+        grant = await self._permission.grant(connection, user, choice)
+        self._permission.at(connection, user)
         self._permission.one_more_cluster(user, request.name)
-        resolved = self._permissions.resolve(right, choice)
-        size = find_size(place.factory, resolved.size)
+        resolved = self._permissions.resolve(grant, choice)
+        size = find_size(connection.factory, resolved.size)
         if request.processes > max(size.cores, size.gpus):
             said = Message("too-few-cores", "{size} has {cores} cores, too few for {processes} workers.")
             raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
         session = self._session(user, request.session)
-        account = await self._account_leases.account(right, user)
-        self._permission.account(place, account)
-        self._account_leases.touches(place.factory.id, account)
-        return right, ClusterRecord(
+        account = await self._account_leases.account(grant, user)
+        self._permission.account(connection, account)
+        self._account_leases.touches(connection.factory.id, account)
+        return grant, ClusterRecord(
             id=cluster_id,
             user=user,
             name=request.name,
-            factory=place.factory.id,
+            factory=connection.factory.id,
             account=account,
             choice=resolved,
             options=self._options(user, request, options),
             processes=request.processes,
-            gpus=billed_gpus(place.factory, size),
+            gpus=billed_gpus(connection.factory, size),
             created=clock.now(),
             cap_gpu_hours=request.cap_gpu_hours,
             earlier=request.spent_gpu_hours,
@@ -92,8 +92,8 @@ class ClusterAdmission:
             self._cap(live_cluster, more, hours)
 
     def _cap(self, live_cluster: LiveCluster, more: int, hours: float) -> None:
-        row = live_cluster.row
-        asked, cap = row.gpus * hours * more, row.cap_gpu_hours
+        record = live_cluster.record
+        asked, cap = record.gpus * hours * more, record.cap_gpu_hours
         gpu_hours = live_cluster.gpu_hours()
         used = gpu_hours.spent + gpu_hours.committed
         if cap is not None and used + asked > cap + ROUNDING:
@@ -110,23 +110,31 @@ class ClusterAdmission:
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
         """The project of the session that it belongs to, where that may pay there, too."""
-        live = self._sessions.get(request.session or "")
-        project = live.row.choice.project if live is not None and live.row.user == user else None
+        live_session = self._sessions.get(request.session or "")
+        project = (
+            live_session.record.choice.project
+            if live_session is not None and live_session.record.user == user
+            else None
+        )
         mine = (p for p in self._projects.of(user) if request.factory in p.factories)
         return project if any(p.id == project for p in mine) else None
 
     def _session(self, user: str, session_id: SessionId | None) -> SessionId | None:
         if session_id is None:
             return None
-        live = self._sessions.get(session_id)
-        if live is None or live.row.user != user or live.row.wish != "run":
+        live_session = self._sessions.get(session_id)
+        if live_session is None or live_session.record.user != user or live_session.record.wish != "run":
             raise invalid(Message("not-your-session", "That is no live session of yours."), "session")
         return session_id
 
     def _options(self, user: str, request: ClusterRequest, own: JobOptions | None) -> JobOptions:
         """Return the operator's job options for workers: those of the session that holds the cluster at the same
         factory, else those of the session whose token asked, else those that the hub told for the person."""
-        live = self._sessions.get(request.session or "")
-        if live is not None and live.row.user == user and live.row.factory == request.factory:
-            return live.row.options
+        live_session = self._sessions.get(request.session or "")
+        if (
+            live_session is not None
+            and live_session.record.user == user
+            and live_session.record.factory == request.factory
+        ):
+            return live_session.record.options
         return self._people.options(user) if own is None else own

@@ -76,31 +76,33 @@ class ClusterReconciler:
         self._store = store
         self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
 
-    async def answered(self, place: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
+    async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         """A factory's successful answer; about one site account's jobs only, where one is named."""
         here = [
-            f for f in self._table.values() if f.row.factory == place.factory.id and account in (None, f.row.account)
+            f
+            for f in self._table.values()
+            if f.record.factory == connection.factory.id and account in (None, f.record.account)
         ]
         by_batch: dict[BatchId, dict[str, Job]] = defaultdict(dict)
         for job in jobs:
-            batch_id = self._identity.batch_of(job, place.factory.id)
+            batch_id = self._identity.batch_of(job, connection.factory.id)
             if batch_id is not None:
                 by_batch[batch_id][job.id] = job
         by_id = {job.id: job for job in jobs}
         for live_cluster in here:
-            for batch in tuple(live_cluster.row.batches.values()):  # more may be asked for meanwhile
+            for batch in tuple(live_cluster.record.batches.values()):  # more may be asked for meanwhile
                 by_comment = by_batch.pop(batch.id, {})
-                mine = {id: job for id, job in by_comment.items() if job.account == live_cluster.row.account}
+                mine = {id: job for id, job in by_comment.items() if job.account == live_cluster.record.account}
                 await self._settle(live_cluster, batch, mine)
-                await self._seen(live_cluster, batch, place, by_id)
+                await self._seen(live_cluster, batch, connection, by_id)
             await self._hold_to_cap(live_cluster)
-        await self._unknown(place, by_batch)
+        await self._unknown(connection, by_batch)
         if any(
             worker.wish == "stop" or batch.job is None
             for live_cluster in here
             for batch, worker in live_cluster.alive()
         ):
-            place.site.expect(True)
+            connection.site.expect(True)
 
     async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
         """Whether a batch of which nobody knows was taken."""
@@ -108,9 +110,9 @@ class ClusterReconciler:
             return
         if jobs:
             entry = AuditEntry(
-                live_cluster.row.user,
-                live_cluster.row.account,
-                live_cluster.row.factory,
+                live_cluster.record.user,
+                live_cluster.record.account,
+                live_cluster.record.factory,
                 "settle",
                 detail=f"batch {batch.id}",
             )
@@ -127,13 +129,13 @@ class ClusterReconciler:
         batch.misses = 0
         if batch.submit_begun is not None and not batch.submits:  # taken over from a ledger that is lost, and gone
             await self._ends.over(live_cluster, batch.workers, EndReason.FAILED, explain.own("gone"))
-        elif live_cluster.row.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
+        elif live_cluster.record.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
             self._submitter.submit(live_cluster, batch)
         else:
             await self._ends.over(live_cluster, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
 
     async def _seen(
-        self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, jobs: dict[str, Job]
+        self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, jobs: dict[str, Job]
     ) -> None:
         """What an answer says of a batch's jobs, each known by its id."""
         now = clock.now()
@@ -146,13 +148,13 @@ class ClusterReconciler:
             if worker.ended is not None or id is None:
                 continue
             job, before = jobs.get(id), worker.job
-            what = None if job is None else self._found(live_cluster, batch, place, job)
+            what = None if job is None else self._found(live_cluster, batch, connection, job)
             if what is Found.FOREIGN:
-                log.warning("Job %s at %s is not the worker %s any more", id, place.factory.id, worker.name)
+                log.warning("Job %s at %s is not the worker %s any more", id, connection.factory.id, worker.name)
                 replaced.append(worker)
                 continue
             if job is None:
-                worker.misses += id not in place.site.silent
+                worker.misses += id not in connection.site.silent
                 if worker.misses >= ENOUGH_MISSES:
                     ended.append((worker, None))
                 continue
@@ -178,10 +180,10 @@ class ClusterReconciler:
         fresh = [(worker, end) for worker, end in ended if (batch.id, worker.task) not in live_cluster.concluding]
         if fresh:
             live_cluster.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
-            self._tasks.begin(self._conclude(live_cluster, batch, place, fresh), f"ends of batch {batch.id}")
+            self._tasks.begin(self._conclude(live_cluster, batch, connection, fresh), f"ends of batch {batch.id}")
 
-    def _found(self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, job: Job) -> Found:
-        own, factory = batch_job(live_cluster.row, batch, job.id, self._identity), place.factory.id
+    def _found(self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, job: Job) -> Found:
+        own, factory = batch_job(live_cluster.record, batch, job.id, self._identity), connection.factory.id
         return found(own, job, self._owners.is_of_session(factory, job) or self._owners.is_of_batch(factory, job))
 
     async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
@@ -193,25 +195,25 @@ class ClusterReconciler:
         ]
         if shown:
             await self._ledger.write(charges.found(self._reservations.of_workers(live_cluster, batch, shown)))
-            user = live_cluster.row.user
+            user = live_cluster.record.user
             self._table.adopted[user] = max(0, self._table.adopted[user] - len(shown))
 
     async def _hold_to_cap(self, live_cluster: LiveCluster) -> None:
         """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,
         what waits first."""
-        row, gpu_hours, now = live_cluster.row, live_cluster.gpu_hours(), clock.now()
-        if row.cap_gpu_hours is None:
+        record, gpu_hours, now = live_cluster.record, live_cluster.gpu_hours(), clock.now()
+        if record.cap_gpu_hours is None:
             return
-        excess, unwanted = gpu_hours.spent + gpu_hours.committed - row.cap_gpu_hours, []
+        excess, unwanted = gpu_hours.spent + gpu_hours.committed - record.cap_gpu_hours, []
         # First those that end anyway, then what waits, the youngest first.
-        order = {batch: place for place, batch in enumerate(row.batches)}
+        order = {batch: connection for connection, batch in enumerate(record.batches)}
         for batch, worker in sorted(
             live_cluster.alive(),
             key=lambda pair: (pair[1].wish == "run", pair[1].started is not None, -order[pair[0].id]),
         ):
             if excess <= ROUNDING:
                 break
-            excess -= row.gpus * worker.left(batch.hours, now)
+            excess -= record.gpus * worker.left(batch.hours, now)
             if worker.wish == "run":
                 worker.end = explain.own("cluster-cap")
                 unwanted.append(worker)
@@ -222,16 +224,16 @@ class ClusterReconciler:
         self,
         live_cluster: LiveCluster,
         batch: BatchRecord,
-        place: FactoryConnection,
+        connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> None:
         """Find out why they are gone. What cannot be found out now is asked again after the next answer."""
         tails = 0
         try:
-            ended = await self._with_all_runs(live_cluster, batch, place, ended)
+            ended = await self._with_all_runs(live_cluster, batch, connection, ended)
             wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
             stopped = [(worker, end) for worker, end in ended if worker.wish == "stop"]
-            words = explain.ended(None, wish="stop")[1]
+            words = explain.ended(None, desired="stop")[1]
             await self._ends.over(
                 live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
             )
@@ -240,11 +242,11 @@ class ClusterReconciler:
                 id = live_cluster.job_of(batch, worker)
                 if id is None:
                     continue
-                end = known or await self._why(live_cluster, place, id)
+                end = known or await self._why(live_cluster, connection, id)
                 tail: tuple[str, ...] = ()
                 if tails < TAILS:
                     tails += 1
-                    tail = await self._tail(live_cluster, batch, place, worker)
+                    tail = await self._tail(live_cluster, batch, connection, worker)
                 reason, words = explain.ended(end, tail=tail)
                 worker.log_tail = tail
                 await self._ends.over(live_cluster, [worker], reason, words, [end])
@@ -257,7 +259,7 @@ class ClusterReconciler:
         self,
         live_cluster: LiveCluster,
         batch: BatchRecord,
-        place: FactoryConnection,
+        connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
         """What a job ran before it was put back into the queue is paid for, too: the accounting alone tells it."""
@@ -267,40 +269,40 @@ class ClusterReconciler:
         known: dict[str, End] = {}
         try:
             for first in range(0, len(again), RECORDS):
-                known |= await place.site.recorded_all(live_cluster.row.account, again[first : first + RECORDS])
+                known |= await connection.site.recorded_all(live_cluster.record.account, again[first : first + RECORDS])
         except FactoryError as error:
             log.info("Earlier runs of batch %s are counted as they were seen: %s", batch.id, error.message)
         return [(worker, known.get(live_cluster.job_of(batch, worker) or "", end)) for worker, end in ended]
 
-    async def _why(self, live_cluster: LiveCluster, place: FactoryConnection, job_id: str) -> End | None:
+    async def _why(self, live_cluster: LiveCluster, connection: FactoryConnection, job_id: str) -> End | None:
         try:
-            return await place.site.why_ended(live_cluster.row.account, job_id)
+            return await connection.site.why_ended(live_cluster.record.account, job_id)
         except Gone:
             return None
 
     async def tail(
-        self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, worker: WorkerRecord
+        self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, worker: WorkerRecord
     ) -> tuple[str, ...]:
         """Return the last lines of a job's log as it is now. Raises LinkError."""
-        folder = await session_folder(place, live_cluster.row.account, live_cluster.row.id)
-        return await place.transport.run(
-            read_tail(f"{folder}/{log_name(batch, worker.task)}"), live_cluster.row.account
+        folder = await session_folder(connection, live_cluster.record.account, live_cluster.record.id)
+        return await connection.transport.run(
+            read_tail(f"{folder}/{log_name(batch, worker.task)}"), live_cluster.record.account
         )
 
     async def _tail(
-        self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, worker: WorkerRecord
+        self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, worker: WorkerRecord
     ) -> tuple[str, ...]:
         try:
-            return await self.tail(live_cluster, batch, place, worker)
+            return await self.tail(live_cluster, batch, connection, worker)
         except FactoryError as error:
             log.info("The log of worker %s cannot be read: %s", worker.name, error.message)
             return ()
 
-    async def _unknown(self, place: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
+    async def _unknown(self, connection: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
         """Jobs of ours whose batch no live cluster has: cancelled after a grace, as orphans are."""
         for batch_id, jobs in by_batch.items():
             alive = [job for job in jobs.values() if job.state in (JobState.PENDING, JobState.RUNNING)]
-            key = (place.factory.id, batch_id)
+            key = (connection.factory.id, batch_id)
             if not alive:
                 self._orphans.pop(key, None)
                 continue
@@ -311,22 +313,26 @@ class ClusterReconciler:
             if known is not None and known[1] is None:
                 continue  # its cluster lives, and was not loaded yet
             mine = [job for job in alive if job.account == alive[0].account]
-            cancel = partial(self._cancel_orphans, place, batch_id, mine, known[0] if known else "")
-            self._account_work.begin(key, (place.factory.id, mine[0].account), cancel)
+            cancel = partial(self._cancel_orphans, connection, batch_id, mine, known[0] if known else "")
+            self._account_work.begin(key, (connection.factory.id, mine[0].account), cancel)
 
-    async def _cancel_orphans(self, place: FactoryConnection, batch_id: BatchId, jobs: list[Job], person: str) -> None:
+    async def _cancel_orphans(
+        self, connection: FactoryConnection, batch_id: BatchId, jobs: list[Job], person: str
+    ) -> None:
         """Cancel jobs of one account whose batch no cluster has. Apart: the account's own commands are run for it."""
         account = jobs[0].account
         try:
-            found_jobs = await place.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
+            found_jobs = await connection.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
         except FactoryError as error:
             log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
             return
-        self._orphans.pop((place.factory.id, batch_id), None)
+        self._orphans.pop((connection.factory.id, batch_id), None)
         if Found.OURS not in found_jobs.values():
             return
-        key_id = place.access_status.key_id(account)
-        entry = AuditEntry(person, account, place.factory.id, "cancel-orphan", jobs[0].id, f"batch {batch_id}", key_id)
+        key_id = connection.access_status.key_id(account)
+        entry = AuditEntry(
+            person, account, connection.factory.id, "cancel-orphan", jobs[0].id, f"batch {batch_id}", key_id
+        )
         await self._ledger.note(entry)
 
 

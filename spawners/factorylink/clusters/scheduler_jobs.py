@@ -26,7 +26,7 @@ from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.ledger.ledger import LedgerConflict
 from factorylink.ledger.schema import SessionRecord
 from factorylink.problems import ProblemError, conflict, from_link_error, gone, invalid, limit
-from factorylink.projects.account_leases import Right
+from factorylink.projects.account_leases import Grant
 from factorylink.projects.permissions import Permissions
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.session_views import SessionViews
@@ -75,8 +75,8 @@ class SchedulerJobs:
 
     def show(self, cluster_id: ClusterId) -> Session | None:
         """The job of a cluster's scheduler, if it has one and it has not ended."""
-        live = self._live(cluster_id)
-        return None if live is None else self._views.of(live)
+        live_session = self._live(cluster_id)
+        return None if live_session is None else self._views.of(live_session)
 
     async def spent(self, cluster: ClusterRecord) -> float:
         """Return the GPU-hours of the scheduler's job of a cluster that ended, as its charge counts them."""
@@ -84,31 +84,33 @@ class SchedulerJobs:
 
     def has(self, cluster: ClusterRecord) -> bool:
         """Whether its scheduler's job is there already."""
-        live = self._live(cluster.id)
-        return live is not None and live.row.user == cluster.user and live.row.wish == "run"
+        live_session = self._live(cluster.id)
+        return (
+            live_session is not None and live_session.record.user == cluster.user and live_session.record.wish == "run"
+        )
 
     def _live(self, cluster_id: ClusterId) -> LiveSession | None:
-        live = self._table.get(cluster_id)
-        return live if live is not None and live.row.head else None
+        live_session = self._table.get(cluster_id)
+        return live_session if live_session is not None and live_session.record.head else None
 
     # --- begin and end
 
-    async def begin(self, cluster: ClusterRecord, right: Right, asked: SchedulerJob) -> None:
+    async def begin(self, cluster: ClusterRecord, grant: Grant, asked: SchedulerJob) -> None:
         """Ask for the job. Raises ProblemError."""
-        place = right.place
+        connection = grant.connection
         try:
-            size = find_size(right.factory, asked.size) if asked.size else smallest_size(right.factory)
+            size = find_size(grant.factory, asked.size) if asked.size else smallest_size(grant.factory)
         except ChoiceError as error:
             raise invalid(error.message, f"head.{error.field}") from error
         choice = Choice(
-            factory=place.factory.id,
+            factory=connection.factory.id,
             size=size.id,
             environment=cluster.choice.environment,
-            hours=asked.hours or self._permissions.most(right, min(HOURS, size.max_hours)),
+            hours=asked.hours or self._permissions.most(grant, min(HOURS, size.max_hours)),
             project=cluster.choice.project,
         )
-        resolved = self._permissions.resolve(right, choice, "head.")
-        cap, needs = cluster.cap_gpu_hours, billed_gpus(place.factory, size) * resolved.hours
+        resolved = self._permissions.resolve(grant, choice, "head.")
+        cap, needs = cluster.cap_gpu_hours, billed_gpus(connection.factory, size) * resolved.hours
         if cap is not None and needs > cap:
             said = Message(
                 "scheduler-over-cap",
@@ -119,9 +121,9 @@ class SchedulerJobs:
                 N_("Ask for a larger cap, or fewer hours of the scheduler."),
             )
         text = Message("asked", "Asked for {size} at {factory}.").format(
-            size=size.id, factory=place.factory.site.machine
+            size=size.id, factory=connection.factory.site.machine
         )
-        row = SessionRecord(
+        record = SessionRecord(
             id=cluster.id,
             user=cluster.user,
             server=HEAD + cluster.name,
@@ -135,64 +137,74 @@ class SchedulerJobs:
         )
         self._idle[cluster.id] = asked.idle_minutes
         try:
-            live = await self._sessions.begin(row, place)
+            live_session = await self._sessions.begin(record, connection)
         except LedgerConflict as error:
             raise conflict(
                 Message("cluster-name-taken", "There was another cluster of that id, or its name is taken.")
             ) from error
-        await self._sessions.answer(live)
+        await self._sessions.answer(live_session)
 
     async def end(self, cluster_id: ClusterId) -> None:
         """See that it ends. Raises LedgerError."""
-        if (live := self._live(cluster_id)) is not None and live.row.wish == "run":
+        if (live_session := self._live(cluster_id)) is not None and live_session.record.wish == "run":
             await self._sessions.stop(cluster_id, "person")
 
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
         """End heads whose cluster nobody knows: never written down, or lost with a ledger. Raises LedgerError."""
-        for live in tuple(self._table.values()):
-            old = clock.since(live.row.created).total_seconds() > YOUNG_SECONDS
-            if live.row.head and old and live.row.wish == "run" and not known(live.row.id):
-                log.warning("The scheduler %s has no cluster: it is ended", live.row.id)
-                await self._sessions.stop(live.row.id, "operator")
+        for live_session in tuple(self._table.values()):
+            old = clock.since(live_session.record.created).total_seconds() > YOUNG_SECONDS
+            if (
+                live_session.record.head
+                and old
+                and live_session.record.wish == "run"
+                and not known(live_session.record.id)
+            ):
+                log.warning("The scheduler %s has no cluster: it is ended", live_session.record.id)
+                await self._sessions.stop(live_session.record.id, "operator")
 
     # --- its life
 
-    def _changed(self, live: LiveSession) -> None:
-        if not live.row.head:
+    def _changed(self, live_session: LiveSession) -> None:
+        if not live_session.record.head:
             return
-        if live.row.ended is not None:
-            self._idle.pop(live.row.id, None)
-        waits = live.door_open and live.door is not None and live.door.phase == "waiting" and not live.door.environment
-        if waits and live.row.wish == "run" and live.row.id not in self._starting:
-            self._starting.add(live.row.id)
-            self._tasks.begin(self._start(live), f"start of scheduler {live.row.id}")
-        self.on_change(live)
+        if live_session.record.ended is not None:
+            self._idle.pop(live_session.record.id, None)
+        waits = (
+            live_session.door_open
+            and live_session.door is not None
+            and live_session.door.phase == "waiting"
+            and not live_session.door.environment
+        )
+        if waits and live_session.record.wish == "run" and live_session.record.id not in self._starting:
+            self._starting.add(live_session.record.id)
+            self._tasks.begin(self._start(live_session), f"start of scheduler {live_session.record.id}")
+        self.on_change(live_session)
 
-    async def _start(self, live: LiveSession) -> None:
+    async def _start(self, live_session: LiveSession) -> None:
         """What a hub does for a notebook. There is no secret in it: the scheduler makes its own keys."""
-        row = live.row
+        record = live_session.record
         try:
-            folder = await session_folder(self._factories[row.factory], row.account, row.id)
+            folder = await session_folder(self._factories[record.factory], record.account, record.id)
             argv = [
-                *(PROGRAM, "--file", f"{folder}/{worker_job.FILE}", "--name", row.server.removeprefix(HEAD)),
-                *("--idle-seconds", str(round(60 * self._idle.get(row.id, SchedulerJob().idle_minutes)))),
+                *(PROGRAM, "--file", f"{folder}/{worker_job.FILE}", "--name", record.server.removeprefix(HEAD)),
+                *("--idle-seconds", str(round(60 * self._idle.get(record.id, SchedulerJob().idle_minutes)))),
             ]
-            await self._sessions.send_environment(row.id, {}, argv)
+            await self._sessions.send_environment(record.id, {}, argv)
         except (ProblemError, FactoryError) as error:
-            log.info("The scheduler %s is not started yet: %s", row.id, error)
+            log.info("The scheduler %s is not started yet: %s", record.id, error)
         finally:
-            self._starting.discard(row.id)
+            self._starting.discard(record.id)
 
     # --- getting to it
 
-    async def keys(self, cluster: ClusterRecord, place: FactoryConnection) -> Scheduler:
+    async def keys(self, cluster: ClusterRecord, connection: FactoryConnection) -> Scheduler:
         """How a client finds and trusts a cluster's scheduler: what its workers were told. Raises ProblemError."""
-        live = self._live(cluster.id)
-        if live is not None and live.row.state is not SessionState.RUNNING:
+        live_session = self._live(cluster.id)
+        if live_session is not None and live_session.record.state is not SessionState.RUNNING:
             raise conflict(Message("scheduler-not-running", "The cluster's scheduler does not run yet."))
         try:
-            folder = await session_folder(place, cluster.account, cluster.id)
-            content = await place.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
+            folder = await session_folder(connection, cluster.account, cluster.id)
+            content = await connection.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
             return Scheduler.model_validate_json(content)
         except Gone as error:
             raise gone(f"How to reach the scheduler of {cluster.name}") from error
@@ -206,10 +218,10 @@ class SchedulerJobs:
 
     async def enter(self, cluster_id: ClusterId) -> Stream:
         """A way to the scheduler's socket. Raises ProblemError."""
-        live = self._live(cluster_id)
-        if live is None:
+        live_session = self._live(cluster_id)
+        if live_session is None:
             raise conflict(explain.own("cluster-no-head").what)
         try:
-            return await self._doors.enter(live.row.id)
+            return await self._doors.enter(live_session.record.id)
         except FactoryError as error:
             raise from_link_error(error) from error

@@ -104,13 +104,13 @@ class Clusters:
 
     async def load(self) -> None:
         """Hold what the ledger has; and from now on, end what nobody holds any more. Raises LedgerError."""
-        for row in await self._store.live():
-            self._hold(row, self._factories.get(row.factory))
+        for record in await self._store.live():
+            self._hold(record, self._factories.get(record.factory))
         # Those from before there were budgets.
         reserved = [
             one
             for f in self._table.values()
-            for b in f.row.batches.values()
+            for b in f.record.batches.values()
             for one in self._reservations.of_batch(f, b)
         ]
         await self._ledger.write(charges.found(reserved))
@@ -118,59 +118,59 @@ class Clusters:
             self._submitter.carry_out(live_cluster)
         self._tasks.begin(self._keep(), "clusters that nobody holds")
 
-    def _hold(self, row: ClusterRecord, connection: FactoryConnection | None) -> LiveCluster:
-        return self._table.hold(row, connection, lambda: self._scheduler_jobs.show(row.id))
+    def _hold(self, record: ClusterRecord, connection: FactoryConnection | None) -> LiveCluster:
+        return self._table.hold(record, connection, lambda: self._scheduler_jobs.show(record.id))
 
     # --- looks
 
     def of(self, user: str, live: bool) -> list[Cluster]:
         """That person's, newest first; without ``live``, those that ended lately, too."""
         live_clusters = [*self._table.values(), *(() if live else self._table.ended())]
-        mine = sorted((f for f in live_clusters if f.row.user == user), key=lambda f: f.row.created, reverse=True)
+        mine = sorted((f for f in live_clusters if f.record.user == user), key=lambda f: f.record.created, reverse=True)
         return [live_cluster.show() for live_cluster in mine]
 
     async def figures_of(self, user: str, ended: int) -> list[Cluster]:
         """That person's without their jobs: the live ones, and so many that ended, by the ledger; newest first."""
-        live = [f.figures() for f in self._table.values() if f.row.user == user and f.row.ended is None]
+        live = [f.figures() for f in self._table.values() if f.record.user == user and f.record.ended is None]
         over = [await self._ended(*one) for one in await self._store.ended(user, ended)]
         return [*sorted(live, key=lambda cluster: cluster.created, reverse=True), *over]
 
-    async def _ended(self, row: ClusterRecord, jobs: int, hours: float) -> Cluster:
+    async def _ended(self, record: ClusterRecord, jobs: int, hours: float) -> Cluster:
         """One that ended, by the ledger."""
-        shown = LiveCluster(row, None).figures()
-        spent = row.earlier + row.gpus * hours + await self._scheduler_jobs.spent(row)
+        shown = LiveCluster(record, None).figures()
+        spent = record.earlier + record.gpus * hours + await self._scheduler_jobs.spent(record)
         used = shown.gpu_hours.model_copy(update={"spent": spent})
         return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
         """That person's. Raises ProblemError: whether another's exists is nobody's business."""
         live_cluster = self._table.known(cluster_id)
-        if live_cluster is None or live_cluster.row.user != user:
+        if live_cluster is None or live_cluster.record.user != user:
             raise gone(f"The cluster {cluster_id}")
         return live_cluster
 
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
         """That person's, now; its factory is asked for news. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
-        if live_cluster.place is not None and live_cluster.alive():
-            live_cluster.place.site.expect(True)
+        if live_cluster.connection is not None and live_cluster.alive():
+            live_cluster.connection.site.expect(True)
         return live_cluster.show()
 
     async def log(self, cluster_id: ClusterId, user: str, name: str) -> WorkerLog:
         """Return the last lines that a job of that person's cluster has written. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
-        pairs = [(b, w) for b in live_cluster.row.batches.values() for w in b.workers if w.name == name]
+        pairs = [(b, w) for b in live_cluster.record.batches.values() for w in b.workers if w.name == name]
         if not pairs:
             raise gone(f"The worker {name}")
         batch, worker = pairs[-1]
-        if worker.log_tail or worker.started is None or live_cluster.place is None:
+        if worker.log_tail or worker.started is None or live_cluster.connection is None:
             return WorkerLog(lines=worker.log_tail)
         if self._logs.wait(user, clock.ticks()):
             raise too_many(
                 Message("too-many-logs", "You asked for many logs in a short time, so this one was not read.")
             )
         try:
-            return WorkerLog(lines=await self._reconciler.tail(live_cluster, batch, live_cluster.place, worker))
+            return WorkerLog(lines=await self._reconciler.tail(live_cluster, batch, live_cluster.connection, worker))
         except Refused:  # nothing is written yet, or its folder is gone
             return WorkerLog()
         except FactoryError as error:
@@ -192,8 +192,8 @@ class Clusters:
         whose token asked, if one did. Raises ProblemError."""
         async with self._beginning.setdefault(user, asyncio.Lock()):
             known = self._table.known(cluster_id)
-            if known is not None and known.row.user == user:
-                may_touch(known.row)
+            if known is not None and known.record.user == user:
+                may_touch(known.record)
             with self._account_leases.beginning(user):
                 return await self._put(cluster_id, user, request, known, options)
 
@@ -206,27 +206,31 @@ class Clusters:
         options: JobOptions | None,
     ) -> tuple[Cluster, bool]:
         if known is not None:
-            if known.row.user != user:
+            if known.record.user != user:
                 raise conflict(Message("cluster-exists", "There is another cluster of that id."))
-            if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
+            if known.connection is not None and known.record.wish == "run" and request.scheduler is not None:
                 await self._submitter.leave_scheduler(
-                    known.place, known.row, request.scheduler
+                    known.connection, known.record, request.scheduler
                 )  # which may be a new one
             return known.show(), False
-        right, row = await self._admission.admit(cluster_id, user, request, options)
-        place = right.place
-        await self._submitter.leave_asked(place, row, request)
+        grant, record = await self._admission.admit(cluster_id, user, request, options)
+        connection = grant.connection
+        await self._submitter.leave_asked(connection, record, request)
         if request.head is not None:
-            row.session = row.id
-            if not self._scheduler_jobs.has(row):  # else this ledger never had, or lost, the cluster of one that runs
-                await self._scheduler_jobs.begin(row, right, request.head)
+            record.session = record.id
+            if not self._scheduler_jobs.has(
+                record
+            ):  # else this ledger never had, or lost, the cluster of one that runs
+                await self._scheduler_jobs.begin(record, grant, request.head)
         elif request.scheduler is not None:
-            await self._submitter.leave_scheduler(place, row, request.scheduler)
+            await self._submitter.leave_scheduler(connection, record, request.scheduler)
         try:
-            await self._store.add(row, self._audit.of_cluster(row, "cluster", f"{row.choice.size}, {row.name}"))
+            await self._store.add(
+                record, self._audit.of_cluster(record, "cluster", f"{record.choice.size}, {record.name}")
+            )
         except LedgerConflict as error:
             raise conflict(Message("cluster-existed", "There was another cluster of that id.")) from error
-        live_cluster = self._hold(row, place)
+        live_cluster = self._hold(record, connection)
         live_cluster.touch()
         return live_cluster.show(), True
 
@@ -235,25 +239,25 @@ class Clusters:
     async def scheduler(self, cluster_id: ClusterId, user: str) -> Scheduler:
         """How its owner finds and trusts it. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
-        if live_cluster.place is None or live_cluster.row.wish != "run":
+        if live_cluster.connection is None or live_cluster.record.wish != "run":
             raise conflict(Message("cluster-ending", "The cluster is ending."))
-        keys = await self._scheduler_jobs.keys(live_cluster.row, live_cluster.place)
-        await self._ledger.note(self._audit.of_cluster(live_cluster.row, "connect"))
+        keys = await self._scheduler_jobs.keys(live_cluster.record, live_cluster.connection)
+        await self._ledger.note(self._audit.of_cluster(live_cluster.record, "connect"))
         return keys
 
     async def enter(self, cluster_id: ClusterId, user: str) -> Stream:
         """A way to it, for its owner. Raises ProblemError."""
-        return await self._scheduler_jobs.enter(self.own(cluster_id, user).row.id)
+        return await self._scheduler_jobs.enter(self.own(cluster_id, user).record.id)
 
     def _head_changed(self, head: LiveSession) -> None:
-        live_cluster = self._table.get(head.row.id)
+        live_cluster = self._table.get(head.record.id)
         if live_cluster is None:
             return
         live_cluster.touch()
-        if head.row.ended is not None and live_cluster.row.wish == "run":
-            idle = head.row.end_reason is EndReason.FINISHED
-            words = explain.own("cluster-idle") if idle else head.row.end
-            self._tasks.begin(self._end(live_cluster, words), f"end of cluster {live_cluster.row.id}")
+        if head.record.ended is not None and live_cluster.record.wish == "run":
+            idle = head.record.end_reason is EndReason.FINISHED
+            words = explain.own("cluster-idle") if idle else head.record.end
+            self._tasks.begin(self._end(live_cluster, words), f"end of cluster {live_cluster.record.id}")
 
     # --- grow
 
@@ -261,12 +265,12 @@ class Clusters:
         """That many more jobs, submitted together, or taken over. The same twice is one submission. Raises
         ProblemError."""
         live_cluster = self.own(cluster_id, user)
-        row = live_cluster.row
-        batch = row.batches.get(batch_id)
+        record = live_cluster.record
+        batch = record.batches.get(batch_id)
         if batch is None:
-            if row.wish != "run" or live_cluster.place is None:
+            if record.wish != "run" or live_cluster.connection is None:
                 raise conflict(Message("cluster-ending", "The cluster is ending."))
-            hours = request.hours if request.hours is not None else row.choice.hours
+            hours = request.hours if request.hours is not None else record.choice.hours
             hours = math.ceil(round(hours * 60, 6)) / 60  # as schedulers count it
             if hours < SHORTEST_HOURS:
                 raise invalid(
@@ -285,18 +289,20 @@ class Clusters:
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
             batch.workers = [WorkerRecord(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
-            row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
+            record.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
             if request.adopt:
                 self._table.adopted[user] += batch.count
             alike = request.whole - batch.count
-            holds = self._permission.hold(self._reservations.of_batch(live_cluster, batch), row.choice.project, alike)
+            holds = self._permission.hold(
+                self._reservations.of_batch(live_cluster, batch), record.choice.project, alike
+            )
             entry = self._audit.of_cluster(
-                row, "adopt" if request.adopt else "workers", f"{batch.count} of {hours:g} h"
+                record, "adopt" if request.adopt else "workers", f"{batch.count} of {hours:g} h"
             )
             try:
                 await self._store.add(batch, entry, holds)
             except (LedgerConflict, LedgerError, OverBudget) as error:
-                del row.batches[batch_id]
+                del record.batches[batch_id]
                 if request.adopt:
                     self._table.adopted[user] -= batch.count
                 if isinstance(error, LedgerError):
@@ -307,7 +313,7 @@ class Clusters:
                 raise conflict(Message("batch-existed", "There was another batch of that id.")) from error
             live_cluster.touch(*batch.workers)
             if request.adopt:
-                live_cluster.place.site.expect(True)
+                live_cluster.connection.site.expect(True)
             else:
                 self._submitter.submit(live_cluster, batch)
         elif tuple(worker.name for worker in batch.workers) != request.names:
@@ -322,12 +328,12 @@ class Clusters:
     async def _unmake(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
         """The ledger fell silent as it was written down. If it was all the same, its jobs are over: they hold hours,
         and the next link would hand them over."""
-        while live_cluster.row.batches.get(batch.id, batch) is batch:  # else it was asked for once more
+        while live_cluster.record.batches.get(batch.id, batch) is batch:  # else it was asked for once more
             await asyncio.sleep(sessions.UNMAKE_SECONDS)
             try:
-                if batch.id not in live_cluster.row.batches and await self._store.batch(batch.id) is None:
+                if batch.id not in live_cluster.record.batches and await self._store.batch(batch.id) is None:
                     return
-                if live_cluster.row.batches.setdefault(batch.id, batch) is batch:
+                if live_cluster.record.batches.setdefault(batch.id, batch) is batch:
                     await self._ends.over(live_cluster, batch.workers, EndReason.REFUSED, explain.own("not-taken"))
             except LedgerError as error:
                 log.warning("Whether batch %s is in the ledger is asked again: %s", batch.id, error)
@@ -353,11 +359,11 @@ class Clusters:
         await self._end(live_cluster, explain.own("access-lost"))
 
     async def _end(self, live_cluster: LiveCluster, words: Words | None) -> None:
-        if live_cluster.row.wish == "run":
-            entry = self._audit.of_cluster(live_cluster.row, "end-cluster", words.code if words else "asked")
-            await self._store.change(live_cluster.row, entry, wish="stop", end=words)
+        if live_cluster.record.wish == "run":
+            entry = self._audit.of_cluster(live_cluster.record, "end-cluster", words.code if words else "asked")
+            await self._store.change(live_cluster.record, entry, wish="stop", end=words)
         await self._unwanted(live_cluster, [worker for _, worker in live_cluster.alive() if worker.wish == "run"])
-        await self._scheduler_jobs.end(live_cluster.row.id)
+        await self._scheduler_jobs.end(live_cluster.record.id)
 
     async def _unwanted(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
         await self._submitter.let_go(live_cluster, workers)
@@ -369,11 +375,11 @@ class Clusters:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             for live_cluster in tuple(self._table.values()):
-                if live_cluster.row.wish == "run" and (words := self._lost(live_cluster)) is not None:
+                if live_cluster.record.wish == "run" and (words := self._lost(live_cluster)) is not None:
                     try:
                         await self._end(live_cluster, words)
                     except Exception:  # any error: the other clusters are still to be looked at
-                        log.exception("The cluster %s is ended at the next look", live_cluster.row.id)
+                        log.exception("The cluster %s is ended at the next look", live_cluster.record.id)
             try:
                 await self._scheduler_jobs.end_strays(lambda cluster_id: cluster_id in self._table)
             except Exception:  # any error: this loop must go on, since no other one does its work
@@ -382,10 +388,10 @@ class Clusters:
 
     def _lost(self, live_cluster: LiveCluster) -> Words | None:
         """Why a cluster has nobody left: its session is over, or its scheduler has not been heard of for long."""
-        session = live_cluster.row.session
+        session = live_cluster.record.session
         if session is not None and session not in self._sessions:
             return explain.own("cluster-session-over")
-        if session == live_cluster.row.id:
+        if session == live_cluster.record.id:
             return None  # its scheduler is a job of its own, and knows itself when it is idle
         lease = self._limits.cluster_lease_seconds
         if live_cluster.readers == 0 and clock.ticks() - live_cluster.left > lease:

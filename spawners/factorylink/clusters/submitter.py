@@ -51,48 +51,48 @@ class ClusterSubmitter:
         self._identity = identity
         self._tasks = tasks
 
-    async def leave_scheduler(self, place: FactoryConnection, row: ClusterRecord, scheduler: Scheduler) -> None:
+    async def leave_scheduler(self, connection: FactoryConnection, record: ClusterRecord, scheduler: Scheduler) -> None:
         """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else. Raises
         ProblemError."""
-        await self._leave(place, row, worker_job.FILE, scheduler.model_dump_json())
+        await self._leave(connection, record, worker_job.FILE, scheduler.model_dump_json())
 
-    async def leave_asked(self, place: FactoryConnection, row: ClusterRecord, request: ClusterRequest) -> None:
+    async def leave_asked(self, connection: FactoryConnection, record: ClusterRecord, request: ClusterRequest) -> None:
         """What is asked of each Dask worker, in a file beside the other; mostly nothing is. Raises ProblemError."""
         if (said := request.worker.model_dump_json(exclude_defaults=True)) != "{}":
-            await self._leave(place, row, worker_job.ASKED, said)
+            await self._leave(connection, record, worker_job.ASKED, said)
 
-    async def _leave(self, place: FactoryConnection, row: ClusterRecord, file: str, content: str) -> None:
+    async def _leave(self, connection: FactoryConnection, record: ClusterRecord, file: str, content: str) -> None:
         try:
-            await self._submitter.leave(place, row.account, row.id, file, content)
+            await self._submitter.leave(connection, record.account, record.id, file, content)
         except FactoryError as error:
             raise from_link_error(error) from error
 
     def submit(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
         """See that somebody hands it over."""
-        if batch.id not in live_cluster.submissions and live_cluster.place is not None:
-            work = self._submission(live_cluster, live_cluster.place, batch)
+        if batch.id not in live_cluster.submissions and live_cluster.connection is not None:
+            work = self._submission(live_cluster, live_cluster.connection, batch)
             live_cluster.submissions[batch.id] = self._tasks.spawn(work, f"submission of batch {batch.id}")
 
     async def _submission(
-        self, live_cluster: LiveCluster, place: FactoryConnection, batch: BatchRecord
+        self, live_cluster: LiveCluster, connection: FactoryConnection, batch: BatchRecord
     ) -> ProblemError | None:
         """Hand the jobs over; the problem, if it is known that they were not taken."""
-        row, submits = live_cluster.row, batch.submits
+        record, submits = live_cluster.record, batch.submits
         try:
-            await place.site.turn()
+            await connection.site.turn()
             if batch.submit_begun is None and all(worker.wish == "stop" for worker in batch.workers):
                 await self._ends.over(
-                    live_cluster, batch.workers, EndReason.STOPPED, explain.ended(None, wish="stop")[1]
+                    live_cluster, batch.workers, EndReason.STOPPED, explain.ended(None, desired="stop")[1]
                 )
                 return None
-            if (paused := place.access_status.paused) is not None:  # since it was let in
+            if (paused := connection.access_status.paused) is not None:  # since it was let in
                 raise NotDone(paused.what)
-            project = self._projects.at(row.choice.project, row.factory)
-            request = await worker_job.request(place, row, batch, self._identity, project)
+            project = self._projects.at(record.choice.project, record.factory)
+            request = await worker_job.request(connection, record, batch, self._identity, project)
             await self._store.change(batch, submit_begun=clock.now(), submits=batch.submits + 1)
-            job = await place.site.submit(row.account, request, row.options.template, batch.count)
+            job = await connection.site.submit(record.account, request, record.options.template, batch.count)
             await self._store.change(
-                batch, self._audit.of_cluster(row, "submit", f"{batch.count} workers", job), job=job
+                batch, self._audit.of_cluster(record, "submit", f"{batch.count} workers", job), job=job
             )
         except Refused as error:
             words = explain.refused(error.message)
@@ -110,7 +110,7 @@ class ClusterSubmitter:
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
         finally:
             live_cluster.submissions.pop(batch.id, None)
-            place.site.expect(True)
+            connection.site.expect(True)
         live_cluster.touch(*batch.workers)
         self.carry_out(live_cluster)
         return None
@@ -120,21 +120,23 @@ class ClusterSubmitter:
         unwanted = any(worker.wish == "stop" for _, worker in live_cluster.alive())
         if unwanted and (live_cluster.stopping is None or live_cluster.stopping.done()):
             live_cluster.stopping = self._tasks.spawn(
-                self._stop(live_cluster), f"cancels of cluster {live_cluster.row.id}"
+                self._stop(live_cluster), f"cancels of cluster {live_cluster.record.id}"
             )
 
     async def _stop(self, live_cluster: LiveCluster) -> None:
         pause = 0.5
-        while live_cluster.place is not None and (jobs := self._unwanted_jobs(live_cluster)):
-            site = live_cluster.place.site
+        while live_cluster.connection is not None and (jobs := self._unwanted_jobs(live_cluster)):
+            site = live_cluster.connection.site
             try:
-                found = await site.cancel(live_cluster.row.account, jobs)
+                found = await site.cancel(live_cluster.record.account, jobs)
                 if done := [id for id, what in found.items() if what is Found.OURS]:
-                    entry = self._audit.of_cluster(live_cluster.row, "cancel", f"{len(done)} jobs of workers", done[0])
+                    entry = self._audit.of_cluster(
+                        live_cluster.record, "cancel", f"{len(done)} jobs of workers", done[0]
+                    )
                     await self._ledger.note(entry)
                 pause = CONFIRM_SECONDS
             except (FactoryError, LedgerError) as error:
-                log.info("Workers of cluster %s are not cancelled yet: %s", live_cluster.row.id, error)
+                log.info("Workers of cluster %s are not cancelled yet: %s", live_cluster.record.id, error)
             site.expect(True)
             await live_cluster.ended_within(pause)
             pause = min(2 * pause, CONFIRM_SECONDS)
@@ -142,7 +144,7 @@ class ClusterSubmitter:
     def _unwanted_jobs(self, live_cluster: LiveCluster) -> list[OwnJob]:
         """What to cancel: an array as a whole where none of it is wanted any more."""
         jobs: list[OwnJob] = []
-        for batch in live_cluster.row.batches.values():
+        for batch in live_cluster.record.batches.values():
             alive = [worker for worker in batch.workers if worker.ended is None]
             unwanted = [worker for worker in alive if worker.wish == "stop"]
             if batch.job is None or not unwanted:
@@ -150,7 +152,7 @@ class ClusterSubmitter:
             ids = [batch.job]
             if len(unwanted) < len(alive):
                 ids = [id for worker in unwanted if (id := live_cluster.job_of(batch, worker)) is not None]
-            jobs += [batch_job(live_cluster.row, batch, id, self._identity) for id in ids]
+            jobs += [batch_job(live_cluster.record, batch, id, self._identity) for id in ids]
         return jobs
 
     async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
@@ -161,11 +163,11 @@ class ClusterSubmitter:
         live_cluster.touch()
         never = [
             worker
-            for batch in live_cluster.row.batches.values()
+            for batch in live_cluster.record.batches.values()
             if batch.submit_begun is None and batch.id not in live_cluster.submissions
             for worker in batch.workers
             if worker.wish == "stop" and worker.ended is None
         ]
         if never or not live_cluster.alive():
-            await self._ends.over(live_cluster, never, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
+            await self._ends.over(live_cluster, never, EndReason.STOPPED, explain.ended(None, desired="stop")[1])
         self.carry_out(live_cluster)

@@ -34,6 +34,6 @@ class WorkerEnds:
                 worker.is_over(now, end)
         await self._store.save(ended)
         live_cluster.touch(*ended)
-        if live_cluster.row.wish == "stop" and not live_cluster.alive() and live_cluster.row.ended is None:
-            await self._store.change(live_cluster.row, ended=now)
+        if live_cluster.record.wish == "stop" and not live_cluster.alive() and live_cluster.record.ended is None:
+            await self._store.change(live_cluster.record, ended=now)
             live_cluster.touch()

@@ -17,32 +17,32 @@ GB = 10**9
 
 
 async def request(
-    place: FactoryConnection, row: ClusterRecord, batch: BatchRecord, identity: Identity, project: ProjectAt
+    connection: FactoryConnection, record: ClusterRecord, batch: BatchRecord, identity: Identity, project: ProjectAt
 ) -> JobRequest:
     """Raises Refused where the catalogue's words cannot be handed to a scheduler, and the transport's errors."""
-    folder = await session_folder(place, row.account, row.id)
+    folder = await session_folder(connection, record.account, record.id)
     try:
-        size = find_size(place.factory, row.choice.size)
+        size = find_size(connection.factory, record.choice.size)
     except ChoiceError as error:  # it was offered when the cluster was begun
         raise Refused(error.message) from error
-    share = max(1, size.cores // row.processes)
+    share = max(1, size.cores // record.processes)
     argv = [
         *("-P", "-m", "factorygate.cluster.worker", "--file", f"{folder}/{FILE}"),
         *("--names", ",".join(worker.name for worker in batch.workers)),
-        *("--processes", str(row.processes), "--threads", str(share)),
-        *("--memory", str(int(size.memory_gb * GB) // row.processes)),
-        *("--gpus", str(size.gpus), "--vendor", place.factory.accelerator.vendor),
-        *("--seconds", str(round(batch.hours * 3600)), "--tmp", place.access.door.node_tmp),
+        *("--processes", str(record.processes), "--threads", str(share)),
+        *("--memory", str(int(size.memory_gb * GB) // record.processes)),
+        *("--gpus", str(size.gpus), "--vendor", connection.factory.accelerator.vendor),
+        *("--seconds", str(round(batch.hours * 3600)), "--tmp", connection.access.door.node_tmp),
     ]
     log = log_name(batch, 1 if batch.count == 1 else INDEX)
     try:
         return job_request(
-            place.factory,
-            place.access,
-            row.choice.model_copy(update={"hours": batch.hours}),
-            row.options,
+            connection.factory,
+            connection.access,
+            record.choice.model_copy(update={"hours": batch.hours}),
+            record.options,
             name=identity.job_name,
-            comment=identity.batch_comment(batch.id, row.account, row.factory),
+            comment=identity.batch_comment(batch.id, record.account, record.factory),
             folder=folder,
             argv=argv,
             log=log,
@@ -50,7 +50,7 @@ async def request(
             project=project,
         )
     except ValueError as error:
-        raise Refused(f"The job for {place.factory.site.machine} cannot be written: {error}") from error
+        raise Refused(f"The job for {connection.factory.site.machine} cannot be written: {error}") from error
 
 
 def log_name(batch: BatchRecord, task: int | str) -> str:

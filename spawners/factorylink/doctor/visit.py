@@ -20,7 +20,7 @@ from factorylink.config import LinkConfig
 from factorylink.doctor import job_marks
 from factorylink.doors import carriers
 from factorylink.doors.manager import NO_PORT, DoorManager
-from factorylink.doors.protocol import DoorFile, DoorStatus, read_told
+from factorylink.doors.protocol import DoorFile, DoorStatus, read_message
 from factorylink.errors import FactoryError, Gone, Refused, Unreachable
 from factorylink.explain import explain
 from factorylink.jobs.identity import Identity, Note
@@ -29,7 +29,7 @@ from factorylink.ledger.ledger import Ledger
 from factorylink.schedulers.command import Command, done
 from factorylink.sessions.submitter import NOTE, Submitter, read_note, session_folder
 from factorylink.sessions.termination import read_tail
-from factorylink.site.connecting import make_places
+from factorylink.site.connecting import make_connections
 from factorylink.site.site import Site
 from factorylink.util import clock
 
@@ -59,7 +59,7 @@ class Visit:
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
         own = config.model_copy(update={"hub": config.hub.model_copy(update={"name": f"{config.hub.name}-{_NAME}"})})
         key = asyncssh.generate_private_key("ssh-ed25519")
-        self._connection = make_places(own, {factory.id: factory})[factory.id]
+        self._connection = make_connections(own, {factory.id: factory})[factory.id]
         if not isinstance(self._connection.site, Site):
             raise TypeError("a place without a site")
         self._site = self._connection.site
@@ -222,7 +222,7 @@ class Visit:
             async with asyncio.timeout(_DOOR_SECONDS):
                 while True:
                     try:
-                        return read_told(DoorFile, await self._connection.transport.read(self._account, path))
+                        return read_message(DoorFile, await self._connection.transport.read(self._account, path))
                     except Gone as error:
                         why = error.message
                     job = await self._seen()

@@ -16,7 +16,7 @@ import asyncssh
 from factorycommon.models.plain import plain_text
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.port_forwarder import FarSide
-from factorylink.doors.protocol import LINE_LIMIT, DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
+from factorylink.doors.protocol import LINE_LIMIT, DoorFile, DoorRefusal, DoorStatus, DoorToken, read_message
 from factorylink.doors.reverse_listener import open_way_back
 from factorylink.errors import FactoryError, Misread, Refused, Unreachable
 from factorylink.transports.base import ByteStream
@@ -178,7 +178,7 @@ class DoorConnection:
 
     async def _read_file(self) -> tuple[DoorFile, asyncssh.SSHKey]:
         route = self.route
-        door = read_told(DoorFile, await route.transport.read(route.account, route.file))
+        door = read_message(DoorFile, await route.transport.read(route.account, route.file))
         if door.session != route.session:
             raise Misread("The file where the door should be is of another session.")
         try:
@@ -208,7 +208,7 @@ class DoorConnection:
     def _read(self, line: bytes) -> DoorStatus:
         if len(line) > LINE_LIMIT:
             raise Misread("The door says too much.")
-        status = read_told(DoorStatus, line)
+        status = read_message(DoorStatus, line)
         if status.session != self.route.session:
             raise Misread("The door is of another session.")
         return status
@@ -241,10 +241,10 @@ class DoorConnection:
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise Unreachable(f"The door did not answer: {error}") from error
         if code == 1:
-            raise Refused(read_told(DoorRefusal, said).error)
+            raise Refused(read_message(DoorRefusal, said).error)
         if code != 0:
             raise Unreachable("The door closed before it answered.")
-        return read_told(model, said)
+        return read_message(model, said)
 
     async def answers(self, path: str) -> bool:
         """Return whether the notebook answers ``GET path`` with 200; False, too, where the door is lost."""

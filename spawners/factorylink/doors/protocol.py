@@ -96,7 +96,7 @@ class DoorRefusal(_DoorMessage):
     error: Said = "The door did not say why."
 
 
-def read_told(model: type[T], raw: bytes | str) -> T:
+def read_message(model: type[T], raw: bytes | str) -> T:
     """Read a line or file of a door. Raises OtherProtocol, or Misread for anything that is not as it must be."""
     try:
         return model.model_validate_json(raw)

@@ -112,22 +112,22 @@ def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Wor
         "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that.",
     )
     start, end = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in (maintenance.start, maintenance.end))
-    told = _find(PENDING, "ReqNodeNotAvail,_Reserved_for_maintenance", anywhere=False)
-    known = told.words(words.scheduler) if told is not None else words
+    answer = _find(PENDING, "ReqNodeNotAvail,_Reserved_for_maintenance", anywhere=False)
+    known = answer.words(words.scheduler) if answer is not None else words
     return known.saying(what=said.format(start=start, end=end))
 
 
 def ended(
     end: End | None,
     *,
-    wish: Literal["run", "stop"] = "run",
+    desired: Literal["run", "stop"] = "run",
     door: str | None = None,
     message: str = "",
     tail: Iterable[str] = (),
 ) -> tuple[EndReason, Words]:
     """Why a session ended. ``end``: the scheduler's record, None: there is none. ``wish``: what was asked of us.
     ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: of the job's log."""
-    reason, answer = _ended(end, wish, door)
+    reason, answer = _ended(end, desired, door)
     if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
         reason, answer = LOG_REASONS.get(found.code, reason), found
     return reason, answer.words(_scheduler_words(end, message))
@@ -141,7 +141,7 @@ def withdrawn(*, operator: bool, begun: bool) -> Words:
     return (WITHDRAWN_STARTING if begun else WITHDRAWN).words()
 
 
-def _ended(end: End | None, wish: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
+def _ended(end: End | None, desired: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
     if end is not None:
         state = ENDED_REASON.get(end.reason, end.raw_state) if end.raw_state == "FAILED" else end.raw_state
         if state in ENDED:
@@ -150,7 +150,7 @@ def _ended(end: End | None, wish: Literal["run", "stop"], door: str | None) -> t
         return EndReason.FAILED, KILLED
     if door in DOOR:
         return DOOR[door]
-    if wish == "stop":
+    if desired == "stop":
         return DOOR["stopped"]
     if end is None:
         return EndReason.FAILED, OURS["gone"]
@@ -232,10 +232,10 @@ def _find(table: Iterable[Case], text: str, *, anywhere: bool) -> Answer | None:
 
 
 def _filled(answer: Answer, scheduler: str, **parts: str) -> Words:
-    told = answer._replace(
+    found = answer._replace(
         what=answer.what.format(**parts), move=answer.move._replace(do=answer.move.do.format(**parts))
     )
-    return told.words(scheduler)
+    return found.words(scheduler)
 
 
 def _scheduler_words(end: End | None, message: str) -> str:

@@ -79,17 +79,17 @@ def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId]
         if job.array is not None:
             by_array.setdefault(job.array, []).append(job)
     may: list[JobId] = []
-    told: dict[JobId, Found] = {}
+    findings: dict[JobId, Found] = {}
     for own in wanted:
         tasks = [by_id[own.id]] if own.id in by_id else by_array.get(own.id, [])
         goes_on = [job for job in tasks if job.state is not JobState.ENDED]
         seen = {job.id: found(own, job) for job in goes_on}
-        told |= seen or {own.id: Found.GONE}
+        findings |= seen or {own.id: Found.GONE}
         mine = [id for id, what in seen.items() if what is Found.OURS]
         may += [own.id] if mine and len(mine) == len(seen) else mine
-    return may, told
+    return may, findings
 
 
-def of_one(told: Mapping[JobId, Found], id: JobId) -> Found:
+def of_one(findings: Mapping[JobId, Found], id: JobId) -> Found:
     """Return what was shown under the id of a job that is no array."""
-    return told.get(id, Found.GONE)
+    return findings.get(id, Found.GONE)

@@ -184,14 +184,14 @@ class ClusterStore:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def add(self, row: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
+    async def add(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
         """Write a new row with its workers; ``also`` goes into the same commit. Raises Conflict where the id is
         taken, and what ``also`` raises."""
 
         def write(db: Connection) -> None:
-            db.execute(insert(_KEPT[type(row)]).values(_values(row)))
-            if isinstance(row, BatchRecord):
-                db.execute(insert(workers), [_values(worker) for worker in row.workers])
+            db.execute(insert(_KEPT[type(record)]).values(_values(record)))
+            if isinstance(record, BatchRecord):
+                db.execute(insert(workers), [_values(worker) for worker in record.workers])
             if entry is not None:
                 db.execute(insert(audit).values(audit_values(entry)))
             for more in also:
@@ -202,19 +202,19 @@ class ClusterStore:
         except IntegrityError as error:
             raise LedgerConflict(str(error.orig)) from error
 
-    async def change(self, row: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, **values: Any) -> None:
+    async def change(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, **values: Any) -> None:
         """Write these columns, then set them on the row."""
-        table = _KEPT[type(row)]
+        table = _KEPT[type(record)]
 
         def write(db: Connection) -> None:
             if values:
-                db.execute(sql_update(table).where(table.c.id == row.id).values(values))
+                db.execute(sql_update(table).where(table.c.id == record.id).values(values))
             if entry is not None:
                 db.execute(insert(audit).values(audit_values(entry)))
 
         await self._ledger.write(write)
         for name, value in values.items():
-            setattr(row, name, value)
+            setattr(record, name, value)
 
     async def save(self, changed: Sequence[WorkerRecord]) -> None:
         """Write workers as they are now, and what they cost, all in one."""
@@ -291,27 +291,28 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
 
-def spent(row: ClusterRecord, now: datetime | None = None) -> float:
+def spent(record: ClusterRecord, now: datetime | None = None) -> float:
     """Return the GPU-hours that the cluster's jobs have used."""
     at = now or clock.now()
-    return row.earlier + row.gpus * sum(worker.used(at) for worker in row.workers())
+    return record.earlier + record.gpus * sum(worker.used(at) for worker in record.workers())
 
 
-def committed(row: ClusterRecord, now: datetime | None = None) -> float:
+def committed(record: ClusterRecord, now: datetime | None = None) -> float:
     """Return the GPU-hours that the cluster's jobs may still use, at most."""
     at = now or clock.now()
-    return row.gpus * sum(w.left(batch.hours, at) for batch in row.batches.values() for w in batch.workers)
+    return record.gpus * sum(w.left(batch.hours, at) for batch in record.batches.values() for w in batch.workers)
 
 
-def busy(row: ClusterRecord) -> int:
+def busy(record: ClusterRecord) -> int:
     """Return the number of GPUs of its running jobs."""
-    return row.gpus * sum(worker.started is not None and worker.ended is None for worker in row.workers())
+    return record.gpus * sum(worker.started is not None and worker.ended is None for worker in record.workers())
 
 
-def last_turn(row: ClusterRecord) -> datetime:
+def last_turn(record: ClusterRecord) -> datetime:
     """Return when the cluster was made or a job of it last started or ended: since then its GPU-hours grew evenly."""
     return max(
-        (at for worker in row.workers() for at in (worker.started, worker.ended) if at is not None), default=row.created
+        (at for worker in record.workers() for at in (worker.started, worker.ended) if at is not None),
+        default=record.created,
     )
 
 

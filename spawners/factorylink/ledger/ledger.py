@@ -87,13 +87,13 @@ class Ledger:
 
     # --- sessions
 
-    async def add(self, row: SessionRecord, entry: AuditEntry, *also: Write) -> None:
+    async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> None:
         """Write a new session's intent; ``also`` goes into the same commit. Raises Conflict, and what ``also``
         raises."""
 
         def write(db: Connection) -> None:
-            db.execute(insert(schema.sessions).values(row.columns()))
-            _say(db, row)
+            db.execute(insert(schema.sessions).values(record.columns()))
+            _say(db, record)
             db.execute(insert(schema.audit).values(audit_values(entry)))
             for more in also:
                 more(db)
@@ -104,7 +104,7 @@ class Ledger:
             raise LedgerConflict(str(error.orig)) from error
 
     async def change(
-        self, row: SessionRecord, *also: Write, say: str = "", entry: AuditEntry | None = None, **values: Any
+        self, record: SessionRecord, *also: Write, say: str = "", entry: AuditEntry | None = None, **values: Any
     ) -> None:
         """Write these columns, then set them on the record; with a line for its log, one for the audit, and ``also``
         in the same commit. Raises Conflict, and what ``also`` raises."""
@@ -112,9 +112,9 @@ class Ledger:
 
         def write(db: Connection) -> None:
             if values:
-                db.execute(update(schema.sessions).where(schema.sessions.c.id == row.id).values(values))
+                db.execute(update(schema.sessions).where(schema.sessions.c.id == record.id).values(values))
             if line is not None:
-                db.execute(insert(schema.log_lines).values(_line_values(row.id, line)))
+                db.execute(insert(schema.log_lines).values(_line_values(record.id, line)))
             if entry is not None:
                 db.execute(insert(schema.audit).values(audit_values(entry)))
             for more in also:
@@ -125,15 +125,15 @@ class Ledger:
         except IntegrityError as error:
             raise LedgerConflict(str(error.orig)) from error
         for name, value in values.items():
-            setattr(row, name, value)
+            setattr(record, name, value)
         if line is not None:
-            row.log.append(line)
+            record.log.append(line)
 
     async def note(self, entry: AuditEntry) -> None:
         """Write a line of the audit about an act that changes no row."""
         await self.write(lambda db: _done(db, insert(schema.audit).values(audit_values(entry))))
 
-    async def row(self, session_id: SessionId) -> SessionRecord | None:
+    async def record(self, session_id: SessionId) -> SessionRecord | None:
         """Return one session with its log."""
         rows = await self.transact(lambda db: self._rows(db, schema.sessions.c.id == session_id, limit=1))
         return rows[0] if rows else None
@@ -321,9 +321,9 @@ def _done(db: Connection, query: Any) -> None:
     db.execute(query)
 
 
-def _say(db: Connection, row: SessionRecord) -> None:
-    if row.log:
-        values = [_line_values(row.id, line) for line in row.log]
+def _say(db: Connection, record: SessionRecord) -> None:
+    if record.log:
+        values = [_line_values(record.id, line) for line in record.log]
         db.execute(insert(schema.log_lines), values)
 
 

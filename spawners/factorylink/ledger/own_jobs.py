@@ -10,13 +10,13 @@ from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord
 from factorylink.ledger.schema import SessionRecord
 
 
-def session_job(row: SessionRecord, identity: Identity) -> OwnJob:
+def session_job(record: SessionRecord, identity: Identity) -> OwnJob:
     """Return a session's job as an order must find it. The row has a job."""
-    comment = identity.comment(row.id, row.account, row.factory)
-    return OwnJob(row.job or "", row.account, comment, row.submitted, row.submit_begun, row.restarts)
+    comment = identity.comment(record.id, record.account, record.factory)
+    return OwnJob(record.job or "", record.account, comment, record.submitted, record.submit_begun, record.restarts)
 
 
-def batch_job(row: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
+def batch_job(record: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
     """Return one of a batch's jobs, or its array, as an order must find it."""
-    comment = identity.batch_comment(batch.id, row.account, row.factory)
-    return OwnJob(id, row.account, comment, batch.submitted, batch.submit_begun)
+    comment = identity.batch_comment(batch.id, record.account, record.factory)
+    return OwnJob(id, record.account, comment, batch.submitted, batch.submit_begun)

@@ -36,11 +36,11 @@ _WAIT_SECONDS = 0.8  # seconds to wait for a wipe, before the person is asked to
 
 
 @dataclass(frozen=True)
-class Right:
+class Grant:
     """What a person may use at a factory, by one project. ``factory``: with the sizes and the default hours that are
     left to the person; ``project`` None: the gateway needs none; ``at``: the project's settings at the factory."""
 
-    place: FactoryConnection
+    connection: FactoryConnection
     factory: Factory
     project: Project | None = None
     at: ProjectAt = field(default_factory=ProjectAt)
@@ -95,33 +95,33 @@ class AccountLeases:
         mine = (a for a in at.site_accounts.pool if self._leases.get((connection.factory.id, a)) == user)
         return self.own(connection, at, user) or next(mine, None)
 
-    def seen(self, right: Right, user: str) -> str | None:
+    def seen(self, grant: Grant, user: str) -> str | None:
         """Return the account with which to look and to ask for estimates, without lending one; None: none can be
         had."""
-        pool = right.at.site_accounts.pool
-        return self.name(right.place, right.at, user) or (pool[0] if pool else None)
+        pool = grant.at.site_accounts.pool
+        return self.name(grant.connection, grant.at, user) or (pool[0] if pool else None)
 
-    async def account(self, right: Right, user: str) -> str:
+    async def account(self, grant: Grant, user: str) -> str:
         """Return the account as which this person's jobs run there; lend one where they have none. Call it inside
         ``beginning``. Raises ProblemError."""
-        own = self.own(right.place, right.at, user)
+        own = self.own(grant.connection, grant.at, user)
         if own is not None:
             return own
-        if not right.at.site_accounts.pool:
+        if not grant.at.site_accounts.pool:
             raise of_words("forbidden", explain.own("no-account"))
         async with self._lock:
-            if (account := await self._take(right, user)) is not None:
+            if (account := await self._take(grant, user)) is not None:
                 return account
-            wipe = self._begin_wipe(right, user)
+            wipe = self._begin_wipe(grant, user)
         await asyncio.wait([wipe], timeout=_WAIT_SECONDS)
         async with self._lock:
-            if (account := await self._take(right, user)) is not None:
+            if (account := await self._take(grant, user)) is not None:
                 return account
         raise of_words("limit", explain.own("pool-wiping"))
 
-    async def _take(self, right: Right, user: str) -> str | None:
+    async def _take(self, grant: Grant, user: str) -> str | None:
         """Lend the account that the person has already, or a free one; return None if there is none."""
-        factory, pool = right.place.factory.id, right.at.site_accounts.pool
+        factory, pool = grant.connection.factory.id, grant.at.site_accounts.pool
         able = [a for a in pool if (factory, a) not in self._wiping and not self._used(factory, a, user)]
         for account in able:
             if self._leases.get((factory, account)) == user:
@@ -149,13 +149,13 @@ class AccountLeases:
         holder = self._leases.get((factory, account), user)
         if holder != user and self._beginning[holder] > 0:
             return True
-        rows = (one.row for one in self._inhabitants())
+        rows = (one.record for one in self._inhabitants())
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
-    def _begin_wipe(self, right: Right, user: str) -> asyncio.Task[None]:
+    def _begin_wipe(self, grant: Grant, user: str) -> asyncio.Task[None]:
         """Begin to wipe an account that another person has left. Raises ProblemError where there is none."""
-        connection = right.place
-        left = [a for a in right.at.site_accounts.pool if not self._used(connection.factory.id, a, user)]
+        connection = grant.connection
+        left = [a for a in grant.at.site_accounts.pool if not self._used(connection.factory.id, a, user)]
         if not left or not connection.access.account_wipe:
             raise of_words("limit", explain.own("pool-empty"))
         account = min(left, key=lambda name: (connection.factory.id, name) in self._wiping)

@@ -34,8 +34,12 @@ class ChargeReservations:
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
         """Return what these jobs of a batch may use at most."""
-        record, payer = live_cluster.row, self._projects.payer(live_cluster.row.choice)
-        gpus = record.gpus if live_cluster.place is None else gpus_of(live_cluster.place.factory, record.choice.size)
+        record, payer = live_cluster.record, self._projects.payer(live_cluster.record.choice)
+        gpus = (
+            record.gpus
+            if live_cluster.connection is None
+            else gpus_of(live_cluster.connection.factory, record.choice.size)
+        )
         of = (payer, record.factory, record.user, record.account, gpus, walltime(batch.hours))
         return [ChargeReservation(charges.worker_charge(batch.id, worker.task), *of) for worker in workers]
 

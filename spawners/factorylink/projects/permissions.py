@@ -23,7 +23,7 @@ from factorylink.catalogue.loading import ChoiceError, find_size, resolve
 from factorylink.config import LinkConfig
 from factorylink.explain import explain
 from factorylink.problems import ProblemError, invalid, of_words
-from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.account_leases import AccountLeases, Grant
 from factorylink.projects.book import ProjectBook
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
@@ -37,13 +37,13 @@ class Permissions:
         self._projects = projects
         self._account_leases = account_leases
 
-    def all(self, connection: FactoryConnection, user: str) -> list[Right]:
+    def all(self, connection: FactoryConnection, user: str) -> list[Grant]:
         """Return, by project, what the person may begin there; they have or can be lent an account for it."""
         if not self._projects.on:
-            found = [] if self._projects.blocked(user) else [Right(connection, connection.factory)]
+            found = [] if self._projects.blocked(user) else [Grant(connection, connection.factory)]
         else:
-            found = [_right(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
-        return [right for right in found if self._account_leases.seen(right, user) is not None]
+            found = [_grant(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
+        return [grant for grant in found if self._account_leases.seen(grant, user) is not None]
 
     def one(
         self,
@@ -52,7 +52,7 @@ class Permissions:
         project: ProjectId | None,
         size: Slug | None = None,
         last: ProjectId | None = None,
-    ) -> Right:
+    ) -> Grant:
         """Return what the person may use there for that project; without a project, for the only one there that has
         the size, or for the ``last`` one they used. Raises ProblemError."""
         self.check(user)
@@ -60,21 +60,21 @@ class Permissions:
         if not self._projects.on:
             if self._account_leases.own(connection, ProjectAt(), user) is None:
                 raise of_words("forbidden", explain.own("no-account"))
-            return Right(connection, connection.factory)
+            return Grant(connection, connection.factory)
         if project is not None:
             return self._of_project(connection, user, project, size)
         mine = self.all(connection, user)
         if not mine:
             raise of_words("forbidden", explain.filled("project-not-here", factory=machine), "factory")
-        fitting = [right for right in mine if size is None or has(right, size)]
+        fitting = [grant for grant in mine if size is None or has(grant, size)]
         if not fitting:
             raise self._wrong_size(mine[0], size or "")
         if len(fitting) == 1:
             return fitting[0]
-        for right in fitting:
-            if right.project is not None and right.project.id == last:
-                return right
-        names = ", ".join(right.project.id for right in fitting if right.project is not None)
+        for grant in fitting:
+            if grant.project is not None and grant.project.id == last:
+                return grant
+        names = ", ".join(grant.project.id for grant in fitting if grant.project is not None)
         raise of_words("invalid", explain.filled("project-which", names=names), "project")
 
     def check(self, user: str) -> None:
@@ -113,23 +113,23 @@ class Permissions:
         code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
         return explain.filled(code, project=project.id, day=_day(day))
 
-    def resolve(self, right: Right, choice: Choice, of: str = "") -> ResolvedChoice:
+    def resolve(self, grant: Grant, choice: Choice, of: str = "") -> ResolvedChoice:
         """Return the choice with every default filled in, within what the project allows. ``of``: prefix of the name
         of the field at fault. Raises ProblemError."""
-        if choice.size is not None and not has(right, choice.size):
-            raise self._wrong_size(right, choice.size)
+        if choice.size is not None and not has(grant, choice.size):
+            raise self._wrong_size(grant, choice.size)
         try:
-            found = resolve(right.factory, choice)
+            found = resolve(grant.factory, choice)
         except ChoiceError as error:
             raise invalid(error.message, of + error.field) from error
-        if right.project is None:
+        if grant.project is None:
             return found
-        self.hours(right.project, found.hours)
-        return found.model_copy(update={"project": right.project.id})
+        self.hours(grant.project, found.hours)
+        return found.model_copy(update={"project": grant.project.id})
 
-    def most(self, right: Right, hours: float) -> float:
+    def most(self, grant: Grant, hours: float) -> float:
         """Return the hours, at most those that are left to the project."""
-        most = None if right.project is None else _most(right.project)
+        most = None if grant.project is None else _most(grant.project)
         return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 
     def hours(self, project: Project, hours: float) -> None:
@@ -142,7 +142,7 @@ class Permissions:
         if longest is not None and hours > longest + 1e-9:
             raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), "hours")
 
-    def _of_project(self, connection: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Right:
+    def _of_project(self, connection: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Grant:
         project = next((p for p in self._projects.joined(user) if p.id == project_id), None)
         mine = self._projects.of(user)
         if project is None:
@@ -154,28 +154,28 @@ class Permissions:
             words = explain.filled("project-elsewhere", project=project.id, factory=connection.factory.site.machine,
                                    names=", ".join(project.factories))  # fmt: skip
             raise of_words("forbidden", words, "project")
-        right = _right(connection, project)
-        if size is not None and not has(right, size):
-            raise self._wrong_size(right, size)
-        if self._account_leases.seen(right, user) is None:
+        grant = _grant(connection, project)
+        if size is not None and not has(grant, size):
+            raise self._wrong_size(grant, size)
+        if self._account_leases.seen(grant, user) is None:
             raise of_words("forbidden", explain.own("no-account"))
-        return right
+        return grant
 
-    def _wrong_size(self, right: Right, size: Slug) -> ProblemError:
+    def _wrong_size(self, grant: Grant, size: Slug) -> ProblemError:
         try:
-            find_size(right.place.factory, size)
+            find_size(grant.connection.factory, size)
         except ChoiceError as error:
             return invalid(error.message, error.field)
-        words = explain.filled("project-size", project=right.project.id if right.project else "", size=size,
-                               names=", ".join(each.id for each in right.factory.sizes))  # fmt: skip
+        words = explain.filled("project-size", project=grant.project.id if grant.project else "", size=size,
+                               names=", ".join(each.id for each in grant.factory.sizes))  # fmt: skip
         return of_words("invalid", words, "size")
 
 
-def _right(connection: FactoryConnection, project: Project) -> Right:
+def _grant(connection: FactoryConnection, project: Project) -> Grant:
     at = project.factories[connection.factory.id]
     most = _most(project)
     sizes = tuple(_within(s, most) for s in connection.factory.sizes if not at.sizes or s.id in at.sizes)
-    return Right(connection, connection.factory.model_copy(update={"sizes": sizes}), project, at)
+    return Grant(connection, connection.factory.model_copy(update={"sizes": sizes}), project, at)
 
 
 def _within(size: NodeSize, most: float | None) -> NodeSize:
@@ -204,6 +204,6 @@ def _day(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M %Z}"
 
 
-def has(right: Right, size: Slug) -> bool:
+def has(grant: Grant, size: Slug) -> bool:
     """Return whether that size is among those that the person may use."""
-    return any(each.id == size for each in right.factory.sizes)
+    return any(each.id == size for each in grant.factory.sizes)

@@ -8,25 +8,25 @@ from factorycommon.messages import Message
 from factorycommon.models import ReservationView
 from factorylink.catalogue.choices import paying
 from factorylink.problems import ProblemError, invalid
-from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.account_leases import AccountLeases, Grant
 
 
-def offered(permissions: Iterable[Right], user: str, account_leases: AccountLeases) -> tuple[ReservationView, ...]:
+def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeases) -> tuple[ReservationView, ...]:
     """Return the reservations that are active now, for what the person may use at a factory."""
     found: dict[str, ReservationView] = {}
-    for right in permissions:
-        account = account_leases.seen(right, user) or ""
-        for one in right.place.site.reservations(account, paying(right.place.access, right.at)):
+    for grant in permissions:
+        account = account_leases.seen(grant, user) or ""
+        for one in grant.connection.site.reservations(account, paying(grant.connection.access, grant.at)):
             known = found.setdefault(one.id, one)
-            if right.project is not None:
-                projects = (*known.projects, right.project.id)
+            if grant.project is not None:
+                projects = (*known.projects, grant.project.id)
                 found[one.id] = known.model_copy(update={"projects": projects})
     return tuple(found.values())
 
 
-def refusal(name: str, right: Right, theirs: Iterable[ReservationView]) -> ProblemError:
+def refusal(name: str, grant: Grant, theirs: Iterable[ReservationView]) -> ProblemError:
     """Return why a session cannot run in that reservation, where ``theirs`` are those offered to the person."""
-    own = None if right.project is None else right.project.id
+    own = None if grant.project is None else grant.project.id
     others = ", ".join(project for one in theirs if one.id == name for project in one.projects if project != own)
     if own is None or not others:
         said = Message(

@@ -10,7 +10,7 @@ from factorylink.catalogue.loading import ChoiceError, shortened
 from factorylink.ledger.ledger import Ledger
 from factorylink.problems import ProblemError, invalid
 from factorylink.projects import reservations as reserved
-from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.account_leases import AccountLeases, Grant
 from factorylink.projects.permissions import Permissions
 from factorylink.sessions.permission import Permission
 from factorylink.site.factory_connection import FactoryConnection
@@ -35,44 +35,46 @@ class Admission:
     async def admit(self, request: SessionRequest) -> tuple[FactoryConnection, ResolvedChoice, str]:
         """Factory, choice and site account. Call it while the person is ``beginning``. Raises ProblemError."""
         self._permission.person(request.user)
-        right, choice = await self._choose(request)
-        self._permission.at(right.place, request.user)
+        grant, choice = await self._choose(request)
+        self._permission.at(grant.connection, request.user)
         self._permission.one_more_session(request.user)
-        account = await self._account_leases.account(right, request.user)
-        self._permission.account(right.place, account)
+        account = await self._account_leases.account(grant, request.user)
+        self._permission.account(grant.connection, account)
         if choice.reservation is not None:
-            await self._reserved(right, account, choice.reservation, request)
-        return right.place, choice, account
+            await self._reserved(grant, account, choice.reservation, request)
+        return grant.connection, choice, account
 
-    async def _choose(self, request: SessionRequest) -> tuple[Right, ResolvedChoice]:
+    async def _choose(self, request: SessionRequest) -> tuple[Grant, ResolvedChoice]:
         user, choice = request.user, request.choice
         if choice == Choice() and (found := await self._last(user, request.server)) is not None:
             return found
-        place = self._permission.place(choice.factory or self._permission.first_healthy(user, choice.project))
+        connection = self._permission.connection(choice.factory or self._permission.first_healthy(user, choice.project))
         try:
-            choice = shortened(place.factory, choice, clock.now())
+            choice = shortened(connection.factory, choice, clock.now())
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
-        right = await self._permission.right(place, user, choice)
-        return right, self._permissions.resolve(right, choice)
+        grant = await self._permission.grant(connection, user, choice)
+        return grant, self._permissions.resolve(grant, choice)
 
-    async def _last(self, user: str, server: str) -> tuple[Right, ResolvedChoice] | None:
+    async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
         """An empty choice means the server's last one, where it is still possible; else all defaults."""
-        for row in await self._ledger.recent(user, server, limit=1):
+        for record in await self._ledger.recent(user, server, limit=1):
             # A reservation is over by another day; what lets tokens into addresses is asked for each time.
-            last = Choice(**row.choice.model_dump(exclude={"reservation", "url_tokens"}))
+            last = Choice(**record.choice.model_dump(exclude={"reservation", "url_tokens"}))
             with suppress(ProblemError):
-                right = self._permissions.one(self._permission.place(row.factory), user, last.project, last.size)
-                return right, self._permissions.resolve(right, last)
+                grant = self._permissions.one(
+                    self._permission.connection(record.factory), user, last.project, last.size
+                )
+                return grant, self._permissions.resolve(grant, last)
         return None
 
-    async def _reserved(self, right: Right, account: str, name: str, request: SessionRequest) -> None:
+    async def _reserved(self, grant: Grant, account: str, name: str, request: SessionRequest) -> None:
         """Whether that job may run in the reservation: the account that pays for it has to be in it, too."""
-        pays = paying(right.place.access, right.at, request.options)
-        if all(one.id != name for one in await right.place.site.reservations_now(account, pays)):
+        pays = paying(grant.connection.access, grant.at, request.options)
+        if all(one.id != name for one in await grant.connection.site.reservations_now(account, pays)):
             theirs = reserved.offered(
-                self._permissions.all(right.place, request.user),
+                self._permissions.all(grant.connection, request.user),
                 request.user,
                 self._account_leases,
             )
-            raise reserved.refusal(name, right, theirs)
+            raise reserved.refusal(name, grant, theirs)

@@ -58,97 +58,107 @@ class DoorListener:
         self._extender = extender
         self._mailer = mailer
 
-    def spoke(self, session_id: SessionId, status: DoorStatus | None) -> None:
+    def on_status(self, session_id: SessionId, status: DoorStatus | None) -> None:
         """A door opened, closed, or said something new about its session."""
-        live = self._table.get(session_id)
-        if live is None:
+        live_session = self._table.get(session_id)
+        if live_session is None:
             return
         if status is not None:
-            live.door = status
-            if status.environment and live.environment_at is None:
-                live.environment_at = clock.ticks()
-            self._tasks.begin(self._take(live, status), f"door of {session_id}")
-        self._table.door_changed(live)
-        self._extender.follow(live)
+            live_session.door = status
+            if status.environment and live_session.environment_at is None:
+                live_session.environment_at = clock.ticks()
+            self._tasks.begin(self._take(live_session, status), f"door of {session_id}")
+        self._table.door_changed(live_session)
+        self._extender.follow(live_session)
 
-    def look_for(self, live: LiveSession, place: FactoryConnection) -> None:
+    def look_for(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """See that its door is kept open from now on. Called again at each answer until it is."""
-        if live.seeking is None or live.seeking.done():
-            live.seeking = self._tasks.spawn(self._open(live, place), f"door of {live.row.id}")
+        if live_session.seeking is None or live_session.seeking.done():
+            live_session.seeking = self._tasks.spawn(
+                self._open(live_session, connection), f"door of {live_session.record.id}"
+            )
 
-    def forget(self, live: LiveSession) -> None:
+    def forget(self, live_session: LiveSession) -> None:
         """Its job runs no more, and another door is to come: what this one says counts no longer."""
-        if live.probing is not None:
-            live.probing.cancel()
-        if live.seeking is not None:
-            live.seeking.cancel()
-        live.door, live.door_kept, live.seeking = None, False, None
+        if live_session.probing is not None:
+            live_session.probing.cancel()
+        if live_session.seeking is not None:
+            live_session.seeking.cancel()
+        live_session.door, live_session.door_kept, live_session.seeking = None, False, None
 
-    async def let_go(self, live: LiveSession) -> None:
+    async def let_go(self, live_session: LiveSession) -> None:
         """Close the door that is forgotten; its port stays the session's."""
-        await self._doors.close(live.row.id)
+        await self._doors.close(live_session.record.id)
         with contextlib.suppress(OSError):  # tried again with each answer of the factory
-            await self._doors.bind(live.row.id, live.row.port)
-        self._table.door_changed(live)
+            await self._doors.bind(live_session.record.id, live_session.record.port)
+        self._table.door_changed(live_session)
 
-    async def _open(self, live: LiveSession, place: FactoryConnection) -> None:
+    async def _open(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         try:
-            folder = await session_folder(place, live.row.account, live.row.id)
+            folder = await session_folder(connection, live_session.record.account, live_session.record.id)
         except FactoryError as error:
-            log.warning("The door of session %s cannot be looked for: %s", live.row.id, error.message)
+            log.warning("The door of session %s cannot be looked for: %s", live_session.record.id, error.message)
             return
-        row, door = live.row, place.access.door
-        node = row.node
+        record, door = live_session.record, connection.access.door
+        node = record.node
         try:
-            bridge = bridge_argv(place.factory, row.choice) if door.carrier == "stdio" else ()
+            bridge = bridge_argv(connection.factory, record.choice) if door.carrier == "stdio" else ()
         except ChoiceError as error:
-            log.warning("The door of session %s cannot be entered: %s", row.id, error)
+            log.warning("The door of session %s cannot be entered: %s", record.id, error)
             return
-        carrier = carriers.carrier(door, place.dialect, row.job or "", node, bridge)
-        way = carriers.Route(row.id, row.factory, row.account, f"{folder}/door.json", place.transport, carrier)
-        await self._doors.open(way)
-        live.door_kept = row.node == node  # else it was told meanwhile: the next answer has it looked for there
+        carrier = carriers.carrier(door, connection.dialect, record.job or "", node, bridge)
+        route = carriers.Route(
+            record.id, record.factory, record.account, f"{folder}/door.json", connection.transport, carrier
+        )
+        await self._doors.open(route)
+        live_session.door_kept = (
+            record.node == node
+        )  # else it was told meanwhile: the next answer has it looked for there
 
-    async def _take(self, live: LiveSession, status: DoorStatus) -> None:
-        row = live.row
-        known, last_activity = row.last_activity, status.last_activity
+    async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:
+        record = live_session.record
+        known, last_activity = record.last_activity, status.last_activity
         if last_activity is not None:
             # A door may say what it likes: a moment to come would let each of its lines cost a write.
             last_activity = min(last_activity, clock.now())
             if known is None or last_activity - known >= _ACTIVITY_STEP:
-                await self._ledger.change(row, last_activity=last_activity)
-        if status.phase == "up" and row.ready is None and (live.probing is None or live.probing.done()):
-            live.probing = self._tasks.spawn(self._probe(live), f"first answer of {row.id}")
+                await self._ledger.change(record, last_activity=last_activity)
+        if (
+            status.phase == "up"
+            and record.ready is None
+            and (live_session.probing is None or live_session.probing.done())
+        ):
+            live_session.probing = self._tasks.spawn(self._probe(live_session), f"first answer of {record.id}")
         if status.phase in ("ending", "ended"):
-            await self._ends(live, status)
+            await self._ends(live_session, status)
 
-    async def _ends(self, live: LiveSession, status: DoorStatus) -> None:
-        async with live.lock:
-            step = state_machine.step(live.row, Event.DOOR_ENDS)
-            if step is None or live.door is not status:  # the word of a door that a requeue has closed
+    async def _ends(self, live_session: LiveSession, status: DoorStatus) -> None:
+        async with live_session.lock:
+            step = state_machine.step(live_session.record, Event.DOOR_ENDS)
+            if step is None or live_session.door is not status:  # the word of a door that a requeue has closed
                 return
             say = Message("notebook-ending", "The notebook is ending.")
-            await self._ledger.change(live.row, say=say, state=state_machine.state(step.phase))
-        self._table.touch(live)
-        if (place := self._factories.get(live.row.factory)) is not None:
-            place.site.expect(True)
+            await self._ledger.change(live_session.record, say=say, state=state_machine.state(step.phase))
+        self._table.touch(live_session)
+        if (connection := self._factories.get(live_session.record.factory)) is not None:
+            connection.site.expect(True)
 
-    async def _probe(self, live: LiveSession) -> None:
+    async def _probe(self, live_session: LiveSession) -> None:
         """Ask the notebook until its first answer; it tells nobody when it listens."""
-        row, pause = live.row, 0.1
+        record, pause = live_session.record, 0.1
         config = self._config
-        path = "/health" if row.head else f"{notebook_base(config.hub.base_url, row.user, row.server)}api"
-        while not await self._doors.answers(row.id, path):
+        path = "/health" if record.head else f"{notebook_base(config.hub.base_url, record.user, record.server)}api"
+        while not await self._doors.answers(record.id, path):
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 1.0)
         first = False
-        async with live.lock:
-            step = state_machine.step(row, Event.ANSWERS)
+        async with live_session.lock:
+            step = state_machine.step(record, Event.ANSWERS)
             if step is not None:
                 values: dict[str, Any] = {"state": state_machine.state(step.phase), "ready": clock.now()}
-                first = all(line.text != _ANSWERS for line in row.log)  # ``ready`` forgets it when a job is requeued
-                await self._ledger.change(row, say=_ANSWERS, **values)
-        self._table.door_changed(live)
-        if first and not row.head:
-            address = notebook_base(config.root, row.user, row.server) if config.public_url else ""
-            self._mailer.tell(row, self._factories[row.factory].factory.site.machine, address)
+                first = all(line.text != _ANSWERS for line in record.log)  # ``ready`` forgets it when a job is requeued
+                await self._ledger.change(record, say=_ANSWERS, **values)
+        self._table.door_changed(live_session)
+        if first and not record.head:
+            address = notebook_base(config.root, record.user, record.server) if config.public_url else ""
+            self._mailer.tell(record, self._factories[record.factory].factory.site.machine, address)

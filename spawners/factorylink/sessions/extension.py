@@ -65,76 +65,84 @@ class Extender:
         Raises ProblemError: the person may begin nothing, not at this factory, not now, less than a minute, more than
         there is room for, too often, or the scheduler's no.
         """
-        live = self._table.get(session_id)
-        if live is None:
+        live_session = self._table.get(session_id)
+        if live_session is None:
             raise gone(f"The live session {session_id}")
-        row = live.row
+        record = live_session.record
         if hours < SHORTEST_HOURS:
             raise invalid(
                 Message("a-minute-at-least", "Ask for one minute at least: schedulers count in minutes."), "hours"
             )
-        self._permission.more_time(live)
-        async with live.extending:
-            place = self._permission.more_time(live)  # once more: others that waited here may have used it up
-            most = self._views.room(live, place)
-            if most is None or live.job is None or live.job.ends is None or row.started is None:
+        self._permission.more_time(live_session)
+        async with live_session.extending:
+            connection = self._permission.more_time(
+                live_session
+            )  # once more: others that waited here may have used it up
+            most = self._views.room(live_session, connection)
+            if most is None or live_session.job is None or live_session.job.ends is None or record.started is None:
                 raise conflict(Message("not-running", "Only a session that runs and is not ending can be made longer."))
             if hours > most:
                 raise invalid(_too_much(most), "hours")
-            ends = live.job.ends + timedelta(hours=hours)
-            minutes = math.ceil((ends - row.started) / timedelta(minutes=1))
-            account = row.account if place.access.extend == "account" else None
+            ends = live_session.job.ends + timedelta(hours=hours)
+            minutes = math.ceil((ends - record.started) / timedelta(minutes=1))
+            account = record.account if connection.access.extend == "account" else None
             detail = f"by {by}, as {account or 'the watcher'}: {hours:g} h more, {minutes} min in all"
-            until = row.started + timedelta(minutes=minutes)
-            before = charges.runs(row.id, row.started, live.job.ends)
-            seconds = charges.seconds_between(live.job.ends, until)
-            held = self._permission.hold_more(row.id, seconds, until, row.choice.project)
+            until = record.started + timedelta(minutes=minutes)
+            before = charges.runs(record.id, record.started, live_session.job.ends)
+            seconds = charges.seconds_between(live_session.job.ends, until)
+            held = self._permission.hold_more(record.id, seconds, until, record.choice.project)
             try:
-                await self._ledger.change(row, held, extensions=row.extensions + 1)
-                what = await place.site.extend(account, session_job(row, self._identity), minutes)
+                await self._ledger.change(record, held, extensions=record.extensions + 1)
+                what = await connection.site.extend(account, session_job(record, self._identity), minutes)
             except OverBudget as error:
                 raise error.problem() from error
             except Refused as error:
-                await self._write(live, "extend-refused", f"{detail}: {error.message}", also=before)
+                await self._write(live_session, "extend-refused", f"{detail}: {error.message}", also=before)
                 raise refused(explain.refused(error.message)) from error
             except FactoryError as error:
-                live.extend_doubtful = True  # the factory's next answer tells
-                await self._write(live, "extend-doubtful", detail)
+                live_session.extend_doubtful = True  # the factory's next answer tells
+                await self._write(live_session, "extend-doubtful", detail)
                 raise from_link_error(error) from error
             if what is not Found.OURS:
-                await self._write(live, "extend-refused", f"{detail}: the job is {what.value}", also=before)
+                await self._write(live_session, "extend-refused", f"{detail}: the job is {what.value}", also=before)
                 if what is Found.ALTERED:
                     raise refused(explain.own("job-altered"))
                 raise conflict(Message("not-running", "Only a session that runs and is not ending can be made longer."))
             more = Message("extended", "Its time was made {hours} h longer.").format(hours=f"{hours:g}")
-            await self._write(live, "extend", detail, more)
-        self._table.touch(live)
-        return self._views.of(live)
+            await self._write(live_session, "extend", detail, more)
+        self._table.touch(live_session)
+        return self._views.of(live_session)
 
     async def _write(
-        self, live: LiveSession, action: str, detail: str, say: str = "", also: Write | None = None
+        self, live_session: LiveSession, action: str, detail: str, say: str = "", also: Write | None = None
     ) -> None:
-        entry = self._audit.of_session(live.row, action, detail)
-        await self._ledger.change(live.row, *(() if also is None else (also,)), say=say, entry=entry)
+        entry = self._audit.of_session(live_session.record, action, detail)
+        await self._ledger.change(live_session.record, *(() if also is None else (also,)), say=say, entry=entry)
 
-    def follow(self, live: LiveSession) -> None:
+    def follow(self, live_session: LiveSession) -> None:
         """Tell the door when its job ends, if the scheduler says another time than the door. Called after each answer
         of the scheduler and of the door."""
-        door, job = live.door, live.job
-        if door is None or job is None or job.ends is None or not live.door_open or door.phase in ("ending", "ended"):
+        door, job = live_session.door, live_session.job
+        if (
+            door is None
+            or job is None
+            or job.ends is None
+            or not live_session.door_open
+            or door.phase in ("ending", "ended")
+        ):
             return
         if door.ends is not None and abs(door.ends - job.ends) <= AGREES:
             return
-        if live.telling is None or live.telling.done():
-            live.telling = self._tasks.spawn(self._tell(live), f"end of {live.row.id} told")
+        if live_session.telling is None or live_session.telling.done():
+            live_session.telling = self._tasks.spawn(self._tell(live_session), f"end of {live_session.record.id} told")
 
-    async def _tell(self, live: LiveSession) -> None:
-        if live.job is None or live.job.ends is None:
+    async def _tell(self, live_session: LiveSession) -> None:
+        if live_session.job is None or live_session.job.ends is None:
             return
         try:
-            await self._doors.new_end(live.row.id, live.job.ends)
+            await self._doors.new_end(live_session.record.id, live_session.job.ends)
         except FactoryError as error:  # told again after the scheduler's next answer
-            log.info("The door of session %s was not told its end: %s", live.row.id, error)
+            log.info("The door of session %s was not told its end: %s", live_session.record.id, error)
 
 
 def _too_much(most: float) -> str:

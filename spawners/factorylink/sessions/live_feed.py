@@ -29,8 +29,8 @@ class LiveFeed:
         self._views = views
         self._feed = Feed(self._message)
         sessions.on_change.append(self._session_changed)
-        clusters.on_change.append(lambda live_cluster: self._feed.touch(_CLUSTER + live_cluster.row.id))
-        clusters.on_put_away.append(lambda live_cluster: self._feed.forget(_CLUSTER + live_cluster.row.id))
+        clusters.on_change.append(lambda live_cluster: self._feed.touch(_CLUSTER + live_cluster.record.id))
+        clusters.on_put_away.append(lambda live_cluster: self._feed.forget(_CLUSTER + live_cluster.record.id))
         factories.on_change = self.factory_changed
 
     @property
@@ -54,8 +54,8 @@ class LiveFeed:
         ``shown``: turns the session into what this reader may see."""
 
         def first() -> list[Message]:
-            live = self._sessions.get(session_id)
-            now = (self._sessions.ended(session_id) or known) if live is None else self._views.of(live)
+            live_session = self._sessions.get(session_id)
+            now = (self._sessions.ended(session_id) or known) if live_session is None else self._views.of(live_session)
             return [("session", now.model_dump_json())]
 
         def personal(message: Message) -> Message:
@@ -75,17 +75,17 @@ class LiveFeed:
     def factory_changed(self, factory_id: Slug) -> None:
         """Tell that a factory's health may have changed, and with it how its sessions and clusters look."""
         self._feed.touch(_FACTORY + factory_id)
-        for live in self._sessions.at(factory_id):
-            self._sessions.touch(live)
+        for live_session in self._sessions.at(factory_id):
+            self._sessions.touch(live_session)
         for live_cluster in self._clusters.values():
-            if live_cluster.row.factory == factory_id:
-                self._feed.touch(_CLUSTER + live_cluster.row.id)
+            if live_cluster.record.factory == factory_id:
+                self._feed.touch(_CLUSTER + live_cluster.record.id)
 
-    def _session_changed(self, live: LiveSession) -> None:
-        if live.row.ended is None:
-            self._feed.touch(_SESSION + live.row.id)
+    def _session_changed(self, live_session: LiveSession) -> None:
+        if live_session.record.ended is None:
+            self._feed.touch(_SESSION + live_session.record.id)
         else:
-            self._feed.forget(_SESSION + live.row.id)
+            self._feed.forget(_SESSION + live_session.record.id)
 
     def _message(self, key: str) -> Message | None:
         kind, _, id = key.partition("/")
@@ -94,10 +94,10 @@ class LiveFeed:
         if kind == "cluster":
             live_cluster: LiveCluster | None = self._clusters.get(id)
             return None if live_cluster is None else ("cluster", live_cluster.figures().model_dump_json())
-        live = self._sessions.get(id)
-        if live is None or live.row.head:  # the scheduler's job is told with its cluster
+        live_session = self._sessions.get(id)
+        if live_session is None or live_session.record.head:  # the scheduler's job is told with its cluster
             return None
-        return "session", self._views.of(live).model_dump_json()
+        return "session", self._views.of(live_session).model_dump_json()
 
 
 def _is_end(message: Message) -> bool:

@@ -36,19 +36,19 @@ class Mailer:
         self._mail = mail
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
-    def tell(self, row: SessionRecord, factory: str, address: str) -> None:
+    def tell(self, record: SessionRecord, factory: str, address: str) -> None:
         """Say that the session runs, if it waited long enough. ``factory``: its name; ``address``: the notebook's,
         or empty."""
-        waited = (row.started or datetime.now(UTC)) - row.created
+        waited = (record.started or datetime.now(UTC)) - record.created
         if self._mail is None or waited <= WAITED:
             return
         try:
-            letter = compose(self._mail, row, factory, address, waited)
+            letter = compose(self._mail, record, factory, address, waited)
         except ValueError as error:
-            log.warning("No mail about session %s: its address cannot be written: %s", row.id, error)
+            log.warning("No mail about session %s: its address cannot be written: %s", record.id, error)
             return
         # A daemon: a mail server that is silent must not hold up the link's end.
-        threading.Thread(target=self._send, args=(self._mail, letter, row.id), name="mail", daemon=True).start()
+        threading.Thread(target=self._send, args=(self._mail, letter, record.id), name="mail", daemon=True).start()
 
     def _send(self, mail: Mail, letter: EmailMessage, session_id: str) -> None:
         with self._places:
@@ -59,23 +59,23 @@ class Mailer:
                 log.warning("The mail about session %s could not be sent: %s", session_id, error)
 
 
-def compose(mail: Mail, row: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
+def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
     """The mail. It holds no token: the address asks for a login. Raises ValueError for a name that is no address."""
     letter = EmailMessage()
     letter["From"] = mail.sender
-    letter["To"] = address_of(row.user, mail.domain)
+    letter["To"] = address_of(record.user, mail.domain)
     letter["Subject"] = f"Your session at {factory} is running"
     letter["Date"] = format_datetime(datetime.now(UTC))
     letter["Message-ID"] = make_msgid(domain=mail.domain)
     letter["Auto-Submitted"] = "auto-generated"
-    name = f"Your session {row.server}" if row.server else "Your session"
+    name = f"Your session {record.server}" if record.server else "Your session"
     lines = [f"{name} at {factory} is running. It waited {_in_words(waited)} in the queue.", ""]
     if address:
         lines += [f"Open it: {address}", ""]
-    if row.ends is not None:
-        lines.append(f"It ends at {row.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest.")
-    if row.choice.unopened_minutes:
-        lines.append(f"It ends {row.choice.unopened_minutes} minutes after its start if nobody opens it.")
+    if record.ends is not None:
+        lines.append(f"It ends at {record.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest.")
+    if record.choice.unopened_minutes:
+        lines.append(f"It ends {record.choice.unopened_minutes} minutes after its start if nobody opens it.")
     letter.set_content("\n".join(lines).rstrip() + "\n")
     return letter
 

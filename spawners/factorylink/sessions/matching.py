@@ -47,15 +47,17 @@ def compare(
     and comment agree. ``submitting``: rows whose submission is under way; they take none before it is through.
     ``of_batch``: whether a job is one of a batch of workers."""
     plan = MatchingPlan()
-    by_id = {row.id: row for row in rows}
-    by_job = {row.job: row for row in by_id.values() if row.job is not None}
+    by_id = {record.id: record for record in rows}
+    by_job = {record.job: record for record in by_id.values() if record.job is not None}
     seen: set[SessionId] = set()
     claimed: set[SessionId] = set()
     for job in jobs:
         known = by_job.get(job.id)
         session_id = identity.session_of(job, factory)
-        row = None if session_id is None or job.array is not None else by_id.get(session_id)
-        may_claim = row is not None and row.job is None and row.account == job.account and row.id not in claimed
+        record = None if session_id is None or job.array is not None else by_id.get(session_id)
+        may_claim = (
+            record is not None and record.job is None and record.account == job.account and record.id not in claimed
+        )
         if known is not None:
             seen.add(known.id)
             claims = may_claim and session_id not in submitting
@@ -69,18 +71,18 @@ def compare(
             continue
         if job.array is not None:
             plan.copies.append((session_id, job))
-        elif row is None:
+        elif record is None:
             plan.unknown.append((session_id, job))
         elif may_claim and session_id in submitting:
             continue
         elif may_claim:
-            claimed.add(row.id)
-            plan.claims.append((row, job))
+            claimed.add(record.id)
+            plan.claims.append((record, job))
         else:
-            plan.surplus.append((row, job))
-    for row in by_id.values():
-        if row.job is not None and row.id not in seen:
-            plan.missed.append(row)
-        elif row.job is None and row.id not in claimed:
-            plan.waiting.append(row)
+            plan.surplus.append((record, job))
+    for record in by_id.values():
+        if record.job is not None and record.id not in seen:
+            plan.missed.append(record)
+        elif record.job is None and record.id not in claimed:
+            plan.waiting.append(record)
     return plan

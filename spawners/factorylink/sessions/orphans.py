@@ -66,89 +66,91 @@ class OrphanFinder:
         self._orphans: dict[Key, float] = {}  # since when, in ticks
         self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
 
-    def only(self, place: FactoryConnection, jobs: list[Job], account: str | None) -> None:
+    def only(self, connection: FactoryConnection, jobs: list[Job], account: str | None) -> None:
         """Forget orphans and strangers that an answer no longer has; one about one account only, where named, tells
         nothing of the others'."""
         if account is not None:
             return
-        here = {(place.factory.id, job.id) for job in jobs}
-        gone = {key for key in (*self._orphans, *self._strangers) if key[0] == place.factory.id and key not in here}
+        here = {(connection.factory.id, job.id) for job in jobs}
+        gone = {
+            key for key in (*self._orphans, *self._strangers) if key[0] == connection.factory.id and key not in here
+        }
         self._orphans = {key: since for key, since in self._orphans.items() if key not in gone}
         self._strangers -= gone
 
-    def surplus(self, row: SessionRecord, place: FactoryConnection, job: Job) -> None:
+    def surplus(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
         """Another job than its own says it is of this row."""
         if job.state not in _ALIVE:
             return
-        own = self._table[row.id].job if row.id in self._table else None
-        if row.submits < _UNCERTAIN and not _before(job, own):  # then it is none of ours, whoever copied the comment
-            self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
+        own = self._table[record.id].job if record.id in self._table else None
+        if record.submits < _UNCERTAIN and not _before(job, own):  # then it is none of ours, whoever copied the comment
+            self._leave_alone(connection, job, f"says it is of session {record.id}, which has job {record.job}")
             return
-        self._apart(place, job, lambda: self._cancel_second(row, place, job))
+        self._apart(connection, job, lambda: self._cancel_second(record, connection, job))
 
-    def _apart(self, place: FactoryConnection, job: Job, work: Callable[[], Awaitable[None]]) -> None:
+    def _apart(self, connection: FactoryConnection, job: Job, work: Callable[[], Awaitable[None]]) -> None:
         """Do it in the background: the account's own commands are run for it."""
-        self._account_work.begin((place.factory.id, job.id), (place.factory.id, job.account), work)
+        self._account_work.begin((connection.factory.id, job.id), (connection.factory.id, job.account), work)
 
-    async def _cancel_second(self, row: SessionRecord, place: FactoryConnection, job: Job) -> None:
+    async def _cancel_second(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
         try:
-            what = await self._cancelled(place, job)
+            what = await self._cancelled(connection, job)
         except FactoryError as error:
-            log.warning("The second job %s of session %s is not cancelled yet: %s", job.id, row.id, error.message)
+            log.warning("The second job %s of session %s is not cancelled yet: %s", job.id, record.id, error.message)
             return
         if what is Found.OURS:
-            await self._ledger.change(row, entry=self._audit.of_session(row, "cancel", f"second job {job.id}"))
+            await self._ledger.change(record, entry=self._audit.of_session(record, "cancel", f"second job {job.id}"))
 
-    def copied(self, session_id: SessionId, place: FactoryConnection, job: Job) -> None:
+    def copied(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
         """A job of an array says it is of this session: no session was submitted so."""
-        self._leave_alone(place, job, f"is of an array, and says it is of session {session_id}")
+        self._leave_alone(connection, job, f"is of an array, and says it is of session {session_id}")
 
-    async def _cancelled(self, place: FactoryConnection, job: Job) -> Found:
+    async def _cancelled(self, connection: FactoryConnection, job: Job) -> Found:
         """Cancel a job which an answer shows with a comment that this gateway signed, if it still has that comment.
         Raises the link's errors."""
         own = OwnJob(job.id, job.account, job.comment, job.submitted)
-        return of_one(await place.site.cancel(job.account, [own]), job.id)
+        return of_one(await connection.site.cancel(job.account, [own]), job.id)
 
-    async def unknown(self, session_id: SessionId, place: FactoryConnection, job: Job) -> LiveSession | None:
+    async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
         """Ours, and not among the live sessions. The session it now is, or None: also where that is found out apart,
         since its account's own commands are run for it."""
-        key = (place.factory.id, job.id)
+        key = (connection.factory.id, job.id)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:
             return None
         since = self._orphans.get(key)
         grace = self._limits.orphan_grace_seconds
         if since is not None and clock.ticks() - since < grace:
             return None
-        row = await self._ledger.row(session_id)
-        if row is None and ("sessions", session_id) in self._ledger.set_aside:
-            self._leave_alone(place, job, f"is of session {session_id}, whose row in the ledger cannot be read")
+        record = await self._ledger.record(session_id)
+        if record is None and ("sessions", session_id) in self._ledger.set_aside:
+            self._leave_alone(connection, job, f"is of session {session_id}, whose row in the ledger cannot be read")
             return None
-        if row is None:
-            self._apart(place, job, lambda: self._lost(session_id, place, job))
+        if record is None:
+            self._apart(connection, job, lambda: self._lost(session_id, connection, job))
             return None
         try:
-            if row.ended is None:
-                live = self._table.hold(row, answered=True)
-            elif row.job is None and row.submits > 0:
-                live = await self._revive(row, job)
-            elif row.job == job.id or row.submits >= _UNCERTAIN:
-                self._orphan(row, place, job, f"is of session {session_id}, which ended")
+            if record.ended is None:
+                live_session = self._table.hold(record, answered=True)
+            elif record.job is None and record.submits > 0:
+                live_session = await self._revive(record, job)
+            elif record.job == job.id or record.submits >= _UNCERTAIN:
+                self._orphan(record, connection, job, f"is of session {session_id}, which ended")
                 return None
             else:
-                self._leave_alone(place, job, f"says it is of session {session_id}, which had job {row.job}")
+                self._leave_alone(connection, job, f"says it is of session {session_id}, which had job {record.job}")
                 return None
         except LedgerConflict:
-            self._orphan(row, place, job, f"is of session {session_id}, whose server has another session")
+            self._orphan(record, connection, job, f"is of session {session_id}, whose server has another session")
             return None
         self._orphans.pop(key, None)
-        return live
+        return live_session
 
-    async def _lost(self, session_id: SessionId, place: FactoryConnection, job: Job) -> None:
+    async def _lost(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
         """Take a session back that the ledger lost; its job is an orphan where nobody can have it."""
         if session_id in self._table:
             return
         try:
-            why = await self._rebuild(session_id, place, job)
+            why = await self._rebuild(session_id, connection, job)
         except LedgerConflict:
             why = f"is of session {session_id}, whose server has another session"
         except FactoryError as error:
@@ -158,50 +160,50 @@ class OrphanFinder:
             log.error("Session %s is found, and there is no port for it: %s", session_id, error)  # noqa: TRY400
             return
         if why is None:
-            self._orphans.pop((place.factory.id, job.id), None)
-            place.site.expect(True)  # the next answer says how it is
-        elif (place.factory.id, job.id) in self._orphans:
-            await self._cancel(place, job, None, why)
+            self._orphans.pop((connection.factory.id, job.id), None)
+            connection.site.expect(True)  # the next answer says how it is
+        elif (connection.factory.id, job.id) in self._orphans:
+            await self._cancel(connection, job, None, why)
         else:
-            self._orphan(None, place, job, why)
+            self._orphan(None, connection, job, why)
 
-    def _orphan(self, row: SessionRecord | None, place: FactoryConnection, job: Job, why: str) -> None:
+    def _orphan(self, record: SessionRecord | None, connection: FactoryConnection, job: Job, why: str) -> None:
         """Nobody can have a job: begin its grace, or cancel it where that is over."""
-        key = (place.factory.id, job.id)
+        key = (connection.factory.id, job.id)
         if key in self._orphans:
-            self._apart(place, job, lambda: self._cancel(place, job, row, why))
+            self._apart(connection, job, lambda: self._cancel(connection, job, record, why))
             return
         self._orphans[key] = clock.ticks()
         grace = self._limits.orphan_grace_seconds
-        log.warning("Job %s at %s %s: cancelled in %d s", job.id, place.factory.id, why, grace)
+        log.warning("Job %s at %s %s: cancelled in %d s", job.id, connection.factory.id, why, grace)
 
-    async def _cancel(self, place: FactoryConnection, job: Job, row: SessionRecord | None, why: str) -> None:
+    async def _cancel(self, connection: FactoryConnection, job: Job, record: SessionRecord | None, why: str) -> None:
         try:
-            what = await self._cancelled(place, job)
+            what = await self._cancelled(connection, job)
         except FactoryError as error:
-            log.warning("The orphan %s at %s is not cancelled yet: %s", job.id, place.factory.id, error.message)
+            log.warning("The orphan %s at %s is not cancelled yet: %s", job.id, connection.factory.id, error.message)
             return
-        self._orphans.pop((place.factory.id, job.id), None)
+        self._orphans.pop((connection.factory.id, job.id), None)
         if what is not Found.OURS:
-            log.warning("Job %s at %s is not cancelled: it is %s now", job.id, place.factory.id, what.value)
+            log.warning("Job %s at %s is not cancelled: it is %s now", job.id, connection.factory.id, what.value)
             return
-        log.warning("Job %s at %s %s: cancelled", job.id, place.factory.id, why)
-        person, key_id = row.user if row else "", place.access_status.key_id(job.account)
-        entry = AuditEntry(person, job.account, place.factory.id, "cancel-orphan", job.id, why, key_id)
+        log.warning("Job %s at %s %s: cancelled", job.id, connection.factory.id, why)
+        person, key_id = record.user if record else "", connection.access_status.key_id(job.account)
+        entry = AuditEntry(person, job.account, connection.factory.id, "cancel-orphan", job.id, why, key_id)
         await self._ledger.note(entry)
 
-    async def _rebuild(self, session_id: SessionId, place: FactoryConnection, job: Job) -> str | None:
+    async def _rebuild(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> str | None:
         """Write the session down again, from the note in its folder; return why nobody can have it, None: it is there.
         Raises Conflict, LinkError."""
         try:
-            note = await read_note(place, job.account, session_id, self._identity)
+            note = await read_note(connection, job.account, session_id, self._identity)
         except Gone:
             note = None
         if note is None:
             return f"is of session {session_id}, which is not in the ledger and whose folder has no note of ours"
         used = self._table.ports()
         port = note.port if note.port not in used else self._doors.allocate(used)
-        row = SessionRecord(
+        record = SessionRecord(
             id=note.id,
             user=note.user,
             server=note.server,
@@ -223,22 +225,22 @@ class OrphanFinder:
                 )
             ],
         )
-        held = charges.found([self._reservations.of_session(row)])
-        await self._account_leases.found(row.factory, row.account, row.user)
-        await self._table.add(row, self._audit.of_session(row, "rebuild"), held)
+        held = charges.found([self._reservations.of_session(record)])
+        await self._account_leases.found(record.factory, record.account, record.user)
+        await self._table.add(record, self._audit.of_session(record, "rebuild"), held)
         return None
 
-    async def _revive(self, row: SessionRecord, job: Job) -> LiveSession:
+    async def _revive(self, record: SessionRecord, job: Job) -> LiveSession:
         say = Message("job-arrived-late", "Job {job} arrived after all; it is cancelled.").format(job=job.id)
-        wish: dict[str, Any] = {"wish": "stop", "stopped_for": row.stopped_for or EndReason.REFUSED}
-        values = {"job": job.id, "submitted": job.submitted, "ended": None, "state": SessionState.ENDING, **wish}
-        await self._ledger.change(row, charges.reopen(row.id), say=say, **values)
-        return self._table.hold(row, answered=True)
+        changes: dict[str, Any] = {"wish": "stop", "stopped_for": record.stopped_for or EndReason.REFUSED}
+        values = {"job": job.id, "submitted": job.submitted, "ended": None, "state": SessionState.ENDING, **changes}
+        await self._ledger.change(record, charges.reopen(record.id), say=say, **values)
+        return self._table.hold(record, answered=True)
 
-    def _leave_alone(self, place: FactoryConnection, job: Job, why: str) -> None:
-        if (place.factory.id, job.id) not in self._strangers:
-            self._strangers.add((place.factory.id, job.id))
-            log.warning("Job %s at %s %s: left alone", job.id, place.factory.id, why)
+    def _leave_alone(self, connection: FactoryConnection, job: Job, why: str) -> None:
+        if (connection.factory.id, job.id) not in self._strangers:
+            self._strangers.add((connection.factory.id, job.id))
+            log.warning("Job %s at %s %s: left alone", job.id, connection.factory.id, why)
 
 
 def _before(job: Job, own: Job | None) -> bool:

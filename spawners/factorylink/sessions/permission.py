@@ -20,7 +20,7 @@ from factorylink.ledger.charges import ChargeReservation
 from factorylink.ledger.ledger import Ledger, Write
 from factorylink.problems import conflict, draining, forbidden, invalid, limit, of_words
 from factorylink.projects.acceptances import Acceptances
-from factorylink.projects.account_leases import Right
+from factorylink.projects.account_leases import Grant
 from factorylink.projects.book import ProjectBook
 from factorylink.projects.people import KnownPeople
 from factorylink.projects.permissions import Permissions
@@ -70,43 +70,43 @@ class Permission:
             raise of_words("forbidden", refusal)
         self._permissions.check(user)
 
-    def rules(self, place: FactoryConnection, user: str) -> None:
+    def rules(self, connection: FactoryConnection, user: str) -> None:
         """Check the person, and that they accepted the site's rules as they are now."""
         self.person(user)
-        if (rules_open := self._acceptances.open(user, place.factory)) is not None:
+        if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             raise of_words("forbidden", rules_open, "factory")
 
-    def at(self, place: FactoryConnection, user: str) -> None:
+    def at(self, connection: FactoryConnection, user: str) -> None:
         """Check that this person may begin something at the factory now."""
-        self.rules(place, user)
-        if place.factory.id in self._factories.drains:
-            raise draining(self._factories.drains[place.factory.id])
-        if (paused := place.access_status.paused) is not None:
+        self.rules(connection, user)
+        if connection.factory.id in self._factories.drains:
+            raise draining(self._factories.drains[connection.factory.id])
+        if (paused := connection.access_status.paused) is not None:
             raise of_words("draining", paused)
-        health = place.site.health
+        health = connection.site.health
         if health.state == "unreachable":
             raise of_words("unreachable", health.words or explain.unreachable(""))
 
-    def account(self, place: FactoryConnection, account: str) -> None:
+    def account(self, connection: FactoryConnection, account: str) -> None:
         """Check that something may begin as that site account."""
-        if (barred := place.access_status.may_submit(account)) is not None:
+        if (barred := connection.access_status.may_submit(account)) is not None:
             raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
 
-    def place(self, factory_id: str) -> FactoryConnection:
+    def connection(self, factory_id: str) -> FactoryConnection:
         """Return the factory, if this hub offers it."""
-        place = self._factories.get(factory_id)
-        if place is None:
+        connection = self._factories.get(factory_id)
+        if connection is None:
             raise invalid(self._factories.not_offered(factory_id), "factory")
-        return place
+        return connection
 
     def first_healthy(self, user: str, project: ProjectId | None) -> str:
         """Return the factory of a choice that names none: the first by id that is healthy and whose rules the person
         accepted, of those that they may use."""
         mine = [
             name
-            for name, place in sorted(self._factories.items())
-            for right in self._permissions.all(place, user)
-            if project is None or right.project is None or right.project.id == project
+            for name, connection in sorted(self._factories.items())
+            for grant in self._permissions.all(connection, user)
+            if project is None or grant.project is None or grant.project.id == project
         ]
         if not mine and project is not None and self._factories:
             return min(self._factories)  # where it is said why that project cannot be used
@@ -118,21 +118,25 @@ class Permission:
                 return name
         return mine[0]
 
-    async def right(self, place: FactoryConnection, user: str, choice: Choice) -> Right:
+    async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
         """Return what that person may use at the factory, for the project that the choice names, or the last one."""
         last = await self._ledger.last_choice(user) if self._projects.on and not choice.project else None
-        return self._permissions.one(place, user, choice.project, choice.size, last.project if last else None)
+        return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
 
     # --- limits of one person
 
     def one_more_session(self, user: str) -> None:
         """Check that this person may have one more session."""
-        mine = [live.row for live in self._sessions.values() if live.row.user == user and not live.row.head]
-        rows = [row for row in mine if row.wish == "run"]
+        mine = [
+            live_session.record
+            for live_session in self._sessions.values()
+            if live_session.record.user == user and not live_session.record.head
+        ]
+        rows = [record for record in mine if record.wish == "run"]
         limits = self._limits
         if len(rows) >= limits.sessions_per_person or len(mine) >= WITH_STOPPING * limits.sessions_per_person:
             raise of_words("limit", explain.own("limit-sessions"))
-        pending = [row for row in rows if row.state == SessionState.PENDING]
+        pending = [record for record in rows if record.state == SessionState.PENDING]
         if len(pending) >= limits.pending_per_person:
             raise limit(
                 f"You have {len(pending)} sessions waiting, the most one may have.", "Cancel one on Home first."
@@ -141,13 +145,13 @@ class Permission:
     def one_more_cluster(self, user: str, name: str) -> None:
         """Check that this person may have one more cluster, and has none of that name."""
         most = self._limits.clusters_per_person
-        mine = [f for f in self._clusters.values() if f.row.user == user and f.row.wish == "run"]
+        mine = [f for f in self._clusters.values() if f.record.user == user and f.record.wish == "run"]
         if len(mine) >= most:
             said = Message("limit-clusters", "You have {number} clusters, the most one may have.").format(
                 number=len(mine)
             )
             raise limit(said, N_("Close one of them first."))
-        if any(live_cluster.row.name == name for live_cluster in mine):
+        if any(live_cluster.record.name == name for live_cluster in mine):
             said = Message(
                 "cluster-name-yours",
                 "You have a cluster named {name} already. Take it up by its name, or choose another.",
@@ -157,21 +161,21 @@ class Permission:
     def more_workers(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
         """Check that a cluster may have so many more jobs of so many hours, but for its project's budget, which is
         checked as it is held. ``adopt``: the jobs are said to be there already, and none is submitted."""
-        row, place = live_cluster.row, self.place(live_cluster.row.factory)
+        record, connection = live_cluster.record, self.connection(live_cluster.record.factory)
         if not adopt:
-            self.at(place, row.user)
-            self.account(place, row.account)
-            right = self._permissions.one(place, row.user, row.choice.project, row.choice.size)
-            if right.project is not None:
-                self._permissions.hours(right.project, hours)
-        size = next((s for s in place.factory.sizes if s.id == row.choice.size), None)
+            self.at(connection, record.user)
+            self.account(connection, record.account)
+            grant = self._permissions.one(connection, record.user, record.choice.project, record.choice.size)
+            if grant.project is not None:
+                self._permissions.hours(grant.project, hours)
+        size = next((s for s in connection.factory.sizes if s.id == record.choice.size), None)
         if size is None or hours > size.max_hours:
             said = Message("hours-too-many", "{hours} h is above the limit of {size}.")
-            raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
-        alive = [pair for f in self._clusters.values() if f.row.user == row.user for pair in f.alive()]
+            raise invalid(said.format(hours=f"{hours:g}", size=record.choice.size), "hours")
+        alive = [pair for f in self._clusters.values() if f.record.user == record.user for pair in f.alive()]
         mine, most = len(alive), self._limits.worker_jobs_per_person
         if adopt:  # with those that never were there, so that nobody fills the ledger by saying so again and again
-            mine = sum(batch.was_shown(worker) for batch, worker in alive) + self._clusters.adopted[row.user]
+            mine = sum(batch.was_shown(worker) for batch, worker in alive) + self._clusters.adopted[record.user]
             most *= TAKEN_OVER
         if mine + more > most:
             said = Message(
@@ -183,29 +187,29 @@ class Permission:
 
     # --- more time, estimates
 
-    def more_time(self, live: LiveSession) -> FactoryConnection:
+    def more_time(self, live_session: LiveSession) -> FactoryConnection:
         """Check that a session may ask for more time; return its factory."""
-        row = live.row
-        place = self._factories.get(row.factory)
-        if place is None or place.access.extend == "no":
+        record = live_session.record
+        connection = self._factories.get(record.factory)
+        if connection is None or connection.access.extend == "no":
             raise forbidden(
                 Message(
                     "no-extensions-here",
                     "At this factory a session's time cannot be made longer. Start another one in time.",
                 )
             )
-        self.rules(place, row.user)
-        if (paused := place.access_status.paused) is not None:
+        self.rules(connection, record.user)
+        if (paused := connection.access_status.paused) is not None:
             raise of_words("draining", paused)
-        if self._projects.payer(row.choice) is not None:
-            self._permissions.one(place, row.user, row.choice.project, row.choice.size)
-        if row.extensions >= self._limits.extensions_per_session:
+        if self._projects.payer(record.choice) is not None:
+            self._permissions.one(connection, record.user, record.choice.project, record.choice.size)
+        if record.extensions >= self._limits.extensions_per_session:
             raise of_words("limit", explain.own("limit-extensions"))
-        return place
+        return connection
 
-    def estimate(self, place: FactoryConnection, user: str) -> None:
+    def estimate(self, connection: FactoryConnection, user: str) -> None:
         """Check that this person may get estimates from the factory."""
-        self.rules(place, user)
+        self.rules(connection, user)
 
     # --- the budget
 

@@ -72,217 +72,229 @@ class SessionReconciler:
         self.same_name: dict[str, int] = {}
         self._warned: set[str] = set()  # factories where another gateway of the same name has jobs
 
-    async def answered(self, place: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
+    async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
         nothing of any other's. Whatever fails here is tried again at the next one."""
-        here = {live.row.id: live for live in self._table.at(place.factory.id) if account in (None, live.row.account)}
+        here = {
+            live_session.record.id: live_session
+            for live_session in self._table.at(connection.factory.id)
+            if account in (None, live_session.record.account)
+        }
         plan = compare(
-            [live.row for live in here.values()],
+            [live_session.record for live_session in here.values()],
             jobs,
             self._identity,
-            place.factory.id,
-            {live.row.id for live in here.values() if live.submitting},
-            partial(self._is_of_batch, place.factory.id),
+            connection.factory.id,
+            {live_session.record.id for live_session in here.values() if live_session.submitting},
+            partial(self._is_of_batch, connection.factory.id),
         )
         try:
-            for row, job in plan.replaced:
-                self._replaced(here[row.id], place, job)
-            for row, job in plan.claims:
-                if not here[row.id].submitting:
-                    await self._claim(here[row.id], job)
-                    await self._seen(here[row.id], place, job)
-            await _all(self._seen(here[row.id], place, job) for row, job in plan.seen)
-            for row in plan.missed:
-                if row.job not in place.site.silent:
-                    self._missed(here[row.id], place)
-            for row in plan.waiting:
-                await self._waits(here[row.id], place)
-            for row, job in plan.surplus:
-                self._orphans.surplus(row, place, job)
+            for record, job in plan.replaced:
+                self._replaced(here[record.id], connection, job)
+            for record, job in plan.claims:
+                if not here[record.id].submitting:
+                    await self._claim(here[record.id], job)
+                    await self._seen(here[record.id], connection, job)
+            await _all(self._seen(here[record.id], connection, job) for record, job in plan.seen)
+            for record in plan.missed:
+                if record.job not in connection.site.silent:
+                    self._missed(here[record.id], connection)
+            for record in plan.waiting:
+                await self._waits(here[record.id], connection)
+            for record, job in plan.surplus:
+                self._orphans.surplus(record, connection, job)
             for session_id, job in plan.copies:
-                self._orphans.copied(session_id, place, job)
-            self._orphans.only(place, jobs, account)
+                self._orphans.copied(session_id, connection, job)
+            self._orphans.only(connection, jobs, account)
             for session_id, job in _newest_first(plan.unknown):  # of two sessions of a server the newer is taken back
-                live = await self._orphans.unknown(session_id, place, job)
-                if live is not None:
-                    await self._seen(live, place, job)
+                live_session = await self._orphans.unknown(session_id, connection, job)
+                if live_session is not None:
+                    await self._seen(live_session, connection, job)
         except LedgerError:
-            log.exception("The answer of %s is not in the ledger yet", place.factory.id)
-        place.site.expect(any(_awaited(live) for live in self._table.at(place.factory.id)))
-        self._warn(place, plan.others)
+            log.exception("The answer of %s is not in the ledger yet", connection.factory.id)
+        connection.site.expect(any(_awaited(live_session) for live_session in self._table.at(connection.factory.id)))
+        self._warn(connection, plan.others)
 
-    def _warn(self, place: FactoryConnection, others: list[Job]) -> None:
+    def _warn(self, connection: FactoryConnection, others: list[Job]) -> None:
         """Tell the operator, once for each factory, of jobs that another gateway of the same name has there."""
         alive = [job for job in others if job.state is not JobState.ENDED]
-        self.same_name[place.factory.id] = len(alive)
-        if alive and place.factory.id not in self._warned:
-            self._warned.add(place.factory.id)
+        self.same_name[connection.factory.id] = len(alive)
+        if alive and connection.factory.id not in self._warned:
+            self._warned.add(connection.factory.id)
             log.warning(
                 "%s: %d jobs of the name %s have comments that another gateway signed, such as job %s of %s. Two hubs "
                 "with the same hub.name? Their jobs are left alone; give each hub a name of its own.",
-                *(place.factory.id, len(alive), self._identity.job_name, alive[0].id, alive[0].account),
+                *(connection.factory.id, len(alive), self._identity.job_name, alive[0].id, alive[0].account),
             )
 
     # --- what an answer says of one session
 
-    async def _claim(self, live: LiveSession, job: Job) -> None:
+    async def _claim(self, live_session: LiveSession, job: Job) -> None:
         try:
-            entry = self._audit.of_session(live.row, "settle", f"job {job.id}")
+            entry = self._audit.of_session(live_session.record, "settle", f"job {job.id}")
             await self._ledger.change(
-                live.row,
+                live_session.record,
                 say=Message("job-found", "Job {job} was found.").format(job=job.id),
                 entry=entry,
                 job=job.id,
                 submitted=job.submitted,
             )
         except LedgerConflict:  # the session that had a job of that id is ended first
-            log.warning("Job %s is of session %s, and another one had a job of that id", job.id, live.row.id)
+            log.warning("Job %s is of session %s, and another one had a job of that id", job.id, live_session.record.id)
 
-    async def _seen(self, live: LiveSession, place: FactoryConnection, job: Job) -> None:
-        row, before = live.row, live.job
-        if row.job != job.id or row.ended is not None:
+    async def _seen(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
+        record, before = live_session.record, live_session.job
+        if record.job != job.id or record.ended is not None:
             return
-        live.job, live.seen, live.misses = job, clock.now(), 0
+        live_session.job, live_session.seen, live_session.misses = job, clock.now(), 0
         if before is None or (job.state, job.raw_state, job.reason) != (before.state, before.raw_state, before.reason):
-            live.said_since = clock.ticks()
-        _freeze(live, job)
-        remark = _remark(live, job, found(session_job(row, self._identity), job), self._identity.job_name)
-        position = place.site.position(job.id) if job.state == JobState.PENDING else None
-        if job != before or position != live.position:
-            live.position = position
-            self._table.touch(live)
-        await self._follow(live, place, job)
+            live_session.said_since = clock.ticks()
+        _freeze(live_session, job)
+        remark = _remark(live_session, job, found(session_job(record, self._identity), job), self._identity.job_name)
+        position = connection.site.position(job.id) if job.state == JobState.PENDING else None
+        if job != before or position != live_session.position:
+            live_session.position = position
+            self._table.touch(live_session)
+        await self._follow(live_session, connection, job)
         if remark is not None and remark.code == "job-not-cancelled" and job.state is JobState.RUNNING:
-            await self._ends_by_door(live, place, job)
-        await self._note(live, job, remark)
+            await self._ends_by_door(live_session, connection, job)
+        await self._note(live_session, job, remark)
 
-    async def _follow(self, live: LiveSession, place: FactoryConnection, job: Job) -> None:
+    async def _follow(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
         """Do what the state of a session's job asks for."""
-        row = live.row
-        step = state_machine.step(row, state_machine.seen(row, job))
+        record = live_session.record
+        step = state_machine.step(record, state_machine.seen(record, job))
         if step is None:
             return
         if step.action is Action.ASK_WHY:
-            self._termination.conclude(live, place)
+            self._termination.conclude(live_session, connection)
             return
-        live.job_over.clear()  # first of all: an earlier answer may have had it as over, and it was put back
+        live_session.job_over.clear()  # first of all: an earlier answer may have had it as over, and it was put back
         match step.action:
             case Action.CANCEL:
-                self._termination.carry_out(live)
+                self._termination.carry_out(live_session)
             case Action.LET_GO:
-                await self._requeued(live, job)
+                await self._requeued(live_session, job)
             case Action.MOVE:
-                await self._requeued(live, job)
-                await self._runs(live, place, job)
+                await self._requeued(live_session, job)
+                await self._runs(live_session, connection, job)
             case Action.FOLLOW:
-                await self._runs(live, place, job)
-            case _ if step.phase != state_machine.phase(row):
-                async with live.lock:
-                    if _goes_on(live):
+                await self._runs(live_session, connection, job)
+            case _ if step.phase != state_machine.phase(record):
+                async with live_session.lock:
+                    if _goes_on(live_session):
                         say = Message("job-ending", "The job is ending.")
-                        await self._ledger.change(row, say=say, state=state_machine.state(step.phase))
-                self._table.touch(live)
+                        await self._ledger.change(record, say=say, state=state_machine.state(step.phase))
+                self._table.touch(live_session)
             case _:
-                await self._as_before(live, place, job)
-        self._extender.follow(live)
+                await self._as_before(live_session, connection, job)
+        self._extender.follow(live_session)
 
-    async def _note(self, live: LiveSession, job: Job, words: Words | None) -> None:
+    async def _note(self, live_session: LiveSession, job: Job, words: Words | None) -> None:
         """Note when the job was submitted, and say where its name or comment is not as it was submitted."""
-        row = live.row
+        record = live_session.record
         values: dict[str, Any] = {}
-        if row.ended is not None:
+        if record.ended is not None:
             return
-        if job.submitted not in (None, row.submitted):
+        if job.submitted not in (None, record.submitted):
             values["submitted"] = job.submitted
-        say = "" if words is None or any(line.text == words.what for line in row.log) else words.what
+        say = "" if words is None or any(line.text == words.what for line in record.log) else words.what
         if values or say:
-            await self._ledger.change(row, say=say, **values)
-        if words != live.remark:
-            live.remark = words
-            self._table.touch(live)
+            await self._ledger.change(record, say=say, **values)
+        if words != live_session.remark:
+            live_session.remark = words
+            self._table.touch(live_session)
 
-    def _replaced(self, live: LiveSession, place: FactoryConnection, job: Job) -> None:
-        log.warning("Job %s at %s is not the one of session %s any more", job.id, place.factory.id, live.row.id)
-        self._termination.replaced(live, place)
+    def _replaced(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
+        log.warning(
+            "Job %s at %s is not the one of session %s any more", job.id, connection.factory.id, live_session.record.id
+        )
+        self._termination.replaced(live_session, connection)
 
-    async def _as_before(self, live: LiveSession, place: FactoryConnection, job: Job) -> None:
+    async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
         """Nothing happened to it; but time passes, and some things are told late."""
-        row = live.row
+        record = live_session.record
         with contextlib.suppress(OSError):  # said when it could not be had; whoever has it may leave it
-            await self._doors.bind(row.id, row.port)
-        if row.state == SessionState.PENDING:
-            if (give_up := row.choice.give_up_hours) and clock.since(row.created) > timedelta(hours=give_up):
-                await self._termination.wish(
-                    live, EndReason.GAVE_UP, "link", Message("waited-long-enough", "It waited as long as you allowed.")
+            await self._doors.bind(record.id, record.port)
+        if record.state == SessionState.PENDING:
+            if (give_up := record.choice.give_up_hours) and clock.since(record.created) > timedelta(hours=give_up):
+                await self._termination.request_end(
+                    live_session,
+                    EndReason.GAVE_UP,
+                    "link",
+                    Message("waited-long-enough", "It waited as long as you allowed."),
                 )
             return
-        if row.node is None and job.nodes:  # told only now: without it the door is not looked for
-            await self._ledger.change(row, node=job.nodes[0])
-            live.door_kept = False
-            self._table.touch(live)
-        if job.ends is not None and (row.ends != job.ends or live.extend_doubtful):
-            live.extend_doubtful = False
-            await self._ledger.change(row, charges.runs(row.id, row.started, job.ends), ends=job.ends)
-            self._table.touch(live)
-        if not live.door_kept:
-            self._listener.look_for(live, place)
-        if row.state == SessionState.STARTING and not job.suspended and self._late(live):
-            await self._termination.wish(
-                live,
+        if record.node is None and job.nodes:  # told only now: without it the door is not looked for
+            await self._ledger.change(record, node=job.nodes[0])
+            live_session.door_kept = False
+            self._table.touch(live_session)
+        if job.ends is not None and (record.ends != job.ends or live_session.extend_doubtful):
+            live_session.extend_doubtful = False
+            await self._ledger.change(record, charges.runs(record.id, record.started, job.ends), ends=job.ends)
+            self._table.touch(live_session)
+        if not live_session.door_kept:
+            self._listener.look_for(live_session, connection)
+        if record.state == SessionState.STARTING and not job.suspended and self._late(live_session):
+            await self._termination.request_end(
+                live_session,
                 EndReason.NEVER_OPENED_DOOR,
                 "link",
                 Message("notebook-did-not-start", "The notebook did not start."),
             )
 
-    def _missed(self, live: LiveSession, place: FactoryConnection) -> None:
-        live.misses += 1
-        if live.misses >= ENOUGH_MISSES:
-            self._termination.conclude(live, place)
+    def _missed(self, live_session: LiveSession, connection: FactoryConnection) -> None:
+        live_session.misses += 1
+        if live_session.misses >= ENOUGH_MISSES:
+            self._termination.conclude(live_session, connection)
 
-    async def _waits(self, live: LiveSession, place: FactoryConnection) -> None:
+    async def _waits(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """No job, and the scheduler has none that says it is this session's."""
-        row = live.row
-        if live.submitting or row.ended is not None or row.job is not None:
+        record = live_session.record
+        if live_session.submitting or record.ended is not None or record.job is not None:
             return
-        if live.submission is None and not live.answered:
+        if live_session.submission is None and not live_session.answered:
             return  # being made at this moment: its first submission follows, and a second would be a second job
-        if row.submit_begun is not None and row.submits > 0:
-            live.misses += 1
-            if live.misses < ENOUGH_MISSES or clock.since(row.submit_begun) < timedelta(seconds=DOUBT):
+        if record.submit_begun is not None and record.submits > 0:
+            live_session.misses += 1
+            if live_session.misses < ENOUGH_MISSES or clock.since(record.submit_begun) < timedelta(seconds=DOUBT):
                 return
-        live.misses = 0
-        if row.wish == "run":
-            self._submit_again(live, place)
+        live_session.misses = 0
+        if record.wish == "run":
+            self._submit_again(live_session, connection)
         else:
-            await self._termination.nothing_there(live, explain.own("submit-doubtful"))
+            await self._termination.nothing_there(live_session, explain.own("submit-doubtful"))
 
-    async def _ends_by_door(self, live: LiveSession, place: FactoryConnection, job: Job) -> None:
+    async def _ends_by_door(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
         """A job is to be stopped and must not be touched: see that its door is there to be asked, and that what it runs
         is charged."""
-        row, node = live.row, job.nodes[0] if job.nodes else live.row.node
-        if row.ended is not None:
+        record, node = live_session.record, job.nodes[0] if job.nodes else live_session.record.node
+        if record.ended is not None:
             return
-        started, ends = job.started or row.started, job.ends or row.ends
-        also = [charges.runs(row.id, started, ends)]
+        started, ends = job.started or record.started, job.ends or record.ends
+        also = [charges.runs(record.id, started, ends)]
         earlier = 0
-        if row.started not in (None, started):
-            also.insert(0, charges.began_again(row.id, row.started, started or clock.now()))
-            earlier = charges.ran(row.started, started or clock.now())
-        if row.started not in (None, started) or row.node not in (None, node):  # that door says nothing of this run
-            self._listener.forget(live)
-            await self._listener.let_go(live)
-        if (row.node, row.started, row.ends) != (node, started, ends):
+        if record.started not in (None, started):
+            also.insert(0, charges.began_again(record.id, record.started, started or clock.now()))
+            earlier = charges.ran(record.started, started or clock.now())
+        if record.started not in (None, started) or record.node not in (
+            None,
+            node,
+        ):  # that door says nothing of this run
+            self._listener.forget(live_session)
+            await self._listener.let_go(live_session)
+        if (record.node, record.started, record.ends) != (node, started, ends):
             values: dict[str, Any] = {"node": node, "started": started, "ends": ends}
-            await self._ledger.change(row, *also, restarts=max(row.restarts, job.restarts), **values)
-            live.earlier += earlier
-            live.door_kept = False
-            self._table.touch(live)
-        if not live.door_kept:
-            self._listener.look_for(live, place)
+            await self._ledger.change(record, *also, restarts=max(record.restarts, job.restarts), **values)
+            live_session.earlier += earlier
+            live_session.door_kept = False
+            self._table.touch(live_session)
+        if not live_session.door_kept:
+            self._listener.look_for(live_session, connection)
 
     # --- transitions
 
-    async def _runs(self, live: LiveSession, place: FactoryConnection, job: Job) -> None:
+    async def _runs(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
         node = job.nodes[0] if job.nodes else None
         values: dict[str, Any] = {
             "state": SessionState.STARTING,
@@ -295,26 +307,26 @@ class SessionReconciler:
             if node
             else Message("job-runs", "The job runs.")
         )
-        async with live.lock:
-            if not _goes_on(live):
+        async with live_session.lock:
+            if not _goes_on(live_session):
                 return
             await self._ledger.change(
-                live.row,
-                charges.runs(live.row.id, job.started, job.ends),
+                live_session.record,
+                charges.runs(live_session.record.id, job.started, job.ends),
                 say=say,
-                partition=job.partition or live.row.partition,
+                partition=job.partition or live_session.record.partition,
                 submitted=job.submitted,
                 restarts=job.restarts,
                 **values,
             )
-        live.environment_at, live.frozen = None, 0.0
-        self._table.touch(live)
-        self._listener.look_for(live, place)
+        live_session.environment_at, live_session.frozen = None, 0.0
+        self._table.touch(live_session)
+        self._listener.look_for(live_session, connection)
 
-    async def _requeued(self, live: LiveSession, job: Job) -> None:
-        self._listener.forget(live)
-        async with live.lock:
-            if not _goes_on(live):
+    async def _requeued(self, live_session: LiveSession, job: Job) -> None:
+        self._listener.forget(live_session)
+        async with live_session.lock:
+            if not _goes_on(live_session):
                 return
             values: dict[str, Any] = {
                 "state": SessionState.PENDING,
@@ -327,44 +339,44 @@ class SessionReconciler:
                 "job-requeued", "The factory put the job back into the queue ({count}); it starts again from there."
             )
             say = say.format(count=job.restarts)
-            started, now = live.row.started, job.started or clock.now()
-            again = charges.began_again(live.row.id, started, now)
-            await self._ledger.change(live.row, again, say=say, restarts=job.restarts, **values)
-            live.earlier += charges.ran(started, now)
-        await self._listener.let_go(live)
+            started, now = live_session.record.started, job.started or clock.now()
+            again = charges.began_again(live_session.record.id, started, now)
+            await self._ledger.change(live_session.record, again, say=say, restarts=job.restarts, **values)
+            live_session.earlier += charges.ran(started, now)
+        await self._listener.let_go(live_session)
 
-    def _late(self, live: LiveSession) -> bool:
+    def _late(self, live_session: LiveSession) -> bool:
         """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""
         limits = self._limits
-        if live.environment_at is not None:
-            return clock.ticks() - live.environment_at > limits.starting_seconds + live.frozen
-        started = live.row.started
-        allowed = limits.starting_seconds + limits.environment_wait_seconds + live.frozen
+        if live_session.environment_at is not None:
+            return clock.ticks() - live_session.environment_at > limits.starting_seconds + live_session.frozen
+        started = live_session.record.started
+        allowed = limits.starting_seconds + limits.environment_wait_seconds + live_session.frozen
         return started is not None and clock.since(started) > timedelta(seconds=allowed)
 
 
-def _freeze(live: LiveSession, job: Job) -> None:
+def _freeze(live_session: LiveSession, job: Job) -> None:
     """Count the time in which the site has a session's job suspended: the notebook cannot come up in it."""
     now = clock.ticks()
-    if live.frozen_since is not None:
-        live.frozen += now - live.frozen_since
-    live.frozen_since = now if job.suspended else None
+    if live_session.frozen_since is not None:
+        live_session.frozen += now - live_session.frozen_since
+    live_session.frozen_since = now if job.suspended else None
 
 
-def _remark(live: LiveSession, job: Job, what: Found, name: str) -> Words | None:
+def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Words | None:
     """Return what to say of the name and comment that a session's job has now."""
     if what is Found.ALTERED:
-        if live.row.wish == "stop":
+        if live_session.record.wish == "stop":
             return explain.own("job-not-cancelled")
-        known = live.remark is None or live.remark.code != "job-rewritten"
-        return explain.own("job-altered" if live.row.submitted is not None and known else "job-rewritten")
+        known = live_session.remark is None or live_session.remark.code != "job-rewritten"
+        return explain.own("job-altered" if live_session.record.submitted is not None and known else "job-rewritten")
     return explain.own("job-renamed") if job.name != name else None
 
 
-def _goes_on(live: LiveSession) -> bool:
+def _goes_on(live_session: LiveSession) -> bool:
     """Neither ended nor to be stopped. Either may be written down while its lock is waited for, and then what an
     answer meant before counts no more."""
-    return state_machine.phase(live.row) not in (Phase.STOPPING, Phase.ENDED)
+    return state_machine.phase(live_session.record) not in (Phase.STOPPING, Phase.ENDED)
 
 
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -381,6 +393,8 @@ def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId,
     return sorted(unknown, key=lambda found: found[1].submitted or never)[::-1]
 
 
-def _awaited(live: LiveSession) -> bool:
+def _awaited(live_session: LiveSession) -> bool:
     """Something of it depends on the next answer. That a job waits in the queue is the site's own to see."""
-    return live.row.state == SessionState.ENDING or live.misses > 0 or live.row.job is None
+    return (
+        live_session.record.state == SessionState.ENDING or live_session.misses > 0 or live_session.record.job is None
+    )

@@ -103,28 +103,32 @@ class Sessions:
     async def load(self) -> None:
         """Hold every session that the ledger has as live, and listen on its port. Raises LedgerError."""
         earlier = await self._charges.earlier()
-        for row in await self._ledger.live():
-            self._table.hold(row, answered=True, earlier=earlier.get(row.id, 0))
+        for record in await self._ledger.live():
+            self._table.hold(record, answered=True, earlier=earlier.get(record.id, 0))
         # Those from before there were budgets.
-        reserved = [self._reservations.of_session(live.row) for live in self._table.values()]
+        reserved = [self._reservations.of_session(live_session.record) for live_session in self._table.values()]
         await self._ledger.write(found_charges(reserved))
-        for live in tuple(self._table.values()):
+        for live_session in tuple(self._table.values()):
             try:
-                await self._doors.bind(live.row.id, live.row.port)
+                await self._doors.bind(live_session.record.id, live_session.record.port)
             except OSError:
-                log.exception("Nobody can reach session %s: its port %d is taken", live.row.id, live.row.port)
+                log.exception(
+                    "Nobody can reach session %s: its port %d is taken",
+                    live_session.record.id,
+                    live_session.record.port,
+                )
 
     def resume(self) -> None:
         """Open the doors of sessions that run, and go on to stop those that are to stop."""
-        for live in self._table.values():
-            connection = self._factories.get(live.row.factory)
+        for live_session in self._table.values():
+            connection = self._factories.get(live_session.record.factory)
             # A door by stdio is entered through the scheduler, by the job's id: once an answer shows that it is ours.
             by_id = connection is not None and connection.access.door.carrier == "stdio"
-            runs = live.row.state in (SessionState.STARTING, SessionState.RUNNING)
+            runs = live_session.record.state in (SessionState.STARTING, SessionState.RUNNING)
             if connection is not None and runs and not by_id:
-                self._listener.look_for(live, connection)
-            if live.row.wish == "stop":
-                self._termination.carry_out(live)
+                self._listener.look_for(live_session, connection)
+            if live_session.record.wish == "stop":
+                self._termination.carry_out(live_session)
 
     # --- begin
 
@@ -132,43 +136,43 @@ class Sessions:
         """The session of that id, begun if it is new; and whether it is. Answers within 2 s. Raises ProblemError."""
         begun = clock.ticks()
         async with self._intending.setdefault(request.user, asyncio.Lock()):
-            live = self._table.get(session_id)
+            live_session = self._table.get(session_id)
             created = False
-            if live is None:
-                row = await self._ledger.row(session_id)
-                if row is not None:
-                    return self._again(row, request), False
+            if live_session is None:
+                record = await self._ledger.record(session_id)
+                if record is not None:
+                    return self._again(record, request), False
                 with self._account_leases.beginning(request.user):
-                    live, created = await self._intend(session_id, request), True
-        self._same(live.row, request)
-        await self._submission.known(live, begun)
-        if live.row.id not in self._table:
-            return self._again(live.row, request), created
-        return self._views.of(live), created
+                    live_session, created = await self._intend(session_id, request), True
+        self._same(live_session.record, request)
+        await self._submission.known(live_session, begun)
+        if live_session.record.id not in self._table:
+            return self._again(live_session.record, request), created
+        return self._views.of(live_session), created
 
-    def _again(self, row: SessionRecord, request: SessionRequest) -> Session:
+    def _again(self, record: SessionRecord, request: SessionRequest) -> Session:
         """The same PUT after its session ended."""
-        self._same(row, request)
-        if row.end_reason == EndReason.REFUSED and row.end is not None:
-            raise refused(row.end)
-        return from_record(row)
+        self._same(record, request)
+        if record.end_reason == EndReason.REFUSED and record.end is not None:
+            raise refused(record.end)
+        return from_record(record)
 
-    def _same(self, row: SessionRecord, request: SessionRequest) -> None:
-        if (row.user, row.server) != (request.user, request.server):
-            raise conflict(f"The session {row.id} is of another server.")
+    def _same(self, record: SessionRecord, request: SessionRequest) -> None:
+        if (record.user, record.server) != (request.user, request.server):
+            raise conflict(f"The session {record.id} is of another server.")
 
     async def _intend(self, session_id: SessionId, request: SessionRequest) -> LiveSession:
-        place, choice, account = await self._admission.admit(request)
+        connection, choice, account = await self._admission.admit(request)
         now = clock.now()
         try:
             port = self._doors.allocate(self._table.ports())
         except OSError as error:
             raise unreachable(explain.own("no-port").what, scheduler=str(error)) from error
-        row = SessionRecord(
+        record = SessionRecord(
             id=session_id,
             user=request.user,
             server=request.server,
-            factory=place.factory.id,
+            factory=connection.factory.id,
             account=account,
             choice=choice,
             options=request.options,
@@ -178,62 +182,64 @@ class Sessions:
                 LogLine(
                     at=now,
                     text=Message("asked", "Asked for {size} at {factory}.").format(
-                        size=choice.size, factory=place.factory.site.machine
+                        size=choice.size, factory=connection.factory.site.machine
                     ),
                 )
             ],
         )
         try:
-            live = await self.begin(row, place)
+            live_session = await self.begin(record, connection)
         except LedgerConflict as error:
             raise conflict(self._who_lives(request)) from error
         self._tasks.begin(self._ledger.choose(request.user, Choice(**choice.model_dump())), "last choice")
-        return live
+        return live_session
 
-    async def begin(self, row: SessionRecord, place: FactoryConnection) -> LiveSession:
+    async def begin(self, record: SessionRecord, connection: FactoryConnection) -> LiveSession:
         """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
-        if row.id in self._never:
-            raise conflict(f"The session {row.id} was stopped before it began.")
-        held = self._permission.hold([self._reservations.of_session(row)], row.choice.project)
+        if record.id in self._never:
+            raise conflict(f"The session {record.id} was stopped before it began.")
+        held = self._permission.hold([self._reservations.of_session(record)], record.choice.project)
         try:
-            live = await self._table.add(row, self._audit.of_session(row, "ask", row.choice.size), held)
+            live_session = await self._table.add(
+                record, self._audit.of_session(record, "ask", record.choice.size), held
+            )
         except OverBudget as error:
             raise error.problem() from error
         except LedgerError:
-            self._tasks.begin(self._unmake(row.id), f"whether {row.id} is in the ledger")
+            self._tasks.begin(self._unmake(record.id), f"whether {record.id} is in the ledger")
             raise
         except OSError as error:
             words = explain.own("no-port", str(error))
-            await self._table.end(self._table[row.id], end_reason=EndReason.REFUSED, end=words)
+            await self._table.end(self._table[record.id], end_reason=EndReason.REFUSED, end=words)
             raise unreachable(words.what) from error
-        self._account_leases.touches(row.factory, row.account)
-        if row.id in self._never:  # stopped while it was being written down
-            await self._termination.wish(live, EndReason.STOPPED, "hub", _BY["hub"])
+        self._account_leases.touches(record.factory, record.account)
+        if record.id in self._never:  # stopped while it was being written down
+            await self._termination.request_end(live_session, EndReason.STOPPED, "hub", _BY["hub"])
         else:
-            self._submission.begin(live, place)
-        return live
+            self._submission.begin(live_session, connection)
+        return live_session
 
     async def _unmake(self, session_id: SessionId) -> None:
         """The ledger fell silent as it was written down. If it was all the same, it ends: it is nobody's, and would
         hold its hours and its server's name for ever."""
-        live: LiveSession | None = None
+        live_session: LiveSession | None = None
         while True:
             await asyncio.sleep(UNMAKE_SECONDS)
             try:
-                if live is None:
-                    row = await self._ledger.row(session_id)
-                    if row is None or row.ended is not None or session_id in self._table:
+                if live_session is None:
+                    record = await self._ledger.record(session_id)
+                    if record is None or record.ended is not None or session_id in self._table:
                         return
-                    live = self._table.hold(row)
-                await self._table.end(live, end_reason=EndReason.REFUSED, end=explain.own("not-taken"))
+                    live_session = self._table.hold(record)
+                await self._table.end(live_session, end_reason=EndReason.REFUSED, end=explain.own("not-taken"))
             except LedgerError as error:
                 log.warning("Whether session %s is in the ledger is asked again: %s", session_id, error)
             else:
                 return
 
-    async def answer(self, live: LiveSession) -> None:
+    async def answer(self, live_session: LiveSession) -> None:
         """Wait until the scheduler has taken the session's job, but not long. Raises ProblemError if it was refused."""
-        await self._submission.known(live, clock.ticks())
+        await self._submission.known(live_session, clock.ticks())
 
     def _who_lives(self, request: SessionRequest) -> str:
         others = self._views.live(request.user, request.server)
@@ -244,26 +250,26 @@ class Sessions:
 
     async def session(self, session_id: SessionId) -> Session:
         """Live or ended. Raises ProblemError."""
-        live = self._table.get(session_id)
-        if live is not None:
-            return self._views.of(live)
-        row = await self._ledger.row(session_id)
-        if row is None:
+        live_session = self._table.get(session_id)
+        if live_session is not None:
+            return self._views.of(live_session)
+        record = await self._ledger.record(session_id)
+        if record is None:
             raise gone(f"The session {session_id}")
-        used = await self._charges.used([row.id])
-        return show_charged(row, used.get(row.id), self._factories)
+        used = await self._charges.used([record.id])
+        return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
         """Live ones; or the newest, ended ones too. None that runs only a cluster's scheduler."""
         if live:
             return self._views.live(user, server)
-        rows = [row for row in await self._ledger.recent(user, server, limit) if not row.head]
-        used = await self._charges.used([row.id for row in rows if row.ended is not None])
+        rows = [record for record in await self._ledger.recent(user, server, limit) if not record.head]
+        used = await self._charges.used([record.id for record in rows if record.ended is not None])
         return [
-            self._views.of(self._table[row.id])
-            if row.id in self._table
-            else show_charged(row, used.get(row.id), self._factories)
-            for row in rows
+            self._views.of(self._table[record.id])
+            if record.id in self._table
+            else show_charged(record, used.get(record.id), self._factories)
+            for record in rows
         ]
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
@@ -271,22 +277,24 @@ class Sessions:
         begun, should it still be asked for."""
         if session_id not in self._table:
             self._never.add(session_id)  # first: it may begin while the ledger is asked
-            row = await self._ledger.row(session_id)
+            record = await self._ledger.record(session_id)
             if session_id not in self._table:
-                if row is None:
+                if record is None:
                     raise gone(f"The session {session_id}")
                 return
-        await self._termination.wish(self._table[session_id], EndReason.STOPPED, by, _BY[by])
+        await self._termination.request_end(self._table[session_id], EndReason.STOPPED, by, _BY[by])
 
-    async def end_access(self, live: LiveSession) -> None:
+    async def end_access(self, live_session: LiveSession) -> None:
         """End it, since its person may no longer use its project. Raises LedgerError."""
-        await self._termination.wish(live, EndReason.ACCESS_LOST, "link", explain.own("access-lost").as_message("what"))
+        await self._termination.request_end(
+            live_session, EndReason.ACCESS_LOST, "link", explain.own("access-lost").as_message("what")
+        )
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Through the door; kept nowhere. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
-        if (live := self._table.get(session_id)) is not None:  # it may have ended meanwhile
-            self._table.touch(live)
+        if (live_session := self._table.get(session_id)) is not None:  # it may have ended meanwhile
+            self._table.touch(live_session)
 
     async def token(self, session_id: SessionId) -> str | None:
         """The hub token that its notebook has. Raises ProblemError."""

@@ -27,39 +27,41 @@ class SessionViews:
         self._doors = doors
         self._projects = projects
 
-    def of(self, live: LiveSession) -> Session:
+    def of(self, live_session: LiveSession) -> Session:
         """Return the session as it looks now."""
-        connection = self._factories.get(live.row.factory)
+        connection = self._factories.get(live_session.record.factory)
         if connection is None:
-            return show(live, self._factories.health(live.row.factory))
-        more = self.room(live, connection)
-        barred = connection.access_status.problem(live.row.account)
-        shown = show(live, connection.site.health, self._doors.problem(live.row.id), more, barred)
-        if shown.waits_for is None or live.job is None:
+            return show(live_session, self._factories.health(live_session.record.factory))
+        more = self.room(live_session, connection)
+        barred = connection.access_status.problem(live_session.record.account)
+        shown = show(live_session, connection.site.health, self._doors.problem(live_session.record.id), more, barred)
+        if shown.waits_for is None or live_session.job is None:
             return shown
         waits_for = shown.waits_for
-        if shown.state == SessionState.PENDING and connection.site.all_out(live.job.partition):
+        if shown.state == SessionState.PENDING and connection.site.all_out(live_session.job.partition):
             waits_for = explain.nodes_out(waits_for)
             shown = shown.model_copy(update={"waits_for": waits_for})
-        closing = maintenance.closing(connection.site.maintenance(), live.job.partition)
-        if closing is None or clock.now() + timedelta(hours=live.row.choice.hours) <= closing.start:
+        closing = maintenance.closing(connection.site.maintenance(), live_session.job.partition)
+        if closing is None or clock.now() + timedelta(hours=live_session.record.choice.hours) <= closing.start:
             return shown
         return shown.model_copy(update={"waits_for": explain.before_maintenance(waits_for, closing)})
 
-    def room(self, live: LiveSession, connection: FactoryConnection) -> float | None:
+    def room(self, live_session: LiveSession, connection: FactoryConnection) -> float | None:
         """Return the hours that may still be added to the session's time; None: not at this factory, or not now."""
-        choice, factory = live.row.choice, connection.factory
-        until = self._projects.until(live.row.user, choice.project, factory.id)
+        choice, factory = live_session.record.choice, connection.factory
+        until = self._projects.until(live_session.record.user, choice.project, factory.id)
         project = self._projects.get(choice.project)
-        return room(live, factory, connection.access, until, project, connection.site.maintenance())
+        return room(live_session, factory, connection.access, until, project, connection.site.maintenance())
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Return live sessions that run a notebook; first those that are not asked to stop, then the newest."""
         found = [
-            live
-            for live in self._table.values()
-            if user in (None, live.row.user) and server in (None, live.row.server)
-            if not live.row.head and not live.withdrawn
+            live_session
+            for live_session in self._table.values()
+            if user in (None, live_session.record.user) and server in (None, live_session.record.server)
+            if not live_session.record.head and not live_session.withdrawn
         ]
-        found.sort(key=lambda live: (live.row.wish != "run", -live.row.created.timestamp()))
-        return [self.of(live) for live in found]
+        found.sort(
+            key=lambda live_session: (live_session.record.wish != "run", -live_session.record.created.timestamp())
+        )
+        return [self.of(live_session) for live_session in found]

@@ -111,11 +111,11 @@ TABLE: dict[Phase, dict[Event, Step]] = {
 }
 
 
-def phase(row: SessionRecord) -> Phase:
+def phase(record: SessionRecord) -> Phase:
     """Where the ledger has it."""
-    if row.ended is not None:
+    if record.ended is not None:
         return Phase.ENDED
-    return Phase.STOPPING if row.wish == "stop" else Phase(row.state.value)
+    return Phase.STOPPING if record.wish == "stop" else Phase(record.state.value)
 
 
 def state(of: Phase) -> SessionState:
@@ -123,24 +123,24 @@ def state(of: Phase) -> SessionState:
     return SessionState.ENDING if of is Phase.STOPPING else SessionState(of.value)
 
 
-def step(row: SessionRecord, event: Event) -> Step | None:
+def step(record: SessionRecord, event: Event) -> Step | None:
     """What the event means for it now; None: nothing any more."""
-    return TABLE[phase(row)].get(event)
+    return TABLE[phase(record)].get(event)
 
 
-def seen(row: SessionRecord, job: Job) -> Event:
+def seen(record: SessionRecord, job: Job) -> Event:
     """What it means that a good answer has its job like this."""
     match job.state:
         case JobState.PENDING:
             return Event.QUEUED
         case JobState.RUNNING:
-            return Event.RUNS_ANEW if row.state != SessionState.PENDING and _moved(row, job) else Event.RUNS
+            return Event.RUNS_ANEW if record.state != SessionState.PENDING and _moved(record, job) else Event.RUNS
         case JobState.ENDING:
             return Event.COMPLETING
         case JobState.ENDED:
             return Event.OVER
 
 
-def _moved(row: SessionRecord, job: Job) -> bool:
-    on_another = row.node is not None and bool(job.nodes) and job.nodes[0] != row.node
-    return job.restarts > row.restarts or on_another
+def _moved(record: SessionRecord, job: Job) -> bool:
+    on_another = record.node is not None and bool(job.nodes) and job.nodes[0] != record.node
+    return job.restarts > record.restarts or on_another

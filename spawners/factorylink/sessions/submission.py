@@ -48,85 +48,89 @@ class Submission:
         self._submitter = submitter
         self._termination = termination
 
-    def begin(self, live: LiveSession, place: FactoryConnection) -> None:
+    def begin(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """See that its job is handed over."""
-        live.submission = self._tasks.spawn(self._submission(live, place), f"submission of {live.row.id}")
+        live_session.submission = self._tasks.spawn(
+            self._submission(live_session, connection), f"submission of {live_session.record.id}"
+        )
 
-    def again(self, live: LiveSession, place: FactoryConnection) -> None:
+    def again(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """The same, where nobody does it now and its account may submit."""
-        if not live.submitting and place.access_status.may_submit(live.row.account) is None:
-            self.begin(live, place)
+        if not live_session.submitting and connection.access_status.may_submit(live_session.record.account) is None:
+            self.begin(live_session, connection)
 
-    async def known(self, live: LiveSession, since: float) -> None:
+    async def known(self, live_session: LiveSession, since: float) -> None:
         """Wait until the scheduler has taken the session's job, but not long. Raises ProblemError if it was refused.
         ``since``: when whoever waits asked, in ticks."""
-        submission = live.submission
-        if submission is None or live.answered:
+        submission = live_session.submission
+        if submission is None or live_session.answered:
             return
         await asyncio.wait([submission], timeout=since + ANSWER_SECONDS - clock.ticks())
-        if not submission.done() and not live.withdrawn:
-            live.answered = True
+        if not submission.done() and not live_session.withdrawn:
+            live_session.answered = True
             return
         problem = await asyncio.shield(submission)
         if problem is not None:
             raise problem
-        live.answered = True
+        live_session.answered = True
 
-    async def _submission(self, live: LiveSession, place: FactoryConnection) -> ProblemError | None:
+    async def _submission(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
         """Hand the job over; the problem, if that is already known to have failed."""
         try:
-            problem = await self._handed_over(live, place)
+            problem = await self._handed_over(live_session, connection)
         except LedgerError:
             # What came of it cannot be written down, so it must not be told as failed: the intent is on the disk. The
             # next answers of the factory tell whether there is a job.
-            log.exception("Session %s: its submission is not in the ledger", live.row.id)
-            live.withdrawn, live.answered, problem = False, True, None
-        live.misses = 0
-        place.site.expect(True)
-        self._table.touch(live)
+            log.exception("Session %s: its submission is not in the ledger", live_session.record.id)
+            live_session.withdrawn, live_session.answered, problem = False, True, None
+        live_session.misses = 0
+        connection.site.expect(True)
+        self._table.touch(live_session)
         return problem
 
-    async def _handed_over(self, live: LiveSession, place: FactoryConnection) -> ProblemError | None:
+    async def _handed_over(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
         """Raises LedgerError."""
-        row, submits = live.row, live.row.submits
+        record, submits = live_session.record, live_session.record.submits
         try:
-            with SUBMIT_SECONDS.labels(row.factory).time():
-                job = await self._submitter.submit(row, place)
+            with SUBMIT_SECONDS.labels(record.factory).time():
+                job = await self._submitter.submit(record, connection)
         except Unwanted:
             return None  # whoever stopped it waits for this, and ends it
         except Refused as error:
-            live.withdrawn = not live.answered
+            live_session.withdrawn = not live_session.answered
             words = explain.refused(error.message)
-            await self._table.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
+            await self._table.end(live_session, end_reason=record.stopped_for or EndReason.REFUSED, end=words)
             return refused(words)
         except FactoryError as error:
-            if live.answered:
-                log.warning("Session %s: whether its job was taken is not known: %s", row.id, error.message)
+            if live_session.answered:
+                log.warning("Session %s: whether its job was taken is not known: %s", record.id, error.message)
                 return None
-            live.withdrawn = True
+            live_session.withdrawn = True
             if isinstance(error, NotDone) and (barred := explain.barred(error)) is not None:
-                await self._table.end(live, end_reason=EndReason.REFUSED, end=barred)
+                await self._table.end(live_session, end_reason=EndReason.REFUSED, end=barred)
                 return of_words("unreachable", barred)
-            await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
+            await self._withdraw(live_session, begun=record.submits > submits and not isinstance(error, NotDone))
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
-        await self._taken(live, job)
+        await self._taken(live_session, job)
         return None
 
-    async def _taken(self, live: LiveSession, job: JobId) -> None:
+    async def _taken(self, live_session: LiveSession, job: JobId) -> None:
         """Write the id down that a submission gave. Where another session has that id, the scheduler's ids have begun
         again, or the account's shell lies: the factory's answers tell whose the job is. Raises LedgerError."""
-        row = live.row
-        entry = replace(self._audit.of_session(row, "submit"), job=job)
+        record = live_session.record
+        entry = replace(self._audit.of_session(record, "submit"), job=job)
         try:
-            await self._ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
+            await self._ledger.change(record, say=_WAITS.format(job=job), entry=entry, job=job)
         except LedgerConflict:
-            log.warning("Session %s: its job is said to be %s, which another session has", row.id, job)
-            live.withdrawn, live.answered = False, True
+            log.warning("Session %s: its job is said to be %s, which another session has", record.id, job)
+            live_session.withdrawn, live_session.answered = False, True
 
-    async def _withdraw(self, live: LiveSession, begun: bool) -> None:
+    async def _withdraw(self, live_session: LiveSession, begun: bool) -> None:
         """Nobody was told of this session, so nothing of it may stay."""
         if begun:
-            await self._termination.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").as_message("what"))
+            await self._termination.request_end(
+                live_session, EndReason.REFUSED, "link", explain.own("not-taken").as_message("what")
+            )
         else:
             words = explain.own("not-taken")
-            await self._table.end(live, end_reason=EndReason.REFUSED, end=words)
+            await self._table.end(live_session, end_reason=EndReason.REFUSED, end=words)

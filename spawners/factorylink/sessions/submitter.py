@@ -39,40 +39,40 @@ class Submitter:
         self._notes: Batcher[tuple[str, str], Written] = Batcher(self._write, NOTES_AT_ONCE)
         self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
 
-    async def submit(self, row: SessionRecord, place: FactoryConnection) -> JobId:
+    async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
         """Hand the job over. Raises Refused (no job), Unwanted (no job: somebody stopped the session meanwhile), or
         Unreachable (if ``submits`` rose, perhaps a job)."""
-        await place.site.turn()
-        if (paused := place.access_status.paused) is not None:  # since it was let in
+        await connection.site.turn()
+        if (paused := connection.access_status.paused) is not None:  # since it was let in
             raise NotDone(paused.what)
-        folder = await self.leave(place, row.account, row.id, NOTE, self._identity.seal(_note(row)))
-        comment = self._identity.comment(row.id, row.account, row.factory)
-        request = self.request(place, row.choice, row.options, row.id, folder, comment)
-        if row.wish == "stop":  # since it was let in
+        folder = await self.leave(connection, record.account, record.id, NOTE, self._identity.seal(_note(record)))
+        comment = self._identity.comment(record.id, record.account, record.factory)
+        request = self.request(connection, record.choice, record.options, record.id, folder, comment)
+        if record.wish == "stop":  # since it was let in
             raise Unwanted("The session was stopped before its job was handed over.")
-        await self._ledger.change(row, submit_begun=clock.now(), submits=row.submits + 1)
-        return await place.site.submit(row.account, request, row.options.template)
+        await self._ledger.change(record, submit_begun=clock.now(), submits=record.submits + 1)
+        return await connection.site.submit(record.account, request, record.options.template)
 
     async def leave(
-        self, place: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
+        self, connection: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
     ) -> str:
         """Write a file into a session's folder, which is made where missing; its path. Raises the transport's errors,
         Refused where there is no room."""
-        folder = await session_folder(place, account, session_id)
-        await self._notes.do((place.factory.id, account), (place, folder, file, content))
+        folder = await session_folder(connection, account, session_id)
+        await self._notes.do((connection.factory.id, account), (connection, folder, file, content))
         return folder
 
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
         """Folders and files of one account's sessions, in one command once the folder above them is there."""
-        place, folder, *_ = notes[0]
+        connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
         if anew:
-            await place.transport.run(make_folders(posixpath.dirname(sessions), sessions), account)
+            await connection.transport.run(make_folders(posixpath.dirname(sessions), sessions), account)
             self._made.add(key)
         contents = {f"{posixpath.basename(folder)}/{file}": content for _, folder, file, content in notes}
         try:
-            await place.transport.run(write_files(sessions, contents), account)
+            await connection.transport.run(write_files(sessions, contents), account)
         except Refused:
             self._made.discard(key)
             if anew:
@@ -81,7 +81,7 @@ class Submitter:
 
     def request(
         self,
-        place: FactoryConnection,
+        connection: FactoryConnection,
         choice: ResolvedChoice,
         options: JobOptions,
         session_id: SessionId,
@@ -89,7 +89,7 @@ class Submitter:
         comment: str,
     ) -> JobRequest:
         """What the dialect is asked for. Raises Refused where a path or name there cannot be handed to a scheduler."""
-        factory, access = place.factory, place.access
+        factory, access = connection.factory, connection.access
         door = [
             *("-P", "-m", "factorygate.session", "--id", session_id, "--folder", folder),
             *("--authorized", self._public_key, "--tmp", access.door.node_tmp),
@@ -124,40 +124,42 @@ class Submitter:
         """What a project is at a factory. Raises Refused where that is not known."""
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
-    async def sample(self, place: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
+    async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
         """The same request for an estimate: nothing is made for it there."""
         nobody = "0" * 32
-        folder = await session_folder(place, account, nobody)
-        return self.request(place, choice, JobOptions(), nobody, folder, "estimate")
+        folder = await session_folder(connection, account, nobody)
+        return self.request(connection, choice, JobOptions(), nobody, folder, "estimate")
 
 
-async def session_folder(place: FactoryConnection, account: str, session_id: SessionId) -> str:
+async def session_folder(connection: FactoryConnection, account: str, session_id: SessionId) -> str:
     """Absolute path of the session's folder in the account's shared home there."""
-    base = place.access.session_folder
+    base = connection.access.session_folder
     if base == "~" or base.startswith("~/"):
-        base = await place.transport.home(account) + base[1:]
+        base = await connection.transport.home(account) + base[1:]
     return f"{base.rstrip('/')}/sessions/{session_id}"
 
 
-async def read_note(place: FactoryConnection, account: str, session_id: SessionId, identity: Identity) -> Note | None:
+async def read_note(
+    connection: FactoryConnection, account: str, session_id: SessionId, identity: Identity
+) -> Note | None:
     """The note of a session that the ledger lost, if it is ours. Raises the errors of the transport."""
-    folder = await session_folder(place, account, session_id)
-    note = identity.unseal(await place.transport.read(account, f"{folder}/{NOTE}"))
-    if note is None or (note.id, note.account, note.factory) != (session_id, account, place.factory.id):
+    folder = await session_folder(connection, account, session_id)
+    note = identity.unseal(await connection.transport.read(account, f"{folder}/{NOTE}"))
+    if note is None or (note.id, note.account, note.factory) != (session_id, account, connection.factory.id):
         return None
     return note
 
 
-def _note(row: SessionRecord) -> Note:
+def _note(record: SessionRecord) -> Note:
     return Note(
-        id=row.id,
-        user=row.user,
-        server=row.server,
-        factory=row.factory,
-        account=row.account,
-        choice=row.choice,
-        port=row.port,
-        created=row.created,
+        id=record.id,
+        user=record.user,
+        server=record.server,
+        factory=record.factory,
+        account=record.account,
+        choice=record.choice,
+        port=record.port,
+        created=record.created,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from factorycommon.models import End, EndReason, Words
 from factorycommon.models.plain import last_lines
 from factorylink.doors.manager import DoorManager
-from factorylink.doors.protocol import DoorEnd, read_told
+from factorylink.doors.protocol import DoorEnd, read_message
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.explain import explain
 from factorylink.jobs.identity import Identity
@@ -63,184 +63,190 @@ class Termination:
         self._identity = identity
         self._tasks = tasks
 
-    async def wish(self, live: LiveSession, reason: EndReason, by: str, say: str) -> None:
+    async def request_end(self, live_session: LiveSession, reason: EndReason, by: str, say: str) -> None:
         """Put the wish to stop into the ledger, and begin to carry it out. The first wish counts."""
-        async with live.lock:
-            step = state_machine.step(live.row, Event.WISH)
+        async with live_session.lock:
+            step = state_machine.step(live_session.record, Event.WISH)
             if step is not None:
-                entry = self._audit.of_session(live.row, "stop", f"by {by}: {reason.value}")
+                entry = self._audit.of_session(live_session.record, "stop", f"by {by}: {reason.value}")
                 values = {"wish": "stop", "stopped_for": reason, "state": state_machine.state(step.phase)}
-                await self._ledger.change(live.row, say=say, entry=entry, **values)
-                live.stopped_by_operator = by == "operator"
-                self._table.touch(live)
-        self.carry_out(live)
+                await self._ledger.change(live_session.record, say=say, entry=entry, **values)
+                live_session.stopped_by_operator = by == "operator"
+                self._table.touch(live_session)
+        self.carry_out(live_session)
 
-    def carry_out(self, live: LiveSession) -> None:
+    def carry_out(self, live_session: LiveSession) -> None:
         """Make sure that somebody stops it."""
-        if live.row.ended is None and (live.stopping is None or live.stopping.done()):
-            live.stopping = self._tasks.spawn(self._stop(live), f"stop of {live.row.id}")
+        if live_session.record.ended is None and (live_session.stopping is None or live_session.stopping.done()):
+            live_session.stopping = self._tasks.spawn(self._stop(live_session), f"stop of {live_session.record.id}")
 
-    def conclude(self, live: LiveSession, place: FactoryConnection, known: End | None = None) -> None:
+    def conclude(self, live_session: LiveSession, connection: FactoryConnection, known: End | None = None) -> None:
         """The job is gone: find out why, and end the session. Called again at each answer until it is known."""
-        if not live.job_over.is_set():
-            live.job_over.set()
-            live.over_since = clock.ticks()
-        if live.row.ended is None and (live.ending is None or live.ending.done()):
-            live.ending = self._tasks.spawn(self._conclude(live, place, known), f"end of {live.row.id}")
+        if not live_session.job_over.is_set():
+            live_session.job_over.set()
+            live_session.over_since = clock.ticks()
+        if live_session.record.ended is None and (live_session.ending is None or live_session.ending.done()):
+            live_session.ending = self._tasks.spawn(
+                self._conclude(live_session, connection, known), f"end of {live_session.record.id}"
+            )
 
-    def replaced(self, live: LiveSession, place: FactoryConnection) -> None:
+    def replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """End the session: the scheduler gave its job's id to another job, so its own is over."""
-        if not live.job_over.is_set():
-            live.job_over.set()
-            live.over_since = clock.ticks()
-        if live.row.ended is None and (live.ending is None or live.ending.done()):
-            live.ending = self._tasks.spawn(self._end_replaced(live, place), f"end of {live.row.id}")
+        if not live_session.job_over.is_set():
+            live_session.job_over.set()
+            live_session.over_since = clock.ticks()
+        if live_session.record.ended is None and (live_session.ending is None or live_session.ending.done()):
+            live_session.ending = self._tasks.spawn(
+                self._end_replaced(live_session, connection), f"end of {live_session.record.id}"
+            )
 
-    async def _end_replaced(self, live: LiveSession, place: FactoryConnection) -> None:
+    async def _end_replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """End the session whose job's id belongs to another job now. The scheduler is not asked why, since it would
         describe the other job."""
-        door_end, tail = await self._left_behind(live, place)
-        reason, words = judge(_wished(live), None, door_end, tail)
+        door_end, tail = await self._left_behind(live_session, connection)
+        reason, words = judge(_wished(live_session), None, door_end, tail)
         if words.code == explain.own("gone").code:
             words = explain.own("job-replaced")
-        await self._table.end(live, end_reason=reason, end=words, log_tail=tail)
+        await self._table.end(live_session, end_reason=reason, end=words, log_tail=tail)
 
-    async def nothing_there(self, live: LiveSession, words: Words) -> None:
+    async def nothing_there(self, live_session: LiveSession, words: Words) -> None:
         """End a session that has no job."""
-        await self._table.end(live, end_reason=live.row.stopped_for or EndReason.REFUSED, end=words)
+        await self._table.end(live_session, end_reason=live_session.record.stopped_for or EndReason.REFUSED, end=words)
 
-    async def _stop(self, live: LiveSession) -> None:
-        if live.submitting and live.submission is not None:
-            await asyncio.wait([live.submission])
-        row, place = live.row, self._factories.get(live.row.factory)
-        if row.ended is not None or place is None:
+    async def _stop(self, live_session: LiveSession) -> None:
+        if live_session.submitting and live_session.submission is not None:
+            await asyncio.wait([live_session.submission])
+        record, connection = live_session.record, self._factories.get(live_session.record.factory)
+        if record.ended is not None or connection is None:
             return
-        place.site.expect(True)
-        if row.job is None:
-            if row.submit_begun is None:
-                await self.nothing_there(live, stopped(live, row.stopped_for or EndReason.STOPPED))
+        connection.site.expect(True)
+        if record.job is None:
+            if record.submit_begun is None:
+                await self.nothing_there(live_session, stopped(live_session, record.stopped_for or EndReason.STOPPED))
             return  # there may be a job yet: settled by the next answers
-        if self._doors.is_open(row.id):
-            await self._ask_politely(live)
+        if self._doors.is_open(record.id):
+            await self._ask_politely(live_session)
         pause = 0.5
-        while row.ended is None:
-            place.site.expect(True)
-            own = session_job(row, self._identity)
+        while record.ended is None:
+            connection.site.expect(True)
+            own = session_job(record, self._identity)
             try:
-                what = of_one(await place.site.cancel(row.account, [own]), own.id)
+                what = of_one(await connection.site.cancel(record.account, [own]), own.id)
             except FactoryError as error:
-                log.warning("Job %s of session %s is not cancelled yet: %s", row.job, row.id, error.message)
+                log.warning("Job %s of session %s is not cancelled yet: %s", record.job, record.id, error.message)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             match what:
                 case Found.OURS:
-                    await self._note_cancellation(row)
+                    await self._note_cancellation(record)
                 case Found.ALTERED:
-                    log.warning("Job %s of session %s has another comment: not cancelled", row.job, row.id)
-                    await self._end_by_door(live)
+                    log.warning("Job %s of session %s has another comment: not cancelled", record.job, record.id)
+                    await self._end_by_door(live_session)
                 case Found.FOREIGN | Found.GONE:  # the next answers tell what came of it
-                    log.info("Job %s of session %s is not there to be cancelled: %s", row.job, row.id, what.value)
-            await _within(live.job_over, _CONFIRM_SECONDS)
-            if live.job_over.is_set():
+                    log.info("Job %s of session %s is not there to be cancelled: %s", record.job, record.id, what.value)
+            await _within(live_session.job_over, _CONFIRM_SECONDS)
+            if live_session.job_over.is_set():
                 return  # concluded from the scheduler's answers
 
-    async def _end_by_door(self, live: LiveSession) -> None:
+    async def _end_by_door(self, live_session: LiveSession) -> None:
         """Ask the notebook to end, and say so: its job must not be touched."""
         words = explain.own("job-not-cancelled")
-        if live.remark != words:
-            live.remark = words
+        if live_session.remark != words:
+            live_session.remark = words
             try:
-                await self._ledger.change(live.row, say=words.what)
+                await self._ledger.change(live_session.record, say=words.what)
             except LedgerError:
-                log.exception("That job %s is not cancelled is not in the ledger", live.row.job)
-            self._table.touch(live)
-        if self._doors.is_open(live.row.id):
-            await self._ask_politely(live)
+                log.exception("That job %s is not cancelled is not in the ledger", live_session.record.job)
+            self._table.touch(live_session)
+        if self._doors.is_open(live_session.record.id):
+            await self._ask_politely(live_session)
 
-    async def _note_cancellation(self, row: SessionRecord) -> None:
+    async def _note_cancellation(self, record: SessionRecord) -> None:
         """Once it is done: a ledger that is away for a moment must not keep a job alive."""
         try:
-            await self._ledger.note(self._audit.of_session(row, "cancel"))
+            await self._ledger.note(self._audit.of_session(record, "cancel"))
         except LedgerError:
-            log.exception("The cancel of job %s is not in the audit", row.job)
+            log.exception("The cancel of job %s is not in the audit", record.job)
 
-    async def _ask_politely(self, live: LiveSession) -> None:
+    async def _ask_politely(self, live_session: LiveSession) -> None:
         """Let the notebook end by itself, so that kernels stop and files are whole."""
 
         async def ask() -> None:
-            await self._doors.stop(live.row.id)
-            await live.job_over.wait()
+            await self._doors.stop(live_session.record.id)
+            await live_session.job_over.wait()
 
         try:
             await asyncio.wait_for(ask(), _POLITE_SECONDS)
         except TimeoutError:
-            log.info("Session %s did not end by itself within %g s", live.row.id, _POLITE_SECONDS)
+            log.info("Session %s did not end by itself within %g s", live_session.record.id, _POLITE_SECONDS)
         except (FactoryError, OSError) as error:
-            log.info("The door of session %s took no stop: %s", live.row.id, error)
+            log.info("The door of session %s took no stop: %s", live_session.record.id, error)
 
-    async def _conclude(self, live: LiveSession, place: FactoryConnection, known: End | None) -> None:
-        row = live.row
-        if row.job is None:
+    async def _conclude(self, live_session: LiveSession, connection: FactoryConnection, known: End | None) -> None:
+        record = live_session.record
+        if record.job is None:
             return
         end = known
         try:
-            end = await place.site.why_ended(row.account, row.job) or known
+            end = await connection.site.why_ended(record.account, record.job) or known
         except Gone:
-            log.info("Nothing is recorded of job %s of session %s", row.job, row.id)
+            log.info("Nothing is recorded of job %s of session %s", record.job, record.id)
         except FactoryError as error:
-            if clock.ticks() - live.over_since < _ASK_SECONDS:
-                log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
+            if clock.ticks() - live_session.over_since < _ASK_SECONDS:
+                log.info("Why job %s of session %s ended is asked again: %s", record.job, record.id, error.message)
                 return
-            log.warning("Why job %s of session %s ended is not to be known: %s", row.job, row.id, error.message)
-        door_end, tail = await self._left_behind(live, place)
-        wished = _wished(live)
+            log.warning("Why job %s of session %s ended is not to be known: %s", record.job, record.id, error.message)
+        door_end, tail = await self._left_behind(live_session, connection)
+        wished = _wished(live_session)
         reason, words = judge(wished, end, door_end, tail)
         if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
-            end = await self._recorded(live, place) or end
+            end = await self._recorded(live_session, connection) or end
             reason, words = judge(wished, end, door_end, tail)
-        if end is not None and charges.counted(end, live.restarts) is None:
-            end = await self._recorded(live, place) or end
+        if end is not None and charges.counted(end, live_session.restarts) is None:
+            end = await self._recorded(live_session, connection) or end
         code = end.exit_code if end else None
         # Unless it was put back into the queue meanwhile.
-        still = live.job_over.is_set
-        await self._table.end(live, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
+        still = live_session.job_over.is_set
+        await self._table.end(live_session, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
-    async def _recorded(self, live: LiveSession, place: FactoryConnection) -> End | None:
+    async def _recorded(self, live_session: LiveSession, connection: FactoryConnection) -> End | None:
         """The end as the site's accounting has it, which tells who cancelled a job, and of each of its runs; the
         controller does not."""
         try:
-            return await place.site.recorded(live.row.account, live.row.job or "")
+            return await connection.site.recorded(live_session.record.account, live_session.record.job or "")
         except FactoryError as error:
-            log.info("The accounting tells nothing of job %s: %s", live.row.job, error.message)
+            log.info("The accounting tells nothing of job %s: %s", live_session.record.job, error.message)
             return None
 
-    async def _left_behind(self, live: LiveSession, place: FactoryConnection) -> tuple[DoorEnd | None, tuple[str, ...]]:
+    async def _left_behind(
+        self, live_session: LiveSession, connection: FactoryConnection
+    ) -> tuple[DoorEnd | None, tuple[str, ...]]:
         """What the door said at its end, and the last lines of the job's log: either may be there without the other."""
-        row = live.row
-        if row.started is None:
+        record = live_session.record
+        if record.started is None:
             return None, ()
-        door_end = await _if_there(row, _door_end(place, row))
-        return door_end, await _if_there(row, _log_tail(place, row)) or ()
+        door_end = await _if_there(record, _door_end(connection, record))
+        return door_end, await _if_there(record, _log_tail(connection, record)) or ()
 
 
-async def _door_end(place: FactoryConnection, row: SessionRecord) -> DoorEnd:
-    folder = await session_folder(place, row.account, row.id)
-    return read_told(DoorEnd, await place.transport.read(row.account, f"{folder}/end.json"))
+async def _door_end(connection: FactoryConnection, record: SessionRecord) -> DoorEnd:
+    folder = await session_folder(connection, record.account, record.id)
+    return read_message(DoorEnd, await connection.transport.read(record.account, f"{folder}/end.json"))
 
 
-async def _log_tail(place: FactoryConnection, row: SessionRecord) -> tuple[str, ...]:
-    folder = await session_folder(place, row.account, row.id)
-    return await place.transport.run(read_tail(f"{folder}/job.log"), row.account)
+async def _log_tail(connection: FactoryConnection, record: SessionRecord) -> tuple[str, ...]:
+    folder = await session_folder(connection, record.account, record.id)
+    return await connection.transport.run(read_tail(f"{folder}/job.log"), record.account)
 
 
-async def _if_there(row: SessionRecord, look: Awaitable[T]) -> T | None:
+async def _if_there(record: SessionRecord, look: Awaitable[T]) -> T | None:
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             return await look
     except (FactoryError, TimeoutError) as error:
         why = str(error) or f"no answer within {_LOOK_SECONDS:g} s"
-        log.info("Something that session %s may have left is not read: %s", row.id, why)
+        log.info("Something that session %s may have left is not read: %s", record.id, why)
         return None
 
 
@@ -263,22 +269,22 @@ def judge(
     return explain.ended(end, door=door_end.reason, message=door_end.message, tail=tail)
 
 
-def _wished(live: LiveSession) -> tuple[EndReason, Words] | None:
+def _wished(live_session: LiveSession) -> tuple[EndReason, Words] | None:
     """Return why a session ends that was asked to stop; None: it was not asked to."""
-    row = live.row
-    if row.wish != "stop" or row.stopped_for is None:
+    record = live_session.record
+    if record.wish != "stop" or record.stopped_for is None:
         return None
-    return row.stopped_for, stopped(live, row.stopped_for)
+    return record.stopped_for, stopped(live_session, record.stopped_for)
 
 
-def stopped(live: LiveSession, reason: EndReason) -> Words:
+def stopped(live_session: LiveSession, reason: EndReason) -> Words:
     """Return the words for a session that ends because it was asked to."""
-    row = live.row
+    record = live_session.record
     if reason in _OF_WISH:
         return explain.own(_OF_WISH[reason])
-    if row.ready is None and not live.restarts:
-        return explain.withdrawn(operator=live.stopped_by_operator, begun=row.started is not None)
-    return explain.ended(None, wish="stop")[1]
+    if record.ready is None and not live_session.restarts:
+        return explain.withdrawn(operator=live_session.stopped_by_operator, begun=record.started is not None)
+    return explain.ended(None, desired="stop")[1]
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

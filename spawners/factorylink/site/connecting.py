@@ -19,7 +19,7 @@ from factorylink.transports.local import LocalTransport
 from factorylink.transports.ssh.transport import SshTransport as Ssh
 
 
-def make_places(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, FactoryConnection]:
+def make_connections(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, FactoryConnection]:
     """A place for each factory that is offered; nothing is asked yet. Raises ValueError in words for the operator."""
     places: dict[str, FactoryConnection] = {}
     for name, factory in factories.items():

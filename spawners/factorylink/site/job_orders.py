@@ -30,7 +30,7 @@ class _Cancel:
     """Jobs to be cancelled, and what was shown under their ids."""
 
     jobs: tuple[OwnJob, ...]
-    told: dict[JobId, Found] = field(default_factory=dict)
+    findings: dict[JobId, Found] = field(default_factory=dict)
 
 
 class JobOrders:
@@ -69,13 +69,13 @@ class JobOrders:
         errors."""
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)
-        return order.told
+        return order.findings
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         """Give a running job ``minutes`` in all, if it is ours; return what is shown under its id. ``account``: as whom
         it is asked for, None: as the watcher. Raises the link's errors."""
         self._check()
-        may, told = verify([job], await self.by_id([job.id], account))
+        may, findings = verify([job], await self.by_id([job.id], account))
         if may == [job.id]:
             try:
                 order = self._dialect.extend(job.id, minutes)
@@ -83,21 +83,23 @@ class JobOrders:
                 raise Refused(f"Job {job.id} cannot be made longer: {error}") from error
             await self._scheduler_client.run(order, account)
             self._happened(account)
-        return of_one(told, job.id)
+        return of_one(findings, job.id)
 
     async def _cancel(self, account: str, orders: Sequence[_Cancel]) -> None:
         self._check()
         wanted = [job for order in orders for job in order.jobs]
-        told: dict[JobId, Found] = {}
+        findings: dict[JobId, Found] = {}
         for some in pieces(wanted):
             may, shown = verify(some, await self.by_id([job.id for job in some], account))
-            told |= shown
+            findings |= shown
             for piece in pieces(list(dict.fromkeys(may))):  # of an array that goes on in part, each of its tasks
                 await self._scheduler_client.run(self._dialect.cancel(piece), account)
                 self._happened(account)
         for order in orders:
             ids = {job.id for job in order.jobs}
-            order.told = {id: what for id, what in told.items() if id in ids or self._dialect.array_of(id) in ids}
+            order.findings = {
+                id: what for id, what in findings.items() if id in ids or self._dialect.array_of(id) in ids
+            }
 
     def _check(self) -> None:
         """Raise NotAsked where the factory has not answered yet."""

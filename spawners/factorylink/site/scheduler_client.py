@@ -45,7 +45,7 @@ class CircuitBreaker:
         if self.is_open:
             raise NotAsked(self._words)
 
-    def heard(self, error: FactoryError | None) -> None:
+    def record(self, error: FactoryError | None) -> None:
         """How a question went. A no is an answer too."""
         if not isinstance(error, Unreachable):
             self._failures = 0
@@ -66,27 +66,27 @@ class SchedulerClient:
         self.alive: SingleFlight[None] = SingleFlight(0)
         self.circuit_breaker = CircuitBreaker()
 
-    async def run(self, ask: Command[T], account: str | None = None, *, probe: bool = False) -> T:
+    async def run(self, command: Command[T], account: str | None = None, *, probe: bool = False) -> T:
         """The answer, or one of the four errors; ``Down`` soon where the scheduler is not there, and ``NotAsked`` at
         once where it has not answered for some time. A ``probe`` is asked in any case."""
         if not probe:
             self.circuit_breaker.check()
         try:
-            answer = await self._run(ask, account)
+            answer = await self._run(command, account)
         except FactoryError as error:
             if account is None or isinstance(error, Down) or not isinstance(error, Unreachable):
-                self.circuit_breaker.heard(error)
+                self.circuit_breaker.record(error)
             # Else it may be the account's own trouble, or its shell's: neither that nor its words are for others.
             raise
-        self.circuit_breaker.heard(None)
+        self.circuit_breaker.record(None)
         return answer
 
     async def lives(self) -> None:
         """Ask, as the watcher, whether the scheduler is there. Raises the link's errors where it does not say so."""
         await self.alive.get("alive", lambda: self._transport.run(self._dialect.alive()))
 
-    async def _run(self, ask: Command[T], account: str | None) -> T:
-        running = asyncio.create_task(self._transport.run(ask, account))
+    async def _run(self, command: Command[T], account: str | None) -> T:
+        running = asyncio.create_task(self._transport.run(command, account))
         patience = SILENCE
         try:
             while not (await asyncio.wait({running}, timeout=patience))[0]:

@@ -173,7 +173,7 @@ class Site:
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
         """The same, where the site may be asked first in which groups the account is."""
         self.reservations(account, pays)
-        await self._groups.told(account)
+        await self._groups.wait_for(account)
         return self.reservations(account, pays)
 
     def position(self, job_id: JobId) -> int | None:

@@ -56,7 +56,7 @@ class Groups:
             self._wake.set()
         return groups
 
-    async def told(self, account: str) -> None:
+    async def wait_for(self, account: str) -> None:
         """Wait a moment for an answer that ``of`` had to ask for."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):

@@ -54,10 +54,10 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
     def put_away(self) -> None:
         """Forget the clusters that have ended, but for the last ones."""
         for live_cluster in tuple(self._live.values()):
-            if live_cluster.row.ended is not None:
+            if live_cluster.record.ended is not None:
                 for on_put_away in self.on_put_away:
                     on_put_away(live_cluster)
-                self._ended[live_cluster.row.id] = self._live.pop(live_cluster.row.id)
+                self._ended[live_cluster.record.id] = self._live.pop(live_cluster.record.id)
         while len(self._ended) > _ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
 

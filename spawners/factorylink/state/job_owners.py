@@ -23,20 +23,20 @@ class JobOwners:
     def all(self) -> Iterator[LiveSession | LiveCluster]:
         """Return all sessions and clusters that have not ended."""
         yield from self._sessions.values()
-        yield from (live_cluster for live_cluster in self._clusters.values() if live_cluster.row.ended is None)
+        yield from (live_cluster for live_cluster in self._clusters.values() if live_cluster.record.ended is None)
 
     def accounts(self, factory_id: str) -> set[str]:
         """Return the site accounts as which sessions and clusters run there."""
-        records = [live.row for live in self._sessions.values()], [one.row for one in self._clusters.values()]
+        records = [live.record for live in self._sessions.values()], [one.record for one in self._clusters.values()]
         return {record.account for some in records for record in some if record.factory == factory_id}
 
     def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
         """Return the known ids of the jobs that have not ended, of a site account; None: of all accounts."""
         for live in self._sessions.at(factory_id):
-            if live.row.job is not None and account in (None, live.row.account):
-                yield live.row.job
+            if live.record.job is not None and account in (None, live.record.account):
+                yield live.record.job
         for live_cluster in self._clusters.values():
-            if live_cluster.row.factory == factory_id and account in (None, live_cluster.row.account):
+            if live_cluster.record.factory == factory_id and account in (None, live_cluster.record.account):
                 for batch, worker in live_cluster.alive():
                     if (id := live_cluster.job_of(batch, worker)) is not None:
                         yield id
@@ -44,10 +44,10 @@ class JobOwners:
     def is_of_batch(self, factory_id: str, job: Job) -> bool:
         """Return whether a job is, by its comment and its id, one of a cluster's batch."""
         batch_id = self._identity.batch_of(job, factory_id)
-        batches = [live_cluster.row.batches.get(batch_id or "") for live_cluster in self._clusters.values()]
+        batches = [live_cluster.record.batches.get(batch_id or "") for live_cluster in self._clusters.values()]
         return any(batch is not None and batch.job == (job.array or job.id) for batch in batches)
 
     def is_of_session(self, factory_id: str, job: Job) -> bool:
         """Return whether a job is, by its comment and its id, a session's."""
         live = self._sessions.get(self._identity.session_of(job, factory_id) or "")
-        return live is not None and live.row.job == job.id
+        return live is not None and live.record.job == job.id

@@ -40,8 +40,8 @@ class LiveCluster:
     offered any more. ``on_touch`` is called when the cluster may look different. ``closed``: whether its streams have
     to end. ``left``: when the last reader left, in ticks."""
 
-    row: ClusterRecord
-    place: FactoryConnection | None
+    record: ClusterRecord
+    connection: FactoryConnection | None
     on_touch: Callable[[LiveCluster], None] = lambda _live_cluster: None
     closed: Callable[[], bool] = lambda: False
     head: Callable[[], Session | None] = lambda: None  # its scheduler's job
@@ -58,7 +58,7 @@ class LiveCluster:
 
     def alive(self) -> list[tuple[BatchRecord, WorkerRecord]]:
         """Those that have not ended."""
-        return [(batch, w) for batch in self.row.batches.values() for w in batch.workers if w.ended is None]
+        return [(batch, w) for batch in self.record.batches.values() for w in batch.workers if w.ended is None]
 
     def named(self, names: Iterable[str]) -> list[WorkerRecord]:
         """Those of these names that have not ended."""
@@ -68,9 +68,9 @@ class LiveCluster:
     def job_of(self, batch: BatchRecord, worker: WorkerRecord) -> JobId | None:
         """Return the scheduler's id of a worker's job, once it is known; of a factory that is not offered any more only
         the array's."""
-        if batch.job is None or batch.count == 1 or self.place is None:
+        if batch.job is None or batch.count == 1 or self.connection is None:
             return batch.job
-        return self.place.dialect.task_of(batch.job, worker.task)
+        return self.connection.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
         """These look different now, or the cluster itself does; tell who reads."""
@@ -104,27 +104,27 @@ class LiveCluster:
 
     def figures(self) -> Cluster:
         """The cluster without its workers, the same for as long as nothing happens to it."""
-        turn, head = last_turn(self.row), self.head()
+        turn, head = last_turn(self.record), self.head()
         return self._look(self.version, turn if head is None else max(turn, head.started or turn))
 
     def _look(self, since: int, at: datetime) -> Cluster:
-        row, silent = self.row, self._silent()
-        pairs = [(batch, worker) for batch in row.batches.values() for worker in batch.workers]
+        record, silent = self.record, self._silent()
+        pairs = [(batch, worker) for batch in record.batches.values() for worker in batch.workers]
         return Cluster(
-            id=row.id,
-            name=row.name,
-            user=row.user,
-            account=row.account,
-            choice=row.choice,
-            processes=row.processes,
-            gpus=row.gpus,
-            session=row.session,
+            id=record.id,
+            name=record.name,
+            user=record.user,
+            account=record.account,
+            choice=record.choice,
+            processes=record.processes,
+            gpus=record.gpus,
+            session=record.session,
             head=self.head(),
-            state="ended" if row.ended else "live" if row.wish == "run" else "ending",
-            created=row.created,
-            ended=row.ended,
-            end=row.end,
-            wrong=None if row.ended else silent or self._barred(),
+            state="ended" if record.ended else "live" if record.wish == "run" else "ending",
+            created=record.created,
+            ended=record.ended,
+            end=record.end,
+            wrong=None if record.ended else silent or self._barred(),
             waits_for=None if silent else self._waits_for(),
             gpu_hours=self.gpu_hours(at),
             counts=dict(Counter(_state(worker, silent) for _, worker in pairs)),
@@ -133,28 +133,28 @@ class LiveCluster:
 
     def gpu_hours(self, at: datetime | None = None) -> GpuHours:
         """Of its workers, and of its scheduler's job where that holds GPUs."""
-        at, row, head = at or clock.now(), self.row, self.head()
-        used, promised, going = spent(row, at), committed(row, at), busy(row)
-        if head is not None and self.place is not None:
-            gpus = gpus_of(self.place.factory, head.choice.size)
+        at, record, head = at or clock.now(), self.record, self.head()
+        used, promised, going = spent(record, at), committed(record, at), busy(record)
+        if head is not None and self.connection is not None:
+            gpus = gpus_of(self.connection.factory, head.choice.size)
             ran = 0.0 if head.started is None else (at - head.started) / timedelta(hours=1)
             used += gpus * (head.earlier_hours + ran)
             promised += gpus * max(0.0, head.choice.hours - ran)
             going += gpus if head.started is not None else 0
-        return GpuHours(spent=used, committed=promised, cap=row.cap_gpu_hours, at=at, per_hour=going)
+        return GpuHours(spent=used, committed=promised, cap=record.cap_gpu_hours, at=at, per_hour=going)
 
     def _silent(self) -> Words | None:
         """Why nothing is known of its jobs; None: the factory answers."""
-        if self.place is None:
-            return explain.own("not-offered", self.row.factory)
-        health: Health = self.place.site.health
+        if self.connection is None:
+            return explain.own("not-offered", self.record.factory)
+        health: Health = self.connection.site.health
         return (health.words or explain.unreachable("")) if health.state == "unreachable" else None
 
     def _barred(self) -> Words | None:
         """Why no job of it can begin."""
         if self.access_ends is not None:
             return explain.own("access-ends")
-        return None if self.place is None else self.place.access_status.problem(self.row.account)
+        return None if self.connection is None else self.connection.access_status.problem(self.record.account)
 
     def _waits_for(self) -> Words | None:
         """Why one of its jobs waits: they are alike, so the others mostly wait for the same."""
@@ -177,7 +177,9 @@ class LiveCluster:
             state=state,
             job=id,
             node=worker.node,
-            position=self.place.site.position(id) if pending and self.place is not None and id is not None else None,
+            position=self.connection.site.position(id)
+            if pending and self.connection is not None and id is not None
+            else None,
             expected_start=job.expected_start if pending and job is not None else None,
             waits_for=waits_for,
             asked=batch.created,

@@ -38,7 +38,7 @@ _SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNIN
 class LiveSession:
     """The ledger's row, and what only this process knows. ``lock``: one transition at a time."""
 
-    row: SessionRecord
+    record: SessionRecord
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     job: Job | None = None  # as the last answer had it
     seen: datetime | None = None  # when the last answer had it
@@ -72,12 +72,12 @@ class LiveSession:
     @property
     def url(self) -> str:
         """Where the proxy finds the notebook."""
-        return f"http://127.0.0.1:{self.row.port}"
+        return f"http://127.0.0.1:{self.record.port}"
 
     @property
     def restarts(self) -> int:
         """How often its job was put back into the queue, as far as it is known."""
-        return self.row.restarts if self.job is None else max(self.row.restarts, self.job.restarts)
+        return self.record.restarts if self.job is None else max(self.record.restarts, self.job.restarts)
 
     @property
     def submitting(self) -> bool:
@@ -86,7 +86,7 @@ class LiveSession:
 
 
 def room(
-    live: LiveSession,
+    live_session: LiveSession,
     factory: Factory,
     access: Access,
     until: datetime | None = None,
@@ -95,69 +95,82 @@ def room(
 ) -> float | None:
     """Hours that may still be added to its time, by the limits of its size and its ``project``, the end of its access
     (``until``), and those that come and leave its partition no node; None: not here, or not now."""
-    row, job = live.row, live.job
-    if access.extend == "no" or row.state != SessionState.RUNNING or row.wish != "run":
+    record, job = live_session.record, live_session.job
+    if access.extend == "no" or record.state != SessionState.RUNNING or record.wish != "run":
         return None
-    size = next((size for size in factory.sizes if size.id == row.choice.size), None)
-    if size is None or job is None or job.ends is None or row.started is None:
+    size = next((size for size in factory.sizes if size.id == record.choice.size), None)
+    if size is None or job is None or job.ends is None or record.started is None:
         return None
     longest = size.max_hours if project is None else min(size.max_hours, project.max_hours or size.max_hours)
-    closing = windows.closing(maintenance, row.partition or job.partition)
+    closing = windows.closing(maintenance, record.partition or job.partition)
     ends = [moment for moment in (until, None if closing is None else closing.start) if moment is not None]
-    most = longest - (job.ends - row.started) / timedelta(hours=1)
+    most = longest - (job.ends - record.started) / timedelta(hours=1)
     most = min([most, *((moment - job.ends) / timedelta(hours=1) for moment in ends)])
     return max(0.0, math.floor(10 * most) / 10)
 
 
 def show(
-    live: LiveSession, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
+    live_session: LiveSession, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
 ) -> Session:
     """The session now; ``unreachable`` lies over what it was when last seen. ``problem``: of the link with its door.
     ``more``: its ``room``. ``barred``: why nothing can be done for its account."""
-    row = live.row
-    if live.withdrawn and row.ended is None:  # over for everybody who asked; a job of it that turns up is cancelled
-        told = {
+    record = live_session.record
+    if (
+        live_session.withdrawn and record.ended is None
+    ):  # over for everybody who asked; a job of it that turns up is cancelled
+        shown = {
             "state": SessionState.ENDED,
-            "ended": row.log[-1].at if row.log else row.created,
+            "ended": record.log[-1].at if record.log else record.created,
             "end_reason": EndReason.REFUSED,
             "end": explain.own("not-taken"),
         }
-        return from_record(row).model_copy(update=told)
-    state, before, waits_for = row.state, None, None
+        return from_record(record).model_copy(update=shown)
+    state, before, waits_for = record.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":
         state, before = SessionState.UNREACHABLE, state
         waits_for = health.words or explain.unreachable("")
-    elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live)):
+    elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live_session)):
         state, before, waits_for = SessionState.UNREACHABLE, state, barred
-    elif state in _FROZEN_STATES and live.job is not None and live.job.suspended:
-        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("suspended", live.job.raw_state)
-    elif state == SessionState.RUNNING and not live.door_open and clock.ticks() - live.door_lost > LOST_SECONDS:
+    elif state in _FROZEN_STATES and live_session.job is not None and live_session.job.suspended:
+        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("suspended", live_session.job.raw_state)
+    elif (
+        state == SessionState.RUNNING
+        and not live_session.door_open
+        and clock.ticks() - live_session.door_lost > LOST_SECONDS
+    ):
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
-    elif state == SessionState.STARTING and not live.door_open:
+    elif state == SessionState.STARTING and not live_session.door_open:
         waits_for = explain.door_obstacle(problem)
     elif state == SessionState.PENDING:
-        if live.job is not None:
-            waits_for = explain.unlooked(explain.pending(live.job), clock.ticks() - live.said_since)
-        elif row.job is None:
+        if live_session.job is not None:
+            waits_for = explain.unlooked(explain.pending(live_session.job), clock.ticks() - live_session.said_since)
+        elif record.job is None:
             waits_for = barred or explain.own("submit-slow")
-    door = live.door if live.door_open else None
-    frozen = live.job is not None and live.job.suspended
-    return from_record(row).model_copy(
+    door = live_session.door if live_session.door_open else None
+    frozen = live_session.job is not None and live_session.job.suspended
+    return from_record(record).model_copy(
         update={
             "state": state,
             "before": before,
             "waits_for": waits_for,
-            "position": live.position if row.state == SessionState.PENDING else None,
-            "expected_start": live.job.expected_start if live.job and row.state == SessionState.PENDING else None,
-            "certain": row.job is None or live.door_open or (live.job is not None and live.misses == 0),
-            "door_open": live.door_open,
+            "position": live_session.position if record.state == SessionState.PENDING else None,
+            "expected_start": live_session.job.expected_start
+            if live_session.job and record.state == SessionState.PENDING
+            else None,
+            "certain": record.job is None
+            or live_session.door_open
+            or (live_session.job is not None and live_session.misses == 0),
+            "door_open": live_session.door_open,
             "environment_sent": door is not None and door.environment,
-            "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING and not frozen,
-            "url": live.url,
-            "ends_idle": live.door.ends_idle if live.door is not None else None,
-            "notice": _notice(live, door),
-            "remark": live.remark,
-            "earlier_hours": live.earlier / 3600,
+            "reachable": record.ready is not None
+            and live_session.door_open
+            and record.state == SessionState.RUNNING
+            and not frozen,
+            "url": live_session.url,
+            "ends_idle": live_session.door.ends_idle if live_session.door is not None else None,
+            "notice": _notice(live_session, door),
+            "remark": live_session.remark,
+            "earlier_hours": live_session.earlier / 3600,
             "busy": door is not None and door.busy,
             "busy_with": door.busy_with if door is not None else (),
             "gpu_percent": door.gpu_percent if door is not None else None,
@@ -167,42 +180,44 @@ def show(
     )
 
 
-def _notice(live: LiveSession, door: DoorStatus | None) -> Notice | None:
+def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
     """What ends it first, of what the door says and the loss of access."""
-    told = door.notice if door is not None and live.row.state == SessionState.RUNNING else None
-    if live.access_ends is None or (told is not None and told.at <= live.access_ends):
-        return told
-    left = (live.access_ends - clock.now()) / timedelta(minutes=1)
-    return Notice(kind="access", at=live.access_ends, minutes=next(m for m in _STEPS if left <= m or m == _STEPS[-1]))
+    notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
+    if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):
+        return notice
+    left = (live_session.access_ends - clock.now()) / timedelta(minutes=1)
+    return Notice(
+        kind="access", at=live_session.access_ends, minutes=next(m for m in _STEPS if left <= m or m == _STEPS[-1])
+    )
 
 
-def _cut_off(live: LiveSession) -> bool:
+def _cut_off(live_session: LiveSession) -> bool:
     """A pause leaves alone what is open, and what has no door yet."""
-    return live.row.state == SessionState.RUNNING and not live.door_open
+    return live_session.record.state == SessionState.RUNNING and not live_session.door_open
 
 
-def from_record(row: SessionRecord) -> Session:
+def from_record(record: SessionRecord) -> Session:
     """Return a session as the ledger alone knows it."""
     return Session(
-        id=row.id,
-        user=row.user,
-        server=row.server,
-        account=row.account,
-        choice=row.choice,
-        state=row.state,
-        wish=row.wish,
-        job=row.job,
-        node=row.node,
-        partition=row.partition,
-        created=row.created,
-        started=row.started,
-        ready=row.ready,
-        ends=row.ends,
-        ended=row.ended,
-        last_activity=row.last_activity,
-        end_reason=row.end_reason,
-        end=row.end,
-        log_tail=row.log_tail,
-        log=tuple(row.log),
-        exit_code=row.exit_code,
+        id=record.id,
+        user=record.user,
+        server=record.server,
+        account=record.account,
+        choice=record.choice,
+        state=record.state,
+        wish=record.wish,
+        job=record.job,
+        node=record.node,
+        partition=record.partition,
+        created=record.created,
+        started=record.started,
+        ready=record.ready,
+        ends=record.ends,
+        ended=record.ended,
+        last_activity=record.last_activity,
+        end_reason=record.end_reason,
+        end=record.end,
+        log_tail=record.log_tail,
+        log=tuple(record.log),
+        exit_code=record.exit_code,
     )

@@ -59,11 +59,11 @@ class SessionTable(Mapping[SessionId, LiveSession]):
 
     def at(self, factory_id: str) -> list[LiveSession]:
         """Return the live sessions of a factory."""
-        return [live for live in self._live.values() if live.row.factory == factory_id]
+        return [live for live in self._live.values() if live.record.factory == factory_id]
 
     def ports(self) -> set[int]:
         """Return the ports of live sessions."""
-        return {live.row.port for live in self._live.values()}
+        return {live.record.port for live in self._live.values()}
 
     # --- changes
 
@@ -83,18 +83,18 @@ class SessionTable(Mapping[SessionId, LiveSession]):
 
     def touch(self, live: LiveSession) -> None:
         """Tell who listens that a session may look different now."""
-        if live.row.id in self._live:
+        if live.record.id in self._live:
             self._tell(live)
 
     def door_changed(self, live: LiveSession) -> None:
         """Take over whether the session's door is open; if the door was lost, look again when that counts."""
-        is_open = self._doors.is_open(live.row.id)
+        is_open = self._doors.is_open(live.record.id)
         if live.door_open and not is_open:
             live.door_lost = clock.ticks()
             asyncio.get_running_loop().call_later(LOST_SECONDS + 0.1, self.touch, live)
         if is_open and not live.door_open:
-            entry = self._audit.of_session(live.row, "enter")
-            self._tasks.begin(self._ledger.note(entry), f"audit of {live.row.id}")
+            entry = self._audit.of_session(live.record, "enter")
+            self._tasks.begin(self._ledger.note(entry), f"audit of {live.record.id}")
         live.door_open = is_open
         self.touch(live)
 
@@ -105,11 +105,11 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         true when no other transition of the session is under way. ``job_end``: what the scheduler says of the end of
         its job. Raises LedgerError."""
         async with live.lock:
-            if live.row.ended is not None or not still():
+            if live.record.ended is not None or not still():
                 return
-            entry = self._audit.of_session(live.row, "end", detail=str(values.get("end_reason", "")))
+            entry = self._audit.of_session(live.record, "end", detail=str(values.get("end_reason", "")))
             values = {"state": SessionState.ENDED, "ended": clock.now(), **values}
-            record, now = live.row, values["ended"]
+            record, now = live.record, values["ended"]
             started, ends = record.started, record.ends
             if started is None and job_end is None and record.wish == "run" and record.job is not None and live.seen:
                 # Nobody knows whether it ran: then it did from when it was last seen waiting.
@@ -119,14 +119,14 @@ class SessionTable(Mapping[SessionId, LiveSession]):
             live.door_open = False
             live.job_over.set()
         self._tell(live)
-        del self._live[live.row.id]
-        self._ended[live.row.id] = show_charged(live.row, settled.used, self._factories)
+        del self._live[live.record.id]
+        self._ended[live.record.id] = show_charged(live.record, settled.used, self._factories)
         while len(self._ended) > _ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
         for task in (live.probing, live.stopping, live.seeking):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
-        await self._doors.close(live.row.id)
+        await self._doors.close(live.record.id)
 
     def _tell(self, live: LiveSession) -> None:
         for on_change in self.on_change:

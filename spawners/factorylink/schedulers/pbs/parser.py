@@ -88,13 +88,13 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The job, or those of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which is none."""
-    told = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
-    if "[]" not in id or not told:
+    ended = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
+    if "[]" not in id or not ended:
         yield id
         return
     number, _, server = id.partition("[]")
     left = _MOST_OF_AN_ARRAY
-    for part in told.split(",") if told != "-" else ():
+    for part in ended.split(",") if ended != "-" else ():
         span = _INDICES.fullmatch(part)
         if span is None:
             raise ValueError(f"{part!r} is no index of an array")
@@ -203,18 +203,18 @@ def moment(text: object) -> datetime | None:
     if found is None or found[1] not in _MONTHS:
         raise ValueError(f"{text!r} is no moment")
     day, hour, minute, second, year = (int(part) for part in found.groups()[1:])
-    told = datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
-    return believed(told.timestamp())
+    indices = datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+    return believed(indices.timestamp())
 
 
 def _estimated(value: object) -> datetime | None:
     """``estimated.start_time``: a moment, seconds since 1970, or that there is none. Any other word tells nothing: an
     estimate is not worth the whole answer."""
-    told = value.get("start_time") if isinstance(value, dict) else None
+    indices = value.get("start_time") if isinstance(value, dict) else None
     try:
-        if isinstance(told, int) and not isinstance(told, bool):
-            return believed(told)
-        return moment(told)
+        if isinstance(indices, int) and not isinstance(indices, bool):
+            return believed(indices)
+        return moment(indices)
     except (ValueError, OverflowError, OSError):
         return None
 
