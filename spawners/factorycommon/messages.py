@@ -34,8 +34,8 @@ class Message(str):
 
     def format(self, *_: object, **parameters: object) -> Message:
         """Return the message with these parameters filled in. One that is a message itself is translated, too."""
-        told = {name: value if isinstance(value, str) else str(value) for name, value in parameters.items()}
-        return Message(self.code, str.format(self, **told), told)
+        texts = {name: value if isinstance(value, str) else str(value) for name, value in parameters.items()}
+        return Message(self.code, str.format(self, **texts), texts)
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         """Copy and pickle the message with its code and parameters."""
@@ -44,9 +44,9 @@ class Message(str):
 
 def joined(*parts: str, separator: str = " ") -> Message:
     """Return several texts as one that is translated part by part; empty ones are left out."""
-    told = tuple(part for part in parts if part)
-    message = Message("", separator.join(told))
-    message.parts, message.separator = told, separator
+    texts = tuple(part for part in parts if part)
+    message = Message("", separator.join(texts))
+    message.parts, message.separator = texts, separator
     return message
 
 

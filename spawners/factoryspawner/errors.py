@@ -134,7 +134,7 @@ def _said(scheduler: str) -> str:
 
 
 class FailureHtml(str):
-    """The failure as HTML, in English; ``told`` puts it into another language."""
+    """The failure as HTML, in English; ``translated`` puts it into another language."""
 
     __slots__ = ("_session", "_words")
 
@@ -147,7 +147,7 @@ class FailureHtml(str):
         html._words, html._session = words, session
         return html
 
-    def told(self, said: Callable[[str], str]) -> Markup:
+    def translated(self, said: Callable[[str], str]) -> Markup:
         """Return the failure with its texts as ``said`` (``Language.said``) tells them."""
         return _html(self._words, self._session, said)
 

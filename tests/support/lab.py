@@ -16,7 +16,9 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from factorygate.session.notebook import write_config
+from tests.support import told
 from tests.support.door import until
+from tests.support.scripted_link import factory
 from tests.unit.serving import serving
 
 SESSION = "ab" * 16
@@ -30,10 +32,25 @@ def in_minutes(minutes: float) -> str:
     return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
 
 
+CHOICE = told.choice(factory="it4lia", size="gpu-1")
+
+
 def session(**more: Any) -> dict[str, Any]:
-    """As the link tells it."""
-    choice = {"factory": "it4lia", "size": "gpu-1"}
-    return {"id": SESSION, "server": "", "state": "running", "choice": choice, "extend_hours": 3.0} | more
+    """Return a session as the link sends it."""
+    return told.session(id=SESSION, choice=CHOICE, extend_hours=3.0).model_dump(mode="json") | more
+
+
+def cluster(**more: Any) -> dict[str, Any]:
+    """Return a cluster as the link sends it."""
+    return told.cluster(choice=CHOICE).model_dump(mode="json") | more
+
+
+def leonardo() -> dict[str, Any]:
+    """Return the factory of these sessions, as the link sends it."""
+    view = factory("it4lia")
+    sizes = tuple(size.model_copy(update={"gpu_label": "1 x A100 64 GB"}) for size in view.sizes)
+    site = view.site.model_copy(update={"machine": "Leonardo"})
+    return view.model_copy(update={"site": site, "sizes": sizes}).model_dump(mode="json")
 
 
 @dataclass
@@ -51,8 +68,7 @@ class FakeGateway:
 
         @made.get(f"{base}/factories")
         async def factories() -> list[dict[str, Any]]:
-            sizes = [{"size": {"id": "gpu-1"}, "gpu_label": "1 x A100 64 GB"}]
-            return [{"id": "it4lia", "site": {"machine": "Leonardo"}, "sizes": sizes}]
+            return [leonardo()]
 
         @made.get(f"{base}/sessions")
         async def sessions() -> list[dict[str, Any]]:
@@ -88,11 +104,11 @@ class LabServer:
         way = f"lab/tree/{name}?reset&" if self.module == "jupyterlab" else f"edit/{name}?"
         return f"{self.url}/{way}token={TOKEN}"
 
-    def tell(self, **told: Any) -> None:
-        """As the door does."""
+    def tell(self, **values: Any) -> None:
+        """Write the session's clock as the door does."""
         content = {"session": SESSION, "ends": in_minutes(118), "ends_idle": None, "notice": None, "messages": []}
         new = self.clock.with_suffix(".new")
-        new.write_text(json.dumps(content | told))
+        new.write_text(json.dumps(content | values))
         new.replace(self.clock)
 
 

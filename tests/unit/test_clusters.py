@@ -347,7 +347,7 @@ async def test_others_cannot_see_or_touch_it(world: World) -> None:
     ):
         assert (await refused(doing)).status == 404
     assert (await refused(begin(world, user="eve"))).status == 409
-    assert world.clusters.of("eve", live_session=False) == []
+    assert world.clusters.of("eve", live=False) == []
 
 
 async def test_limits(world: World) -> None:
@@ -371,8 +371,8 @@ async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.Monkey
     await world.scheduler.answer(2)
     await world.comes(lambda: "2" in world.scheduler.cancelled)
     await world.scheduler.answer(2)
-    await world.comes(lambda: world.clusters.of("ada", live_session=True) == [])
-    [cluster] = world.clusters.of("ada", live_session=False)
+    await world.comes(lambda: world.clusters.of("ada", live=True) == [])
+    [cluster] = world.clusters.of("ada", live=False)
     assert cluster.end is not None
     assert cluster.end.code == "cluster-session-over"
 
@@ -413,7 +413,7 @@ async def test_it_outlives_the_link(tmp_path: Path) -> None:
     await world.scheduler.answer()
     await world.comes(lambda: "1" in world.scheduler.cancelled or not world.scheduler.jobs_there)
     await world.scheduler.answer(2)
-    await world.comes(lambda: world.clusters.of("ada", live_session=True) == [])
+    await world.comes(lambda: world.clusters.of("ada", live=True) == [])
     await world.down()
 
 

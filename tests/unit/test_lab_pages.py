@@ -18,7 +18,7 @@ from playwright.async_api import BrowserContext, Locator, Page, Route, WebSocket
 
 from factorygate.examples import FOLDER, NEEDS
 from tests.conftest import chromium_options
-from tests.support.lab import OTHER, SESSION, TOKEN, LabServer, in_minutes, lab_server, session
+from tests.support.lab import OTHER, SESSION, TOKEN, LabServer, cluster, in_minutes, lab_server, session
 
 CHECKOUT = Path(__file__).parents[2]
 AXE = CHECKOUT / "extensions" / "lab" / "node_modules" / "axe-core" / "axe.min.js"
@@ -216,9 +216,7 @@ async def open_panel(page: Page) -> Locator:
 async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Page) -> None:
     other = session(id=OTHER, server="train", ends=in_minutes(50))
     server.gateway.sessions = [session(), other, session(id="ef" * 16, server="next", state="pending", position=3)]
-    choice = {"factory": "it4lia", "size": "gpu-1"}
-    cluster = {"id": "c", "name": "dask-1", "choice": choice, "state": "live"}
-    server.gateway.clusters = [cluster | {"counts": {"running": 4}}]
+    server.gateway.clusters = [cluster(name="dask-1", counts={"running": 4})]
     async with page.expect_response("**/api/factorygate/overview*", timeout=PATIENCE):
         await page.reload()
     await opened(server, page)
@@ -229,7 +227,9 @@ async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Pa
     await expect(panel.locator('[data-session=""]')).to_have_count(0)  # this one is above
     await expect(panel).to_contain_text("This session")
     await expect(panel.locator("meter").first).to_be_visible()
-    await expect(panel.locator('[data-cluster="c"]')).to_contain_text("dask-1Leonardo · 1 x A100 64 GB · 4 running")
+    await expect(panel.locator(f'[data-cluster="{32 * "c"}"]')).to_contain_text(
+        "dask-1Leonardo · 1 x A100 64 GB · 4 running"
+    )
     await expect(panel.locator('[data-session="train"]')).to_contain_text("ends ")
     save = panel.get_by_role("button", name="Save all")
     await save.focus()

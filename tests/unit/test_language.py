@@ -111,7 +111,7 @@ def test_a_refusal_keeps_its_parameters_on_every_way() -> None:
     assert failed.jupyterhub_message == f"{words.what} {words.do}"
     assert told == f"{german().spoken(words).what} {german().spoken(words).do}"
     assert german().spoken(words).what != words.what
-    assert failed.jupyterhub_html_message.told(german().said).startswith(f"<p>{german().spoken(words).what}</p>")
+    assert failed.jupyterhub_html_message.translated(german().said).startswith(f"<p>{german().spoken(words).what}</p>")
 
 
 def test_labels_of_sizes_are_told_part_by_part() -> None:

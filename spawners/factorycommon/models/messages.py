@@ -34,7 +34,7 @@ class Coded(Model):
         messages = [text for name in cls.TEXTS if isinstance(text := values.get(name), Message)]
         if not messages:
             return values
-        parameters = {name: str(told) for message in messages for name, told in message.parameters.items()}
+        parameters = {name: str(value) for message in messages for name, value in message.parameters.items()}
         code = next((message.code for message in messages if message.code), "")
         return {"code": code, "parameters": parameters} | {
             name: value for name, value in values.items() if value or name not in ("code", "parameters")

@@ -59,75 +59,85 @@ class SessionTable(Mapping[SessionId, LiveSession]):
 
     def at(self, factory_id: str) -> list[LiveSession]:
         """Return the live sessions of a factory."""
-        return [live for live in self._live.values() if live.record.factory == factory_id]
+        return [live_session for live_session in self._live.values() if live_session.record.factory == factory_id]
 
     def ports(self) -> set[int]:
         """Return the ports of live sessions."""
-        return {live.record.port for live in self._live.values()}
+        return {live_session.record.port for live_session in self._live.values()}
 
     # --- changes
 
     def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
         """Take a session into the table that the ledger has."""
-        live = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
-        return live
+        live_session = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
+        return live_session
 
     async def add(self, record: SessionRecord, entry: AuditEntry, charge: Write) -> LiveSession:
         """Write a new session into the ledger with its charge, and listen on its port from now on. Raises
         LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table holds the session."""
         await self._ledger.add(record, entry, charge)
-        live = self.hold(record)
+        live_session = self.hold(record)
         await self._doors.bind(record.id, record.port)
-        self.touch(live)
-        return live
+        self.touch(live_session)
+        return live_session
 
-    def touch(self, live: LiveSession) -> None:
+    def touch(self, live_session: LiveSession) -> None:
         """Tell who listens that a session may look different now."""
-        if live.record.id in self._live:
-            self._tell(live)
+        if live_session.record.id in self._live:
+            self._tell(live_session)
 
-    def door_changed(self, live: LiveSession) -> None:
+    def door_changed(self, live_session: LiveSession) -> None:
         """Take over whether the session's door is open; if the door was lost, look again when that counts."""
-        is_open = self._doors.is_open(live.record.id)
-        if live.door_open and not is_open:
-            live.door_lost = clock.ticks()
-            asyncio.get_running_loop().call_later(LOST_SECONDS + 0.1, self.touch, live)
-        if is_open and not live.door_open:
-            entry = self._audit.of_session(live.record, "enter")
-            self._tasks.begin(self._ledger.note(entry), f"audit of {live.record.id}")
-        live.door_open = is_open
-        self.touch(live)
+        is_open = self._doors.is_open(live_session.record.id)
+        if live_session.door_open and not is_open:
+            live_session.door_lost = clock.ticks()
+            asyncio.get_running_loop().call_later(LOST_SECONDS + 0.1, self.touch, live_session)
+        if is_open and not live_session.door_open:
+            entry = self._audit.of_session(live_session.record, "enter")
+            self._tasks.begin(self._ledger.note(entry), f"audit of {live_session.record.id}")
+        live_session.door_open = is_open
+        self.touch(live_session)
 
     async def end(
-        self, live: LiveSession, still: Callable[[], bool] = lambda: True, job_end: End | None = None, **values: Any
+        self,
+        live_session: LiveSession,
+        still: Callable[[], bool] = lambda: True,
+        job_end: End | None = None,
+        **values: Any,
     ) -> None:
         """Write once that the session ended, tell who listens, and close its door. Do nothing unless ``still()`` is
         true when no other transition of the session is under way. ``job_end``: what the scheduler says of the end of
         its job. Raises LedgerError."""
-        async with live.lock:
-            if live.record.ended is not None or not still():
+        async with live_session.lock:
+            if live_session.record.ended is not None or not still():
                 return
-            entry = self._audit.of_session(live.record, "end", detail=str(values.get("end_reason", "")))
+            entry = self._audit.of_session(live_session.record, "end", detail=str(values.get("end_reason", "")))
             values = {"state": SessionState.ENDED, "ended": clock.now(), **values}
-            record, now = live.record, values["ended"]
+            record, now = live_session.record, values["ended"]
             started, ends = record.started, record.ends
-            if started is None and job_end is None and record.wish == "run" and record.job is not None and live.seen:
+            if (
+                started is None
+                and job_end is None
+                and record.wish == "run"
+                and record.job is not None
+                and live_session.seen
+            ):
                 # Nobody knows whether it ran: then it did from when it was last seen waiting.
-                started, ends = live.seen, live.seen + timedelta(seconds=walltime(record.choice.hours))
-            settled = charges.settle(record.id, job_end, live.restarts, started, min(now, ends or now))
+                started, ends = live_session.seen, live_session.seen + timedelta(seconds=walltime(record.choice.hours))
+            settled = charges.settle(record.id, job_end, live_session.restarts, started, min(now, ends or now))
             await self._ledger.change(record, settled, say=values["end"].what, entry=entry, **values)
-            live.door_open = False
-            live.job_over.set()
-        self._tell(live)
-        del self._live[live.record.id]
-        self._ended[live.record.id] = show_charged(live.record, settled.used, self._factories)
+            live_session.door_open = False
+            live_session.job_over.set()
+        self._tell(live_session)
+        del self._live[live_session.record.id]
+        self._ended[live_session.record.id] = show_charged(live_session.record, settled.used, self._factories)
         while len(self._ended) > _ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
-        for task in (live.probing, live.stopping, live.seeking):
+        for task in (live_session.probing, live_session.stopping, live_session.seeking):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
-        await self._doors.close(live.record.id)
+        await self._doors.close(live_session.record.id)
 
-    def _tell(self, live: LiveSession) -> None:
+    def _tell(self, live_session: LiveSession) -> None:
         for on_change in self.on_change:
-            on_change(live)
+            on_change(live_session)

@@ -65,7 +65,7 @@ class Translation(InternationalizationExtension):
     @pass_context
     def _said_html(self, context: Context, html: str) -> Markup:
         if isinstance(html, FailureHtml):
-            return html.told(_of(context, self._all).said)
+            return html.translated(_of(context, self._all).said)
         return Markup(html)  # noqa: S704  # nosec B704  # JupyterHub's own: what is put into it is escaped
 
     @pass_context
