@@ -40,7 +40,7 @@ class Budget(RuleBasedStateMachine):
         life, grid = self.life, self.life.grid
         used = grid.used()
         assert used <= self.cap + NOISE, f"{used} of {self.cap} GPU-hours were used"
-        clusters = life.world.clusters.of("ada", live_session=True)
+        clusters = life.world.clusters.of("ada", live=True)
         stopping = {
             cluster.job_of(batch, worker)
             for cluster in (life.world.clusters.own(told.id, "ada") for told in clusters)
@@ -95,7 +95,7 @@ class Budget(RuleBasedStateMachine):
 
     @rule()
     def kernel_is_killed(self) -> None:
-        if self.life.world.clusters.of("ada", live_session=True):
+        if self.life.world.clusters.of("ada", live=True):
             self.life.kernel_is_killed()
 
     # --- what befalls jobs

@@ -154,7 +154,7 @@ def test_a_link_that_lost_its_ledger_takes_all_over(life: Life) -> None:
     life.link_is_killed(lost=True)
     life.passes(60)
     assert set(life.grid.alive()) == jobs, before
-    assert len(life.world.clusters.of("ada", live_session=True)) == 1
+    assert len(life.world.clusters.of("ada", live=True)) == 1
     assert life.gpu_hours().spent == pytest.approx(spent + 2 * 60 / HOUR, abs=0.01)
     assert life.scale(20) != ""  # it is held to its cap
     life.scale(1)
@@ -169,7 +169,7 @@ def test_a_cluster_that_ended_is_not_made_again(life: Life) -> None:
     life.run(life.world.clusters.end(cluster_api.id, "ada"))
     life.link_is_killed()
     life.passes(120)
-    assert life.world.clusters.of("ada", live_session=True) == []
+    assert life.world.clusters.of("ada", live=True) == []
     assert not life.grid.alive()
 
 
