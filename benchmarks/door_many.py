@@ -32,7 +32,7 @@ async def main(link: Path, factories: Path, session: Session, number: int) -> No
     name = session.choice.factory
     factory = loading.offered(config, loading.load(factories))[name]
     place = make_connections(config, {name: factory})[name]
-    home = await place.transport.home(session.account)
+    home = await place.commands.home(session.account)
     bridge = loading.bridge_argv(factory, session.choice)
     carrier = carriers.carrier(place.access.door, place.dialect, session.job or "", session.node, bridge)
     file = f"{home}/.factorygate/sessions/{session.id}/door.json"
@@ -59,7 +59,7 @@ async def main(link: Path, factories: Path, session: Session, number: int) -> No
     before = measure.memory(os.getpid())
     await asyncio.gather(
         *(
-            keeper.open(carriers.Route(session.id, name, session.account, file, place.transport, carrier))
+            keeper.open(carriers.Route(session.id, name, session.account, file, place.commands, place.streams, carrier))
             for keeper in keepers
         )
     )
@@ -76,7 +76,7 @@ async def main(link: Path, factories: Path, session: Session, number: int) -> No
     await measure.until(all_lost, LIMIT, "all are lost")
     again = await opened(keepers)
     await asyncio.gather(*(keeper.shutdown() for keeper in keepers))
-    await place.transport.close()
+    await place.commands.close()
     print(json.dumps({"seconds": seconds, "again": again, "bytes": each}))
 
 

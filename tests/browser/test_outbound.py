@@ -298,7 +298,7 @@ async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientCo
         assert python is not None
         bridge = (python, "-P", "-m", "factorygate.session.bridge")
         carrier = carriers.carrier(place.access.door, place.dialect, behind.job, behind.node, bridge)
-        way = carriers.Route(behind.id, FACTORY, ACCOUNT, "", place.transport, carrier)
+        way = carriers.Route(behind.id, FACTORY, ACCOUNT, "", place.commands, place.streams, carrier)
         wire = await way.open(behind.door)
         async with asyncssh.connect(
             "the door",
@@ -312,7 +312,7 @@ async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientCo
             yield connection
         wire.close()
     finally:
-        await place.transport.close()
+        await place.commands.close()
 
 
 def test_the_door_forwards_to_its_own_sockets_only(behind: Behind) -> None:

@@ -51,17 +51,17 @@ async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator
     (made,) = make_connections(config, {"tested": factory()}).values()
     await made.site.start()
     yield made
-    left = {job.id for job in await made.transport.run(pbs.jobs(NAME)) if job.state is not JobState.ENDED}
+    left = {job.id for job in await made.commands.run(pbs.jobs(NAME)) if job.state is not JobState.ENDED}
     if left:
-        await made.transport.run(pbs.cancel(left), account)
+        await made.commands.run(pbs.cancel(left), account)
         await until(made.site, lambda jobs: all(jobs[j].state is JobState.ENDED for j in left & set(jobs)))
     await made.site.stop()
-    await made.transport.close()
+    await made.commands.close()
 
 
 @pytest.fixture
 def transport(place: FactoryConnection) -> Transport:
-    return place.transport
+    return place.commands
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ async def test_jobs_on_a_node_have_different_gpus(here: PbsCluster, site: Site, 
         # One after the other, so that all three are on one node.
         script = pbs.script(asked).replace("factorygate_take_gpus()", f"{four}\nfactorygate_take_gpus()", 1)
         script = script.replace(":ngpus=1:", f":ngpus=1:host={here.nodes[0]}:", 1)
-        job = await site.transport.run(pbs.submit(script), account)
+        job = await site.commands.run(pbs.submit(script), account)
         await until(site, lambda jobs, job=job: job in jobs and jobs[job].state is JobState.RUNNING)  # type: ignore[misc]
         await until(site, lambda _, number=number: bool(said(here, f"{folder}/gpu.{number}", account)))  # type: ignore[misc]
         found.append(said(here, f"{folder}/gpu.{number}", account))

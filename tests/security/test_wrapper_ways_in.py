@@ -23,7 +23,7 @@ from factorylink.schedulers.command import Command
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.sessions.submitter import make_folders
 from factorylink.site import unix_groups
-from factorylink.transports.access_guard import GuardedTransport
+from factorylink.transports.access_guard import GuardedCommands
 from factorylink.transports.access_status import SiteAccessStatus
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh.transport import SshTransport as Ssh
@@ -218,7 +218,7 @@ async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running
         wrapper.write("stop", "Not today.")
         access_status = SiteAccessStatus()
         with pytest.raises(Unreachable, match=r"stopped by the site: Not today\."):
-            await GuardedTransport(transport, access_status).read(ADA, f"~/.factorygate/sessions/{'0' * 32}/door.json")
+            await GuardedCommands(transport, access_status).read(ADA, f"~/.factorygate/sessions/{'0' * 32}/door.json")
         words = access_status.problem(ADA)
         assert words is not None
         assert words.code == "stopped-by-site"

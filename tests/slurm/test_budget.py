@@ -90,7 +90,7 @@ class Link:
             catalogue=state, state_dir=state, socket=state / "s", hub=Hub(token_file=state / "t"),
             factories={"tested": access},
         )  # fmt: skip
-        place = FactoryConnection(self.factory, access, self.site, self.site.transport, slurm)
+        place = FactoryConnection(self.factory, access, self.site, self.site.commands, None, slurm)
         at = ProjectAt(account=here.record.job_account, site_accounts=SiteAccounts(pool=here.accounts))
         project = Project(id="p1", members=("ada", "ben"), gpu_hours=100, factories={"tested": at})
         identity = Identity("hub", KEY)

@@ -90,7 +90,7 @@ class Carried:
     async def begin(self) -> None:
         """Submit the job as the link does, and keep its door open."""
         await self.site.start()
-        transport = self.place.transport
+        transport = self.place.commands
         folder = f"{await transport.home(self.account)}/.factorygate-tested/sessions/{ID}"
         await transport.run(Command(("rm", "-rf", folder), lambda _: None), self.account)
         await transport.run(Command(("mkdir", "-p", "-m", "700", folder), lambda _: None), self.account)
@@ -105,7 +105,7 @@ class Carried:
         self.port = self.keeper.allocate(set())
         await self.keeper.bind(ID, self.port)
         file = f"{folder}/door.json"
-        await self.keeper.open(carriers.Route(ID, FACTORY.id, self.account, file, transport, carrier))
+        await self.keeper.open(carriers.Route(ID, FACTORY.id, self.account, file, transport, transport, carrier))
 
     async def running(self) -> str:
         """The node, once the job runs."""
@@ -139,7 +139,7 @@ class Carried:
             while (job := await self.seen()) is not None and job[0] is not JobState.ENDED:
                 await asyncio.sleep(0.1)
         await self.site.stop()
-        await self.place.transport.close()
+        await self.place.commands.close()
 
     def pids(self, *words: str) -> list[int]:
         """Processes with all these words in their argv."""

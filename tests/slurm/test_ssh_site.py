@@ -64,7 +64,7 @@ async def place(here: SlurmCluster) -> AsyncIterator[FactoryConnection]:
     await made.site.start()
     yield made
     await made.site.stop()
-    await made.transport.close()
+    await made.commands.close()
 
 
 def seen(place: FactoryConnection) -> Site:
@@ -75,7 +75,7 @@ def seen(place: FactoryConnection) -> Site:
 async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancelled(
     place: FactoryConnection, here: SlurmCluster
 ) -> None:
-    account, transport, site = here.accounts[0], place.transport, seen(place)
+    account, transport, site = here.accounts[0], place.commands, seen(place)
     folder = f"{await transport.home(account)}/.factorygate"
     await transport.run(Command(("mkdir", "-p", "-m", "700", folder), lambda _: None), account)
     await transport.run(Command(("rm", "-f", f"{folder}/over-ssh.log"), lambda _: None), account)
@@ -110,8 +110,8 @@ async def until_state(site: Site, job: JobId, state: JobState) -> None:
 
 async def test_the_watcher_is_an_account_of_its_own(place: FactoryConnection, here: SlurmCluster) -> None:
     who = Command(("id", "-un"), lambda output: output.stdout.strip())
-    assert await place.transport.run(who) == WATCHER
-    assert [await place.transport.run(who, account) for account in here.accounts] == list(here.accounts)
+    assert await place.commands.run(who) == WATCHER
+    assert [await place.commands.run(who, account) for account in here.accounts] == list(here.accounts)
 
 
 async def test_a_distrusted_site_is_unreachable_at_once_and_says_why(here: SlurmCluster) -> None:
@@ -125,4 +125,4 @@ async def test_a_distrusted_site_is_unreachable_at_once_and_says_why(here: Slurm
     assert "another key" in health.words.what
     assert "somebody pretends" in (health.words.scheduler or "")
     await place.site.stop()
-    await place.transport.close()
+    await place.commands.close()

@@ -278,4 +278,5 @@ def way(
     """How to get to the door of that session's folder; ``access``: fields of ``DoorAccess``."""
     door = DoorAccess.model_validate({**access, "node_tmp": str(access.get("node_tmp", "/tmp"))})
     carrier = carriers.carrier(door, cast(Dialect, NoScheduler), "7", node, BRIDGE)
-    return carriers.Route(session, "here", "someone", f"{folder}/door.json", transport or Files(), carrier)
+    transport = transport or Files()
+    return carriers.Route(session, "here", "someone", f"{folder}/door.json", transport, transport, carrier)

@@ -459,8 +459,9 @@ class World:
         self.doors = doors or FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
-        place = FactoryConnection(factory(), self.config.factories["one"], self.scheduler, self.home, self.dialect)
-        factories = OfferedFactories(self.ledger, {"one": place}, Catalogue())
+        access = self.config.factories["one"]
+        connection = FactoryConnection(factory(), access, self.scheduler, self.home, None, self.dialect)
+        factories = OfferedFactories(self.ledger, {"one": connection}, Catalogue())
         parts = assemble(self.config, self.ledger, self.identity, factories, self.doors, "AAAA", self.table)  # type: ignore[arg-type]
         self.parts, self.factories = parts, parts.factories
         self.live_sessions, self.live_clusters = parts.live_sessions, parts.live_clusters

@@ -31,7 +31,7 @@ from factorylink.ledger.ledger import AuditEntry, Ledger
 from factorylink.problems import ProblemError
 from factorylink.projects.account_leases import site_account
 from factorylink.schedulers.command import Command
-from factorylink.transports.access_guard import GuardedTransport
+from factorylink.transports.access_guard import GuardedCommands, GuardedStreams
 from factorylink.transports.access_status import HEARD_SECONDS, SiteAccessStatus
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
@@ -183,13 +183,13 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
 async def test_a_pause_enters_no_door(clock: Clock) -> None:
     access_status = SiteAccessStatus(None, clock)
     inner = Answers()
-    transport = GuardedTransport(inner, access_status)
+    commands, streams = GuardedCommands(inner, access_status), GuardedStreams(inner, access_status)
     access_status.pause("Not now.")
     with pytest.raises(Unreachable, match="Not now"):
-        await transport.connect("ada", "node", 1)
+        await streams.connect("ada", "node", 1)
     with pytest.raises(Unreachable, match="Not now"):
-        await transport.enter("ada", ("srun",))
-    await transport.run(Command(("squeue",), str))
+        await streams.enter("ada", ("srun",))
+    await commands.run(Command(("squeue",), str))
     assert inner.asked == ["run"]
 
 
@@ -239,7 +239,7 @@ class Answers:
 async def test_the_sites_no_is_believed_until_it_says_otherwise(clock: Clock, said: str, code: str) -> None:
     access_status, inner, changes = SiteAccessStatus(None, clock), Answers(), []
     access_status.on_change = lambda: changes.append(1)
-    transport = GuardedTransport(inner, access_status)
+    transport = GuardedCommands(inner, access_status)
     inner.error = Refused(said)
     for _ in range(2):
         with pytest.raises(Refused):
@@ -260,14 +260,14 @@ async def test_an_old_no_is_not_believed_for_ever(clock: Clock) -> None:
     access_status, inner = SiteAccessStatus(None, clock), Answers()
     inner.error = Refused(OFF_LIST)
     with pytest.raises(Refused):
-        await GuardedTransport(inner, access_status).read("ada", "~/x")
+        await GuardedCommands(inner, access_status).read("ada", "~/x")
     clock.now += HEARD_SECONDS + 1
     assert access_status.problem("ada") is None
 
 
 async def test_other_errors_and_the_watcher_say_nothing_of_an_account(clock: Clock) -> None:
     access_status, inner = SiteAccessStatus(None, clock), Answers()
-    transport = GuardedTransport(inner, access_status)
+    transport = GuardedCommands(inner, access_status)
     inner.error = Gone("No such file or directory")
     with pytest.raises(Gone):
         await transport.read("ada", "~/x")
@@ -281,7 +281,7 @@ async def test_a_login_that_the_site_does_not_take_is_the_sites_no(clock: Clock)
     access_status, inner = SiteAccessStatus(None, clock), Answers()
     inner.error = NotLetIn("login.example: the site does not let us in as ada.")
     with pytest.raises(Unreachable):
-        await GuardedTransport(inner, access_status).read("ada", "~/x")
+        await GuardedCommands(inner, access_status).read("ada", "~/x")
     words = access_status.problem("ada")
     assert words is not None
     assert words.code == "off-list"

@@ -633,7 +633,7 @@ async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypat
     monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 1.5)
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
-    place = FactoryConnection(factory("slow"), world.config.factories["one"], slow, hanging, slurm)
+    place = FactoryConnection(factory("slow"), world.config.factories["one"], slow, hanging, None, slurm)
     world.factories.offered = {**world.factories, "slow": place}
     await slow.start()
     try:

@@ -285,7 +285,7 @@ class ClusterReconciler:
     ) -> tuple[str, ...]:
         """Return the last lines of a job's log as it is now. Raises LinkError."""
         folder = await session_folder(connection, live_cluster.record.account, live_cluster.record.id)
-        return await connection.transport.run(
+        return await connection.commands.run(
             read_tail(f"{folder}/{log_name(batch, worker.task)}"), live_cluster.record.account
         )
 

@@ -204,7 +204,7 @@ class SchedulerJobs:
             raise conflict(Message("scheduler-not-running", "The cluster's scheduler does not run yet."))
         try:
             folder = await session_folder(connection, cluster.account, cluster.id)
-            content = await connection.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
+            content = await connection.commands.read(cluster.account, f"{folder}/{worker_job.FILE}")
             return Scheduler.model_validate_json(content)
         except Gone as error:
             raise gone(f"How to reach the scheduler of {cluster.name}") from error

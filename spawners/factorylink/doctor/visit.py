@@ -98,7 +98,7 @@ class Visit:
     # --- the steps; each says what it found
 
     async def _login(self) -> str:
-        home = await self._connection.transport.home(self._account)
+        home = await self._connection.commands.home(self._account)
         return f"{self._account} is let in; its home is {home}"
 
     async def _scheduler(self) -> str:
@@ -193,9 +193,7 @@ class Visit:
             return (
                 "not checked for other gateways of this name: hmac.key in state_dir is missing or cannot be read here"
             )
-        jobs = await self._connection.transport.run(
-            self._connection.dialect.jobs(self._gateway.job_name), self._asks_as
-        )
+        jobs = await self._connection.commands.run(self._connection.dialect.jobs(self._gateway.job_name), self._asks_as)
         words = job_marks.same_name(jobs, self._gateway, self._connection.factory.id)
         if words is not None:
             raise Stuck(words)
@@ -222,7 +220,7 @@ class Visit:
             async with asyncio.timeout(_DOOR_SECONDS):
                 while True:
                     try:
-                        return read_message(DoorFile, await self._connection.transport.read(self._account, path))
+                        return read_message(DoorFile, await self._connection.commands.read(self._account, path))
                     except Gone as error:
                         why = error.message
                     job = await self._seen()
@@ -237,7 +235,9 @@ class Visit:
         bridge = bridge_argv(connection.factory, self._choice)
         carrier = carriers.carrier(connection.access.door, connection.dialect, job, self._node, bridge)
         file = f"{self._folder}/{_DOOR}"
-        return carriers.Route(self._id, connection.factory.id, self._account, file, connection.transport, carrier)
+        return carriers.Route(
+            self._id, connection.factory.id, self._account, file, connection.commands, connection.streams, carrier
+        )
 
     async def _ended(self) -> Stuck:
         end = await self._site.why_ended(self._account, self._job or "")
@@ -246,7 +246,7 @@ class Visit:
 
     async def _log(self) -> tuple[str, ...]:
         try:
-            return await self._connection.transport.run(read_tail(f"{self._folder}/job.log"), self._account)
+            return await self._connection.commands.run(read_tail(f"{self._folder}/job.log"), self._account)
         except FactoryError:
             return ()
 
@@ -268,7 +268,7 @@ class Visit:
         else:
             left += await self._remove_folder()
         await self._site.stop()
-        await self._connection.transport.close()
+        await self._connection.commands.close()
         self._gone = True
         return left
 
@@ -295,7 +295,7 @@ class Visit:
         if not self._folder:
             return []
         sessions = posixpath.dirname(self._folder)
-        run = self._connection.transport.run
+        run = self._connection.commands.run
         empty = ("rmdir", "--ignore-fail-on-non-empty", "--", sessions, posixpath.dirname(sessions))
         try:
             await run(Command(("rm", "-rf", "--", self._folder), done, timeout=20), self._account)

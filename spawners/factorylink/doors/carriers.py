@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from factorycommon.models import JobId, SessionId
 from factorylink.config import DoorAccess
 from factorylink.doors.protocol import DoorFile
-from factorylink.errors import Misread, Unreachable
+from factorylink.errors import Misread, Refused, Unreachable
 from factorylink.schedulers.dialect import Dialect
-from factorylink.transports.base import ByteStream, Transport
+from factorylink.transports.base import ByteStream, CommandRunner, StreamOpener
 
 _SOCKET = "door.sock"
 
@@ -46,23 +46,27 @@ class Stdio:
 
 @dataclass(frozen=True)
 class Route:
-    """How to get to the door of a session. ``file``: absolute path of its ``door.json``, read as the account."""
+    """How to get to the door of a session. ``file``: absolute path of its ``door.json``, which ``commands`` reads as
+    the account. ``streams``: None where the factory's transport opens none."""
 
     session: SessionId
     factory: str
     account: str
     file: str
-    transport: Transport
+    commands: CommandRunner
+    streams: StreamOpener | None
     carrier: Tcp | Stdio
 
     async def open(self, door: DoorFile) -> ByteStream:
         """Open a byte stream to the door that the file names. Raises Misread where the file leads outside the
-        bounds, and the transport's errors."""
+        bounds, Refused where no streams can be opened at the factory, and the transport's errors."""
+        if self.streams is None:
+            raise Refused(f"The way to {self.factory} runs commands only, so no session there can be entered.")
         if isinstance(self.carrier, Tcp):
-            return await self.transport.connect(self.account, *_address(self.carrier, door))
+            return await self.streams.connect(self.account, *_address(self.carrier, door))
         socket = _socket(self.carrier, self.session, door)
         argv = self.carrier.dialect.enter(self.carrier.job, (*self.carrier.bridge, socket), self.carrier.node)
-        return await self.transport.enter(self.account, argv)
+        return await self.streams.enter(self.account, argv)
 
 
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:

@@ -178,7 +178,7 @@ class DoorConnection:
 
     async def _read_file(self) -> tuple[DoorFile, asyncssh.SSHKey]:
         route = self.route
-        door = read_message(DoorFile, await route.transport.read(route.account, route.file))
+        door = read_message(DoorFile, await route.commands.read(route.account, route.file))
         if door.session != route.session:
             raise Misread("The file where the door should be is of another session.")
         try:

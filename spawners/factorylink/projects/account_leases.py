@@ -167,7 +167,7 @@ class AccountLeases:
     async def _wipe(self, connection: FactoryConnection, account: str) -> None:
         key = (connection.factory.id, account)
         try:
-            await connection.transport.run(
+            await connection.commands.run(
                 Command(argv=connection.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account
             )
             await self._write(*key, None)

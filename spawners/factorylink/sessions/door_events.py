@@ -108,12 +108,17 @@ class DoorListener:
             return
         carrier = carriers.carrier(door, connection.dialect, record.job or "", node, bridge)
         route = carriers.Route(
-            record.id, record.factory, record.account, f"{folder}/door.json", connection.transport, carrier
+            record.id,
+            record.factory,
+            record.account,
+            f"{folder}/door.json",
+            connection.commands,
+            connection.streams,
+            carrier,
         )
         await self._doors.open(route)
-        live_session.door_kept = (
-            record.node == node
-        )  # else it was told meanwhile: the next answer has it looked for there
+        # Else the node was told meanwhile, and the next answer has the door looked for there.
+        live_session.door_kept = record.node == node
 
     async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:
         record = live_session.record

@@ -68,11 +68,11 @@ class Submitter:
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
         if anew:
-            await connection.transport.run(make_folders(posixpath.dirname(sessions), sessions), account)
+            await connection.commands.run(make_folders(posixpath.dirname(sessions), sessions), account)
             self._made.add(key)
         contents = {f"{posixpath.basename(folder)}/{file}": content for _, folder, file, content in notes}
         try:
-            await connection.transport.run(write_files(sessions, contents), account)
+            await connection.commands.run(write_files(sessions, contents), account)
         except Refused:
             self._made.discard(key)
             if anew:
@@ -135,7 +135,7 @@ async def session_folder(connection: FactoryConnection, account: str, session_id
     """Absolute path of the session's folder in the account's shared home there."""
     base = connection.access.session_folder
     if base == "~" or base.startswith("~/"):
-        base = await connection.transport.home(account) + base[1:]
+        base = await connection.commands.home(account) + base[1:]
     return f"{base.rstrip('/')}/sessions/{session_id}"
 
 
@@ -144,7 +144,7 @@ async def read_note(
 ) -> Note | None:
     """The note of a session that the ledger lost, if it is ours. Raises the errors of the transport."""
     folder = await session_folder(connection, account, session_id)
-    note = identity.unseal(await connection.transport.read(account, f"{folder}/{NOTE}"))
+    note = identity.unseal(await connection.commands.read(account, f"{folder}/{NOTE}"))
     if note is None or (note.id, note.account, note.factory) != (session_id, account, connection.factory.id):
         return None
     return note

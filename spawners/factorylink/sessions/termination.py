@@ -232,12 +232,12 @@ class Termination:
 
 async def _door_end(connection: FactoryConnection, record: SessionRecord) -> DoorEnd:
     folder = await session_folder(connection, record.account, record.id)
-    return read_message(DoorEnd, await connection.transport.read(record.account, f"{folder}/end.json"))
+    return read_message(DoorEnd, await connection.commands.read(record.account, f"{folder}/end.json"))
 
 
 async def _log_tail(connection: FactoryConnection, record: SessionRecord) -> tuple[str, ...]:
     folder = await session_folder(connection, record.account, record.id)
-    return await connection.transport.run(read_tail(f"{folder}/job.log"), record.account)
+    return await connection.commands.run(read_tail(f"{folder}/job.log"), record.account)
 
 
 async def _if_there(record: SessionRecord, look: Awaitable[T]) -> T | None:

@@ -1,4 +1,4 @@
-"""From configuration to places: which dialect is spoken at a factory, and which transport leads there."""
+"""From configuration to connections: which dialect is spoken at a factory, and which transport leads there."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.registry import DIALECTS
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.site import Site
-from factorylink.transports.access_guard import GuardedTransport
+from factorylink.transports.access_guard import GuardedCommands, GuardedStreams
 from factorylink.transports.access_status import SiteAccessStatus
-from factorylink.transports.base import Transport
+from factorylink.transports.base import CommandRunner, StreamOpener
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.local import LocalTransport
 from factorylink.transports.ssh.transport import SshTransport as Ssh
 
 
 def make_connections(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, FactoryConnection]:
-    """A place for each factory that is offered; nothing is asked yet. Raises ValueError in words for the operator."""
-    places: dict[str, FactoryConnection] = {}
+    """Return a connection for each factory that is offered; nothing is asked yet. Raises ValueError in words for the
+    operator."""
+    connections: dict[str, FactoryConnection] = {}
     for name, factory in factories.items():
         access = config.factories[name]
         try:
             dialect = _dialect(factory)
-            transport, access_status = _transport(factory, access, config.hub.name)
+            runner, opener, access_status = _transport(factory, access, config.hub.name)
         except (OSError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from error
-        guarded = GuardedTransport(transport, access_status)
-        site = Site(factory, access, guarded, dialect, config.hub.name)
-        places[name] = FactoryConnection(factory, access, site, guarded, dialect, access_status)
-    return places
+        commands = GuardedCommands(runner, access_status)
+        streams = None if opener is None else GuardedStreams(opener, access_status)
+        site = Site(factory, access, commands, dialect, config.hub.name)
+        connections[name] = FactoryConnection(factory, access, site, commands, streams, dialect, access_status)
+    return connections
 
 
 def _dialect(factory: Factory) -> Dialect:
@@ -43,13 +45,18 @@ def _dialect(factory: Factory) -> Dialect:
     return dialect
 
 
-def _transport(factory: Factory, access: Access, gateway: str) -> tuple[Transport, SiteAccessStatus]:
-    """Return the way to a factory's login side, and whether the link may act there. Raises OSError and ValueError."""
+def _transport(
+    factory: Factory, access: Access, gateway: str
+) -> tuple[CommandRunner, StreamOpener | None, SiteAccessStatus]:
+    """Return what runs commands at a factory's login side, what opens streams there (None: nothing does), and whether
+    the link may act there. Raises OSError and ValueError."""
     match access.transport:
         case LocalTransportSettings() as settings:
-            return LocalTransport(settings), SiteAccessStatus()
+            local = LocalTransport(settings)
+            return local, local, SiteAccessStatus()
         case SshTransportSettings() as settings:
             site = factory.site
             access_status = SiteAccessStatus(credentials_of(settings, access.door, gateway))
             keys = pinned((settings.host_keys, settings.host_cas), (site.host_keys, site.host_cas))
-            return Ssh(factory.id, settings, keys, access_status), access_status
+            ssh = Ssh(factory.id, settings, keys, access_status)
+            return ssh, ssh, access_status

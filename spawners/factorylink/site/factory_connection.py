@@ -9,16 +9,18 @@ from factorylink.config import Access
 from factorylink.schedulers.dialect import Dialect
 from factorylink.site.site import Site
 from factorylink.transports.access_status import SiteAccessStatus
-from factorylink.transports.base import Transport
+from factorylink.transports.base import CommandRunner, StreamOpener
 
 
 @dataclass(frozen=True)
 class FactoryConnection:
-    """A factory with the way to it."""
+    """A factory with the way to it. ``streams``: None where the transport runs commands only; then no door of a session
+    can be entered there."""
 
     factory: Factory
     access: Access
     site: Site
-    transport: Transport
+    commands: CommandRunner
+    streams: StreamOpener | None
     dialect: Dialect
     access_status: SiteAccessStatus = field(default_factory=SiteAccessStatus)

@@ -44,7 +44,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         """Stop asking the schedulers, and close the connections."""
         for connection in self.offered.values():
             await connection.site.stop()
-            await connection.transport.close()
+            await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
         """Return the factory's health, with a drain or a pause laid over it."""

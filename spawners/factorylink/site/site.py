@@ -59,13 +59,13 @@ class Site:
     """
 
     def __init__(
-        self, factory: Factory, access: Access, transport: CommandRunner, dialect: Dialect, hub_name: str
+        self, factory: Factory, access: Access, commands: CommandRunner, dialect: Dialect, hub_name: str
     ) -> None:
         self.factory = factory
         self.access = access
-        self.transport = transport
+        self.commands = commands
         self.dialect = dialect
-        self._scheduler_client = SchedulerClient(transport, dialect)
+        self._scheduler_client = SchedulerClient(commands, dialect)
         self.job_name = f"factorygate-{hub_name}"
         self.on_answer: Callable[[list[Job], str | None], Awaitable[None]] = _ignore
         self.on_health: Callable[[], None] = lambda: None
@@ -88,7 +88,7 @@ class Site:
         self.load_poller = LoadPoller(
             factory, self._scheduler_client, dialect, lambda: self.health.state != "unreachable"
         )
-        self._groups = Groups(factory.id, transport)
+        self._groups = Groups(factory.id, commands)
         self._tasks: list[asyncio.Task[None]] = []
         self._positions: availability.Positions | None = None  # made when asked for, of the last answers
         self._waits_since: dict[JobId, float] = {}  # ours that wait: when an answer first had them, by the clock

@@ -1,4 +1,4 @@
-"""A transport that tells the access status how each act ended, and enters nothing while a factory is paused."""
+"""Transports that tell the access status how each act ended, and enter nothing while a factory is paused."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TypeVar
 
 from factorylink.schedulers.command import Command
 from factorylink.transports.access_status import SiteAccessStatus
-from factorylink.transports.base import ByteStream, Transport
+from factorylink.transports.base import ByteStream, CommandRunner, StreamOpener
 
 T = TypeVar("T")
 
 
-class GuardedTransport:
-    """Wraps another transport, and is a ``Transport`` itself."""
+class GuardedCommands:
+    """Wraps a runner of commands, and is a ``CommandRunner`` itself."""
 
-    def __init__(self, inner: Transport, access_status: SiteAccessStatus) -> None:
+    def __init__(self, inner: CommandRunner, access_status: SiteAccessStatus) -> None:
         self._inner = inner
         self._access_status = access_status
 
@@ -33,6 +33,18 @@ class GuardedTransport:
         """Return the account's home by the inner transport."""
         return await self._inner.home(account)  # the answer may come from memory, so it says nothing about the present
 
+    async def close(self) -> None:
+        """Close the inner transport."""
+        await self._inner.close()
+
+
+class GuardedStreams:
+    """Wraps an opener of streams, and is a ``StreamOpener`` itself."""
+
+    def __init__(self, inner: StreamOpener, access_status: SiteAccessStatus) -> None:
+        self._inner = inner
+        self._access_status = access_status
+
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         """Connect to a port by the inner transport."""
         with self._access_status.entering(account):
@@ -42,7 +54,3 @@ class GuardedTransport:
         """Enter a job by the inner transport."""
         with self._access_status.entering(account):
             return await self._inner.enter(account, argv)
-
-    async def close(self) -> None:
-        """Close the inner transport."""
-        await self._inner.close()
