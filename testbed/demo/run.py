@@ -248,8 +248,9 @@ def _schedulers(chosen: Mapping[str, Factory]) -> str:
     """Return words such as ``Slurm for a, b, PBS for c``."""
     names: dict[str, list[str]] = {}
     for name, factory in chosen.items():
-        names.setdefault({"slurm": "Slurm", "pbs": "PBS"}[factory.scheduler], []).append(name)
-    return ", ".join(f"{scheduler} for {', '.join(ids)}" for scheduler, ids in names.items())
+        names.setdefault(factory.scheduler, []).append(name)
+    titles = {"slurm": "Slurm", "pbs": "PBS"}
+    return ", ".join(f"{titles.get(scheduler, scheduler)} for {', '.join(ids)}" for scheduler, ids in names.items())
 
 
 def environment_passed_on() -> dict[str, str]:
