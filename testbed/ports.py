@@ -15,8 +15,8 @@ _claims: list[socket.socket] = []  # until this process ends
 
 
 def allocate(count: int, seed: str) -> list[int]:
-    """Return ``count`` free consecutive ports. ``seed`` picks where to look first. Nobody else gets them: until its
-    daemons listen, those of a cluster that is being started look free."""
+    """Return ``count`` consecutive free ports, and claim them until this process ends: another testbed does not get
+    them even while no daemon listens on them yet. ``seed`` picks where the search begins. Raises CannotRun."""
     starts = range(FIRST, LAST - count + 1, max(count, 16))
     for start in sorted(starts, key=lambda start: hashlib.sha256(f"{seed} {start}".encode()).digest()):
         ports = list(range(start, start + count))

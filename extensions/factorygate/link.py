@@ -117,7 +117,7 @@ class Link:
     """One connection pool; for one event loop."""
 
     def __init__(self, route: LinkRoute | None = None) -> None:
-        """Raises NoLinkError where no ``way`` is given and there is none here."""
+        """``route``: the way to the gateway; None: this session's. Raises NoLinkError if there is none here."""
         route = route or LinkRoute.here()
         self._http = httpx.AsyncClient(
             base_url=route.base,

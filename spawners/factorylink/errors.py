@@ -38,7 +38,7 @@ class NotLetIn(NotDone):
 
 
 class Distrusted(Unreachable):
-    """A host there showed a key that is not pinned. It was not spoken to."""
+    """A host of the factory showed a key that is not pinned, so the link sent that host nothing."""
 
 
 class Refused(FactoryError):

@@ -19,14 +19,15 @@ PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a no, until it is asked again
 
 
 class FactoryAdaptive(Adaptive):
-    """dask's adaptive deployment, but for what it knows of the queue."""
+    """Dask's adaptive deployment for jobs that wait in a batch queue: patient with waiting jobs, by whole jobs only."""
 
     cluster: Any  # a FactoryCluster, which imports this
 
     def __init__(
         self, *args: Any, idle_grace: float | None = None, pending_grace: float = PENDING_GRACE, **kw: Any
     ) -> None:
-        """Seconds; ``idle_grace``: None: by what the queue takes."""
+        """``idle_grace``, ``pending_grace``: seconds for which idle workers and waiting jobs are kept though the
+        work does not need them. ``idle_grace`` None: about as long as jobs of late took to come."""
         super().__init__(*args, **kw)
         self._idle_grace = idle_grace
         self._pending_grace = pending_grace
@@ -41,9 +42,11 @@ class FactoryAdaptive(Adaptive):
         super().stop(reason)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
-        """Up by whole jobs as far as the queue is not full of ours already; down by jobs that nobody needed for a
-        while: those that have waited long first, then those that are idle. More than the maximum leave at once, also
-        those that work."""
+        """Return dask's advice for ``target`` workers, in whole jobs.
+
+        Up: the missing jobs, as long as at most ``MOST_PENDING`` jobs wait. Down: surplus jobs after their
+        grace, waiting ones first, then idle ones. Jobs above the maximum leave at once: waiting ones, then idle
+        ones, then those that work."""
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes
         jobs = math.ceil(target / each)
@@ -74,18 +77,19 @@ class FactoryAdaptive(Adaptive):
 
     @property
     def idle_grace(self) -> float:
-        """Seconds for which workers without work are kept."""
+        """Return the seconds for which workers without work are kept."""
         if self._idle_grace is not None:
             return self._idle_grace
         return float(min(max(IDLE_GRACE, self.cluster.usual_wait), LONGEST_GRACE))
 
     def _is_idle(self, job: str, idle: set[str]) -> bool:
-        """All workers of it that are there are idle."""
+        """Return whether all connected workers of a job are in ``idle``, the names of idle workers."""
         there = self.cluster.worker_plan.present(job)
         return idle.issuperset(there)
 
     async def workers_to_close(self, target: int) -> list[str]:
-        """Names of idle workers, whole jobs together, without which the others have room for all results."""
+        """Return the names of workers that may close, by whole jobs, so that ``target`` workers stay and have room
+        for all results."""
         processes = self.cluster.place.processes
 
         def job(worker: Any) -> str:
@@ -97,7 +101,8 @@ class FactoryAdaptive(Adaptive):
         return [str(name) for name in found]
 
     async def scale_up(self, n: int) -> None:
-        """So many workers in all, or as many of them as are allowed. A no is shown, and it is asked again later."""
+        """Ask for jobs up to ``n`` workers in all, or for as many as are allowed. Show a refusal in the cluster's
+        message, and wait longer before each next try."""
         if self._stopped:
             return
         try:
@@ -110,6 +115,6 @@ class FactoryAdaptive(Adaptive):
             self._not_before = asyncio.get_running_loop().time() + self._pause
 
     async def scale_down(self, workers: list[str]) -> None:
-        """Let these jobs go; their workers hand over what they hold."""
+        """Retire these jobs: their workers hand over their results first. ``workers``: names of jobs."""
         if not self._stopped:
             await self.cluster.scale_down(workers)

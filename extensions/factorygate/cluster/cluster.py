@@ -43,22 +43,23 @@ MOST_NAMES = 100_000  # that are tried for a new job: a cluster that lives for l
 
 
 class FactoryCluster(JobQueueCluster):
-    """``FactoryCluster(size="gpu-4", workers=8)``: that many Dask workers, in as few jobs of that node size.
+    """A Dask cluster whose workers are batch jobs: ``FactoryCluster(size="gpu-4", workers=8)``.
 
-    What is not said is looked up in dask's configuration (``jobqueue.factory``, or ``config_name``), then: factory,
-    node size and environment are those of this notebook. ``FactoryCluster(**picker.value)`` is what a FactoryPicker
-    shows.
+    Starts the workers in as few jobs of the node size as possible. What you leave out comes from dask's
+    configuration (section ``jobqueue.factory``, or the one that ``config_name`` names), then from this notebook: its
+    factory, node size and environment. ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
 
-    With a ``name`` it outlives this kernel: ``FactoryCluster.from_name`` takes it up again, ``leave`` lets go of it,
-    and it ends by itself when nothing was computed for ``idle_minutes``. ``scheduler="job"``: its scheduler is a job of
-    its own, so that it outlives the session, too. That is so in any case at another factory than this notebook's:
-    then what a client sends and gets crosses the wide area, and what workers send each other does not. Another
-    factory, or another project, needs a token of your own (``factorygate.use_token()``): the session's own is for its
-    factory and project.
+    A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` takes
+    it up again, and it ends when nothing was computed for ``idle_minutes``. With ``scheduler="job"`` the scheduler is
+    a job of its own, so that the cluster outlives the session, too. A cluster at another factory than this notebook's
+    always has its scheduler there as a job: data between client and cluster crosses the wide area, data between
+    workers does not. A cluster at another factory, or for another project, needs a token of your own
+    (``factorygate.use_token()``): the session's token is for its own factory and project.
 
-    All else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only who has
-    the cluster's own key gets in. Raises LinkError where the gateway or the scheduler says no, ValueError for what the
-    catalogue does not have and for dask_jobqueue's keywords that mean nothing here, with what to use instead.
+    Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
+    a holder of the cluster's own key gets in. Raises LinkError if the gateway or the scheduler refuses; ValueError
+    for what the catalogue does not have, and for dask_jobqueue's keywords that mean nothing here, with what to use
+    instead.
 
     Parameters
     ----------
@@ -71,31 +72,35 @@ class FactoryCluster(JobQueueCluster):
     hours : float
         Walltime of each job; the cluster outlives its jobs
     walltime : str
-        The same as Slurm writes it: "1:30:00"
+        The walltime in Slurm's form, in place of ``hours``: "1:30:00"
     processes : int
-        Dask workers in each job; if not said, one a GPU, or where only ``cores`` is said what dask_jobqueue makes of it
+        Dask workers in each job. Default: one for each GPU; with ``cores`` and no ``size``, as many as dask_jobqueue
+        makes of ``cores``
     cores : int
-        That Dask uses of each job, of all its processes together; all if not said. Where no ``size`` is said, the
-        smallest that has ``cores`` and ``memory``
+        Cores of each job that Dask uses, for all processes together; default: all. Without a ``size``, the smallest
+        size that has ``cores`` and ``memory`` is taken
     memory : str
-        That Dask uses of each job; all if not said
+        Memory of each job that Dask uses; default: all
     cap_gpu_hours : float
-        What the cluster may use in all, GPU-hours as the factory's scheduler counts them
+        The most GPU-hours that the cluster may use, as the factory's scheduler counts them
     project : str
-        Who pays, in place of your usual project
+        The project that pays, in place of your usual one
     token : str
         Hub token of your own for this cluster, in place of the session's or the one given to ``use_token``
     name : str
-        Of the cluster, which then outlives this kernel
-    scheduler, scheduler_hours, idle_minutes
-        "job": its scheduler is a job of its own, of that walltime; and after how long without work such or a named one
-        ends
+        Name of the cluster, which then outlives this kernel
+    scheduler : str
+        "job": the scheduler is a job of its own
+    scheduler_hours : float
+        Walltime of the scheduler's job
+    idle_minutes : float
+        Minutes without work after which a cluster with a name, or with its scheduler as a job, ends
     interface : str
         Network interface of scheduler and workers; ``scheduler_options={"interface": ...}`` for the scheduler alone
     death_timeout : float
         Seconds that a worker waits for its scheduler
     local_directory : str
-        On the node, for what workers spill
+        Folder on the node for what workers spill
     worker_extra_args : list
         ``--preload MODULE`` and ``--resources "NAME=AMOUNT"``
     security : Security
@@ -225,10 +230,10 @@ class FactoryCluster(JobQueueCluster):
     def from_name(
         cls, name: str, *, token: str | None = None, asynchronous: bool = False, loop: Any = None
     ) -> FactoryCluster:
-        """Take up a cluster that was left, or whose kernel ended: with its workers, and what they hold. ``token``: of
-        your own, for one that is not of this session's factory and project.
+        """Take up the cluster of that name, which was left or whose kernel ended, with its workers and results.
 
-        Raises ValueError, with the names there are; LinkError; VersionsDifferError.
+        ``token``: a hub token of your own, needed for a cluster of another factory or project than this
+        session's. Raises ValueError, with the names of your clusters; LinkError; VersionsDifferError.
         """
         route = LinkRoute.here(token=token)
         live = get_now("/clusters", list[ClusterTold], route, live="true")
@@ -259,7 +264,8 @@ class FactoryCluster(JobQueueCluster):
         )
 
     def _get_worker_security(self, security: Any) -> Any:
-        """Of somebody's own, for ``job_script`` to show; the link hands workers their keys."""
+        """Return the caller's own security, for ``job_script`` to show; None for keys made here, which the link
+        gives to the workers."""
         return None if security is self._keys else security
 
     # --- its beginning and its end
@@ -283,7 +289,7 @@ class FactoryCluster(JobQueueCluster):
             self.worker_plan.plan(self._jobs(wanted))
 
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
-        """Find its scheduler, or have it started. Where that fails, ``begins`` leaves nothing, and nor does this."""
+        """Start or find the cluster's scheduler outside of this kernel. If that fails, nothing of it stays."""
         request = external_scheduler.SchedulerRequest(
             self.name, self.cluster_api, self.terms, self.route, self.idle_minutes, self.scheduler_hours
         )
@@ -310,7 +316,7 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     async def _take_up(self) -> None:
-        """Jobs that are there already: of a cluster that was left."""
+        """Take over the jobs of a cluster that was left, and the plan that its last owner saved."""
         if not self.cluster_api.workers:
             return
         for name, known in self.cluster_api.workers.items():
@@ -320,7 +326,9 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
-        """Let go of it: it goes on, with its workers, until nothing was computed for a while. For one with a name."""
+        """Disconnect from the cluster, which goes on with its workers until nothing was computed for its idle time.
+
+        Raises ValueError for a cluster whose scheduler is in this kernel, which has no name."""
         return self.sync(self._leave)
 
     async def _leave(self) -> None:
@@ -335,14 +343,14 @@ class FactoryCluster(JobQueueCluster):
         await self.scheduler.close()
 
     def _stop_asking(self) -> None:
-        """Nothing more is asked for from now on, whoever was about to."""
+        """Stop adapting and replacing: from now on no more jobs are asked for."""
         self._ends = True
         self.stop_adapting()
         if self._replacer is not None:
             self._replacer.stop()
 
     async def _close(self) -> None:
-        """Close once, whoever asks for it and however often; whoever gives up waiting does not end that."""
+        """Close the cluster, once for all callers. A caller that stops waiting does not stop the closing."""
         if self.status is Status.closed:
             return
         if self._close_task is None or self._close_task.done():
@@ -379,7 +387,7 @@ class FactoryCluster(JobQueueCluster):
         await worker_status.follow(self, comm)
 
     def watch_again(self, comm: Any, scheduler_info: Any) -> None:
-        """Take over another connection on which the scheduler tells, and what it told of its workers first."""
+        """Use a new connection for the scheduler's messages about workers. ``scheduler_info``: the first message."""
         self.scheduler_info, self._watch_worker_status_comm = scheduler_info, comm
 
     async def _stop_watching(self) -> None:
@@ -439,9 +447,10 @@ class FactoryCluster(JobQueueCluster):
         return self.place.jobs(workers)
 
     def scale(self, n: int | None = None, jobs: int = 0, memory: str | None = None, cores: int | None = None) -> Any:
-        """``n`` workers, or so many jobs, from now on. Returns when they were asked for.
+        """Set the number of workers to ``n``, or the number of jobs to ``jobs``; or to as many jobs as have ``memory``
+        and ``cores`` together. Return when the jobs are asked for, not when they run.
 
-        Raises ValueError where the cluster's cap does not allow it, LinkError with what the scheduler said.
+        Raises ValueError if the cluster's cap does not allow it, LinkError with the scheduler's message.
         """
         keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
@@ -474,7 +483,7 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     def within_cap(self, more: int) -> None:
-        """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word."""
+        """Raise ValueError if ``more`` jobs could exceed the cluster's GPU-hours. The link checks this again."""
         self.terms.check_cap(more, self.cluster_api.cluster)
 
     def adapt(
@@ -491,8 +500,8 @@ class FactoryCluster(JobQueueCluster):
         maximum_memory: str | None = None,
         **options: Any,
     ) -> Any:
-        """Let the work decide how many jobs there are, within these bounds: workers, jobs, or what they have.
-        ``minimum`` and ``maximum`` are workers; where no bound is said, they are what dask's configuration says
+        """Let the work decide how many jobs there are, within bounds in workers (``minimum``, ``maximum``), jobs,
+        cores or memory. A bound that is given in none of these comes from dask's configuration
         (``distributed.adaptive``). Raises ValueError."""
         keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
         keywords.counts(maximum=None if maximum == math.inf else maximum)
@@ -518,15 +527,15 @@ class FactoryCluster(JobQueueCluster):
         return adaptive
 
     def stop_adapting(self) -> None:
-        """The number of jobs stays as it is, but for those that are lost."""
+        """Stop adapting; the number of jobs that are wanted stays as it is."""
         if self.adapting is not None:
             if self._adaptive is not None:  # somebody may have let go of it
                 self._adaptive.stop()
             self.adapting = None
 
     async def scale_up(self, n: int) -> None:
-        """Asked by adapting: ``n`` workers in all, or as many as cap and budget allow; then the message says so.
-        Raises ValueError and LinkError where they allow none."""
+        """Ask for jobs up to ``n`` workers in all; called by adapting. If cap or budget allow fewer, ask for those,
+        and say so in the message. Raises ValueError or LinkError if none is allowed."""
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
             return
@@ -551,7 +560,8 @@ class FactoryCluster(JobQueueCluster):
             self.worker_plan.message = joined(said, why)
 
     def _room(self, more: int) -> tuple[int, str]:
-        """How many of so many more jobs the cap allows, and if not all, why. Raises ValueError where it allows none."""
+        """Return how many of ``more`` jobs the cap allows, and why not all, or "". Raises ValueError if it allows
+        none."""
         fits = self.terms.fit_cap(self.cluster_api.cluster)
         if fits is None or fits >= more:
             return more, ""
@@ -564,7 +574,7 @@ class FactoryCluster(JobQueueCluster):
         return more, ""
 
     async def scale_down(self, workers: Iterable[str]) -> None:
-        """Asked by adapting: these jobs are not needed."""
+        """Retire jobs that are not needed; called by adapting. ``workers``: names of jobs."""
         if self._ends:
             return
         self.worker_plan.drop(tuple(workers))
@@ -573,17 +583,18 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def usual_wait(self) -> float:
-        """Seconds from asking for a job to its workers, of late."""
+        """Return the seconds that jobs of late took from the request until their workers connected."""
         return self._replacer.usual_wait if self._replacer is not None else 0.0
 
     # --- making it so
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """All who ask wait for the same: who gives up must not end it for the others."""
+        """Make the jobs those of the plan, in one task for all callers; a caller that stops waiting does not end it."""
         return asyncio.shield(super()._correct_state())
 
     async def _correct_state_internal(self) -> None:
-        """In place of SpecCluster's, which would end jobs without waiting for what their workers hold."""
+        """Start planned jobs, and retire those that are not planned. SpecCluster's own method would end jobs before
+        their workers have handed over their results."""
         self._let_go()
         async with self._lock:
             self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
@@ -605,7 +616,7 @@ class FactoryCluster(JobQueueCluster):
                 self._let_go()  # what was let go meanwhile
 
     def _let_go(self) -> None:
-        """See off the jobs that are not wanted any more."""
+        """Begin to retire the jobs that the plan no longer has."""
         leaving = [name for name in self.workers if name not in self.worker_plan.jobs]
         self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.worker_plan.relieved)
 
@@ -623,11 +634,11 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def dashboard_link(self) -> str:
-        """Of its Dask pages, behind the login of this session's notebook server; empty outside a session."""
+        """Return the address of the cluster's Dask pages, behind this notebook server's login; "" outside a session."""
         return pages.link(self.cluster_api.id)
 
     def view(self) -> ClusterView:
-        """As it is now; cheap, and from any thread."""
+        """Return what the panel shows of the cluster now. Cheap; may be called from any thread."""
         return cluster_view.view(self)
 
     def log_tail(self, job: str) -> Any:
@@ -653,7 +664,7 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def panel(self) -> ClusterPanel:
-        """The widget that a notebook shows of it; one, wherever it is shown."""
+        """Return the cluster's widget: one object, however often a notebook shows it."""
         if self._panel is None:
             from factorygate.widgets.panel import ClusterPanel
 

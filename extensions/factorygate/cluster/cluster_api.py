@@ -1,4 +1,4 @@
-"""One cluster's jobs at the link: what is asked for at the same moment is asked together, and what became of them."""
+"""Asks the link for one cluster's jobs, many in one request, and follows what becomes of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _closed() -> LinkError:
 
 
 class ClusterApi:
-    """``on_change`` is called with the names of workers of which something new is known. For one event loop."""
+    """One cluster at the link. ``on_change`` is called with the names of jobs that changed. For one event loop."""
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
         self.id = uuid.uuid4().hex
@@ -62,11 +62,11 @@ class ClusterApi:
         self._following: asyncio.Task[None] | None = None
 
     def remember(self, request: ClusterRequest) -> None:
-        """Keep with what a cluster was begun that somebody else made known: the link may lose it, and be told again."""
+        """Keep the request of a cluster that another process created, to create it again if the link loses it."""
         self.request = request
 
     async def begin(self, request: ClusterRequest) -> None:
-        """Make the cluster known, and follow its jobs from now on. Raises LinkError."""
+        """Create the cluster at the link, and follow its jobs from now on. Raises LinkError."""
         self.request = request
         async with self._making_known:
             self._must_be_open()
@@ -81,33 +81,35 @@ class ClusterApi:
             self._following = asyncio.create_task(self._follow())
 
     async def resume(self, cluster_id: str) -> None:
-        """Follow a cluster that is there already. Raises LinkError."""
+        """Follow a cluster that exists at the link already. Raises LinkError."""
         self.id, self._begun = cluster_id, True
         self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}", Cluster)))
         self._following = asyncio.create_task(self._follow())
 
     async def scheduler(self) -> Scheduler:
-        """Return how the cluster's scheduler is found and trusted. Raises LinkError."""
+        """Return the address and the keys of the cluster's Dask scheduler. Raises LinkError."""
         return await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler", Scheduler))
 
     async def changed(self) -> None:
-        """Return when something new is told. Raises LinkError when nothing will be."""
+        """Wait for the link's next news of the cluster. Raises LinkError if there will be none."""
         self._must_be_open()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
 
     async def submit(self, name: str, hours: float | None = None) -> None:
-        """Ask for a job of that name; returns when the link has taken it. All that are asked for at the same moment are
-        taken or refused together. Raises LinkError."""
+        """Ask for a job; return when the link has accepted it. Jobs of the same ``hours`` that are asked for within
+        ``GATHER`` seconds are accepted or refused together. ``hours``: the walltime; None: the cluster's. Raises
+        LinkError."""
         await self._gather(self._asked, name, hours)
 
     async def cancel(self, name: str) -> None:
-        """See that a job ends; returns when the link knows. Raises LinkError."""
+        """Cancel a job; return when the link has recorded that. Raises LinkError."""
         await self._gather(self._unwanted, name)
 
     def strays(self, known: Container[str]) -> list[str]:
-        """Jobs that are there, and neither known nor cancelled: the answer that they were taken was lost."""
+        """Return the live jobs at the link that are neither in ``known`` nor cancelled: the link accepted them, but
+        its answer was lost."""
         return [
             name
             for name, worker in self.workers.items()
@@ -115,7 +117,7 @@ class ClusterApi:
         ]
 
     async def look(self) -> None:
-        """Something happened: have the factory asked now."""
+        """Ask the link for the cluster now, which makes the link ask the factory; an error is only logged."""
         if self._closed:
             return
         try:
@@ -130,8 +132,8 @@ class ClusterApi:
         return worker.lines
 
     async def end(self) -> None:
-        """End the cluster with all its jobs: nothing more is asked for, and whoever waits for an answer gets one now.
-        Raises LinkError."""
+        """End the cluster with all its jobs. Calls that still wait for an answer raise LinkError at once. Raises
+        LinkError, also after ``END_SECONDS`` without an answer."""
         self._closed = True
         await self._stop_flush()
         try:
@@ -147,7 +149,7 @@ class ClusterApi:
             await self.close()
 
     async def close(self) -> None:
-        """Follow it no longer; its jobs go on. Whoever waits for an answer gets LinkError."""
+        """Stop following the cluster, whose jobs go on. Calls that still wait for an answer raise LinkError."""
         self._closed = True
         await self._stop_flush()
         if self._following is not None:
@@ -192,7 +194,7 @@ class ClusterApi:
             self._answer_rest()
 
     async def _flush_now(self) -> None:
-        """Send what is asked for; however that ends, whoever waits for it is answered."""
+        """Send the requests that were collected, and answer each caller, also if sending fails."""
         asked, self._asked = self._asked, []
         unwanted, self._unwanted = self._unwanted, []
         problem = _closed()
@@ -209,8 +211,8 @@ class ClusterApi:
             _answer([*(done for _, _, done in asked), *(done for _, done in unwanted)], problem)
 
     async def _submit(self, alike: list[Asked], hours: float | None) -> None:
-        """Ask for all of these jobs, or for none: the first batch says how many there are, so that it is refused where
-        not all may begin; and where a later one is refused all the same, those before it are cancelled."""
+        """Ask for all of these jobs or for none, in batches of ``MOST``. The first batch names the total, so that
+        the link refuses it if not all may begin. If a later batch is refused, cancel the jobs of the earlier ones."""
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
             together = len(alike) - first if len(alike) > MOST else None
@@ -226,7 +228,8 @@ class ClusterApi:
         _answer([done for _, done in alike])
 
     async def _take_back(self, names: list[str]) -> None:
-        """Cancel what was taken before the rest was refused. What stays is found among the strays, and cancelled."""
+        """Cancel jobs that were accepted before a later batch was refused. If that fails, the jobs become strays,
+        which are cancelled later."""
         try:
             await self._cancel_all(names)
         except LinkError as error:
@@ -248,7 +251,8 @@ class ClusterApi:
         self._take(await self._again(lambda: self._link.post(f"/clusters/{self.id}/cancel", body, Cluster)))
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Each of these requests may be sent twice; only what may pass by itself is sent again."""
+        """Return the result of ``ask``, repeated after the pauses of ``PAUSES`` while its error is transient. The link
+        takes the same request twice as one. Raises LinkError."""
         for pause in PAUSES:
             try:
                 return await ask()
@@ -291,8 +295,8 @@ class ClusterApi:
         _answer(waiters, problem)
 
     async def _make_known_again(self) -> None:
-        """The link lost its ledger: tell it of the cluster, and have it take over the jobs that are there. Raises
-        LinkError."""
+        """Create the cluster once more after the link lost its ledger, and have the link take over the jobs that
+        exist. Raises LinkError."""
         batches: dict[str, list[str]] = {}
         for name, worker in self.workers.items():  # in the order in which they were asked for
             batches.setdefault(worker.batch, []).append(name)
@@ -323,7 +327,7 @@ class ClusterApi:
 
 
 def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None = None) -> None:
-    """Answer those who still wait. Some may wait no more."""
+    """Give each caller that still waits its result, or ``problem``."""
     for done in waiting:
         if not done.done():
             if problem is None:
@@ -333,7 +337,7 @@ def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None =
 
 
 def _hours_until(moment: datetime, worker: Worker) -> float:
-    """For which a job that is not over had run then."""
+    """Return the hours for which a job had run at ``moment``; 0 for a job that has ended or not started."""
     if worker.state == WorkerState.ENDED or worker.started is None:
         return 0.0
     return max(0.0, (moment - worker.started) / timedelta(hours=1))

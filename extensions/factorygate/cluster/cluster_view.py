@@ -35,12 +35,12 @@ class ShownCluster(Protocol):
 
     @property
     def dashboard_link(self) -> str:
-        """The address of its Dask pages."""
+        """Return the address of the cluster's Dask pages."""
         ...
 
 
 def view(cluster: ShownCluster) -> ClusterView:
-    """Of this moment."""
+    """Return what the panel shows of a cluster at this moment."""
     place, cluster_api = cluster.place, cluster.cluster_api
     closed = cluster.status is Status.closed and not cluster.was_left
     there = [] if closed else list(cluster.scheduler_info.get("workers", {}).values())

@@ -20,10 +20,10 @@ NOT_BEGUN = frozenset({"ready", "constrained", "waiting"})
 
 
 class FactoryWorker(QuietWorker):
-    """``leaves`` and ``ends``: when it is to leave, and when its job ends, in seconds since 1970.
+    """A Dask worker that leaves before its job ends. ``leaves`` and ``ends``: both moments, in seconds since 1970.
 
-    It leaves by taking no more work, giving back what it has not begun, finishing what it has, and having others take
-    what it holds. While there are no others it works on: there is still time for one to come.
+    To leave, the worker takes no more work, gives back tasks that have not begun, finishes those that run, and copies
+    its results to other workers. While there are no other workers it works on: one may still come.
     """
 
     def __init__(self, *args: Any, leaves: float, ends: float, **options: Any) -> None:
@@ -34,8 +34,8 @@ class FactoryWorker(QuietWorker):
         self.handlers |= {"leaving": self.leaving, "staying": self.staying}
 
     async def leaving(self) -> int:
-        """Give back what was not begun; how many tasks still run, or have ended and the scheduler does not know it yet,
-        which hears of it by another way. Nothing is given back while it takes work."""
+        """Give back the tasks that have not begun; return how many tasks still run, or have ended without the
+        scheduler knowing it yet. A worker that still takes work gives nothing back, and returns 1 at least."""
         if self.status is not Status.closing_gracefully:
             return len(self.state.all_running_tasks) + 1
         stimulus = f"leaving-{time.time()}"
@@ -48,7 +48,8 @@ class FactoryWorker(QuietWorker):
         return sum(map(len, known.values()))
 
     async def staying(self) -> None:
-        """Take work again: what it holds has nowhere to go. One whose time is over decides by itself."""
+        """Take work again, since no other worker took the results. Ignored if this worker leaves because its time
+        is over: then it decides by itself."""
         if not self._goes:
             self._stay()
 
@@ -57,7 +58,8 @@ class FactoryWorker(QuietWorker):
             self.status = Status.running
 
     async def close_gracefully(self, restart: bool | None = None, reason: str = "worker-close-gracefully") -> None:
-        """Its time is over."""
+        """Leave because the job's time is almost over: try to hand over the results until shortly before the job's
+        end, then close."""
         if self.status in (Status.closing, Status.closed):
             await self.finished()
             return
@@ -72,7 +74,7 @@ class FactoryWorker(QuietWorker):
         await self.close(nanny=not restart, reason=reason)
 
     async def _leave(self) -> bool:
-        """Whether others have all that it held."""
+        """Try once to hand over all results; return whether other workers have them. If not, take work again."""
         self.status = Status.closing_gracefully
         try:
             async with asyncio.timeout(max(1.0, self._last_moment + LAST / 2 - time.time())):
@@ -89,7 +91,8 @@ class FactoryWorker(QuietWorker):
         return False
 
     async def _handed_over(self, remove: bool = False) -> bool:
-        """Have others take what it holds, and no more work come; whether they did."""
+        """Ask the scheduler to copy this worker's results to others, and to send it no more work; return whether
+        that worked. ``remove``: whether the scheduler forgets the worker then."""
         left = await self.scheduler.retire_workers(
             workers=[self.address], close_workers=False, remove=remove, stimulus_id=f"leave-{time.time()}"
         )

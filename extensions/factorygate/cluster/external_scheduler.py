@@ -1,4 +1,4 @@
-"""A cluster's scheduler that is no part of this process: how it comes up, and how it is reached from here."""
+"""Starts or finds a cluster's Dask scheduler outside of this process, and connects to it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ UP_SECONDS = 60.0  # for a process beside the notebook: it imports, makes keys a
 
 @dataclass(frozen=True)
 class SchedulerRequest:
-    """What a cluster's scheduler is started with, or found by. ``hours``: of its job; None: the factory's default.
-    ``route``: to the gateway, with the token that is used."""
+    """What it takes to start or find a cluster's scheduler. ``route``: the way to the gateway, with its token.
+    ``hours``: walltime of the scheduler's job; None: the factory's default."""
 
     name: str
     cluster_api: ClusterApi
@@ -42,17 +42,18 @@ Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]  # makes t
 
 
 def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
-    """How a cluster's scheduler comes up; None: in this process."""
+    """Return the function that starts a cluster's scheduler; None: the scheduler runs in this process."""
     if scheduler == "job" or (scheduler is None and not here):
         return as_job
     return None if name is None else beside
 
 
 class ExternalScheduler(ProcessInterface):
-    """``address``: what workers are told; ``external_address``: where a client here connects."""
+    """A Dask scheduler outside of this process. ``address``: for workers; ``external_address``: for clients here."""
 
     def __init__(self, description: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:
-        """``told``: what it says of itself; ``where``: it runs, in words. Raises VersionsDifferError."""
+        """``description``: what the scheduler reports of itself; ``where``: the place where it runs, in words;
+        ``forwarder``: the way to a scheduler at another factory. Raises VersionsDifferError."""
         versions.check(description.versions, where)
         super().__init__()
         self.description = description
@@ -61,20 +62,21 @@ class ExternalScheduler(ProcessInterface):
         self._forwarder = forwarder
 
     async def start(self) -> None:
-        """Find the way to it."""
+        """Open the way to the scheduler."""
         if self._forwarder is not None:
             self.external_address = await self._forwarder.open()
         await super().start()
 
     async def close(self) -> None:
-        """Let go of the way. What it leads to goes on, or was ended by who holds the cluster."""
+        """Close the way to the scheduler. The scheduler itself is not ended here."""
         if self._forwarder is not None:
             await self._forwarder.close()
         await super().close()
 
 
 async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
-    """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
+    """Start a scheduler on this node that outlives this kernel, and create the cluster at the link. Raises
+    RuntimeError, LinkError."""
     folder = pages.folder(wanted.cluster_api.id)
     process, description = await _process(folder, wanted)
     try:
@@ -89,7 +91,8 @@ async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
-    """A scheduler that is a job of its own, once it runs. Raises LinkError, VersionsDifferError."""
+    """Create the cluster with its scheduler as a job of its own, and return the scheduler once it runs. Raises
+    LinkError, VersionsDifferError."""
     cluster_api = wanted.cluster_api
     try:
         head = SchedulerJob(idle_minutes=wanted.idle_minutes, hours=wanted.hours)
@@ -115,7 +118,7 @@ def _waits(cluster: Cluster | None) -> str:
 
 
 def _runs(cluster: Cluster | None) -> bool:
-    """Whether the scheduler's job is up. Raises LinkError where it never will be."""
+    """Return whether the scheduler's job runs. Raises LinkError if the cluster has ended or is ending."""
     if cluster is None:
         return False
     if cluster.state != "live":
@@ -126,7 +129,7 @@ def _runs(cluster: Cluster | None) -> bool:
 
 
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
-    """One that runs already. Raises LinkError, VersionsDifferError."""
+    """Return the scheduler of a cluster that exists already. Raises LinkError, VersionsDifferError."""
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)
     found = await _reached(wanted)
@@ -140,7 +143,7 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
 
 
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Directly on its own factory's network; elsewhere through the gateway."""
+    """Return a scheduler that runs, reached directly at this session's factory, and through the gateway elsewhere."""
     cluster_api, place = wanted.cluster_api, wanted.terms.place
     description = await cluster_api.scheduler()
     if place.here:

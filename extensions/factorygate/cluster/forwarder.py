@@ -1,8 +1,8 @@
-"""Two ends here that lead to a cluster's scheduler at another factory: a loopback port, and a socket for its pages.
+"""Connects to a cluster's scheduler at another factory: a loopback port for clients here, and a socket for its pages.
 
-Each connection is a WebSocket to the gateway, which hands its bytes to the door of the scheduler's job. Whoever
-connects to the port from this node still needs the cluster's key; the socket is in a folder of ours. A client's
-connection lasts while doors, links and networks come and go (``lasting``).
+Each connection is a WebSocket to the gateway, which passes the bytes on to the door of the scheduler's job. Whoever
+connects to the port from this node still needs the cluster's key; the socket is in a folder that only this account
+enters. A client's connection lasts while doors, links and networks come and go (``resumable_stream``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _PASSING = (502, 503, 504)  # of a link or door that is away for a moment; a pro
 
 
 class Forwarder:
-    """For one event loop."""
+    """Forwards connections to a scheduler at another factory. ``pages``: path of the socket for its pages. For one
+    event loop."""
 
     def __init__(self, route: LinkRoute, cluster_id: str, pages: Path) -> None:
         self._route = route
@@ -37,7 +38,7 @@ class Forwarder:
         self._servers: list[asyncio.Server] = []
 
     async def open(self) -> str:
-        """Listen; the address for a client, ``tls://127.0.0.1:PORT``."""
+        """Listen; return the address for clients, ``tls://127.0.0.1:PORT``."""
         connector = aiohttp.UnixConnector(self._route.socket) if self._route.socket else aiohttp.TCPConnector()
         self._http = aiohttp.ClientSession(
             connector=connector, headers=self._route.headers, trust_env=self._route.socket is None
@@ -60,7 +61,7 @@ class Forwarder:
             await self._http.close()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry a client's stream, over as many carriers as it takes."""
+        """Carry one client's bytes to the scheduler, over a new connection whenever one breaks."""
         stream, id, pause = ResumableStream(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
         deadline = asyncio.get_running_loop().time() + resumable_stream.PATIENCE
         try:
@@ -86,7 +87,7 @@ class Forwarder:
             stream.close()
 
     async def _page(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hand a request for a page on; who asked asks again."""
+        """Pass one request for a page on. If its connection breaks, the browser has to ask again."""
         try:
             async with self._connected() as stream:
                 tasks = [asyncio.create_task(_out(reader, stream)), asyncio.create_task(_in(stream, writer))]
@@ -117,7 +118,7 @@ class _SocketStream:
         self._left = bytearray()
 
     async def some(self) -> bytes:
-        """What comes next. Raises EOFError."""
+        """Return the next piece. Raises EOFError when the gateway has closed the connection."""
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.BINARY:
             raise EOFError("The gateway closed the way.")

@@ -26,10 +26,10 @@ HEADER = """\
 
 
 class FactoryJob(Job):
-    """One job. Mostly made by dask-jobqueue with what ``FactoryCluster`` gave it for all of its jobs.
+    """One job of a cluster, mostly made by dask-jobqueue with the options that ``FactoryCluster`` has for all its jobs.
 
-    Without ``broker`` it stands alone, as in ``JobQueueCluster(job_cls=FactoryJob, cores=4, memory="8GB")``: where it
-    runs is said as for a ``FactoryCluster``, and nobody watches over its cluster's jobs as that does.
+    Without ``cluster_api`` the job belongs to no ``FactoryCluster``, as in ``JobQueueCluster(job_cls=FactoryJob,
+    cores=4, memory="8GB")``: the same keywords say where the job runs, but nobody replaces it when it is lost.
     """
 
     config_name = keywords.SECTION
@@ -66,12 +66,12 @@ class FactoryJob(Job):
 
     @classmethod
     def default_config_name(cls) -> str:
-        """Asked for before the section is read."""
+        """Return the name of our section of dask's configuration, after filling in its defaults: Dask reads it next."""
         keywords.have_section()
         return str(super().default_config_name())
 
     async def start(self) -> None:
-        """Ask for it. Raises LinkError with the scheduler's words."""
+        """Ask the link for this job. Raises LinkError with the scheduler's message."""
         if self._cluster_api is None:
             self._cluster_api = await self._begin()
         try:
@@ -104,7 +104,7 @@ class FactoryJob(Job):
         return await standalone.begin(str(self.scheduler), self._security, terms)
 
     async def close(self) -> None:
-        """See that it ends."""
+        """Cancel this job. Raises LinkError."""
         if self.status is Status.running and self._cluster_api is not None:
             await self._end(self._cluster_api)
         self.status, self._is_closed = Status.closed, True
@@ -119,7 +119,7 @@ class FactoryJob(Job):
 
     @property
     def data(self) -> Worker | None:
-        """As the link tells it; empty while nothing is known."""
+        """Return the job as the link last reported it; None while nothing is known."""
         return None if self._cluster_api is None else self._cluster_api.workers.get(str(self.name))
 
 

@@ -1,4 +1,4 @@
-"""What a cluster's scheduler, workers and clients trust each other by."""
+"""The TLS keys by which a cluster's scheduler, workers and clients trust each other."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from factorygate.cluster.versions import versions
 
 
 class Keys(Security):
-    """Dask's own, but for the sockets: a connection that fails must not take others with it. See ``tls``."""
+    """Dask's Security with sockets of ours, so that a connection that fails does not break others. See ``tls``."""
 
     @classmethod
     def new(cls) -> Keys:
-        """Made now, in memory; one pair for scheduler, workers and clients."""
+        """Make a certificate and key in memory, one pair for scheduler, workers and clients."""
         return cast(Keys, cls.temporary())
 
     @classmethod
     def of(cls, values: Scheduler) -> Keys:
-        """Those that a scheduler told."""
+        """Return the keys that a scheduler's description holds."""
         role = {"cert": values.certificate, "key": values.key}
         named = {
             f"tls_{who}_{what}": value for who in ("scheduler", "worker", "client") for what, value in role.items()
@@ -32,7 +32,8 @@ class Keys(Security):
         return cls(tls_ca_file=values.ca, require_encryption=True, **named)
 
     def tell(self, address: str) -> Scheduler:
-        """For workers and clients of the scheduler at ``address``; whoever reads it may use the cluster."""
+        """Return the description of the scheduler at ``address``, for its workers and clients. It holds the keys:
+        whoever reads it may use the cluster."""
         mine = self.get_tls_config_for_role("worker")
         return Scheduler(
             address=address, ca=mine["ca_file"], certificate=mine["cert"], key=mine["key"], versions=versions()
@@ -40,7 +41,8 @@ class Keys(Security):
 
     @classmethod
     def like(cls, theirs: Security) -> Keys:
-        """Somebody's own, for workers: read from where they lie, if they are in files. Raises ValueError, OSError."""
+        """Return the workers' keys of a Security that the caller made, read from their files if it names files.
+        Raises ValueError, OSError."""
         named = {name: _pem(value) for name, value in theirs.get_tls_config_for_role("worker").items() if value}
         if not {"ca_file", "cert", "key"} <= named.keys():
             raise ValueError("security= lacks a CA file, or a certificate or key for workers.")
@@ -56,8 +58,9 @@ class Keys(Security):
 
 
 class _Mended(Security):
-    """The same for somebody's own: what an object of theirs becomes. Dask takes its slots for its parameters, so this
-    class has none, is never made, and ``Keys`` cannot be it."""
+    """The class that ``mend`` gives to a Security that the caller made, with the same sockets as ``Keys``. Dask takes a
+    class's slots for its parameters, so this class has none; for that reason it is not ``Keys``, and nobody
+    makes an object of it directly."""
 
     __slots__ = ()
 
@@ -73,19 +76,19 @@ def _mended_context(security: Security, config: Any, purpose: ssl.Purpose) -> ss
 
 
 def mend(theirs: Security) -> None:
-    """Give the connections of somebody's own, which a cluster and its clients use as it is, such sockets, too."""
+    """Let a Security that the caller made, and that cluster and clients use as it is, open the sockets of ``tls``."""
     if type(theirs) is Security:
         theirs.__class__ = _Mended
 
 
 def in_files(security: Security | None) -> bool:
-    """Whether it names files, so that it may be shown, and has no key in itself."""
+    """Return whether a Security names files and holds no key itself, so that a script may show it."""
     named = {} if security is None else security.get_tls_config_for_role("worker")
     return bool(named) and not any("\n" in value for value in named.values() if value)
 
 
 def _pem(value: str) -> str:
-    """The text itself, or that of the file of that name: without what stands around it."""
+    """Return the PEM blocks of ``value``, which is PEM text or the name of a file, without any text around them."""
     text = value if "\n" in value else Path(value).read_text(encoding="utf-8")
     blocks = re.findall(r"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", text, re.DOTALL)
     return "\n".join(blocks) + "\n"

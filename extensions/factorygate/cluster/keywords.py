@@ -58,7 +58,7 @@ INSTEAD = {
 
 
 def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
-    """Raises ValueError for a keyword without a meaning here, with what to use instead; and for such a name."""
+    """Raise ValueError for a keyword that means nothing here, with what to use instead, and for a bad ``name``."""
     for word, value in given.items():
         if word in INSTEAD and value not in (None, "", [], (), {}):
             raise ValueError(f"{word}={value!r} cannot be said here: {INSTEAD[word]}.")
@@ -72,7 +72,7 @@ def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
 
 
 def counts(least: int = 0, **given: Any) -> None:
-    """Check numbers of something that is counted; None: not said. Raises ValueError."""
+    """Check that each number is whole and at least ``least``; None is not checked. Raises ValueError."""
     for word, value in given.items():
         if value is None:
             continue
@@ -83,7 +83,7 @@ def counts(least: int = 0, **given: Any) -> None:
 
 
 def amounts(**given: Any) -> None:
-    """Check amounts of something, which are finite and above 0; None: not said. Raises ValueError."""
+    """Check that each amount is a finite number above 0; None is not checked. Raises ValueError."""
     for word, value in given.items():
         if value is None:
             continue
@@ -92,9 +92,8 @@ def amounts(**given: Any) -> None:
 
 
 def have_section(section: str | None = None) -> None:
-    """See that a section of dask's configuration has all that dask-jobqueue reads in it; ``section``: None: ours,
-    whoever emptied the configuration. What a person wrote there stays. Raises ValueError where there is no such
-    section."""
+    """Fill a section of dask's configuration with defaults for all that dask-jobqueue reads; a person's values stay.
+    ``section``: None: our own, which is made if it is missing. Raises ValueError if another one does not exist."""
     wanted = section or SECTION
     there = dask.config.get("jobqueue", None) or {}
     if wanted != SECTION and not isinstance(there.get(wanted), Mapping):
@@ -106,7 +105,8 @@ def have_section(section: str | None = None) -> None:
 
 
 def settled(section: str | None, **given: Any) -> dict[str, Any]:
-    """What was given, and for what is None, what that section of dask's configuration says. Raises ValueError."""
+    """Return the values given, and for each that is None the value of that section of dask's configuration. Raises
+    ValueError."""
     have_section(section)
     found = dask.config.get(f"jobqueue.{section or SECTION}")
     return {
@@ -116,7 +116,8 @@ def settled(section: str | None, **given: Any) -> dict[str, Any]:
 
 
 def _hours(section: str | None, said: float | None, walltime: str | int | timedelta | None) -> float | None:
-    """Of each job's walltime, however it was said. Raises ValueError."""
+    """Return each job's walltime in hours, from ``said`` (hours), from ``walltime``, or from the configuration; None:
+    it is not given. Raises ValueError."""
     if said is not None and walltime is not None:
         raise ValueError("hours= and walltime= say the same thing: one of them is enough.")
     if said is None and walltime is None:
@@ -125,8 +126,8 @@ def _hours(section: str | None, said: float | None, walltime: str | int | timede
 
 
 def hours_of(walltime: str | int | timedelta) -> float:
-    """Of a walltime as Slurm reads it: ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``, ``1-12:30:00``; begun
-    minutes count whole."""
+    """Return the hours of a walltime in Slurm's forms: ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``,
+    ``1-12:30:00``; seconds are rounded up to a minute. Raises ValueError."""
     if isinstance(walltime, timedelta):
         return walltime.total_seconds() / 3600
     found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime).strip())
@@ -148,8 +149,8 @@ def place(
     route: LinkRoute | None = None,
     **given: Any,
 ) -> WorkerPlace:
-    """Where jobs are to run: ``find``, with walltimes in either way, and what the configuration says. ``way``: to the
-    gateway; None: this session's.
+    """Return where jobs are to run: ``find``, with the walltime as hours or in Slurm's form, and with the
+    configuration's values for what is not given. ``route``: the way to the gateway; None: this session's.
 
     Raises LinkError, ValueError."""
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
@@ -162,7 +163,7 @@ def place(
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked of each Dask worker, as the gateway takes it; only what was said. Raises ValueError."""
+    """Return the options of each Dask worker for the gateway, only those that were given. Raises ValueError."""
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})
     args = said.pop("worker_extra_args") or said.pop("extra")
@@ -178,7 +179,7 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def _extra(args: Sequence[str]) -> dict[str, Any]:
-    """``dask worker``'s own arguments, of those that can be said here."""
+    """Parse arguments of ``dask worker``: ``--preload`` and ``--resources``. Raises ValueError for any other."""
     parser = _Arguments(prog="worker_extra_args", add_help=False, allow_abbrev=False)
     parser.add_argument("--preload", action="append", default=[])
     parser.add_argument("--resources", type=_resources, default={})

@@ -21,7 +21,8 @@ SOCKET = "pages.sock"
 
 
 def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
-    """Where a cluster's sockets and files are on this node, 0700, gone with the session; made where missing."""
+    """Return a cluster's folder on this node for sockets and files (0700), made where missing. It ends with the
+    session."""
     hub = here.get("FACTORYGATE_HUB_SOCKET")
     if hub is None:  # in no session
         return Path(tempfile.mkdtemp(prefix="factorygate-cluster-"))
@@ -31,25 +32,25 @@ def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
 
 
 def link(cluster_id: str, here: Mapping[str, str] = os.environ) -> str:
-    """Address of a cluster's pages for the browser, as ``session.pages`` serves them; empty outside a session."""
+    """Return the address of a cluster's pages for the browser, served by ``session.pages``; "" outside a session."""
     prefix = here.get("JUPYTERHUB_SERVICE_PREFIX")
     return f"{prefix}factorygate/clusters/{short(cluster_id)}/status" if prefix else ""
 
 
 def short(cluster_id: str) -> str:
-    """What names it on the node: a socket's path must not be long."""
+    """Return the short form of a cluster's id that names its folder: a socket's path must not be long."""
     return cluster_id[:8]
 
 
 class QuietScheduler(Scheduler):
-    """``pages``: path of the socket."""
+    """A Dask scheduler that serves its pages on a Unix socket. ``pages``: the socket's path."""
 
     def __init__(self, *args: Any, pages: str, **options: Any) -> None:
         self._pages = pages
         super().__init__(*args, **options)
 
     def start_http_server(self, routes: Any, *_args: Any, **_options: Any) -> None:
-        """In place of the one that listens on a port."""
+        """Serve the pages on the Unix socket. Dask's own method would listen on a port."""
         _serve(self, routes)
         self.http_server.add_socket(bind_unix_socket(self._pages, mode=0o600))
         self.services["dashboard"] = self.http_server
@@ -59,7 +60,7 @@ class QuietWorker(Worker):
     """A worker that listens for its scheduler, its peers and nobody else."""
 
     def start_http_server(self, routes: Any, *_args: Any, **_options: Any) -> None:
-        """It is made, since Dask asks for it, and listens nowhere."""
+        """Make the server that Dask expects, without listening anywhere."""
         _serve(self, routes)
 
 

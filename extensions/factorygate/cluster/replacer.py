@@ -1,4 +1,4 @@
-"""Keeps a cluster as it is wanted: replaces jobs that are lost, and those whose time is over before it is."""
+"""Replaces a cluster's jobs that are lost, and, before their end, those whose walltime is almost over."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ReplacedCluster(Protocol):
 
 
 class Replacer:
-    """Of one cluster, in its event loop."""
+    """Replaces the jobs of one cluster, in its event loop."""
 
     def __init__(self, cluster: ReplacedCluster) -> None:
         self._cluster = cluster
@@ -88,26 +88,27 @@ class Replacer:
         self._most: int | None = None  # jobs that may be asked for next, by what was said to the last ones
 
     def start(self) -> None:
-        """From now on."""
+        """Begin to replace jobs."""
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
     def stop(self) -> None:
-        """No longer."""
+        """Stop replacing jobs."""
         for task in (self._task, self._looking):
             if task is not None:
                 task.cancel()
 
     def forgive(self) -> None:
-        """Forget which jobs the work ended: somebody asks for jobs, and means it."""
+        """Forget which jobs the work ended; called when a person asks for jobs."""
         self._failures.clear()
 
     def changed(self, names: list[str]) -> None:
-        """The link said something new."""
+        """Look at the jobs soon; called when the link has news of the jobs ``names``."""
         if names:
             self._wake.set()
 
     def worker_came_or_went(self, op: str) -> None:
-        """The Dask scheduler said so. One that went may be a lost job: the factory is asked now."""
+        """Look at the jobs soon; called when a Dask worker came or went. ``op``: Dask's word for it; after "remove"
+        the factory is asked at once, since the worker's job may be lost."""
         self._wake.set()
         running = self._task is not None and not self._task.done()
         if op == "remove" and running and (self._looking is None or self._looking.done()):
@@ -115,7 +116,7 @@ class Replacer:
 
     @property
     def usual_wait(self) -> float:
-        """Seconds from asking for a job to its workers: nine in ten took no longer."""
+        """Return the seconds from asking for a job to its workers' coming that nine jobs in ten did not exceed."""
         return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 
     async def _keep(self) -> None:
@@ -164,7 +165,8 @@ class Replacer:
             self._kept = plan
 
     def _meet(self, connected: set[str]) -> None:
-        """Whose workers came: how long that took is how early the next replacement is asked for."""
+        """Note the jobs whose workers came for the first time, and how long they took: replacements are asked for so
+        much earlier."""
         for name in connected - self._came:
             self._came.add(name)
             self._crashes = 0
@@ -173,7 +175,8 @@ class Replacer:
                 self._waits.append((datetime.now(UTC) - worker.asked).total_seconds())
 
     def _lost(self, name: str, worker: Worker) -> None:
-        """A job that was wanted is gone. It is missing from now on, unless it is no use to ask for another."""
+        """Take a lost job out of the plan, so that it counts as missing and is replaced; or stop asking for jobs, if
+        another one would most likely end in the same way."""
         cluster = self._cluster
         cluster.forget_job(name)
         began, ended = worker.started, worker.ended
@@ -204,7 +207,7 @@ class Replacer:
         log.warning("%s: %s", self._cluster.name, why)
 
     def _fails_too_often(self) -> bool:
-        """Count one more job that the work ended; whether these are too many."""
+        """Count one more job that the work ended; return whether too many ended so within ``FAILURES_SECONDS``."""
         now = asyncio.get_running_loop().time()
         self._failures.append(now)
         while now - self._failures[0] > FAILURES_SECONDS:
@@ -212,7 +215,8 @@ class Replacer:
         return len(self._failures) >= max(FAILURES, self._cluster.worker_plan.wanted)
 
     def _say_lost(self, lost: list[Worker]) -> None:
-        """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
+        """Say in the cluster's message how many jobs of late ended and are replaced, and why. Jobs that ended by
+        their walltime are not mentioned."""
         found = [worker for worker in lost if worker.end_reason != "walltime"]
         if found and self._cluster.worker_plan.missing:
             now = asyncio.get_running_loop().time()
@@ -222,7 +226,7 @@ class Replacer:
             self._cluster.worker_plan.message = joined(said.format(jobs=len(self._gone)), why)
 
     def _is_alone_for_long(self, name: str, worker: Worker, connected: set[str]) -> bool:
-        """Its workers were there, and are gone though it runs."""
+        """Return whether a job runs, but its workers, which had come, are gone for dask's ``lost-worker-timeout``."""
         if name in connected or name not in self._came or worker.state != "running":
             self._alone.pop(name, None)
             return False
@@ -233,7 +237,8 @@ class Replacer:
     # --- asking for more
 
     def _ask(self, connected: set[str]) -> bool:
-        """Plan what is missing, and who takes over soon, as far as the cap allows it; whether anything was planned."""
+        """Plan the missing jobs, and replacements for jobs that end soon, as far as the cap allows; return whether
+        any job was planned."""
         cluster, worker_plan, asked = self._cluster, self._cluster.worker_plan, 0
         over = [name for name in worker_plan.jobs if name in connected and self._is_over_soon(name)]
         over = [name for name in over if not worker_plan.has_replacement(name)]
@@ -263,19 +268,20 @@ class Replacer:
         self._not_before = asyncio.get_running_loop().time() + self._pause
 
     def _is_over_soon(self, name: str) -> bool:
-        """So soon that another has to be asked for now; no earlier than half-way."""
+        """Return whether a job ends so soon that its replacement is to be asked for now; not before half its time."""
         left, whole = self._left(name)
         return left < min(margin(whole, 1.0) + self.usual_wait + SPARE, 0.5 * whole)
 
     def _left(self, name: str) -> tuple[float, float]:
-        """Seconds until a job ends by its walltime, and in all."""
+        """Return the seconds until a job's walltime is over, and its whole walltime; infinite if it does not run."""
         worker = self._cluster.cluster_api.workers.get(name)
         if worker is None or worker.state != "running" or worker.ends is None or worker.started is None:
             return float("inf"), float("inf")
         return (worker.ends - datetime.now(UTC)).total_seconds(), (worker.ends - worker.started).total_seconds()
 
     def _warn(self, connected: set[str]) -> None:
-        """Where all that hold anything are about to end, and nobody is there to take it."""
+        """Warn in the cluster's message if the jobs of all connected workers end soon, so that nobody can take their
+        results; take the warning back when that has changed."""
         left = [self._left(name) for name in connected]
         alone = bool(left) and all(seconds < margin(whole) for seconds, whole in left)
         if alone and not self._said:

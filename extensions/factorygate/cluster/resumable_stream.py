@@ -28,35 +28,35 @@ DATA, TAKEN, END = range(3)  # TAKEN: so many bytes more were taken
 
 
 class Carrier(Protocol):
-    """What carries it for a while. Its methods raise OSError or EOFError where it broke."""
+    """A connection that carries the stream for a while. Its methods raise OSError or EOFError when it breaks."""
 
     async def read(self, count: int) -> bytes:
-        """Exactly so many bytes."""
+        """Return exactly ``count`` bytes."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Return when more may be written."""
+        """Send ``data``; return when more may be written."""
         ...
 
 
 class Streams:
-    """A carrier of two asyncio streams."""
+    """A carrier made of two asyncio streams."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     async def read(self, count: int) -> bytes:
-        """Exactly so many bytes. Raises EOFError."""
+        """Return exactly ``count`` bytes. Raises EOFError."""
         return await self._reader.readexactly(count)
 
     async def write(self, data: bytes) -> None:
-        """Return when more may be written."""
+        """Send ``data``; return when more may be written."""
         self._writer.write(data)
         await self._writer.drain()
 
 
 class ResumableStream:
-    """One end. ``reader``, ``writer``: the connection here, whose bytes are carried."""
+    """One end of the stream. ``reader``, ``writer``: the local connection whose bytes are carried."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.taken = 0  # bytes from the other end
@@ -70,20 +70,20 @@ class ResumableStream:
         self._filling = asyncio.create_task(self._fill())
 
     def close(self) -> None:
-        """It is over."""
+        """End the stream, and close the local connection."""
         self.over.set()
         self._filling.cancel()
         self._writer.close()
 
     async def drop_carrier(self) -> None:
-        """Before another is used: the last one may be broken, and nobody here knows yet."""
+        """Stop using the present carrier, before another is used: it may be broken without our knowing."""
         for task in self._carrying:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def carry(self, carrier: Carrier, theirs: int) -> None:
-        """Until the stream is over or the carrier breaks, which raises OSError or EOFError. ``theirs``: bytes that the
-        other end has taken."""
+        """Carry bytes over ``carrier`` until the stream ends. ``theirs``: how many bytes the other end has taken so
+        far. Raises OSError or EOFError when the carrier breaks."""
         self._confirm(theirs)
         self._carrying = tasks = [asyncio.create_task(self._give(carrier)), asyncio.create_task(self._take(carrier))]
         try:

@@ -1,4 +1,4 @@
-"""Jobs that are no longer wanted: their workers finish what they run and hand over what they hold, then they end."""
+"""Retires jobs that are no longer wanted: their workers finish their tasks and hand over their results first."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class RetiringCluster(Protocol):
 
 @dataclass
 class _RetiringWorker:
-    """``until``: seconds of the loop's clock; ``patient``: rather that than lose anything; ``quiet``: its workers take
-    no more work, and have handed over what they held then."""
+    """A job that retires. ``until``: when it ends in any case, in seconds of the loop's clock; ``patient``: whether it
+    waits until then even if no other worker is there to take its results; ``quiet``: whether its workers take no more
+    work and have handed over the results that they had."""
 
     job: FactoryJob
     until: float
@@ -44,7 +45,7 @@ class _RetiringWorker:
 
 
 class WorkerRetirement:
-    """Of one cluster, in its event loop. All that leave are seen off together: a hundred are as few requests as one."""
+    """Retires jobs of one cluster, in its event loop. All retire together: a hundred take as few requests as one."""
 
     def __init__(self, cluster: RetiringCluster) -> None:
         self._cluster = cluster
@@ -52,7 +53,8 @@ class WorkerRetirement:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
-        """See these off. ``relieved``: those that another took over from."""
+        """Begin to retire these jobs. ``relieved``: names of jobs that a replacement took over from: they have until
+        the end of their walltime, the others ``SECONDS``."""
         now = asyncio.get_running_loop().time()
         for name, job in jobs.items():
             patient = name in relieved
@@ -63,18 +65,18 @@ class WorkerRetirement:
             self._task = asyncio.create_task(self._see_off())
 
     def __iter__(self) -> Iterator[str]:
-        """Their names."""
+        """Iterate over the names of the jobs that retire."""
         return iter(self._retiring_workers)
 
     async def finish(self) -> None:
-        """Nobody will look after them any more: what still runs is done again by others."""
+        """End all jobs that retire now, since nobody will watch them any more; other workers repeat their tasks."""
         for retiring in self._retiring_workers.values():
             retiring.until = 0.0
         if self._task is not None:
             await self._task
 
     def stop(self) -> None:
-        """The whole cluster ends."""
+        """Stop, and forget all jobs that retire; called when the whole cluster ends."""
         if self._task is not None:
             self._task.cancel()
         for retiring in self._retiring_workers.values():
@@ -97,7 +99,7 @@ class WorkerRetirement:
         return {name for name, retiring in self._retiring_workers.items() if retiring.until <= now}
 
     async def _round(self) -> set[str]:
-        """One look at all of them; those that are to end now."""
+        """Take all jobs that retire one step further; return the names of those that are to end now."""
         comm = self._cluster.scheduler_comm
         there = {str(retired["name"]): address for address, retired in self._cluster.scheduler_info["workers"].items()}
         worker_plan = self._cluster.worker_plan
@@ -126,7 +128,8 @@ class WorkerRetirement:
         return over
 
     async def _close(self, done: dict[str, set[str]]) -> set[str]:
-        """Have others take what came of their last tasks, and close them; those of which that is so."""
+        """Hand over the last results of these jobs' workers, and close the workers; return the jobs where that
+        worked. The workers of the other jobs take work again."""
         comm = self._cluster.scheduler_comm
         if not done:
             return set()
@@ -144,7 +147,7 @@ class WorkerRetirement:
         return self._retiring_workers[name].quiet
 
     async def _end(self, name: str) -> None:
-        """Once the link knows, nobody has to look after it."""
+        """Cancel a job, and forget it once the link has recorded that; else it is tried again."""
         try:
             await self._retiring_workers[name].job.close()
         except LinkError as error:
@@ -154,5 +157,5 @@ class WorkerRetirement:
 
 
 def _left(worker: Worker | None) -> float:
-    """Seconds until a job ends by itself."""
+    """Return the seconds until a job's walltime is over; ``SECONDS`` if that is not known."""
     return SECONDS if worker is None or worker.ends is None else (worker.ends - datetime.now(UTC)).total_seconds()

@@ -1,4 +1,4 @@
-"""A job in nobody's ``FactoryCluster``: of a plain ``JobQueueCluster``, or of somebody's own Dask scheduler."""
+"""Starts a job without a ``FactoryCluster``: of a plain ``JobQueueCluster``, or of a person's own Dask scheduler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ CLEAR = (
 
 
 async def begin(address: str, security: Security | None, terms: ClusterTerms) -> ClusterApi:
-    """For one job, which to the gateway is a cluster of its own. Raises LinkError, ValueError."""
+    """Create a cluster at the link for one job. ``address``: of its Dask scheduler; ``security``: the scheduler's keys;
+    None: its traffic is in clear text, which gives a warning. Raises LinkError, ValueError."""
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)
         scheduler = Scheduler(address=address, versions=versions())

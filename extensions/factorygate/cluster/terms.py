@@ -21,7 +21,7 @@ ROUNDING = 1e-9  # GPU-hours
 
 @dataclass(frozen=True)
 class ClusterTerms:
-    """``worker``: what is asked of each Dask worker, as the gateway takes it; only what was said."""
+    """A cluster's settings. ``worker``: the options of each Dask worker for the gateway, only those that were given."""
 
     place: WorkerPlace
     project: str | None
@@ -39,8 +39,8 @@ class ClusterTerms:
         route: LinkRoute | None = None,
         **where: Any,
     ) -> ClusterTerms:
-        """By keywords, and for what is None by that section of dask's configuration. ``options``: those that are said
-        of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
+        """Return the terms that the keywords give, and for each that is None that section of dask's configuration.
+        ``options``: those of workers; ``route``: the way to the gateway. Raises LinkError, ValueError."""
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
         place = keywords.place(section, route=route, project=paid["project"], **where)
@@ -73,8 +73,8 @@ class ClusterTerms:
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
     def fit_cap(self, gpu_hours: Cluster | None) -> int | None:
-        """Return how many more jobs the cap allows; None where nothing bounds them. ``told``: the cluster as
-        the link tells it, None where it has told nothing yet."""
+        """Return how many more jobs the cap allows; None: there is no limit. ``gpu_hours``: the cluster as the link
+        reports it; None: it has reported nothing yet."""
         each = self._each(gpu_hours)
         if self.cap_gpu_hours is None or not each:
             return None
@@ -86,8 +86,8 @@ class ClusterTerms:
         return (self.place.gpus if gpu_hours is None else gpu_hours.gpus) * self.place.hours
 
     def check_cap(self, more: int, gpu_hours: Cluster | None) -> None:
-        """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word.
-        ``told``: the cluster as the link tells it, None where it has told nothing yet."""
+        """Raise ValueError if ``more`` jobs could exceed the cluster's GPU-hours; the link checks this again.
+        ``gpu_hours``: the cluster as the link reports it; None: it has reported nothing yet."""
         if self.cap_gpu_hours is None or more <= 0:
             return
         used = gpu_hours.gpu_hours.spent + gpu_hours.gpu_hours.committed if gpu_hours else 0.0

@@ -18,7 +18,7 @@ class VersionsDifferError(Exception):
 
 
 def versions() -> dict[str, str]:
-    """By name, of what is installed here."""
+    """Return the versions of Python and of the packages ``NAMES`` that are installed here, by name."""
     found = {"python": "{}.{}".format(*sys.version_info)}
     for name in NAMES:
         try:
@@ -29,7 +29,8 @@ def versions() -> dict[str, str]:
 
 
 def check(theirs: Mapping[str, str], where: str) -> None:
-    """Raises VersionsDifferError where ``where`` has another version of something that is also here."""
+    """Raise VersionsDifferError if ``theirs`` has another version of something that is also here. ``where``: the place
+    of ``theirs``, for the message."""
     ours = versions()
     differ = [
         f"{name} is {ours[name]} here and {version} {where}"

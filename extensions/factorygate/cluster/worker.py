@@ -34,7 +34,7 @@ VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; nothing secret is among them. ``--memory``: bytes of each process."""
+    """Parse the command line; no option is secret. ``--memory``: bytes of each process."""
     parser = argparse.ArgumentParser(prog="factorygate.cluster.worker", description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="the scheduler's address, and keys")
     parser.add_argument("--names", type=lambda text: text.split(","), required=True, help="of the batch's jobs")
@@ -60,18 +60,18 @@ def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
 
 
 def margin(seconds: float, place: float = 0.0) -> float:
-    """Seconds before the end of a job of that walltime at which its workers leave. ``place``: of the job in its batch,
-    from 0 to 1; those at 1 leave first."""
+    """Return how many seconds before a job's end its workers leave. ``seconds``: the job's walltime; ``place``: the
+    job's place in its batch, from 0 to 1; jobs at 1 leave first."""
     return min(MARGIN, MARGIN_SHARE * seconds) + place * min(SPREAD, SPREAD_SHARE * seconds)
 
 
 def process_names(name: str, processes: int) -> list[str]:
-    """Of the Dask workers of a job: its own name, or with a suffix each."""
+    """Return the names of a job's Dask workers: the job's own name, or that name with a number for each of several."""
     return [name] if processes == 1 else [f"{name}-{index}" for index in range(processes)]
 
 
 def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str]) -> list[dict[str, str]]:
-    """For each process, the variables that show it its own GPU first; nothing where there is none."""
+    """Return for each process the variables that show it its own share of the GPUs; empty where the job has no GPU."""
     if gpus == 0:
         return [{} for _ in range(processes)]
     variables = VISIBLE[vendor]
@@ -83,7 +83,7 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
 
 
 def wanted(file: Path) -> WorkerOptions:
-    """Return what the cluster asks of each Dask worker, left beside the file; nothing mostly."""
+    """Return the options for each Dask worker from the file ``ASKED`` beside ``file``; defaults where there is none."""
     try:
         return WorkerOptions.model_validate_json(file.with_name(ASKED).read_bytes(), extra="ignore")
     except FileNotFoundError:
@@ -91,7 +91,8 @@ def wanted(file: Path) -> WorkerOptions:
 
 
 def scratch_folder(asked: str | None, otherwise: Path) -> Path:
-    """Where this node keeps what workers spill; variables in ``asked`` are this job's."""
+    """Return this node's folder for what workers spill: ``asked`` with this job's variables filled in, made where
+    missing; else ``otherwise``."""
     if asked is None:
         return otherwise
     folder = Path(os.path.expandvars(asked)).expanduser()
@@ -100,7 +101,7 @@ def scratch_folder(asked: str | None, otherwise: Path) -> Path:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Until all workers have ended; the exit code."""
+    """Run the workers until all have ended; return the exit code: 0, or 4 if the versions differ."""
     from distributed import Nanny
 
     from factorygate.cluster import versions

@@ -21,9 +21,9 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """``factory_name``: what the start page calls it, which is its machine; ``cores``, ``memory`` (bytes): what Dask
-    uses of a job, which is all that it has if ``whole``; ``processes``: Dask workers in it; ``hours``: of a job's
-    walltime."""
+    """Where a cluster's jobs run, and what Dask uses of each. ``factory_name``: the factory's machine, as the start
+    page names it; ``cores``, ``memory`` (bytes): what Dask uses of a job, which is all of it if ``whole``;
+    ``processes``: Dask workers in a job; ``hours``: a job's walltime."""
 
     factory: str
     factory_name: str
@@ -41,18 +41,19 @@ class WorkerPlace:
 
     @property
     def threads(self) -> int:
-        """Of each Dask worker."""
+        """Return the threads of each Dask worker."""
         return max(1, self.cores // self.processes)
 
     def jobs(self, workers: float = 0, cores: int | None = None, memory: str | int | None = None) -> int:
-        """That have so much together."""
+        """Return how many jobs together have so many workers, so many cores and so much memory (bytes, or text)."""
         share = float(parse_bytes(memory or 0)) / self.memory
         return math.ceil(max(workers / self.processes, (cores or 0) / self.cores, share))
 
     def most_jobs(
         self, workers: float = math.inf, cores: int | None = None, memory: str | int | None = None
     ) -> int | None:
-        """That have no more than so much together, but one where anything may be; None where nothing bounds them."""
+        """Return the most jobs that together stay within these bounds, but one job if the bounds are above 0 and too
+        small for one. None: there is no bound."""
         bounds: list[float] = [workers / self.processes]
         bounds += [] if cores is None else [cores / self.cores]
         bounds += [] if memory is None else [parse_bytes(memory) / self.memory]
@@ -72,11 +73,12 @@ def find(
     route: LinkRoute | None = None,
     project: str | None = None,
 ) -> WorkerPlace:
-    """Return what was asked for, as the link fills it in, with this session's own factory, size and environment where
-    nothing was said. ``way``: to the gateway; None: this session's; ``project``: who pays.
+    """Return the place for jobs as the link fills it in; factory, size and environment that are not given are this
+    session's. ``route``: the way to the gateway; None: this session's; ``project``: who pays.
 
-    ``cores``, ``memory``: what Dask is to use of each job. Where they are said and no size is, it is the smallest size
-    that has them, and ``processes`` is what dask-jobqueue makes of them; else one a GPU.
+    ``cores``, ``memory``: what Dask is to use of each job. If they are given and ``size`` is not, the smallest size
+    that has them is taken. ``processes`` that is not given is then what dask-jobqueue makes of ``cores``, else one for
+    each GPU.
 
     Raises LinkError; ValueError, with what there is, for what the catalogue does not have.
     """
@@ -132,8 +134,8 @@ def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView
 
 
 def own_address(here: Mapping[str, str] = os.environ) -> str:
-    """An address of this node that its neighbours reach: the one its scheduler's name for it leads to, else the one
-    that its name leads to."""
+    """Return an address of this node that other nodes reach: of the name that the batch scheduler has for the node,
+    else of its host name, else 127.0.0.1."""
     for name in (job_environment(here).node, socket.gethostname()):
         if not name:
             continue

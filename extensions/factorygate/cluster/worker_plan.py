@@ -1,4 +1,4 @@
-"""The plan of a cluster: its jobs by name, how many are wanted, who takes over from whom, what went wrong; who came."""
+"""The plan of a cluster: its jobs by name, how many are wanted, which job replaces which, and which are connected."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class WorkerPlan:
         self._replacements: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
 
     def saved(self) -> dict[str, Any]:
-        """What whoever takes the cluster up after this kernel has to know."""
+        """Return the plan in the form that is kept for the next kernel that takes the cluster up."""
         self.units()
         names, young = list(self.jobs), self._cluster.next_number
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], saved: dict[str, Any] | None) -> None:
-        """Adopt these jobs, which run. ``told``: the plan that the cluster's previous owner kept. Jobs that were given
-        up in it are not adopted; jobs that were asked for later are."""
+        """Plan these jobs, which exist already. ``saved``: the plan that the cluster's previous owner kept; jobs that
+        it had dropped are not planned, jobs that were asked for later are."""
         saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
         known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by who told
         for name in names:
@@ -63,7 +63,7 @@ class WorkerPlan:
         self.wanted = max(saved["wanted"], len(self.units()))
 
     def units(self) -> list[tuple[str, ...]]:
-        """Jobs, each with the one that it is to take over from, if any: what counts as one."""
+        """Return the planned jobs, a replacement together with the job that it replaces: such a pair counts as one."""
         names = self.jobs
         self._replacements = {old: new for old, new in self._replacements.items() if old in names and new in names}
         before = {new: old for old, new in self._replacements.items()}
@@ -72,12 +72,12 @@ class WorkerPlan:
     # --- who came
 
     def connected(self) -> set[str]:
-        """Jobs with workers that the scheduler has now."""
+        """Return the planned jobs that have connected workers."""
         there = self._there()
         return {name for name in self.jobs if not there.isdisjoint(self._workers(name))}
 
     def present(self, job: str) -> set[str]:
-        """The Dask workers of a job that the scheduler has now."""
+        """Return the names of a job's Dask workers that are connected now."""
         return self._there().intersection(self._workers(job))
 
     def _workers(self, job: str) -> list[str]:
@@ -90,11 +90,12 @@ class WorkerPlan:
 
     @property
     def missing(self) -> int:
-        """Jobs that are wanted and not even planned."""
+        """Return how many jobs are wanted and not planned."""
         return max(0, self.wanted - len(self.units()))
 
     def plan(self, jobs: int) -> None:
-        """From now on so many: those that do not work yet are let go first, the youngest of the others next."""
+        """Plan so many jobs from now on. Of too many, jobs without connected workers are dropped first, then the
+        youngest of the others."""
         self.wanted = jobs
         units, connected = self.units(), self.connected()
         youngest_first = units[::-1]
@@ -106,11 +107,11 @@ class WorkerPlan:
                 self.one_more()
 
     def give_up(self) -> None:
-        """What is not planned is not wanted any more."""
+        """Lower the number of wanted jobs to those that are planned."""
         self.wanted = min(self.wanted, len(self.units()))
 
     def drop(self, names: tuple[str, ...]) -> None:
-        """Let these go."""
+        """Take these jobs out of the plan."""
         for name in names:
             self.jobs.pop(name, None)
 
@@ -121,15 +122,15 @@ class WorkerPlan:
         return name
 
     def has_replacement(self, name: str) -> bool:
-        """Whether another is to take over from it."""
+        """Return whether a replacement of that job is planned."""
         return name in self._replacements
 
     def add_replacement(self, name: str) -> None:
-        """Plan one that takes over from it."""
+        """Plan a job that replaces that one."""
         self._replacements[name] = self.one_more()
 
     def let_replacements_take_over(self) -> bool:
-        """Let those go whose heirs are there; whether there were any."""
+        """Drop the jobs whose replacements have connected workers; return whether there were any."""
         self.units()
         connected = self.connected()
         ready = tuple(old for old, new in self._replacements.items() if new in connected)

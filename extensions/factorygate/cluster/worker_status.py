@@ -28,17 +28,17 @@ class FollowedCluster(Protocol):
     worker_plan: WorkerPlan
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        """Take one thing that the scheduler tells."""
+        """Handle one message of the scheduler about its workers."""
         ...
 
     def watch_again(self, comm: Any, scheduler_info: Any) -> None:
-        """Take over another connection on which the scheduler tells, and what it told of its workers first."""
+        """Use a new connection for the scheduler's messages about workers. ``scheduler_info``: the first message."""
         ...
 
 
 async def follow(cluster: FollowedCluster, comm: Any) -> None:
-    """Take what the scheduler tells. Where its connection breaks, another is opened: without it nobody would see which
-    workers there are. ``comm``: on which it tells already."""
+    """Pass the scheduler's messages about workers to the cluster until the cluster ends. If the connection breaks, open
+    another: without one nobody sees which workers there are. ``comm``: the first connection, already subscribed."""
     problem: Exception
     while True:
         try:
@@ -57,7 +57,7 @@ async def follow(cluster: FollowedCluster, comm: Any) -> None:
 
 
 async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
-    """Return a connection on which the scheduler tells, once there is one; None where the cluster is over."""
+    """Return a new connection that is subscribed to the scheduler's messages; None if the cluster has ended."""
     pause = PAUSE
     broken = Message("scheduler-lost", "The connection to the Dask scheduler broke ({error}).").format(error=problem)
     cluster.worker_plan.message = broken

@@ -52,7 +52,7 @@ def _key(text: str) -> str:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; nothing secret is among them."""
+    """Parse the command line; no option is secret."""
     parser = argparse.ArgumentParser(prog="factorygate.session", description=__doc__)
     parser.add_argument("--id", type=_session_id, required=True, help="the session's id")
     parser.add_argument("--folder", type=Path, required=True, help="the session's folder, absolute")
@@ -103,7 +103,7 @@ def _listen_to_scheduler(session: JobSession) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """The session from its first moment to its end; the exit code."""
+    """Run the session from its first moment to its end; return the exit code. Raises FolderError, OSError."""
     started, umask = time.time(), os.umask(0o077)
     shared = folder.session_folder(options.folder)
     for name in ("end.json", "door.json"):  # of a run before a requeue

@@ -31,7 +31,7 @@ _report_fd: int | None = None
 
 
 def attach(descriptor: int) -> None:
-    """Reports go to this pipe, one JSON line each."""
+    """Write reports to this pipe from now on, one line of JSON each. ``descriptor``: the pipe's file descriptor."""
     global _report_fd
     _report_fd = descriptor
     os.set_blocking(descriptor, False)  # a door that does not read must not stop the notebook
@@ -106,7 +106,7 @@ class Reporter:
         self.look()
 
     def look(self) -> None:
-        """Tell the door, if there is something to tell."""
+        """Send the door a report, if there is something new to report."""
         now = time.time()
         used: datetime = self._server.web_app.last_activity()  # type: ignore[no-untyped-call]
         last = max(used.timestamp(), self._last_request)
@@ -138,6 +138,6 @@ class Reporter:
 
 
 def report(server: ServerApp, gauge: Gauge) -> None:
-    """Report on ``server`` from now on, if somebody is attached. ``gauge``: what it uses."""
+    """Report on ``server`` from now on, if ``attach`` was called. ``gauge``: measures what the session uses."""
     if _report_fd is not None:
         server.io_loop.add_callback(Reporter(server, _report_fd, gauge).start)

@@ -1,7 +1,8 @@
 """``python -P -m factorygate.session.bridge SOCKET``: joins stdin and stdout to the door's socket.
 
-Run by the scheduler inside the job, for sites where the door's node cannot be reached. It ends when either side does:
-what is left to say is said inside the SSH connection that goes through it. Exit codes: 0 an end, 1 no way on, 2 misuse.
+The scheduler runs this program inside the job, at sites where the door's node cannot be reached. The program ends when
+either side ends: the SSH connection that it carries has its own way to say goodbye. Exit codes: 0 one side ended, 1 the
+door's socket cannot be reached, 2 wrong arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ PIECE = 1 << 18  # bytes moved at a time
 
 
 def _copy(source: int, sink: int) -> None:
-    """Bytes one way until their end. They go through memory of ours: not every scheduler's stdio can be spliced."""
+    """Copy bytes from ``source`` to ``sink`` until their end, through our own memory: not every scheduler's stdin and
+    stdout can be spliced."""
     buffer = bytearray(PIECE)
     view = memoryview(buffer)
     while count := os.readv(source, [buffer]):
@@ -27,7 +29,7 @@ def _copy(source: int, sink: int) -> None:
 
 
 def _widen(descriptor: int) -> None:
-    """A pipe holds 64 KiB unless told; fewer turns of the scheduler's own copying are needed with more."""
+    """Enlarge a pipe's buffer from 64 KiB to 1 MiB, so that the scheduler copies larger pieces; ignore other files."""
     with contextlib.suppress(OSError):  # not a pipe, or over the system's limit
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)
 

@@ -2,8 +2,8 @@
 
 JSON: ``session``; ``ends`` by walltime and ``ends_idle``, RFC 3339 or null; ``notice``, null or ``{"kind": "walltime" |
 "idle" | "unopened", "at": RFC 3339, "minutes": the step that was passed}``; ``messages``, the last ones for the person,
-each ``{"id", "text", "kind", "at"}``. For who may enter the server, like all of it. The door keeps the content in a
-file beside the server's socket.
+each ``{"id", "text", "kind", "at"}``. Whoever may enter the server may ask, and nobody else. The door writes the
+content to a file beside the server's socket.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from tornado import web
 
 
 class Polled(APIHandler):
-    """What pages ask again and again by themselves: to ask it is no use of the session."""
+    """A handler that pages ask again and again by themselves; such a request does not count as use of the session."""
 
     auth_resource = "contents"
 
     def update_api_activity(self) -> None:
-        """None."""
+        """Record no activity."""
 
 
 class Clock(Polled):
-    """The file's content as it is now."""
+    """Answers with the content of the clock's file."""
 
     def initialize(self, file: Path) -> None:
-        """``file``: where the door writes it."""
+        """``file``: the clock's file, which the door writes."""
         self._file = file
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """404 where there is no door that tells."""
+        """Answer with the file's content, or 404 if the door has written no file."""
         try:
             content = await asyncio.to_thread(self._file.read_text, encoding="utf-8")
         except FileNotFoundError as error:
@@ -48,13 +48,13 @@ class Clock(Polled):
 
 
 def place() -> Path | None:
-    """Where this session's door writes it; None: this server runs behind no door."""
+    """Return the path of the clock's file, which this session's door writes; None: this server has no door."""
     found = os.environ.get("FACTORYGATE_CLOCK", "")
     return Path(found) if found else None
 
 
 def serve(server: ServerApp) -> None:
-    """Answer on ``server``."""
+    """Add the clock's handler to ``server``, if it runs behind a door."""
     file = place()
     if file is not None:
         url = url_path_join(server.web_app.settings["base_url"], "api/factorygate/clock")

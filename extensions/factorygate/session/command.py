@@ -33,26 +33,26 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """The channel is open; nothing was asked yet."""
+        """Keep the channel; nothing was asked yet."""
         self._chan = chan
 
     def pty_requested(self, *_: object) -> bool:
-        """Never."""
+        """Refuse: the door gives neither a terminal nor a shell."""
         log.warning("refused: a terminal")
         return False
 
     def shell_requested(self) -> bool:
-        """Never."""
+        """Refuse: the door gives neither a terminal nor a shell."""
         log.warning("refused: a shell")
         return False
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        """Never: no sftp, nothing."""
+        """Refuse every subsystem, sftp included."""
         log.warning("refused: subsystem %r", subsystem)
         return False
 
     def exec_requested(self, command: str) -> bool:
-        """Only what is in COMMANDS, without arguments."""
+        """Accept a command of ``COMMANDS``, without arguments; refuse any other."""
         if command not in COMMANDS:
             log.warning("refused: command %r", command[:100])
             return False
@@ -74,21 +74,21 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._input += data
 
     def eof_received(self) -> bool:
-        """The input is complete."""
+        """Note that the input is complete; return True, since the answer is still to come."""
         self._read.set()
         return True  # the answer is still to come
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Nobody waits for the answer any more."""
+        """Cancel the command: nobody waits for its answer any more."""
         if self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """The link reads too slowly."""
+        """Stop sending: the link reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """The link has caught up."""
+        """Send again: the link has caught up."""
         self._writable.set()
 
     def _say(self, content: dict[str, object] | DoorStatusLine) -> None:

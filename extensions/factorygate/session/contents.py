@@ -1,8 +1,8 @@
 """The notebook server's contents manager and files handler: transfers arrive whole, or visibly not at all.
 
-jupyter_server appends each piece of a large upload to the file itself, so that a cut leaves half a file under the full
-name. Here the pieces go to a hidden part (see ``parts``). Downloads get what a browser needs to resume them: a strong
-ETag, and an If-Range that is listened to.
+jupyter_server appends each piece of a large upload to the file itself, so that an upload that is cut leaves half a file
+under the full name. Here the pieces go to a hidden part (see ``partial_uploads``). Downloads get what a browser needs
+to resume them: a strong ETag, and a server that obeys If-Range.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ class Downloads(AuthenticatedFileHandler):
     """Files that a browser can resume, and that it never joins from two versions."""
 
     def compute_etag(self) -> str | None:
-        """Of the file's identity, size and time; its content is not read."""
+        """Return an ETag made of the file's inode, size and time; the content is not read."""
         found = os.stat(self.absolute_path or "")
         return f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
 
     def set_headers(self) -> None:
-        """Tornado takes any Range; one that was meant for another version of the file is answered with the whole."""
+        """Set the headers, and drop a Range that was meant for another version of the file (If-Range), so that the
+        whole file is sent. Tornado itself takes any Range."""
         super().set_headers()
         meant = self.request.headers.get("If-Range")
         if meant is not None and meant not in (self._headers.get("Etag"), self._headers.get("Last-Modified")):
@@ -118,7 +119,7 @@ class Contents(AsyncLargeFileManager):
 
 
 def _piece(model: dict[str, Any], number: object) -> bytes:
-    """The bytes of a piece. Raises HTTPError 400 for what is none."""
+    """Return the bytes of a piece. Raises HTTPError 400 if ``model`` is no piece of a file."""
     if not isinstance(number, int) or isinstance(number, bool) or not (number >= 1 or number == LAST):
         raise HTTPError(400, f"chunk: {number!r} is no number of a piece")
     if model.get("type") != "file":
@@ -136,7 +137,7 @@ def _piece(model: dict[str, Any], number: object) -> bytes:
 
 @contextmanager
 def in_words(name: str) -> Iterator[None]:
-    """What the operating system says no to while ``name`` is written, as an HTTPError with words."""
+    """Turn errors while ``name`` is written into an HTTPError with a message for the person."""
     try:
         yield
     except OutOfOrder as error:
@@ -155,7 +156,7 @@ def in_words(name: str) -> Iterator[None]:
 
 
 def _unfinished(path: str, part: Part) -> dict[str, Any]:
-    """What is told of a file that is not there yet."""
+    """Return the contents model of a file whose upload is not complete."""
     now = datetime.now(UTC)
     return {
         "name": path.rpartition("/")[2],

@@ -14,7 +14,8 @@ IDLE_WARNING = 300.0
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """Seconds. ``environment``: how long the door waits for its environment."""
+    """Limits in seconds. ``environment``: how long the door waits for its environment; ``unopened``: how long a
+    notebook that answers waits to be opened; ``idle``: how long it may be unused."""
 
     environment: float
     unopened: float
@@ -49,7 +50,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Warned:
-    """It ends by itself ``at``, for this reason; ``minutes``: the last step before that was passed."""
+    """A warning: the session ends by itself at ``at`` (seconds since the epoch), for ``reason``. ``minutes``: the last
+    step of the warnings that was passed."""
 
     reason: Reason
     at: float
@@ -115,7 +117,8 @@ def _minutes(seconds: float) -> str:
 
 
 def decide(now: float, facts: Facts, limits: SessionLimits) -> DeadlineVerdict:
-    """What holds at ``now`` (seconds since the epoch): the nearest deadline wins, for the end and for the warning."""
+    """Return whether the session must end at ``now`` (seconds since the epoch), and what to warn of; the nearest
+    deadline counts for both."""
     deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
     ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)
     wake = now + 3600

@@ -31,7 +31,7 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 
 
 class _OnlyRefusals(logging.Filter):
-    """Of asyncssh's own lines, keeps what it refused; it tells of every accepted connection too."""
+    """Keeps those of asyncssh's log lines that tell of a refusal; asyncssh logs every accepted connection, too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or "denied" in record.getMessage()
@@ -61,7 +61,7 @@ def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
 
 
 class _Back(asyncssh.SSHListener):
-    """A link's wish to get what connects to the hub's socket; ends with its connection."""
+    """A link's request to receive what connects to the hub's socket; it ends with the link's connection."""
 
     def __init__(self, door: Door, connection: asyncssh.SSHServerConnection) -> None:
         super().__init__()
@@ -151,17 +151,17 @@ class Door:
 
     @property
     def host_key(self) -> str:
-        """``ssh-ed25519 AAAA…``, without a comment."""
+        """Return the door's public host key: ``ssh-ed25519 AAAA…``, without a comment."""
         return self._key.export_public_key("openssh").decode().strip()
 
     def take_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """From now on the hub's socket leads through this connection."""
+        """Lead the hub's socket through this connection from now on."""
         if self._link.done():
             self._link = asyncio.get_running_loop().create_future()
         self._link.set_result(connection)
 
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """This connection ended; if it was the last that asked, the hub's socket waits for another."""
+        """Forget this connection, which ended; if it was the last that asked, the hub's socket waits for another."""
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
 
@@ -204,8 +204,8 @@ class Door:
             writer.close()
 
     async def close(self, patience: float = 2.0) -> None:
-        """Let the watching links hear the end and hang up, then close all: who writes to a connection that is closed
-        already loses what is still to be read from it."""
+        """Close the door once the links that watch it have read the end and hung up: a link that writes to a closed
+        connection loses what it has not read yet. ``patience``: seconds for each of the waits."""
         self._acceptor.close()
         self._hub.close()
         if self.commands:
@@ -234,7 +234,7 @@ async def _pump(
 
 
 def bind_path(path: Path) -> socket.socket:
-    """A listening Unix socket at ``path``, for who enters the job through the scheduler. Raises OSError."""
+    """Return a listening Unix socket at ``path``, for links that enter through the scheduler. Raises OSError."""
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bound.bind(str(path))
     bound.listen(64)
@@ -242,8 +242,8 @@ def bind_path(path: Path) -> socket.socket:
 
 
 def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
-    """A listening socket on ``listen`` ("": every address), on a free port of the range, tried in random order.
-    Raises OSError if there is none."""
+    """Return a socket that listens on the address ``listen`` ("": every address), on a free port of the range
+    ``ports``, tried in random order; None: any free port. Raises OSError if there is none."""
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     tried = [0] if ports is None else list(range(ports[0], ports[1] + 1))
     random.SystemRandom().shuffle(tried)

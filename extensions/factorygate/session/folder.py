@@ -36,7 +36,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """``write_private`` of one JSON object."""
+    """Write ``content`` as a line of JSON, as ``write_private`` does."""
     write_private(path, json.dumps(content) + "\n")
 
 
@@ -55,7 +55,7 @@ def check_private(path: Path) -> None:
 
 
 def session_folder(path: Path) -> Path:
-    """The session's folder in the shared home, made where it is missing."""
+    """Return the session's folder in the shared home, made where it is missing. Raises FolderError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -65,10 +65,10 @@ def session_folder(path: Path) -> Path:
 
 
 def node_folder(tmp: Path, session: str) -> Path:
-    """A new 0700 folder below ``tmp`` for the session's sockets; leftovers of an earlier run here are removed.
+    """Make and return a 0700 folder below ``tmp`` for the session's sockets; remove leftovers of an earlier run here.
 
-    The name has a random end, so that nobody on the node can take it before us; the sockets' paths are told to the
-    link by the door itself.
+    The name has a random end, so that nobody on the node can take it before us; the door itself tells the link the
+    paths of the sockets. Raises FolderError.
     """
     prefix = f"factorygate-{os.getuid()}-{session[:8]}"
     try:
@@ -89,7 +89,7 @@ def node_folder(tmp: Path, session: str) -> Path:
 
 
 def kernels_fit(folder: Path) -> bool:
-    """Whether kernels can listen on Unix sockets below ``folder`` (else they take loopback ports)."""
+    """Return whether kernels can listen on Unix sockets below ``folder`` (else they take loopback ports)."""
     return len(os.fsencode(folder)) + _LONGEST_NAME <= SOCKET_PATH_LIMIT
 
 

@@ -49,7 +49,7 @@ class Question:
 
 
 def _count(text: object) -> int | None:
-    """A number as these programs write it; None for "[N/A]" and its like."""
+    """Return a number as these programs write it; None for "[N/A]" and the like."""
     try:
         number = float(str(text))
     except ValueError:
@@ -66,7 +66,7 @@ def _percent(text: object) -> int | None:
 
 
 def nvidia_command(environment: Environment) -> list[str]:
-    """Only of the job's own GPUs, also where the node does not hide the others."""
+    """Return the ``nvidia-smi`` command for the job's own GPUs only; empty if the job has no GPU, or MIG devices."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible in _NONE or mig_devices(environment):
         return []
@@ -76,7 +76,7 @@ def nvidia_command(environment: Environment) -> list[str]:
 
 
 def parse_nvidia(text: str) -> tuple[Gpu, ...]:
-    """Lines such as ``NVIDIA A100-SXM4-64GB, 37, 1024, 65536``, memory in MiB. What is none is left out."""
+    """Return the GPUs of lines such as ``NVIDIA A100-SXM4-64GB, 37, 1024, 65536`` (percent, MiB); skip other lines."""
     found = []
     for row in csv.reader(text.splitlines(), skipinitialspace=True):
         if len(row) == 4:
@@ -137,7 +137,8 @@ def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
 def _older(
     device: str, gpus: Mapping[str, int], instances: Mapping[tuple[int, ...], int]
 ) -> tuple[str, int, int] | None:
-    """``MIG-GPU-5d5ba0d6/1/0``: the GPU, the GPU instance and the compute instance."""
+    """Return what a MIG device with an old name is, its GPU's number and its number in the table; None: not found.
+    ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance."""
     if _MIG.fullmatch(device) is None or "/" not in device:
         return None
     gpu, of_gpu, of_compute = device.removeprefix("MIG-").split("/")
@@ -150,7 +151,7 @@ def _older(
 
 
 def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
-    """The command, for the job's own GPUs; both programs take numbers only. Empty where the job has no GPU."""
+    """Return the command for the job's own GPUs; empty if the job has no GPU. Both programs take GPU numbers only."""
     visible = environment.get("ROCR_VISIBLE_DEVICES")
     if visible in _NONE:
         return []
@@ -159,12 +160,12 @@ def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
 
 
 def amd_command(environment: Environment) -> list[str]:
-    """``amd-smi``, which takes the place of ``rocm-smi``; AMD develops the latter no further."""
+    """Return the ``amd-smi`` command for use and memory. AMD no longer develops its predecessor ``rocm-smi``."""
     return _amd(environment, "amd-smi", "metric", "--usage", "--mem-usage", "--json", option="--gpu")
 
 
 def amd_names(environment: Environment) -> list[str]:
-    """What the GPUs are called, which ``amd-smi metric`` does not tell."""
+    """Return the ``amd-smi`` command for the names of the GPUs, which ``amd-smi metric`` does not print."""
     return _amd(environment, "amd-smi", "static", "--asic", "--json", option="--gpu")
 
 
@@ -199,7 +200,7 @@ def _amd_gpus(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _value(parsed: object, unit: str) -> object:
-    """``{"value": 40, "unit": "%"}``; "N/A" where the GPU does not tell."""
+    """Return the value of ``{"value": 40, "unit": "%"}`` if it is in ``unit``, else None."""
     return parsed.get("value") if isinstance(parsed, dict) and parsed.get("unit") == unit else None
 
 
@@ -209,14 +210,15 @@ def _bytes(parsed: object) -> int | None:
 
 
 def rocm_command(environment: Environment) -> list[str]:
-    """The program before it, for sites whose ROCm is older than ``amd-smi`` or whose ``amd-smi`` says nothing."""
+    """Return the ``rocm-smi`` command, for sites where ``amd-smi`` is missing or prints nothing that is understood."""
     return _amd(
         environment, "rocm-smi", "--showuse", "--showmeminfo", "vram", "--showproductname", "--json", option="-d"
     )
 
 
 def parse_rocm(text: str) -> tuple[Gpu, ...]:
-    """An object with ``card0``, ``card1``, ...; releases write the names of its fields in different cases."""
+    """Return the GPUs of ``rocm-smi``'s JSON, an object with ``card0``, ``card1``, ...; releases write the names of the
+    fields in different cases."""
     parsed = _json(text)
     found = []
     for card, fields in parsed.items() if isinstance(parsed, dict) else ():

@@ -2,7 +2,7 @@
 ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST api/factorygate/examples``, and
 ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``).
 
-For who may enter the server, like all of it; requests that change something carry JupyterLab's XSRF token.
+Whoever may enter the server may ask, and nobody else; requests that change something carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ _STATUS = {"invalid": 400, "forbidden": 403, "gone": 404, "unreachable": 503, "d
 
 
 class Look(Polled):
-    """Everything, in one answer."""
+    """Answers with everything that JupyterLab shows of the session."""
 
     def initialize(self, overview: Overview) -> None:
-        """``overview``: of this server."""
+        """``overview``: the overview of this server."""
         self._overview = overview
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """See ``Overview.now``."""
+        """Answer with ``Overview.now``."""
         self.set_header("Cache-Control", "no-store")
         await self.finish(await self._overview.now())
 
 
 class Texts(Polled):
-    """What the extension says, in the language that JupyterLab names, else in that of the session's person."""
+    """Answers with the extension's texts, in the language that JupyterLab names, else in the person's own."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Empty texts where there is no catalogue: English."""
+        """Answer with the texts; empty, so English, if there is no catalogue of that language."""
         wanted = self.get_query_argument("language", "").replace("_", "-")
         found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
         self.set_header("Cache-Control", "no-store")
@@ -63,18 +63,19 @@ class Texts(Polled):
 
 
 class Extend(APIHandler):
-    """More time for this session."""
+    """Asks for more time for this session."""
 
     auth_resource = "contents"
 
     def initialize(self, overview: Overview) -> None:
-        """``overview``: of this server."""
+        """``overview``: the overview of this server."""
         self._overview = overview
 
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """The session as the gateway has it then; what it or the site says no to is answered in its words."""
+        """Ask for ``hours`` more; answer with the session as it is then, or with an error status and the refusal's
+        ``message``."""
         body = self.get_json_body()
         hours = body.get("hours") if isinstance(body, dict) else None
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours <= _MOST_HOURS:
@@ -88,25 +89,26 @@ class Extend(APIHandler):
 
 
 class Examples(APIHandler):
-    """The example notebooks, among the person's files."""
+    """Copies the example notebooks into the person's files."""
 
     auth_resource = "contents"
 
     def initialize(self, root: Path) -> None:
-        """``root``: the folder of this server's files."""
+        """``root``: the folder that holds the files of this server."""
         self._root = root
 
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Put there what is not there yet; the path of the first, as the contents API has it."""
+        """Copy the example notebooks that are missing; answer with the path of the first one, for the contents API."""
         with in_words(FOLDER):
             await asyncio.to_thread(copy_examples, self._root / FOLDER)
         await self.finish({"path": f"{FOLDER}/{FIRST}"})
 
 
 def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Of the hub's page with the person's sessions, and below which those are open; empty where there is no hub."""
+    """Return two addresses: of the hub's page with the person's sessions, and the one below which each session is open;
+    both "" without a hub."""
     base = environment.get("JUPYTERHUB_BASE_URL", "")
     if not base:
         return "", ""
@@ -115,7 +117,7 @@ def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
 
 
 def serve(server: ServerApp, gauge: Gauge) -> None:
-    """Answer on ``server``, if it runs behind a door."""
+    """Add these handlers to ``server``, if it runs behind a door."""
     file = clock.place()
     if file is None:
         return

@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a 
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """``id``: who was shown it once is not shown it again; ``at``: when it came, RFC 3339."""
+    """A message for the session's person. ``id``: a page shows each id once; ``at``: when it was sent, RFC 3339."""
 
     id: str
     text: str
@@ -28,7 +28,8 @@ class ShownMessage:
 
 
 def read_message(body: object, now: float) -> ShownMessage:
-    """A message as it came: ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. ValueError in words."""
+    """Return the message that ``body`` is: ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. Raises
+    ValueError, in words, for anything else."""
     found = body if isinstance(body, dict) else {}
     name, text, kind = found.get("id"), found.get("text"), found.get("kind", "info")
     if not isinstance(name, str) or not _ID.fullmatch(name):
@@ -47,10 +48,10 @@ class Messages:
         self._kept: deque[ShownMessage] = deque(maxlen=KEPT)
 
     def add(self, message: ShownMessage) -> None:
-        """Keep it, unless one with its id is kept: to tell twice is to tell once."""
+        """Keep a message, unless one with the same id is kept already."""
         if all(known.id != message.id for known in self._kept):
             self._kept.append(message)
 
     def listed(self) -> list[dict[str, str]]:
-        """As JSON has them."""
+        """Return the messages as objects for JSON."""
         return [asdict(message) for message in self._kept]

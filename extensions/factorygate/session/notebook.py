@@ -29,7 +29,7 @@ AUTOSAVE_SECONDS = 15  # of JupyterLab (its own default: 120): what a session's 
 
 
 def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
-    """``environment`` and ``argv`` as they must be to start a process, or ValueError in words."""
+    """Return ``environment`` and ``argv`` of ``body``, if they can start a process. Raises ValueError, in words."""
     environment, argv = (body.get("environment"), body.get("argv")) if isinstance(body, dict) else (None, None)
     if not isinstance(environment, dict) or not isinstance(argv, list) or not argv:
         raise ValueError("an object `environment` and a non-empty list `argv` are needed")
@@ -42,7 +42,7 @@ def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
 
 
 def read_activity(line: bytes) -> Activity:
-    """A line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
+    """Parse a line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for any other."""
     report = json.loads(line)
     gpu, memory, names = report.get("gpu_percent"), report.get("memory_bytes"), report.get("busy_with", [])
     return Activity(
@@ -56,17 +56,18 @@ def read_activity(line: bytes) -> Activity:
 
 
 def _through(socket: Path, url: str) -> str:
-    """The same path as in ``url``, asked on a Unix socket."""
+    """Return the address that asks for the path of ``url`` on a Unix socket."""
     return f"http+unix://{quote(str(socket), safe='')}{urlsplit(url).path}"
 
 
 def prepare(
     environment: Mapping[str, str], argv: Sequence[str], node: Path, root: Path
 ) -> tuple[dict[str, str], list[str]]:
-    """What to run in this job, from what the hub sent: only Unix sockets, and all of it in the ``node`` folder.
+    """Return the environment and argv for this job, from those that the hub sent: with Unix sockets in the folder
+    ``node`` in place of network addresses.
 
-    ``root`` is where the notebook's files are. A program other than jupyterhub-singleuser gets the variables only; it
-    finds the path on which it must listen in FACTORYGATE_NOTEBOOK_SOCKET.
+    ``root``: the folder of the notebook's files. A program other than jupyterhub-singleuser gets the variables only;
+    FACTORYGATE_NOTEBOOK_SOCKET is the path on which it must listen.
     """
     socket, hub = node / "notebook.sock", node / "hub.sock"
     given = {name: value for name, value in environment.items() if name not in _OF_THE_NODE}
@@ -100,7 +101,7 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """The configuration folder that only this notebook server sees; Jupyter lets it win over the person's own."""
+    """Write the configuration folder that only this notebook server reads, and that wins over the person's own."""
     config = node / "config"
     files = {
         "jupyter_server_config.json": {
@@ -122,7 +123,7 @@ def write_config(node: Path) -> None:
 
 
 class Notebook:
-    """One notebook server. ``start`` before anything else; ``give`` once."""
+    """One notebook server as a process. Call ``start`` before anything else, and ``give`` once."""
 
     def __init__(self, node: Path, umask: int, on_activity: Callable[[Activity], None]) -> None:
         self._node = node
@@ -133,7 +134,7 @@ class Notebook:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, once started."""
+        """Return the id of the process; None before ``start``."""
         return self._process.pid if self._process is not None else None
 
     def _started(self) -> asyncio.subprocess.Process:
@@ -176,7 +177,7 @@ class Notebook:
             transport.close()
 
     async def give(self, environment: Mapping[str, str], argv: Sequence[str], root: Path) -> None:
-        """Hand over what to run; it starts now."""
+        """Give the launcher the environment and the command; the program starts now. ``root``: folder of the files."""
         ready, words = prepare(environment, argv, self._node, root)
         stdin = self._started().stdin
         if stdin is None:
@@ -198,11 +199,12 @@ class Notebook:
                 return
 
     async def wait(self) -> int:
-        """Exit code once it ended; negative: the signal that ended it."""
+        """Wait for the end of the process; return its exit code, negative for the signal that ended it."""
         return await self._started().wait()
 
     async def stop(self, grace: float) -> int:
-        """SIGTERM, ``grace`` seconds to save and shut down kernels, then SIGKILL of whatever is left; the exit code."""
+        """Send SIGTERM, give the server ``grace`` seconds to save and shut down kernels, then kill whatever is left;
+        return the exit code."""
         process = self._started()
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

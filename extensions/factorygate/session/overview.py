@@ -57,7 +57,7 @@ class Overview:
         self._last: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
-        """The fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
+        """Return the fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}
         if messages - self._messages:  # something happened, perhaps to the session itself
@@ -79,7 +79,7 @@ class Overview:
         }
 
     async def extend(self, hours: float) -> dict[str, Any]:
-        """Ask for more time for this session. What it may still get then. Raises LinkError."""
+        """Ask for so many more ``hours`` for this session; return the session as it is then. Raises LinkError."""
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
         self._asked = -NAMES_FRESH  # whoever looks next sees it

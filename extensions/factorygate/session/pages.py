@@ -1,6 +1,7 @@
-"""The Dask pages of this session's clusters, shown to whoever may use its notebook server.
+"""The Dask pages of this session's clusters, shown to whoever may use the session's notebook server.
 
-Their schedulers, or the ways to those at other factories, listen on sockets in the session's folder on the node.
+Each cluster has a socket in the session's folder on the node. Its scheduler listens there; for a scheduler at another
+factory, the ``Forwarder`` to it does.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ _KEPT = ("cookie", "authorization", "x-xsrftoken")  # what is for the notebook s
 
 
 class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
-    """Reads only."""
+    """Passes requests on to the pages of a cluster's Dask scheduler; takes GET and HEAD only."""
 
     SUPPORTED_METHODS = ("GET", "HEAD")
 
     def initialize(self, folder: Path) -> None:
-        """``folder``: with a folder for each cluster."""
+        """``folder``: holds a folder for each cluster."""
         self._folder = folder
 
     def _find(self, cluster: str) -> None:
@@ -34,17 +35,17 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
         self.unix_socket = str(socket)
 
     async def proxy(self, cluster: str, path: str) -> Any:
-        """Hand a request on."""
+        """Pass a request on to the pages of ``cluster``."""
         self._find(cluster)
         return await super().proxy(PLACEHOLDER, path)
 
     async def open(self, cluster: str, path: str) -> None:
-        """Hand a WebSocket on."""
+        """Pass a WebSocket on to the pages of ``cluster``."""
         self._find(cluster)
         await self.proxy_open("localhost", PLACEHOLDER, path)
 
     def proxy_request_headers(self) -> Any:
-        """Those of the browser that concern the pages."""
+        """Return the browser's headers without cookies and tokens, which are for the notebook server only."""
         headers = super().proxy_request_headers()
         for name in _KEPT:
             headers.pop(name, None)
@@ -52,7 +53,7 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
 
 
 def serve(server: ServerApp) -> None:
-    """Below ``factorygate/clusters/`` of the notebook server."""
+    """Serve the pages below ``factorygate/clusters/`` of the notebook server, if this is a session."""
     hub = os.environ.get("FACTORYGATE_HUB_SOCKET")
     if hub is None:
         return

@@ -36,13 +36,14 @@ class Part:
 
 
 class Parts:
-    """``records``: a folder of the account's own, the same for all its sessions; made when it is needed."""
+    """Makes, fills and removes parts. ``records``: a folder of the account's own, the same for all its sessions; made
+    when it is needed."""
 
     def __init__(self, records: Path) -> None:
         self._records = records
 
     def open(self, target: Path) -> Part:
-        """A new, empty part for ``target``. Raises OSError; PermissionError too where the file may not be replaced."""
+        """Make an empty part for ``target``. Raises OSError; a PermissionError if the file may not be replaced."""
         if target.is_dir():
             raise IsADirectoryError(f"{target.name} is a folder")
         if target.exists() and not os.access(target, os.W_OK):
@@ -63,9 +64,9 @@ class Parts:
         return part
 
     def write(self, part: Part, number: int, data: bytes) -> None:
-        """Take a piece. The last one once more takes its own place: browsers repeat a request whose answer was lost.
+        """Write a piece. The same piece once more replaces itself: browsers repeat a request whose answer was lost.
 
-        Raises OutOfOrder; OSError where it cannot be written, and then the part is as before.
+        Raises OutOfOrder; OSError if the piece cannot be written, and then the part is as before.
         """
         again = number == part.number and number != LAST
         if not again and number not in (part.number + 1, LAST):
@@ -89,17 +90,17 @@ class Parts:
         part.number, part.begin, part.size = number, at, at + len(data)
 
     def finish(self, part: Part) -> None:
-        """It is whole: give it the file's name, in place of what was there, at once."""
+        """Give a part that is whole the name of its file, in place of the old file, in one step."""
         os.replace(part.path, part.target)
         part.record.unlink(missing_ok=True)
 
     def drop(self, part: Part) -> None:
-        """Leave nothing of it."""
+        """Remove a part and its record."""
         part.path.unlink(missing_ok=True)
         part.record.unlink(missing_ok=True)
 
     def sweep(self, now: float) -> list[Path]:
-        """Remove parts, of this or any earlier session, that have not grown for STALE_SECONDS; the files they were for.
+        """Remove parts, of this or any earlier session, that have not grown for STALE_SECONDS; return their paths.
 
         ``now``: seconds since the epoch. Parts of other sessions that still grow stay.
         """

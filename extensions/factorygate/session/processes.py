@@ -27,17 +27,17 @@ def _prctl(option: int, value: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """From now on, orphaned descendants become our children. Logged where the system does not do it."""
+    """Make orphaned descendants our children from now on. If the system cannot do that, only log it."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_with_parent() -> None:
-    """From now on, this process gets SIGTERM when its parent dies, however that happens."""
+    """Have SIGTERM sent to this process when its parent dies, however that happens."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _parents() -> dict[int, tuple[int, str]]:
-    """pid -> (parent's pid, state letter) of every process that can be seen."""
+    """Return the parent's pid and the state letter of every process that can be seen, by pid."""
     found = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -52,7 +52,7 @@ def _parents() -> dict[int, tuple[int, str]]:
 
 
 def descendants() -> list[int]:
-    """Pids of all that descends from this process and still runs, nearest first."""
+    """Return the pids of all descendants of this process that still run, nearest first."""
     parents = _parents()
     found = [os.getpid()]
     for pid in found:  # grows while we walk
@@ -61,7 +61,8 @@ def descendants() -> list[int]:
 
 
 def kill_descendants() -> int:
-    """SIGKILL whatever descends from this process now; how many there were. What forks meanwhile needs another call."""
+    """Send SIGKILL to all present descendants of this process; return how many there were. What they fork meanwhile
+    needs another call."""
     pids = descendants()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):  # it ended while we looked
@@ -79,5 +80,5 @@ def reap_orphans(keep: Collection[int]) -> None:
 
 
 def have_children(pids: Collection[int]) -> bool:
-    """Whether any of ``pids`` has a child that runs: a shell with none waits for its person."""
+    """Return whether any of ``pids`` has a child that runs: a shell without one waits for its person."""
     return any(parent in pids and state != "Z" for parent, state in _parents().values())

@@ -29,7 +29,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """At one moment. Bytes; ``memory_limit``: None where none is known."""
+    """The use of the node at one moment. ``memory``, ``memory_limit``: bytes; None: no limit is known."""
 
     memory: int
     memory_limit: int | None = None
@@ -37,7 +37,7 @@ class ResourceUsage:
 
 
 def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUPS) -> tuple[int, int] | None:
-    """Bytes in use and the limit, of the nearest group above this process that has one; None: there is none.
+    """Return the bytes in use and the limit, of this process's nearest control group with a limit; None: none has one.
 
     Files that were only read are not counted: the kernel gives their memory back when somebody needs it.
     """
@@ -70,7 +70,7 @@ def _cached(group: Path) -> int:
 
 
 def memory_of_processes() -> int:
-    """Bytes that this process and all below it have in memory; what several share is counted for each."""
+    """Return the bytes that this process and its descendants have in memory; shared memory is counted for each."""
     pages = 0
     for pid in (os.getpid(), *processes.descendants()):
         try:
@@ -89,7 +89,7 @@ def _memory(environment: Mapping[str, str]) -> tuple[int, int | None]:
 
 
 async def _said(argv: list[str]) -> str:
-    """What a program says; nothing where it fails or takes too long."""
+    """Return what a program prints; "" if it fails, or takes longer than ``_PROGRAM_SECONDS``."""
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -103,7 +103,8 @@ async def _said(argv: list[str]) -> str:
 
 
 async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
-    """Look once. Whatever cannot be learnt is left out. ``names`` keeps what is asked once, for the next look."""
+    """Measure the use once; what cannot be measured is left out. ``names``: keeps answers that never change, for the
+    next call."""
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names
     found: tuple[Gpu, ...] = ()
@@ -129,7 +130,7 @@ def _step(count: int | None, step: int) -> int | None:
 
 
 class Gauge:
-    """Looks now and then, once started."""
+    """Measures the use every ``LOOK_MS``, once started. ``use``: the last measurement."""
 
     def __init__(self) -> None:
         self.use: ResourceUsage | None = None
@@ -138,13 +139,13 @@ class Gauge:
         self._callback = PeriodicCallback(self._look, LOOK_MS)
 
     async def start(self) -> None:
-        """Look now, and again until the server ends."""
+        """Measure now, and again until the server ends."""
         self._callback.start()
         await self._look()
 
     def coarse(self) -> tuple[int | None, int | None]:
-        """How busy the busiest GPU was in the last minute, in percent, and the memory in bytes; None: not known. In
-        steps, so that a session in which nothing happens has nothing new to tell; 0 is 0."""
+        """Return how busy the busiest GPU was in the last minute, in percent, and the memory in bytes; None: not
+        known. Both are rounded up to a step, so that a session in which nothing happens has nothing new to tell."""
         percent = max((percent for percent in self._busiest if percent is not None), default=None)
         memory = self.use.memory if self.use is not None else None
         return _step(percent, _PERCENT_STEP), _step(memory, _MEMORY_STEP)

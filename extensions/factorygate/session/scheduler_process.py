@@ -33,7 +33,7 @@ log = logging.getLogger("factorygate.cluster")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; nothing secret is among them."""
+    """Parse the command line; no option is secret."""
     parser = argparse.ArgumentParser(prog=HEAD_PROGRAM, description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="where it tells its address and keys, 0600")
     parser.add_argument("--name", required=True, help="of the cluster")
@@ -44,7 +44,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 class SchedulerGate:
-    """One Unix socket for all that comes from elsewhere: clients' lasting streams, and requests for pages."""
+    """One Unix socket for all connections from elsewhere: clients' resumable streams, and requests for pages."""
 
     def __init__(self, scheduler: tuple[str, int], pages: Path) -> None:
         self._scheduler = scheduler
@@ -53,7 +53,7 @@ class SchedulerGate:
         self._carriers: dict[bytes, int] = {}  # which one of a stream is the last
 
     async def open(self, path: str) -> asyncio.Server:
-        """Listen."""
+        """Listen on a Unix socket at ``path``; return the server."""
         return await asyncio.start_unix_server(self._take, path, limit=resumable_stream.PIECE)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,7 +110,8 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def run(options: argparse.Namespace, listen: str | None) -> int:
-    """Until its end; the exit code. ``listen``: socket on which the gateway comes, where it is a job of its own."""
+    """Run the scheduler until its end; return the exit code. ``listen``: the Unix socket for the gateway, if the
+    scheduler is a job of its own."""
     pages = options.pages or Path(listen or options.file).with_name(SOCKET)
     keys = Keys.new()
     scheduler = await QuietScheduler(
@@ -141,7 +142,8 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
 
 
 async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
-    """Read of the cluster, which keeps it: until the gateway says that it is over. When we end first, so does it."""
+    """Read the cluster's events, which keeps the cluster alive, and close the scheduler when the gateway says that the
+    cluster is over. If this task is cancelled first, end the cluster at the gateway."""
     try:
         link = Link.here()
     except NoLinkError:
@@ -167,7 +169,8 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
 
 
 def become(argv: list[str], report: int) -> int:
-    """As a session's launcher. ``report``: the pipe on which the door is told that the session is in use."""
+    """Run in a session's launcher, as its program; return the exit code. ``report``: the pipe on which the door is told
+    that the session is in use."""
     cluster = {"last": time.time(), "busy": True, "opened": True}  # until it ends itself: it knows when it is idle
     os.write(report, json.dumps(cluster).encode() + b"\n")
     return _main(argv, os.environ["FACTORYGATE_NOTEBOOK_SOCKET"])

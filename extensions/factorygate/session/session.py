@@ -75,7 +75,7 @@ class JobSession:
         change.set_result(None)
 
     async def changed(self, seen: DoorStatusLine) -> DoorStatusLine:
-        """The status, once it is another than ``seen``."""
+        """Wait until the status is another than ``seen``, and return it."""
         while self.status == seen:
             await asyncio.shield(self._change)
         return self.status
@@ -98,7 +98,8 @@ class JobSession:
     # --- what may be asked ---
 
     async def take_environment(self, body: object) -> DoorStatusLine:
-        """Start the notebook with what was told. The same once more changes nothing; another one is a Conflict."""
+        """Start the notebook with the environment and command in ``body``. The same body once more changes nothing.
+        Raises SessionConflict for another one, or if the session is ending; ValueError for a wrong one."""
         given = check_environment(body)
         if self._given is not None and self._given != given:
             raise SessionConflict("the notebook of this session was started with another environment")
@@ -113,7 +114,8 @@ class JobSession:
         return self.status
 
     def new_end(self, body: object) -> DoorStatusLine:
-        """The scheduler's limit was moved: ``{"ends": RFC 3339}``, with its time zone. ValueError for anything else."""
+        """Note that the scheduler moved the session's end. ``body``: ``{"ends": RFC 3339}`` with its time zone. Raises
+        ValueError for anything else."""
         text = body.get("ends") if isinstance(body, dict) else None
         ends = datetime.fromisoformat(text) if isinstance(text, str) else None
         if ends is None or ends.tzinfo is None:
@@ -130,13 +132,14 @@ class JobSession:
         return self.status
 
     def scheduler_warned(self) -> None:
-        """The scheduler's limit is minutes away. Where our own clock says the same, it ends the session in time."""
+        """Handle the scheduler's signal that its limit is near: end the session, unless our own clock expects the
+        limit within ``_AGREES`` seconds and ends the session in time by itself."""
         ends = self._facts.ends
         if ends is None or not 0 < ends - time.time() < _AGREES:
             self.end("walltime", "The scheduler said that the session's time is over.", GRACE_SIGNALLED)
 
     def token(self) -> str | None:
-        """The notebook's hub token, for a hub that lost it."""
+        """Return the notebook's hub token, for a hub that lost it; None before the environment came."""
         return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
 
     def end(self, reason: Reason, message: str, grace: float = GRACE) -> None:
@@ -152,7 +155,7 @@ class JobSession:
         await self._notebook.start()
 
     async def live(self) -> int:
-        """Until the end; the job's exit code."""
+        """Run the session until its end; return the job's exit code."""
         keeping = (self._keep_time(), self._keep_notebook(), self._keep_tidy())
         tasks = [asyncio.create_task(task) for task in keeping]
         waited: list[asyncio.Future[Any]] = [self._end, *tasks]
@@ -192,7 +195,7 @@ class JobSession:
                 await asyncio.wait_for(self._look.wait(), min(_LOOK, max(0.05, verdict.wake - now)))
 
     def _tell_notebook(self) -> None:
-        """The file that the notebook server shows to what runs in the browser (see ``clock``)."""
+        """Write the clock's file, which the notebook server shows to the browser (see ``clock``), if it changed."""
         status = self.status
         content: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
         content["notice"] = asdict(status.notice) if status.notice is not None else None

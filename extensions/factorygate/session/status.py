@@ -14,7 +14,7 @@ Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed"
 
 
 def moment(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC for seconds since the epoch; None stays None."""
+    """Return RFC 3339 in UTC for seconds since the epoch; None for None."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -55,5 +55,5 @@ class DoorStatusLine:
     message: str = ""
 
     def to_json(self) -> str:
-        """One line, without the newline."""
+        """Return the status as one line of JSON, without the newline."""
         return json.dumps(asdict(self), separators=(",", ":"))

@@ -30,24 +30,26 @@ REFUSAL = (
 
 
 class TokenRefused(RequestHandler):
-    """Says why, to whoever asks: it tells nothing of the session."""
+    """Answers a request whose token was refused with the reason; says nothing about the session."""
 
     async def get(self) -> None:
-        """403, in words."""
+        """Answer 403 with the reason."""
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         await self.finish(REFUSAL)
 
 
 class Addresses:
-    """Looks at each request before its handler is chosen. ``base_url``: of the server; ``allowed``: see above."""
+    """Looks at the token in each request's address before a handler is chosen. ``base_url``: the server's; ``allowed``:
+    whether the session's owner allowed such tokens."""
 
     def __init__(self, base_url: str, allowed: bool) -> None:
         self._paths = tuple(url_path_join(base_url, path) for path in ("api/kernels/", "terminals/websocket/"))
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move the token of a WebSocket's address into the header; False: there is one, and it is not allowed."""
+        """Move the token of a WebSocket's address into the header. Return False for a token that is not allowed, in
+        a request without a cookie."""
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):
             return True

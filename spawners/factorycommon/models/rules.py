@@ -84,7 +84,8 @@ class Policy(Model):
 
 
 class Agreement(Model):
-    """That a site's operator agreed: who, when, whom to ask; and which acts that its rules forbid or leave open."""
+    """The agreement of a site's operator: who agreed, when, and whom to ask. ``allows``: acts that the operator allows
+    although the site's rules forbid them or leave them open."""
 
     who: str = Field(min_length=1)
     when: date

@@ -27,7 +27,7 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 class Checklist:
-    """Of anybody."""
+    """Tells what a person needs before they can begin, and takes their acceptance of a site's rules."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Checklist:
         self._charges = charges
 
     async def of(self, user: str) -> ChecklistView:
-        """That person's, now. Raises LedgerError."""
+        """Return a person's checklist as it is now. Raises LedgerError."""
         nothing = None
         try:
             self._permissions.check(user)
@@ -62,7 +62,7 @@ class Checklist:
         )
 
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
-        """They accept that version of its rules. Raises ProblemError, LedgerError."""
+        """Record that a person accepts this version of a site's rules. Raises ProblemError, LedgerError."""
         connection = self._factories.get(factory_id)
         if connection is None:
             raise gone(f"The factory {factory_id}")
@@ -85,7 +85,8 @@ class Checklist:
                 )
 
     def _accounts(self, user: str, connection: FactoryConnection) -> tuple[AccountThere, ...]:
-        """Each account once, with those of their projects that run as it; none where no project of theirs is."""
+        """Return each of the person's site accounts at a factory, with the projects that run as it; empty if no
+        project of theirs may use the factory."""
         at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
         if self._projects.on:
             mine = self._projects.of(user)

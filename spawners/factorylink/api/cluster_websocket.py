@@ -32,7 +32,7 @@ _ID: TypeAdapter[str] = TypeAdapter(ClusterId)
 
 
 class ClusterWebSocket:
-    """The endpoint."""
+    """The endpoint by which a client reaches a cluster's scheduler at another factory."""
 
     def __init__(self, clusters: Clusters, callers: Callers) -> None:
         self._clusters = clusters
@@ -40,7 +40,7 @@ class ClusterWebSocket:
         self._open: Counter[str] = Counter()
 
     async def handle(self, websocket: WebSocket, cluster_id: str) -> None:
-        """One connection, from its request to its end."""
+        """Serve one connection, from its request to its end."""
         try:
             caller = await self._callers.of(websocket.headers)
             self._check(caller, cluster_id)
@@ -73,7 +73,7 @@ class ClusterWebSocket:
                 await websocket.close()
 
     def _check(self, caller: Caller, cluster_id: str) -> None:
-        """Raises ProblemError: no such cluster of theirs, or too many connections to it."""
+        """Raise ProblemError if the caller may not use the cluster, or if it has too many connections."""
         try:
             _ID.validate_python(cluster_id)
         except ValidationError as error:
@@ -100,7 +100,8 @@ async def _over(session: LiveSession) -> None:
 
 
 async def _first(*directions: Awaitable[None]) -> None:
-    """Until one of them ends: TLS cannot do with half a connection."""
+    """Run all ``directions`` until one ends, and cancel the others: TLS cannot go on with half a connection. Raises the
+    error with which that one ended."""
     tasks = [asyncio.ensure_future(direction) for direction in directions]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -72,7 +72,7 @@ def describe(app: FastAPI, prefix: str) -> None:
 
 @cache
 def _file(name: str) -> tuple[bytes, str] | None:
-    """A file of the page and its media type, or None."""
+    """Return a file of the page and its media type, or None."""
     match name:
         case "begin.js":
             return _BEGIN.encode(), "text/javascript; charset=utf-8"

@@ -36,7 +36,8 @@ _DROPPED = frozenset(
 
 
 class BackWay:
-    """``hub_url``: the hub's own listener; ``user_url``: the user app's; ``base_url``: the hub's."""
+    """Passes on what sessions ask. ``hub_url``: address of the hub's own listener; ``user_url``: of the user app's;
+    ``base_url``: the hub's base path."""
 
     def __init__(self, hub_url: str, user_url: str, base_url: str) -> None:
         self._hub_url = hub_url.rstrip("/")
@@ -56,7 +57,8 @@ class BackWay:
         await self._http.aclose()
 
     def target(self, raw_path: str) -> str | None:
-        """Where a request for this path, as it came over the wire, goes; None: nowhere."""
+        """Return the address to which a request for this path goes, ``hub_url`` or ``user_url``; None: nowhere.
+        ``raw_path``: as it came over the wire."""
         path = unquote(raw_path, errors="replace")
         if _ODD.search(raw_path) or _ODD_DECODED.search(path) or not path.startswith("/"):
             return None
@@ -69,7 +71,7 @@ class BackWay:
         return None
 
     async def handle(self, request: Request) -> Response:
-        """Pass it on as it is, and its answer back."""
+        """Pass a request on as it is, and return the answer to it; 404 for a path that leads nowhere."""
         raw_path = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
         target = self.target(raw_path)
         if target is None:
@@ -94,14 +96,14 @@ class BackWay:
 
 
 def back_app(back_way: BackWay) -> FastAPI:
-    """The app for the doors' socket."""
+    """Return the app that serves what comes through the doors."""
     app = new_app("factorygate link, for sessions")
     app.add_api_route("/{path:path}", back_way.handle, methods=_METHODS)
     return app
 
 
 async def _sent(request: Request) -> AsyncIterator[bytes]:
-    """The request's body. Raises httpx.ReadTimeout where no more of it comes."""
+    """Yield the pieces of a request's body. Raises httpx.ReadTimeout if no more of it comes."""
     pieces = request.stream()
     while True:
         try:

@@ -98,15 +98,15 @@ class Offers:
         self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
 
     def views(self, user: str) -> list[FactoryView]:
-        """The factories where that person may begin something, by id."""
+        """Return the factories where that person may begin something, in order of their ids."""
         return [self._own(permissions, user, self._view(connection)) for connection, permissions in self._places(user)]
 
     async def projects(self, user: str) -> list[ProjectView]:
-        """The person's projects, and what is left to each."""
+        """Return the person's projects, and what is left to each."""
         return await self._projects.views(user, self._charges)
 
     def ready(self, user: str) -> ReadyView:
-        """What that person has of what they need before they can begin."""
+        """Return the site accounts as which the person can begin something, or why they can begin nothing."""
         try:
             self._permissions.check(user)
         except ProblemError as error:
@@ -114,7 +114,7 @@ class Offers:
         return ReadyView(accounts=tuple(self._permissions.accounts(user, self._factories)))
 
     def coming(self) -> list[ComingView]:
-        """The factories without a machine yet: to be named, never picked."""
+        """Return the factories that have no machine yet: pages name them, and nobody can pick them."""
         return self._factories.catalogue.coming()
 
     def _places(self, user: str) -> Iterator[tuple[FactoryConnection, list[Grant]]]:
@@ -124,7 +124,7 @@ class Offers:
                 yield connection, permissions
 
     async def stream(self, user: str) -> AsyncGenerator[bytes]:
-        """Server-sent events: the views now, and when they changed."""
+        """Yield server-sent events: the person's views now, and again whenever they changed."""
         last, quiet = "", 0
         while not self._feed.closed:
             views = [self._json(connection, permissions, user) for connection, permissions in self._places(user)]
@@ -139,7 +139,7 @@ class Offers:
             await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
 
     def _json(self, connection: FactoryConnection, permissions: list[Grant], user: str) -> str:
-        """A factory's view in JSON. What is the same for all is made once a step, however many read."""
+        """Return a factory's view in JSON. What is the same for all people is made once a step, however many read."""
         shared, now = self._shared.get(connection.factory.id), clock.ticks()
         if shared is None or now - shared.made >= _STEP_SECONDS / 2:
             view = self._view(connection)
@@ -150,8 +150,8 @@ class Offers:
     async def estimate(
         self, factory_id: str, user: str, size: str, hours: float | None, project: ProjectId | None = None
     ) -> Estimate:
-        """When a session of that size would start there, for that project or the first that may have it. Raises
-        ProblemError."""
+        """Return when a session of that size would start at the factory, for that project, or for the person's first
+        project that may have the size. Raises ProblemError."""
         connection = self._factories.get(factory_id)
         if connection is None:
             raise gone(f"The factory {factory_id}")
@@ -191,7 +191,7 @@ class Offers:
         return ChoiceView(choice=choice, machine=connection.factory.site.machine, size=size, cost=cost)
 
     def _estimate(self, connection: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
-        """What is known already; the start page's list asks nothing."""
+        """Return the last estimate, if it is still of use, without asking the factory; else None."""
         known = self._estimates.get((connection.factory.id, account, size.id))
         if known is None or known.start is None:
             return None
@@ -200,7 +200,7 @@ class Offers:
         return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
 
     def _own(self, permissions: list[Grant], user: str, view: FactoryView) -> FactoryView:
-        """The view with what is that person's own; the same view where that is nothing."""
+        """Return the view with the parts that are this person's own; the same object if there are none."""
         connection, own = permissions[0].connection, dict[str, object]()
         account = self._account_leases.seen(permissions[0], user) or ""
         if theirs := reserved.offered(permissions, user, self._account_leases):

@@ -65,15 +65,15 @@ class OneLength:
 
 
 class Bounded:
-    """Takes no longer body of a request than ``most`` bytes, of whomever: a body is read before it is asked whose it
-    is."""
+    """Refuses a request whose body is longer than ``most`` bytes, whoever sends it: a body is read before the caller is
+    known."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """Pass a request on, with status 413 once its body is too long."""
         left = self._most
 
         async def some() -> Message:
@@ -88,7 +88,7 @@ class Bounded:
 
 
 def new_app(title: str) -> App:
-    """An empty one."""
+    """Return an app without operations that answers every error with a Problem."""
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
     app.add_middleware(OneLength)
     app.exception_handler(ProblemError)(_say_problem)
@@ -99,24 +99,24 @@ def new_app(title: str) -> App:
 
 
 def events(body: AsyncIterator[bytes]) -> EventStream:
-    """Server-sent events; proxies must not hold them back."""
+    """Return a response of server-sent events, with headers that keep proxies from holding them back."""
     return EventStream(body, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
 
 def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that an operation may answer with, for its description."""
+    """Return the problems that an operation may answer with, for its OpenAPI description."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def tells(*names: str) -> dict[int | str, dict[str, Any]]:
-    """The events of a stream by name, for its description; the data of each is JSON."""
+    """Return the names of a stream's events, for its OpenAPI description; the data of each is JSON."""
     data = {"type": "string", "contentMediaType": "application/json"}
     event = {"type": "object", "required": ["event", "data"], "properties": {"event": {"enum": names}, "data": data}}
     return {200: {"description": "Events", "content": {EventStream.media_type: {"schema": event}}}}
 
 
 def answer(error: ProblemError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """The problem as a response."""
+    """Return the problem as a response."""
     return Response(error.problem.model_dump_json(), status or error.status, headers, "application/json")
 
 
@@ -125,7 +125,7 @@ async def _say_problem(_request: Request, error: ProblemError) -> Response:
 
 
 async def _say_invalid(_request: Request, error: RequestValidationError) -> Response:
-    """Only where and what: the values may be secrets."""
+    """Answer wrong input with where and what is wrong, and without its values, which may be secrets."""
     found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
     message = "; ".join(f"{where}: {what}" for where, what in found)
     return answer(invalid(message, found[0][0] if found else None))

@@ -75,14 +75,14 @@ Number = Annotated[int, Query(ge=0, lt=2**63)]  # of a line in the ledger
 
 
 def _in_full(text: object) -> object:
-    """A number would be taken for seconds since 1970."""
+    """Return ``text`` as it is. Raises ValueError for a number, which would be taken for seconds since 1970."""
     if "T" not in str(text).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return text
 
 
 def _a_day(text: object) -> object:
-    """A number would be taken for seconds since 1970."""
+    """Return ``text`` as it is. Raises ValueError for a number, which would be taken for seconds since 1970."""
     if len(str(text)) != len("2026-01-31"):
         raise ValueError("say it as 2026-01-31")
     return text
@@ -309,7 +309,8 @@ async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["pers
 async def renew_credential(
     projects: ProjectBook, connection: FactoryConnection, body: CredentialBody
 ) -> CredentialView:
-    """A person's token for their own accounts; accounts that people share take none. Raises ProblemError."""
+    """Use a person's token to log in as their own site accounts; return until when that lasts. Accounts that people
+    share take no token. Raises ProblemError."""
     accounts, url = projects.personal(body.user, connection), connection.access_status.renew_url
     if not accounts or url is None:
         raise forbidden(messages.Message("takes-no-token", "This factory takes no token of yours."))

@@ -24,7 +24,7 @@ class LinkCollector(Collector):
         self._same_name = same_name
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Sessions by factory and state, doors open, and how each factory answers."""
+        """Return the gauges: sessions by factory and state, open doors, and how each factory answers."""
         sessions = GaugeMetricFamily("factorygate_sessions", "Live sessions", labels=["factory", "state"])
         doors = GaugeMetricFamily("factorygate_doors_open", "Doors held open", labels=["factory"])
         shown = self._views.live()

@@ -17,7 +17,7 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 def network(factories: OfferedFactories) -> NetworkView:
-    """Nothing in it is a person's, nor the scheduler's own words. Counts as a look at what is free."""
+    """Return the network, without anything personal or any scheduler's own words. Counts as a look at what is free."""
     offered = {name: connection.factory for name, connection in factories.items()}
     known: dict[str, Factory | Planned] = {
         **factories.catalogue.factories,
@@ -51,7 +51,7 @@ def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFa
 
 
 def _health(health: Health) -> Health:
-    """Without what the scheduler or a connection said itself: names of accounts and machines may stand in it."""
+    """Return the health without the scheduler's or a connection's own words, which may name accounts and machines."""
     words = health.words and health.words.model_copy(update={"scheduler": ""})
     return health.model_copy(update={"words": words, "answer_seconds": None})
 

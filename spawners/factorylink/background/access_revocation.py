@@ -1,7 +1,7 @@
-"""What runs for somebody who may no longer use its project: told at once, ended after a grace, whatever restarts.
+"""Ends sessions and clusters of people who may no longer use the project, after a grace; tells them at once.
 
 Access is lost when a person leaves a group or the project, the project loses the factory or ends, or the person is
-blocked. It comes back as it went: then nothing is ended.
+blocked. If access comes back in time, nothing is ended. A restart of the link changes no end: the ledger holds each.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOOK_SECONDS = 5.0  # between two looks at the projects
 
 
 class AccessRevocation:
-    """``load`` before ``run``. ``inhabitants``: returns all sessions and clusters that have not ended."""
+    """Call ``load`` before ``run``. ``inhabitants``: returns all sessions and clusters that have not ended."""
 
     def __init__(
         self,
@@ -65,12 +65,12 @@ class AccessRevocation:
         people.on_change = self._changed.set
 
     async def load(self) -> None:
-        """What the ledger has. Raises LedgerError."""
+        """Read from the ledger what is to end for lack of access, and when. Raises LedgerError."""
         rows = await self._ledger.rows(schema.losses, select(schema.losses))
         self._ends = {record["id"]: record["ends"] for record in rows}
 
     async def run(self) -> None:
-        """Look when somebody's groups change, and now and then."""
+        """Look whenever somebody's groups change, and every ``LOOK_SECONDS``."""
         while True:
             try:
                 await self._projects.refresh()
@@ -82,7 +82,7 @@ class AccessRevocation:
             self._changed.clear()
 
     async def look(self) -> None:
-        """Tell, forgive and end. Raises LedgerError."""
+        """Look at all sessions and clusters: announce an end, take it back, or end what is due. Raises LedgerError."""
         here = {one.record.id: one for one in self._inhabitants() if one.record.wish == "run"}
         for one in here.values():
             if isinstance(one, LiveCluster) or not one.record.head:  # a scheduler goes with its cluster
@@ -118,7 +118,7 @@ class AccessRevocation:
             await self._tell(one, ends)
 
     async def _say(self, one: LiveSession | LiveCluster, text: str) -> None:
-        """In its log, where it has one; and it looks different now."""
+        """Write ``text`` into a session's log (a cluster has none), and say that ``one`` looks different now."""
         if isinstance(one, LiveCluster):
             one.touch()
             return
@@ -127,7 +127,7 @@ class AccessRevocation:
         self._table.touch(one)
 
     async def _tell(self, live_session: LiveSession, ends: datetime) -> None:
-        """Whoever has the notebook open; tried again at the next look."""
+        """Warn the person in the notebook of the end, once for each end. What fails is tried again at the next look."""
         key = (live_session.record.id, ends)
         if key in self._warned or not self._doors.is_open(live_session.record.id):
             return

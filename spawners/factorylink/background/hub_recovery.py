@@ -37,11 +37,12 @@ class HubRecovery:
         self._without_owner: set[tuple[str, str]] = set()  # said once that nobody owns it
 
     def hub_came(self) -> None:
-        """The hub is there, perhaps anew."""
+        """Look for forgotten servers soon; called when the hub subscribes to the table, perhaps after a restart."""
         self._came.set()
 
     async def run(self) -> None:
-        """Look after the hub came, soon again while something was put off, and every 45 s in case that was missed."""
+        """Look for forgotten servers after the hub came, again soon while a decision was put off, and every 45 s in
+        case the hub's coming was missed."""
         pause = _AGAIN_SECONDS
         while True:
             try:
@@ -61,8 +62,8 @@ class HubRecovery:
                 log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
-        """One round; whether something was put off that can soon be decided. Raises Unreachable if the hub does not
-        answer."""
+        """Start servers again that the hub forgot; return whether a decision was put off that can be made soon. Raises
+        Unreachable if the hub does not answer."""
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:
             return False
@@ -82,7 +83,7 @@ class HubRecovery:
         return put_off
 
     async def _start(self, live_session: LiveSession, owner: tuple[str, str]) -> bool:
-        """Have it started; whether that is to be tried again soon."""
+        """Have the hub start a session's server; return whether to try that again soon."""
         try:
             await self._hub.start_server(*owner, live_session.record.id)
         except Gone:
@@ -100,7 +101,7 @@ class HubRecovery:
 
 
 def _wanted(live_session: LiveSession) -> bool:
-    """The hub is to have a server for it."""
+    """Return whether the hub should have a server for a session."""
     if live_session.record.head:
         return False
     return live_session.record.wish == "run" and live_session.record.state not in (

@@ -17,7 +17,7 @@ from factorylink.util.yaml_file import CatalogueError, read_chosen, read_model
 
 @dataclass(frozen=True)
 class Catalogue:
-    """By id. ``antennas``: None where there is no such file."""
+    """All factories by id, and the antennas. ``antennas``: None if there is no file of them."""
 
     factories: Mapping[Slug, Factory] = field(default_factory=dict)
     planned: Mapping[Slug, Planned] = field(default_factory=dict)
@@ -25,18 +25,18 @@ class Catalogue:
 
     @property
     def entries(self) -> dict[Slug, NetworkEntry]:
-        """All factories, with a machine or without, in order of their ids."""
+        """Return all factories, with a machine or without, in order of their ids."""
         return dict(sorted({**self.factories, **self.planned}.items()))
 
     def coming(self) -> list[ComingView]:
-        """What the start page names beside what it offers."""
+        """Return the factories without a machine, which the start page names beside those that it offers."""
         return [
             ComingView(id=entry.id, name=entry.name, site=entry.site, coming=entry.coming)
             for _, entry in sorted(self.planned.items())
         ]
 
     def refusal(self, factory_id: str) -> str | None:
-        """Why nothing is started at a factory that this hub does not offer; None: no factory of that id."""
+        """Return why nothing is started at a factory that this hub does not offer; None: no factory has that id."""
         if factory_id in self.planned:
             said = Message("no-machine-yet", "{factory} has no machine yet, so nothing can be started there.")
             return said.format(factory=self.planned[factory_id].name)
@@ -50,7 +50,7 @@ class Catalogue:
 
 
 def load(folder: Path, antennas: Path | None = None) -> Catalogue:
-    """All of a folder, and the antennas. Raises CatalogueError with every problem of every file."""
+    """Read all entries of a folder, and the antennas' file. Raises CatalogueError with every problem of every file."""
     factories: dict[Slug, Factory] = {}
     planned: dict[Slug, Planned] = {}
     problems: list[str] = []
@@ -84,13 +84,13 @@ def load(folder: Path, antennas: Path | None = None) -> Catalogue:
 
 
 def antennas_beside(folder: Path) -> Path | None:
-    """The file of the antennas that belongs to a folder of factories; None: there is none."""
+    """Return the file of the antennas that belongs to a folder of factories; None: there is none."""
     path = folder.absolute().parent / "antennas.yaml"
     return path if path.is_file() else None
 
 
 def unsourced(path: Path, entry: Sourced) -> list[str]:
-    """Values of an entry that nobody has confirmed, of which nothing says where they come from: one line each."""
+    """Return a line for each value whose source is not given, of an entry that nobody has confirmed."""
     if isinstance(entry, Factory) and entry.state == "live":
         return []
     return [f"{path}: {value}: 'said' does not tell where it comes from" for value in entry.unsourced()]

@@ -37,12 +37,12 @@ class ChoiceError(Exception):
 
 
 def smallest_size(factory: Factory) -> NodeSize:
-    """The size with the fewest GPUs, then cores; of equal ones the first in the catalogue."""
+    """Return the size with the fewest GPUs, then cores; of equal ones the first in the catalogue."""
     return min(factory.sizes, key=lambda size: (size.gpus, size.cores))
 
 
 def find_size(factory: Factory, size_id: str) -> NodeSize:
-    """The size of that id. Raises ChoiceError that names the allowed ones."""
+    """Return the size of that id. Raises ChoiceError that names the allowed ones."""
     for size in factory.sizes:
         if size.id == size_id:
             return size
@@ -55,7 +55,7 @@ def find_size(factory: Factory, size_id: str) -> NodeSize:
 
 
 def find_environment(factory: Factory, environment_id: str) -> Environment:
-    """The environment of that id. Raises ChoiceError that names the allowed ones."""
+    """Return the environment of that id. Raises ChoiceError that names the allowed ones."""
     for environment in factory.environments:
         if environment.id == environment_id:
             return environment
@@ -68,7 +68,8 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
 
 
 def default_environment(factory: Factory, size: NodeSize) -> Environment:
-    """The factory's default environment, or the first that fits the size. Raises ChoiceError if none does."""
+    """Return the factory's default environment if it fits the size, else the first that does. Raises ChoiceError if
+    none does."""
     preset = offer(factory, size).environment
     if preset is None:
         said = Message("no-environment-fits", "No environment of {factory} fits the node size {size}.")
@@ -130,7 +131,7 @@ def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float)
 
 
 def walltime(hours: float) -> int:
-    """Seconds that a scheduler gives a job of so many hours: they count in minutes, and round up."""
+    """Return the seconds that a scheduler gives a job of so many hours: schedulers round up to a minute."""
     return 60 * math.ceil(round(hours * 60, 6))
 
 
@@ -193,7 +194,7 @@ def _gpus(factory: Factory, size: NodeSize) -> str:
 
 
 def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
-    """The choice with every default filled in. Raises ChoiceError, in words, for what the catalogue does not allow."""
+    """Return the choice with every default filled in. Raises ChoiceError for what the catalogue does not allow."""
     if choice.factory is not None and choice.factory != factory.id:
         raise ChoiceError(
             "factory",
@@ -240,7 +241,7 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
 
 
 def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
-    """The choice with the hours that it has until ``until``; as it is where it names none. Raises ChoiceError."""
+    """Return the choice with the hours left until its ``until``; unchanged if it has none. Raises ChoiceError."""
     if choice.until is None:
         return choice
     left = (choice.until - now).total_seconds() / 3600
@@ -268,13 +269,13 @@ def job_request(
     warned: bool = True,
     project: ProjectAt | None = None,
 ) -> JobRequest:
-    """What the dialect is asked for.
+    """Return the request for the dialect.
 
-    ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``log``.
-    ``argv``: what follows the environment's Python, from ``-m`` on; ``warned``: it wants USR1 before the walltime.
-    ``factory`` has the access' overrides applied. Of QOS, partition, account and reservation, what the operator set for
-    the spawner (``options``) goes first, then what the ``project`` is there, then what the node size says, then what
-    this hub has at the factory.
+    ``folder``: absolute path of the session's folder at the factory; the job's log goes there under the name ``log``.
+    ``argv``: what follows the environment's Python; ``warned``: whether the job wants USR1 before the walltime.
+    ``factory`` has the access's overrides applied. For QOS, partition, account and reservation, the operator's settings
+    for the spawner (``options``) go first, then the ``project``'s at the factory, then the node size's, then this hub's
+    at the factory.
     """
     project = project or ProjectAt()
     size = find_size(factory, resolved.size)
@@ -309,13 +310,14 @@ def job_request(
 
 
 def paying(access: Access, at: ProjectAt, options: JobOptions | None = None) -> str | None:
-    """The scheduler's account that a job is paid by; None: none is named, so the site takes the person's own."""
+    """Return the scheduler's account that pays for a job; None: none is named, so the site takes the person's own."""
     return (options.account if options else None) or at.account or access.job_account
 
 
 def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
-    """What enters a job's door through the scheduler, up to the socket's path: the environment's own Python, with what
-    that Python needs before it. Raises ChoiceError where the environment is not in the catalogue any more."""
+    """Return the command that enters a job's door through the scheduler, without the socket's path at its end: the
+    environment's own Python, after what that Python needs. Raises ChoiceError if the environment is not in the
+    catalogue any more."""
     environment = find_environment(factory, resolved.environment)
     program = (_python(environment), "-P", "-m", "factorygate.session.bridge")
     if environment.image is not None:

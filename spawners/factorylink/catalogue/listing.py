@@ -25,7 +25,7 @@ them value by value.
 
 
 def show(entry: NetworkEntry) -> str:
-    """Each value of an entry on a line, with its origin; then what was not found."""
+    """Return a text with each value of an entry on a line, with its origin; then what was not found."""
     values = entry.model_dump(mode="json", exclude_unset=True)
     lines = [f"{entry.id}: {entry.name}", ""]
     rows = [(path, _at(values, path.split(".")), entry.origin(path)) for path in entry.values()]
@@ -39,7 +39,7 @@ def show(entry: NetworkEntry) -> str:
 
 
 def table(federation: Catalogue) -> str:
-    """All factories and antennas, as ``docs/factories.md``."""
+    """Return the text of ``docs/factories.md``: all factories and antennas."""
     parts = [_HEADING, *_machines(federation), *_sizes(federation), *_environments(federation), *_coming(federation)]
     if federation.antennas is not None:
         parts += _antennas(federation.antennas)
@@ -162,7 +162,7 @@ def _remarks(entry: Sourced) -> Iterator[str]:
 
 
 def _sure(entry: Sourced, above: str) -> str:
-    """How sure the values below a path are, each way once."""
+    """Return how sure the values below a path are, each word once."""
     origins = [entry.origin(path) for path in entry.values() if path.startswith(f"{above}.")]
     words: list[str] = [origin.sure for origin in origins if origin is not None]
     words += ["derived"] if any(origin is not None and origin.derived for origin in origins) else []
@@ -216,7 +216,7 @@ def _text(value: object) -> str:
 
 
 def _at(values: Any, steps: Sequence[str]) -> Any:
-    """The value of a path: a list's items go by id, name or number."""
+    """Return the value of a path; the items of a list go by id, name or number."""
     for step in steps:
         if isinstance(values, list):
             named = {str(item.get("id") or item.get("name")): item for item in values if isinstance(item, dict)}

@@ -51,12 +51,12 @@ __all__ = [
 
 
 def load(folder: Path) -> dict[Slug, Factory]:
-    """The factories of a folder that have a machine, by id. Raises CatalogueError with every problem of every file."""
+    """Return a folder's factories that have a machine, by id. Raises CatalogueError with all problems of all files."""
     return dict(federation.load(folder).factories)
 
 
 def load_link_config(path: Path) -> LinkConfig:
-    """The link's configuration. Relative paths in it are relative to its own folder. Raises CatalogueError."""
+    """Return the link's configuration. Relative paths in it are relative to its own folder. Raises CatalogueError."""
     config = read_model(path, LinkConfig)
     base = path.resolve().parent
     return config.model_copy(
@@ -72,12 +72,12 @@ def load_link_config(path: Path) -> LinkConfig:
 
 
 def _rebased(access: Access, base: Path) -> Access:
-    """With the files of its transport named from ``base``."""
+    """Return the access with the relative paths of its transport resolved from ``base``."""
     return access.model_copy(update={"transport": access.transport.rebased(base)})
 
 
 def apply(factory: Factory, access: Access) -> Factory:
-    """The factory with what this hub changes about it. Raises CatalogueError where the two do not fit together."""
+    """Return the factory with what this hub changes about it. Raises CatalogueError if the two do not fit together."""
     changed: dict[str, Any] = {}
     if access.environments is not None:
         changed["environments"] = [environment.model_dump() for environment in access.environments]
@@ -113,7 +113,8 @@ def _without_templates(factory: Factory) -> Factory:
 
 
 def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug, Factory]:
-    """The factories that this hub offers, by id, overrides applied. Raises CatalogueError with every problem.
+    """Return the factories that this hub offers, by id, with its overrides applied. Raises CatalogueError with every
+    problem.
 
     Outside a testbed a factory is offered only if it is ``live``, which takes its operator's agreement. Environments
     that are templates are left out.
@@ -142,8 +143,8 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
 
 
 def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
-    """Why nothing may run at a real site: nobody agreed, its rules say no, or what it wants is missing and no project
-    (``projects``) may bring it."""
+    """Return why nothing may run at a real site: nobody agreed, its rules say no, or a name that it demands is missing.
+    ``projects``: whether projects may bring such names."""
     problems: list[str] = []
     if factory.state != "live":
         problems.append(
@@ -171,7 +172,7 @@ def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
 
 
 def _faster(factory: Factory, access: Access) -> list[str]:
-    """What ``link.yaml`` allows the link beyond the site's own rates."""
+    """Return a line for each rate that ``link.yaml`` allows the link beyond the site's rules."""
     policy = factory.policy
     rates: list[tuple[str, int, int | None]] = [
         ("submits_per_minute", access.submits_per_minute, policy.submits_per_minute)

@@ -15,7 +15,7 @@ _ACTS: dict[Act, str] = {
 
 
 def letter(factory: Factory) -> str:
-    """Words in <brackets> are the sender's to fill in."""
+    """Return the letter to a factory's operator. The sender fills in the words in <brackets>."""
     return "\n".join(_lines(factory)) + "\n"
 
 

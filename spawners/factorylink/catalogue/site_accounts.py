@@ -26,7 +26,7 @@ _GPUS = "gres/gpu"
 
 @dataclass(frozen=True)
 class SiteQos:
-    """One, as the site has it. ``job`` and ``group``: what is counted to how many of it at most."""
+    """A QOS as the site has it. ``job`` and ``group``: the most of each resource for a job and for the whole group."""
 
     wall: str
     job: Mapping[str, str]
@@ -36,7 +36,7 @@ class SiteQos:
 
 @dataclass(frozen=True)
 class Membership:
-    """A person in an account. ``partition`` "": in each."""
+    """A person in an account. ``partition``: "": in every partition."""
 
     user: str
     default_account: str
@@ -47,14 +47,14 @@ class Membership:
 
 
 def parse_qos(text: str) -> dict[str, SiteQos]:
-    """Name to QOS. Raises ValueError where the text is something else."""
+    """Return the QOS by name. Raises ValueError for any other text."""
     return {
         name: SiteQos(wall, _counts(job), jobs, _counts(group)) for name, wall, job, jobs, group in _rows(text, QOS, 5)
     }
 
 
 def parse_people(text: str) -> list[Membership]:
-    """All that are shown, without the administrator. Raises ValueError where the text is something else."""
+    """Return all memberships that are shown, but the administrator's. Raises ValueError for any other text."""
     return [
         Membership(user, default, account, partition, frozenset(re.findall(r"[^,+\s]+", qos)), default_qos)
         for user, default, account, partition, qos, default_qos in _rows(text, PEOPLE, 6)
@@ -63,7 +63,7 @@ def parse_people(text: str) -> list[Membership]:
 
 
 def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Each QOS of the entry, and each of its limits."""
+    """Yield a line for each QOS of the entry that the site lacks, and for each limit that differs."""
     for ours in factory.qos if found is not None else ():
         theirs = (found or {}).get(ours.name.lower())
         where = f"qos.{ours.name}"
@@ -78,7 +78,8 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
 
 
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Whether an account, and a QOS, must be named; and whether anybody may use the QOS of each size."""
+    """Yield a line where entry and site differ in whether a job must name an account or a QOS, and for each size whose
+    QOS nobody may use."""
     if not found:
         return
     partitions = {partition.name for partition in factory.partitions}
@@ -98,7 +99,7 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
 
 
 def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos]) -> bool:
-    """Whether a job that names no QOS gets one that gives anything."""
+    """Return whether a job that names no QOS gets one that allows any GPU."""
     name = member.default_qos
     if not name:
         return False
@@ -108,7 +109,7 @@ def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos
 
 
 def _limits(qos: SiteQos) -> dict[str, str]:
-    """By the names that the catalogue has for them; "" no limit."""
+    """Return the limits of a QOS by the catalogue's names for them; "": no limit."""
     return {
         "max_nodes": qos.job.get("node", ""),
         "max_cores": qos.job.get("cpu", ""),
@@ -119,7 +120,7 @@ def _limits(qos: SiteQos) -> dict[str, str]:
 
 
 def _counts(text: str) -> dict[str, str]:
-    """``cpu=40,gres/gpu=4``."""
+    """Return the amounts of a text such as ``cpu=40,gres/gpu=4``, by name."""
     return {name: number for name, _, number in (word.partition("=") for word in text.split(",") if word)}
 
 

@@ -34,12 +34,13 @@ class Nodes:
 
     @property
     def gpu_count(self) -> int:
-        """Of all types."""
+        """Return the number of GPUs, of all types together."""
         return sum(number for _, number in self.gpus)
 
 
 def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
-    """One line each: ``key: the entry says …, the site …``. Raises ValueError where an answer is not understood."""
+    """Return a line for each difference: ``key: the entry says …, the site …``. Raises ValueError if an answer is not
+    understood."""
     limits = _partitions(answers["partitions"]) if "partitions" in answers else None
     nodes = _nodes(answers["nodes"]) if "nodes" in answers else None
     qos = site_accounts.parse_qos(answers["qos"]) if "qos" in answers else None

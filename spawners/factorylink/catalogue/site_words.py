@@ -10,9 +10,9 @@ _HOUR = 1 / 60  # limits are counted in minutes
 
 
 def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
-    """A line where a limit of ours (hours) is not that of theirs (as Slurm writes it; None or empty: none).
+    """Yield a line if our limit (in hours) differs from the site's (as Slurm writes it; None or empty: no limit).
 
-    Raises ValueError where it is no time of Slurm's."""
+    Raises ValueError if the site's is no time of Slurm's."""
     seconds = _seconds(theirs)
     if ours is None:
         return
@@ -23,7 +23,7 @@ def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
 
 
 def _seconds(text: str | None) -> int | None:
-    """Slurm's ``1-00:00:00``; None: no limit."""
+    """Return the seconds of Slurm's ``1-00:00:00``; None: no limit. Raises ValueError for any other text."""
     if text in (None, "", "UNLIMITED", "NONE", "INFINITE"):
         return None
     found = _TIME.fullmatch(str(text))
@@ -34,7 +34,7 @@ def _seconds(text: str | None) -> int | None:
 
 
 def differ(where: str, ours: object, theirs: object) -> str:
-    """The line."""
+    """Return the line that says how entry and site differ. ``where``: the key in the entry."""
     return f"{where}: the entry says {_word(ours)}, the site {_word(theirs)}"
 
 

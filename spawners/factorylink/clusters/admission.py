@@ -45,8 +45,9 @@ class ClusterAdmission:
     async def admit(
         self, cluster_id: ClusterId, user: str, request: ClusterRequest, options: JobOptions | None = None
     ) -> tuple[Grant, ClusterRecord]:
-        """What they may use, and the cluster as it is to be written down. ``options``: of the session whose token
-        asked, if one did. Call it while the person is ``beginning``. Raises ProblemError."""
+        """Return what the person may use, and the cluster's record for the ledger. ``options``: the job options of the
+        session whose token asked, if one did. Call this while the person is ``beginning`` (see ``AccountLeases``).
+        Raises ProblemError."""
         self._permission.person(user)
         connection = self._permission.connection(request.factory)
         if request.project is not None and not self._projects.on:
@@ -85,8 +86,9 @@ class ClusterAdmission:
         )
 
     def may_grow(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Whether a cluster may have so many more jobs, but for what its project has: that is asked as it is held.
-        ``adopt``: they are said to be there already and are taken over. Raises ProblemError."""
+        """Check that a cluster may have so many more jobs of so many hours, but for its project's budget, which is
+        checked when it is reserved. ``adopt``: the jobs are said to exist already, and are taken over. Raises
+        ProblemError."""
         self._permission.more_workers(live_cluster, more, hours, adopt=adopt)
         if not adopt:
             self._cap(live_cluster, more, hours)
@@ -109,7 +111,7 @@ class ClusterAdmission:
             )
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
-        """The project of the session that it belongs to, where that may pay there, too."""
+        """Return the project of the session that the cluster belongs to, if it may pay at that factory, too."""
         live_session = self._sessions.get(request.session or "")
         project = (
             live_session.record.choice.project

@@ -77,7 +77,7 @@ class ClusterReconciler:
         self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
-        """A factory's successful answer; about one site account's jobs only, where one is named."""
+        """Apply a factory's good answer. ``account``: the only site account whose jobs it is about; None: all."""
         here = [
             f
             for f in self._table.values()
@@ -105,7 +105,7 @@ class ClusterReconciler:
             connection.site.expect(True)
 
     async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
-        """Whether a batch of which nobody knows was taken."""
+        """Find out whether a batch with an unknown outcome was taken; if surely not, submit it again or end it."""
         if batch.job is not None or batch.id in live_cluster.submissions:
             return
         if jobs:
@@ -137,7 +137,7 @@ class ClusterReconciler:
     async def _seen(
         self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, jobs: dict[str, Job]
     ) -> None:
-        """What an answer says of a batch's jobs, each known by its id."""
+        """Apply an answer to a batch's jobs, each known by its id. ``jobs``: the answer, by id."""
         now = clock.now()
         await self._charge_shown(live_cluster, batch, jobs)
         changed: list[WorkerRecord] = []
@@ -199,8 +199,8 @@ class ClusterReconciler:
             self._table.adopted[user] = max(0, self._table.adopted[user] - len(shown))
 
     async def _hold_to_cap(self, live_cluster: LiveCluster) -> None:
-        """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,
-        what waits first."""
+        """Cancel jobs that the cluster's cap does not allow, waiting ones first: a job that the scheduler began again
+        may use its walltime once more."""
         record, gpu_hours, now = live_cluster.record, live_cluster.gpu_hours(), clock.now()
         if record.cap_gpu_hours is None:
             return
@@ -227,7 +227,7 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> None:
-        """Find out why they are gone. What cannot be found out now is asked again after the next answer."""
+        """Find out why these jobs ended, and write that. What is not found out now is asked at the next answer."""
         tails = 0
         try:
             ended = await self._with_all_runs(live_cluster, batch, connection, ended)
@@ -262,7 +262,8 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
-        """What a job ran before it was put back into the queue is paid for, too: the accounting alone tells it."""
+        """Return the jobs with ends that tell of all their runs. A run before the job was put back into the queue is
+        paid for, too, and the site's accounting alone tells of it."""
         again = [
             id for worker, _ in ended if worker.restarts and (id := live_cluster.job_of(batch, worker)) is not None
         ]
@@ -283,7 +284,7 @@ class ClusterReconciler:
     async def tail(
         self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, worker: WorkerRecord
     ) -> tuple[str, ...]:
-        """Return the last lines of a job's log as it is now. Raises LinkError."""
+        """Return the last lines of a job's log as it is now. Raises the link's errors."""
         folder = await session_folder(connection, live_cluster.record.account, live_cluster.record.id)
         return await connection.commands.run(
             read_tail(f"{folder}/{log_name(batch, worker.task)}"), live_cluster.record.account
@@ -299,7 +300,7 @@ class ClusterReconciler:
             return ()
 
     async def _unknown(self, connection: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
-        """Jobs of ours whose batch no live cluster has: cancelled after a grace, as orphans are."""
+        """Cancel jobs of ours whose batch no live cluster has, after a grace."""
         for batch_id, jobs in by_batch.items():
             alive = [job for job in jobs.values() if job.state in (JobState.PENDING, JobState.RUNNING)]
             key = (connection.factory.id, batch_id)
@@ -319,7 +320,8 @@ class ClusterReconciler:
     async def _cancel_orphans(
         self, connection: FactoryConnection, batch_id: BatchId, jobs: list[Job], person: str
     ) -> None:
-        """Cancel jobs of one account whose batch no cluster has. Apart: the account's own commands are run for it."""
+        """Cancel jobs of one account whose batch no cluster has. Run this in the background: it runs commands as the
+        account, which may take long."""
         account = jobs[0].account
         try:
             found_jobs = await connection.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
@@ -337,7 +339,7 @@ class ClusterReconciler:
 
 
 def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> bool:
-    """Take over what is kept of a job that has not ended; whether anything changed."""
+    """Take over what the ledger keeps of a job that has not ended; return whether anything changed."""
     old = (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
     worker.state = _STATES[job.state]
     worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None

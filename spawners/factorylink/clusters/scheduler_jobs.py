@@ -74,7 +74,7 @@ class SchedulerJobs:
         table.on_change.append(self._changed)
 
     def show(self, cluster_id: ClusterId) -> Session | None:
-        """The job of a cluster's scheduler, if it has one and it has not ended."""
+        """Return the job of a cluster's scheduler; None: the cluster has none, or it has ended."""
         live_session = self._live(cluster_id)
         return None if live_session is None else self._views.of(live_session)
 
@@ -83,7 +83,7 @@ class SchedulerJobs:
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
-        """Whether its scheduler's job is there already."""
+        """Return whether a cluster's scheduler has a live job already that is not to stop."""
         live_session = self._live(cluster.id)
         return (
             live_session is not None and live_session.record.user == cluster.user and live_session.record.wish == "run"
@@ -96,7 +96,7 @@ class SchedulerJobs:
     # --- begin and end
 
     async def begin(self, cluster: ClusterRecord, grant: Grant, asked: SchedulerJob) -> None:
-        """Ask for the job. Raises ProblemError."""
+        """Submit the job of a cluster's scheduler. Raises ProblemError."""
         connection = grant.connection
         try:
             size = find_size(grant.factory, asked.size) if asked.size else smallest_size(grant.factory)
@@ -145,7 +145,7 @@ class SchedulerJobs:
         await self._sessions.answer(live_session)
 
     async def end(self, cluster_id: ClusterId) -> None:
-        """See that it ends. Raises LedgerError."""
+        """End the job of a cluster's scheduler, if there is one. Raises LedgerError."""
         if (live_session := self._live(cluster_id)) is not None and live_session.record.wish == "run":
             await self._sessions.stop(cluster_id, "person")
 
@@ -181,7 +181,8 @@ class SchedulerJobs:
         self.on_change(live_session)
 
     async def _start(self, live_session: LiveSession) -> None:
-        """What a hub does for a notebook. There is no secret in it: the scheduler makes its own keys."""
+        """Send a scheduler's command through its door, as the hub does for a notebook. It holds no secret: the
+        scheduler makes its own keys."""
         record = live_session.record
         try:
             folder = await session_folder(self._factories[record.factory], record.account, record.id)
@@ -198,7 +199,7 @@ class SchedulerJobs:
     # --- getting to it
 
     async def keys(self, cluster: ClusterRecord, connection: FactoryConnection) -> Scheduler:
-        """How a client finds and trusts a cluster's scheduler: what its workers were told. Raises ProblemError."""
+        """Return the address and keys of a cluster's scheduler, from the file for its workers. Raises ProblemError."""
         live_session = self._live(cluster.id)
         if live_session is not None and live_session.record.state is not SessionState.RUNNING:
             raise conflict(Message("scheduler-not-running", "The cluster's scheduler does not run yet."))
@@ -217,7 +218,7 @@ class SchedulerJobs:
             ) from error
 
     async def enter(self, cluster_id: ClusterId) -> Stream:
-        """A way to the scheduler's socket. Raises ProblemError."""
+        """Open a connection to a scheduler's socket, through the door of its job. Raises ProblemError."""
         live_session = self._live(cluster_id)
         if live_session is None:
             raise conflict(explain.own("cluster-no-head").what)

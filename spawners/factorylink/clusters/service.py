@@ -60,7 +60,7 @@ LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session s
 
 
 class Clusters:
-    """One for the link. ``load`` before the factories are asked."""
+    """Begins, grows, shows and ends clusters. There is one for the link; ``load`` comes before any factory is asked."""
 
     def __init__(
         self,
@@ -103,7 +103,8 @@ class Clusters:
         scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """Hold what the ledger has; and from now on, end what nobody holds any more. Raises LedgerError."""
+        """Take the ledger's live clusters into the table, and from now on end clusters that nobody holds any more.
+        Raises LedgerError."""
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))
         # Those from before there were budgets.
@@ -124,33 +125,34 @@ class Clusters:
     # --- looks
 
     def of(self, user: str, live: bool) -> list[Cluster]:
-        """That person's, newest first; without ``live``, those that ended lately, too."""
+        """Return a person's clusters, newest first; without ``live``, also those that ended a short time ago."""
         live_clusters = [*self._table.values(), *(() if live else self._table.ended())]
         mine = sorted((f for f in live_clusters if f.record.user == user), key=lambda f: f.record.created, reverse=True)
         return [live_cluster.show() for live_cluster in mine]
 
     async def figures_of(self, user: str, ended: int) -> list[Cluster]:
-        """That person's without their jobs: the live ones, and so many that ended, by the ledger; newest first."""
+        """Return a person's clusters without their jobs: the live ones, newest first, then the last ``ended`` ones of
+        the ledger that have ended."""
         live = [f.figures() for f in self._table.values() if f.record.user == user and f.record.ended is None]
         over = [await self._ended(*one) for one in await self._store.ended(user, ended)]
         return [*sorted(live, key=lambda cluster: cluster.created, reverse=True), *over]
 
     async def _ended(self, record: ClusterRecord, jobs: int, hours: float) -> Cluster:
-        """One that ended, by the ledger."""
+        """Return a cluster that ended, as the ledger has it. ``hours``: how long its ``jobs`` ran in all."""
         shown = LiveCluster(record, None).figures()
         spent = record.earlier + record.gpus * hours + await self._scheduler_jobs.spent(record)
         used = shown.gpu_hours.model_copy(update={"spent": spent})
         return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
-        """That person's. Raises ProblemError: whether another's exists is nobody's business."""
+        """Return a person's cluster. Raises ProblemError, the same for another person's cluster as for none."""
         live_cluster = self._table.known(cluster_id)
         if live_cluster is None or live_cluster.record.user != user:
             raise gone(f"The cluster {cluster_id}")
         return live_cluster
 
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
-        """That person's, now; its factory is asked for news. Raises ProblemError."""
+        """Return a person's cluster as it is now, and have its factory asked for news. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is not None and live_cluster.alive():
             live_cluster.connection.site.expect(True)
@@ -187,9 +189,9 @@ class Clusters:
         may_touch: Callable[[ClusterRecord], None] = lambda _row: None,
         options: JobOptions | None = None,
     ) -> tuple[Cluster, bool]:
-        """The cluster of that id, begun if it is new; and whether it is. ``may_touch``: raises ProblemError for one
-        that is there already and that the caller may not act for; ``options``: what an operator set for the session
-        whose token asked, if one did. Raises ProblemError."""
+        """Return the cluster of that id, begun if it is new, and whether it is new. ``may_touch``: raises ProblemError
+        for an existing cluster that the caller may not act for; ``options``: the job options of the session whose
+        token asked, if one did. Raises ProblemError."""
         async with self._beginning.setdefault(user, asyncio.Lock()):
             known = self._table.known(cluster_id)
             if known is not None and known.record.user == user:
@@ -237,7 +239,7 @@ class Clusters:
     # --- its scheduler
 
     async def scheduler(self, cluster_id: ClusterId, user: str) -> Scheduler:
-        """How its owner finds and trusts it. Raises ProblemError."""
+        """Return the address and keys of a cluster's scheduler, for its owner. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is None or live_cluster.record.wish != "run":
             raise conflict(Message("cluster-ending", "The cluster is ending."))
@@ -246,7 +248,7 @@ class Clusters:
         return keys
 
     async def enter(self, cluster_id: ClusterId, user: str) -> Stream:
-        """A way to it, for its owner. Raises ProblemError."""
+        """Open a connection to a cluster's scheduler, for its owner. Raises ProblemError."""
         return await self._scheduler_jobs.enter(self.own(cluster_id, user).record.id)
 
     def _head_changed(self, head: LiveSession) -> None:
@@ -262,8 +264,8 @@ class Clusters:
     # --- grow
 
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
-        """That many more jobs, submitted together, or taken over. The same twice is one submission. Raises
-        ProblemError."""
+        """Add a batch of jobs to a cluster, which are submitted together or, with ``adopt``, taken over. The same
+        batch twice is one submission. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         record = live_cluster.record
         batch = record.batches.get(batch_id)
@@ -326,8 +328,8 @@ class Clusters:
         return live_cluster.show()
 
     async def _unmake(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """The ledger fell silent as it was written down. If it was all the same, its jobs are over: they hold hours,
-        and the next link would hand them over."""
+        """End the jobs of a batch if the ledger wrote it down after all, though it did not say so: they would hold
+        hours, and the next link would submit them."""
         while live_cluster.record.batches.get(batch.id, batch) is batch:  # else it was asked for once more
             await asyncio.sleep(sessions.UNMAKE_SECONDS)
             try:
@@ -343,7 +345,7 @@ class Clusters:
     # --- shrink and end
 
     async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
-        """These workers are no longer wanted; returns when the ledger holds that. Raises ProblemError."""
+        """Cancel these workers; return when the ledger holds that. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         await self._unwanted(live_cluster, [worker for worker in live_cluster.named(names) if worker.wish == "run"])
         return live_cluster.show()
@@ -355,7 +357,7 @@ class Clusters:
         return live_cluster.show()
 
     async def end_access(self, live_cluster: LiveCluster) -> None:
-        """End it, since its person may no longer use its project. Raises LedgerError."""
+        """End a cluster whose person may no longer use its project. Raises LedgerError."""
         await self._end(live_cluster, explain.own("access-lost"))
 
     async def _end(self, live_cluster: LiveCluster, words: Words | None) -> None:
@@ -387,7 +389,8 @@ class Clusters:
             self._table.put_away()
 
     def _lost(self, live_cluster: LiveCluster) -> Words | None:
-        """Why a cluster has nobody left: its session is over, or its scheduler has not been heard of for long."""
+        """Return why nobody holds a cluster any more: its session is over, or nobody has read its events for the
+        lease. None: somebody holds it."""
         session = live_cluster.record.session
         if session is not None and session not in self._sessions:
             return explain.own("cluster-session-over")

@@ -52,12 +52,13 @@ class ClusterSubmitter:
         self._tasks = tasks
 
     async def leave_scheduler(self, connection: FactoryConnection, record: ClusterRecord, scheduler: Scheduler) -> None:
-        """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else. Raises
-        ProblemError."""
+        """Write the scheduler's address and keys for the workers, to a 0600 file of the account at the factory and
+        nowhere else. Raises ProblemError."""
         await self._leave(connection, record, worker_job.FILE, scheduler.model_dump_json())
 
     async def leave_asked(self, connection: FactoryConnection, record: ClusterRecord, request: ClusterRequest) -> None:
-        """What is asked of each Dask worker, in a file beside the other; mostly nothing is. Raises ProblemError."""
+        """Write the options of each Dask worker to a file beside the scheduler's, if there are any. Raises
+        ProblemError."""
         if (said := request.worker.model_dump_json(exclude_defaults=True)) != "{}":
             await self._leave(connection, record, worker_job.ASKED, said)
 
@@ -68,7 +69,7 @@ class ClusterSubmitter:
             raise from_link_error(error) from error
 
     def submit(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """See that somebody hands it over."""
+        """Submit a batch in the background, unless that is under way."""
         if batch.id not in live_cluster.submissions and live_cluster.connection is not None:
             work = self._submission(live_cluster, live_cluster.connection, batch)
             live_cluster.submissions[batch.id] = self._tasks.spawn(work, f"submission of batch {batch.id}")
@@ -76,7 +77,7 @@ class ClusterSubmitter:
     async def _submission(
         self, live_cluster: LiveCluster, connection: FactoryConnection, batch: BatchRecord
     ) -> ProblemError | None:
-        """Hand the jobs over; the problem, if it is known that they were not taken."""
+        """Submit the jobs of a batch; return the problem if it is known that they were not taken, else None."""
         record, submits = live_cluster.record, batch.submits
         try:
             await connection.site.turn()
@@ -116,7 +117,7 @@ class ClusterSubmitter:
         return None
 
     def carry_out(self, live_cluster: LiveCluster) -> None:
-        """See that somebody cancels what is no longer wanted."""
+        """Cancel the jobs that are no longer wanted in the background, unless that is under way."""
         unwanted = any(worker.wish == "stop" for _, worker in live_cluster.alive())
         if unwanted and (live_cluster.stopping is None or live_cluster.stopping.done()):
             live_cluster.stopping = self._tasks.spawn(
@@ -142,7 +143,7 @@ class ClusterSubmitter:
             pause = min(2 * pause, CONFIRM_SECONDS)
 
     def _unwanted_jobs(self, live_cluster: LiveCluster) -> list[OwnJob]:
-        """What to cancel: an array as a whole where none of it is wanted any more."""
+        """Return the jobs to cancel; an array as a whole if none of its jobs is wanted any more."""
         jobs: list[OwnJob] = []
         for batch in live_cluster.record.batches.values():
             alive = [worker for worker in batch.workers if worker.ended is None]

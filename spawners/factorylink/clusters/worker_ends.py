@@ -25,8 +25,8 @@ class WorkerEnds:
         words: Words,
         ends: Sequence[End | None] = (),
     ) -> None:
-        """Write that these jobs are over, and the cluster if it was to end and these were the last. ``ends``: what the
-        scheduler says of them, in the same order."""
+        """Write that these jobs have ended, and so has the cluster if it was to end and these were the last. ``ends``:
+        what the scheduler says of each job, in the same order."""
         now = clock.now()
         for worker, end in zip_longest(ended, ends):
             if worker.ended is None:

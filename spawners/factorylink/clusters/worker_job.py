@@ -19,7 +19,8 @@ GB = 10**9
 async def request(
     connection: FactoryConnection, record: ClusterRecord, batch: BatchRecord, identity: Identity, project: ProjectAt
 ) -> JobRequest:
-    """Raises Refused where the catalogue's words cannot be handed to a scheduler, and the transport's errors."""
+    """Return the request for a batch of workers. Raises Refused if something in the catalogue cannot be given to a
+    scheduler, and the transport's errors."""
     folder = await session_folder(connection, record.account, record.id)
     try:
         size = find_size(connection.factory, record.choice.size)

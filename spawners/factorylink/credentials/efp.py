@@ -50,9 +50,11 @@ class Held:
 
 
 class FederationAuthority:
-    """``watcher``: the watcher's account, with a key of its own. ``hosts``: the factory's login hosts.
+    """Gives logins for a factory that trusts the EuroHPC Federation Platform: for a person a certificate, which the
+    person's token buys there and which stays in memory; for the watcher its own key.
 
-    Raises OSError and ValueError for an unusable watcher's key."""
+    ``watcher``: the watcher's site account. ``hosts``: the factory's login hosts. Making one raises OSError or
+    ValueError if the watcher's key cannot be used."""
 
     def __init__(
         self,

@@ -76,7 +76,7 @@ _LAST_LINES = 12  # of the log: what is older may be of anything
 
 
 def pending(job: Job) -> Words:
-    """Why a job waits."""
+    """Return why a job waits."""
     if job.raw_state in ("CONFIGURING", "POWER_UP_NODE", "provisioning"):
         return NODE_STARTING.words(job.raw_state)
     if job.raw_state in ("REQUEUED", "REQUEUE_FED", "EXPEDITING"):
@@ -89,7 +89,7 @@ def pending(job: Job) -> Words:
 
 
 def unlooked(words: Words, seconds: float) -> Words:
-    """Why a job waits of which the scheduler has said nothing for ``seconds``."""
+    """Return why a job waits of which the scheduler has said nothing for ``seconds``; else ``words``."""
     if words.code != "new" or seconds < UNLOOKED:
         return words
     return OURS["unlooked"].words(words.scheduler)
@@ -125,8 +125,9 @@ def ended(
     message: str = "",
     tail: Iterable[str] = (),
 ) -> tuple[EndReason, Words]:
-    """Why a session ended. ``end``: the scheduler's record, None: there is none. ``wish``: what was asked of us.
-    ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: of the job's log."""
+    """Return why a session ended. ``end``: the scheduler's record; None: there is none. ``desired``: what was
+    asked of us. ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: of
+    the job's log."""
     reason, answer = _ended(end, desired, door)
     if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
         reason, answer = LOG_REASONS.get(found.code, reason), found
@@ -168,7 +169,7 @@ def _killed(end: End) -> bool:
 
 
 def refused(text: str) -> Words:
-    """Why the scheduler did not take a job; ``text`` is what it printed."""
+    """Return why the scheduler did not take a job. ``text``: what it printed."""
     if words := barred(text):
         return words
     filtered, lines = _FILTERED.subn("", text)
@@ -179,7 +180,7 @@ def refused(text: str) -> Words:
 
 
 def unreachable(error: FactoryError | str) -> Words:
-    """Why nothing is known of a factory: the error, or its message."""
+    """Return why nothing is known of a factory. ``error``: what asking it raised, or that error's message."""
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, Expired):
         return OURS["credential-expired"].words(text)
@@ -191,7 +192,7 @@ def unreachable(error: FactoryError | str) -> Words:
 
 
 def barred(error: FactoryError | str) -> Words | None:
-    """Whether the site says that we may do nothing there, or nothing for that account: its wrapper, or its sshd."""
+    """Return words if the site lets us do nothing, or nothing for that account, as its wrapper or sshd says."""
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, NotLetIn):
         return OURS["off-list"].words(text)
@@ -215,12 +216,12 @@ def door_obstacle(problem: str) -> Words | None:
 
 
 def own(code: str, detail: str = "") -> Words:
-    """One of our own faults or refusals, by its code in ``OURS``. ``detail`` is shown as it is."""
+    """Return one of our own faults or refusals, by its code in ``OURS``. ``detail`` is shown as it is."""
     return OURS[code].words(detail)
 
 
 def filled(code: str, **parts: str) -> Words:
-    """The same, with the parts that its text leaves open."""
+    """Return one of our own faults or refusals, with ``parts`` filled into its text."""
     return _filled(OURS[code], "", **parts)
 
 
@@ -249,7 +250,7 @@ def _scheduler_words(end: End | None, message: str) -> str:
 
 
 def everything() -> dict[str, list[Answer]]:
-    """All answers there are, by what they answer: for the docs and the tests."""
+    """Return all answers there are, by what they answer: for the docs and the tests."""
     ends = [*ENDED.values(), *DOOR.values()]
     withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
     others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]

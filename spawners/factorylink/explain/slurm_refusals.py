@@ -1,4 +1,4 @@
-"""What Slurm's commands print when they refuse or fail, in a person's words; see ``explain_table`` for the shape."""
+"""What Slurm's commands print when they refuse or fail, in a person's words; see ``table`` for the shape."""
 
 from __future__ import annotations
 

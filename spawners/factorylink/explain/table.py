@@ -1,4 +1,4 @@
-"""What a table of answers is made of: the case's code, what it means, and the move, which is whose and what to do."""
+"""What a table of answers is made of: a case's code, what the case means, and who can do what about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from factorycommon.models import EndReason, Whose, Words
 
 
 class Move(NamedTuple):
-    """Whose move it is, and what that is."""
+    """Who has to act, and what they can do."""
 
     whose: Whose
     do: str
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     move: Move
 
     def words(self, scheduler: str = "") -> Words:
-        """As it is answered, with the words that it explains."""
+        """Return the answer, with the scheduler's words that it explains."""
         return Words(code=self.code, what=self.what, do=self.move.do, whose=self.move.whose, scheduler=scheduler)
 
 
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """A way to end."""
+    """A way in which a session ends: the reason, and the answer in words."""
 
     reason: EndReason
     answer: Answer

@@ -38,29 +38,30 @@ class Note(Model):
 
 
 class SealedNote(Model):
-    """The note as it is in the file; ``seal`` is the HMAC of the note's JSON."""
+    """A note as the file holds it. ``seal``: the HMAC of the note's JSON."""
 
     note: Note
     seal: str
 
 
 class Identity:
-    """Signs and recognises. ``hub``: the hub's name; ``key``: the secret of this link, 32 bytes."""
+    """Signs comments of jobs and notes, and recognises its own. ``hub``: the hub's name; ``key``: the secret of this
+    link, 32 bytes."""
 
     def __init__(self, hub: str, key: bytes) -> None:
         self.job_name = f"factorygate-{hub}"
         self._key = key
 
     def comment(self, session_id: SessionId, account: str, factory: str) -> str:
-        """What the job of that session carries."""
+        """Return the comment for the job of a session."""
         return self._comment(_SESSION, session_id, account, factory)
 
     def batch_comment(self, batch_id: BatchId, account: str, factory: str) -> str:
-        """What each job of that batch of workers carries."""
+        """Return the comment for each job of a batch of workers."""
         return self._comment(_BATCH, batch_id, account, factory)
 
     def session_of(self, job: Job, factory: str) -> SessionId | None:
-        """The session this job says it is of, if name, account and comment agree; else None: not ours."""
+        """Return the session that a job is of, if its name, account and comment agree; else None: it is not ours."""
         return self._whose(_SESSION, job, factory)
 
     def batch_of(self, job: Job, factory: str) -> BatchId | None:
@@ -85,12 +86,12 @@ class Identity:
         return match[2] if hmac.compare_digest(expected, job.comment) else None
 
     def seal(self, note: Note) -> str:
-        """The note as it goes into the session's folder."""
+        """Return a note and its seal as the text of the file in the session's folder."""
         sealed = SealedNote(note=note, seal=self._mac("note", note.model_dump_json()))
         return sealed.model_dump_json() + "\n"
 
     def unseal(self, text: bytes) -> Note | None:
-        """The note, if it is whole and we wrote it; else None."""
+        """Return the note, if it is whole and we wrote it; else None."""
         try:
             sealed = SealedNote.model_validate_json(text)
         except ValidationError:
@@ -108,7 +109,8 @@ def is_of_our_form(comment: str) -> bool:
 
 
 def read_or_make_key(path: Path) -> bytes:
-    """The HMAC key, made at the first start; 0600. Raises OSError; ValueError if it is none, or others may read it."""
+    """Return the HMAC key (a 0600 file), made at the first start. Raises OSError; ValueError if the file holds no key,
+    or if others may read it."""
     key = _read_or_make(path, secrets.token_hex(32).encode() + b"\n").strip()
     if not re.fullmatch(rb"[0-9a-f]{64}", key):
         raise ValueError(
@@ -118,14 +120,15 @@ def read_or_make_key(path: Path) -> bytes:
 
 
 def read_or_make_ssh_key(path: Path) -> asyncssh.SSHKey:
-    """The key with which the link enters its doors, made at the first start; 0600."""
+    """Return the key with which the link enters its doors (a 0600 file), made at the first start. Raises OSError,
+    ValueError."""
     made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")
     _read_or_make(path, made.export_private_key())
     return read_private_key(path)
 
 
 def _read_or_make(path: Path, content: bytes) -> bytes:
-    """The file's content; where there is no file, it is made as a whole or not at all."""
+    """Return the file's content; where there is no file, make it with ``content``, as a whole or not at all."""
     try:
         return read_secret(path)
     except FileNotFoundError:

@@ -1,10 +1,10 @@
 """Whether a job that a scheduler shows under a known id is the one that the gateway submitted. Pure.
 
 A job's id alone proves nothing: a controller that lost its state gives the ids anew. The comment proves it, since only
-this gateway can sign it, and only a job with the comment may be cancelled or changed. Who owns a job can change its
-comment, and a site's filter can at its submission; such a job is still watched and charged where account and moment of
-submission agree, and is never touched. It is so whatever comment it has, a copied one of another session too: only
-where that other one has no job, and takes this one in its place, is it another job.
+this gateway can sign it, and only a job with the comment may be cancelled or changed. The job's owner can change the
+comment, and so can a site's filter at the submission. Such a job is still watched and charged if account and moment of
+submission agree, and is never touched. That holds for any other comment, also for a copied one of another session;
+with one exception: if that other session has no job and takes this one for its own, this is another job.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class OwnJob:
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
-    """Return what ``job``, which is shown under the id of ``own``, is. ``of_another``: by its comment it is the job of
-    another session or batch, which has no other."""
+    """Return what ``job``, which is shown under the id of ``own``, is. ``of_another``: whether another session or batch
+    takes the job for its own, by the job's comment."""
     if job.account != own.account:
         return Found.FOREIGN
     if job.comment == own.comment:

@@ -140,8 +140,8 @@ audit = Table(
 
 @dataclass
 class SessionRecord:
-    """One session as the ledger has it. ``submits``: how often a submission was begun; ``submit_begun``: when last.
-    ``submitted``: when its job was submitted, by the scheduler; None: no answer showed the job yet.
+    """One session as the ledger has it. ``submits``: how often a submission was begun; ``submit_begun``: when the last
+    one was. ``submitted``: when the job was submitted, by the scheduler's clock; None: no answer showed the job yet.
 
     ``stopped_for``: why ``wish`` became ``stop``. ``state`` is never ``unreachable``: that is a view of the session,
     not its state."""

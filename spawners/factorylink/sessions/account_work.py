@@ -29,7 +29,7 @@ class AccountWork:
         self._users: Counter[Account] = Counter()  # who waits for the lock of that account, or holds it
 
     def begin(self, key: Hashable, account: Account, work: Callable[[], Awaitable[None]]) -> None:
-        """See that it is done, unless that is so already."""
+        """Do the work in the background, unless work of the same key waits or runs already."""
         if key not in self._tasks:
             self._tasks[key] = task = self._spawn(self._in_turn(account, work), f"work as {account[1]} at {account[0]}")
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))

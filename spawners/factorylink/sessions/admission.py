@@ -33,7 +33,8 @@ class Admission:
         self._account_leases = account_leases
 
     async def admit(self, request: SessionRequest) -> tuple[FactoryConnection, ResolvedChoice, str]:
-        """Factory, choice and site account. Call it while the person is ``beginning``. Raises ProblemError."""
+        """Return the factory, choice and site account of a session that may begin. Call this while the person is
+        ``beginning`` (see ``AccountLeases``). Raises ProblemError."""
         self._permission.person(request.user)
         grant, choice = await self._choose(request)
         self._permission.at(grant.connection, request.user)
@@ -57,7 +58,8 @@ class Admission:
         return grant, self._permissions.resolve(grant, choice)
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
-        """An empty choice means the server's last one, where it is still possible; else all defaults."""
+        """Return the choice of the server's last session, which an empty choice stands for; None: there was none, or
+        it is not possible any more, so that the defaults are taken."""
         for record in await self._ledger.recent(user, server, limit=1):
             # A reservation is over by another day; what lets tokens into addresses is asked for each time.
             last = Choice(**record.choice.model_dump(exclude={"reservation", "url_tokens"}))
@@ -69,7 +71,8 @@ class Admission:
         return None
 
     async def _reserved(self, grant: Grant, account: str, name: str, request: SessionRequest) -> None:
-        """Whether that job may run in the reservation: the account that pays for it has to be in it, too."""
+        """Check that a job may run in the reservation, which must admit the account that pays, too. Raises
+        ProblemError."""
         pays = paying(grant.connection.access, grant.at, request.options)
         if all(one.id != name for one in await grant.connection.site.reservations_now(account, pays)):
             theirs = reserved.offered(

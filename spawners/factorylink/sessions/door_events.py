@@ -1,4 +1,4 @@
-"""What the doors' words do to the sessions: doors are looked for, kept open and listened to."""
+"""Finds the sessions' doors, keeps them open, and changes the sessions by what the doors say."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 
 
 class DoorListener:
-    """One for the link."""
+    """Looks for doors, and takes over what they say. There is one for the link."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class DoorListener:
         self._mailer = mailer
 
     def on_status(self, session_id: SessionId, status: DoorStatus | None) -> None:
-        """A door opened, closed, or said something new about its session."""
+        """Handle what a door says of its session. ``status``: None: the door was lost, or cannot be opened."""
         live_session = self._table.get(session_id)
         if live_session is None:
             return
@@ -72,14 +72,14 @@ class DoorListener:
         self._extender.follow(live_session)
 
     def look_for(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """See that its door is kept open from now on. Called again at each answer until it is."""
+        """Find a session's door, and keep it open from now on. Called again at each answer until that is so."""
         if live_session.seeking is None or live_session.seeking.done():
             live_session.seeking = self._tasks.spawn(
                 self._open(live_session, connection), f"door of {live_session.record.id}"
             )
 
     def forget(self, live_session: LiveSession) -> None:
-        """Its job runs no more, and another door is to come: what this one says counts no longer."""
+        """Ignore a session's present door from now on: its job no longer runs there, and another door is to come."""
         if live_session.probing is not None:
             live_session.probing.cancel()
         if live_session.seeking is not None:
@@ -87,7 +87,7 @@ class DoorListener:
         live_session.door, live_session.door_kept, live_session.seeking = None, False, None
 
     async def let_go(self, live_session: LiveSession) -> None:
-        """Close the door that is forgotten; its port stays the session's."""
+        """Close a door after ``forget``; its loopback port stays the session's."""
         await self._doors.close(live_session.record.id)
         with contextlib.suppress(OSError):  # tried again with each answer of the factory
             await self._doors.bind(live_session.record.id, live_session.record.port)

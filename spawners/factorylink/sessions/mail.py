@@ -60,7 +60,8 @@ class Mailer:
 
 
 def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
-    """The mail. It holds no token: the address asks for a login. Raises ValueError for a name that is no address."""
+    """Return the mail. It holds no token: the address in it asks for a login. Raises ValueError for a person's name
+    that is no address."""
     letter = EmailMessage()
     letter["From"] = mail.sender
     letter["To"] = address_of(record.user, mail.domain)

@@ -43,9 +43,9 @@ def compare(
     submitting: Container[SessionId] = (),
     of_batch: Callable[[Job], bool] = lambda _job: False,
 ) -> MatchingPlan:
-    """A row that has a job takes no other, and its job is known by its id; any other job is ours only if name, account
-    and comment agree. ``submitting``: rows whose submission is under way; they take none before it is through.
-    ``of_batch``: whether a job is one of a batch of workers."""
+    """Return which job is which row's. A row that has a job takes no other, and its job is known by its id; any other
+    job is ours only if name, account and comment agree. ``submitting``: rows whose submission is under way, which take
+    no job before it is through. ``of_batch``: returns whether a job is one of a batch of workers."""
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}
     by_job = {record.job: record for record in by_id.values() if record.job is not None}

@@ -40,7 +40,7 @@ Key = tuple[str, JobId]  # factory id, job
 
 
 class OrphanFinder:
-    """Looks at each such job, at its first answer and again when its grace is over."""
+    """Decides about each job of ours that has no live session: when an answer first has it, and after its grace."""
 
     def __init__(
         self,
@@ -67,8 +67,8 @@ class OrphanFinder:
         self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
 
     def only(self, connection: FactoryConnection, jobs: list[Job], account: str | None) -> None:
-        """Forget orphans and strangers that an answer no longer has; one about one account only, where named, tells
-        nothing of the others'."""
+        """Forget orphans and strangers that an answer no longer has. ``account``: the only account that the answer is
+        about, and then nothing is forgotten; None: it is about all."""
         if account is not None:
             return
         here = {(connection.factory.id, job.id) for job in jobs}
@@ -79,7 +79,8 @@ class OrphanFinder:
         self._strangers -= gone
 
     def surplus(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
-        """Another job than its own says it is of this row."""
+        """Handle a live job that says it is of a session which has another job: leave it alone if it can only be a
+        copy, else cancel it."""
         if job.state not in _ALIVE:
             return
         own = self._table[record.id].job if record.id in self._table else None
@@ -89,7 +90,7 @@ class OrphanFinder:
         self._apart(connection, job, lambda: self._cancel_second(record, connection, job))
 
     def _apart(self, connection: FactoryConnection, job: Job, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it in the background: the account's own commands are run for it."""
+        """Do the work in the background: it runs commands as the account, which may take long."""
         self._account_work.begin((connection.factory.id, job.id), (connection.factory.id, job.account), work)
 
     async def _cancel_second(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
@@ -102,7 +103,7 @@ class OrphanFinder:
             await self._ledger.change(record, entry=self._audit.of_session(record, "cancel", f"second job {job.id}"))
 
     def copied(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
-        """A job of an array says it is of this session: no session was submitted so."""
+        """Leave a job of an array alone that says it is of a session: no session is submitted as an array."""
         self._leave_alone(connection, job, f"is of an array, and says it is of session {session_id}")
 
     async def _cancelled(self, connection: FactoryConnection, job: Job) -> Found:
@@ -112,8 +113,8 @@ class OrphanFinder:
         return of_one(await connection.site.cancel(job.account, [own]), job.id)
 
     async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
-        """Ours, and not among the live sessions. The session it now is, or None: also where that is found out apart,
-        since its account's own commands are run for it."""
+        """Handle a job of ours that has no live session. Return the session that it is now; None: there is none, or
+        that is found out in the background, since it takes commands as the account."""
         key = (connection.factory.id, job.id)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:
             return None
@@ -146,7 +147,7 @@ class OrphanFinder:
         return live_session
 
     async def _lost(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
-        """Take a session back that the ledger lost; its job is an orphan where nobody can have it."""
+        """Put a session that the ledger lost back from its note; where that cannot be, its job is an orphan."""
         if session_id in self._table:
             return
         try:
@@ -168,7 +169,7 @@ class OrphanFinder:
             self._orphan(None, connection, job, why)
 
     def _orphan(self, record: SessionRecord | None, connection: FactoryConnection, job: Job, why: str) -> None:
-        """Nobody can have a job: begin its grace, or cancel it where that is over."""
+        """Begin the grace of a job that no session can have, or cancel the job if its grace is over."""
         key = (connection.factory.id, job.id)
         if key in self._orphans:
             self._apart(connection, job, lambda: self._cancel(connection, job, record, why))
@@ -193,8 +194,8 @@ class OrphanFinder:
         await self._ledger.note(entry)
 
     async def _rebuild(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> str | None:
-        """Write the session down again, from the note in its folder; return why nobody can have it, None: it is there.
-        Raises Conflict, LinkError."""
+        """Write a session into the ledger again, from the note in its folder; return why that cannot be, None: it is
+        done. Raises LedgerConflict, OSError, and the link's errors."""
         try:
             note = await read_note(connection, job.account, session_id, self._identity)
         except Gone:
@@ -244,8 +245,8 @@ class OrphanFinder:
 
 
 def _before(job: Job, own: Job | None) -> bool:
-    """Submitted before the row's own job. Nobody could copy a comment that no job had yet: it is ours, of a row that
-    the ledger lost."""
+    """Return whether a job was submitted before the row's own job. Then it is ours, of a row that the ledger lost:
+    nobody could copy a comment that no job had yet."""
     if own is None or own.submitted is None or job.submitted is None:
         return False
     return job.submitted < own.submitted

@@ -219,5 +219,6 @@ class Permission:
         return charges.reserve(claims, self._projects.get(project), alike)
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
-        """Return what holds so many seconds more for a job that is to go on until then; it raises OverBudget."""
+        """Return a write that reserves so many more seconds for a job that is to go on until ``until``; the write
+        raises OverBudget if the project's budget does not allow it."""
         return charges.reserve_more(charge_id, seconds, until, self._projects.get(project))

@@ -1,4 +1,4 @@
-"""What a factory's answers do to the sessions. ``lifecycle`` says what they mean."""
+"""Applies a factory's answers to its sessions. ``state_machine`` says what they mean."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class SessionReconciler:
         self._warned: set[str] = set()  # factories where another gateway of the same name has jobs
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
-        """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
-        nothing of any other's. Whatever fails here is tried again at the next one."""
+        """Apply a factory's good answer. ``account``: the only site account whose jobs it is about; None: all. What
+        fails here is tried again at the next answer."""
         here = {
             live_session.record.id: live_session
             for live_session in self._table.at(connection.factory.id)
@@ -212,7 +212,7 @@ class SessionReconciler:
         self._termination.replaced(live_session, connection)
 
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Nothing happened to it; but time passes, and some things are told late."""
+        """Do what is due for a session whose state did not change: its limits of time, and what is told late."""
         record = live_session.record
         with contextlib.suppress(OSError):  # said when it could not be had; whoever has it may leave it
             await self._doors.bind(record.id, record.port)
@@ -249,7 +249,8 @@ class SessionReconciler:
             self._termination.conclude(live_session, connection)
 
     async def _waits(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """No job, and the scheduler has none that says it is this session's."""
+        """Handle a session without a job, of which the answer has none: once no submission can still arrive, submit
+        again, or end the session if it is to stop."""
         record = live_session.record
         if live_session.submitting or record.ended is not None or record.job is not None:
             return
@@ -266,8 +267,8 @@ class SessionReconciler:
             await self._termination.nothing_there(live_session, explain.own("submit-doubtful"))
 
     async def _ends_by_door(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """A job is to be stopped and must not be touched: see that its door is there to be asked, and that what it runs
-        is charged."""
+        """Handle a running job that is to stop and must not be cancelled: look for its door, which can be asked to end
+        it, and charge what the job runs."""
         record, node = live_session.record, job.nodes[0] if job.nodes else live_session.record.node
         if record.ended is not None:
             return
@@ -346,7 +347,8 @@ class SessionReconciler:
         await self._listener.let_go(live_session)
 
     def _late(self, live_session: LiveSession) -> bool:
-        """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""
+        """Return whether the notebook has had its time to come up. Waiting for the environment does not count: the
+        door limits that."""
         limits = self._limits
         if live_session.environment_at is not None:
             return clock.ticks() - live_session.environment_at > limits.starting_seconds + live_session.frozen
@@ -374,27 +376,28 @@ def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Word
 
 
 def _goes_on(live_session: LiveSession) -> bool:
-    """Neither ended nor to be stopped. Either may be written down while its lock is waited for, and then what an
-    answer meant before counts no more."""
+    """Return whether a session has neither ended nor is to stop. Ask this under its lock: while the lock was waited
+    for, either may have been written, and then the answer no longer counts."""
     return state_machine.phase(live_session.record) not in (Phase.STOPPING, Phase.ENDED)
 
 
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Side by side, so that what they write goes into the ledger together: hundreds may start at once. Raises what
-    the first of them raised, once all are through."""
+    """Run all side by side, so that what they write goes into the ledger together: hundreds may start at once. Raises
+    the first one's error, once all are through."""
     for outcome in await asyncio.gather(*each, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
 
 
 def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId, Job]]:
-    """By when it was submitted; in the scheduler's order of ids where that is the same."""
+    """Return the jobs by when they were submitted, the newest first; equal ones in the answer's order, reversed."""
     never = datetime.min.replace(tzinfo=UTC)
     return sorted(unknown, key=lambda found: found[1].submitted or never)[::-1]
 
 
 def _awaited(live_session: LiveSession) -> bool:
-    """Something of it depends on the next answer. That a job waits in the queue is the site's own to see."""
+    """Return whether something about a session depends on the next answer. A job that only waits in the queue does not
+    count."""
     return (
         live_session.record.state == SessionState.ENDING or live_session.misses > 0 or live_session.record.job is None
     )

@@ -62,7 +62,7 @@ _BY: dict[str, str] = {
 
 
 class Sessions:
-    """One for the link. ``load`` before use."""
+    """Begins, shows and stops sessions. There is one for the link; call ``load`` before use."""
 
     def __init__(
         self,
@@ -133,7 +133,8 @@ class Sessions:
     # --- begin
 
     async def put(self, session_id: SessionId, request: SessionRequest) -> tuple[Session, bool]:
-        """The session of that id, begun if it is new; and whether it is. Answers within 2 s. Raises ProblemError."""
+        """Return the session of that id, begun if it is new, and whether it is new. Returns within 2 s. Raises
+        ProblemError."""
         begun = clock.ticks()
         async with self._intending.setdefault(request.user, asyncio.Lock()):
             live_session = self._table.get(session_id)
@@ -151,7 +152,7 @@ class Sessions:
         return self._views.of(live_session), created
 
     def _again(self, record: SessionRecord, request: SessionRequest) -> Session:
-        """The same PUT after its session ended."""
+        """Answer a PUT that came again after its session ended. Raises ProblemError."""
         self._same(record, request)
         if record.end_reason == EndReason.REFUSED and record.end is not None:
             raise refused(record.end)
@@ -195,7 +196,8 @@ class Sessions:
         return live_session
 
     async def begin(self, record: SessionRecord, connection: FactoryConnection) -> LiveSession:
-        """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
+        """Write a new session into the ledger, and submit its job in the background. Raises LedgerConflict,
+        LedgerError, ProblemError."""
         if record.id in self._never:
             raise conflict(f"The session {record.id} was stopped before it began.")
         held = self._permission.hold([self._reservations.of_session(record)], record.choice.project)
@@ -220,8 +222,8 @@ class Sessions:
         return live_session
 
     async def _unmake(self, session_id: SessionId) -> None:
-        """The ledger fell silent as it was written down. If it was all the same, it ends: it is nobody's, and would
-        hold its hours and its server's name for ever."""
+        """End a session if the ledger wrote it down after all, though it did not say so: nobody was told of this
+        session, and it would hold its hours and its server's name for ever."""
         live_session: LiveSession | None = None
         while True:
             await asyncio.sleep(UNMAKE_SECONDS)
@@ -249,7 +251,7 @@ class Sessions:
     # --- everything else
 
     async def session(self, session_id: SessionId) -> Session:
-        """Live or ended. Raises ProblemError."""
+        """Return a session, live or ended. Raises ProblemError."""
         live_session = self._table.get(session_id)
         if live_session is not None:
             return self._views.of(live_session)
@@ -260,7 +262,8 @@ class Sessions:
         return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Live ones; or the newest, ended ones too. None that runs only a cluster's scheduler."""
+        """Return the live sessions or, without ``live``, the newest ones, also ended; none that only runs a cluster's
+        scheduler."""
         if live:
             return self._views.live(user, server)
         rows = [record for record in await self._ledger.recent(user, server, limit) if not record.head]
@@ -273,8 +276,8 @@ class Sessions:
         ]
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
-        """Return when the ledger holds the wish. Raises ProblemError for a session never heard of; that one is never
-        begun, should it still be asked for."""
+        """Stop a session; return when the ledger holds the wish. Raises ProblemError for an unknown session, which is
+        not begun either if it is asked for later."""
         if session_id not in self._table:
             self._never.add(session_id)  # first: it may begin while the ledger is asked
             record = await self._ledger.record(session_id)
@@ -285,19 +288,19 @@ class Sessions:
         await self._termination.request_end(self._table[session_id], EndReason.STOPPED, by, _BY[by])
 
     async def end_access(self, live_session: LiveSession) -> None:
-        """End it, since its person may no longer use its project. Raises LedgerError."""
+        """End a session whose person may no longer use its project. Raises LedgerError."""
         await self._termination.request_end(
             live_session, EndReason.ACCESS_LOST, "link", explain.own("access-lost").as_message("what")
         )
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
-        """Through the door; kept nowhere. Raises ProblemError."""
+        """Send environment and command through the session's door, and keep them nowhere. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
         if (live_session := self._table.get(session_id)) is not None:  # it may have ended meanwhile
             self._table.touch(live_session)
 
     async def token(self, session_id: SessionId) -> str | None:
-        """The hub token that its notebook has. Raises ProblemError."""
+        """Return the hub token that the session's notebook has. Raises ProblemError."""
         found: list[str | None] = []
 
         async def ask() -> None:

@@ -38,7 +38,7 @@ class Event(StrEnum):
 
 
 class Action(StrEnum):
-    """What is to be done."""
+    """What the link does at a step."""
 
     NOTHING = "nothing"
     FOLLOW = "follow"  # note the node and open the door there
@@ -50,7 +50,7 @@ class Action(StrEnum):
 
 
 class Step(NamedTuple):
-    """Where it goes and what is done."""
+    """The phase that a session goes to, and what the link does."""
 
     phase: Phase
     action: Action
@@ -112,24 +112,24 @@ TABLE: dict[Phase, dict[Event, Step]] = {
 
 
 def phase(record: SessionRecord) -> Phase:
-    """Where the ledger has it."""
+    """Return the phase of a session, by its row in the ledger."""
     if record.ended is not None:
         return Phase.ENDED
     return Phase.STOPPING if record.wish == "stop" else Phase(record.state.value)
 
 
 def state(of: Phase) -> SessionState:
-    """As the ledger writes it, beside the wish."""
+    """Return the state that the ledger holds for a phase; the wish to stop is a column of its own."""
     return SessionState.ENDING if of is Phase.STOPPING else SessionState(of.value)
 
 
 def step(record: SessionRecord, event: Event) -> Step | None:
-    """What the event means for it now; None: nothing any more."""
+    """Return what an event means for a session now; None: it changes nothing."""
     return TABLE[phase(record)].get(event)
 
 
 def seen(record: SessionRecord, job: Job) -> Event:
-    """What it means that a good answer has its job like this."""
+    """Return the event that a good answer means for a session: ``job`` is the session's job as it is shown."""
     match job.state:
         case JobState.PENDING:
             return Event.QUEUED

@@ -29,8 +29,9 @@ _WAITS = Message("job-waits", "Job {job} waits in the queue.")
 
 
 class Submission:
-    """Of each session once; and again where it is known that no job came of it. Who waits for what came of it may be
-    told that the session is pending; after that a failure is settled with the factory, and no longer an answer."""
+    """Submits each session's job once, and again if it is known that no job came of that. Whoever waits for the outcome
+    may be answered that the session is pending; a later failure is settled with the factory, and is no answer any
+    more."""
 
     def __init__(
         self,
@@ -49,13 +50,13 @@ class Submission:
         self._termination = termination
 
     def begin(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """See that its job is handed over."""
+        """Submit a session's job in the background."""
         live_session.submission = self._tasks.spawn(
             self._submission(live_session, connection), f"submission of {live_session.record.id}"
         )
 
     def again(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """The same, where nobody does it now and its account may submit."""
+        """Submit a session's job again, unless that is under way or its site account may not submit."""
         if not live_session.submitting and connection.access_status.may_submit(live_session.record.account) is None:
             self.begin(live_session, connection)
 
@@ -75,7 +76,7 @@ class Submission:
         live_session.answered = True
 
     async def _submission(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
-        """Hand the job over; the problem, if that is already known to have failed."""
+        """Submit the job; return the problem if that is known to have failed, else None."""
         try:
             problem = await self._handed_over(live_session, connection)
         except LedgerError:
@@ -89,7 +90,8 @@ class Submission:
         return problem
 
     async def _handed_over(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
-        """Raises LedgerError."""
+        """Submit the job, and write the outcome into the ledger; return the problem if it failed, else None. Raises
+        LedgerError."""
         record, submits = live_session.record, live_session.record.submits
         try:
             with SUBMIT_SECONDS.labels(record.factory).time():
@@ -115,8 +117,8 @@ class Submission:
         return None
 
     async def _taken(self, live_session: LiveSession, job: JobId) -> None:
-        """Write the id down that a submission gave. Where another session has that id, the scheduler's ids have begun
-        again, or the account's shell lies: the factory's answers tell whose the job is. Raises LedgerError."""
+        """Write the job's id into the ledger. If another session has that id, the scheduler's ids have begun again, or
+        the account's shell lies: then the factory's next answers tell whose the job is. Raises LedgerError."""
         record = live_session.record
         entry = replace(self._audit.of_session(record, "submit"), job=job)
         try:
@@ -126,7 +128,7 @@ class Submission:
             live_session.withdrawn, live_session.answered = False, True
 
     async def _withdraw(self, live_session: LiveSession, begun: bool) -> None:
-        """Nobody was told of this session, so nothing of it may stay."""
+        """End a session of which nobody was told, so that nothing of it stays. ``begun``: there may be a job."""
         if begun:
             await self._termination.request_end(
                 live_session, EndReason.REFUSED, "link", explain.own("not-taken").as_message("what")

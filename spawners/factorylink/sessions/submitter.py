@@ -40,8 +40,8 @@ class Submitter:
         self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
 
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
-        """Hand the job over. Raises Refused (no job), Unwanted (no job: somebody stopped the session meanwhile), or
-        Unreachable (if ``submits`` rose, perhaps a job)."""
+        """Submit the session's job; return its id. Raises Refused (no job), Unwanted (no job: somebody stopped the
+        session meanwhile), or Unreachable (if ``submits`` rose, perhaps a job)."""
         await connection.site.turn()
         if (paused := connection.access_status.paused) is not None:  # since it was let in
             raise NotDone(paused.what)
@@ -56,14 +56,14 @@ class Submitter:
     async def leave(
         self, connection: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
     ) -> str:
-        """Write a file into a session's folder, which is made where missing; its path. Raises the transport's errors,
-        Refused where there is no room."""
+        """Write a file into a session's folder, which is made where missing; return the folder's path. Raises the
+        transport's errors, Refused if there is no room."""
         folder = await session_folder(connection, account, session_id)
         await self._notes.do((connection.factory.id, account), (connection, folder, file, content))
         return folder
 
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
-        """Folders and files of one account's sessions, in one command once the folder above them is there."""
+        """Write files and folders of one account's sessions, in one command once the folder above them is there."""
         connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
@@ -88,7 +88,7 @@ class Submitter:
         folder: str,
         comment: str,
     ) -> JobRequest:
-        """What the dialect is asked for. Raises Refused where a path or name there cannot be handed to a scheduler."""
+        """Return the request for the dialect. Raises Refused if a path or name in it cannot be given to a scheduler."""
         factory, access = connection.factory, connection.access
         door = [
             *("-P", "-m", "factorygate.session", "--id", session_id, "--folder", folder),
@@ -121,18 +121,18 @@ class Submitter:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
 
     def at(self, project: ProjectId | None, factory: Slug) -> ProjectAt:
-        """What a project is at a factory. Raises Refused where that is not known."""
+        """Return what is set for a project at a factory. Raises Refused if that is not known."""
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
-        """The same request for an estimate: nothing is made for it there."""
+        """Return such a request for an estimate; nothing is made for it at the factory."""
         nobody = "0" * 32
         folder = await session_folder(connection, account, nobody)
         return self.request(connection, choice, JobOptions(), nobody, folder, "estimate")
 
 
 async def session_folder(connection: FactoryConnection, account: str, session_id: SessionId) -> str:
-    """Absolute path of the session's folder in the account's shared home there."""
+    """Return the absolute path of a session's folder in the account's shared home at the factory."""
     base = connection.access.session_folder
     if base == "~" or base.startswith("~/"):
         base = await connection.commands.home(account) + base[1:]
@@ -142,7 +142,7 @@ async def session_folder(connection: FactoryConnection, account: str, session_id
 async def read_note(
     connection: FactoryConnection, account: str, session_id: SessionId, identity: Identity
 ) -> Note | None:
-    """The note of a session that the ledger lost, if it is ours. Raises the errors of the transport."""
+    """Return the note of a session that the ledger lost; None: it is not ours. Raises the transport's errors."""
     folder = await session_folder(connection, account, session_id)
     note = identity.unseal(await connection.commands.read(account, f"{folder}/{NOTE}"))
     if note is None or (note.id, note.account, note.factory) != (session_id, account, connection.factory.id):
@@ -164,12 +164,13 @@ def _note(record: SessionRecord) -> Note:
 
 
 def make_folders(*folders: str) -> Command[None]:
-    """Made 0700 where missing."""
+    """Return the command that makes these folders, 0700, where they are missing."""
     return Command(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=done, timeout=10)
 
 
 def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
-    """``SESSION/FILE`` for each, 0600 in a 0700 folder: an archive keeps modes, whatever the umask there."""
+    """Return the command that writes ``files`` (the content by ``SESSION/FILE``) as 0600 files in 0700 folders. It
+    unpacks an archive, which keeps the modes whatever the umask there."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path, content in files.items():

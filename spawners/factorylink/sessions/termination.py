@@ -76,12 +76,13 @@ class Termination:
         self.carry_out(live_session)
 
     def carry_out(self, live_session: LiveSession) -> None:
-        """Make sure that somebody stops it."""
+        """Carry out the wish to stop a session in the background, unless that is under way."""
         if live_session.record.ended is None and (live_session.stopping is None or live_session.stopping.done()):
             live_session.stopping = self._tasks.spawn(self._stop(live_session), f"stop of {live_session.record.id}")
 
     def conclude(self, live_session: LiveSession, connection: FactoryConnection, known: End | None = None) -> None:
-        """The job is gone: find out why, and end the session. Called again at each answer until it is known."""
+        """Find out in the background why a session's job is gone, and end the session. Called again at each answer
+        until that is known. ``known``: the job's end, if the caller has it."""
         if not live_session.job_over.is_set():
             live_session.job_over.set()
             live_session.over_since = clock.ticks()
@@ -163,7 +164,7 @@ class Termination:
             await self._ask_politely(live_session)
 
     async def _note_cancellation(self, record: SessionRecord) -> None:
-        """Once it is done: a ledger that is away for a moment must not keep a job alive."""
+        """Write a cancellation into the audit once it is done: a ledger that is away must not keep a job alive."""
         try:
             await self._ledger.note(self._audit.of_session(record, "cancel"))
         except LedgerError:
@@ -211,8 +212,8 @@ class Termination:
         await self._table.end(live_session, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
     async def _recorded(self, live_session: LiveSession, connection: FactoryConnection) -> End | None:
-        """The end as the site's accounting has it, which tells who cancelled a job, and of each of its runs; the
-        controller does not."""
+        """Return the end of the job by the site's accounting; None: it tells nothing. Unlike the controller, it tells
+        who cancelled a job, and of each of the job's runs."""
         try:
             return await connection.site.recorded(live_session.record.account, live_session.record.job or "")
         except FactoryError as error:
@@ -222,7 +223,7 @@ class Termination:
     async def _left_behind(
         self, live_session: LiveSession, connection: FactoryConnection
     ) -> tuple[DoorEnd | None, tuple[str, ...]]:
-        """What the door said at its end, and the last lines of the job's log: either may be there without the other."""
+        """Return what the door said at its end, and the last lines of the job's log; either may be missing."""
         record = live_session.record
         if record.started is None:
             return None, ()
@@ -261,7 +262,7 @@ _OF_WISH = {
 def judge(
     wished: tuple[EndReason, Words] | None, end: End | None, door_end: DoorEnd | None, tail: tuple[str, ...] = ()
 ) -> tuple[EndReason, Words]:
-    """Why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
+    """Return why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
     if wished is not None:
         return wished
     if door_end is None or door_end.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
@@ -295,7 +296,8 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 
 
 def read_tail(path: str) -> Command[tuple[str, ...]]:
-    """The last lines of a job's log, out of its last ``TAIL_BYTES``. Refused: it cannot be read."""
+    """Return the command for the last lines of a job's log, out of its last ``TAIL_BYTES``. Refused: the log cannot be
+    read."""
 
     def parse(output: Output) -> tuple[str, ...]:
         if output.code != 0:

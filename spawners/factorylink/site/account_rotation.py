@@ -13,7 +13,7 @@ MOST_PASSED = 64  # questions
 
 
 class AccountRotation:
-    """``accounts``: those that have live sessions, whenever it is asked."""
+    """Chooses the site account whose jobs are asked for next. ``accounts``: returns those that have live sessions."""
 
     def __init__(self) -> None:
         self.accounts: Callable[[], Iterable[str]] = tuple
@@ -26,27 +26,28 @@ class AccountRotation:
         self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, as its last answer has them
 
     def hurry(self, account: str) -> None:
-        """Something happened to a job of that account."""
+        """Ask as this account before all others; called when something happened to one of its jobs."""
         self._first[account] = None
 
     def once(self, account: str) -> None:
-        """It has to be asked once in any case: every other time, so that those with sessions are not kept waiting."""
+        """Ask as this account once in any case. Such accounts get every other turn, so that accounts with sessions
+        do not wait long."""
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Pass over an account that took long to answer for some questions, ever more of them, while there are others:
-        what its commands wait for must not be waited for by everybody."""
+        """Pass over an account for some questions if it took ``long`` to answer, each time for twice as many, while
+        there are others: its slow commands must not delay everybody."""
         if not long:
             self._passes.pop(account, None)
             return
         self._passes[account] = self._left[account] = min(2 * self._passes.get(account, 1), MOST_PASSED)
 
     def all(self) -> set[str]:
-        """Who has to be asked."""
+        """Return the accounts that have to be asked."""
         return {*self._who_has_any(), *self._first, *self._once}
 
     def next(self) -> str | None:
-        """Whom to ask now; None: nobody has anything."""
+        """Return the account to ask as now; None: no account has sessions or jobs."""
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:
             return None
@@ -56,7 +57,7 @@ class AccountRotation:
         return chosen
 
     def _who_has_any(self) -> set[str]:
-        """Who has sessions, or jobs that no session has yet."""
+        """Return the accounts that have live sessions, or jobs in their last answers."""
         return {*self.accounts(), *(account for account, jobs in self._known.items() if jobs)}
 
     def _in_turn(self) -> str | None:
@@ -71,6 +72,6 @@ class AccountRotation:
         return next(iter([*ways[self._odd], *ways[not self._odd]]), None)
 
     def answered(self, account: str, jobs: Iterable[Job]) -> dict[JobId, Job]:
-        """All jobs known, of all accounts, after that account's answer."""
+        """Take over an account's answer; return all known jobs, of all accounts, by id."""
         self._known[account] = {job.id: job for job in jobs}
         return {job_id: job for known in self._known.values() for job_id, job in known.items()}

@@ -12,7 +12,7 @@ Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition (priority, 
 
 
 def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tuple[PartitionLoad, ...]:
-    """One load for each partition of the catalogue. Nodes that are down count in the totals, and have nothing free."""
+    """Return one load for each partition of the catalogue. Nodes that are down count in the totals only."""
     found: list[PartitionLoad] = []
     for partition in factory.partitions:
         inside = [node for node in nodes if partition.name in node.partitions]
@@ -36,11 +36,11 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
 
 
 def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
-    """How many more sessions of a size the free parts of the nodes would hold now.
+    """Return how many more sessions of a size the free parts of the nodes would hold now.
 
-    Counted node by node, since a session never spans two. Nodes kept for a job further ahead in the queue do not
-    count: a short session may still slip in before it, so this is a lower bound there. Limits of a QOS or a project are
-    not seen here.
+    Counted node by node, since a session never spans two. Nodes that are kept for a waiting job do not count, although
+    a short session may still run there before that job: in this case the number is a lower bound. Limits of a QOS or
+    a project are not seen here.
     """
     partition = next(p for p in factory.partitions if p.name == size.partition)
     whole = size.whole_node or partition.whole_node_only
@@ -71,7 +71,7 @@ class Queue:
 
     @classmethod
     def of(cls, jobs: Iterable[Job]) -> Queue:
-        """The queue as far as these jobs tell."""
+        """Return the queue that the waiting ones of these jobs form."""
         waiting: dict[str, list[tuple[int, JobId]]] = {}
         for job in jobs:
             if job.state is JobState.PENDING:
@@ -80,11 +80,11 @@ class Queue:
         return cls(waiting)
 
     def only(self, ids: Container[JobId]) -> Queue:
-        """The part of it with these jobs."""
+        """Return the queue with only those of its jobs whose ids are in ``ids``."""
         return Queue({name: [entry for entry in jobs if entry[1] in ids] for name, jobs in self._waiting.items()})
 
     def ahead(self, partition: str, job: Job) -> int:
-        """How many of a partition go before a job, which need not be among them."""
+        """Return how many waiting jobs of a partition go before ``job``, which need not be in this queue."""
         return bisect.bisect_left(self._ranks.get(partition, []), _rank(job.priority or 0, job.id))
 
 

@@ -111,7 +111,7 @@ class JobOrders:
 
 
 def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Return them in pieces that one command takes."""
+    """Yield ``all`` in pieces that one command takes, of ``MOST_IDS`` at most."""
     for first in range(0, len(all), MOST_IDS):
         yield all[first : first + MOST_IDS]
 

@@ -1,11 +1,11 @@
-"""The watcher of one factory: the one question about all our jobs, asked again and again, and what its answers tell.
+"""The watcher of one factory: asks again and again about all our jobs, in one question, and passes the answers on.
 
-The question is by the jobs' name. A job that is known by its id and is not in the answer is asked for by its id, all
-those of one answer in one question: somebody may have given it another name.
+The question is by the jobs' name. Jobs that are known by their ids and are not in the answer are asked for by id, all
+of one answer in one question: somebody may have given them another name.
 
-It is the only one that asks it; whoever needs an answer newer than now waits for its next one. Where accounts see only
-their own jobs it asks as one account after the other (``rounds``), at the same pace. ``pacing`` holds how often. A
-failed question changes only ``health``.
+Nothing else asks this question: whoever needs a newer answer waits for the watcher's next one. Where accounts see only
+their own jobs, the watcher asks as one account after the other (``account_rotation``), at the same pace.
+``rate_limiter`` says how often. A failed question changes only ``health``.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ ACCOUNT_SECONDS = 30.0  # for all that is asked as one account in its turn, wait
 
 
 class JobPoller:
-    """``keep`` has to run. ``name``: of our jobs. ``private``: accounts see only their own. ``on_answer`` gets every
-    good answer and whose jobs it is about, None: all; ``on_health`` is called when its state or words changed."""
+    """Asks for our jobs while ``keep`` runs. ``name``: the name of our jobs. ``private``: accounts see only their own
+    jobs. ``on_answer`` gets every good answer and the account that it is about, None: all; ``on_health`` is called when
+    the state or words of ``health`` changed."""
 
     def __init__(
         self,
@@ -71,22 +72,25 @@ class JobPoller:
         self._rounds = AccountRotation() if private else None
 
     def expect(self, soon: bool) -> None:
-        """Somebody waits for what the next answer says. True, said from outside ``on_answer``: something just
-        happened, ask at once and often for a while. From inside ``on_answer`` it only sets the pace until the next."""
+        """Say whether somebody waits for the next answer. ``soon`` from outside ``on_answer``: ask at once, and often
+        for a while, since something just happened. From inside ``on_answer`` it only sets the pace until the next
+        question."""
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
             self._event = time.monotonic()
             self._wake.set()
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
+        """Set whom to ask where jobs are private. ``accounts``: returns the accounts that have live sessions;
+        ``once``: accounts to ask once in any case."""
         if self._rounds is not None:
             self._rounds.accounts = accounts
             for account in once:
                 self._rounds.once(account)
 
     def happened(self, account: str | None) -> None:
-        """An order was carried out, so the factory answers: no back-off any more, and there is news to fetch."""
+        """Ask again soon, without back-off; called when an order was carried out as ``account``: the factory answers,
+        and there is news."""
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
         self._failures = 0
@@ -94,18 +98,18 @@ class JobPoller:
         self._wake.set()
 
     def look(self) -> None:
-        """Somebody looks at what is free here."""
+        """Note that somebody looks at this factory now, which counts for the pace of the questions."""
         self._looked = time.monotonic()
 
     async def ask_now(self) -> list[Job]:
-        """An answer to a question that is asked after this call."""
+        """Return the answer to a question that is asked after this call. Raises the link's errors."""
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._wake.set()
         return await waiter
 
     def close(self) -> None:
-        """Nobody gets an answer any more."""
+        """Cancel the waits of all callers of ``ask_now``."""
         for waiter in (*self._in_flight, *self._waiters):
             waiter.cancel()
 
@@ -148,7 +152,7 @@ class JobPoller:
             self._rounds.took(account, long=time.monotonic() - began > ACCOUNT_SECONDS / 3)
 
     async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
-        """Return what is told by the jobs' name. Raises the link's errors."""
+        """Return the jobs that the question by our jobs' name shows. Raises the link's errors."""
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._scheduler_client.run(self._dialect.jobs(self._name), account, probe=True)
@@ -188,7 +192,7 @@ class JobPoller:
         return [job for job in found if job.id not in there]
 
     async def _pause(self, since: float) -> None:
-        """Until the next question is due, reckoned anew whenever something happens."""
+        """Wait until the next question is due; that moment is computed again whenever something happens."""
         jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links shall not ask in step
         while not self._waiters:
             self._wake.clear()

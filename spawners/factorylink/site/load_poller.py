@@ -48,36 +48,36 @@ class LoadPoller:
         self._hurried = float("-inf")
 
     def want(self, seconds: float) -> None:
-        """Somebody wants to know, for so long."""
+        """Keep asking for so many seconds from now: somebody wants to know what is free."""
         self._wanted = max(self._wanted, time.monotonic() + seconds)
         self._wake.set()
 
     def hurry(self) -> None:
-        """Somebody waits whose job is newer than ``queue``: ask for that before its time, every ``EARLY`` seconds at
-        most."""
+        """Ask for the queue before its time, every ``EARLY`` seconds at most; called when a waiting job of ours is
+        newer than ``queue``."""
         self._hurry.set()
 
     def all_out(self, partition: str) -> bool:
-        """True if every node of a partition is out of use; False also where that is not known."""
+        """Return whether every node of a partition is out of use; False also where that is not known."""
         inside = [node for node in self._nodes if partition in node.partitions]
         return bool(inside) and not any(node.usable for node in inside) and time.monotonic() - self._at < STALE
 
     def loads(self) -> tuple[PartitionLoad, ...]:
-        """What is free, by partition of the catalogue; empty until it was asked once."""
+        """Return what is free, by partition of the catalogue; empty before the first answer."""
         return availability.loads(self._factory, self._nodes, self._waiting) if self._nodes else ()
 
     def fits(self, size: NodeSize) -> int:
-        """How many more of a size could start now; 0 also where that is not known."""
+        """Return how many more sessions of a size could start now; 0 also where that is not known."""
         fresh = time.monotonic() - self._at < STALE
         return availability.fits(self._factory, self._nodes, size) if fresh else 0
 
     def maintenance(self) -> tuple[MaintenanceView, ...]:
-        """Those that come, or are, as far as it was asked."""
+        """Return the maintenances that are to come or under way, the next one first, by the last answer."""
         names = [partition.name for partition in self._factory.partitions]
         return maintenance.maintenances(self.reservations, self._nodes, names, clock.now())
 
     async def keep(self) -> None:
-        """Ask while it is wanted, until cancelled."""
+        """Ask while somebody wants to know (``want``), until cancelled."""
         while True:
             await self._wake.wait()
             began = time.monotonic()
@@ -89,7 +89,8 @@ class LoadPoller:
                 self._wake.clear()
 
     async def _pause(self, least: float) -> None:
-        """Until the next survey, ``least`` seconds in any case; in a hurry with a question for the queue in between."""
+        """Wait until the next survey, at least ``least`` seconds. If ``hurry`` is called meanwhile, ask for the queue
+        once in between."""
         until = time.monotonic() + max(rate_limiter.SURVEY, least)
         await asyncio.sleep(min(least, rate_limiter.SURVEY))
         early = max(0.0, self._hurried + EARLY - time.monotonic())
@@ -111,7 +112,7 @@ class LoadPoller:
         self.on_loads()
 
     async def _ask_queue(self) -> None:
-        """Raises LinkError."""
+        """Ask for everybody's waiting jobs. Raises the link's errors."""
         self._hurry.clear()
         began = time.monotonic()
         self._waiting = await self._scheduler_client.run(self._dialect.waiting())

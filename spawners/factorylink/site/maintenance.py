@@ -11,7 +11,7 @@ from factorycommon.models import MaintenanceView, NodeState, Reservation, Reserv
 def maintenances(
     reservations: Iterable[Reservation], nodes: Sequence[NodeState], partitions: Iterable[str], now: datetime
 ) -> tuple[MaintenanceView, ...]:
-    """Those that are not over, the next one first, with the partitions of the catalogue that they leave no node of."""
+    """Return the maintenances that are not over, the next one first, with the partitions that each leaves no node."""
     coming = sorted((one for one in reservations if one.maintenance and one.end > now), key=lambda one: one.start)
     return tuple(
         MaintenanceView(
@@ -26,7 +26,8 @@ def maintenances(
 
 
 def closing(coming: Iterable[MaintenanceView], partition: str) -> MaintenanceView | None:
-    """The next one that leaves no node of a partition: what runs there has to end before. None: there is none."""
+    """Return the next maintenance that leaves a partition no node, so that jobs there must end before; None: there is
+    none."""
     return next((one for one in coming if partition in one.closes), None)
 
 
@@ -37,8 +38,8 @@ def offered(
     groups: Callable[[], frozenset[str]],
     now: datetime,
 ) -> tuple[ReservationView, ...]:
-    """Those that a site account may use now, where ``pays`` is the scheduler's account. ``groups``: those of the site
-    account, asked for only where a reservation hangs on them."""
+    """Return the reservations that a site account may use now. ``pays``: the scheduler's account that pays; ``groups``:
+    returns the site account's Unix groups, and is called only if a reservation is for groups."""
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
         for one in reservations
@@ -47,13 +48,14 @@ def offered(
 
 
 def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str) -> bool:
-    """Where nothing is known of the nodes, a maintenance is taken to be one of them all."""
+    """Return whether a maintenance leaves a partition no node; True if nothing is known of the nodes."""
     inside = {node.name for node in nodes if partition in node.partitions}
     return not maintenance.nodes or not nodes or (bool(inside) and inside <= set(maintenance.nodes))
 
 
 def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
-    """All of users, accounts and groups that are chosen by have to fit. To Slurm an account in capitals is the same."""
+    """Return whether a reservation admits a site account: users, accounts and groups, as far as it names any, must all
+    fit. Slurm takes capitals in the names of accounts for small letters."""
     accounts = [one.lower() for one in reservation.accounts]
     return (
         bool(reservation.users or reservation.accounts or reservation.groups)
@@ -64,12 +66,14 @@ def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Cal
 
 
 def _shared(names: Sequence[str], groups: frozenset[str]) -> bool:
-    """In one of the groups, and in none with a dash. Only groups with a dash let nobody in: sites differ there."""
+    """Return whether ``names`` has one of the groups, and none of them with a dash. If all names have a dash, nobody is
+    admitted, since sites differ in what that means."""
     return not groups.isdisjoint(names) and all(f"-{group}" not in names for group in groups)
 
 
 def _named(names: Sequence[str], name: str | None) -> bool:
-    """Names with a dash say who may not; without any other, all others may."""
+    """Return whether ``names`` admits ``name``. A dash before a name excludes it; if all names have a dash, everybody
+    else is admitted."""
     if f"-{name}" in names:
         return False
     wanted = [one for one in names if not one.startswith("-")]

@@ -37,16 +37,16 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether a question would be in vain."""
+        """Return whether ordinary questions are held back now."""
         return self._failures >= self.MOST
 
     def check(self) -> None:
-        """Raises NotAsked, with what the last question failed with."""
+        """Raise NotAsked, with the message of the last failure, if the circuit breaker is open."""
         if self.is_open:
             raise NotAsked(self._words)
 
     def record(self, error: FactoryError | None) -> None:
-        """How a question went. A no is an answer too."""
+        """Count how a question went. ``error``: None: it was answered; a refusal counts as an answer, too."""
         if not isinstance(error, Unreachable):
             self._failures = 0
             return
@@ -55,7 +55,7 @@ class CircuitBreaker:
 
 
 class SchedulerClient:
-    """Runs asks over a transport. All that wait for the same silent scheduler share one question whether it lives.
+    """Runs commands over a transport. All that wait for a silent scheduler share one question whether it is there.
 
     Slurm's own commands try for 9 s to reach a controller that is not there; ``scontrol ping`` says so in 10 ms.
     """
@@ -67,8 +67,9 @@ class SchedulerClient:
         self.circuit_breaker = CircuitBreaker()
 
     async def run(self, command: Command[T], account: str | None = None, *, probe: bool = False) -> T:
-        """The answer, or one of the four errors; ``Down`` soon where the scheduler is not there, and ``NotAsked`` at
-        once where it has not answered for some time. A ``probe`` is asked in any case."""
+        """Return the answer to a command, run as ``account`` (None: as the watcher). Raises the four errors: ``Down``
+        soon if the scheduler is not there, ``NotAsked`` at once if it has not answered for some time. A ``probe`` is
+        asked even then."""
         if not probe:
             self.circuit_breaker.check()
         try:
@@ -99,7 +100,7 @@ class SchedulerClient:
             await asyncio.wait({running})  # and not ``await running``: whoever asks may be cancelled just now
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
-        """Returns when the scheduler lives, or ``running`` came to its end meanwhile. Raises Down."""
+        """Return when the scheduler says that it is there, or when ``running`` has ended. Raises Down."""
         asked = asyncio.create_task(self.lives())
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():

@@ -1,8 +1,8 @@
 """One factory as the link knows it: the dialect joined to the transport, and all that has to do with time.
 
-The **watcher** (``watch``) asks one question for all sessions. The **survey** asks what is free and who else waits, at
-a slow pace and only while someone looks or waits. No factory waits for another: each has tasks, queue and back-off of
-its own.
+The **watcher** (``job_poller``) asks one question for all sessions. The **survey** (``load_poller``) asks what is free
+and who else waits, at a slow pace and only while somebody looks or waits. No factory waits for another: each has tasks,
+queue and back-off of its own.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ ESTIMATES = 30.0  # seconds for which an estimate is remembered
 
 
 class Site:
-    """One factory. ``start`` it before anything else; all methods are for one event loop.
+    """One factory. Call ``start`` before anything else; all methods are for one event loop.
 
-    ``on_answer`` gets every successful answer about our jobs (it must not await ``ask_jobs_now``), and the site account
-    whose jobs it is about; None: all. ``accounts`` tells who has live sessions. ``on_health`` is
-    called when the state or words of ``health`` changed, ``survey.on_loads`` when what is free was asked anew.
+    ``on_answer`` gets every good answer about our jobs (it must not await ``ask_jobs_now``), and the site account whose
+    jobs the answer is about; None: all. ``on_health`` is called when the state or words of ``health`` changed,
+    ``load_poller.on_loads`` when the answer to what is free is new.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Site:
         self._ended: SingleFlight[list[End]] = SingleFlight(2)
 
     async def start(self) -> None:
-        """Ask from now on. Returns at once; ``health`` is ``starting`` until the first answer."""
+        """Begin to ask the factory. Returns at once; ``health`` is ``starting`` until the first answer."""
         self.look()
         self._tasks = [asyncio.create_task(each.keep()) for each in (self._watch, self.load_poller, self._groups)]
 
@@ -131,54 +131,54 @@ class Site:
 
     @property
     def health(self) -> Health:
-        """``starting`` until the first answer."""
+        """Return the factory's health; its state is ``starting`` until the first answer."""
         return self._watch.health
 
     @property
     def jobs(self) -> dict[JobId, Job]:
-        """Ours, as the last answers have them."""
+        """Return our jobs by id, as the last answers have them."""
         return self._watch.jobs
 
     @property
     def silent(self) -> frozenset[JobId]:
-        """Ids that the last answer lacks, and for which the question by id was not answered: whether these jobs are
-        over is unknown."""
+        """Return the ids that the last answer lacks, and for which the question by id was not answered: whether these
+        jobs are over is unknown."""
         return self._watch.silent
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
-        """What is free, by partition; empty until the first survey."""
+        """Return what is free, by partition; empty until the first survey."""
         return self.load_poller.loads()
 
     def loads_at(self) -> datetime | None:
-        """Of when that is: it is asked only while somebody looks. None: it was not asked yet."""
+        """Return when the last survey was, since there are surveys only while somebody looks; None: none yet."""
         return self.load_poller.asked_at
 
     def fits_now(self, size: NodeSize) -> int:
-        """How many more of a size could start now; 0 also where that is not known."""
+        """Return how many more sessions of a size could start now; 0 also where that is not known."""
         return self.load_poller.fits(size)
 
     def all_out(self, partitions: str) -> bool:
-        """True if every node that a job's ``partitions`` have is out of use; False also where that is not known."""
+        """Return whether every node of a job's ``partitions`` is out of use; False also where that is not known."""
         return all(self.load_poller.all_out(name) for name in partitions.split(","))
 
     def maintenance(self) -> tuple[MaintenanceView, ...]:
-        """Those that come, or are: the next one first."""
+        """Return the maintenances that are to come or under way, the next one first."""
         return self.load_poller.maintenance()
 
     def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """Those that a site account may use now, with jobs that the scheduler's account ``pays``."""
+        """Return the reservations that a site account may use now, for jobs that the account ``pays`` pays for."""
         groups = partial(self._groups.of, account)
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
 
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """The same, where the site may be asked first in which groups the account is."""
+        """Return ``reservations``, after waiting a moment for the account's Unix groups if the site has to be asked."""
         self.reservations(account, pays)
         await self._groups.wait_for(account)
         return self.reservations(account, pays)
 
     def position(self, job_id: JobId) -> int | None:
-        """1 is next, among the waiting jobs of the partition that we can see. None: it does not wait, or nobody asked
-        since it began to who else waits."""
+        """Return a job's place among the waiting jobs of its partition that we can see; 1 is next. None: the job does
+        not wait, or the other waiting jobs were not asked for since it began to wait."""
         job = self.jobs.get(job_id)
         if job is None or self._newer(job_id):
             return None
@@ -187,19 +187,21 @@ class Site:
         return self._positions.of(job)
 
     def _newer(self, job_id: JobId) -> bool:
-        """True if a job waits since after the last question about everybody's waiting jobs, which lacks it."""
+        """Return whether a job began to wait after the last question for everybody's waiting jobs, which lacks it."""
         since = self._waits_since.get(job_id)
         return since is not None and since > self.load_poller.queue_asked and job_id not in self.load_poller.queue.ids
 
     # --- what is awaited
 
     def expect(self, soon: bool) -> None:
-        """Somebody waits for what the next answer says. True, said from outside ``on_answer``: something just
-        happened, ask at once and often for a while. From inside ``on_answer`` it only sets the pace until the next."""
+        """Say whether somebody waits for the next answer. ``soon`` from outside ``on_answer``: ask at once, and often
+        for a while, since something just happened. From inside ``on_answer`` it only sets the pace until the next
+        question."""
         self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
+        """Set whom to ask where jobs are private. ``accounts``: returns the accounts that have live sessions;
+        ``once``: accounts to ask once in any case."""
         self._watch.private_to(accounts, once)
 
     def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
@@ -212,19 +214,19 @@ class Site:
         return await self._orders.by_id(ids, account)
 
     async def ask_jobs_now(self) -> list[Job]:
-        """An answer to a question that is asked after this call."""
+        """Return the answer to a question that is asked after this call. Raises the link's errors."""
         return await self._watch.ask_now()
 
     def look(self) -> None:
-        """Somebody looks at what is free here."""
+        """Note that somebody looks at this factory now: ask what is free, and mind it in the pace of the questions."""
         self._watch.look()
         self.load_poller.want(rate_limiter.LOOKED)
 
     # --- orders and questions
 
     async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
-        """Submit as the account, ``count`` equal jobs in one array. Refused: not taken. Unreachable: doubtful, it may
-        have been taken."""
+        """Submit a job as the account, or ``count`` equal jobs in one array; return the id. Raises Refused: it was not
+        taken; Unreachable: it may have been taken."""
         script = self.dialect.script(request, template)
         async with self._submits.of(account):
             job = await self._scheduler_client.run(self.dialect.submit(script, count), account)
@@ -248,7 +250,8 @@ class Site:
         return await self._orders.extend(account, job, minutes)
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
-        """How a job ended: from the last answer, else the scheduler, else its accounting. None: nobody knows."""
+        """Return how a job ended, by the last answer, else by the scheduler, else by its accounting; None: nobody
+        knows. Raises the link's errors."""
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:
             return end_of(known)
@@ -262,11 +265,13 @@ class Site:
         return await self.recorded(account, job_id)
 
     async def recorded(self, account: str, job_id: JobId) -> End | None:
-        """How a job ended, by the site's accounting. None: it has no record, keeps none, or tells neither of us."""
+        """Return how a job ended, by the site's accounting. None: there is no record of the job, or it is shown
+        neither to the watcher nor to the account."""
         return (await self.recorded_all(account, [job_id])).get(job_id)
 
     async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
-        """How those of an account's jobs ended that the site's accounting has a record of, in one question."""
+        """Return how an account's jobs ended, by id: those of which the site's accounting has a record. One question
+        for all."""
         # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
         # that is the site's service account may not ask at all.
         ids = of_its_form(self.dialect, ids)
@@ -283,7 +288,8 @@ class Site:
         return {}
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
-        """When such a job would start; no start where the factory does not say. Remembered for ``ESTIMATES``."""
+        """Return when such a job would start; ``start`` is None where the factory does not say. An answer is kept for
+        ``ESTIMATES`` seconds."""
         key = request.model_dump_json(exclude={"name", "comment", "output", "setup", "command", "teardown"})
         return await self._estimates.get((account, key), lambda: self._estimate(account, request, template))
 
@@ -300,4 +306,4 @@ class Site:
 
 
 async def _ignore(jobs: list[Job], account: str | None) -> None:
-    """Nobody listens yet."""
+    """Do nothing: nobody listens yet."""

@@ -24,8 +24,8 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 
 
 def question(account: str) -> Command[frozenset[str]]:
-    """The names of an account's groups, each with a NUL behind it, so that a cut one is seen. Refused: it is not
-    told."""
+    """Return the command for the names of an account's groups, each with a NUL behind it, so that a cut answer is
+    noticed. Refused: the site does not tell."""
 
     def read(output: Output) -> frozenset[str]:
         if output.code:
@@ -38,7 +38,8 @@ def question(account: str) -> Command[frozenset[str]]:
 
 
 class Groups:
-    """``keep`` has to run. Who is in which is not guessed: where the site does not say, an account is in none."""
+    """The Unix groups of site accounts, asked for while ``keep`` runs. Where the site does not say, an account counts
+    as in no group."""
 
     def __init__(self, factory: str, transport: CommandRunner) -> None:
         self._factory = factory
@@ -49,7 +50,7 @@ class Groups:
         self._one = asyncio.Lock()
 
     def of(self, account: str) -> frozenset[str]:
-        """As far as it is known; what is not is asked for soon."""
+        """Return an account's groups as far as they are known; if they are not, ask for them soon."""
         until, groups = self._known.get(account, (float("-inf"), frozenset()))
         if until < time.monotonic():
             self._wanted[account] = None

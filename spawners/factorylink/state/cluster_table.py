@@ -46,13 +46,13 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
     def hold(
         self, record: ClusterRecord, connection: FactoryConnection | None, head: Callable[[], Session | None]
     ) -> LiveCluster:
-        """Take a cluster into the table that the ledger has. ``head``: returns the job of its Dask scheduler."""
+        """Take a cluster of the ledger into the table. ``head``: returns the job of the cluster's Dask scheduler."""
         live_cluster = LiveCluster(record, connection, self._tell, lambda: self._closed, head)
         self._live[record.id] = live_cluster
         return live_cluster
 
     def put_away(self) -> None:
-        """Forget the clusters that have ended, but for the last ones."""
+        """Take ended clusters out of the table; the last ones stay known (``known``, ``ended``)."""
         for live_cluster in tuple(self._live.values()):
             if live_cluster.record.ended is not None:
                 for on_put_away in self.on_put_away:

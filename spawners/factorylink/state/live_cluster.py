@@ -36,9 +36,9 @@ _ALIVE = (WorkerState.ASKED, WorkerState.PENDING, WorkerState.RUNNING)
 
 @dataclass
 class LiveCluster:
-    """The ledger's record of a cluster, and what only this process knows. ``place``: None where its factory is not
-    offered any more. ``on_touch`` is called when the cluster may look different. ``closed``: whether its streams have
-    to end. ``left``: when the last reader left, in ticks."""
+    """The ledger's record of a cluster, and what only this process knows. ``connection``: None if its factory is not
+    offered any more. ``on_touch`` is called when the cluster may look different. ``closed``: returns whether its
+    streams have to end. ``left``: when the last reader left, in ticks."""
 
     record: ClusterRecord
     connection: FactoryConnection | None
@@ -57,11 +57,11 @@ class LiveCluster:
     # --- its workers
 
     def alive(self) -> list[tuple[BatchRecord, WorkerRecord]]:
-        """Those that have not ended."""
+        """Return the workers whose jobs have not ended, each with its batch."""
         return [(batch, w) for batch in self.record.batches.values() for w in batch.workers if w.ended is None]
 
     def named(self, names: Iterable[str]) -> list[WorkerRecord]:
-        """Those of these names that have not ended."""
+        """Return the workers of these names whose jobs have not ended."""
         wanted = set(names)
         return [worker for _, worker in self.alive() if worker.name in wanted]
 
@@ -73,7 +73,7 @@ class LiveCluster:
         return self.connection.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
-        """These look different now, or the cluster itself does; tell who reads."""
+        """Note that these workers, or the cluster itself, look different now, and tell who reads or listens."""
         self.version += 1
         for worker in changed:
             worker.version = self.version
@@ -99,11 +99,11 @@ class LiveCluster:
     # --- how it looks
 
     def show(self, since: int = -1) -> Cluster:
-        """The cluster now; its workers that changed after that version."""
+        """Return the cluster as it looks now, with the workers that changed after the version ``since``."""
         return self._look(since, clock.now())
 
     def figures(self) -> Cluster:
-        """The cluster without its workers, the same for as long as nothing happens to it."""
+        """Return the cluster without its workers; equal for as long as nothing happens to the cluster."""
         turn, head = last_turn(self.record), self.head()
         return self._look(self.version, turn if head is None else max(turn, head.started or turn))
 
@@ -132,7 +132,8 @@ class LiveCluster:
         )
 
     def gpu_hours(self, at: datetime | None = None) -> GpuHours:
-        """Of its workers, and of its scheduler's job where that holds GPUs."""
+        """Return the GPU-hours of the cluster's workers, and of its scheduler's job if that holds GPUs. ``at``: the
+        moment; None: now."""
         at, record, head = at or clock.now(), self.record, self.head()
         used, promised, going = spent(record, at), committed(record, at), busy(record)
         if head is not None and self.connection is not None:
@@ -144,20 +145,20 @@ class LiveCluster:
         return GpuHours(spent=used, committed=promised, cap=record.cap_gpu_hours, at=at, per_hour=going)
 
     def _silent(self) -> Words | None:
-        """Why nothing is known of its jobs; None: the factory answers."""
+        """Return why nothing is known of the cluster's jobs; None: the factory answers."""
         if self.connection is None:
             return explain.own("not-offered", self.record.factory)
         health: Health = self.connection.site.health
         return (health.words or explain.unreachable("")) if health.state == "unreachable" else None
 
     def _barred(self) -> Words | None:
-        """Why no job of it can begin."""
+        """Return why no job of the cluster can begin; None: nothing is in the way."""
         if self.access_ends is not None:
             return explain.own("access-ends")
         return None if self.connection is None else self.connection.access_status.problem(self.record.account)
 
     def _waits_for(self) -> Words | None:
-        """Why one of its jobs waits: they are alike, so the others mostly wait for the same."""
+        """Return why one of the cluster's jobs waits: the jobs are alike, so the others mostly wait for the same."""
         waiting = (worker.job for _, worker in self.alive() if worker.state is WorkerState.PENDING)
         return next((explain.pending(job) for job in waiting if job and job.state is JobState.PENDING), None)
 
@@ -192,8 +193,8 @@ class LiveCluster:
         )
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Server-sent events ``cluster``, up to its end: first all of it, then what changed. Who reads
-        keeps it alive."""
+        """Yield server-sent events ``cluster`` until the cluster has ended: first all of it, then what changed. A
+        reader keeps the cluster alive."""
         self.readers += 1
         sent = -1
         try:

@@ -71,17 +71,17 @@ class LiveSession:
 
     @property
     def url(self) -> str:
-        """Where the proxy finds the notebook."""
+        """Return the address at which the proxy finds the notebook."""
         return f"http://127.0.0.1:{self.record.port}"
 
     @property
     def restarts(self) -> int:
-        """How often its job was put back into the queue, as far as it is known."""
+        """Return how often the session's job was put back into the queue, as far as that is known."""
         return self.record.restarts if self.job is None else max(self.record.restarts, self.job.restarts)
 
     @property
     def submitting(self) -> bool:
-        """A submission is under way in this process."""
+        """Return whether a submission of the session's job is under way in this process."""
         return self.submission is not None and not self.submission.done()
 
 
@@ -93,8 +93,9 @@ def room(
     project: Project | None = None,
     maintenance: Sequence[MaintenanceView] = (),
 ) -> float | None:
-    """Hours that may still be added to its time, by the limits of its size and its ``project``, the end of its access
-    (``until``), and those that come and leave its partition no node; None: not here, or not now."""
+    """Return the hours that may still be added to a session's time; None: not at this factory, or not now. The limits
+    are those of its size and its ``project``, the end of its person's access (``until``), and the next ``maintenance``
+    that leaves its partition no node."""
     record, job = live_session.record, live_session.job
     if access.extend == "no" or record.state != SessionState.RUNNING or record.wish != "run":
         return None
@@ -112,8 +113,9 @@ def room(
 def show(
     live_session: LiveSession, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
 ) -> Session:
-    """The session now; ``unreachable`` lies over what it was when last seen. ``problem``: of the link with its door.
-    ``more``: its ``room``. ``barred``: why nothing can be done for its account."""
+    """Return the session as it looks now. A session that is ``unreachable`` has its last known state in ``before``.
+    ``problem``: what keeps the link from its door; ``more``: its ``room``; ``barred``: why nothing can be done as its
+    site account."""
     record = live_session.record
     if (
         live_session.withdrawn and record.ended is None
@@ -181,7 +183,7 @@ def show(
 
 
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
-    """What ends it first, of what the door says and the loss of access."""
+    """Return the notice of what ends the session first: what its door says, or the loss of access."""
     notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
     if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):
         return notice
@@ -192,7 +194,7 @@ def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None
 
 
 def _cut_off(live_session: LiveSession) -> bool:
-    """A pause leaves alone what is open, and what has no door yet."""
+    """Return whether a session runs without an open door: only then does a pause make it unreachable."""
     return live_session.record.state == SessionState.RUNNING and not live_session.door_open
 
 

@@ -68,7 +68,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     # --- changes
 
     def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
-        """Take a session into the table that the ledger has."""
+        """Take a session of the ledger into the table. ``answered``: whether somebody was told that it exists;
+        ``earlier``: seconds that earlier runs of its job took."""
         live_session = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
         return live_session
 

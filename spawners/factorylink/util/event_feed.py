@@ -51,7 +51,8 @@ class Reader:
 
 
 class Feed:
-    """Things by key. ``touch`` says that one may have changed; ``show`` gives its newest message, None: nothing."""
+    """Tells its readers when things change; each thing has a key. Call ``touch`` when a thing may have changed.
+    ``show``: returns the newest message about the thing of a key; None: there is nothing to tell."""
 
     def __init__(self, show: Callable[[str], Message | None]) -> None:
         self._show = show
@@ -62,7 +63,7 @@ class Feed:
         self.closed = False
 
     def touch(self, key: str) -> None:
-        """Tell it soon, if it looks different."""
+        """Send the thing's newest message to the readers soon, if it differs from the last one."""
         if key in self._resting:
             self._touched.add(key)
             return
