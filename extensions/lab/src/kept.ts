@@ -93,15 +93,15 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     if (this.notebook === null) void this.decide();
   }
 
-  /** Shows the widget if the kernel has it, else its text. */
-  private async decide(): Promise<void> {
+  /** Shows the widget if the kernel has it, else its text. `attempt`: the first is 1. */
+  private async decide(attempt = 1): Promise<void> {
     const kept = this.model && readKept(this.model.data[KEPT]);
     if (!this.isAttached || !kept || !this.model?.trusted || this.live) return;
     this.join();
     const found = this.notebook?.sessionContext;
     const kernel = found?.session?.kernel ?? null;
     if (kernel?.hasComm(kept.model)) {
-      await this.showLive(kernel);
+      await this.showLive(kernel, attempt);
       return;
     }
     if (!found) return;
@@ -110,7 +110,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     const answer = await now?.requestCommInfo({ target_name: "jupyter.widget" });
     const has = answer?.content.status === "ok" && kept.model in answer.content.comms;
     if (this.isDisposed || this.isLive) return;
-    if (now && has) await this.showLive(now);
+    if (now && has) await this.showLive(now, attempt);
     else this.offer();
   }
 
@@ -118,7 +118,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     return this.live !== null;
   }
 
-  private async showLive(kernel: Kernel.IKernelConnection, attempt = 1): Promise<void> {
+  private async showLive(kernel: Kernel.IKernelConnection, attempt: number): Promise<void> {
     const registry = this.notebook?.content.rendermime;
     if (!this.model || !registry?.mimeTypes.includes(VIEW)) {
       this.offer();
@@ -139,15 +139,17 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     await live.renderModel(this.model);
   }
 
-  /** Shows a widget that the kernel has, but whose first message did not reach this page. */
+  /** Looks again for a widget that the kernel has, but whose first message did not reach this page. */
   private async showAgain(kernel: Kernel.IKernelConnection, attempt: number): Promise<void> {
     this.dropLive();
-    if (attempt === TRIES) {
-      this.offer();
-      return;
+    this.offer();
+    if (attempt === TRIES) return;
+    try {
+      if (attempt === 1) await kernel.reconnect(); // then the widget manager asks the kernel for all its widgets
+      await this.decide(attempt + 1);
+    } catch {
+      // The kernel is gone meanwhile: the text is there, with its button.
     }
-    if (attempt === 1) await kernel.reconnect(); // then the widget manager asks the kernel for all its widgets
-    if (!this.isDisposed && !this.isLive) await this.showLive(kernel, attempt + 1);
   }
 
   private dropLive(): void {
