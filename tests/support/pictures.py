@@ -55,8 +55,8 @@ def tell_one_state(link: FakeLink) -> None:
 
 def _told_anew(session: Session, machine: str) -> Session:
     """Return a session whose story names the machine. One waits since now, and the busy one nears its end."""
-    said = page_states.ASKED.replace("One", machine)
-    log = tuple(line.model_copy(update={"text": line.text.replace(page_states.ASKED, said)}) for line in session.log)
+    said = page_states.asked_line("small", machine)
+    log = tuple(line.saying(text=said) if line.text == page_states.ASKED else line for line in session.log)
     times: dict[str, datetime] = {}
     if session.server == "waits":
         times = {"created": datetime.now(UTC)}

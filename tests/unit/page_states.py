@@ -56,7 +56,14 @@ from tests.unit.hub_process import HubProcess, is_stopped
 
 CATALOGUE = Path(__file__).parents[2] / "hub_config" / "factories"
 DRAIN = "Closed for cooling work until Monday."
-ASKED = Message("asked", "Asked for {size} at {factory}.").format(size="small", factory="One")
+
+
+def asked_line(size: str, machine: str) -> Message:
+    """Return the first line of a session's log."""
+    return Message("asked", "Asked for {size} at {factory}.").format(size=size, factory=machine)
+
+
+ASKED = asked_line("small", "One")
 START = "/hub/spawn/ada"
 INSIDE = re.compile("/hub/(?!login)")  # where a login leads
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.

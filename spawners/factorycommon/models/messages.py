@@ -42,7 +42,10 @@ class Coded(Model):
 
     def saying(self, **texts: str) -> Self:
         """Return a copy with other texts, of which messages bring their parameters along."""
-        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        kept: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        for text in texts.values():
+            if isinstance(text, Message):
+                kept["parameters"] = {**kept["parameters"], **text.parameters}
         return type(self).model_validate(kept | texts)
 
     def as_message(self, field: str) -> Message:
