@@ -67,7 +67,9 @@ async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World
     comment = identity.batch_comment(BATCH, account, "one")
     job = world.scheduler.add(account, identity.job_name, comment)
     whole = world.scheduler.jobs_there.pop(job)
-    world.scheduler.jobs_there[f"{job}_2"] = whole.model_copy(update={"id": f"{job}_2"})  # one of three still waits
+    world.scheduler.jobs_there[f"{job}_2"] = whole.model_copy(
+        update={"id": f"{job}_2", "array": job}
+    )  # one of three still waits
     await adopt(world, count=3, hours=2)
     await world.scheduler.answer()
     assert await reserved(world) == 2

@@ -206,7 +206,7 @@ class ClusterReconciler:
             return
         excess, unwanted = gpu_hours.spent + gpu_hours.committed - record.cap_gpu_hours, []
         # First those that end anyway, then what waits, the youngest first.
-        order = {batch: connection for connection, batch in enumerate(record.batches)}
+        order = {batch_id: number for number, batch_id in enumerate(record.batches)}
         for batch, worker in sorted(
             live_cluster.alive(),
             key=lambda pair: (pair[1].wish == "run", pair[1].started is not None, -order[pair[0].id]),
