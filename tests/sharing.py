@@ -30,6 +30,7 @@ DEMOS = {
         "slurm/test_session_api.py",
         "slurm/test_walltime.py",
         "timing/test_gateway.py",
+        "timing/test_stopwatch.py",
     ),
     "clusters": (
         "browser/test_home_clusters.py",
