@@ -17,7 +17,7 @@ from tests.support.gateway import Gateway, eventually
 pytestmark = pytest.mark.slurm
 ANSWERED = 2.0  # seconds from a request to its answer, also where the answer is no
 STARTED_AGAIN = 2.0  # seconds from the end of a killed process to the next one in its place
-FIRST_NOTEBOOK = 7.3  # seconds from the request to the notebook's first answer, on an idle factory (README)
+FIRST_NOTEBOOK = 7.3  # seconds from the request to the notebook's first answer, on an idle factory
 CHOICE = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
 
 

@@ -11,14 +11,14 @@ from playwright.sync_api import Browser
 
 from tests.browser.test_first_session import choose, log_in, open_start, run_cell
 from tests.support.gateway import Gateway
-from tests.timing.test_gateway import FIRST_NOTEBOOK
 
 pytestmark = pytest.mark.slurm
+THREE_CLICKS = 10.0  # seconds from Start to the output of a first cell, on an idle factory (README)
 README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_readme_promises_what_is_measured_here() -> None:
-    assert f"{FIRST_NOTEBOOK:g} s on an idle factory" in README.read_text()
+    assert f"less than {THREE_CLICKS:g} s on an idle factory" in README.read_text()
 
 
 def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser) -> None:
@@ -39,4 +39,4 @@ def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser) -> No
             notebook.request("DELETE", f"/api/contents/{file['name']}")
     gateway.stopped(user, "stopwatch")
     page.context.close()
-    assert took < FIRST_NOTEBOOK
+    assert took < THREE_CLICKS
