@@ -17,12 +17,13 @@ pytestmark = pytest.mark.slurm
 WAIT = 10.0  # seconds in the queue
 
 MADE = """
-import pathlib, time
+import atexit, pathlib, time
 from dask.distributed import Client, wait
 from factorygate import FactoryCluster
 cluster = FactoryCluster(size={size!r}, silence_logs="critical", {options})
 client = Client(cluster)
 begun = pathlib.Path.home() / f"begun-{{cluster.name}}"
+atexit.register(begun.unlink, missing_ok=True)
 
 def slow(number, seconds):
     with open(begun, "a") as file:
