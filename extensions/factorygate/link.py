@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import read_events
 from factorycommon.language import N_
 from factorycommon.link_errors import LinkError, LinkSilent, read_problem
@@ -30,6 +31,7 @@ __all__ = ["Link", "LinkError", "LinkRoute", "LinkSilent", "NoLinkError", "get_n
 log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # for an answer; streams have no limit
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
 
 T = TypeVar("T")
 
@@ -122,7 +124,8 @@ class Link:
         self._http = httpx.AsyncClient(
             base_url=route.base,
             headers=route.headers,
-            transport=httpx.AsyncHTTPTransport(uds=route.socket) if route.socket else None,
+            transport=httpx.AsyncHTTPTransport(uds=route.socket, limits=LIMITS) if route.socket else None,
+            limits=LIMITS,
             timeout=httpx.Timeout(SECONDS),
             trust_env=route.socket is None,
         )

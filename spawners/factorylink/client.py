@@ -20,6 +20,7 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import StreamEvent, read_events
 from factorycommon.link_errors import LinkProblem, LinkSilent, read_problem
 from factorycommon.models import (
@@ -57,6 +58,7 @@ from factorycommon.models.plain import plain_text
 __all__ = ["By", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
 
 T = TypeVar("T")
+LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
 By = Literal["person", "hub", "operator"]  # who wants a session to end
 log = logging.getLogger(__name__)
 
@@ -98,7 +100,7 @@ class LinkClient:
 
     def __init__(self, socket: Path) -> None:
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None)),
+            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=LIMITS),
             base_url="http://link",
             timeout=_ANSWER_SECONDS,
             trust_env=False,

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
+from factorycommon.connections import IDLE_SECONDS
 from factorylink.api.http import answer, new_app
 from factorylink.problems import gone, unreachable
 
@@ -47,7 +48,7 @@ class BackWay:
         # here is none.
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(10, read=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),
             trust_env=False,
             follow_redirects=False,
         )

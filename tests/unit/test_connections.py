@@ -1,0 +1,48 @@
+"""A client closes an idle connection before its server does: a request that meets the closing would be lost."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from factorycommon.connections import IDLE_SECONDS
+from factorygate.link import Link, LinkRoute
+from factorylink.client import LinkClient
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Answer nothing; only the server's own settings are looked at."""
+
+
+def test_the_server_waits_longer_than_the_clients() -> None:
+    assert uvicorn.Config(app).timeout_keep_alive > IDLE_SECONDS + 1
+
+
+async def test_the_next_request_after_a_pause_opens_a_connection_of_its_own(tmp_path: Path) -> None:
+    connections: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(connections)
+        connections.append(0)
+        while await reader.readuntil(b"\r\n\r\n"):
+            connections[number] += 1
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n[]")
+            await writer.drain()
+
+    socket = tmp_path / "link.sock"
+    server = await asyncio.start_unix_server(serve, socket)
+    client, link = LinkClient(socket), Link(LinkRoute("http://gateway", "token", str(socket)))
+    for ask in (lambda: client._http.get("/"), lambda: link._http.get("/")):
+        connections.clear()
+        await ask()
+        await ask()
+        assert connections == [2]
+        await asyncio.sleep(IDLE_SECONDS + 0.1)  # the time itself is what is tested
+        await ask()
+        assert connections == [2, 1]
+    await client.close()
+    await link.close()
+    server.close()
