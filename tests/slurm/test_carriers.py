@@ -105,7 +105,9 @@ class Carried:
         self.port = self.keeper.allocate(set())
         await self.keeper.bind(ID, self.port)
         file = f"{folder}/door.json"
-        await self.keeper.open(carriers.Route(ID, FACTORY.id, self.account, file, transport, self.place.streams, carrier))
+        await self.keeper.open(
+            carriers.Route(ID, FACTORY.id, self.account, file, transport, self.place.streams, carrier)
+        )
 
     async def running(self) -> str:
         """The node, once the job runs."""

@@ -249,8 +249,9 @@ class World:
         written = written[: written.rfind(b"\n") + 1]
         self._read += len(written)
         assert len(written) < 2**20
-        for line in written.decode().removesuffix("\n").split("\n"):
-            assert LINE.fullmatch(line), line[:500]
+        lines = written.decode().split("\n")[:-1]
+        for number, line in enumerate(lines):
+            assert LINE.fullmatch(line), [near[:500] for near in lines[max(0, number - 2) : number + 3]]
             assert not line.startswith(FORGED)
 
     async def check_ledger(self) -> None:
