@@ -72,26 +72,26 @@ class ClusterTerms:
             wrong = error.errors(include_url=False, include_input=False)
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
-    def fit_cap(self, gpu_hours: Cluster | None) -> int | None:
-        """Return how many more jobs the cap allows; None: there is no limit. ``gpu_hours``: the cluster as the link
+    def fit_cap(self, cluster: Cluster | None) -> int | None:
+        """Return how many more jobs the cap allows; None: there is no limit. ``cluster``: the cluster as the link
         reports it; None: it has reported nothing yet."""
-        each = self._each(gpu_hours)
+        each = self._each(cluster)
         if self.cap_gpu_hours is None or not each:
             return None
-        used = gpu_hours.gpu_hours.spent + gpu_hours.gpu_hours.committed if gpu_hours else 0.0
+        used = cluster.gpu_hours.spent + cluster.gpu_hours.committed if cluster else 0.0
         return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
-    def _each(self, gpu_hours: Cluster | None) -> float:
+    def _each(self, cluster: Cluster | None) -> float:
         """Return the GPU-hours of each job, at most."""
-        return (self.place.gpus if gpu_hours is None else gpu_hours.gpus) * self.place.hours
+        return (self.place.gpus if cluster is None else cluster.gpus) * self.place.hours
 
-    def check_cap(self, more: int, gpu_hours: Cluster | None) -> None:
+    def check_cap(self, more: int, cluster: Cluster | None) -> None:
         """Raise ValueError if ``more`` jobs could exceed the cluster's GPU-hours; the link checks this again.
-        ``gpu_hours``: the cluster as the link reports it; None: it has reported nothing yet."""
+        ``cluster``: the cluster as the link reports it; None: it has reported nothing yet."""
         if self.cap_gpu_hours is None or more <= 0:
             return
-        used = gpu_hours.gpu_hours.spent + gpu_hours.gpu_hours.committed if gpu_hours else 0.0
-        needed = more * self._each(gpu_hours)
+        used = cluster.gpu_hours.spent + cluster.gpu_hours.committed if cluster else 0.0
+        needed = more * self._each(cluster)
         if used + needed > self.cap_gpu_hours + ROUNDING:
             said = Message(
                 "over-cap-here",

@@ -70,7 +70,7 @@ def _machines(federation: Catalogue) -> Iterator[str]:
         )
         for factory in federation.factories.values()
     ]
-    scheduler_jobs = (
+    headings = (
         "id",
         "name",
         "machine",
@@ -80,7 +80,7 @@ def _machines(federation: Catalogue) -> Iterator[str]:
         "way out",
         "rules to settle",
     )
-    yield from _markdown(scheduler_jobs, rows)
+    yield from _markdown(headings, rows)
 
 
 def _sizes(federation: Catalogue) -> Iterator[str]:
@@ -101,8 +101,8 @@ def _sizes(federation: Catalogue) -> Iterator[str]:
             )
             for sketch in factory.sketches
         ]
-    scheduler_jobs = ("factory", "size", "GPUs", "share of a node", "partition, QOS", "at most", "billed", "how sure")
-    yield from _markdown(scheduler_jobs, rows)
+    headings = ("factory", "size", "GPUs", "share of a node", "partition, QOS", "at most", "billed", "how sure")
+    yield from _markdown(headings, rows)
 
 
 def _environments(federation: Catalogue) -> Iterator[str]:
@@ -200,9 +200,9 @@ def _permission(factory: Factory) -> str:
     return ", ".join(act.replace("_", " ") for act in factory.policy.open_questions()) or "none found"
 
 
-def _markdown(scheduler_jobs: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(scheduler_jobs)} |"
-    yield f"|{'---|' * len(scheduler_jobs)}"
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(headings)} |"
+    yield f"|{'---|' * len(headings)}"
     for row in rows:
         yield f"| {' | '.join(row)} |"
 

@@ -94,11 +94,11 @@ class Positions:
     ``left``: jobs of ours that waited and that the newer answer lacks, since some schedulers tell only what has not
     ended."""
 
-    def __init__(self, load_poller: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:
-        self.load_poller = load_poller
-        self._new = Queue.of(job for job in ours if job.id not in load_poller.ids)
+    def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:
+        self.queue = queue
+        self._new = Queue.of(job for job in ours if job.id not in queue.ids)
         over = {job.id for job in ours if job.state is not JobState.PENDING}
-        self._gone = load_poller.only({id for id in load_poller.ids if id in over or id in left})
+        self._gone = queue.only({id for id in queue.ids if id in over or id in left})
 
     def of(self, job: Job) -> int | None:
         """Return the job's place in the queue (1 is next), or None if it does not wait. With several partitions: the
@@ -106,7 +106,7 @@ class Positions:
         if job.state is not JobState.PENDING:
             return None
         return 1 + min(
-            self.load_poller.ahead(name, job) + self._new.ahead(name, job) - self._gone.ahead(name, job)
+            self.queue.ahead(name, job) + self._new.ahead(name, job) - self._gone.ahead(name, job)
             for name in job.partition.split(",")
         )
 

@@ -182,7 +182,7 @@ class Site:
         job = self.jobs.get(job_id)
         if job is None or self._newer(job_id):
             return None
-        if self._positions is None or self._positions.load_poller is not self.load_poller.queue:
+        if self._positions is None or self._positions.queue is not self.load_poller.queue:
             self._positions = availability.Positions(self.load_poller.queue, tuple(self.jobs.values()), self._left)
         return self._positions.of(job)
 
