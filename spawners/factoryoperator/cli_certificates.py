@@ -40,11 +40,11 @@ def _part(
 ) -> argparse.ArgumentParser:
     part: argparse.ArgumentParser = kinds.add_parser(name, help=description)
     part.add_argument("folder", type=Path, metavar="FOLDER", help="with ca.crt, ca.key and a folder for each process")
-    part.set_defaults(run=lambda options: _told(run, options))
+    part.set_defaults(run=lambda options: _in_words(run, options))
     return part
 
 
-def _told(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+def _in_words(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
     try:
         run(options)
     except CertificateProblem as error:
