@@ -125,10 +125,10 @@ def apart() -> Iterator[Apart]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     made = Apart(folder, Hosts(folder, ("hub", "link", "proxy", "stranger")))
-    made.hosts.up()
     testbed = ("--state", str(folder / "clusters"), "--packages", str(programs / "slurm"))
     testbed += ("--catalogue", str(folder / "factories"))
     try:
+        made.hosts.up()
         configure(made, programs)
         subprocess.run(
             made.hosts.on("link", sys.executable, "-m", "testbed", "up", FACTORY, *testbed),
@@ -279,7 +279,7 @@ def test_each_port_lets_in_its_own_callers_only(apart: Apart, notebook: Callable
 def test_certificates_and_authority_are_replaced_while_all_runs(
     apart: Apart, notebook: Callable[[], int], tmp_path: Path
 ) -> None:
-    """No process is started again; each new connection has the new certificates, and the old ones are let in nowhere."""
+    """No process is started again; new connections have the new certificates, and the old ones are let in nowhere."""
     shutil.copytree(apart.tls, tmp_path / "old")
     assert notebook() == 200
     session = next(port for port in apart.hosts.ports("link") if SESSIONS[0] <= port <= SESSIONS[1])

@@ -30,7 +30,7 @@ class Hosts:
         self.address = {name: f"{SUBNET}.{number}" for number, name in enumerate(names, start=1)}
         self._tag = f"fgt{os.getpid()}"
         self._names_file = folder / "hosts"
-        lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in self.address.items())]
+        lines = [f"127.0.0.1 localhost {socket.gethostname()}", *(f"{address} {name}" for name, address in self.address.items())]
         self._names_file.write_text("\n".join([*lines, ""]))
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
@@ -42,8 +42,8 @@ class Hosts:
         _ip("-n", self._space(SWITCH), "link", "set", "lan", "up")
         for name, address in self.address.items():
             wire = ("type", "veth", "peer", "name", "eth0", "netns", self._space(name))
-            _ip("-n", self._space(SWITCH), "link", "add", name, *wire)
-            _ip("-n", self._space(SWITCH), "link", "set", name, "master", "lan", "up")
+            _ip("-n", self._space(SWITCH), "link", "add", f"to-{name}", *wire)
+            _ip("-n", self._space(SWITCH), "link", "set", f"to-{name}", "master", "lan", "up")
             _ip("-n", self._space(name), "address", "add", f"{address}/24", "dev", "eth0")
             _ip("-n", self._space(name), "link", "set", "eth0", "up")
 
@@ -51,7 +51,8 @@ class Hosts:
         for threads in self._threads.values():
             threads.shutdown()
         for name in (*self.address, SWITCH):
-            _ip("netns", "delete", self._space(name))
+            if (_NETNS / self._space(name)).exists():
+                _ip("netns", "delete", self._space(name))
 
     def on(self, name: str, *argv: str) -> tuple[str, ...]:
         """The argv of a command on that host, which knows the others by name. It replaces its shell: a signal to the
