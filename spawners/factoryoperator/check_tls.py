@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from factorycommon.tls import HUB, LINK, TlsError, TlsFiles, dialing, listening
 from factoryoperator import certificates
-from factoryoperator.certificates import Certificate, CertificateProblem
+from factoryoperator.certificates import CertificateProblem, TlsCertificate
 from factoryoperator.findings import Finding, note
 from factoryoperator.gateway import Gateway
 
@@ -61,16 +61,16 @@ def _usable(files: TlsFiles, name: str, hosts: set[str], at: Callable[..., str])
         yield Finding(where, f"{found.path} ends in {left} days: run factorygate certificates renew")
 
 
-def _covers(found: Certificate, host: str) -> bool:
+def _covers(found: TlsCertificate, host: str) -> bool:
     wide = f"*.{host.partition('.')[2]}"
     return host.lower() in found.hosts or wide in found.hosts
 
 
-def _of(found: Certificate) -> str:
+def _of(found: TlsCertificate) -> str:
     return ", ".join(found.hosts) or "no host"
 
 
-def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: Certificate) -> str:
+def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertificate) -> str:
     """Return why the certificate would be refused by a process with the same authority; "": it would not. The name is
     looked at elsewhere."""
     if not found.hosts:

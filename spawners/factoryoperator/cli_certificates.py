@@ -11,7 +11,7 @@ from typing import Any
 
 from factorycommon.tls import HUB, LINK, PROXY, WORKSHOPS
 from factoryoperator import certificates
-from factoryoperator.certificates import Certificate, CertificateProblem
+from factoryoperator.certificates import CertificateProblem, TlsCertificate
 
 DAYS = 90  # that a certificate is good for
 SOON = 30  # days before its end in which it is renewed
@@ -84,7 +84,7 @@ def _authority(options: argparse.Namespace) -> None:
         )
 
 
-def _say(made: Certificate) -> None:
+def _say(made: TlsCertificate) -> None:
     sys.stdout.write(
         f"{made.path.parent}: {made.name}, for {', '.join(made.hosts)}, until {made.ends:%Y-%m-%d %H:%M} UTC\n"
     )

@@ -30,7 +30,10 @@ class Hosts:
         self.address = {name: f"{SUBNET}.{number}" for number, name in enumerate(names, start=1)}
         self._tag = f"fgt{os.getpid()}"
         self._names_file = folder / "hosts"
-        lines = [f"127.0.0.1 localhost {socket.gethostname()}", *(f"{address} {name}" for name, address in self.address.items())]
+        lines = [
+            f"127.0.0.1 localhost {socket.gethostname()}",
+            *(f"{address} {name}" for name, address in self.address.items()),
+        ]
         self._names_file.write_text("\n".join([*lines, ""]))
         self._threads: dict[str, ThreadPoolExecutor] = {}
 

@@ -178,8 +178,8 @@ def test_a_secret_of_root_s_may_be_read_by_its_group(tmp_path: Path, owner: int,
         ({"tls": TLS}, "hub_url: must be https://"),
         ({"tls": TLS, "hub_url": "https://hub:8081"}, "link_url: must be https://"),
         (
-            {"tls": TLS, "hub_url": "https://hub", "hub_bind_url": "http://0.0.0.0", "link_url": "https://link"},
-            "hub_bind",
+            {"tls": TLS, "hub_url": "https://h", "hub_bind_url": "http://h", "link_url": "https://l"},
+            "hub_bind_url: must",
         ),
     ],
 )
