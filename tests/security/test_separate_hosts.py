@@ -89,6 +89,16 @@ class Apart:
         answer = self.ask("GET", "/hub/api/users/ada?include_stopped_servers=1")
         return answer.json()["servers"].get("", {})
 
+    def answers(self) -> bool:
+        assert all(process.poll() is None for process in self.processes), self.log("hub") + self.log("link")
+        try:
+            return all(
+                self.ask("GET", path).status_code == 200
+                for path in ("/hub/api/users/ada", "/services/factories/health")
+            )
+        except httpx.TransportError:
+            return False
+
     def dial(self, host: str, port: int, tls: ssl.SSLContext | None, request: str = "/") -> str:
         """The first line that a stranger is answered; "": nothing."""
         address = self.hosts.address[host]
@@ -135,7 +145,7 @@ def apart() -> Iterator[Apart]:
             cwd=ROOT, check=True, timeout=SECONDS,
         )  # fmt: skip
         start(made, programs)
-        eventually(lambda: made.server() is not None and "The link is up" in made.log("link"), SECONDS)
+        eventually(made.answers, SECONDS, what="hub, link and proxy answer")
         yield made
     finally:
         for process in made.processes:
