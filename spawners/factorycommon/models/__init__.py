@@ -87,7 +87,16 @@ from factorycommon.models.requests import (
     SessionRequest,
 )
 from factorycommon.models.rules import AccountHelp, Act, Agreement, LoginRules, Policy, SiteRules
-from factorycommon.models.scheduler import End, Estimate, Job, JobState, NodeState, Reservation
+from factorycommon.models.scheduler import (
+    End,
+    Estimate,
+    Job,
+    JobState,
+    NodeState,
+    Outcome,
+    PendingPhase,
+    Reservation,
+)
 from factorycommon.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words, notebook_base
 from factorycommon.models.usage import ProjectBalance, UsageLine
 from factorycommon.models.views import (
@@ -189,9 +198,11 @@ __all__ = [
     "Notice",
     "Offer",
     "Origin",
+    "Outcome",
     "Parameters",
     "Partition",
     "PartitionLoad",
+    "PendingPhase",
     "Person",
     "PersonBody",
     "Phrase",

@@ -7,7 +7,7 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from functools import partial
 
-from factorycommon.models import BatchId, End, EndReason, Job, JobState, WorkerState
+from factorycommon.models import BatchId, End, EndReason, Job, JobState, Outcome, WorkerState
 from factorylink.clusters.submitter import ClusterSubmitter
 from factorylink.clusters.worker_ends import WorkerEnds
 from factorylink.clusters.worker_job import log_name
@@ -38,7 +38,6 @@ ENOUGH_MISSES = 2
 ROUNDING = 1e-6  # GPU-hours
 RECORDS = 400  # ids in one command: a site's wrapper takes no more than 500
 TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
-_GOOD = "COMPLETED"
 _STATES = {
     JobState.PENDING: WorkerState.PENDING,
     JobState.RUNNING: WorkerState.RUNNING,
@@ -238,7 +237,9 @@ class ClusterReconciler:
                 live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
             )
             # Those that failed first: their logs are read of a few only.
-            for worker, known in sorted(wanted, key=lambda pair: pair[1] is not None and pair[1].raw_state == _GOOD):
+            for worker, known in sorted(
+                wanted, key=lambda pair: pair[1] is not None and pair[1].outcome is Outcome.COMPLETED
+            ):
                 id = live_cluster.job_of(batch, worker)
                 if id is None:
                     continue
@@ -345,3 +346,7 @@ def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> 
     worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
     worker.runs(job, batch, now)
     return old != (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
+
+
+def _completed(end: End | None) -> bool:
+    return end is not None and end.outcome is Outcome.COMPLETED

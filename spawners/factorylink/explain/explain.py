@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC
+from itertools import chain
 from typing import Literal
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import End, EndReason, Job, MaintenanceView, Words
+from factorycommon.models import End, EndReason, Job, MaintenanceView, Outcome, PendingPhase, Words
 from factorylink.errors import Distrusted, Expired, FactoryError, NotLetIn
-from factorylink.explain import pbs, slurm, slurm_refusals
+from factorylink.explain import unreachable as unreachable_answers
 from factorylink.explain.ends import (
     BY_ITSELF,
     CANCELLED,
     DOOR,
     ENDED,
-    ENDED_REASON,
     FAILED,
     KILLED,
     LOG,
@@ -32,12 +32,23 @@ from factorylink.explain.ends import (
     WITHDRAWN_STARTING,
 )
 from factorylink.explain.gateway import BARRED, DOOR_TROUBLE, OURS
-from factorylink.explain.table import ITSELF, Answer, Case, Move
+from factorylink.explain.refusals import REFUSED
+from factorylink.explain.table import ITSELF, Answer, Move
+from factorylink.explain.waiting import WAITING
+from factorylink.schedulers.registry import DIALECTS
+from factorylink.schedulers.words import Patterns
 
 # What the schedulers say differs so much that no table needs to know whose words it is given.
-PENDING = (*slurm.PENDING, *pbs.PENDING)
-REFUSED = (*slurm_refusals.REFUSED, *pbs.REFUSED)
-UNREACHABLE = (*pbs.UNREACHABLE, *slurm_refusals.UNREACHABLE)
+_DIALECTS = [dialect.WORDS for dialect in DIALECTS.values()]
+_WAITING_WORDS: Patterns = tuple(chain.from_iterable(words.waiting for words in _DIALECTS))
+_REFUSED_WORDS: Patterns = tuple(chain.from_iterable(words.refused for words in _DIALECTS))
+_UNREACHABLE_WORDS: Patterns = (
+    *chain.from_iterable(words.unreachable for words in _DIALECTS),
+    *unreachable_answers.WORDS,
+)
+_WAITING = {answer.code: answer for answer in WAITING}
+_REFUSED = {answer.code: answer for answer in REFUSED}
+_UNREACHABLE = {answer.code: answer for answer in unreachable_answers.UNREACHABLE}
 
 NODE_STARTING = Answer(
     "node-starting",
@@ -61,7 +72,30 @@ UNKNOWN_REFUSAL = Answer(
     Message("unknown", "The factory's scheduler did not take it: {words}"),
     Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
 )
-# What a site's own filter (Slurm's JobSubmitPlugins) says is the site's text; Slurm adds a line that says nothing.
+# What a site's own filter says is the site's text.
+JOB_FILTER = Answer(
+    "job-filter",
+    Message("job-filter", "The factory's own rules for jobs turned it down: {words}"),
+    Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
+                   "factory's support.")),
+)  # fmt: skip
+_OFTEN = Answer(
+    "requeued-often",
+    Message("requeued-often", "It was put back into the queue {count} times and starts again on another node."),
+    Move("site", N_("If it goes on like this, cancel it and write to the factory's support.")),
+)
+# Where no table knows the word; it is shown beside.
+UNKNOWN_WAIT = Answer(
+    "unknown",
+    Message("unknown", "It waits, for a reason that the factory's scheduler calls {words}."),
+    Move("site", N_("This gateway does not know this reason. If it lasts, ask the factory's support.")),
+)
+UNKNOWN_REFUSAL = Answer(
+    "unknown",
+    Message("unknown", "The factory's scheduler did not take it: {words}"),
+    Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
+)
+# What a site's own filter says is the site's text.
 JOB_FILTER = Answer(
     "job-filter",
     Message("job-filter", "The factory's own rules for jobs turned it down: {words}"),
@@ -77,15 +111,14 @@ _LAST_LINES = 12  # of the log: what is older may be of anything
 
 def pending(job: Job) -> Words:
     """Return why a job waits."""
-    if job.raw_state in ("CONFIGURING", "POWER_UP_NODE", "provisioning"):
+    if job.phase is PendingPhase.NODE_STARTING:
         return NODE_STARTING.words(job.raw_state)
-    if job.raw_state in ("REQUEUED", "REQUEUE_FED", "EXPEDITING"):
+    if job.phase is PendingPhase.REQUEUED:
         if job.restarts >= _OFTEN:
             return _filled(REQUEUED_OFTEN, job.raw_state, count=str(job.restarts))
         return REQUEUED.words(job.raw_state)
-    reason = "RequeuedHold" if job.raw_state == "REQUEUE_HOLD" and not job.reason else job.reason
-    found = _find(PENDING, reason, anywhere=False)
-    return found.words(reason) if found else _filled(UNKNOWN_WAIT, reason, words=reason)
+    found = _begins(_WAITING_WORDS, job.reason)
+    return _WAITING[found].words(job.reason) if found else _filled(UNKNOWN_WAIT, job.reason, words=job.reason)
 
 
 def unlooked(words: Words, seconds: float) -> Words:
@@ -98,23 +131,22 @@ def unlooked(words: Words, seconds: float) -> Words:
 def nodes_out(words: Words) -> Words:
     """Why a job waits in a part of the factory whose nodes are all out of use: whatever the scheduler says of it, which
     may be that too few are free."""
-    if words.code not in ("new", "priority", "resources", "nodes-busy", "unknown"):
+    if words.code not in ("new", "priority", "resources", "nodes-busy", "reservation-or-job", "unknown"):
         return words
     return OURS["nodes-out"].words(words.scheduler)
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
-    """Why a job waits that would run into ``maintenance``: with its times. PBS only says that something is ahead."""
-    if maintenance is None or not (words.code == "maintenance" or _CONFLICT in words.scheduler):
+    """Return why a job waits that would run into ``maintenance``: with its times. Some schedulers only say that
+    something is ahead."""
+    if maintenance is None or words.code not in ("maintenance", "reservation-or-job"):
         return words
     said = Message(
         "maintenance",
         "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that.",
     )
     start, end = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in (maintenance.start, maintenance.end))
-    answer = _find(PENDING, "ReqNodeNotAvail,_Reserved_for_maintenance", anywhere=False)
-    known = answer.words(words.scheduler) if answer is not None else words
-    return known.saying(what=said.format(start=start, end=end))
+    return _WAITING["maintenance"].words(words.scheduler).saying(what=said.format(start=start, end=end))
 
 
 def ended(
@@ -129,8 +161,10 @@ def ended(
     asked of us. ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: of
     the job's log."""
     reason, answer = _ended(end, desired, door)
-    if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
-        reason, answer = LOG_REASONS.get(found.code, reason), found
+    if reason is EndReason.FAILED:
+        log = "\n".join([*tail][-_LAST_LINES:])
+        if found := next((case.answer for case in LOG if re.search(case.pattern, log, re.I | re.M)), None):
+            reason, answer = LOG_REASONS.get(found.code, reason), found
     return reason, answer.words(_scheduler_words(end, message))
 
 
@@ -143,10 +177,8 @@ def withdrawn(*, operator: bool, begun: bool) -> Words:
 
 
 def _ended(end: End | None, desired: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
-    if end is not None:
-        state = ENDED_REASON.get(end.reason, end.raw_state) if end.raw_state == "FAILED" else end.raw_state
-        if state in ENDED:
-            return ENDED[state]
+    if end is not None and end.outcome in ENDED:
+        return ENDED[end.outcome]
     if door == "failed" and end is not None and _killed(end):
         return EndReason.FAILED, KILLED
     if door in DOOR:
@@ -155,9 +187,9 @@ def _ended(end: End | None, desired: Literal["run", "stop"], door: str | None) -
         return DOOR["stopped"]
     if end is None:
         return EndReason.FAILED, OURS["gone"]
-    if end.raw_state == "CANCELLED":
+    if end.outcome is Outcome.CANCELLED:
         return EndReason.CANCELLED_BY_SITE, CANCELLED[end.by]
-    if end.raw_state == "COMPLETED":
+    if end.outcome is Outcome.COMPLETED:
         return EndReason.FINISHED, BY_ITSELF
     if _killed(end):
         return EndReason.FAILED, KILLED
@@ -172,11 +204,20 @@ def refused(text: str) -> Words:
     """Return why the scheduler did not take a job. ``text``: what it printed."""
     if words := barred(text):
         return words
-    filtered, lines = _FILTERED.subn("", text)
-    if lines and filtered.strip():
-        return _filled(JOB_FILTER, filtered.strip(), words=" ".join(filtered.split()))
-    found = _find(REFUSED, text, anywhere=True)
-    return found.words(text) if found else _filled(UNKNOWN_REFUSAL, text, words=text)
+    if filtered := _filtered(text):
+        return _filled(JOB_FILTER, filtered, words=" ".join(filtered.split()))
+    found = _contains(_REFUSED_WORDS, text)
+    return _REFUSED[found].words(text) if found else _filled(UNKNOWN_REFUSAL, text, words=text)
+
+
+def _filtered(text: str) -> str:
+    """Return what a site's own filter said, without the line that the scheduler adds; "" where no filter spoke."""
+    for words in _DIALECTS:
+        if words.after_filter is not None:
+            site_text, lines = words.after_filter.subn("", text)
+            if lines and site_text.strip():
+                return site_text.strip()
+    return ""
 
 
 def unreachable(error: FactoryError | str) -> Words:
@@ -188,7 +229,8 @@ def unreachable(error: FactoryError | str) -> Words:
         return OURS["host-key"].words(text)
     if words := barred(text):
         return words
-    return (_find(UNREACHABLE, text, anywhere=True) or OURS["unreachable"]).words(text)
+    found = _contains(_UNREACHABLE_WORDS, text)
+    return (_UNREACHABLE[found] if found else OURS["unreachable"]).words(text)
 
 
 def barred(error: FactoryError | str) -> Words | None:
@@ -225,11 +267,14 @@ def filled(code: str, **parts: str) -> Words:
     return _filled(OURS[code], "", **parts)
 
 
-def _find(table: Iterable[Case], text: str, *, anywhere: bool) -> Answer | None:
-    for entry in table:
-        if re.search(entry.pattern, text, re.I | re.M) if anywhere else re.match(entry.pattern, text):
-            return entry.answer
-    return None
+def _begins(table: Patterns, text: str) -> str | None:
+    """Return the code of the first pattern that ``text`` begins with."""
+    return next((code for pattern, code in table if re.match(pattern, text)), None)
+
+
+def _contains(table: Patterns, text: str) -> str | None:
+    """Return the code of the first pattern that is anywhere in ``text``."""
+    return next((code for pattern, code in table if re.search(pattern, text, re.I | re.M)), None)
 
 
 def _filled(answer: Answer, scheduler: str, **parts: str) -> Words:
@@ -255,14 +300,10 @@ def everything() -> dict[str, list[Answer]]:
     withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
     others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]
     return {
-        "Why it waits": [*_answers(PENDING), NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
-        "Why it was not taken": [*_answers(REFUSED), JOB_FILTER, UNKNOWN_REFUSAL],
-        "Why nothing is known of a factory": _answers(UNREACHABLE),
+        "Why it waits": [*WAITING, NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
+        "Why it was not taken": [*REFUSED, JOB_FILTER, UNKNOWN_REFUSAL],
+        "Why nothing is known of a factory": list(unreachable_answers.UNREACHABLE),
         "How it ended": [*(e.answer for e in ends), *others],
-        "How it ended, by its log": _answers(LOG),
+        "How it ended, by its log": list(dict.fromkeys(case.answer for case in LOG)),
         "The gateway itself": list(OURS.values()),
     }
-
-
-def _answers(table: Iterable[Case]) -> list[Answer]:
-    return list(dict.fromkeys(entry.answer for entry in table))

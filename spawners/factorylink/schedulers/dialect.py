@@ -7,10 +7,13 @@ from typing import Protocol
 
 from factorycommon.models import End, Estimate, Job, JobId, JobRequest, NodeState, Reservation
 from factorylink.schedulers.command import Command
+from factorylink.schedulers.words import SchedulerWords
 
 
 class Dialect(Protocol):
     """Pure functions from a request to an ask. What each ask raises is said in ``factorylink.errors``."""
+
+    WORDS: SchedulerWords
 
     def script(self, request: JobRequest, template: str = "") -> str:
         """The batch script. Refused: the template fails or leaves out the job's identity."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorycommon.models import End, Job, JobState
+from factorycommon.models import End, Job, JobState, Outcome
 
 
 def end_of(job: Job) -> End | None:
@@ -12,6 +12,7 @@ def end_of(job: Job) -> End | None:
     elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None
     return End(
         job=job.id,
+        outcome=job.outcome or Outcome.FAILED,
         raw_state=job.raw_state,
         exit_code=job.exit_code,
         signal=job.signal,

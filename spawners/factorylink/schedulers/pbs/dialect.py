@@ -26,10 +26,11 @@ from factorylink.schedulers.pbs import parser as parse
 from factorylink.schedulers.pbs import reservations as pbs_reservations
 from factorylink.schedulers.pbs.ids import JOB, array_of, task_of
 from factorylink.schedulers.pbs.script import clock, script
+from factorylink.schedulers.pbs.words import WORDS
 
 __all__ = [
-    "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes",
-    "reservations", "script", "submit", "task_of", "waiting",
+    "WORDS", "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs",
+    "nodes", "reservations", "script", "submit", "task_of", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")

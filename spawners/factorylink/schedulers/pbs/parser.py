@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from factorycommon.models import Job, JobState, believed
+from factorycommon.models import Job, JobState, Outcome, PendingPhase, believed
 from factorylink.schedulers.pbs.ids import JOB, array_of
 from factorylink.schedulers.pbs.json import as_dict, as_number, as_text, documents, once, understood
 from factorylink.schedulers.pbs.script import VARIABLE
@@ -41,19 +41,18 @@ STATES = {
 SUSPENDED = {"S", "U"}  # frozen, but its node, processes and connections are there
 _SENT, _PROVISIONED = 41, 71  # substates: it is handed to its node, which is set up for it
 _TERMINATED = 91  # substate: deleted
-_BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
+_BY_SUBSTATE = {92: Outcome.COMPLETED, 93: Outcome.FAILED}
 
-# PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own. Here it gets Slurm's words, which
-# are those of ``explain_ends``.
+# PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own.
 ENDS = {
-    **dict.fromkeys((-1, -2, -3, -7, -10, -13, -15, -21, -23, -30), "LAUNCH_FAILED"),
-    **dict.fromkeys((-4, -5, -6, -14, -20), "NODE_FAIL"),  # its node, or PBS there, was started anew
-    **dict.fromkeys((-16, -17, -22), "RECONFIG_FAIL"),  # a hook of the site's on the node said no
-    **dict.fromkeys((-18, -19), "REVOKED"),  # a hook asked for its end
-    **dict.fromkeys((-26, -27), "OUT_OF_MEMORY"),
-    **dict.fromkeys((-24, -25, -28), "CPU_LIMIT"),
-    -12: "PREEMPTED",  # checkpointed and ended
-    -29: "TIMEOUT",
+    **dict.fromkeys((-1, -2, -3, -7, -10, -13, -15, -21, -23, -30), Outcome.LAUNCH_FAILED),
+    **dict.fromkeys((-4, -5, -6, -14, -20), Outcome.NODE_FAILED),  # its node, or PBS there, was started anew
+    **dict.fromkeys((-16, -17, -22), Outcome.SETUP_FAILED),  # a hook of the site's on the node said no
+    **dict.fromkeys((-18, -19), Outcome.REVOKED),  # a hook asked for its end
+    **dict.fromkeys((-26, -27), Outcome.OUT_OF_MEMORY),
+    **dict.fromkeys((-24, -25, -28), Outcome.CPU_LIMIT),
+    -12: Outcome.PREEMPTED,  # checkpointed and ended
+    -29: Outcome.WALLTIME,
 }
 _ENDLESS = 10**9  # seconds; a walltime that is longer is none, and not to be added to a moment
 _SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signal
@@ -122,15 +121,16 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         raise ValueError(f"the job state {letter!r} is unknown here")
     runs = as_number(values, "run_count") or 0
     restarts = runs if state is JobState.PENDING else max(0, runs - 1)
+    phase = PendingPhase.QUEUED
     if state is JobState.RUNNING and values.get("substate") == _PROVISIONED:
-        state, letter, restarts = JobState.PENDING, "provisioning", runs
+        state, letter, restarts, phase = JobState.PENDING, "provisioning", runs, PendingPhase.NODE_STARTING
     elif state is JobState.RUNNING and values.get("substate") == _SENT and "stime" not in values:
         state, letter = JobState.PENDING, "sent"  # it may come back, and when it began is told only once it has
     over, begun = state is JobState.ENDED, state is not JobState.PENDING
     account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
     comment, started = _said(values), moment(values.get("stime")) if begun else None
     walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime")) or _ENDLESS
-    code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
+    code, signal, outcome = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
     return Job(
         id=id,
         array=array_of(id),
@@ -139,7 +139,9 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         comment=_variable(values),
         state=state,
         suspended=letter in SUSPENDED,
-        raw_state=how if over else letter,
+        raw_state=letter,
+        phase=phase,
+        outcome=outcome if over else None,
         reason=comment if over else _why(letter, values, comment) if not begun else "",
         nodes=hosts(as_text(values, "exec_host")) if begun and "exec_host" in values else (),
         partition=as_text(values, "queue").partition("@")[0],
@@ -154,21 +156,23 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     )
 
 
-def _end(letter: str, status: object, substate: object, comment: str, ran: bool) -> tuple[int | None, int | None, str]:
+def _end(
+    letter: str, status: object, substate: object, comment: str, ran: bool
+) -> tuple[int | None, int | None, Outcome]:
     """Exit code, signal, and how it ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
     code, signal = (None, status - _SIGNALLED) if status is not None and status > _SIGNALLED else (status, None)
     if letter == "M":
-        return None, None, "REVOKED"
+        return None, None, Outcome.REVOKED
     if code is not None and code < 0:
-        return code, None, ENDS.get(code, "FAILED")
+        return code, None, ENDS.get(code, Outcome.FAILED)
     if substate == _TERMINATED or re.search(r" and terminated( by |$)", comment):
-        return code, signal, "CANCELLED"
+        return code, signal, Outcome.CANCELLED
     if status is None:  # it never ran, or of some jobs of arrays
         known = _BY_SUBSTATE.get(substate) if ran and isinstance(substate, int) else None
-        return None, None, known or "CANCELLED"
-    return code, signal, "COMPLETED" if status == 0 else "FAILED"
+        return None, None, known or Outcome.CANCELLED
+    return code, signal, Outcome.COMPLETED if status == 0 else Outcome.FAILED
 
 
 def _ended(values: Mapping[str, Any]) -> datetime | None:

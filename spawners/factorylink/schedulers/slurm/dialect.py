@@ -23,10 +23,11 @@ from factorylink.schedulers.slurm import parser as parse
 from factorylink.schedulers.slurm import reservations as slurm_reservations
 from factorylink.schedulers.slurm.ids import array_of, task_of
 from factorylink.schedulers.slurm.script import script
+from factorylink.schedulers.slurm.words import WORDS
 
 __all__ = [
-    "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes",
-    "reservations", "script", "submit", "task_of", "waiting",
+    "WORDS", "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs",
+    "nodes", "reservations", "script", "submit", "task_of", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from factorycommon.models import End, Job, JobState, believed
+from factorycommon.models import End, Job, JobState, Outcome, PendingPhase, believed
 from factorylink.errors import Misread
 from factorylink.schedulers.slurm.ids import array_of
 
@@ -52,6 +52,32 @@ STATES = {
     "RECONFIG_FAIL": JobState.ENDED,
     "REVOKED": JobState.ENDED,  # a sibling of a federated job ran elsewhere
     "TIMEOUT": JobState.ENDED,
+}
+OUTCOMES = {
+    "BOOT_FAIL": Outcome.BOOT_FAILED,
+    "CANCELLED": Outcome.CANCELLED,
+    "COMPLETED": Outcome.COMPLETED,
+    "DEADLINE": Outcome.DEADLINE,
+    "FAILED": Outcome.FAILED,
+    "LAUNCH_FAILED": Outcome.LAUNCH_FAILED,
+    "NODE_FAIL": Outcome.NODE_FAILED,
+    "OUT_OF_MEMORY": Outcome.OUT_OF_MEMORY,
+    "PREEMPTED": Outcome.PREEMPTED,
+    "RECONFIG_FAIL": Outcome.SETUP_FAILED,
+    "REVOKED": Outcome.REVOKED,
+    "TIMEOUT": Outcome.WALLTIME,
+}
+# A job that FAILED has its cause among the reasons of jobs that wait.
+_FAILED_BY = {
+    "OutOfMemory": Outcome.OUT_OF_MEMORY,
+    "TimeLimit": Outcome.WALLTIME,
+    "NodeDown": Outcome.NODE_FAILED,
+    "JobLaunchFailure": Outcome.LAUNCH_FAILED,
+    "Prolog": Outcome.SETUP_FAILED,
+}
+_PHASES = {
+    **dict.fromkeys(("CONFIGURING", "POWER_UP_NODE"), PendingPhase.NODE_STARTING),
+    **dict.fromkeys(("REQUEUED", "REQUEUE_FED", "EXPEDITING"), PendingPhase.REQUEUED),
 }
 SUSPENDED = {"SUSPENDED", "STOPPED"}  # frozen, but its nodes, processes and connections are there
 
@@ -195,6 +221,11 @@ def named_jobs(stdout: str) -> list[Job]:
     return _jobs(((row, *_name_and_comment(row["text"])) for row in rows(_NAMED, stdout, _NAMED_WIDTH)), stdout)
 
 
+def _outcome(state: str, reason: str) -> Outcome:
+    outcome = OUTCOMES[state]
+    return _FAILED_BY.get(reason, outcome) if outcome is Outcome.FAILED else outcome
+
+
 def _name_and_comment(text: str) -> tuple[str, str]:
     """Return a job's name and its comment. A comment that is not ASCII is returned as "": it cannot be one of ours,
     and where it begins cannot be told, since squeue cuts letters in two."""
@@ -216,6 +247,7 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
         over = state is JobState.ENDED
         begun = state in (JobState.RUNNING, JobState.ENDING, JobState.ENDED)
         code, signal = _exit(row["exit"]) if over else (None, None)
+        reason = "" if row["reason"] == "None" else row["reason"].replace(" ", "_")
         made.append(
             Job(
                 id=row["id"],
@@ -226,7 +258,9 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
                 state=state,
                 suspended=row["state"] in SUSPENDED,
                 raw_state=row["state"],
-                reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
+                phase=_PHASES.get(row["state"], PendingPhase.QUEUED),
+                outcome=_outcome(row["state"], reason) if over else None,
+                reason=reason or ("RequeuedHold" if row["state"] == "REQUEUE_HOLD" else ""),
                 nodes=hosts(row["nodes"]),
                 partition=row["partition"],
                 submitted=moment(row["submitted"]),
@@ -293,6 +327,7 @@ def _end(runs: list[re.Match[str]]) -> End | None:
     by = last["by"] or ""
     return End(
         job=last["id"],
+        outcome=OUTCOMES[last["state"]],
         raw_state=last["state"],
         exit_code=code,
         signal=signal,
