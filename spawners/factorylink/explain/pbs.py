@@ -1,6 +1,6 @@
-"""PBS' words: comments of its scheduler for why a job waits, and what its commands print when they refuse.
+"""Explains the words of PBS: its scheduler's comments on why a job waits, and what its commands print when they refuse.
 
-What they mean is mostly what Slurm's mean, so it is said in the same words, by the same codes. A comment is a sentence
+Most of them mean the same as a word of Slurm, so they have the same explanations and codes. A comment is a sentence
 with names and numbers in it, after ``Not Running: `` (not now) or ``Can Never Run: ``; see job_info.cpp of OpenPBS.
 """
 

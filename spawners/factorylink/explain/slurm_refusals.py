@@ -1,4 +1,4 @@
-"""What Slurm's commands print when they refuse or fail, in a person's words; see ``table`` for the shape."""
+"""Explains what Slurm's commands print when they refuse or fail; see ``table`` for the form."""
 
 from __future__ import annotations
 
