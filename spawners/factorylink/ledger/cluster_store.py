@@ -185,8 +185,8 @@ class ClusterStore:
         self._ledger = ledger
 
     async def add(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
-        """Write a new row with its workers; ``also`` is written in the same commit. Raises LedgerConflict if the id is taken,
-        and what ``also`` raises."""
+        """Write a new row with its workers; ``also`` is written in the same commit. Raises LedgerConflict if the id is
+        taken, and what ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(_KEPT[type(record)]).values(_values(record)))

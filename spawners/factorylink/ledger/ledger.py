@@ -90,8 +90,8 @@ class Ledger:
     # --- sessions
 
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> None:
-        """Write a new session's intent; ``also`` is written in the same commit. Raises LedgerConflict, and what ``also``
-        raises."""
+        """Write a new session's intent; ``also`` is written in the same commit. Raises LedgerConflict, and what
+        ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(schema.sessions).values(record.columns()))
