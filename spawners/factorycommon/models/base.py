@@ -1,4 +1,4 @@
-"""What all models share: the words of ids, names and amounts that may come from outside, and how strict a model is."""
+"""The base of all models: types for ids, names and amounts from outside, and how strictly models check their input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
 
 def believed(seconds: float) -> datetime | None:
-    """Return that many seconds since 1970 as a moment; None outside of ``EARLIEST`` to ``LATEST``."""
+    """Return the moment that many seconds after 1970; None outside of ``EARLIEST`` to ``LATEST``."""
     if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():  # False for a NaN, too
         return None
     return datetime.fromtimestamp(seconds, UTC)

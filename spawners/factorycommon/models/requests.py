@@ -1,4 +1,4 @@
-"""What a person asks for, and what a dialect is asked for with it."""
+"""Requests: what a person asks for, and what the link asks a dialect for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ChoiceQuery(Model):
     memory_gb: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
 
     def choice(self) -> Choice:
-        """Return the choice that is asked about."""
+        """Return the choice that this query asks about."""
         return Choice(**self.model_dump(exclude={"cores", "memory_gb"}))
 
 

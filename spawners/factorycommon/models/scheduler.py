@@ -1,4 +1,4 @@
-"""What a scheduler says; no dialect in here."""
+"""What a scheduler reports, independent of any dialect."""
 
 from __future__ import annotations
 

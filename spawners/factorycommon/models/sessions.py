@@ -129,10 +129,10 @@ class Session(Model):
     charged: Cost | None = None  # once it has ended: what all runs of its job cost; None: not known
 
     def addressed(self, root: str) -> Session:
-        """Return the session with the address at which its person opens it, in place of the port on the link's machine.
+        """Return the session with the address at which its person opens it, in place of its port on the link's machine.
 
         ``root``: the gateway's address with the hub's base URL (``https://gateway.example.org/``), or its path only.
-        Before the session runs, its waiting page is there. A session that has ended, or that runs a cluster's
+        Until the session runs, its address shows the waiting page. A session that has ended, or that runs a cluster's
         scheduler, has no address.
         """
         opens = self.state != SessionState.ENDED and not self.server.startswith(HEAD)

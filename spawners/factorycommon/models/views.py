@@ -55,7 +55,7 @@ class Bounds(Model):
     preset: float | None = None
 
     def nearest(self, wanted: float | None) -> float | None:
-        """Return the nearest to the wanted number that is allowed; the preset where none is wanted."""
+        """Return the allowed value that is nearest to the wanted one; the preset if none is wanted."""
         return self.preset if wanted is None else min(self.most, max(self.least, wanted))
 
 

@@ -1,4 +1,5 @@
-"""What a factory's answers say of clusters' jobs: they start, they end, they were lost; and jobs no cluster has."""
+"""Applies a factory's answers to clusters' jobs: they start, end, or are lost; and handles jobs that belong to no
+cluster."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ _STATES = {
 
 
 class ClusterReconciler:
-    """Settles what came of batches, follows their jobs, and cancels orphans."""
+    """Finds out whether batches were submitted, follows their jobs, and cancels orphans."""
 
     def __init__(
         self,
@@ -186,7 +187,7 @@ class ClusterReconciler:
         return found(own, job, self._owners.is_of_session(factory, job) or self._owners.is_of_batch(factory, job))
 
     async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
-        """Hold the budget for jobs that a client said are there, now that the factory shows them."""
+        """Reserve the budget for jobs that a client reported, now that the factory shows them."""
         if not batch.adopted:
             return
         shown = [
@@ -226,7 +227,8 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> None:
-        """Find out why these jobs ended, and write that. What is not found out now is asked at the next answer."""
+        """Find out why these jobs ended, and write it down. What cannot be found out now is tried again at the next
+        answer."""
         tails = 0
         try:
             ended = await self._with_all_runs(live_cluster, batch, connection, ended)
@@ -263,8 +265,8 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
-        """Return the jobs with ends that tell of all their runs. A run before the job was put back into the queue is
-        paid for, too, and the site's accounting alone tells of it."""
+        """Return the jobs with ends that cover all their runs. A run before a requeue is charged, too, and only the
+        site's accounting knows of it."""
         again = [
             id for worker, _ in ended if worker.restarts and (id := live_cluster.job_of(batch, worker)) is not None
         ]
@@ -301,7 +303,7 @@ class ClusterReconciler:
             return ()
 
     async def _unknown(self, connection: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
-        """Cancel jobs of ours whose batch no live cluster has, after a grace."""
+        """Cancel jobs of ours that belong to no live cluster's batch, after a grace time."""
         for batch_id, jobs in by_batch.items():
             alive = [job for job in jobs.values() if job.state in (JobState.PENDING, JobState.RUNNING)]
             key = (connection.factory.id, batch_id)

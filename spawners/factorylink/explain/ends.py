@@ -1,7 +1,7 @@
-"""Why sessions end: the scheduler's last word, the door's, and what the job's log says where those two do not tell.
+"""Why sessions end: from the scheduler's last report, the door's, and the job's log if these two do not say.
 
-``LOG`` is searched only where a session failed: the log is written by the person's own programs, so it is evidence for
-a person, never for a decision.
+``LOG`` is searched only if a session failed. The person's own programs write the log, so it explains an end to the
+person, and no decision depends on it.
 """
 
 from __future__ import annotations

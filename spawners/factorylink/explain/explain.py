@@ -1,7 +1,8 @@
-"""What a scheduler says, in a person's words: what it means, whose move it is, what to do. Pure.
+"""Explains what a scheduler reports: what it means, who has to act, what to do. Pure.
 
 Each answer keeps the scheduler's own words in ``Words.scheduler``; ``Words.code`` names the case for pages, scripts and
-tests. A word that no table knows is shown as it is: never hidden, never guessed at. ``docs/reasons.md`` lists it all.
+tests. A word that is in no table is shown as it is: it is never hidden, and its meaning is never guessed.
+``docs/reasons.md`` lists all answers.
 """
 
 from __future__ import annotations
@@ -122,23 +123,23 @@ def pending(job: Job) -> Words:
 
 
 def unlooked(words: Words, seconds: float) -> Words:
-    """Return why a job waits of which the scheduler has said nothing for ``seconds``; else ``words``."""
+    """Return why a job waits about which the scheduler has said nothing for ``seconds``; else return ``words``."""
     if words.code != "new" or seconds < UNLOOKED:
         return words
     return OURS["unlooked"].words(words.scheduler)
 
 
 def nodes_out(words: Words) -> Words:
-    """Why a job waits in a part of the factory whose nodes are all out of use: whatever the scheduler says of it, which
-    may be that too few are free."""
+    """Return why a job waits if all nodes that it could use are out of use. This replaces the scheduler's reason, which
+    may be that too few nodes are free."""
     if words.code not in ("new", "priority", "resources", "nodes-busy", "reservation-or-job", "unknown"):
         return words
     return OURS["nodes-out"].words(words.scheduler)
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
-    """Return why a job waits that would run into ``maintenance``: with its times. Some schedulers only say that
-    something is ahead."""
+    """Return why a job waits that would run into ``maintenance``, with the maintenance's times. Some schedulers only
+    say that something is ahead."""
     if maintenance is None or words.code not in ("maintenance", "reservation-or-job"):
         return words
     said = Message(
@@ -157,8 +158,8 @@ def ended(
     message: str = "",
     tail: Iterable[str] = (),
 ) -> tuple[EndReason, Words]:
-    """Return why a session ended. ``end``: the scheduler's record; None: there is none. ``desired``: what was
-    asked of us. ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: of
+    """Return why a session ended. ``end``: the scheduler's record; None: there is none. ``desired``: the request to end
+    it. ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: the last lines of
     the job's log."""
     reason, answer = _ended(end, desired, door)
     if reason is EndReason.FAILED:
@@ -221,7 +222,7 @@ def _filtered(text: str) -> str:
 
 
 def unreachable(error: FactoryError | str) -> Words:
-    """Return why nothing is known of a factory. ``error``: what asking it raised, or that error's message."""
+    """Return why nothing is known of a factory. ``error``: the error of the request to it, or that error's message."""
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, Expired):
         return OURS["credential-expired"].words(text)
@@ -234,7 +235,8 @@ def unreachable(error: FactoryError | str) -> Words:
 
 
 def barred(error: FactoryError | str) -> Words | None:
-    """Return words if the site lets us do nothing, or nothing for that account, as its wrapper or sshd says."""
+    """Return an explanation if the site lets the link do nothing, or nothing for that account, as its wrapper or sshd
+    says."""
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, NotLetIn):
         return OURS["off-list"].words(text)
@@ -245,12 +247,13 @@ def barred(error: FactoryError | str) -> Words | None:
 
 
 def door(problem: str) -> Words:
-    """Why a running session cannot be entered; ``problem``: what the link's connection to its door says, or \"\"."""
+    """Return why a running session cannot be reached. ``problem``: what the connection to its door reports, or ""."""
     return door_obstacle(problem) or OURS["door-silent"].words(problem)
 
 
 def door_obstacle(problem: str) -> Words | None:
-    """Return what keeps the link out of a door for as long as nobody mends it; None: it may just not be open yet."""
+    """Return what keeps the link out of a door until somebody repairs it; None if the door may just not be ready
+    yet."""
     for pattern, code in DOOR_TROUBLE:
         if re.search(pattern, problem, re.I):
             return OURS[code].words(problem)
@@ -258,12 +261,12 @@ def door_obstacle(problem: str) -> Words | None:
 
 
 def own(code: str, detail: str = "") -> Words:
-    """Return one of our own faults or refusals, by its code in ``OURS``. ``detail`` is shown as it is."""
+    """Return an explanation of the gateway's own, by its code in ``OURS``. ``detail`` is shown as it is."""
     return OURS[code].words(detail)
 
 
 def filled(code: str, **parts: str) -> Words:
-    """Return one of our own faults or refusals, with ``parts`` filled into its text."""
+    """Return an explanation of the gateway's own, with ``parts`` filled into its text."""
     return _filled(OURS[code], "", **parts)
 
 
@@ -295,7 +298,7 @@ def _scheduler_words(end: End | None, message: str) -> str:
 
 
 def everything() -> dict[str, list[Answer]]:
-    """Return all answers there are, by what they answer: for the docs and the tests."""
+    """Return all explanations, by what they explain: for the docs and the tests."""
     ends = [*ENDED.values(), *DOOR.values()]
     withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
     others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]

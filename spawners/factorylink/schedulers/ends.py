@@ -1,4 +1,4 @@
-"""From a job that is over to the record of its end: the same for every dialect."""
+"""Makes the record of a job's end, for every dialect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from factorycommon.models import End, Job, JobState, Outcome
 
 
 def end_of(job: Job) -> End | None:
-    """What the controller still knows of a job that is over; None while it is not."""
+    """Return what the controller still knows of a job that is over; None if the job is not over."""
     if job.state is not JobState.ENDED:
         return None
     elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None

@@ -1,6 +1,6 @@
-"""The life of a session as data: what each event means in each phase, and what is then to be done. Pure.
+"""The life of a session as a table: what each event means in each phase, and what is to be done then. Pure.
 
-``docs/states.md`` shows this table to people, and a test keeps the two the same.
+``docs/states.md`` shows this table to people, and a test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -119,17 +119,17 @@ def phase(record: SessionRecord) -> Phase:
 
 
 def state(of: Phase) -> SessionState:
-    """Return the state that the ledger holds for a phase; the wish to stop is a column of its own."""
+    """Return the state that the ledger stores for a phase; the request to stop is a column of its own."""
     return SessionState.ENDING if of is Phase.STOPPING else SessionState(of.value)
 
 
 def step(record: SessionRecord, event: Event) -> Step | None:
-    """Return what an event means for a session now; None: it changes nothing."""
+    """Return what an event means for a session now; None if it changes nothing."""
     return TABLE[phase(record)].get(event)
 
 
 def seen(record: SessionRecord, job: Job) -> Event:
-    """Return the event that a good answer means for a session: ``job`` is the session's job as it is shown."""
+    """Return the event that a good answer means for a session. ``job``: the session's job as the answer shows it."""
     match job.state:
         case JobState.PENDING:
             return Event.QUEUED

@@ -1,9 +1,10 @@
-"""The link's access to a factory: whether the link may act for an account there now, apart from whether the factory is
-well.
+"""The link's access to a factory: whether the link may act for an account there now; this is separate from the
+factory's health.
 
-Three things can be in the way: an operator of the gateway paused the factory; the account's credential has expired
-(known from the credential itself); the site does not let the link act for the account (known from its last answer,
-for a while)."""
+Three things can prevent it: an operator of the gateway has paused the factory; the account's credential has expired
+(the credential itself tells); the site does not let the link act for the account (known from its last answer, for some
+time).
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Reading what PBS prints as JSON. Pure: text in, models out.
+"""Parses what PBS prints as JSON. Pure: text in, models out.
 
 **What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
-like JSON into JSON: a variable may be a number, a list, anything. So only what is needed is looked at, each as the kind
-that it must be; everything else about a job may be as it likes. What is missing or of another kind is Misread, and so
-is a job that is listed twice, or one of its attributes.
+like JSON into JSON: a variable may be a number, a list, anything. So the parser reads only what it needs, and each
+value must have the right type; everything else about a job may have any value. A missing value or one of another type
+is Misread, and so is a job, or an attribute of a job, that is listed twice.
 
-**Times** are those of C's ``ctime``, in the zone of whoever runs ``qstat``: asked for with ``TZ=UTC0``. They are
-English in every locale. ``stime`` and ``walltime`` give the end; PBS itself names none.
+**Times** have the form of C's ``ctime``, in the time zone of whoever runs ``qstat``; the commands set ``TZ=UTC0``. They
+are English in every locale. The end is ``stime`` plus ``walltime``; PBS itself names none.
 """
 
 from __future__ import annotations
@@ -66,15 +66,16 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
 
 def jobs(stdout: str, name: str | None = None) -> list[Job]:
-    """qstat's answer. ``name``: that of every job in it; arrays as a whole are left out."""
+    """Return the jobs of qstat's answer. ``name``: the name of every job in it; arrays as a whole are left out."""
     (found,) = documents(stdout, "Jobs")
     with understood(stdout):
         return [job for id, values in once(found) if (job := _job(id, values, name)) is not None]
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
-    """qstat's answer about queued jobs -> per queue (priority, id), in the order of their submission: PBS does not tell
-    in which order its scheduler takes them. Of an array each job counts that still waits, by the array's own word."""
+    """Return the queued jobs of qstat's answer: for each queue (priority, id), in the order of their submission, since
+    PBS does not tell in which order its scheduler takes them. Each job of an array that still waits counts, according
+    to the array's own list."""
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
     with understood(stdout):
@@ -86,7 +87,8 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """The job, or those of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which is none."""
+    """Return the job, or the jobs of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which means
+    none."""
     ended = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
     if "[]" not in id or not ended:
         yield id
@@ -159,7 +161,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
 def _end(
     letter: str, status: object, substate: object, comment: str, ran: bool
 ) -> tuple[int | None, int | None, Outcome]:
-    """Exit code, signal, and how it ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
+    """Return exit code, signal, and how the job ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
     code, signal = (None, status - _SIGNALLED) if status is not None and status > _SIGNALLED else (status, None)
@@ -176,13 +178,14 @@ def _end(
 
 
 def _ended(values: Mapping[str, Any]) -> datetime | None:
-    """The end of its processes; of a job that never ran, when PBS put it into its history."""
+    """Return when the job's processes ended; for a job that never ran, when PBS put it into its history."""
     at = as_number(values, "history_timestamp")
     return moment(values.get("obittime")) or (believed(at) if at else None)
 
 
 def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
-    """Why a job waits, in PBS' words; of one that ran before, its comment still tells of that."""
+    """Return why a job waits, in PBS' words. For a job that ran before, the comment still describes that run, so there
+    are none."""
     if letter == "H":
         held = f"Hold_Types={values.get('Hold_Types', '')}"
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
@@ -192,7 +195,7 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
 
 
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
-    """Who deleted a job, by the last words of its comment; root is the site."""
+    """Return who deleted a job, from the last words of its comment; root means the site."""
     found = re.search(r" and terminated by ([^@\s]+)@\S+$", comment)
     if found is None:
         return None
@@ -200,7 +203,7 @@ def who(comment: str, owner: str) -> Literal["account", "administrator", "other"
 
 
 def moment(text: object) -> datetime | None:
-    """``Tue Nov 24 14:40:05 2026``, UTC; None for what is no moment (there is none, ``UNKNOWN``)."""
+    """Return the moment of ``Tue Nov 24 14:40:05 2026``, UTC; None for any other text (empty, ``UNKNOWN``)."""
     if text is None or text == "UNKNOWN":
         return None
     found = _CTIME.fullmatch(text) if isinstance(text, str) else None
@@ -212,8 +215,8 @@ def moment(text: object) -> datetime | None:
 
 
 def _estimated(value: object) -> datetime | None:
-    """``estimated.start_time``: a moment, seconds since 1970, or that there is none. Any other word tells nothing: an
-    estimate is not worth the whole answer."""
+    """Return the moment of ``estimated.start_time``, which may be a date, seconds since 1970, or a word for none. Any
+    other text counts as none, since an estimate is not worth losing the whole answer."""
     indices = value.get("start_time") if isinstance(value, dict) else None
     try:
         if isinstance(indices, int) and not isinstance(indices, bool):
@@ -224,7 +227,7 @@ def _estimated(value: object) -> datetime | None:
 
 
 def seconds(text: object) -> int | None:
-    """``01:00:00``, or seconds."""
+    """Return the seconds of ``01:00:00``, or of a number of seconds."""
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]+(:[0-9]{2}){0,2}", str(text)):
@@ -236,7 +239,7 @@ def seconds(text: object) -> int | None:
 
 
 def size(value: object) -> int:
-    """``512gb``, ``419430400kb``, ``64`` -> bytes. A word (w) has eight."""
+    """Return the bytes of ``512gb``, ``419430400kb``, ``64``. A word (w) has eight bytes."""
     found = re.fullmatch(r"([0-9]+)([kmgtp]?)([bw]?)", str(value).lower())
     if found is None:
         raise ValueError(f"{value!r} is no size")
@@ -244,13 +247,13 @@ def size(value: object) -> int:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    """``n1/0*24+n2/1`` -> n1, n2."""
+    """Return the hosts of ``n1/0*24+n2/1``: n1, n2."""
     return tuple(dict.fromkeys(part.partition("/")[0].partition(":")[0] for part in text.split("+") if part))
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    """Ours among the variables, of which somebody may have any name twice. The released 23.06 takes one that follows an
-    empty one for its value, and prints it with what is between them."""
+    """Return our variable. Anybody may have a variable of any name twice. The released 23.06 takes a variable that
+    follows an empty one for its value, and prints both with what is between them."""
     variables = as_dict(values.get("Variable_List"))
     swallowed = f",{VARIABLE}="
     follows = (value for value in variables.values() if isinstance(value, str) and value.startswith(swallowed))
