@@ -129,7 +129,7 @@ def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
         (-29, 93, "… and exceeded resource walltime", Outcome.WALLTIME, -29, None, EndReason.WALLTIME),
         (-27, 93, "… and exceeded resource mem", Outcome.OUT_OF_MEMORY, -27, None, EndReason.OUT_OF_MEMORY),
         (-26, 93, "… and exceeded resource vmem", Outcome.OUT_OF_MEMORY, -26, None, EndReason.OUT_OF_MEMORY),
-        (-28, 93, "… and exceeded resource cput", "CPU_LIMIT", -28, None, EndReason.FAILED),
+        (-28, 93, "… and exceeded resource cput", Outcome.CPU_LIMIT, -28, None, EndReason.FAILED),
         (-4, 93, "", Outcome.NODE_FAILED, -4, None, EndReason.NODE_FAILED),
         (-10, 93, "", Outcome.LAUNCH_FAILED, -10, None, EndReason.NODE_FAILED),
         (-17, 93, "", Outcome.SETUP_FAILED, -17, None, EndReason.NODE_FAILED),

@@ -80,31 +80,6 @@ JOB_FILTER = Answer(
     Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
                    "factory's support.")),
 )  # fmt: skip
-_OFTEN = Answer(
-    "requeued-often",
-    Message("requeued-often", "It was put back into the queue {count} times and starts again on another node."),
-    Move("site", N_("If it goes on like this, cancel it and write to the factory's support.")),
-)
-# Where no table knows the word; it is shown beside.
-UNKNOWN_WAIT = Answer(
-    "unknown",
-    Message("unknown", "It waits, for a reason that the factory's scheduler calls {words}."),
-    Move("site", N_("This gateway does not know this reason. If it lasts, ask the factory's support.")),
-)
-UNKNOWN_REFUSAL = Answer(
-    "unknown",
-    Message("unknown", "The factory's scheduler did not take it: {words}"),
-    Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
-)
-# What a site's own filter says is the site's text.
-JOB_FILTER = Answer(
-    "job-filter",
-    Message("job-filter", "The factory's own rules for jobs turned it down: {words}"),
-    Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
-                   "factory's support.")),
-)  # fmt: skip
-_FILTERED = re.compile(r"\n*^.*submission failed: Unspecified error$", re.I | re.M)
-_CONFLICT = "conflict with reservation"  # PBS' words; of a maintenance, where there is one
 _OFTEN = 3  # requeues
 UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
 _LAST_LINES = 12  # of the log: what is older may be of anything
