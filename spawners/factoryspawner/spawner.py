@@ -1,9 +1,9 @@
-"""FactorySpawner: a JupyterHub server that is a batch job at a factory, held by the link.
+"""FactorySpawner: a JupyterHub server that is a batch job at a factory, which the link manages.
 
-JupyterHub 6 shapes much of this. ``User.spawn`` clears a spawner's state before ``start``, and saves it only after.
-At a hub's start ``poll`` decides: None makes JupyterHub look for the server and *stop* it if it does not answer, a
-number makes it forget the server without ``stop``. ``User.stop`` calls ``stop`` only where ``poll`` is None, revokes
-the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
+Much of this follows from JupyterHub 6. ``User.spawn`` clears a spawner's state before ``start``, and saves it only
+after. When a hub starts, ``poll`` decides: None makes JupyterHub look for the server and *stop* it if it does not
+answer, a number makes it forget the server without ``stop``. ``User.stop`` calls ``stop`` only if ``poll`` is None,
+revokes the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
 """
 
 from __future__ import annotations

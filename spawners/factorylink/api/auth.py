@@ -110,8 +110,8 @@ class Caller:
         return request.model_copy(update={"project": project})
 
     async def stream(self, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        """Return the body of a stream of events, which ends with the session whose token asked for it, at the next
-        event or heartbeat."""
+        """Yield the body of a stream of events. It ends with the session whose token asked for it, at the next event or
+        heartbeat."""
         async with aclosing(body) as pieces:
             async for piece in pieces:
                 if self.session is not None and self.session.record.ended is not None:

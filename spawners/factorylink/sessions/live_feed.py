@@ -50,7 +50,7 @@ class LiveFeed:
     def session(
         self, session_id: SessionId, known: Session, shown: Callable[[Session], Session] | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield server-sent events about a session, until its end. ``known``: the session as the caller found it.
+        """Return server-sent events about a session, until its end. ``known``: the session as the caller found it.
         ``shown``: returns the session with only what this reader may see."""
 
         def first() -> list[Message]:

@@ -109,13 +109,13 @@ def as_dict(value: object) -> dict[str, Any]:
 
 
 def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the names and values of what an answer lists."""
+    """Yield the names and values of what an answer lists."""
     for name, values in found.items():
         yield name, as_dict(values)
 
 
 def once(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the names and values of what an answer lists. Raises ValueError if something is listed twice, or has a
+    """Yield the names and values of what an answer lists. Raises ValueError if something is listed twice, or has a
     value twice."""
     for name, values in items(found):
         for one in (found, values):

@@ -88,7 +88,7 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Return the job, or the jobs of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which means
+    """Yield the job, or the jobs of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which means
     none."""
     ended = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
     if "[]" not in id or not ended:
