@@ -1,4 +1,4 @@
-"""Asks the link for one cluster's jobs, many in one request, and follows what becomes of them."""
+"""Requests one cluster's jobs from the link, many in one request, and follows their states."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ClusterApi:
             self._following = asyncio.create_task(self._follow())
 
     async def resume(self, cluster_id: str) -> None:
-        """Follow a cluster that exists at the link already. Raises LinkError."""
+        """Follow a cluster that already exists at the link. Raises LinkError."""
         self.id, self._begun = cluster_id, True
         self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}", Cluster)))
         self._following = asyncio.create_task(self._follow())
@@ -91,16 +91,18 @@ class ClusterApi:
         return await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler", Scheduler))
 
     async def changed(self) -> None:
-        """Wait for the link's next news of the cluster. Raises LinkError if there will be none."""
+        """Wait for the link's next event about the cluster. Raises LinkError if there will be none."""
         self._must_be_open()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
 
     async def submit(self, name: str, hours: float | None = None) -> None:
-        """Ask for a job; return when the link has accepted it. Jobs of the same ``hours`` that are asked for within
-        ``GATHER`` seconds are accepted or refused together. ``hours``: the walltime; None: the cluster's. Raises
-        LinkError."""
+        """Request a job; return when the link has accepted it.
+
+        Jobs of the same ``hours`` that are requested within ``GATHER`` seconds are accepted or refused together.
+        ``hours``: the walltime; None: the cluster's. Raises LinkError.
+        """
         await self._gather(self._asked, name, hours)
 
     async def cancel(self, name: str) -> None:
@@ -133,7 +135,7 @@ class ClusterApi:
 
     async def end(self) -> None:
         """End the cluster with all its jobs. Calls that still wait for an answer raise LinkError at once. Raises
-        LinkError, also after ``END_SECONDS`` without an answer."""
+        LinkError itself, also after ``END_SECONDS`` without an answer."""
         self._closed = True
         await self._stop_flush()
         try:
@@ -149,7 +151,7 @@ class ClusterApi:
             await self.close()
 
     async def close(self) -> None:
-        """Stop following the cluster, whose jobs go on. Calls that still wait for an answer raise LinkError."""
+        """Stop following the cluster, whose jobs continue. Calls that still wait for an answer raise LinkError."""
         self._closed = True
         await self._stop_flush()
         if self._following is not None:
@@ -211,8 +213,11 @@ class ClusterApi:
             _answer([*(done for _, _, done in asked), *(done for _, done in unwanted)], problem)
 
     async def _submit(self, alike: list[Asked], hours: float | None) -> None:
-        """Ask for all of these jobs or for none, in batches of ``MOST``. The first batch names the total, so that
-        the link refuses it if not all may begin. If a later batch is refused, cancel the jobs of the earlier ones."""
+        """Request all of these jobs or none, in batches of ``MOST``.
+
+        The first batch names the total, so that the link refuses it if not all may start. If a later batch is refused,
+        the jobs of the earlier ones are cancelled.
+        """
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
             together = len(alike) - first if len(alike) > MOST else None
@@ -252,7 +257,7 @@ class ClusterApi:
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return the result of ``ask``, repeated after the pauses of ``PAUSES`` while its error is transient. The link
-        takes the same request twice as one. Raises LinkError."""
+        treats a repeated request as one. Raises LinkError."""
         for pause in PAUSES:
             try:
                 return await ask()
@@ -295,8 +300,8 @@ class ClusterApi:
         _answer(waiters, problem)
 
     async def _make_known_again(self) -> None:
-        """Create the cluster once more after the link lost its ledger, and have the link take over the jobs that
-        exist. Raises LinkError."""
+        """Create the cluster once more after the link has lost its ledger, and have the link take over the existing
+        jobs. Raises LinkError."""
         batches: dict[str, list[str]] = {}
         for name, worker in self.workers.items():  # in the order in which they were asked for
             batches.setdefault(worker.batch, []).append(name)

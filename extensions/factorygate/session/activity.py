@@ -1,7 +1,8 @@
-"""Tells the door when the notebook server was last used, whether it is busy, if it was opened, and what it uses.
+"""Reports to the door when the notebook server was last used, whether it is busy, whether it was opened, and what it
+uses.
 
-Runs inside the single-user server. It asks the server's own objects, so it needs neither tokens nor requests. Nothing
-happens unless ``attach`` was called.
+Runs inside the single-user server. It asks the server's own objects, so it needs neither tokens nor requests. Without
+``attach`` it does nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def attach(descriptor: int) -> None:
 
 
 class Reporter:
-    """Looks at the server and tells the door what changed."""
+    """Observes the server and reports changes to the door."""
 
     def __init__(self, server: ServerApp, descriptor: int, gauge: Gauge) -> None:
         self._server = server
