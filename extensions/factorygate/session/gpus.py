@@ -139,8 +139,8 @@ def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
 def _older(
     device: str, gpus: Mapping[str, int], instances: Mapping[tuple[int, ...], int]
 ) -> tuple[str, int, int] | None:
-    """Return the present name of a MIG device with an old name, its GPU's number and its number in the table; None if
-    it is not found. ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance."""
+    """Return a name, the GPU's number and the number in the table for a MIG device with an old name; None if it is not
+    found. ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance."""
     if _MIG.fullmatch(device) is None or "/" not in device:
         return None
     gpu, of_gpu, of_compute = device.removeprefix("MIG-").split("/")
