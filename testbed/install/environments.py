@@ -32,7 +32,7 @@ CANNOT_WORK = 3  # exit code
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
 
 LAB = CHECKOUT / "extensions" / "lab"
-LAB_BUILT = LAB / "labextension"  # committed: whoever installs the wheel needs no Node.js
+LAB_BUILT = LAB / "labextension"  # committed, so that installing the wheel needs no Node.js
 EXAMPLES = CHECKOUT / "docs" / "examples"  # a wheel has them, too
 
 SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")

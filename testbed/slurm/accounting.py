@@ -12,7 +12,7 @@ from testbed.slurm import database
 
 UNPAID = "unpaid"  # the account of jobs that name none, if one must be named; it may use no partition
 _ANY_ACCOUNT = "project_1"  # where the catalogue gives no example
-_OTHER_QOS = "unnamed"  # with it there are two, so that Slurm cannot choose for whoever names none
+_OTHER_QOS = "unnamed"  # a second QOS, so that Slurm cannot choose one for jobs that name none
 
 
 class Accounting(Model):

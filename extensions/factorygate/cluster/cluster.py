@@ -49,17 +49,17 @@ class FactoryCluster(JobQueueCluster):
     configuration (section ``jobqueue.factory``, or the one that ``config_name`` names), then from this notebook: its
     factory, node size and environment. ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
 
-    A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` takes
-    it up again, and it ends when nothing was computed for ``idle_minutes``. With ``scheduler="job"`` the scheduler is
-    a job of its own, so that the cluster outlives the session, too. A cluster at another factory than this notebook's
-    always has its scheduler there as a job: data between client and cluster crosses the wide area, data between
-    workers does not. A cluster at another factory, or for another project, needs a token of your own
-    (``factorygate.use_token()``): the session's token is for its own factory and project.
+    A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
+    again, and the cluster ends when nothing was computed for ``idle_minutes``. With ``scheduler="job"`` the scheduler
+    is a job of its own, so that the cluster outlives the session, too. A cluster at another factory than this
+    notebook's always has its scheduler there as a job: only data between client and cluster travel between the
+    factories, data between workers do not. A cluster at another factory, or for another project, needs a token of your
+    own (``factorygate.use_token()``): the session's token is valid for its own factory and project.
 
     Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
-    a holder of the cluster's own key gets in. Raises LinkError if the gateway or the scheduler refuses; ValueError
-    for what the catalogue does not have, and for dask_jobqueue's keywords that mean nothing here, with what to use
-    instead.
+    programs with the cluster's own key can connect. Raises LinkError if the gateway or the scheduler refuses;
+    ValueError for values that the catalogue does not have, and for dask_jobqueue's keywords that are not supported
+    here, with what to use instead.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class FactoryCluster(JobQueueCluster):
         The walltime in Slurm's form, in place of ``hours``: "1:30:00"
     processes : int
         Dask workers in each job. Default: one for each GPU; with ``cores`` and no ``size``, as many as dask_jobqueue
-        makes of ``cores``
+        computes from ``cores``
     cores : int
         Cores of each job that Dask uses, for all processes together; default: all. Without a ``size``, the smallest
         size that has ``cores`` and ``memory`` is taken
@@ -84,7 +84,7 @@ class FactoryCluster(JobQueueCluster):
     cap_gpu_hours : float
         The most GPU-hours that the cluster may use, as the factory's scheduler counts them
     project : str
-        The project that pays, in place of your usual one
+        The project that is charged, in place of your usual one
     token : str
         Hub token of your own for this cluster, in place of the session's or the one given to ``use_token``
     name : str
@@ -100,7 +100,7 @@ class FactoryCluster(JobQueueCluster):
     death_timeout : float
         Seconds that a worker waits for its scheduler
     local_directory : str
-        Folder on the node for what workers spill
+        Folder on the node for data that workers spill
     worker_extra_args : list
         ``--preload MODULE`` and ``--resources "NAME=AMOUNT"``
     security : Security
@@ -172,7 +172,7 @@ class FactoryCluster(JobQueueCluster):
         self._replacer: Replacer | None = None
         self._begin_task: asyncio.Task[external_scheduler.ExternalScheduler] | None = None
         self._close_task: asyncio.Task[None] | None = None
-        self.was_left = False  # it goes on without this process
+        self.was_left = False  # the cluster continues without this process
         self._ends = False  # it is being closed or left: nothing more begins
         self._lock = asyncio.Lock()
         self._panel: ClusterPanel | None = None
@@ -359,7 +359,7 @@ class FactoryCluster(JobQueueCluster):
         self.leaving.stop()
         self.worker_plan.plan(0)
         try:
-            await self.cluster_api.end()  # which answers whoever waits for jobs
+            await self.cluster_api.end()  # which answers all callers that wait for jobs
         except LinkError as error:  # it ends by itself: nobody reads of it any more
             self.worker_plan.message = of_error(error)
         if self._begin_task is not None and not self._begin_task.done():
@@ -367,7 +367,7 @@ class FactoryCluster(JobQueueCluster):
             await asyncio.gather(self._begin_task, return_exceptions=True)
         while self.status is Status.starting:  # noqa: ASYNC110  # as dask waits for that
             await asyncio.sleep(0.01)
-        async with self._lock:  # whoever made jobs just now has got an answer
+        async with self._lock:  # a caller that made jobs just now has its answer
             for job in [*self._created, *self.workers.values()]:
                 job.status = Status.closed
             self.workers.clear()

@@ -51,7 +51,7 @@ class ClusterApi:
         self._on_change = on_change
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
         self._unwanted: list[Asked] = []
-        self._waiters: list[asyncio.Future[None]] = []  # for what is told next
+        self._waiters: list[asyncio.Future[None]] = []  # callers that wait for the next event
         self._updated_at = datetime.now(UTC)
         self._cancelled: set[str] = set()
         self._making_known = asyncio.Lock()
@@ -159,7 +159,7 @@ class ClusterApi:
             await asyncio.gather(self._following, return_exceptions=True)
             self._following = None
         self._nothing_more(_closed())
-        self._begun = False  # what is there goes on
+        self._begun = False  # existing jobs continue
         await self._link.close()
 
     async def _stop_flush(self) -> None:
@@ -268,7 +268,7 @@ class ClusterApi:
                 await asyncio.sleep(pause)
         return await ask()
 
-    # --- what is told
+    # --- events of the link
 
     async def _follow(self) -> None:
         pause, problem = 0.5, _closed()
@@ -309,7 +309,7 @@ class ClusterApi:
         # Of those that run it will see itself how long they do.
         running = sum(_hours_until(self._updated_at, worker) for worker in self.workers.values())
         if self.cluster is None or self.request is None:
-            raise _closed()  # it was never told of
+            raise _closed()  # the link never got it
         spent = max(0.0, self.cluster.gpu_hours.spent - self.cluster.gpus * running)
         request = self.request.model_copy(update={"spent_gpu_hours": spent})
         async with self._making_known:  # before anything else is asked for

@@ -27,7 +27,7 @@ log = logging.getLogger("factorygate.cluster")
 STEP = 2.0  # seconds between two looks at the time
 GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
-TOGETHER = 30.0  # seconds in which jobs that are lost are told as one number
+TOGETHER = 30.0  # seconds within which lost jobs are reported as one number
 CRASHES = 3  # of those in a row, then no more are asked for
 # Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
 # worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.

@@ -17,7 +17,7 @@ from typing import Protocol
 
 PIECE = 256 << 10  # bytes of a frame at most
 WINDOW = 8 << 20  # bytes that may be unconfirmed: with 50 ms there and back, 160 MB/s
-CONFIRM = 1 << 20  # bytes that are taken before the other end is told
+CONFIRM = 1 << 20  # received bytes after which the other end gets a confirmation
 PATIENCE = 300.0  # seconds without a carrier, then the stream is over
 
 MAGIC = 0xFA  # begins no HTTP request

@@ -60,7 +60,7 @@ class WorkerPlan:
         that were requested later are.
         """
         saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
-        known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by who told
+        known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by the previous owner
         for name in names:
             if name in saved["names"] or name not in known:
                 self.jobs[name] = self._cluster.new_spec

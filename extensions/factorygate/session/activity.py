@@ -131,7 +131,7 @@ class Reporter:
         try:
             os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
         except BlockingIOError:
-            return  # told at the next look
+            return  # reported at the next look
         except BrokenPipeError:
             self._callback.stop()
             return

@@ -43,7 +43,7 @@ class Facts:
     """The state of the session for the deadlines; moments are seconds since the epoch."""
 
     started: float
-    ends: float | None = None  # by walltime, where the scheduler told
+    ends: float | None = None  # by walltime, if the scheduler tells it
     environment: bool = False
     up: float | None = None  # since when the notebook answers
     activity: Activity | None = None  # None: this program does not tell, so it is never idle

@@ -82,7 +82,7 @@ class Overview:
         """Request that many more ``hours`` for this session; return the session as it is then. Raises LinkError."""
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
-        self._asked = -NAMES_FRESH  # whoever looks next sees it
+        self._asked = -NAMES_FRESH  # the next reader gets the new session
         return _pick(answer, _SESSION)
 
     def _read_clock(self) -> dict[str, Any]:

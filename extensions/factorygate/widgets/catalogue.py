@@ -51,7 +51,7 @@ async def estimates(
         try:
             found = await link.get(f"/factories/{factory}/estimate", Estimate, size=size, hours=each)
         except LinkError:
-            return None  # a convenience: that the factory is silent is told by its health
+            return None  # estimates are optional; the factory's health says if it does not answer
         return None if found.start is None else found.model_dump(mode="json")["start"]
 
     link = make()

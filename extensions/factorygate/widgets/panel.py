@@ -21,7 +21,7 @@ from factorygate.widgets.background import ticker
 from factorygate.widgets.rows import Window
 from factorygate.widgets.summary import FLOWING, summary, text
 
-FLOW_SECONDS = 5.0  # figures that go on by themselves are told as often
+FLOW_SECONDS = 5.0  # between two updates of figures that grow by themselves
 _MOST_PAGES = 100
 
 

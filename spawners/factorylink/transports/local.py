@@ -174,7 +174,7 @@ class LocalTransport:
 
     @staticmethod
     def _environment(identity: _Identity) -> dict[str, str]:
-        # A scheduler may forward its own variables whatever it is told, so nothing of our own environment goes along.
+        # A scheduler may forward variables in any case, so nothing of our own environment is passed on.
         name = identity.name
         return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
 

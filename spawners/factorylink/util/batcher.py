@@ -76,7 +76,7 @@ class Batcher(Generic[K, T]):
             for _, done in now:
                 done.cancel()
             raise
-        except Exception as error:  # noqa: BLE001  (told to all who asked)
+        except Exception as error:  # noqa: BLE001  (raised to all callers)
             _tell(now, error)
         else:
             _tell(now, None)

@@ -22,7 +22,7 @@ from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import gateway
 from factoryspawner.pages.public import PublicHandler
 
-_LOGIN_SECONDS = 2.0  # seconds that a login waits for the link, before it goes on without
+_LOGIN_SECONDS = 2.0  # seconds that a login waits for the link before it continues without its answer
 _TICK = N_("Tick this to continue: without it you cannot start a session here.")
 _CHANGED = N_("They have changed since you read them. Read them again.")
 

@@ -31,7 +31,7 @@ LONGEST_REFUSED = 300.0
 LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
 FREE = 2  # short connections in a row that do not count as a failure
 STEADY = 10.0  # seconds that a connection lives before it counts as one that works
-SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
+SHRUNK = 60.0  # seconds for which the number of places of a server that refused one counts
 FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
 
 _random = random.SystemRandom()
