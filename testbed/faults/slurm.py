@@ -18,8 +18,8 @@ _REASON = "Reason=testbed"
 
 
 def slurmctld_down(cluster: SlurmCluster) -> str:
-    """Stop the controller in order, so that it writes its state: a crash would lose the jobs of the last seconds on any
-    site."""
+    """Stop the controller in order, so that it writes its state. (A crash would lose the jobs of the last seconds, here
+    as on any site.)"""
     process = daemons.running(cluster.folder, daemons.CONTROLLER)
     if process is not None:
         processes.end(process, SECONDS)
