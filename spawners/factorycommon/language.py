@@ -21,7 +21,7 @@ SOURCE = "en"
 DOMAIN = "factorygate"
 VARIABLE = "FACTORYGATE_LANGUAGE"  # of a session: the languages of its person, the most wanted first, between colons
 
-_PLURALS = 200  # plural forms are told for 0..199; beyond, the last two digits decide in every language
+_PLURALS = 200  # plural forms are given for 0..199; beyond, the last two digits decide in every language
 
 
 def N_(text: str) -> str:

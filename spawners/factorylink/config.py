@@ -217,7 +217,7 @@ class Limits(Model):
     orphan_grace_seconds: Seconds = 600  # a job of ours that no session can have is cancelled then
     access_grace_seconds: int = Field(
         default=3600, ge=0, le=10**9
-    )  # what runs for somebody who lost access goes on for so long
+    )  # how long sessions of a person who lost access continue
 
 
 def _no_secret(text: str) -> str:

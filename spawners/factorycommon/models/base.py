@@ -24,7 +24,7 @@ Slot = Annotated[str, StringConstraints(max_length=255, pattern=r"^(dask/)?[^\x0
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
 
-# The moments that are believed of whoever is not us. Outside of these years arithmetic, time zones and databases fail.
+# Moments from outside must lie between these. Outside of these years arithmetic, time zones and databases fail.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 

@@ -64,7 +64,7 @@ class Project(Model):
     groups: tuple[ProvenGroup, ...] = ()
     managers: tuple[Person, ...] = ()  # see the project's page with everybody's use
     begins: Time | None = None
-    ends: Time | None = None  # nothing is started after it, and no session goes on beyond
+    ends: Time | None = None  # nothing starts after it, and no session continues beyond it
     gpu_hours: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
     max_hours: Hours | None = None
     factories: dict[Slug, ProjectAt] = Field(min_length=1)

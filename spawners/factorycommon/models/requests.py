@@ -21,7 +21,7 @@ class Choice(Model):
     until: AwareDatetime | None = None  # fewer hours where it would end later, if it started at once
     idle_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     unopened_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
-    give_up_hours: Hours | None = None  # end the wish if it has not started by then
+    give_up_hours: Hours | None = None  # withdraw the request if it has not started by then
     project: ProjectId | None = None
     reservation: Word | None = None  # one that is offered to the person
     url_tokens: bool | None = None  # kernel clients may send a token in the address of a WebSocket

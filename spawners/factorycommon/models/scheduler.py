@@ -104,7 +104,7 @@ class Reservation(Model):
     start: Moment
     end: Moment
     maintenance: bool = False  # nobody's jobs run there
-    nodes: tuple[str, ...] = ()  # empty: not told
+    nodes: tuple[str, ...] = ()  # empty: not known
     partition: str = ""  # its jobs run in that one; empty: in any
     users: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()

@@ -100,7 +100,7 @@ class Session(Model):
     partition: str | None = None
     created: datetime
     started: datetime | None = None  # the job
-    earlier_hours: float = 0.0  # that the job ran before the scheduler began it again; told while the session lives
+    earlier_hours: float = 0.0  # of runs before the scheduler began the job again; only while the session lives
     ready: datetime | None = None  # the notebook's first 200
     ends: datetime | None = None  # by walltime
     ended: datetime | None = None
@@ -119,7 +119,7 @@ class Session(Model):
     memory_bytes: int | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
     notice: Notice | None = None  # while it runs and its end is near
-    remark: Words | None = None  # something was done to its job at the factory; it goes on all the same
+    remark: Words | None = None  # something was done to its job at the factory; the session continues
     extend_hours: float | None = None  # what may be added to its time; None: not at this factory, or not now
     end_reason: EndReason | None = None
     end: Words | None = None

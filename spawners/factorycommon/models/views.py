@@ -115,7 +115,7 @@ class MaintenanceView(Model):
     name: str
     start: datetime
     end: datetime
-    nodes: int  # how many; 0: not told
+    nodes: int  # how many; 0: not known
     closes: tuple[str, ...] = ()
 
 

@@ -17,7 +17,7 @@ from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 
-# What a session's token is not told about its person's other sessions. "_" stands for the account, a required field.
+# Fields of its person's other sessions that a session's token does not see. "_": the account, a required field.
 _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
     **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},
@@ -110,8 +110,8 @@ class Caller:
         return request.model_copy(update={"project": project})
 
     async def stream(self, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        """Return the body of a stream of events, which ends with the session whose token asked for it, at the next
-        event or heartbeat."""
+        """Yield the body of a stream of events. It ends with the session whose token asked for it, at the next event or
+        heartbeat."""
         async with aclosing(body) as pieces:
             async for piece in pieces:
                 if self.session is not None and self.session.record.ended is not None:

@@ -55,7 +55,7 @@ from factorylink.util.event_feed import encode
 from factorylink.util.rate_limiter import RateLimiter
 
 ESTIMATES, ESTIMATES_PER_MINUTE = 40, 30  # of one person: at once, and then; a start page asks for each size once
-_STEP_SECONDS = 2.0  # between two changes that one reader is told
+_STEP_SECONDS = 2.0  # between two changes that are sent to one reader
 _HEARTBEAT_STEPS = 7
 _ESTIMATE_KEPT = timedelta(minutes=10)  # a queue is another one by then
 _ESTIMATE_PASSED = timedelta(minutes=1)  # "at once" was true for this long; after that it says nothing of now

@@ -61,7 +61,7 @@ class AccessRevocation:
         self._sessions = sessions
         self._clusters = clusters
         self._ends: dict[str, datetime] = {}  # when it ends, by the id of a session or cluster
-        self._warned: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
+        self._warned: set[tuple[str, datetime]] = set()  # sessions whose notebook was warned of that end
         self._changed = asyncio.Event()
         people.on_change = self._changed.set
 

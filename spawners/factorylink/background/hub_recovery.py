@@ -21,7 +21,7 @@ _SETTLE_SECONDS = 1.5  # from the hub's subscription to the first look: its own 
 _AGAIN_SECONDS = 2.0  # while the hub does not answer
 _SOON_SECONDS = 3.0  # while something was put off
 _REFUSALS = 10  # in a row; then the hub means it, and the next try is at the next round
-_YOUNG_SECONDS = 10.0  # a start that is this young is still being told to the hub's database
+_YOUNG_SECONDS = 10.0  # a start that is this young may not be in the hub's database yet
 _UNDECIDED = ("check", "stop")  # what the hub does with a server that it may forget in a moment
 _BETWEEN_SECONDS = 0.1  # starts are paced
 

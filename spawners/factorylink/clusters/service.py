@@ -54,7 +54,7 @@ from factorylink.util.rate_limiter import RateLimiter
 
 log = logging.getLogger("factorylink")
 
-ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as it is
+ANSWER_SECONDS = 1.5  # after which the request is answered, though the submission continues
 LOGS, LOGS_PER_MINUTE = 20, 30  # of one person: at once, and then; each is a command at the factory
 BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
 LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
@@ -291,7 +291,7 @@ class Clusters:
             self._admission.may_grow(live_cluster, request.whole, hours, adopt=request.adopt)
             batch = BatchRecord(batch_id, cluster_id, len(request.names), hours, clock.now())
             if request.adopt:
-                batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
+                batch.submit_begun = batch.created  # by another link; the factory's answers show whether it succeeded
             batch.workers = [WorkerRecord(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             record.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
             if request.adopt:

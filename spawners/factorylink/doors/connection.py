@@ -33,7 +33,7 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 # 130 MB/s where an answer takes 30 ms. Packets are large since each costs the same; larger ones gained nothing more.
 WINDOW = 4 << 20
 PACKET = 256 << 10
-SMALL_WINDOW = 64 << 10  # of a channel over which a door says lines: what it may send before it is heard
+SMALL_WINDOW = 64 << 10  # of a channel for a door's lines: what it may send before the link reads
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first pause is short: the door is about to open
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 20.0

@@ -69,7 +69,7 @@ class ParsedColumn(TypeDecorator[Any]):
 
 
 def spoilt(found: RowMapping) -> Iterator[tuple[str, Spoilt]]:
-    """Yield (column, reason) for each value of a row that cannot be read."""
+    """Return (column, reason) for each value of a row that cannot be read."""
     return ((str(name), value) for name, value in found.items() if isinstance(value, Spoilt))
 
 

@@ -25,7 +25,7 @@ class KnownPeople:
         self._known: dict[str, PersonBody] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.rules = HubRules()
-        self.on_change: Callable[[], None] = lambda: None  # told when somebody's groups, or who is blocked, changed
+        self.on_change: Callable[[], None] = lambda: None  # called when somebody's groups or block changed
 
     async def load(self) -> None:
         """Read what the ledger has. Raises LedgerError."""

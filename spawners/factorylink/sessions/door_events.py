@@ -118,7 +118,7 @@ class DoorListener:
             carrier,
         )
         await self._doors.open(route)
-        # Else the node was told meanwhile, and the next answer has the door looked for there.
+        # Else the node became known meanwhile; at the next answer the door is looked for there.
         live_session.door_kept = record.node == node
 
     async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:

@@ -142,7 +142,7 @@ class Extender:
             return
         try:
             await self._doors.new_end(live_session.record.id, live_session.job.ends)
-        except FactoryError as error:  # told again after the scheduler's next answer
+        except FactoryError as error:  # tried again after the scheduler's next answer
             log.info("The door of session %s was not told its end: %s", live_session.record.id, error)
 
 

@@ -50,7 +50,7 @@ class LiveFeed:
     def session(
         self, session_id: SessionId, known: Session, shown: Callable[[Session], Session] | None = None
     ) -> AsyncIterator[bytes]:
-        """Yield server-sent events about a session, until its end. ``known``: the session as the caller found it.
+        """Return server-sent events about a session, until its end. ``known``: the session as the caller found it.
         ``shown``: returns the session with only what this reader may see."""
 
         def first() -> list[Message]:
@@ -95,7 +95,7 @@ class LiveFeed:
             live_cluster: LiveCluster | None = self._clusters.get(id)
             return None if live_cluster is None else ("cluster", live_cluster.figures().model_dump_json())
         live_session = self._sessions.get(id)
-        if live_session is None or live_session.record.head:  # the scheduler's job is told with its cluster
+        if live_session is None or live_session.record.head:  # the scheduler's job is part of its cluster's events
             return None
         return "session", self._views.of(live_session).model_dump_json()
 

@@ -85,7 +85,7 @@ class OrphanFinder:
         if job.state not in _ALIVE:
             return
         own = self._table[record.id].job if record.id in self._table else None
-        if record.submits < _UNCERTAIN and not _before(job, own):  # then it is none of ours, whoever copied the comment
+        if record.submits < _UNCERTAIN and not _before(job, own):  # then somebody copied the comment
             self._leave_alone(connection, job, f"says it is of session {record.id}, which has job {record.job}")
             return
         self._apart(connection, job, lambda: self._cancel_second(record, connection, job))

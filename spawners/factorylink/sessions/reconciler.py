@@ -215,7 +215,7 @@ class SessionReconciler:
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
         """Do what is due for a session whose state has not changed: its time limits, and reports that came late."""
         record = live_session.record
-        with contextlib.suppress(OSError):  # said when it could not be had; whoever has it may leave it
+        with contextlib.suppress(OSError):  # if the port is taken, this was reported before; it may be free by now
             await self._doors.bind(record.id, record.port)
         if record.state == SessionState.PENDING:
             if (give_up := record.choice.give_up_hours) and clock.since(record.created) > timedelta(hours=give_up):
@@ -226,7 +226,7 @@ class SessionReconciler:
                     Message("waited-long-enough", "It waited as long as you allowed."),
                 )
             return
-        if record.node is None and job.nodes:  # told only now: without it the door is not looked for
+        if record.node is None and job.nodes:  # known only now: without the node the door is not looked for
             await self._ledger.change(record, node=job.nodes[0])
             live_session.door_kept = False
             self._table.touch(live_session)

@@ -24,7 +24,7 @@ from factorylink.util.metrics import SUBMIT_SECONDS
 
 log = logging.getLogger("factorylink")
 
-ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
+ANSWER_SECONDS = 1.5  # after which the request is answered as pending, though the submission continues
 _WAITS = Message("job-waits", "Job {job} waits in the queue.")
 
 
@@ -99,7 +99,7 @@ class Submission:
             with SUBMIT_SECONDS.labels(record.factory).time():
                 job = await self._submitter.submit(record, connection)
         except Unwanted:
-            return None  # whoever stopped it waits for this, and ends it
+            return None  # the code that stops it waits for this, and ends it
         except Refused as error:
             live_session.withdrawn = not live_session.answered
             words = explain.refused(error.message)

@@ -91,7 +91,7 @@ class JobOrders:
         for some in pieces(wanted):
             may, shown = verify(some, await self.by_id([job.id for job in some], account))
             findings |= shown
-            for piece in pieces(list(dict.fromkeys(may))):  # of an array that goes on in part, each of its tasks
+            for piece in pieces(list(dict.fromkeys(may))):  # if only a part of an array continues, each of its tasks
                 await self._scheduler_client.run(self._dialect.cancel(piece), account)
                 self._happened(account)
         for order in orders:

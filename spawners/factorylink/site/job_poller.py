@@ -269,5 +269,5 @@ class JobPoller:
     async def _tell(self, jobs: list[Job], account: str | None) -> None:
         try:
             await self._on_answer(jobs, account)
-        except Exception:  # the watcher must outlive whoever listens to it
+        except Exception:  # the poller must continue, whatever its listeners raise
             log.exception("%s: an answer could not be worked on", self._factory)

@@ -40,7 +40,7 @@ class LoadPoller:
         self._waiting: dict[str, list[tuple[int, JobId]]] = {}
         self.reservations: list[Reservation] = []
         self._at = float("-inf")
-        self.asked_at: datetime | None = None  # when it was told last
+        self.asked_at: datetime | None = None  # when the last answer came
         self._reserved_at = float("-inf")
         self._wanted = float("-inf")  # until then
         self._wake = asyncio.Event()

@@ -101,7 +101,7 @@ class SchedulerClient:
         finally:
             running.add_done_callback(_told_already)
             running.cancel()
-            await asyncio.wait({running})  # and not ``await running``: whoever asks may be cancelled just now
+            await asyncio.wait({running})  # not ``await running``: the caller may be cancelled just now
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
         """Return when the scheduler says that it is there, or when ``running`` has ended. Raises Down."""

@@ -21,7 +21,7 @@ class JobOwners:
         self._clusters = clusters
 
     def all(self) -> Iterator[LiveSession | LiveCluster]:
-        """Return all sessions and clusters that have not ended."""
+        """Yield all sessions and clusters that have not ended."""
         yield from self._sessions.values()
         yield from (live_cluster for live_cluster in self._clusters.values() if live_cluster.record.ended is None)
 
@@ -31,7 +31,7 @@ class JobOwners:
         return {record.account for some in records for record in some if record.factory == factory_id}
 
     def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
-        """Return the known ids of the jobs that have not ended, of a site account; None: of all accounts."""
+        """Yield the known ids of the jobs that have not ended, of a site account; None: of all accounts."""
         for live in self._sessions.at(factory_id):
             if live.record.job is not None and account in (None, live.record.account):
                 yield live.record.job

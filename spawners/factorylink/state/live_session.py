@@ -51,7 +51,7 @@ class LiveSession:
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None
     answered: bool = False  # somebody was told that this session exists
-    withdrawn: bool = False  # it failed before anybody was told
+    withdrawn: bool = False  # it failed before anybody was told that it exists
     stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
@@ -65,7 +65,7 @@ class LiveSession:
     seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
     extend_doubtful: bool = False  # asked for, and nobody said what came of it
-    telling: asyncio.Task[None] | None = None  # the door is told its end
+    telling: asyncio.Task[None] | None = None  # sends the end of its time to the door
     access_ends: datetime | None = None  # its person lost access to its project, and it ends then
     environment_at: float | None = None  # when the door first had the environment, in ticks
 

@@ -20,7 +20,7 @@ from factorylink.errors import Misread
 LARGEST = 10**10  # of a number that is believed
 _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
-# On a line of its own: no text goes on over the end of one.
+# On a line of its own: no text continues beyond the end of a line.
 _BARE = re.compile(r'^([ \t]*"(?:[^"\\\n]|\\.)*":[ \t]?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
 _VALUE = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null")
 _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
@@ -109,13 +109,13 @@ def as_dict(value: object) -> dict[str, Any]:
 
 
 def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the names and values of what an answer lists."""
+    """Yield the names and values of what an answer lists."""
     for name, values in found.items():
         yield name, as_dict(values)
 
 
 def once(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the names and values of what an answer lists. Raises ValueError if something is listed twice, or has a
+    """Yield the names and values of what an answer lists. Raises ValueError if something is listed twice, or has a
     value twice."""
     for name, values in items(found):
         for one in (found, values):

@@ -87,7 +87,7 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Return the job, or the jobs of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which means
+    """Yield the job, or the jobs of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which means
     none."""
     ended = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
     if "[]" not in id or not ended:
@@ -127,7 +127,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     if state is JobState.RUNNING and values.get("substate") == _PROVISIONED:
         state, letter, restarts, phase = JobState.PENDING, "provisioning", runs, PendingPhase.NODE_STARTING
     elif state is JobState.RUNNING and values.get("substate") == _SENT and "stime" not in values:
-        state, letter = JobState.PENDING, "sent"  # it may come back, and when it began is told only once it has
+        state, letter = JobState.PENDING, "sent"  # it may return to the queue; PBS tells its start only once it runs
     over, begun = state is JobState.ENDED, state is not JobState.PENDING
     account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
     comment, started = _said(values), moment(values.get("stime")) if begun else None

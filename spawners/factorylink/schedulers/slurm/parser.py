@@ -144,7 +144,7 @@ _OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not:
 
 
 def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
-    """Yield every row from the first character to the last. Raises Misread if something between them is not a row.
+    """Return every row from the first character to the last. Raises Misread if something between them is not a row.
     ``width``: of the row's free text, which could include a part of another row if something was lost."""
     found: list[re.Match[str]] = []
     position = 0

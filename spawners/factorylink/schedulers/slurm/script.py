@@ -50,7 +50,7 @@ def identity(request: JobRequest) -> tuple[str, ...]:
         f"#SBATCH --job-name={request.name}",
         f"#SBATCH --comment={request.comment}",
         f"#SBATCH --output={request.output.replace(INDEX, '%a')}",
-        "#SBATCH --open-mode=append",  # a requeued job goes on in the same log
+        "#SBATCH --open-mode=append",  # a requeued job continues in the same log
         "#SBATCH --export=NIL",
         *([f"#SBATCH --signal=B:USR1@{WARNING}"] if request.warned else ()),
     )
