@@ -112,7 +112,7 @@ def unreachable(message: str, do: str = N_("Try again in a minute."), scheduler:
 
 
 def from_link_error(error: FactoryError) -> ProblemError:
-    """Return the problem that one of the four errors of a factory means for the caller."""
+    """Return the problem (refused, gone, unreachable) for a caller whose request to a factory failed."""
     if isinstance(error, Refused):
         return ProblemError(Problem(kind="refused", message=error.message))
     if isinstance(error, Gone):

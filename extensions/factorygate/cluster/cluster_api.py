@@ -332,7 +332,7 @@ class ClusterApi:
 
 
 def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None = None) -> None:
-    """Give each caller that still waits its result, or ``problem``."""
+    """End the wait of each caller that still waits: without an error, or by raising ``problem`` there."""
     for done in waiting:
         if not done.done():
             if problem is None:

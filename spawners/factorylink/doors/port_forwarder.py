@@ -28,7 +28,7 @@ Connect = Callable[[Callable[[], "FarSide"]], Awaitable[object]]
 
 
 class FarSide(asyncssh.SSHUNIXSession[bytes]):
-    """The notebook's end, a channel through the door."""
+    """The notebook's side of a connection: an SSH channel through the job's door to the notebook's socket."""
 
     def __init__(self, near: NearSide) -> None:
         self._near = near

@@ -236,7 +236,7 @@ def door_obstacle(problem: str) -> Words | None:
 
 
 def own(code: str, detail: str = "") -> Words:
-    """Return an explanation of the gateway's own, by its code in ``OURS``. ``detail`` is shown as it is."""
+    """Return the explanation that has this code in ``OURS``, the gateway's own. ``detail`` is shown as it is."""
     return OURS[code].words(detail)
 
 

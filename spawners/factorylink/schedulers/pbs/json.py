@@ -1,8 +1,9 @@
 """Parses JSON as PBS' programs print it. Pure.
 
-Releases after OpenPBS 23.06 write JSON with a library. The released 23.06 and earlier releases do not: if a person's
-text holds a quote, the text ends there, and the answer is Misread, or repeats a name, which is remembered. Other faults
-of that writer do no harm and are repaired: control characters, backslashes that JSON does not allow, and words that C
+Releases after OpenPBS 23.06 write JSON with a library. The released 23.06 and earlier releases do not, and print a
+quote in a person's text without escaping it, so that the text seems to end there. Then either the answer is no JSON
+(Misread), or an object has a name twice; the object remembers this, so that ``once`` can refuse it. Other faults of
+that writer do no harm and are repaired: control characters, backslashes that JSON does not allow, and words that C
 reads as numbers (a variable that is ``+5`` or ``infinity``).
 """
 
