@@ -3,10 +3,11 @@
 from tornado.httpserver import HTTPServer
 
 from factoryspawner import logs
-from factoryspawner.config import hub_config
+from factoryspawner.config import hub_config, hub_database
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
+hub_database.upgrade(config.database)  # a newer one is refused in words
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
 c.JupyterHub.hub_bind_url = config.hub_url

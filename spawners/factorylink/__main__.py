@@ -12,12 +12,14 @@ from pathlib import Path
 from factorylink.app.process import StartError, serve
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import CatalogueError, load_link_config, offered
-from factorylink.ledger.ledger import LedgerError
+from factorylink.ledger.ledger import LedgerError, LedgerOfOtherRelease
 from factorylink.util import logs
+from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 def main() -> int:
-    """0: ended as asked; 2: it could not start, and said why."""
+    """Run the link. Return 0: ended as asked; 2: it could not start, and said why; 3: nor can it until another release
+    is installed."""
     parser = argparse.ArgumentParser(
         prog="python -m factorylink", description="The link between a hub and its factories."
     )
@@ -33,7 +35,7 @@ def main() -> int:
         asyncio.run(serve(config, offered(config, known.factories), known))
     except (CatalogueError, StartError, LedgerError) as error:
         sys.stderr.write(f"The link cannot start.\n{error}\n")
-        return 2
+        return STORE_UNUSABLE if isinstance(error, LedgerOfOtherRelease) else CANNOT_START
     return 0
 
 

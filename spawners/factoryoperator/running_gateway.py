@@ -1,0 +1,175 @@
+"""What a running gateway of any release says of itself: whether hub and link answer, and which sessions live.
+
+An upgrade compares two of these. Only a few fields are read, so that the release before and the next one are
+understood alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from factoryoperator.gateway import Gateway
+from factoryspawner.config.hub_config import HubConfigError, read_secret
+
+T = TypeVar("T")
+
+_SECONDS = 10.0  # that a request may take
+_PAGE = 200  # people in one answer of the hub
+# Ends that come from the session, its person or its site, and would have come without an upgrade.
+_OF_ITS_OWN = {
+    "finished", "stopped", "idle", "unopened", "walltime", "out-of-memory", "node-failed", "preempted",
+    "cancelled-by-site", "refused", "gave-up",
+}  # fmt: skip
+
+
+class GatewaySilent(Exception):
+    """Raise where hub or link does not answer as a healthy one; the message says which, and how."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SeenSession(_Answer):
+    """A session as the link of any release shows it."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    user: str = Field(max_length=255)
+    server: str = Field("", max_length=255)
+    job: str | None = Field(None, max_length=64)
+    state: str = Field(max_length=20)
+    reachable: bool = False
+    end_reason: str | None = Field(None, max_length=40)
+
+    def __str__(self) -> str:
+        return f"session {self.id} of {self.user}{'/' if self.server else ''}{self.server}"
+
+
+class _Server(_Answer):
+    ready: bool = False
+
+
+class _Person(_Answer):
+    name: str = Field(max_length=255)
+    servers: dict[str, _Server] = {}
+
+
+_SESSIONS = TypeAdapter(list[SeenSession])
+_PEOPLE = TypeAdapter(list[_Person])
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A gateway at one moment. ``ready``: the servers that the hub shows as ready, by person and server."""
+
+    sessions: Mapping[str, SeenSession]
+    ready: frozenset[tuple[str, str]]
+
+
+def observe(gateway: Gateway) -> Observed:
+    """Ask hub and link. Raises GatewaySilent where one of them does not answer as it should."""
+    return Observed({one.id: one for one in _sessions(gateway)}, frozenset(_ready(gateway)))
+
+
+def losses(gateway: Gateway, before: Observed) -> list[str]:
+    """Return what the gateway had before and has not now, in words; [] if all is as it was. Raises GatewaySilent."""
+    now = observe(gateway)
+    return [*_lost_sessions(gateway, before, now), *_lost_servers(before, now)]
+
+
+def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
+    for was in before.sessions.values():
+        found = now.sessions.get(was.id) or _session(gateway, was.id)
+        if found is None:
+            yield f"{was}: the link does not know it any more"
+        elif found.state == "ended":
+            if found.end_reason not in _OF_ITS_OWN:
+                yield f"{was}: it ended ({found.end_reason})"
+        elif was.job is not None and found.job != was.job and found.state == was.state:
+            yield f"{was}: it had the job {was.job}, and has {found.job}"
+        elif was.reachable and not found.reachable and found.state == "running":
+            yield f"{was}: its notebook cannot be reached"
+
+
+def _lost_servers(before: Observed, now: Observed) -> Iterator[str]:
+    live = {(one.user, one.server) for one in now.sessions.values() if one.state == "running"}
+    for person, server in sorted((before.ready & live) - now.ready):
+        yield f"the server {person}/{server}: the hub does not show it as ready"
+
+
+# --- the link
+
+
+def _sessions(gateway: Gateway) -> list[SeenSession]:
+    answer = _ask_link(gateway, "/sessions", {"live": "true"})
+    return _read(_SESSIONS, answer, "The link's list of sessions")
+
+
+def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
+    answer = _ask_link(gateway, f"/sessions/{session_id}", {}, missing=True)
+    if answer is None:
+        return None
+    return _read(TypeAdapter(SeenSession), answer, "A session")
+
+
+def _ask_link(gateway: Gateway, path: str, params: Mapping[str, str], missing: bool = False) -> bytes | None:
+    config = gateway.link.config
+    if config is None:
+        return b"[]"
+    transport = httpx.HTTPTransport(uds=str(config.socket))
+    try:
+        with httpx.Client(transport=transport, base_url="http://link", timeout=_SECONDS, trust_env=False) as link:
+            answer = link.get(path, params=dict(params))
+    except (httpx.HTTPError, OSError) as error:
+        raise GatewaySilent(f"The link does not answer at {config.socket}: {error}") from error
+    if missing and answer.status_code == httpx.codes.NOT_FOUND:
+        return None
+    if answer.status_code != httpx.codes.OK:
+        raise GatewaySilent(f"The link answers {path} with {answer.status_code}")
+    return answer.content
+
+
+# --- the hub
+
+
+def _ready(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config = gateway.hub.config
+    if config is None:
+        return
+    url = f"{config.hub_url}{config.base_url}hub"
+    try:
+        token = read_secret(config.service_token_file)
+    except HubConfigError as error:
+        raise GatewaySilent(str(error)) from error
+    with httpx.Client(headers={"Authorization": f"token {token}"}, timeout=_SECONDS, trust_env=False) as hub:
+        _ask_hub(hub, f"{url}/health", {})
+        for page in count():
+            params = {"state": "ready", "limit": _PAGE, "offset": page * _PAGE}
+            people = _read(_PEOPLE, _ask_hub(hub, f"{url}/api/users", params), "The hub's list of people")
+            for person in people:
+                yield from ((person.name, server) for server, one in person.servers.items() if one.ready)
+            if len(people) < _PAGE:
+                return
+
+
+def _ask_hub(hub: httpx.Client, url: str, params: Mapping[str, str | int]) -> bytes:
+    try:
+        answer = hub.get(url, params=params)
+    except httpx.HTTPError as error:
+        raise GatewaySilent(f"The hub does not answer at {url}: {error}") from error
+    if answer.status_code != httpx.codes.OK:
+        raise GatewaySilent(f"The hub answers {url} with {answer.status_code}")
+    return answer.content
+
+
+def _read(model: TypeAdapter[T], content: bytes | None, what: str) -> T:
+    try:
+        return model.validate_json(content or b"")
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_input=False)[0]
+        raise GatewaySilent(f"{what} is not understood: {'.'.join(map(str, said['loc']))}: {said['msg']}") from error
