@@ -261,11 +261,14 @@ def _write(path: Path, text: str) -> None:
 
 
 def numbers(checkout: Path) -> dict[str, str]:
-    """Return the version that each part of a checkout names, by file: the wheel's, and the chart's where there is one.
-    Raises ReleaseError."""
+    """Return the version that each part of a checkout names, by file: the wheel's, the notebook's package's, and the
+    chart's where there is one. Raises ReleaseError."""
     try:
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         found = {"pyproject.toml": str(project["version"])}
+        package = "extensions/factorygate/__init__.py"
+        line = re.search(r'^__version__ = "([^"]*)"$', (checkout / package).read_text(encoding="utf-8"), re.MULTILINE)
+        found[package] = line[1] if line else ""
         chart = checkout / "helm" / "factorygate" / "Chart.yaml"
         if chart.exists():
             text = chart.read_text(encoding="utf-8")
