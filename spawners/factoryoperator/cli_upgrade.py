@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from factorylink.util.yaml_file import CatalogueError
-from factoryoperator import store_schemas
 from factoryoperator.gateway import Gateway, add_files, read
 from factoryoperator.releases import Layout, ReleaseError
-from factoryoperator.store_schemas import SchemaError
 from factoryoperator.units import Systemd
-from factoryoperator.upgrade import Upgrade, UpgradeError
 
+STORES = ("hub", "people", "ledger")
 ROOT, BACKUPS = Path("/opt/factorygate"), Path("/var/backups/factorygate")
 
 
@@ -43,10 +41,12 @@ def add(parts: Any) -> None:
         part = which.add_parser(name, help=description)
         add_files(part)
         part.set_defaults(run=run)
-        part.add_argument("--only", choices=store_schemas.NAMES, action="append", help="this one; again for more")
+        part.add_argument("--only", choices=STORES, action="append", help="this one; again for more")
 
 
 def _upgrade(options: argparse.Namespace) -> int:
+    from factoryoperator.upgrade import Upgrade, UpgradeError  # imports JupyterHub, which other commands do without
+
     layout = Layout(options.root.absolute())
     try:
         if options.archive is not None:
@@ -96,9 +96,11 @@ def _confirmed(question: str, yes: bool) -> bool:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from factoryoperator import store_schemas
+
     try:
         found = store_schemas.of(_gateway(options), options.only)
-    except SchemaError as error:
+    except store_schemas.SchemaError as error:
         raise CatalogueError([str(error)]) from error
     for store in found:
         _say(str(store))
@@ -106,9 +108,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _migrate(options: argparse.Namespace) -> int:
+    from factoryoperator import store_schemas
+
     try:
         done = store_schemas.upgrade(_gateway(options), options.only)
-    except SchemaError as error:
+    except store_schemas.SchemaError as error:
         raise CatalogueError([str(error)]) from error
     for store in done:
         _say(f"{store.what}: brought from step {store.step} to {store.needs}")

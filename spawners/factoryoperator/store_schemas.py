@@ -19,8 +19,6 @@ from factoryspawner.config import hub_database
 from factoryspawner.config.errors import StoreUnusable
 from factoryspawner.login import people
 
-NAMES = ("hub", "people", "ledger")
-
 
 class SchemaError(Exception):
     """Raise where a store cannot be looked at or migrated; the message is for the operator."""
@@ -28,7 +26,7 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True)
 class StoreSchema:
-    """A store that has tables. ``name``: one of ``NAMES``; ``what``: as a backup names it; ``step``: it is at;
+    """A store that has tables. ``name``: on the command line; ``what``: as a backup names it; ``step``: it is at;
     ``needs``: the step of this release; ``owner``: the number of the account that may write to it. ``upgrade`` brings
     it there and raises SchemaError."""
 
@@ -51,9 +49,9 @@ class StoreSchema:
 def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
     """Return the stores that are there (``only``: those of these names). Raises SchemaError where one is of a newer
     release, or cannot be opened."""
-    looks = {"hub": _hub, "people": _people, "ledger": _ledger}
+    looks = {"hub": _hub, "people": _people, "ledger": _ledger}  # in the order in which they are migrated
     try:
-        found = [looks[name](gateway) for name in NAMES if only is None or name in only]
+        found = [look(gateway) for name, look in looks.items() if only is None or name in only]
     except (StoreUnusable, hub_database.DatabaseAway) as error:
         raise SchemaError(str(error)) from error
     return [store for store in found if store is not None]

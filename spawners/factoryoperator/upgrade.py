@@ -115,12 +115,15 @@ class Upgrade:
              gateway.link.path if gateway.link.config else None)  # fmt: skip
         journal = journal.model_copy(update={"copies": str(copies), "migrated": tuple(one.what for one in old)})
         self._note(journal)
-        for store in old:
-            self.say(f"Migrating {store.what} from step {store.step} to {store.needs}.")
-            words = ("stores", "upgrade", "--only", store.name, *_files(gateway))
-            said = _as_owner(store.owner, [str(new.python), "-m", "factoryoperator", *words])
+        for owner in sorted({store.owner for store in old}):
+            theirs = [store for store in old if store.owner == owner]
+            for store in theirs:
+                self.say(f"Migrating {store.what} from step {store.step} to {store.needs}.")
+            only = [word for store in theirs for word in ("--only", store.name)]
+            argv = [str(new.python), "-m", "factoryoperator", "stores", "upgrade", *only, *_files(gateway)]
+            said = _as_owner(owner, argv)
             if said:
-                raise _Failed(f"{store.what} could not be migrated: {said}")
+                raise _Failed(f"{' and '.join(store.what for store in theirs)} could not be migrated: {said}")
         return journal
 
     def _run(self, release: Release, journal: Journal) -> None:
