@@ -288,7 +288,8 @@ def test_the_installer_needs_only_the_standard_library() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(CHECKOUT / 'spawners')!r})\n"
         "import factoryoperator.releases\n"
-        "print(sorted(name for name in {*sys.modules} - {'__main__'} if name.split('.')[0] not in sys.stdlib_module_names))"
+        "names = {*sys.modules} - {'__main__'}\n"
+        "print(sorted(name for name in names if name.split('.')[0] not in sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.replace("'", '"')) == ["factoryoperator", "factoryoperator.releases"]
