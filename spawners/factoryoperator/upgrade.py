@@ -25,7 +25,7 @@ from factoryoperator import store_schemas, stores
 from factoryoperator.backup import make
 from factoryoperator.gateway import Gateway, read
 from factoryoperator.manifest import BackupError, FullPath
-from factoryoperator.releases import Layout, Release, ReleaseError
+from factoryoperator.releases import INSTALLED, Layout, Release, ReleaseError
 from factoryoperator.running_gateway import GatewaySilent, Observed, losses, observe
 from factoryoperator.store_schemas import SchemaError, StoreSchema
 from factoryoperator.units import Part, UnitError, Units
@@ -34,7 +34,7 @@ _PAUSE = 0.3  # seconds between two looks at a gateway that is starting
 _STEP_SECONDS = 3600  # that a check or a migration may take
 _JOURNAL, _LAST = "upgrade.json", "last-upgrade.json"
 
-Version = Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=40)]
+Version = Annotated[str, StringConstraints(pattern=rf"^{INSTALLED.pattern}$", max_length=60)]
 
 
 class UpgradeError(Exception):
