@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -176,7 +177,7 @@ def begin(gateway: Gateway, user: str, server: str) -> Session:
     notebook = gateway.notebook(user, server)
     kernel = notebook.kernel()
     notebook.run("kept = 42", kernel)
-    return Session(gateway, user, notebook, kernel, "upload")
+    return Session(gateway, user, notebook, kernel, f"upload-{uuid.uuid4().hex[:8]}")
 
 
 def known(gateway: Gateway) -> dict[str, tuple[str, str]]:
@@ -223,7 +224,7 @@ def test_an_upgrade_and_the_way_back_lose_nothing(machine: Machine) -> None:
     ada, grace, emmy = (gateway.make_user() for _ in range(3))
     with_cluster = begin(gateway, ada, "")
     assert machine.release_of(with_cluster) == OLD
-    with_cluster.notebook.run("import os; os.mkdir('upload')", with_cluster.kernel)
+    with_cluster.notebook.run(f"import os; os.mkdir({with_cluster.folder!r})", with_cluster.kernel)
     with_cluster.notebook.run(MADE.format(size="gcd-1-dev", workers=1), with_cluster.kernel, 150)
     assert computes(with_cluster)
     plain = begin(gateway, grace, "named")
@@ -261,7 +262,8 @@ def test_an_upgrade_and_the_way_back_lose_nothing(machine: Machine) -> None:
     send(upload, PIECES - 4)
     assert with_cluster.sha("data.bin") == upload.sha
     upload.close()
-    with_cluster.notebook.run("client.close(); cluster.close()", with_cluster.kernel, 90)
+    remove = f"import shutil; shutil.rmtree({with_cluster.folder!r})"
+    with_cluster.notebook.run(f"client.close(); cluster.close(); {remove}", with_cluster.kernel, 90)
 
 
 def test_a_new_release_that_cannot_reach_its_sessions_is_taken_back(machine: Machine) -> None:
