@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 
 Part = Literal["link", "hub", "proxy"]
 
-_SECONDS = 120
+_SECONDS = 120  # that systemctl may take
+_RESTARTS = 3  # after which a part that was just started counts as failed
 
 
 class UnitError(Exception):
@@ -35,22 +36,24 @@ class Systemd:
         self._systemctl("stop", part)
 
     def start(self, part: Part) -> None:
-        """Start a unit, also one that failed too often."""
+        """Start a unit, also one that failed too often; its restarts are counted from now on."""
         self._systemctl("reset-failed", part, may_fail=True)
         self._systemctl("start", part)
 
     def failed(self, part: Part) -> str:
-        """Return the unit's state and the end of its log if systemd gave it up."""
-        state = self._systemctl("is-active", part, may_fail=True).strip()
-        if state in ("active", "activating", "reloading"):
+        """Return the unit's state and the end of its log if systemd gave it up, or started it again and again."""
+        shown = self._systemctl("show", part, options=("--property=ActiveState", "--property=NRestarts"))
+        known = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        state, restarts = known.get("ActiveState", "unknown"), known.get("NRestarts", "0")
+        if state in ("active", "activating", "reloading") and restarts.isdecimal() and int(restarts) < _RESTARTS:
             return ""
         argv = ["journalctl", "--unit", _unit(part), "--lines", "5", "--output", "cat", "--no-pager"]
         said = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        return f"{_unit(part)} is {state or 'unknown'}: {' '.join(said.stdout.split())[-500:]}"
+        return f"{_unit(part)} is {state}, started again {restarts} times: {' '.join(said.stdout.split())[-500:]}"
 
     @staticmethod
-    def _systemctl(verb: str, part: Part, may_fail: bool = False) -> str:
-        argv = ["systemctl", verb, _unit(part)]
+    def _systemctl(verb: str, part: Part, may_fail: bool = False, options: tuple[str, ...] = ()) -> str:
+        argv = ["systemctl", verb, *options, _unit(part)]
         try:
             done = subprocess.run(
                 argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
