@@ -6,13 +6,16 @@ understood alike."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from factorycommon.event_stream import EventReader
 from factoryoperator.gateway import Gateway
 from factoryspawner.config.hub_config import HubConfigError, read_secret
 
@@ -50,6 +53,24 @@ class SeenSession(_Answer):
         return f"session {self.id} of {self.user}{'/' if self.server else ''}{self.server}"
 
 
+class SeenCluster(_Answer):
+    """A Dask cluster as the link of any release shows it."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    user: str = Field(max_length=255)
+    state: str = Field("", max_length=20)
+
+    def __str__(self) -> str:
+        return f"cluster {self.id} of {self.user}"
+
+
+class _Table(_Answer):
+    """The first event of the link's stream about everything."""
+
+    sessions: tuple[SeenSession, ...]
+    clusters: tuple[SeenCluster, ...] = ()
+
+
 class _Server(_Answer):
     ready: bool = False
 
@@ -59,7 +80,9 @@ class _Person(_Answer):
     servers: dict[str, _Server] = {}
 
 
-_SESSIONS = TypeAdapter(list[SeenSession])
+_TABLE = TypeAdapter(_Table)
+_SESSION = TypeAdapter(SeenSession)
+_CLUSTERS = TypeAdapter(list[SeenCluster])
 _PEOPLE = TypeAdapter(list[_Person])
 
 
@@ -67,19 +90,22 @@ _PEOPLE = TypeAdapter(list[_Person])
 class Observed:
     """A gateway at one moment. ``ready``: the servers that the hub shows as ready, by person and server."""
 
-    sessions: Mapping[str, SeenSession]
-    ready: frozenset[tuple[str, str]]
+    sessions: Mapping[str, SeenSession] = field(default_factory=dict)
+    clusters: Mapping[str, SeenCluster] = field(default_factory=dict)
+    ready: frozenset[tuple[str, str]] = frozenset()
 
 
 def observe(gateway: Gateway) -> Observed:
     """Ask hub and link. Raises GatewaySilent where one of them does not answer as it should."""
-    return Observed({one.id: one for one in _sessions(gateway)}, frozenset(_ready(gateway)))
+    table = _table(gateway)
+    sessions = {one.id: one for one in table.sessions}
+    return Observed(sessions, {one.id: one for one in table.clusters}, frozenset(_ready(gateway)))
 
 
 def losses(gateway: Gateway, before: Observed) -> list[str]:
     """Return what the gateway had before and has not now, in words; [] if all is as it was. Raises GatewaySilent."""
     now = observe(gateway)
-    return [*_lost_sessions(gateway, before, now), *_lost_servers(before, now)]
+    return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]
 
 
 def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
@@ -96,6 +122,14 @@ def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterato
             yield f"{was}: its notebook cannot be reached"
 
 
+def _lost_clusters(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
+    """Yield the clusters that the link does not know any more, neither as live nor as ended by their person. How many
+    jobs each has is not compared: they come and go with the work."""
+    for was in before.clusters.values():
+        if was.state == "live" and was.id not in now.clusters and was.id not in _ended_clusters(gateway, was.user):
+            yield f"{was}: the link does not know it any more"
+
+
 def _lost_servers(before: Observed, now: Observed) -> Iterator[str]:
     live = {(one.user, one.server) for one in now.sessions.values() if one.state == "running"}
     for person, server in sorted((before.ready & live) - now.ready):
@@ -105,33 +139,57 @@ def _lost_servers(before: Observed, now: Observed) -> Iterator[str]:
 # --- the link
 
 
-def _sessions(gateway: Gateway) -> list[SeenSession]:
-    answer = _ask_link(gateway, "/sessions", {"live": "true"})
-    return _read(_SESSIONS, answer, "The link's list of sessions")
+def _table(gateway: Gateway) -> _Table:
+    config = gateway.link.config
+    if config is None:
+        return _Table(sessions=())
+    reader = EventReader()
+    try:
+        with _link(config.socket) as link, link.stream("GET", "/table") as answer:
+            if answer.status_code == httpx.codes.OK:
+                for piece in answer.iter_raw():
+                    for event in reader.feed(piece):
+                        if event.name == "snapshot":
+                            return _read(_TABLE, event.data.encode(), "The link's table")
+    except (httpx.HTTPError, OSError) as error:
+        raise GatewaySilent(f"The link does not answer at {config.socket}: {error}") from error
+    raise GatewaySilent(f"The link answers /table with {answer.status_code} and no snapshot")
 
 
 def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
-    answer = _ask_link(gateway, f"/sessions/{session_id}", {}, missing=True)
-    if answer is None:
-        return None
-    return _read(TypeAdapter(SeenSession), answer, "A session")
+    """Return a session, also one that ended; None: the link does not know it."""
+    answer = _ask_link(gateway, f"/sessions/{session_id}")
+    return None if answer is None else _read(_SESSION, answer, "A session")
 
 
-def _ask_link(gateway: Gateway, path: str, params: Mapping[str, str], missing: bool = False) -> bytes | None:
+def _ended_clusters(gateway: Gateway, user: str) -> set[str]:
+    """Return the ids of a person's clusters that ended lately."""
+    answer = _ask_link(gateway, f"/people/{quote(user, safe='')}/clusters")
+    found = [] if answer is None else _read(_CLUSTERS, answer, "A person's list of clusters")
+    return {one.id for one in found if one.state == "ended"}
+
+
+def _ask_link(gateway: Gateway, path: str) -> bytes | None:
+    """Return what the link answers; None: it knows no such thing."""
     config = gateway.link.config
     if config is None:
-        return b"[]"
-    transport = httpx.HTTPTransport(uds=str(config.socket))
+        return None
     try:
-        with httpx.Client(transport=transport, base_url="http://link", timeout=_SECONDS, trust_env=False) as link:
-            answer = link.get(path, params=dict(params))
+        with _link(config.socket) as link:
+            answer = link.get(path)
     except (httpx.HTTPError, OSError) as error:
         raise GatewaySilent(f"The link does not answer at {config.socket}: {error}") from error
-    if missing and answer.status_code == httpx.codes.NOT_FOUND:
+    if answer.status_code == httpx.codes.NOT_FOUND:
         return None
     if answer.status_code != httpx.codes.OK:
         raise GatewaySilent(f"The link answers {path} with {answer.status_code}")
     return answer.content
+
+
+def _link(socket: Path) -> httpx.Client:
+    return httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://link", timeout=_SECONDS, trust_env=False
+    )
 
 
 # --- the hub
@@ -167,9 +225,9 @@ def _ask_hub(hub: httpx.Client, url: str, params: Mapping[str, str | int]) -> by
     return answer.content
 
 
-def _read(model: TypeAdapter[T], content: bytes | None, what: str) -> T:
+def _read(model: TypeAdapter[T], content: bytes, what: str) -> T:
     try:
-        return model.validate_json(content or b"")
+        return model.validate_json(content)
     except ValidationError as error:
         said = error.errors(include_url=False, include_input=False)[0]
         raise GatewaySilent(f"{what} is not understood: {'.'.join(map(str, said['loc']))}: {said['msg']}") from error

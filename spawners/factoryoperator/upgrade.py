@@ -195,7 +195,7 @@ class Upgrade:
             if journal.copies is not None:
                 _put_back(Path(journal.copies))
             self._run(old, journal)
-            self._verify(gateway, Observed({}, frozenset()) if before is None else before)
+            self._verify(gateway, Observed() if before is None else before)
         except (_Failed, UnitError, BackupError, ReleaseError, OSError) as error:
             raise UpgradeError(
                 f"Release {journal.old} could not be brought back: {error}. By hand: stop hub and link, let "

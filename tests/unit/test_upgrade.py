@@ -16,7 +16,7 @@ from factoryoperator.restore import opened
 from factoryoperator.upgrade import UpgradeError
 from tests.unit.test_check import Configured
 from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head_of_installed, old, set_step, step
-from tests.unit.upgrade_world import ADAS, GRACES, NEW, OLD, World, session
+from tests.unit.upgrade_world import ADAS, CLUSTER, GRACES, NEW, OLD, World, session
 
 __all__ = ["old"]  # the fixture
 
@@ -113,14 +113,20 @@ def forget_a_server(world: World) -> str:
     return "the server ada/: the hub does not show it as ready"
 
 
+def lose_a_cluster(world: World) -> str:
+    world.units.scripts[NEW].clusters.clear()
+    return f"cluster {CLUSTER} of ada: the link does not know it any more"
+
+
 def break_the_hub(world: World) -> str:
     world.units.scripts[NEW].fails["hub"] = "factorygate-hub.service is failed: no such module"
     return "no such module"
 
 
 @pytest.mark.parametrize(
-    "spoil", [lose_a_session, end_a_session, submit_again, lose_a_door, forget_a_server, break_the_hub]
-)
+    "spoil",
+    [lose_a_session, end_a_session, submit_again, lose_a_door, forget_a_server, lose_a_cluster, break_the_hub],
+)  # fmt: skip
 def test_an_upgrade_after_which_something_is_missing_is_undone(spoil: Callable[[World], str], world: World) -> None:
     why = spoil(world)
     with pytest.raises(UpgradeError) as failed:
@@ -143,7 +149,8 @@ def test_stores_that_were_migrated_are_put_back_when_an_upgrade_is_undone(older:
 def test_a_session_that_ended_by_itself_meanwhile_stops_no_upgrade(world: World) -> None:
     world.units.scripts[NEW].sessions[0] |= {"state": "ended", "end_reason": "walltime"}
     world.units.scripts[NEW].ready.clear()
-    world.units.scripts[NEW].sessions.append(session("c" * 32, "emmy"))  # and one began
+    world.units.scripts[NEW].clusters[0] |= {"state": "ended"}
+    world.units.scripts[NEW].sessions.append(session("d" * 32, "emmy"))  # and one began
     world.upgrade.to(world.new)
     assert world.current == NEW
 

@@ -22,7 +22,7 @@ from tests.unit.test_check import Configured
 
 ROOT = Path(__file__).parents[2]
 OLD, NEW = "0.1.0", "0.2.0"
-ADAS, GRACES = "a" * 32, "b" * 32
+ADAS, GRACES, CLUSTER = "a" * 32, "b" * 32, "c" * 32
 
 
 def session(id: str, user: str, **more: Any) -> dict[str, Any]:
@@ -33,11 +33,12 @@ def session(id: str, user: str, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class Script:
-    """How a release behaves: the sessions that its link shows, the servers that its hub shows as ready, and why a part
-    does not come up."""
+    """How a release behaves: the sessions and clusters that its link shows, the servers that its hub shows as ready,
+    and why a part does not come up."""
 
     sessions: list[dict[str, Any]]
     ready: list[tuple[str, str]]
+    clusters: list[dict[str, Any]] = field(default_factory=list)
     fails: dict[Part, str] = field(default_factory=dict)
 
 
@@ -46,7 +47,8 @@ class _Quiet(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         status, content = type(self).answer(self.path)
-        body = json.dumps(content).encode()
+        text = json.dumps(content)
+        body = (f"event: snapshot\ndata: {text}\n\n" if self.path == "/table" else text).encode()
         self.send_response(status)
         self.send_header("X-JupyterHub-Version", "6.1.1")  # by which a check knows a hub
         self.send_header("Content-Length", str(len(body)))
@@ -130,8 +132,12 @@ class Scripted:
     @staticmethod
     def _link(script: Script) -> Callable[[str], tuple[int, Any]]:
         def answer(path: str) -> tuple[int, Any]:
-            if path.startswith("/sessions?"):
-                return 200, [one for one in script.sessions if one["state"] != "ended"]
+            if path == "/table":
+                live = [one for one in script.sessions if one["state"] != "ended"]
+                live_clusters = [one for one in script.clusters if one["state"] != "ended"]
+                return 200, {"sessions": live, "factories": [], "clusters": live_clusters}
+            if path.startswith("/people/"):
+                return 200, script.clusters
             found = next((one for one in script.sessions if path == f"/sessions/{one['id']}"), None)
             return (404, {}) if found is None else (200, found)
 
@@ -163,7 +169,7 @@ class World:
         self.layout.switch(self.old)
         script = {
             version: Script([session(ADAS, "ada"), session(GRACES, "grace", state="pending", reachable=False, job="8")],
-                            [("ada", "")])
+                            [("ada", "")], [{"id": CLUSTER, "user": "ada", "state": "live", "counts": {}}])
             for version in (OLD, NEW)
         }  # fmt: skip
         self.units = Scripted(self.layout, configured, script)
