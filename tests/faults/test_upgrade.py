@@ -246,7 +246,8 @@ def test_an_upgrade_and_the_way_back_lose_nothing(machine: Machine) -> None:
     assert (gateway.session(emmy) or {}).get("state") == "pending"
     machine.update_environments()
     gateway.factories[FACTORY].ask("scontrol", "delete", "ReservationName=closed")
-    gateway.wait_ready(emmy)
+    gateway.wait_session(emmy, "", "running", 120)
+    eventually(lambda: (gateway.server(emmy) or {}).get("ready"), 120, what="the hub has the server that waited")
     assert (gateway.session(emmy) or {}).get("job") == waiting["job"]
     later = begin(gateway, grace, "later")
     assert machine.release_of(later) == NEW  # its door speaks protocol 2, and 1
