@@ -18,8 +18,8 @@ from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 def main() -> int:
-    """Run the link. Return 0: ended as asked; 2: it could not start, and said why; 3: nor can it until another release
-    is installed."""
+    """Run the link. Return 0 if it was asked to end; 2 if it could not start, and has printed why; 3 if it cannot start
+    until another release is installed."""
     parser = argparse.ArgumentParser(
         prog="python -m factorylink", description="The link between a hub and its factories."
     )

@@ -10,7 +10,7 @@ from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 class ConfigurationError(Exception):
-    """Raise where the hub cannot start with this configuration. The message is for the operator and names what is
+    """Raise if the hub cannot start with this configuration. The message is for the operator and names what is
     allowed."""
 
     code = CANNOT_START
@@ -25,7 +25,7 @@ class StoreUnusable(ConfigurationError):
 
 @contextmanager
 def told_in_words() -> Iterator[None]:
-    """End the process with the exit code and the words of a ConfigurationError, without a traceback."""
+    """End the process with the exit code and the message of a ConfigurationError, without a traceback."""
     try:
         yield
     except ConfigurationError as error:
