@@ -170,7 +170,7 @@ def _unpack(archive: Path, version: str, folder: Path) -> None:
         try:
             with tarfile.open(archive, "r:gz") as tar:
                 members = list(_members(tar, f"factorygate-{version}"))
-                tar.extractall(temporary, members=members, filter="data")  # nosec B202  # members were checked
+                tar.extractall(temporary, members=members, filter="data")  # members were checked
         except (tarfile.TarError, EOFError) as error:
             raise ReleaseError(f"{archive} cannot be unpacked: {error}") from error
         (Path(temporary) / f"factorygate-{version}").rename(folder)

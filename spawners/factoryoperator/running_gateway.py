@@ -207,7 +207,7 @@ def _ready(gateway: Gateway) -> Iterator[tuple[str, str]]:
     with httpx.Client(headers={"Authorization": f"token {token}"}, timeout=_SECONDS, trust_env=False) as hub:
         _ask_hub(hub, f"{url}/health", {})
         for page in count():
-            params = {"state": "ready", "limit": _PAGE, "offset": page * _PAGE}
+            params: dict[str, str | int] = {"state": "ready", "limit": _PAGE, "offset": page * _PAGE}
             people = _read(_PEOPLE, _ask_hub(hub, f"{url}/api/users", params), "The hub's list of people")
             for person in people:
                 yield from ((person.name, server) for server, one in person.servers.items() if one.ready)
