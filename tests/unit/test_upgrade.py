@@ -4,6 +4,7 @@ Hub and link are scripted here; tests/faults/test_upgrade.py upgrades a gateway 
 
 from __future__ import annotations
 
+import pwd
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from factorylink.ledger import migrations
+from factoryoperator import upgrade
 from factoryoperator.restore import opened
 from factoryoperator.upgrade import UpgradeError
 from tests.unit.test_check import Configured
@@ -204,6 +206,16 @@ def test_an_upgrade_can_be_taken_back_later(older: World) -> None:
     assert (older.current, steps(older)) == (OLD, BEFORE)
     with pytest.raises(UpgradeError, match="There is no upgrade to take back"):
         older.upgrade.back()
+
+
+@pytest.mark.root
+def test_a_store_is_migrated_by_the_account_that_owns_it() -> None:
+    code = "import os, sys; print(os.getuid(), os.getgid(), 0 in os.getgroups()); sys.exit(1)"
+    argv = ["/usr/bin/python3", "-c", code]  # which every account may run
+    nobody = pwd.getpwnam("nobody")
+    assert upgrade._as_owner(nobody.pw_uid, argv) == f"{nobody.pw_uid} {nobody.pw_gid} False"
+    assert upgrade._as_owner(0, argv).startswith("0 0")
+    assert upgrade._as_owner(nobody.pw_uid, ["/usr/bin/true"]) == ""
 
 
 # --- what is refused before anything is changed
