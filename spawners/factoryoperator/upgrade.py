@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -108,7 +109,7 @@ class Upgrade:
         self._stop(("hub", "link"))
         if not old:
             return journal
-        copies = Path(journal.backup).with_name(f"stores-{journal.old}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
+        copies = _free_name(Path(journal.backup).parent, f"stores-{journal.old}")
         wanted = {"hub.yaml", "link.yaml", *(one.what for one in old)}  # the files say where a server's database is
         kept = [store for store in stores.of(gateway) if store.what in wanted]
         make(copies, kept, gateway.hub.path if gateway.hub.config else None,
@@ -266,7 +267,7 @@ class Upgrade:
             raise UpgradeError("Nothing was changed")
 
     def _backup(self, gateway: Gateway, old: Release) -> Path:
-        target = self.backups / f"factorygate-{old.version}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
+        target = _free_name(self.backups, f"factorygate-{old.version}")
         self.say(f"Making a backup: {target}")
         try:
             self.backups.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -306,6 +307,13 @@ class Upgrade:
             return None
         except (OSError, ValidationError) as error:
             raise UpgradeError(f"{file} cannot be read: {error}") from error
+
+
+def _free_name(folder: Path, begin: str) -> Path:
+    """Return a name for a backup by the time, which no other backup has."""
+    stem = f"{begin}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}.tar.gz" for number in count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def _put_back(copies: Path) -> None:
