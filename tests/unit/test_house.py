@@ -16,7 +16,15 @@ import grimp
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-PACKAGES = ("factorycommon", "factorylink", "factoryspawner", "factoryoperator", "factorygate", "testbed")
+PACKAGES = (
+    "factorycommon",
+    "factorylink",
+    "factoryspawner",
+    "factoryoperator",
+    "factoryinstaller",
+    "factorygate",
+    "testbed",
+)
 MOST = 26  # entries of a folder
 # Folders whose entries are alike, and are not read one after the other.
 ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale).*|docs/pictures|extensions/factorygate/locale.*")
