@@ -197,7 +197,7 @@ def services(machine: Machine, folder: Path) -> None:
 
 
 def wait_for_answer(options: Options) -> None:
-    """Wait until the gateway answers by https under its name. Raises InstallerError with what the services said last."""
+    """Wait until the gateway answers by https under its name. Raises InstallerError with the services' last words."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     problem = "nothing"
     say(f"now   waiting for {options.public_url} to answer")

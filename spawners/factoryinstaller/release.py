@@ -43,8 +43,8 @@ _SYSTEM_TRUST = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def source() -> Path:
-    """Return the checkout, source archive or release that this installer lies in. Raises InstallerError where it lies in
-    none."""
+    """Return the checkout, source archive or release in which this installer lies. Raises InstallerError where there
+    is none."""
     for folder in Path(__file__).resolve().parents:
         for found in (folder, folder / "source"):
             if all((found / name).exists() for name in SOURCES):
