@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import io
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -88,7 +88,7 @@ async def test_another_fingerprint_than_the_sites_is_refused(
 async def test_a_host_key_that_nobody_confirms_is_not_trusted(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", open(os.devnull, encoding="utf-8"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert await add(folder, server, *AGREED) == 1
     said = capsys.readouterr()
     assert server.host_key.get_fingerprint() in said.out
@@ -99,7 +99,7 @@ async def test_a_host_key_that_nobody_confirms_is_not_trusted(
 async def test_without_an_agreement_nothing_is_offered(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", open(os.devnull, encoding="utf-8"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint()) == 1
     assert "--agreed-by: is needed" in capsys.readouterr().err
     assert (folder / "link.yaml").read_text() == LINK

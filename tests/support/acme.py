@@ -56,8 +56,8 @@ class Acme:
     def trust(self) -> None:
         """Let the machine trust the certificates that this server issues, as it trusts a public authority's."""
         read = (
-            "import ssl, urllib.request as r; c = ssl.create_default_context(cafile=%r)\n"
-            "print(r.urlopen('https://127.0.0.1:15000/roots/0', context=c).read().decode())" % self.root
+            f"import ssl, urllib.request as r; c = ssl.create_default_context(cafile={self.root!r})\n"
+            "print(r.urlopen('https://127.0.0.1:15000/roots/0', context=c).read().decode())"
         )
         deadline = time.monotonic() + PATIENCE
         while (said := self._vm.run("python3", "-c", read, check=False)).returncode:

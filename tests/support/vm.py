@@ -20,6 +20,7 @@ NEEDS = {"mmdebstrap": "mmdebstrap", "pasta": "passt", "pebble": "pebble", "pebb
 SUITE = "trixie"
 INCLUDED = ("ca-certificates", "dbus", "iproute2", "passwd", "python3", "systemd", "systemd-sysv")
 ADDRESS = "198.51.100.7"  # of the machine, in its own network only
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 120.0  # seconds
 # This machine's own settings of where packages come from, which the new machine needs as well.
 SOURCES = (
@@ -128,6 +129,17 @@ class Vm:
                 raise RuntimeError("pasta made no way out")
             time.sleep(0.05)
 
+    def join(self, address: str, other: Vm, others: str) -> None:
+        """Lay a cable to another machine."""
+        ip, number = system.program("ip"), os.getpid()
+        ends = ((self, f"fg{number}a", address), (other, f"fg{number}b", others))
+        subprocess.run([ip, "link", "add", ends[0][1], "type", "veth", "peer", "name", ends[1][1]], check=True)
+        for machine, name, own in ends:
+            inside = [ip, "-n", machine.name]
+            subprocess.run([ip, "link", "set", name, "netns", machine.name], check=True)
+            subprocess.run([*inside, "address", "add", f"{own}/24", "dev", name], check=True)
+            subprocess.run([*inside, "link", "set", name, "up"], check=True)
+
     def beside(self, *argv: str, inside: bool = True, **env: str) -> subprocess.Popen[bytes]:
         """Start a program of this machine in the network of that one; it ends with it."""
         into = ["nsenter", f"--net={self.netns}"] if inside else []
@@ -150,8 +162,8 @@ class Vm:
         shown = [str(path) for path in self._shown]
         with self._log.open("ab") as log:
             self._boot = subprocess.Popen(
-                ["sh", "-c", join, "join", "nsenter", f"--net={self.netns}", *spaces]
-                + ["sh", "-c", _BOOT, "boot", str(self.root), *shown],
+                [*("sh", "-c", join, "join", "nsenter", f"--net={self.netns}"), *spaces,
+                 *("sh", "-c", _BOOT, "boot", str(self.root)), *shown],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
