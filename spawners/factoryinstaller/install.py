@@ -48,8 +48,8 @@ def install(machine: Machine, options: Options) -> int:
     secrets, password = secrets_kept.prepare(machine, options)
     packages(machine)
     account(machine)
-    for folder in files.folders():
-        machine.make_folder(*folder)
+    for place in files.folders():
+        machine.make_folder(*place)
     machine.keep_options(options.to_json())
     if password is not None:
         say(f"made  the administrator: name {options.admin}, password {password} (it is not shown again)")

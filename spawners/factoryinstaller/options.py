@@ -95,7 +95,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def chosen(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Options:
     """Return the options: those that are given, else those kept by an earlier run. Raises InstallerError with every
     mistake."""
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(Options):
         value = given.get(field.name)
         value = kept.get(field.name) if value is None else value

@@ -179,7 +179,9 @@ async def _shown_key(host: str) -> asyncssh.SSHKey:
         async with asyncio.timeout(_CONNECT_SECONDS):
             key = await asyncssh.get_server_host_key(name, int(port or _SSH_PORT), config=None)
     except (OSError, ValueError, TimeoutError, asyncssh.Error) as error:
-        raise CatalogueError([f"--host {host}: does not answer as an SSH server ({error or 'no answer'})"]) from error
+        raise CatalogueError(
+            [f"--host {host}: does not answer as an SSH server ({str(error) or 'no answer'})"]
+        ) from error
     if key is None:
         raise CatalogueError([f"--host {host}: shows no host key"])
     return key
