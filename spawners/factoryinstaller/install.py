@@ -135,7 +135,7 @@ def catalogue(folder: Path) -> Iterator[WantedFile]:
 
 def units(folder: Path) -> Iterator[WantedFile]:
     """Yield the units of systemd, and how long the log is kept."""
-    systemd = folder / "source/docs/systemd"
+    systemd = folder / "docs/systemd"
     for name in files.UNIT_FILES:
         yield WantedFile(f"{files.SYSTEMD}/{name}", (systemd / name).read_text(encoding="utf-8"))
     yield WantedFile(files.JOURNALD, (systemd / "journald-factorygate.conf").read_text(encoding="utf-8"))

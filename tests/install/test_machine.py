@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_a_second_run_touches_no_file(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("stop", range(0, 40, 3))
+@pytest.mark.parametrize("stop", range(0, 30, 5))
 def test_a_run_that_is_killed_is_completed_by_the_next(
     tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,21 +129,37 @@ def test_a_file_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "etc/x").read_text() == "old\n"
 
 
-def test_an_incomplete_release_is_not_taken_for_one(tmp_path: Path) -> None:
+def test_a_release_that_is_not_whole_is_not_taken_for_one(tmp_path: Path) -> None:
     made = machine(tmp_path)
     folder = release.folder_of(made, "a" * 64, "1.2.3")
     assert folder == tmp_path / "opt/factorygate/releases/1.2.3"
     folder.mkdir(parents=True)
-    assert release.complete(folder) is None
-    (folder / ".complete").write_text("b" * 64 + "\n")
+    assert release.made_from(folder) is None
+    (folder / "release.json").write_text(json.dumps({"version": "1.2.3", "made_from": "b" * 64}))
     assert release.folder_of(made, "a" * 64, "1.2.3").name == "1.2.3+aaaaaaaa"
     assert release.folder_of(made, "b" * 64, "1.2.3") == folder
 
 
-def test_a_release_has_what_a_later_run_needs(tmp_path: Path) -> None:
+def test_a_release_is_the_source_of_a_later_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert release.source() == CHECKOUT
-    release._copy(CHECKOUT, tmp_path)
-    assert release.content(tmp_path) == release.content(CHECKOUT)
+    release.copy_parts(CHECKOUT, tmp_path)
+    (tmp_path / "factorygate-7.8.9-py3-none-any.whl").touch()
+    module = tmp_path / "venv/lib/python3.13/site-packages/factoryinstaller/release.py"
+    monkeypatch.setattr(release, "__file__", str(module))
+    assert release.source() == tmp_path
+    assert release.version(tmp_path) == "7.8.9"
+    (tmp_path / "release.json").write_text(json.dumps({"version": "7.8.9", "made_from": "c" * 64}))
+    assert release.content(tmp_path) == "c" * 64
+
+
+def test_another_file_makes_another_release(tmp_path: Path) -> None:
+    release.copy_parts(CHECKOUT, tmp_path)
+    (tmp_path / "factorygate-7.8.9-py3-none-any.whl").touch()
+    before = release.content(tmp_path)
+    (tmp_path / "hub_config/antennas.yaml").touch()
+    assert release.content(tmp_path) == before
+    (tmp_path / "hub_config/antennas.yaml").write_text("antennas: []")
+    assert release.content(tmp_path) != before
 
 
 def test_current_is_switched_at_one_stroke(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_systemd_reads_every_line(tmp_path: Path) -> None:
     """Programs are put in place, since systemd looks for them; nothing else may be said."""
     for path in UNITS.iterdir():
         (tmp_path / path.name).write_text(path.read_text().replace("/opt/factorygate", str(tmp_path)))
-    for name in ("venv/bin/jupyterhub", "venv/bin/python", "venv/bin/factorygate", "proxy/node"):
+    for name in ("venv/bin/jupyterhub", "venv/bin/python", "venv/bin/factorygate", "node/node"):
         program = tmp_path / "current" / name
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text("#!/bin/sh\n")
