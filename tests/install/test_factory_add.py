@@ -77,6 +77,27 @@ async def test_a_factory_is_added_and_can_be_offered(folder: Path, server: sshd.
     assert stat.S_IMODE((folder / "link.yaml").stat().st_mode) == 0o640
 
 
+class Terminal(io.StringIO):
+    """Somebody who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_whoever_sits_at_a_terminal_is_asked(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["it4lia", server.host, "yes", "ca", sshd.ME, f"ada={sshd.ME}", "EUHPC_D00_000", "/opt/e/bin/python"]
+    monkeypatch.setattr("sys.stdin", Terminal("\n".join([*answers, "Grace Example", "support@example.org"]) + "\n"))
+    words = ["factory", "add", "--link", str(folder / "link.yaml"), "--no-doctor"]
+    assert await asyncio.to_thread(main, words) == 0
+    said = capsys.readouterr().out
+    assert server.host_key.get_fingerprint() in said
+    assert "TrustedUserCAKeys" in said
+    config = load_link_config(folder / "link.yaml")
+    assert list(offered(config, federation.load(config.catalogue).factories)) == ["it4lia"]
+
+
 async def test_another_fingerprint_than_the_sites_is_refused(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str]
 ) -> None:
