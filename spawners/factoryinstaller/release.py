@@ -79,11 +79,12 @@ def content(folder: Path) -> str:
 
 
 def made_from(folder: Path) -> str | None:
-    """Return what a whole release was made from; None: the folder is no whole release."""
+    """Return what a whole release was made from; None: the folder is no whole release. A release that ``factorygate
+    upgrade`` installed was made from the archive of its version."""
     try:
         found = json.loads((folder / _WHOLE).read_text(encoding="utf-8"))
-        return str(found["made_from"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return str(found.get("made_from") or f"archive {found['version']}")
+    except (FileNotFoundError, ValueError, KeyError, AttributeError):
         return None
 
 

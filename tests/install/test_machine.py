@@ -152,6 +152,16 @@ def test_a_release_is_the_source_of_a_later_run(tmp_path: Path, monkeypatch: pyt
     assert release.content(tmp_path) == "c" * 64
 
 
+def test_a_release_that_an_upgrade_installed_is_never_removed(tmp_path: Path) -> None:
+    made = machine(tmp_path)
+    folder = tmp_path / "opt/factorygate/releases/7.8.9"
+    release.copy_parts(CHECKOUT, folder)
+    (folder / "factorygate-7.8.9-py3-none-any.whl").touch()
+    (folder / "release.json").write_text(json.dumps({"version": "7.8.9", "proxy": "d" * 64}))
+    assert release.build(made, folder) == folder
+    assert made.changes == []
+
+
 def test_another_file_makes_another_release(tmp_path: Path) -> None:
     release.copy_parts(CHECKOUT, tmp_path)
     (tmp_path / "factorygate-7.8.9-py3-none-any.whl").touch()
