@@ -82,7 +82,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bare(folder: Path, name: str) -> Iterator[Vm]:
     """A bare Debian with a network, not yet booted."""
     tar = machines.bare_system(environments.program_folder() / "bare")
-    made = Vm(folder / name, tar, f"fgvm-{os.getpid()}-{name}", (CHECKOUT, environments.program_folder()))
+    shown = dict.fromkeys((CHECKOUT, environments.program_folder(), Path(sys.prefix)))
+    made = Vm(folder / name, tar, f"fgvm-{os.getpid()}-{name}", tuple(shown))
     try:
         made.connect()
         yield made
