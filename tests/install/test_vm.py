@@ -51,7 +51,7 @@ said: []
 """
 SLURM = """\
 ClusterName=tiny
-SlurmctldHost=localhost
+SlurmctldHost=site(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
 ProctrackType=proctrack/linuxproc
@@ -64,7 +64,7 @@ StateSaveLocation=/var/lib/slurm/slurmctld
 SlurmdSpoolDir=/var/lib/slurm/slurmd
 SlurmctldPidFile=/run/slurmctld.pid
 SlurmdPidFile=/run/slurmd.pid
-NodeName=localhost CPUs=1 RealMemory=2000 State=UNKNOWN
+NodeName=site NodeAddr=127.0.0.1 CPUs=1 RealMemory=2000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=04:00:00 State=UP
 """
 
@@ -107,7 +107,8 @@ def site(folder: Path, machine: Vm) -> Iterator[Vm]:
     """A Slurm with one node behind sshd, on another machine, and its entry in the gateway's catalogue."""
     with bare(folder, "site") as made:
         made.join(SITE, machine, GATEWAY)
-        (made.root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        (made.root / "etc/hosts").write_text("127.0.0.1 localhost site\n")
+        (made.root / "etc/hostname").write_text("site\n")
         made.boot()
         made.run("update-ca-certificates")
         made.run("apt-get", "-qq", "update")
