@@ -261,15 +261,18 @@ def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
 
 
 def _leave_web_server(machine: Machine) -> None:
+    """Take the gateway's site out of the web server, and let the server end where it has no other."""
     text = _caddyfile(machine)
-    if text is None:
+    if text is None or files.CADDY_IMPORT not in text.splitlines():
         return
-    rest = [line for line in text.splitlines() if line != files.CADDY_IMPORT]
-    if len(rest) == len(text.splitlines()):
-        return
-    machine.write(WantedFile(_CADDYFILE, "".join(f"{line}\n" for line in rest)))
-    if machine.succeeds("systemctl", "--quiet", "is-active", "caddy.service"):
-        machine.run("systemctl", *(("reload",) if any(rest) else ("stop",)), "caddy.service")
+    rest = "".join(f"{line}\n" for line in text.splitlines() if line != files.CADDY_IMPORT)
+    if rest.strip():
+        machine.write(WantedFile(_CADDYFILE, rest))
+        if machine.succeeds("systemctl", "--quiet", "is-active", "caddy.service"):
+            machine.run("systemctl", "reload", "caddy.service")
+    else:
+        machine.run("systemctl", "disable", "--now", "caddy.service")
+        machine.remove(_CADDYFILE)
 
 
 def _asked(names: tuple[str, ...]) -> bool:

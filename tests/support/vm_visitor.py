@@ -26,12 +26,13 @@ def main(what: str, *words: str) -> dict[str, object]:
         demo.write_text(json.dumps({"hub_url": URL, "admin_token": token, "factories": {}, "users": users, "pids": {}}))
         gateway = Gateway(demo)
     if what == "login":
-        with gateway.browser_session(PERSON) as client:
-            page = client.get(f"{gateway.hub}/home")
-            inside = [client.get(f"{URL}{path}").status_code for path in ("/_chp_healthz", "/hub/metrics")]
-            hsts = page.headers.get("Strict-Transport-Security")
-            secure = all(cookie.secure for cookie in client.cookies.jar)
-            return {"status": page.status_code, "hsts": hsts, "secure": secure, "inside": inside}
+        client = gateway.browser_session(PERSON)
+        page = client.get(f"{gateway.hub}/home")
+        inside = [client.get(f"{URL}{path}").status_code for path in ("/_chp_healthz", "/hub/metrics")]
+        hsts = page.headers.get("Strict-Transport-Security")
+        secure = all(cookie.secure for cookie in client.cookies.jar)
+        client.close()
+        return {"status": page.status_code, "hsts": hsts, "secure": secure, "inside": inside}
     if what == "cell":
         if gateway.server(PERSON) is None:
             answer = gateway.start(PERSON)
