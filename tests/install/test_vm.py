@@ -52,7 +52,7 @@ said: []
 SLURM = """\
 ClusterName=tiny
 SlurmctldHost=site(127.0.0.1)
-SlurmUser=root
+SlurmUser=slurm
 AuthType=auth/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -62,7 +62,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 StateSaveLocation=/var/lib/slurm/slurmctld
 SlurmdSpoolDir=/var/lib/slurm/slurmd
-SlurmctldPidFile=/run/slurmctld.pid
+SlurmctldPidFile=/run/slurmctld/slurmctld.pid
 SlurmdPidFile=/run/slurmd.pid
 NodeName=site NodeAddr=127.0.0.1 CPUs=1 RealMemory=2000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=04:00:00 State=UP
@@ -112,12 +112,14 @@ def site(folder: Path, machine: Vm) -> Iterator[Vm]:
         made.boot()
         made.run("update-ca-certificates")
         made.run("apt-get", "-qq", "update")
+        (made.root / "etc/slurm").mkdir()  # else the packages' services wait for a configuration
+        (made.root / "etc/slurm/slurm.conf").write_text(SLURM)
+        (made.root / "etc/slurm/cgroup.conf").write_text("CgroupPlugin=disabled\n")
         packages = ("slurmctld", "slurmd", "slurm-client", "munge", "openssh-server")
         env = {"DEBIAN_FRONTEND": "noninteractive"}
         made.run("apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages, env=env)
-        (made.root / "etc/slurm/slurm.conf").write_text(SLURM)
-        (made.root / "etc/slurm/cgroup.conf").write_text("CgroupPlugin=disabled\n")
-        made.run("install", "-d", "-m", "755", "/var/lib/slurm/slurmctld", "/var/lib/slurm/slurmd")
+        for user, name in (("slurm", "slurmctld"), ("root", "slurmd")):
+            made.run("install", "-d", "-o", user, f"/var/lib/slurm/{name}")
         made.run("useradd", "--create-home", "--shell", "/bin/bash", "fgada")
         key = asyncssh.generate_private_key("ssh-ed25519")
         (made.root / "root/key.pub").write_bytes(key.export_public_key())
