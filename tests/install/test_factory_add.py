@@ -106,6 +106,19 @@ async def test_another_fingerprint_than_the_sites_is_refused(
     assert (folder / "link.yaml").read_text() == LINK
 
 
+async def test_the_key_that_the_site_publishes_is_pinned_among_several(folder: Path, server: sshd.Sshd) -> None:
+    server.kill()
+    published = server.public
+    other = server.folder / "other_key"
+    other.touch(mode=0o600)
+    other.write_bytes(asyncssh.generate_private_key("ssh-rsa").export_private_key())
+    server.options["HostKey"] = f"{other}\nHostKey {server.folder / 'host_key'}"
+    await server.start()
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED) == 0
+    access = load_link_config(folder / "link.yaml").factories["it4lia"]
+    assert [line.split()[1] for line in access.transport.host_keys] == [published.split()[1]]  # type: ignore[union-attr]
+
+
 async def test_a_host_key_that_nobody_confirms_is_not_trusted(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,12 @@ _UNIT = "factorygate-link.service"
 _CONNECT_SECONDS = 15
 _SSH_PORT = 22
 _KINDS = ("key", "ca", "wrapper")
+# Of host keys, the best first: a host shows one key a connection, and the site may publish the fingerprint of another.
+_ALGORITHMS = (
+    ("ssh-ed25519",),
+    ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
+    ("rsa-sha2-512", "rsa-sha2-256"),
+)
 
 
 def add(commands: Any) -> None:
@@ -154,37 +160,48 @@ def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace
         return list(options.host_key)
     if entry.site.host_keys or entry.site.host_cas:
         return []
-    shown: dict[str, str] = {}
+    pinned: list[str] = []
     for host in hosts:
-        key = asyncio.run(_shown_key(host))
-        line = " ".join(key.export_public_key().decode("ascii").split()[:2])
-        fingerprint = key.get_fingerprint()
-        _say(f"{host} shows the key {line.split()[0]} {fingerprint}")
-        shown[line] = fingerprint
-    if options.fingerprint:
-        others = [fingerprint for fingerprint in shown.values() if fingerprint != options.fingerprint]
-        if others:
+        keys = asyncio.run(_shown_keys(host, options.fingerprint))
+        fitting = [key for key in keys if key.get_fingerprint() == options.fingerprint]
+        if options.fingerprint and not fitting:
             raise CatalogueError([
-                f"--fingerprint {options.fingerprint}: is not that of {', '.join(others)}, so this may be another "
-                "machine than the site's. Ask the site; nothing was written"
+                f"--fingerprint {options.fingerprint}: none of the keys of {host} has it "
+                f"({', '.join(key.get_fingerprint() for key in keys)}), so this may be another machine than the "
+                "site's. Ask the site; nothing was written"
             ])  # fmt: skip
-    elif _ask("Does the site publish just these fingerprints? Type yes", "--fingerprint") != "yes":
+        key = (fitting or keys)[0]
+        line = " ".join(key.export_public_key().decode("ascii").split()[:2])
+        _say(f"{host} shows the key {line.split()[0]} {key.get_fingerprint()}")
+        pinned.append(line)
+    confirmed = options.fingerprint or _ask("Does the site publish just these fingerprints? Type yes", "--fingerprint")
+    if confirmed not in ("yes", options.fingerprint):
         raise CatalogueError(["host keys: not confirmed. Ask the site for its fingerprints; nothing was written"])
-    return list(shown)
+    return list(dict.fromkeys(pinned))
 
 
-async def _shown_key(host: str) -> asyncssh.SSHKey:
+async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKey]:
+    """Return a host's keys, the best kind first, up to the one with this fingerprint; None: the best one alone."""
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
-    try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            key = await asyncssh.get_server_host_key(name, int(port or _SSH_PORT), config=None)
-    except (OSError, ValueError, TimeoutError, asyncssh.Error) as error:
-        raise CatalogueError(
-            [f"--host {host}: does not answer as an SSH server ({str(error) or 'no answer'})"]
-        ) from error
-    if key is None:
-        raise CatalogueError([f"--host {host}: shows no host key"])
-    return key
+    keys: list[asyncssh.SSHKey] = []
+    said = "no host key"
+    for algorithms in _ALGORITHMS:
+        if keys and keys[-1].get_fingerprint() == (fingerprint or keys[-1].get_fingerprint()):
+            break
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                key = await asyncssh.get_server_host_key(
+                    name, int(port or _SSH_PORT), server_host_key_algs=algorithms, config=None
+                )
+            keys += [] if key is None else [key]
+        except asyncssh.Error as error:  # it has no key of this kind
+            said = str(error)
+        except (OSError, ValueError, TimeoutError) as error:
+            said = str(error) or "no answer"
+            break
+    if not keys:
+        raise CatalogueError([f"--host {host}: does not answer as an SSH server ({said})"])
+    return keys
 
 
 def _credentials(
