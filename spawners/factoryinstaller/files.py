@@ -150,6 +150,7 @@ hub:
   public_url: {_value(options.public_url)}
   token_file: secrets/service-token
   name: {options.name}
+metrics: {{host: 127.0.0.1, port: 9099}}   # for Prometheus
 factories: {{}}
 """
 
@@ -197,6 +198,8 @@ scrape_configs:
     metrics_path: /hub/metrics
     authorization: {{credentials_file: {ETC}/secrets/admin-token}}
     static_configs: [{{targets: ["127.0.0.1:8081"]}}]
+  - job_name: factorygate-link
+    static_configs: [{{targets: ["127.0.0.1:9099"]}}]
   - job_name: factorygate-proxy
     static_configs: [{{targets: ["127.0.0.1:8002"]}}]
 """
