@@ -18,7 +18,15 @@ import pytest
 from factorylink.schedulers.registry import DIALECTS
 
 CHECKOUT = Path(__file__).parents[2]
-PACKAGES = ("factorycommon", "factorylink", "factoryspawner", "factoryoperator", "factorygate", "testbed")
+PACKAGES = (
+    "factorycommon",
+    "factorylink",
+    "factoryspawner",
+    "factoryoperator",
+    "factoryinstaller",
+    "factorygate",
+    "testbed",
+)
 MOST = 26  # entries of a folder
 # Folders whose entries are alike, and are not read one after the other.
 ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale).*|docs/pictures|extensions/factorygate/locale.*")

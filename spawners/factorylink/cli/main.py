@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from factorycommon.models import DrainBody, MessageBody, Session
 from factorycommon.models.plain import plain_text
+from factorylink.cli import add_factory
 from factorylink.cli import catalogue as cli_catalogue
 from factorylink.cli import doctor as cli_doctor
 from factorylink.cli import ledger as cli_ledger
@@ -71,7 +72,9 @@ def _parser(more: Sequence[Callable[[Any], None]]) -> argparse.ArgumentParser:
     tell.add_argument("id")
     tell.add_argument("message", type=_message, help="at most 1000 characters")
     tell.set_defaults(run=_with_link(_tell))
-    factory = parts.add_parser("factory", help="take nothing new at a factory, or again").add_subparsers(required=True)
+    factory = parts.add_parser("factory", help="add a factory; take nothing new at one, or again").add_subparsers(
+        required=True
+    )
     drain = factory.add_parser("drain", help="take nothing new; what runs goes on")
     drain.add_argument("factory")
     drain.add_argument("message", type=_drain_message, help="what people are told; at most 500 characters")
@@ -86,6 +89,7 @@ def _parser(more: Sequence[Callable[[Any], None]]) -> argparse.ArgumentParser:
     resume = factory.add_parser("resume", help="submit and enter again")
     resume.add_argument("factory")
     resume.set_defaults(run=_with_link(_resume))
+    add_factory.add(factory)
     audits = parts.add_parser("audit", help="what was done at a factory, for whom, with which key")
     export = audits.add_subparsers(required=True).add_parser("export", help="to give it to the site")
     export.add_argument("factory")

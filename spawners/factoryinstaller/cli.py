@@ -1,0 +1,72 @@
+"""The command ``factorygate-install``."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from factoryinstaller import install, options, release
+from factoryinstaller.errors import InstallerError
+from factoryinstaller.machine import Machine
+
+_LOCK = "/run/factorygate-install.lock"
+_EXAMPLE = """\
+factorygate-install --domain gateway.example.org --email you@example.org --admin ada --login passwords
+
+Run it again at any time: it does what is missing, and needs no options then. `release` only builds the release of the
+sources that this command lies in, and prints its folder. `uninstall` removes the gateway and keeps its data; with
+--purge it asks, and removes the data, too.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Return 0 if the gateway is there and well; 1 if a step could not be done, or ``factorygate
+    check`` found a mistake; 2 if the command line is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="factorygate-install",
+        description="Install a gateway on this machine: Debian 13 or Ubuntu 24.04, as root.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", nargs="?", default="install", choices=("install", "release", "uninstall"))
+    parser.add_argument("--purge", action="store_true", help="with uninstall: remove data, keys and backups as well")
+    parser.add_argument("--yes", action="store_true", help="with uninstall --purge: do not ask")
+    options.add(parser)
+    given = parser.parse_args(argv)
+    os.umask(0o022)  # the accounts of the services read what root writes here
+    machine = Machine()
+    try:
+        with _alone():
+            return _run(machine, given)
+    except InstallerError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. Run it again to complete it.\n")
+        return 130
+
+
+def _run(machine: Machine, given: argparse.Namespace) -> int:
+    if given.what == "uninstall":
+        return install.uninstall(machine, given.purge, given.yes)
+    if given.what == "release":
+        sys.stdout.write(f"{release.build(machine, release.source())}\n")
+        return 0
+    return install.install(machine, options.chosen(vars(given), options.of_json(machine.options_text())))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold a lock, so that two runs do not meet. Raises InstallerError where another run holds it."""
+    if os.geteuid() != 0:
+        raise InstallerError("This needs root: run it with sudo.")
+    with open(_LOCK, "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InstallerError("Another factorygate-install is at work on this machine.") from error
+        yield

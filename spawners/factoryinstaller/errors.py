@@ -1,0 +1,7 @@
+"""The error of the installer."""
+
+from __future__ import annotations
+
+
+class InstallerError(Exception):
+    """Raise where the machine or an option does not allow a step; the message is for the person at the terminal."""

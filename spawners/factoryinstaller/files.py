@@ -1,0 +1,226 @@
+"""The files that a gateway is configured by, as text: pure functions from the operator's options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from factoryinstaller.options import OPERATORS, Options
+
+ETC = "/etc/factorygate"
+VAR = "/var/lib/factorygate"
+CURRENT = "/opt/factorygate/current"
+BACKUPS = "/var/backups/factorygate"
+USER = "factorygate"
+CADDY = "/etc/caddy"
+CADDY_IMPORT = "import factorygate.caddy"
+ACME_ROOT = f"{CADDY}/factorygate-acme-root.pem"
+COMMAND = "/usr/local/bin/factorygate"
+SYSTEMD = "/etc/systemd/system"
+JOURNALD = "/etc/systemd/journald.conf.d/factorygate.conf"
+UNITS = ("factorygate-link.service", "factorygate-hub.service", "factorygate-proxy.service")
+TIMER = "factorygate-backup.timer"
+UNIT_FILES = (*UNITS, "factorygate-backup.service", TIMER)  # in docs/systemd
+TOKENS = ("proxy-token", "service-token", "admin-token", "crypt.key")
+PASSWORDS, OIDC_SECRET = "passwords.json", "oidc.secret"  # names of files
+
+
+@dataclass(frozen=True)
+class WantedFile:
+    """A file as it shall be. ``edited_by_operator``: the installer writes the file anew only while nobody changed what
+    it wrote itself."""
+
+    path: str
+    text: str
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    edited_by_operator: bool = False
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The gateway's secrets. ``login``: name and text of the file that only the chosen way to log in has."""
+
+    tokens: Mapping[str, str]  # by the name of the file
+    login: tuple[str, str]
+
+    def files(self) -> list[WantedFile]:
+        """Return the files that hold them. No run changes a secret that is there."""
+        texts = {name: f"{token}\n" for name, token in self.tokens.items()} | dict([self.login])
+        return [secret(f"secrets/{name}", text) for name, text in sorted(texts.items())]
+
+
+def new_token() -> str:
+    """Return a token of 32 random bytes."""
+    return secrets.token_hex(32)
+
+
+def password_line(password: str) -> str:
+    """Return a line for the file of passwords, as ``factoryspawner.login.passwords`` reads it."""
+    n, r, p = 2**14, 8, 1
+    salt = secrets.token_bytes(16)
+    made = hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=64 * 2**20, dklen=32)
+    return f"scrypt${n}${r}${p}${salt.hex()}${made.hex()}"
+
+
+def secret(name: str, text: str) -> WantedFile:
+    """Return a file below /etc/factorygate that only the gateway's account may read."""
+    return WantedFile(f"{ETC}/{name}", text, 0o600, USER, USER)
+
+
+def configuration(options: Options, tokens: Mapping[str, str]) -> list[WantedFile]:
+    """Return the files of hub, link, proxy and web server."""
+    return [
+        WantedFile(f"{ETC}/hub.yaml", hub_yaml(options), 0o640, "root", USER, edited_by_operator=True),
+        WantedFile(f"{ETC}/link.yaml", link_yaml(options), 0o640, "root", USER, edited_by_operator=True),
+        secret("proxy.env", f"CONFIGPROXY_AUTH_TOKEN={tokens['proxy-token']}\nBASE_URL=/\n"),
+        secret("restore-routes.header", f"Authorization: token {tokens['admin-token']}\n"),
+        WantedFile(f"{ETC}/prometheus.yml", prometheus(), 0o644),
+        WantedFile(f"{CADDY}/factorygate.caddy", caddy(options)),
+        WantedFile(COMMAND, command(), 0o755),
+    ]
+
+
+def hub_yaml(options: Options) -> str:
+    """Return hub.yaml. Values are written as JSON, which YAML reads."""
+    lines = [
+        "# Written by factorygate-install, which leaves the file alone once you have changed it.",
+        "# All keys: docs/operators.md, docs/configuration/hub.yaml. After a change: factorygate check, then",
+        "# systemctl restart factorygate-hub",
+        f"public_url: {_value(options.public_url)}",
+        "proxy_token_file: secrets/proxy-token",
+        "link_socket: /run/factorygate/link.sock",
+        "service_token_file: secrets/service-token",
+        f"db_file: {VAR}/hub/jupyterhub.sqlite",
+        f"cookie_secret_file: {VAR}/hub/cookie_secret",
+        "admin_token_file: secrets/admin-token",
+    ]
+    if options.login == "passwords":
+        lines += [f"passwords_file: secrets/{PASSWORDS}", f"admins: [{_value(options.admin)}]"]
+    else:
+        lines += _login(options)
+    return "\n".join(lines) + "\n"
+
+
+def _login(options: Options) -> list[str]:
+    issuer = [f"      issuer: {_value(options.oidc_issuer)}"] if options.oidc_issuer else []
+    return [
+        "login:",
+        f"  people_file: {VAR}/hub/people.sqlite",
+        "  crypt_key_file: secrets/crypt.key",
+        f"  admin_groups: [{OPERATORS}]",
+        "  providers:",
+        "    - id: login                # in the redirect URI and in the hub's records: do not change it",
+        f"      kind: {options.oidc_kind}",
+        *issuer,
+        f"      client_id: {_value(options.oidc_client)}",
+        f"      client_secret_file: secrets/{OIDC_SECRET}",
+        "      rules:                   # whom no rule gives a group is refused",
+        *(f"        - {_value(rule)}" for rule in rules(options)),
+    ]
+
+
+def rules(options: Options) -> list[dict[str, Any]]:
+    """Return who gets in by the provider, as the hub's configuration has rules."""
+    found: list[dict[str, Any]] = [{"claim": {"name": "email", "value": options.admin}, "gives": OPERATORS}]
+    for rule in options.allow:
+        if rule == "everybody":
+            found.append({"everybody": True, "gives": "people"})
+        else:
+            name, _, value = rule.partition("=")
+            found.append({"claim": {"name": name, "value": value}, "gives": "people"})
+    return found
+
+
+def link_yaml(options: Options) -> str:
+    """Return link.yaml, without a factory: ``factorygate factory add`` writes them into it."""
+    return f"""\
+# Written by factorygate-install, which leaves the file alone once you have changed it.
+# All keys: docs/operators.md, docs/configuration/link.yaml. `factorygate factory add` adds a factory.
+catalogue: {ETC}/factories
+state_dir: {VAR}/link
+socket: /run/factorygate/link.sock
+hub:
+  public_url: {_value(options.public_url)}
+  token_file: secrets/service-token
+  name: {options.name}
+metrics: {{host: 127.0.0.1, port: 9099}}   # for Prometheus
+factories: {{}}
+"""
+
+
+def caddy(options: Options) -> str:
+    """Return the site of the web server: https by ACME, and what the outside may not reach."""
+    root = f"\t\tca_root {ACME_ROOT}\n" if options.acme_root else ""
+    return f"""\
+# Written by factorygate-install, which writes it anew: put what is yours into other files.
+{options.domain} {{
+	tls {options.email} {{
+		ca {options.acme}
+{root}	}}
+	header {{
+		Strict-Transport-Security "max-age=31536000"
+		-Server
+	}}
+	# For this machine only: the proxy's health and the numbers for Prometheus.
+	@inside path /_chp_healthz /hub/metrics /services/factories/metrics
+	respond @inside 404
+	reverse_proxy 127.0.0.1:8000
+}}
+"""
+
+
+def command() -> str:
+    """Return the script by which operators use ``factorygate``: of the current release, with this gateway's files."""
+    return f"""\
+#!/bin/sh
+# Written by factorygate-install: the command of the current release, with this gateway's files.
+export FACTORYGATE_HUB_CONFIG=${{FACTORYGATE_HUB_CONFIG:-{ETC}/hub.yaml}}
+export FACTORYGATE_LINK=${{FACTORYGATE_LINK:-{ETC}/link.yaml}}
+export FACTORYGATE_SOCKET=${{FACTORYGATE_SOCKET:-/run/factorygate/link.sock}}
+export FACTORYGATE_CATALOGUE=${{FACTORYGATE_CATALOGUE:-{ETC}/factories}}
+exec {CURRENT}/venv/bin/factorygate "$@"
+"""
+
+
+def prometheus() -> str:
+    """Return what to add to ``scrape_configs`` of a Prometheus on this machine."""
+    return f"""\
+# Add these to `scrape_configs` of a Prometheus on this machine; it must be able to read {ETC}/secrets/admin-token.
+scrape_configs:
+  - job_name: factorygate-hub
+    metrics_path: /hub/metrics
+    authorization: {{credentials_file: {ETC}/secrets/admin-token}}
+    static_configs: [{{targets: ["127.0.0.1:8081"]}}]
+  - job_name: factorygate-link
+    static_configs: [{{targets: ["127.0.0.1:9099"]}}]
+  - job_name: factorygate-proxy
+    static_configs: [{{targets: ["127.0.0.1:8002"]}}]
+"""
+
+
+def digest(text: str) -> str:
+    """Return one word that stands for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def folders() -> list[tuple[str, int, str, str]]:
+    """Return the folders to make: path, mode, owner, group."""
+    return [
+        (ETC, 0o750, "root", USER),
+        (f"{ETC}/secrets", 0o750, "root", USER),
+        (f"{ETC}/factories", 0o750, "root", USER),
+        (VAR, 0o755, "root", "root"),
+        (BACKUPS, 0o700, USER, USER),
+        (str(PurePosixPath(JOURNALD).parent), 0o755, "root", "root"),
+    ]
+
+
+def _value(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,283 @@
+"""The whole way from a bare machine to a gateway that answers, step by step. Each step does only what is missing, so a
+run that was killed is completed by the next, and a run on a finished gateway changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from factoryinstaller import checks, files, release, secrets_kept
+from factoryinstaller.errors import InstallerError
+from factoryinstaller.files import UNITS, WantedFile
+from factoryinstaller.machine import Machine, say
+from factoryinstaller.options import Options
+
+PACKAGES = {  # by a file that each brings
+    "/usr/bin/caddy": "caddy",
+    "/usr/bin/curl": "curl",
+    "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
+}
+_CADDYFILE = f"{files.CADDY}/Caddyfile"
+_APT = ("apt-get", "-qq", "-oDPkg::Lock::Timeout=300")
+_APT_ENV = {"DEBIAN_FRONTEND": "noninteractive"}
+_ANSWER_SECONDS = 180  # for the certificate and all services; Let's Encrypt takes 5 to 20
+# What a service reads when it starts: when the installer writes one of these, the service is started anew.
+_READS = {
+    "factorygate-link.service": (f"{files.ETC}/link.yaml", f"{files.ETC}/secrets/service-token"),
+    "factorygate-hub.service": (
+        f"{files.ETC}/hub.yaml",
+        *(f"{files.ETC}/secrets/{name}" for name in (*files.TOKENS, files.OIDC_SECRET)),
+    ),
+    "factorygate-proxy.service": (f"{files.ETC}/proxy.env", f"{files.ETC}/restore-routes.header"),
+    "caddy.service": (f"{files.CADDY}/factorygate.caddy", _CADDYFILE, files.ACME_ROOT),
+    "systemd-journald.service": (files.JOURNALD,),
+}
+
+
+def install(machine: Machine, options: Options) -> int:
+    """Install, or complete what is there. Return the exit code of ``factorygate check`` at the end."""
+    say(f"good  {before(machine, options)}")
+    sources = release.source()
+    secrets, password = secrets_kept.prepare(machine, options)
+    packages(machine)
+    account(machine)
+    for place in files.folders():
+        machine.make_folder(*place)
+    machine.keep_options(options.to_json())
+    if password is not None:
+        say(f"made  the administrator: name {options.admin}, password {password} (it is not shown again)")
+    for wanted in secrets.files():
+        machine.write(wanted)
+    folder = release.build(machine, sources)
+    for wanted in [*files.configuration(options, secrets.tokens), *catalogue(folder), *units(folder)]:
+        machine.write(wanted)
+    web_server(machine, options)
+    release.make_current(machine, folder)
+    services(machine, folder)
+    wait_for_answer(options)
+    code = check()
+    if machine.changes:
+        say(f"{len(machine.changes)} changes were made.")
+    else:
+        say("Nothing was changed.")
+    if code == 0:
+        say(f"The gateway is at {options.public_url}. Next: factorygate factory add")
+    return code
+
+
+# --- before anything is changed
+
+
+def before(machine: Machine, options: Options) -> str:
+    """Return in words what was found to be good. Raises InstallerError where something must be mended first."""
+    found = checks.system(machine.path("/etc/os-release").read_text(encoding="utf-8"))
+    checks.machine(machine.path("/"))
+    remark = checks.name(options.domain, checks.resolve, checks.is_ours)
+    if remark:
+        say(f"note  {remark}")
+    checks.ports(lambda service: machine.succeeds("systemctl", "--quiet", "is-active", service))
+    text = _caddyfile(machine)
+    if text is not None and files.CADDY_IMPORT not in text.splitlines() and not _is_packaged(machine, text):
+        raise InstallerError(
+            f"{_CADDYFILE} is not as its package brought it, so it is left alone. Add the line\n"
+            f"  {files.CADDY_IMPORT}\nto it by hand, then run this again."
+        )
+    return f"{found}; {options.domain} resolves; the ports are free, or this gateway's own"
+
+
+# --- the system's part
+
+
+def packages(machine: Machine) -> None:
+    """Install the distribution's packages that are missing."""
+    if machine.run("dpkg", "--audit").strip():  # a run was killed while it installed
+        machine.run("dpkg", "--configure", "-a", env=_APT_ENV)
+    missing = [package for program, package in PACKAGES.items() if not machine.path(program).exists()]
+    if not machine.succeeds(sys.executable, "-c", "import ensurepip, venv; ensurepip.version()"):
+        missing.append("python3-venv")
+    missing = sorted(set(missing))
+    if not missing:
+        return
+    say(f"now   installing {', '.join(missing)}")
+    machine.run(*_APT, "update")
+    machine.run(*_APT, "install", "-y", "--no-install-recommends", *missing, env=_APT_ENV)
+    machine.changed(f"the packages {', '.join(missing)}")
+
+
+def account(machine: Machine) -> None:
+    """Make the account of hub and link."""
+    if machine.succeeds("id", files.USER):
+        return
+    options = ("--system", "--user-group", "--home-dir", files.VAR, "--no-create-home", "--shell", "/usr/sbin/nologin")
+    machine.run("useradd", *options, files.USER)
+    machine.changed(f"the account {files.USER}")
+
+
+# --- files of the release
+
+
+def catalogue(folder: Path) -> Iterator[WantedFile]:
+    """Yield the catalogue as the release has it. The operator edits the entries of factories that are offered, and a
+    later release replaces only the others."""
+    config = folder / "hub_config"
+    for path in sorted((*config.glob("factories/*.yaml"), config / "antennas.yaml", *config.glob("*.schema.json"))):
+        text = path.read_text(encoding="utf-8")
+        name = f"{files.ETC}/{path.relative_to(config)}"
+        yield WantedFile(name, text, 0o640, "root", files.USER, edited_by_operator=True)
+
+
+def units(folder: Path) -> Iterator[WantedFile]:
+    """Yield the units of systemd, and how long the log is kept."""
+    systemd = folder / "docs/systemd"
+    for name in files.UNIT_FILES:
+        yield WantedFile(f"{files.SYSTEMD}/{name}", (systemd / name).read_text(encoding="utf-8"))
+    yield WantedFile(files.JOURNALD, (systemd / "journald-factorygate.conf").read_text(encoding="utf-8"))
+
+
+# --- the web server
+
+
+def web_server(machine: Machine, options: Options) -> None:
+    """Let the web server read the gateway's site."""
+    if options.acme_root:
+        try:
+            machine.write(WantedFile(files.ACME_ROOT, Path(options.acme_root).read_text(encoding="ascii")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InstallerError(f"--acme-root {options.acme_root} cannot be read: {error}") from error
+    text = _caddyfile(machine) or ""
+    if files.CADDY_IMPORT not in text.splitlines():
+        machine.write(WantedFile(_CADDYFILE, f"{files.CADDY_IMPORT}\n"))
+    machine.run("caddy", "validate", "--adapter", "caddyfile", "--config", str(machine.path(_CADDYFILE)))
+
+
+def _caddyfile(machine: Machine) -> str | None:
+    try:
+        return machine.path(_CADDYFILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _is_packaged(machine: Machine, text: str) -> bool:
+    """Return whether the text is that of the distribution's package."""
+    known = machine.run("dpkg-query", "--show", "--showformat=${Conffiles}", "caddy")
+    found = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return f"{_CADDYFILE} {found}" in known
+
+
+# --- services
+
+
+def services(machine: Machine, folder: Path) -> None:
+    """Start what does not run, and start anew what was started with other files than there are now."""
+    machine.run("systemctl", "daemon-reload")
+    written = machine.written()
+    for unit in ("systemd-journald.service", *UNITS, "caddy.service"):
+        reads = {name: written.get(name) for name in (f"{files.SYSTEMD}/{unit}", *_READS[unit])}
+        made_of = files.digest(repr(sorted(reads.items())) + (str(folder) if unit in UNITS else ""))
+        runs = machine.succeeds("systemctl", "--quiet", "is-active", unit)
+        if unit not in ("systemd-journald.service",) and not machine.succeeds(
+            "systemctl", "--quiet", "is-enabled", unit
+        ):
+            machine.run("systemctl", "enable", unit)
+            machine.changed(f"{unit} starts with the machine")
+        if not runs or machine.started().get(unit) != made_of:
+            machine.run("systemctl", "restart", "--no-block", unit)
+            machine.keep_started(unit, made_of)
+            machine.changed(f"{unit} was started")
+    if not machine.succeeds("systemctl", "--quiet", "is-active", files.TIMER):
+        machine.run("systemctl", "enable", "--now", files.TIMER)
+        machine.changed(f"{files.TIMER} was started")
+
+
+def wait_for_answer(options: Options) -> None:
+    """Wait until the gateway answers by https under its name. Raises InstallerError with the services' last words."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    problem = "nothing"
+    say(f"now   waiting for {options.public_url} to answer")
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{options.public_url}/hub/health", timeout=10):  # noqa: S310  # nosec B310
+                return
+        except (urllib.error.URLError, OSError) as error:
+            problem = str(getattr(error, "reason", error))
+        time.sleep(0.5)
+    said = subprocess.run(
+        ("journalctl", "--no-pager", "--quiet", "--lines=12", *(f"--unit={unit}" for unit in (*UNITS, "caddy"))),
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    raise InstallerError(
+        f"{options.public_url} does not answer after {_ANSWER_SECONDS} s ({problem}). The services said last:\n{said}"
+        "Mend that, then run this again; what is done stays."
+    )
+
+
+def check() -> int:
+    """Run ``factorygate check`` and return its exit code."""
+    say("now   factorygate check")
+    return subprocess.run((files.COMMAND, "check"), stdin=subprocess.DEVNULL, check=False).returncode
+
+
+# --- and away again
+
+
+def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
+    """Remove the gateway; its data only with ``purge`` and after a question. Return the exit code."""
+    if os.geteuid() != 0:
+        raise InstallerError("This needs root: run it with sudo.")
+    data = (files.ETC, files.VAR, files.BACKUPS)
+    if purge and not confirmed and not _asked(data):
+        say("Nothing was removed.")
+        return 1
+    for unit in (files.TIMER, *reversed(UNITS)):
+        if machine.path(f"{files.SYSTEMD}/{unit}").exists():
+            machine.run("systemctl", "disable", "--now", unit)
+    for name in files.UNIT_FILES:
+        machine.remove(f"{files.SYSTEMD}/{name}")
+    machine.run("systemctl", "daemon-reload")
+    for name in (files.JOURNALD, files.COMMAND, f"{files.CADDY}/factorygate.caddy", files.ACME_ROOT):
+        machine.remove(name)
+    _leave_web_server(machine)
+    for name in ("/opt/factorygate/current", release.RELEASES):
+        machine.remove(name)
+    if purge:
+        for name in data:
+            machine.remove(name)
+        if machine.succeeds("id", files.USER):
+            machine.run("userdel", files.USER)
+    else:
+        machine.forget_started()
+        say(f"kept  {', '.join(data)} and the account {files.USER}; factorygate-install uninstall --purge removes them")
+    say("The packages caddy, curl and python3-venv stay. Jobs at the factories go on until they end by themselves.")
+    return 0
+
+
+def _leave_web_server(machine: Machine) -> None:
+    """Take the gateway's site out of the web server, and let the server end where it has no other."""
+    text = _caddyfile(machine)
+    if text is None or files.CADDY_IMPORT not in text.splitlines():
+        return
+    rest = "".join(f"{line}\n" for line in text.splitlines() if line != files.CADDY_IMPORT)
+    if rest.strip():
+        machine.write(WantedFile(_CADDYFILE, rest))
+        if machine.succeeds("systemctl", "--quiet", "is-active", "caddy.service"):
+            machine.run("systemctl", "reload", "caddy.service")
+    else:
+        machine.run("systemctl", "disable", "--now", "caddy.service")
+        machine.remove(_CADDYFILE)
+
+
+def _asked(names: tuple[str, ...]) -> bool:
+    if not sys.stdin.isatty():
+        raise InstallerError("--purge asks before it deletes data, and nobody is here to answer: add --yes.")
+    sys.stderr.write(f"Delete {', '.join(names)}: databases, keys, tokens, backups? Type yes: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == "yes"

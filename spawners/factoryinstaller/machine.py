@@ -1,0 +1,184 @@
+"""The machine that is installed on: runs programs, writes files whole, and says what it changed."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from factoryinstaller.errors import InstallerError
+from factoryinstaller.files import VAR, WantedFile, digest
+
+STATE = f"{VAR}/install.json"
+_LAST_LINES = 15
+
+Numbers = Callable[[str, str], tuple[int, int]]  # of a user and a group
+
+
+def numbers(user: str, group: str) -> tuple[int, int]:
+    """Return the numbers of a user and a group of this machine."""
+    return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+
+
+class Machine:
+    """One machine, or a folder that stands for its root. ``changes``: what this run changed, in words."""
+
+    def __init__(self, root: Path = Path("/"), numbers: Numbers = numbers) -> None:
+        self.root = root
+        self.changes: list[str] = []
+        self._numbers = numbers
+
+    def path(self, name: str) -> Path:
+        """Return where a file of the machine is."""
+        return self.root / name.lstrip("/")
+
+    # --- saying
+
+    def changed(self, text: str) -> None:
+        """Say, and keep, that something was changed."""
+        self.changes.append(text)
+        say(f"made  {text}")
+
+    # --- programs
+
+    def run(self, *argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+        """Run a program to its end and return its stdout. Raises InstallerError with what the program said last."""
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=cwd,
+                env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise InstallerError(f"The program {argv[0]} is not there.") from error
+        if done.returncode:
+            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:])
+            raise InstallerError(f"{' '.join(argv[:6])} failed with exit code {done.returncode}:\n{said}")
+        return done.stdout
+
+    def succeeds(self, *argv: str) -> bool:
+        """Return whether a program ends with exit code 0."""
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+    # --- files
+
+    def make_folder(self, name: str, mode: int, user: str, group: str) -> None:
+        """Make a folder, or give a folder that is there this mode and owner."""
+        folder = self.path(name)
+        there = folder.is_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._set_access(folder, mode, user, group) or not there:
+            self.changed(f"the folder {name}")
+
+    def write(self, wanted: WantedFile) -> bool:
+        """Write a file if it is not as wanted. Return whether it was written. Replaces it at one stroke, so that a run
+        that is killed leaves the old file or the new one."""
+        path = self.path(wanted.path)
+        written = self.written()
+        new = digest(wanted.text)
+        try:
+            there: str | None = digest(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            there = None
+        except UnicodeDecodeError:
+            there = ""
+        if there is not None and there != new and wanted.edited_by_operator and there != written.get(wanted.path):
+            if written.get(wanted.path, new) != new:
+                say(f"note  {wanted.path} was changed after it was written, so it is kept; this run would write else.")
+            return False
+        if there != new:
+            self._replace(path, wanted)
+            self.changed(wanted.path)
+        elif self._set_access(path, wanted.mode, wanted.owner, wanted.group):
+            self.changed(f"mode and owner of {wanted.path}")
+        if written.get(wanted.path) != new:
+            self._keep("written", {**written, wanted.path: new})
+        return there != new
+
+    def written(self) -> dict[str, str]:
+        """Return the digest of each file as this installer last wrote it, by path."""
+        return dict(self._state().get("written", {}))
+
+    def remove(self, name: str) -> None:
+        """Remove a file, link or folder, if it is there."""
+        path = self.path(name)
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            return
+        say(f"gone  {name}")
+
+    def _replace(self, path: Path, wanted: WantedFile) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchown(descriptor, *self._numbers(wanted.owner, wanted.group))
+            os.fchmod(descriptor, wanted.mode)
+            file.write(wanted.text)
+            file.flush()
+            os.fsync(descriptor)
+        fresh.replace(path)
+
+    def _set_access(self, path: Path, mode: int, user: str, group: str) -> bool:
+        found, owner = path.stat(), self._numbers(user, group)
+        if (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, *owner):
+            return False
+        os.chown(path, *owner)
+        path.chmod(mode)
+        return True
+
+    # --- what earlier runs left
+
+    def options_text(self) -> str:
+        """Return the kept options as JSON."""
+        return json.dumps(self._state().get("options", {}))
+
+    def keep_options(self, text: str) -> None:
+        """Keep the options for later runs."""
+        if json.loads(text) != self._state().get("options"):
+            self._keep("options", json.loads(text))
+
+    def started(self) -> dict[str, str]:
+        """Return, by service, the digest of what it was last started with by this installer."""
+        return dict(self._state().get("started", {}))
+
+    def keep_started(self, service: str, made_of: str) -> None:
+        """Keep what a service was started with."""
+        self._keep("started", {**self.started(), service: made_of})
+
+    def forget_started(self) -> None:
+        """Forget what services were started with: they are gone."""
+        if self.path(STATE).exists():
+            self._keep("started", {})
+
+    def _state(self) -> dict[str, dict[str, str]]:
+        try:
+            found = json.loads(self.path(STATE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise InstallerError(f"{STATE} cannot be read ({error}): remove it and run this again.") from error
+        return found if isinstance(found, dict) else {}
+
+    def _keep(self, key: str, value: object) -> None:
+        text = json.dumps({**self._state(), key: value}, indent=1, sort_keys=True) + "\n"
+        self._replace(self.path(STATE), WantedFile(STATE, text, 0o600))
+
+
+def say(text: str) -> None:
+    """Print a line to the operator."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,46 @@
+"""The secrets of a gateway: made once, and read again by every later run."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+
+from factoryinstaller import files
+from factoryinstaller.errors import InstallerError
+from factoryinstaller.files import Secrets
+from factoryinstaller.machine import Machine
+from factoryinstaller.options import Options
+
+
+def prepare(machine: Machine, options: Options) -> tuple[Secrets, str | None]:
+    """Return the secrets, and the administrator's new password if this run made one. Writes nothing."""
+    tokens = {name: _there(machine, name) or files.new_token() for name in files.TOKENS}
+    if options.login == "passwords":
+        name, text, password = files.PASSWORDS, _there(machine, files.PASSWORDS), None
+        if text is None:
+            password = secrets.token_urlsafe(12)
+            text = json.dumps({options.admin: files.password_line(password)}, indent=1)
+        return Secrets(tokens, (name, f"{text}\n")), password
+    return Secrets(tokens, (files.OIDC_SECRET, f"{_client_secret(machine, options)}\n")), None
+
+
+def _there(machine: Machine, name: str) -> str | None:
+    try:
+        return machine.path(f"{files.ETC}/secrets/{name}").read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _client_secret(machine: Machine, options: Options) -> str:
+    """Return the client's secret: of the file that the operator names, else the one that is kept."""
+    try:
+        text = Path(options.oidc_secret_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        kept = _there(machine, files.OIDC_SECRET)
+        if kept is None:
+            raise InstallerError(f"--oidc-secret-file {options.oidc_secret_file} cannot be read: {error}") from error
+        return kept
+    if not text or len(text.split()) != 1:
+        raise InstallerError(f"--oidc-secret-file {options.oidc_secret_file} must hold the secret and nothing else.")
+    return text

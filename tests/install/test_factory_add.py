@@ -1,0 +1,176 @@
+"""`factorygate factory add`: what it asks, what it writes, and what it refuses; host keys come from a real sshd."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue.loading import load_link_config, offered
+from factorylink.cli.main import main
+from tests.support import sshd
+
+pytestmark = pytest.mark.skipif(sshd.PROGRAM is None, reason="needs openssh-server")
+
+CHECKOUT = Path(__file__).parents[2]
+LINK = """\
+# mine
+catalogue: factories
+state_dir: state
+socket: link.sock
+hub: {token_file: service-token}
+factories: {}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "factories").mkdir()
+    for path in (CHECKOUT / "hub_config/factories").glob("*.yaml"):
+        (tmp_path / "factories" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "link.yaml").write_text(LINK)
+    (tmp_path / "link.yaml").chmod(0o640)
+    (tmp_path / "state").mkdir(mode=0o700)
+    return tmp_path
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[sshd.Sshd]:
+    with sshd.open_folder() as place:
+        made = await sshd.Sshd(place / "sshd").start()
+        try:
+            yield made
+        finally:
+            made.kill()
+
+
+async def add(folder: Path, server: sshd.Sshd, *options: str) -> int:
+    """Run the command as an operator does, in a process's stead: a loop of its own, no terminal."""
+    words = ["factory", "add", "it4lia", "--link", str(folder / "link.yaml"), "--host", server.host, "--no-doctor"]
+    words += ["--watcher", sshd.ME, "--account", f"ada={sshd.ME}", "--credentials", "key"]
+    words += ["--job-account", "EUHPC_D00_000", "--python", "/opt/environment/bin/python", *options]
+    return await asyncio.to_thread(main, words)
+
+
+AGREED = ("--agreed-by", "Grace Example", "--contact", "support@example.org", "--agreed-on", "2026-11-01")
+
+
+async def test_a_factory_is_added_and_can_be_offered(folder: Path, server: sshd.Sshd) -> None:
+    fingerprint = server.host_key.get_fingerprint()
+    assert await add(folder, server, "--fingerprint", fingerprint, *AGREED) == 0
+    config = load_link_config(folder / "link.yaml")
+    access = config.factories["it4lia"]
+    assert [line.split()[1] for line in access.transport.host_keys] == [server.public.split()[1]]  # type: ignore[union-attr]
+    known = federation.load(config.catalogue).factories
+    assert known["it4lia"].agreement is not None
+    assert list(offered(config, known)) == ["it4lia"]
+    key = folder / "state/factories/it4lia/keys" / sshd.ME
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert asyncssh.read_private_key(key).get_algorithm() == "ssh-ed25519"
+    assert (folder / "link.yaml").read_text().startswith("# mine\n")
+    assert stat.S_IMODE((folder / "link.yaml").stat().st_mode) == 0o640
+
+
+class Terminal(io.StringIO):
+    """Somebody who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_whoever_sits_at_a_terminal_is_asked(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["it4lia", server.host, "yes", "ca", sshd.ME, f"ada={sshd.ME}", "EUHPC_D00_000", "/opt/e/bin/python"]
+    monkeypatch.setattr("sys.stdin", Terminal("\n".join([*answers, "Grace Example", "support@example.org"]) + "\n"))
+    words = ["factory", "add", "--link", str(folder / "link.yaml"), "--no-doctor"]
+    assert await asyncio.to_thread(main, words) == 0
+    said = capsys.readouterr().out
+    assert server.host_key.get_fingerprint() in said
+    assert "TrustedUserCAKeys" in said
+    config = load_link_config(folder / "link.yaml")
+    assert list(offered(config, federation.load(config.catalogue).factories)) == ["it4lia"]
+
+
+async def test_another_fingerprint_than_the_sites_is_refused(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await add(folder, server, "--fingerprint", "SHA256:" + "A" * 43, *AGREED) == 1
+    assert "another machine" in capsys.readouterr().err
+    assert (folder / "link.yaml").read_text() == LINK
+
+
+async def test_the_key_that_the_site_publishes_is_pinned_among_several(folder: Path, server: sshd.Sshd) -> None:
+    server.kill()
+    published = server.public
+    other = server.folder / "other_key"
+    other.touch(mode=0o600)
+    other.write_bytes(asyncssh.generate_private_key("ssh-rsa").export_private_key())
+    server.options["HostKey"] = f"{other}\nHostKey {server.folder / 'host_key'}"
+    await server.start()
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED) == 0
+    access = load_link_config(folder / "link.yaml").factories["it4lia"]
+    assert [line.split()[1] for line in access.transport.host_keys] == [published.split()[1]]  # type: ignore[union-attr]
+
+
+async def test_a_host_key_that_nobody_confirms_is_not_trusted(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert await add(folder, server, *AGREED) == 1
+    said = capsys.readouterr()
+    assert server.host_key.get_fingerprint() in said.out
+    assert "--fingerprint: is needed" in said.err
+    assert (folder / "link.yaml").read_text() == LINK
+
+
+async def test_without_an_agreement_nothing_is_offered(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint()) == 1
+    assert "--agreed-by: is needed" in capsys.readouterr().err
+    assert (folder / "link.yaml").read_text() == LINK
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--account", "ada"), "PERSON=ACCOUNT"),
+        (("--python", "python3"), "python"),
+        (("--job-account", "two words"), "job_account"),
+        (("--allow", "everything"), "allows"),
+        (("--key", "/nowhere"), "/nowhere"),
+    ],
+)
+async def test_a_wrong_value_writes_nothing(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], said: str
+) -> None:
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED, *options) == 1
+    assert said in capsys.readouterr().err
+    assert (folder / "link.yaml").read_text() == LINK
+    assert "state: template" in (folder / "factories/it4lia.yaml").read_text()
+
+
+async def test_a_factory_that_is_there_is_not_written_over(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED)
+    before = (folder / "link.yaml").read_text()
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED) == 1
+    assert "has it already" in capsys.readouterr().err
+    assert (folder / "link.yaml").read_text() == before
+
+
+async def test_a_host_that_does_not_answer_is_named(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.kill()
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED) == 1
+    assert f"--host {server.host}: does not answer" in capsys.readouterr().err

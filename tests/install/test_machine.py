@@ -1,0 +1,183 @@
+"""How factorygate-install writes: only what is not there, at one stroke, and never over an operator's own change."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from factoryinstaller import files, install, release, secrets_kept
+from factoryinstaller.files import WantedFile
+from factoryinstaller.machine import Machine
+from factoryinstaller.options import Options
+
+CHECKOUT = Path(__file__).parents[2]
+OPTIONS = Options(domain="gateway.example.org", email="ops@example.org", admin="ada", login="passwords")
+
+
+def machine(root: Path) -> Machine:
+    """A folder that stands for a machine whose accounts are all whoever runs the tests."""
+    return Machine(root, lambda _user, _group: (os.geteuid(), os.getegid()))
+
+
+@pytest.fixture(autouse=True)
+def _disk_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+def write_all(root: Path, options: Options = OPTIONS) -> list[str]:
+    """Write all that is configuration, as a run does; returns what was changed."""
+    made = machine(root)
+    secrets, _ = secrets_kept.prepare(made, options)
+    for folder in files.folders():
+        made.make_folder(*folder)
+    made.keep_options(options.to_json())
+    for wanted in secrets.files():
+        made.write(wanted)
+    for wanted in [*files.configuration(options, secrets.tokens), *install.catalogue(CHECKOUT)]:
+        made.write(wanted)
+    return made.changes
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
+    return {
+        str(path.relative_to(root)): (path.stat().st_mtime_ns, path.stat().st_mode, path.read_bytes())
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_second_run_touches_no_file(tmp_path: Path) -> None:
+    assert write_all(tmp_path)
+    before = snapshot(tmp_path)
+    assert write_all(tmp_path) == []
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("stop", range(0, 30, 5))
+def test_a_run_that_is_killed_is_completed_by_the_next(
+    tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the n-th rename: what was written until then stays as it is."""
+    count = 0
+    replace = Path.replace
+
+    class Killed(BaseException):
+        pass
+
+    def rename(self: Path, target: Path) -> Path:
+        nonlocal count
+        count += 1
+        if count > stop:
+            raise Killed
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", rename)
+        with pytest.raises(Killed):
+            write_all(tmp_path)
+    kept = {name: content for name, content in snapshot(tmp_path).items() if "secrets/" in name and ".new" not in name}
+    write_all(tmp_path)
+    assert write_all(tmp_path) == []
+    after = snapshot(tmp_path)
+    assert {name: after[name] for name in kept} == kept
+    assert not [name for name in after if name.endswith(".new")]
+
+
+def test_what_the_operator_changed_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_all(tmp_path)
+    link = tmp_path / "etc/factorygate/link.yaml"
+    link.write_text(link.read_text() + "apply_url: https://apply.example.org\n")
+    mine = link.read_text()
+    changes = write_all(
+        tmp_path, Options(domain="other.example.org", email="o@example.org", admin="ada", login="passwords")
+    )
+    assert link.read_text() == mine
+    assert "link.yaml was changed after it was written" in capsys.readouterr().err
+    assert "/etc/factorygate/hub.yaml" in changes  # nobody had changed this one
+    assert "other.example.org" in (tmp_path / "etc/factorygate/hub.yaml").read_text()
+
+
+def test_a_secret_that_is_there_stays(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    token = (tmp_path / "etc/factorygate/secrets/proxy-token").read_text()
+    write_all(tmp_path)
+    assert (tmp_path / "etc/factorygate/secrets/proxy-token").read_text() == token
+    assert token.strip() in (tmp_path / "etc/factorygate/proxy.env").read_text()
+
+
+def test_a_mode_that_others_loosened_is_set_again(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    token = tmp_path / "etc/factorygate/secrets/proxy-token"
+    token.chmod(0o644)
+    assert write_all(tmp_path) == ["mode and owner of /etc/factorygate/secrets/proxy-token"]
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = machine(tmp_path)
+    made.write(WantedFile("/etc/x", "old\n"))
+
+    def fails(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="No space"):
+        made.write(WantedFile("/etc/x", "new\n"))
+    assert (tmp_path / "etc/x").read_text() == "old\n"
+
+
+def test_a_release_that_is_not_whole_is_not_taken_for_one(tmp_path: Path) -> None:
+    made = machine(tmp_path)
+    folder = release.folder_of(made, "a" * 64, "1.2.3")
+    assert folder == tmp_path / "opt/factorygate/releases/1.2.3"
+    folder.mkdir(parents=True)
+    assert release.made_from(folder) is None
+    (folder / "release.json").write_text(json.dumps({"version": "1.2.3", "made_from": "b" * 64}))
+    assert release.folder_of(made, "a" * 64, "1.2.3").name == "1.2.3+aaaaaaaa"
+    assert release.folder_of(made, "b" * 64, "1.2.3") == folder
+
+
+def test_a_release_is_the_source_of_a_later_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert release.source() == CHECKOUT
+    release.copy_parts(CHECKOUT, tmp_path)
+    (tmp_path / "factorygate-7.8.9-py3-none-any.whl").touch()
+    module = tmp_path / "venv/lib/python3.13/site-packages/factoryinstaller/release.py"
+    monkeypatch.setattr(release, "__file__", str(module))
+    assert release.source() == tmp_path
+    assert release.version(tmp_path) == "7.8.9"
+    (tmp_path / "release.json").write_text(json.dumps({"version": "7.8.9", "made_from": "c" * 64}))
+    assert release.content(tmp_path) == "c" * 64
+
+
+def test_a_release_that_an_upgrade_installed_is_never_removed(tmp_path: Path) -> None:
+    made = machine(tmp_path)
+    folder = tmp_path / "opt/factorygate/releases/7.8.9"
+    release.copy_parts(CHECKOUT, folder)
+    (folder / "factorygate-7.8.9-py3-none-any.whl").touch()
+    (folder / "release.json").write_text(json.dumps({"version": "7.8.9", "proxy": "d" * 64}))
+    assert release.build(made, folder) == folder
+    assert made.changes == []
+
+
+def test_another_file_makes_another_release(tmp_path: Path) -> None:
+    release.copy_parts(CHECKOUT, tmp_path)
+    (tmp_path / "factorygate-7.8.9-py3-none-any.whl").touch()
+    before = release.content(tmp_path)
+    (tmp_path / "hub_config/antennas.yaml").touch()
+    assert release.content(tmp_path) == before
+    (tmp_path / "hub_config/antennas.yaml").write_text("antennas: []")
+    assert release.content(tmp_path) != before
+
+
+def test_current_is_switched_at_one_stroke(tmp_path: Path) -> None:
+    made = machine(tmp_path)
+    for number in ("1", "2"):
+        (tmp_path / "opt/factorygate/releases" / number).mkdir(parents=True)
+        release.make_current(made, tmp_path / "opt/factorygate/releases" / number)
+        assert os.readlink(tmp_path / "opt/factorygate/current") == f"releases/{number}"
+    assert len(made.changes) == 2
+    release.make_current(made, tmp_path / "opt/factorygate/releases/2")
+    assert len(made.changes) == 2

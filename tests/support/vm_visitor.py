@@ -1,0 +1,50 @@
+"""A person at the gateway of a machine of the tests: run on that machine, prints one line of JSON.
+
+``python -m tests.support.vm_visitor login PASSWORD``; ``… cell CODE`` starts the server where none runs, and runs a
+cell; ``… kernel ID CODE`` runs a cell in a kernel that is there."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support.gateway import Gateway, eventually
+
+URL = "https://gateway.example.org"
+PERSON = "ada"
+_START_SECONDS = 240
+
+
+def main(what: str, *words: str) -> dict[str, object]:
+    """Do one thing; return what was seen."""
+    with tempfile.TemporaryDirectory() as name:
+        demo = Path(name) / "demo.json"
+        token = Path("/etc/factorygate/secrets/admin-token").read_text(encoding="ascii").strip()
+        users = [{"name": PERSON, "password": words[0]}]
+        demo.write_text(json.dumps({"hub_url": URL, "admin_token": token, "factories": {}, "users": users, "pids": {}}))
+        gateway = Gateway(demo)
+    if what == "login":
+        client = gateway.browser_session(PERSON)
+        page = client.get(f"{gateway.hub}/home")
+        inside = [client.get(f"{URL}{path}").status_code for path in ("/_chp_healthz", "/hub/metrics")]
+        hsts = page.headers.get("Strict-Transport-Security")
+        secure = all(cookie.secure for cookie in client.cookies.jar)
+        client.close()
+        return {"status": page.status_code, "hsts": hsts, "secure": secure, "inside": inside}
+    if what == "cell":
+        if gateway.server(PERSON) is None:
+            answer = gateway.start(PERSON)
+            assert answer.status_code in (201, 202), answer.text
+        gateway.wait_ready(PERSON, timeout=_START_SECONDS)
+        notebook = gateway.notebook(PERSON)
+        kernel = notebook.kernel()
+        return {"kernel": kernel, "printed": notebook.run(words[0], kernel)}
+    kernel, code = words
+    session = eventually(lambda: gateway.server(PERSON), what="the hub knows the server again")
+    return {"server": session["ready"], "printed": gateway.notebook(PERSON).run(code, kernel)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(*sys.argv[1:])) + "\n")
