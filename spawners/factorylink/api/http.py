@@ -18,6 +18,7 @@ from factorycommon.models import Problem
 from factorylink.explain import explain
 from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError, invalid, of_words
+from factorylink.util import metrics
 
 log = logging.getLogger("factorylink")
 
@@ -121,6 +122,7 @@ def answer(error: ProblemError, status: int | None = None, headers: Mapping[str,
 
 
 async def _say_problem(_request: Request, error: ProblemError) -> Response:
+    metrics.refused(error.problem.code or error.problem.kind)
     return answer(error)
 
 
@@ -128,11 +130,13 @@ async def _say_invalid(_request: Request, error: RequestValidationError) -> Resp
     """Answer wrong input with where and what is wrong, and without its values, which may be secrets."""
     found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
     message = "; ".join(f"{where}: {what}" for where, what in found)
+    metrics.refused("invalid")
     return answer(invalid(message, found[0][0] if found else None))
 
 
 async def _say_ledger(_request: Request, error: LedgerError) -> Response:
     log.error("%s", error)
+    metrics.refused("ledger")
     return answer(of_words("unreachable", explain.own("ledger")))
 
 

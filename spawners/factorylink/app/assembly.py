@@ -8,14 +8,15 @@ from functools import partial
 from fastapi import FastAPI
 
 from factorycommon.models import Job
+from factorylink.api import metrics_view
 from factorylink.api.auth import Callers
 from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.hub import hub_app
-from factorylink.api.metrics_view import exposition
 from factorylink.api.user import user_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
+from factorylink.background.measuring import Measuring, measure_loop
 from factorylink.clusters.admission import ClusterAdmission
 from factorylink.clusters.reconciler import ClusterReconciler
 from factorylink.clusters.scheduler_jobs import SchedulerJobs
@@ -91,6 +92,8 @@ class LinkParts:
     offers: Offers
     checklist: Checklist
     revocation: AccessRevocation
+    measuring: Measuring
+    figures: metrics_view.LinkMetrics
 
     async def start(self) -> None:
         """Listen on the ports of all live sessions first; then ask each factory for its jobs, and open the doors.
@@ -137,7 +140,16 @@ class LinkParts:
         await self.doors.shutdown()
         await self.factories.close()
 
+    def measure(self) -> None:
+        """Begin to measure what a scrape cannot wait for."""
+        self.tasks.begin(self.measuring.keep(), "sums of GPU-hours")
+        self.tasks.begin(measure_loop(), "the event loop's lag")
+
     # --- its interfaces
+
+    def metrics(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return self.figures.exposition()
 
     def callers(self, hub: HubClient) -> Callers:
         """Return what finds out whose a token is."""
@@ -158,7 +170,7 @@ class LinkParts:
             projects=self.projects,
             charges=self.charges,
             ledger=self.ledger,
-            metrics=lambda: exposition(self.views, self.factories, self.session_reconciler.same_name),
+            metrics=self.metrics,
         )
 
     def user_app(self, callers: Callers, base_url: str) -> FastAPI:
@@ -186,6 +198,7 @@ def assemble(
     """Make all parts of a link; nothing runs yet. ``public_key``: which the doors let in. ``project_table``: None where
     nobody needs a project."""
     limits, tasks = config.limits, BackgroundTasks()
+    metrics_view.begin(factories)
     audit = AuditEntries(factories)
     table, live_clusters = SessionTable(ledger, factories, doors, audit, tasks), ClusterTable()
     owners = JobOwners(identity, table, live_clusters)
@@ -277,6 +290,19 @@ def assemble(
         limits,
         tasks,
     )
+    measuring = Measuring(charges)
+    figures = metrics_view.LinkMetrics(
+        table,
+        live_clusters,
+        views,
+        feed,
+        factories,
+        projects,
+        ledger,
+        measuring,
+        session_reconciler.same_name,
+        config.state_dir,
+    )
     return LinkParts(
         config=config,
         ledger=ledger,
@@ -309,4 +335,6 @@ def assemble(
         ),
         checklist=Checklist(factories, people, projects, permissions, account_leases, acceptances, charges),
         revocation=AccessRevocation(table, owners.all, ledger, people, projects, doors, sessions, clusters, limits),
+        measuring=measuring,
+        figures=figures,
     )

@@ -94,6 +94,7 @@ async def _serve(
         )
     await parts.start()
     parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
+    parts.measure()
     parts.tasks.begin(recovery.run(), "bringing back what the hub forgot")
     servers = [_server(app) for app in apps]
     serving = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]

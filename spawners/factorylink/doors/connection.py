@@ -22,6 +22,7 @@ from factorylink.errors import FactoryError, Misread, Refused, Unreachable
 from factorylink.transports.base import ByteStream
 from factorylink.transports.command_slots import CommandSlots
 from factorylink.transports.ssh.packets import send_no_fillers
+from factorylink.util import metrics
 from factorylink.util.rate_limiter import TurnRateLimiter
 
 log = logging.getLogger("factorylink")
@@ -70,6 +71,8 @@ class DoorConnection:
         self._status: DoorStatus | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opened = asyncio.Event()
+        self._entered = False  # it was open before
+        self._traffic = metrics.traffic(route.factory)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -160,6 +163,10 @@ class DoorConnection:
             turns = TurnRateLimiter(STATUSES_PER_MINUTE)
             self._status, self._connection, self.problem = status, connection, ""
             self._opened.set()
+            metrics.DOOR_OPENS.labels(self.route.factory).inc()
+            if self._entered:
+                metrics.DOOR_REOPENS.labels(self.route.factory).inc()
+            self._entered = True
             while True:
                 self._status = status
                 self.ended = status.phase == "ended"
@@ -219,7 +226,13 @@ class DoorConnection:
         """Open a channel to the notebook, once the door is open."""
         await self._opened.wait()
         connection, status = self._now()
-        return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
+
+        def counted() -> FarSide:
+            side = far()
+            side.traffic = self._traffic
+            return side
+
+        return await connection.create_unix_connection(counted, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
         """Open a channel to the session's socket as a pair of streams, at once or not at all. Raises Unreachable."""

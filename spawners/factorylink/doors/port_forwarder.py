@@ -15,6 +15,7 @@ from typing import cast
 import asyncssh
 
 from factorylink.errors import FactoryError
+from factorylink.util.metrics import Traffic
 
 log = logging.getLogger("factorylink")
 
@@ -32,6 +33,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
     def __init__(self, near: NearSide) -> None:
         self._near = near
         self.channel: Channel | None = None
+        self.traffic: Traffic | None = None  # counts what goes through
 
     def connection_made(self, chan: Channel) -> None:
         """Start: the channel is open."""
@@ -42,6 +44,8 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
 
     def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
         """Pass bytes from the notebook to the client."""
+        if self.traffic is not None:
+            self.traffic.from_notebook.inc(len(data))
         self._near.write(data)
 
     def eof_received(self) -> bool:
@@ -95,6 +99,8 @@ class NearSide(asyncio.Protocol):
         if self._far.channel is not None:
             with contextlib.suppress(BrokenPipeError):  # it hung up; what it said before may still be on its way
                 self._far.channel.write(data)
+            if self._far.traffic is not None:
+                self._far.traffic.to_notebook.inc(len(data))
 
     def eof_received(self) -> bool:
         """Pass on that the client sends no more; it still listens."""

@@ -24,7 +24,7 @@ from factorycommon.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorycommon.models.plain import plain_text
 from factorylink.ledger import columns, migrations, schema
 from factorylink.ledger.schema import SessionRecord
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 from factorylink.util.batcher import Batcher
 from factorylink.util.database import Database, in_the_way
 
@@ -284,10 +284,12 @@ class Ledger:
             raise AssertionError
 
         try:
-            return await self._run(transact)
+            with metrics.LEDGER_SECONDS.time():
+                return await self._run(transact)
         except (IntegrityError, DataError):
             raise
         except SQLAlchemyError as error:
+            metrics.LEDGER_ERRORS.inc()
             raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
 
     def _open(self) -> None:

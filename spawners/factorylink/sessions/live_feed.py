@@ -38,6 +38,11 @@ class LiveFeed:
         """Whether all streams have to end."""
         return self._feed.closed
 
+    @property
+    def followers(self) -> int:
+        """Return how many readers follow the whole table now: one for each hub that hears the link."""
+        return self._feed.readers_of_all
+
     def close(self) -> None:
         """End all streams."""
         self._feed.close()
