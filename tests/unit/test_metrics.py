@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from prometheus_client.parser import text_string_to_metric_families
 
 from factorycommon.models import End, EndReason, Health, Project, ProjectAt
@@ -161,6 +165,19 @@ async def test_drains_and_pauses_and_the_last_backup_are_seen(world: World) -> N
     assert value(series, "factorygate_backup_timestamp_seconds") == 1000
     await world.factories.undrain("one")
     assert value(scraped(world), "factorygate_factory_closed", factory="one", by="drain") == 0
+
+
+async def test_the_end_of_a_certificate_is_read_from_its_file(world: World, tmp_path: Path) -> None:
+    ends = datetime(2030, 1, 31, tzinfo=UTC)
+    path = tmp_path / "link.crt"
+    world.parts.figures._certificates = {"own": path}
+    name = "factorygate_certificate_expiry_timestamp_seconds"
+    assert value(scraped(world), name, name="own") == 0  # alerts: it is not there
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "link")])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, datetime(2026, 1, 1, tzinfo=UTC), ends)
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    assert value(scraped(world), name, name="own") == ends.timestamp()
 
 
 async def test_gpu_hours_are_counted_by_project(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
 
+from cryptography.x509 import load_pem_x509_certificates
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -45,7 +46,7 @@ def begin(factories: Iterable[Slug]) -> None:
 
 class LinkMetrics(Collector):
     """Collects the gauges. ``same_name``: by factory, jobs of another gateway of the same name; ``state_dir``: the
-    link's folder, whose file system must not become full."""
+    link's folder, whose file system must not become full; ``certificates``: files by name."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class LinkMetrics(Collector):
         measuring: Measuring,
         same_name: Mapping[str, int],
         state_dir: Path,
+        certificates: Mapping[str, Path],
     ) -> None:
         self._table = table
         self._clusters = clusters
@@ -70,6 +72,7 @@ class LinkMetrics(Collector):
         self._measuring = measuring
         self._same_name = same_name
         self._state_dir = state_dir
+        self._certificates = certificates
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -169,6 +172,9 @@ class LinkMetrics(Collector):
         return {
             "factorygate_sessions_without_credential": _each(without),
             "factorygate_credential_expiry_timestamp_seconds": _each(first),
+            "factorygate_certificate_expiry_timestamp_seconds": _each(
+                {name: _expiry(path) for name, path in self._certificates.items()}
+            ),
         }
 
     def _of_projects(self) -> dict[str, Values]:
@@ -242,6 +248,15 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _expiry(path: Path) -> float:
+    """Return when the first certificate of a file ends, in seconds since 1970; 0: there is none that can be read."""
+    try:
+        found = load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return 0.0
+    return min(one.not_valid_after_utc.timestamp() for one in found)
 
 
 def _space(folder: Path) -> tuple[int, int]:

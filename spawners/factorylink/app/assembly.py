@@ -302,6 +302,7 @@ def assemble(
         measuring,
         session_reconciler.same_name,
         config.state_dir,
+        {},
     )
     return LinkParts(
         config=config,

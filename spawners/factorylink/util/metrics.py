@@ -138,6 +138,9 @@ GAUGES = {
     "factorygate_credential_expiry_timestamp_seconds": Gauge(
         _FACTORY, "When the first of the valid logins ends that live sessions need; absent: none of them ends"
     ),
+    "factorygate_certificate_expiry_timestamp_seconds": Gauge(
+        ("name",), "When a certificate between hub, link and proxy ends, as its file has it now; name: own, authority"
+    ),
     "factorygate_gpu_hours_used": Gauge(
         _BOTH,
         "GPU-hours used, of running jobs up to now; project: none (nobody needs one), other (in no list any more)",
