@@ -56,12 +56,12 @@ def scraped(world: World) -> Series:
     }
 
 
-def value(series: Series, name: str, **labels: str) -> float:
-    return series[name, tuple(sorted(labels.items()))]
+def value(series: Series, metric: str, /, **labels: str) -> float:
+    return series[metric, tuple(sorted(labels.items()))]
 
 
-def grown(before: Series, after: Series, name: str, **labels: str) -> float:
-    return value(after, name, **labels) - value(before, name, **labels)
+def grown(before: Series, after: Series, metric: str, /, **labels: str) -> float:
+    return value(after, metric, **labels) - value(before, metric, **labels)
 
 
 async def test_zeros_are_there_before_anything_happened(world: World) -> None:
