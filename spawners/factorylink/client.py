@@ -20,6 +20,7 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import StreamEvent, read_events
 from factorycommon.link_errors import LinkProblem, LinkSilent, read_problem
@@ -95,6 +96,12 @@ class TableChange:
     health: Mapping[str, Health] = field(default_factory=dict)
 
 
+async def pass_on(request: httpx.Request) -> None:
+    """Send the id of the request that this process works for along with a request to another one."""
+    if current := request_id.current():
+        request.headers[request_id.HEADER] = current
+
+
 class LinkClient:
     """One for each process; close it at the end. ``socket``: the link's Unix socket for the hub."""
 
@@ -104,6 +111,7 @@ class LinkClient:
             base_url="http://link",
             timeout=_ANSWER_SECONDS,
             trust_env=False,
+            event_hooks={"request": [pass_on]},
         )
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from factorycommon import request_id
 from factorycommon.models import ADOPT, SessionId
 from factorylink.config import Hub
 from factorylink.errors import Gone, Misread, Refused, Unreachable
@@ -64,7 +65,10 @@ class HubClient:
         self._token_file: Path = hub.token_file
         self._service = f"{_SCOPE}!service=factories"
         self._http = httpx.AsyncClient(
-            base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api", timeout=10, trust_env=False
+            base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api",
+            timeout=10,
+            trust_env=False,
+            event_hooks={"request": [_pass_on]},
         )
         self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
 
@@ -152,6 +156,12 @@ class HubClient:
             return await self._http.request(method, path, headers=headers, **kwargs)
         except (httpx.HTTPError, UnicodeEncodeError) as error:
             raise Unreachable(f"The hub does not answer: {str(error) or type(error).__name__}") from error
+
+
+async def _pass_on(request: httpx.Request) -> None:
+    """Send the id of the request that the link works for along with its question to the hub."""
+    if current := request_id.current():
+        request.headers[request_id.HEADER] = current
 
 
 def _parse(model: type[Any], response: httpx.Response) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
-from factoryspawner import server_api
+from factoryspawner import request_ids, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, project, public
 
@@ -17,9 +17,10 @@ _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clus
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. JupyterHub's
-    handlers that start and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of
-    our templates, pictures and catalogues."""
+    handlers that start and stop servers are replaced, and each request gets an id. ``link_socket``: the link's Unix
+    socket; ``pages``: folder of our templates, pictures and catalogues."""
     server_api.replace_handlers()
+    request_ids.install()
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),

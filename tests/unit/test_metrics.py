@@ -18,7 +18,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from factorycommon.models import End, EndReason, Health, Project, ProjectAt
 from factorycommon.models.projects import SiteAccounts
-from factorylink.api.metrics_view import LAST_BACKUP
 from factorylink.client import LinkProblem
 from factorylink.problems import gone
 from factorylink.util import clock, metrics
@@ -156,7 +155,7 @@ async def test_nothing_is_said_of_a_factory_before_its_first_answer(
 async def test_drains_and_pauses_and_the_last_backup_are_seen(world: World) -> None:
     await world.factories.drain("one", "Closed.")
     await world.factories.pause("one", "Closed.")
-    backup = world.folder / LAST_BACKUP
+    backup = world.config.last_backup
     backup.touch()
     os.utime(backup, (1000, 1000))
     series = scraped(world)

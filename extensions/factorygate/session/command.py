@@ -9,6 +9,7 @@ import logging
 
 import asyncssh
 
+from factorycommon import request_id
 from factorygate.session.session import JobSession, SessionConflict
 from factorygate.session.status import DoorStatusLine
 
@@ -60,7 +61,10 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Answer the command."""
+        """Answer the command. The link may have named the request that the command is for."""
+        given = self._chan.get_environment().get(request_id.DOOR_VARIABLE)
+        if given is not None:
+            log.info("command %s [%s]", self._name, request_id.begin(given))
         self._task = asyncio.create_task(self._run())
         self._running.add(self._task)
         self._task.add_done_callback(self._running.discard)

@@ -35,7 +35,7 @@ _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end 
 class Problem(Coded):
     """Body of every error answer of the link. ``code``: as in Words, where it is one of those. ``fits``: how many of
     the jobs that were asked for may begin now; None where that is not known, or where it is not their number that is
-    refused."""
+    refused. ``request``: id of the request, to be quoted to the operators."""
 
     TEXTS = ("message", "do")
 
@@ -46,6 +46,7 @@ class Problem(Coded):
     do: str = ""
     whose: Whose | None = None
     fits: int | None = None
+    request: str = ""
 
 
 class EnvironmentBody(BaseModel):

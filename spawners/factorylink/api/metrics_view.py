@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from factorycommon.models import ProblemKind, SessionState, Slug, WorkerState
 from factorylink.background.measuring import Measuring
 from factorylink.catalogue.prices import gpus_of
+from factorylink.config import LinkConfig
 from factorylink.explain import explain
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import ProjectBook
@@ -32,7 +33,6 @@ from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock, metrics
 
-LAST_BACKUP = "last-backup"  # in state_dir; written by each backup that succeeded
 NO_PROJECT, NOT_KNOWN = "none", "other"  # as projects: nobody needs one; one that is in no list any more
 Values = Mapping[tuple[str, ...], float]  # of one gauge, by the values of its labels
 _LIVE_STATES = tuple(state.value for state in SessionState if state is not SessionState.ENDED)
@@ -45,8 +45,8 @@ def begin(factories: Iterable[Slug]) -> None:
 
 
 class LinkMetrics(Collector):
-    """Collects the gauges. ``same_name``: by factory, jobs of another gateway of the same name; ``state_dir``: the
-    link's folder, whose file system must not become full; ``certificates``: files by name."""
+    """Collects the gauges. ``same_name``: by factory, jobs of another gateway of the same name; ``certificates``:
+    files by name."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class LinkMetrics(Collector):
         ledger: Ledger,
         measuring: Measuring,
         same_name: Mapping[str, int],
-        state_dir: Path,
+        config: LinkConfig,
         certificates: Mapping[str, Path],
     ) -> None:
         self._table = table
@@ -71,7 +71,7 @@ class LinkMetrics(Collector):
         self._ledger = ledger
         self._measuring = measuring
         self._same_name = same_name
-        self._state_dir = state_dir
+        self._config = config
         self._certificates = certificates
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -203,12 +203,12 @@ class LinkMetrics(Collector):
         }
 
     def _of_the_process(self) -> dict[str, Values]:
-        free, size = _space(self._state_dir)
+        free, size = _space(self._config.state_dir)
         return {
             "factorygate_build_info": {(_release(), platform.python_version()): 1},
             "factorygate_hub_streams": _one(self._feed.followers),
             "factorygate_ledger_rows_set_aside": _one(len(self._ledger.set_aside)),
-            "factorygate_backup_timestamp_seconds": _one(_changed(self._state_dir / LAST_BACKUP)),
+            "factorygate_backup_timestamp_seconds": _one(_changed(self._config.last_backup)),
             "factorygate_disk_free_bytes": _one(free),
             "factorygate_disk_size_bytes": _one(size),
         }

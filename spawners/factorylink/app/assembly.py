@@ -301,7 +301,7 @@ def assemble(
         ledger,
         measuring,
         session_reconciler.same_name,
-        config.state_dir,
+        config,
         {},
     )
     return LinkParts(

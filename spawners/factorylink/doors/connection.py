@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import asyncssh
 
+from factorycommon import request_id
 from factorycommon.models.plain import plain_text
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.port_forwarder import FarSide
@@ -283,7 +284,14 @@ class DoorConnection:
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
     """Run a command of the door; return its output and exit code. Raises Misread for more output than an answer can
     have: such output is never collected, and stderr is not read at all."""
-    process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
+    request = request_id.current()
+    process = await connection.create_process(
+        name,
+        encoding=None,
+        stderr=asyncssh.DEVNULL,
+        window=SMALL_WINDOW,
+        env={request_id.DOOR_VARIABLE: request} if request else {},  # a door of an earlier release ignores it
+    )
     try:
         with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already
             process.stdin.write(message)

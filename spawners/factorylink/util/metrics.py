@@ -94,7 +94,7 @@ LOOP_LAG_SECONDS = Histogram(
 LOGIN_OUTCOMES = ("ok", "not_let_in", "distrusted", "unreachable")
 
 
-class Gauge(NamedTuple):
+class GaugeWords(NamedTuple):
     """The labels of a gauge, and what it tells."""
 
     labels: tuple[str, ...]
@@ -105,55 +105,55 @@ _FACTORY = ("factory",)
 _PROJECT = ("project",)
 _BOTH = ("project", "factory")
 GAUGES = {
-    "factorygate_build_info": Gauge(("version", "python"), "Always 1; the release is in the labels"),
-    "factorygate_sessions": Gauge(("factory", "state"), "Live sessions, as people see their state"),
-    "factorygate_doors_expected": Gauge(
+    "factorygate_build_info": GaugeWords(("version", "python"), "Always 1; the release is in the labels"),
+    "factorygate_sessions": GaugeWords(("factory", "state"), "Live sessions, as people see their state"),
+    "factorygate_doors_expected": GaugeWords(
         _FACTORY, "Sessions that run, whose notebook has answered, and that are not to stop"
     ),
-    "factorygate_doors_open": Gauge(_FACTORY, "Doors held open"),
-    "factorygate_oldest_waiting_seconds": Gauge(
+    "factorygate_doors_open": GaugeWords(_FACTORY, "Doors held open"),
+    "factorygate_oldest_waiting_seconds": GaugeWords(
         _FACTORY, "How long the session has waited that waits longest; 0: none"
     ),
-    "factorygate_gpus_in_use": Gauge(_FACTORY, "GPUs of running sessions and workers, as they are billed"),
-    "factorygate_people": Gauge(_FACTORY, "People who have a session or a cluster there"),
-    "factorygate_people_active": Gauge((), "People who have a session or a cluster anywhere"),
-    "factorygate_clusters": Gauge(_FACTORY, "Live Dask clusters"),
-    "factorygate_cluster_jobs": Gauge(_FACTORY, "Jobs of Dask workers that have not ended"),
-    "factorygate_factory_up": Gauge(
+    "factorygate_gpus_in_use": GaugeWords(_FACTORY, "GPUs of running sessions and workers, as they are billed"),
+    "factorygate_people": GaugeWords(_FACTORY, "People who have a session or a cluster there"),
+    "factorygate_people_active": GaugeWords((), "People who have a session or a cluster anywhere"),
+    "factorygate_clusters": GaugeWords(_FACTORY, "Live Dask clusters"),
+    "factorygate_cluster_jobs": GaugeWords(_FACTORY, "Jobs of Dask workers that have not ended"),
+    "factorygate_factory_up": GaugeWords(
         _FACTORY, "1 if the scheduler answers, 0 if not; absent before the first answer or failure"
     ),
-    "factorygate_answer_seconds": Gauge(
+    "factorygate_answer_seconds": GaugeWords(
         _FACTORY, "How long the scheduler took for its last good answer; absent before the first"
     ),
-    "factorygate_answer_timestamp_seconds": Gauge(_FACTORY, "When the last good answer came; 0: none yet"),
-    "factorygate_factory_closed": Gauge(
+    "factorygate_answer_timestamp_seconds": GaugeWords(_FACTORY, "When the last good answer came; 0: none yet"),
+    "factorygate_factory_closed": GaugeWords(
         ("factory", "by"), "1 while an operator keeps the factory closed; by: drain, pause"
     ),
-    "factorygate_jobs_of_another_gateway": Gauge(
+    "factorygate_jobs_of_another_gateway": GaugeWords(
         _FACTORY, "Jobs of this gateway's name whose comment another gateway signed: two hubs have the same hub.name"
     ),
-    "factorygate_sessions_without_credential": Gauge(
+    "factorygate_sessions_without_credential": GaugeWords(
         _FACTORY, "Sessions whose person's own login at the site has expired"
     ),
-    "factorygate_credential_expiry_timestamp_seconds": Gauge(
+    "factorygate_credential_expiry_timestamp_seconds": GaugeWords(
         _FACTORY, "When the first of the valid logins ends that live sessions need; absent: none of them ends"
     ),
-    "factorygate_certificate_expiry_timestamp_seconds": Gauge(
+    "factorygate_certificate_expiry_timestamp_seconds": GaugeWords(
         ("name",), "When a certificate between hub, link and proxy ends, as its file has it now; name: own, authority"
     ),
-    "factorygate_gpu_hours_used": Gauge(
+    "factorygate_gpu_hours_used": GaugeWords(
         _BOTH,
         "GPU-hours used, of running jobs up to now; project: none (nobody needs one), other (in no list any more)",
     ),
-    "factorygate_gpu_hours_held": Gauge(_BOTH, "GPU-hours that jobs may still use"),
-    "factorygate_gpu_hours_granted": Gauge(_PROJECT, "GPU-hours granted; absent: not limited here"),
-    "factorygate_project_end_timestamp_seconds": Gauge(_PROJECT, "When the project ends; absent: no end is known"),
-    "factorygate_project_people": Gauge(_PROJECT, "People of the project who have a session"),
-    "factorygate_hub_streams": Gauge((), "Hubs that follow the table of sessions; 0: no hub hears the link"),
-    "factorygate_ledger_rows_set_aside": Gauge((), "Rows of the ledger that cannot be read"),
-    "factorygate_backup_timestamp_seconds": Gauge((), "When the last backup succeeded; 0: never"),
-    "factorygate_disk_free_bytes": Gauge((), "Free space of the file system of state_dir"),
-    "factorygate_disk_size_bytes": Gauge((), "Size of the file system of state_dir"),
+    "factorygate_gpu_hours_held": GaugeWords(_BOTH, "GPU-hours that jobs may still use"),
+    "factorygate_gpu_hours_granted": GaugeWords(_PROJECT, "GPU-hours granted; absent: not limited here"),
+    "factorygate_project_end_timestamp_seconds": GaugeWords(_PROJECT, "When the project ends; absent: no end is known"),
+    "factorygate_project_people": GaugeWords(_PROJECT, "People of the project who have a session"),
+    "factorygate_hub_streams": GaugeWords((), "Hubs that follow the table of sessions; 0: no hub hears the link"),
+    "factorygate_ledger_rows_set_aside": GaugeWords((), "Rows of the ledger that cannot be read"),
+    "factorygate_backup_timestamp_seconds": GaugeWords((), "When the last backup succeeded; 0: never"),
+    "factorygate_disk_free_bytes": GaugeWords((), "Free space of the file system of state_dir"),
+    "factorygate_disk_size_bytes": GaugeWords((), "Size of the file system of state_dir"),
 }
 
 

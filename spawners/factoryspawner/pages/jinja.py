@@ -1,7 +1,8 @@
 """Translation in JupyterHub's templates: its Jinja extension, and those of JupyterHub's own texts that our pages show.
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
-``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML.
+``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: of the
+request that the page answers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jinja2.runtime import Context
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from factorycommon import request_id
 from factorycommon.language import N_
 from factoryspawner.errors import FailureHtml
 from factoryspawner.language import Languages, PageLanguage, languages
@@ -41,7 +43,7 @@ class Translation(InternationalizationExtension):
         super().__init__(environment)
         environment.policies["ext.i18n.trimmed"] = True
         environment.globals.update(language=self._language, languages=self._all, said=self._said, here=_here)
-        environment.globals.update(said_html=self._said_html, browser_texts=_texts)
+        environment.globals.update(said_html=self._said_html, browser_texts=_texts, request_id=request_id.current)
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
