@@ -1,4 +1,4 @@
-"""The link's API for the hub process: typed methods over the Unix socket.
+"""The link's API for the hub process: typed methods over the Unix socket, or over the network from another host.
 
 Two things can go wrong, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
 asked) and ``LinkProblem`` (the link said no, with words); both are of ``factorycommon.link_errors``.
@@ -55,8 +55,9 @@ from factorycommon.models import (
     UsageLine,
 )
 from factorycommon.models.plain import plain_text
+from factorycommon.tls import TlsFiles, dialing
 
-__all__ = ["By", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
+__all__ = ["By", "LinkAddress", "LinkClient", "LinkProblem", "LinkSilent", "NetworkLink", "TableChange"]
 
 T = TypeVar("T")
 LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
@@ -102,13 +103,28 @@ async def pass_on(request: httpx.Request) -> None:
         request.headers[request_id.HEADER] = current
 
 
-class LinkClient:
-    """One for each process; close it at the end. ``socket``: the link's Unix socket for the hub."""
+@dataclass(frozen=True)
+class NetworkLink:
+    """Where a link on another host listens for the hub. ``tls``: the hub's certificate."""
 
-    def __init__(self, socket: Path) -> None:
+    url: str
+    tls: TlsFiles
+
+
+LinkAddress = Path | NetworkLink  # a Unix socket, or over the network
+
+
+class LinkClient:
+    """One for each process; close it at the end. ``at``: where the link listens for the hub."""
+
+    def __init__(self, at: LinkAddress) -> None:
+        if isinstance(at, NetworkLink):
+            base_url, transport = at.url, httpx.AsyncHTTPTransport(verify=dialing(at.tls), limits=LIMITS)
+        else:
+            base_url, transport = "http://link", httpx.AsyncHTTPTransport(uds=str(at), limits=LIMITS)
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=LIMITS),
-            base_url="http://link",
+            transport=transport,
+            base_url=base_url,
             timeout=_ANSWER_SECONDS,
             trust_env=False,
             event_hooks={"request": [pass_on]},

@@ -99,8 +99,8 @@ def _link(gateway: Gateway) -> Iterator[Store]:
     passfile = config.database.url.query.get("passfile")
     if isinstance(passfile, str):
         yield Store("file", Path(passfile).absolute(), "the ledger's password")
-    yield Store("file", config.state_dir / "hmac.key", "what the gateway knows its jobs by")
-    yield Store("file", config.state_dir / "link_ed25519", "what opens the doors of sessions")
+    yield Store("file", config.keys / "hmac.key", "what the gateway knows its jobs by")
+    yield Store("file", config.keys / "link_ed25519", "what opens the doors of sessions")
     yield Store("file", config.hub.token_file, "token of the service factories")
     if config.projects is not None:
         yield Store("file", config.projects, "the projects")

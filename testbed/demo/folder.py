@@ -148,6 +148,7 @@ class DemoFolder:
             "socket": str(self.link_socket),
             "listen_port": self.ports.link,
             "session_ports": list(self.ports.sessions),
+            "metrics": {"host": "127.0.0.1", "port": self.ports.link_metrics},
             "hub": {
                 "url": self.hub_url,
                 "base_url": self.base_url,

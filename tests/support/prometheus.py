@@ -6,10 +6,7 @@ import json
 import os
 import re
 import shutil
-import socket
-import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +34,7 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """What one scrape job asks: a host and port, or a Unix socket, to which the test has to give a port."""
+    """What one scrape job asks: host and port, and a path there."""
 
     address: str
     path: str = "/metrics"
@@ -95,30 +92,6 @@ class Prometheus:
 
 
 @contextmanager
-def relayed(path: Path) -> Iterator[str]:
-    """Give a Unix socket an address with a port, which Prometheus needs; yield that address."""
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            with socket.socket(socket.AF_UNIX) as there:
-                there.connect(str(path))
-                asked = self.request.recv(65536).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
-                there.sendall(asked)
-                while piece := there.recv(65536):
-                    self.request.sendall(piece)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
 def running(folder: Path, targets: Mapping[str, Target], rules: str, every: str = "1s") -> Iterator[Prometheus]:
     """Run Prometheus in a folder until the end of the context. ``targets``: by scrape job; ``rules``: a rule file's
     text; ``every``: the time between two scrapes, and two evaluations of the rules."""
@@ -165,15 +138,14 @@ def watching(gateway: Gateway, folder: Path, rules: str = "groups: []", every: s
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(gateway.admin_token)
-    with relayed(gateway.path.parent / "link" / "hub.sock") as link:
-        targets = {
-            "factorygate-link": Target(link),
-            "factorygate-hub": Target(f"127.0.0.1:{public + 81}", f"{httpx.URL(gateway.hub).path}/metrics", token),
-            "factorygate-proxy": Target(f"127.0.0.1:{public + 2}"),
-        }
-        with running(folder, targets, rules, every) as prometheus:
-            eventually(lambda: set(prometheus.up().values()) == {"up"}, what="each job is scraped")
-            yield prometheus
+    targets = {
+        "factorygate-link": Target(f"127.0.0.1:{public + 3}"),
+        "factorygate-hub": Target(f"127.0.0.1:{public + 81}", f"{httpx.URL(gateway.hub).path}/metrics", token),
+        "factorygate-proxy": Target(f"127.0.0.1:{public + 2}"),
+    }
+    with running(folder, targets, rules, every) as prometheus:
+        eventually(lambda: set(prometheus.up().values()) == {"up"}, what="each job is scraped")
+        yield prometheus
 
 
 def promtool(*argv: str) -> subprocess.CompletedProcess[str]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
 
 from cryptography.x509 import load_pem_x509_certificates
+from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from factorycommon.models import ProblemKind, SessionState, Slug, WorkerState
+from factorylink.api.http import new_app
 from factorylink.background.measuring import Measuring
 from factorylink.catalogue.prices import gpus_of
 from factorylink.config import LinkConfig
@@ -216,6 +219,21 @@ class LinkMetrics(Collector):
     def _gpus(self, factory: Slug, size: Slug) -> int:
         connection = self._factories.get(factory)
         return 0 if connection is None else gpus_of(connection.factory, size)
+
+
+def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
+    """Return the app that Prometheus reads, on a port of its own. It tells nobody's name and no secret."""
+    app = new_app("factorygate link, for Prometheus")
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def all_metrics() -> Response:
+        return Response(metrics(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app
 
 
 def _wants_door(live_session: LiveSession) -> bool:

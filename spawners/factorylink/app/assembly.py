@@ -173,6 +173,10 @@ class LinkParts:
             metrics=self.metrics,
         )
 
+    def metrics_app(self) -> FastAPI:
+        """Return the app for Prometheus."""
+        return metrics_view.metrics_app(self.metrics)
+
     def user_app(self, callers: Callers, base_url: str) -> FastAPI:
         """Return the app for people's scripts and notebooks."""
         return user_app(
@@ -211,7 +215,7 @@ def assemble(
     acceptances = Acceptances(ledger, config)
     permissions = Permissions(config, projects, account_leases)
 
-    views = SessionViews(table, factories, doors, projects)
+    views = SessionViews(table, factories, doors, projects, config.session_url)
     feed = LiveFeed(table, live_clusters, factories, views)
     permission = Permission(limits, ledger, factories, people, projects, permissions, acceptances, table, live_clusters)
     account_work = AccountWork(tasks.spawn)
@@ -302,7 +306,7 @@ def assemble(
         measuring,
         session_reconciler.same_name,
         config,
-        {},
+        {} if config.tls is None else {"own": config.tls.certificate, "authority": config.tls.authority},
     )
     return LinkParts(
         config=config,

@@ -26,7 +26,7 @@ from factorylink.ledger import columns, migrations, schema
 from factorylink.ledger.schema import SessionRecord
 from factorylink.util import clock, metrics
 from factorylink.util.batcher import Batcher
-from factorylink.util.database import Database, in_the_way
+from factorylink.util.database import Database, InUse, in_the_way
 
 log = logging.getLogger("factorylink")
 
@@ -63,12 +63,13 @@ class AuditEntry:
 
 class Ledger:
     """The ledger. Call ``open`` before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL
-    database."""
+    database. ``alone``: refuse to open a ledger that another process has opened so, and keep it from others."""
 
-    def __init__(self, where: Path | Database) -> None:
+    def __init__(self, where: Path | Database, alone: bool = False) -> None:
         self.where = where if isinstance(where, Database) else Database.file(where)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
+        self._alone = alone
         # After an error each write is tried alone, so that only the faulty one fails.
         apart = (IntegrityError, DataError, Rejected, ArithmeticError, ValueError, TypeError)
         self._writes: Batcher[None, Write] = Batcher(self._commit, WRITES_AT_ONCE, apart)
@@ -288,22 +289,32 @@ class Ledger:
                 return await self._run(transact)
         except (IntegrityError, DataError):
             raise
+        except InUse as error:
+            raise self._of_another() from error
         except SQLAlchemyError as error:
             metrics.LEDGER_ERRORS.inc()
             raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
 
     def _open(self) -> None:
         try:
-            engine = self.where.engine()
+            engine = self.where.engine(self._alone)
             with engine.connect() as db:  # closed without a commit, the transaction is undone
                 migrations.upgrade(db)
         except migrations.NewerDatabase as error:
             raise LedgerError(
                 f"The ledger {self.where} has {error}: install the release that wrote it, or a newer one."
             ) from error
+        except InUse as error:
+            raise self._of_another() from error
         except (SQLAlchemyError, OSError) as error:
             raise LedgerError(f"The ledger {self.where} cannot be opened: {error}") from error
         self._engine = engine
+
+    def _of_another(self) -> LedgerError:
+        return LedgerError(
+            f"Another link uses the ledger {self.where}. Two links on one ledger would submit each job twice: stop the "
+            "other one, or give this one a ledger of its own."
+        )
 
 
 def upsert(db: Connection, table: Table) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
+from factorycommon.private_files import open_to_others
 from factoryspawner.config.errors import ConfigurationError
 from factoryspawner.pages.checklist import FormLogin
 
@@ -64,9 +65,9 @@ def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
 def read_passwords(path: Path) -> dict[str, str]:
     """Name to line. Raises PasswordFileError if it is not there, open to others, or of another shape."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_IMODE(mode) & 0o077:
-            raise PasswordFileError(f"{path} must be 0600, is {stat.S_IMODE(mode):04o}")
+        found = path.stat()
+        if open_to_others(found):
+            raise PasswordFileError(f"{path} must be 0600, is {stat.S_IMODE(found.st_mode):04o}")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PasswordFileError(f"{path}: {error.strerror}") from error
