@@ -134,6 +134,11 @@ def gateway(at: LinkAddress) -> HubGateway:
     return mine[at]
 
 
+def banner_of(at: LinkAddress) -> Callable[[], str]:
+    """Return a function that returns what the operators tell everybody on all pages, as last heard; "": nothing."""
+    return lambda: gateway(at).table.banner
+
+
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table as the hub starts, whether or not it has a server to ask about: so the link learns
     that the hub came, what it asks of people, and has what it forgot started again. Stops that an earlier hub

@@ -10,7 +10,7 @@ from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from factorylink.client import LinkAddress
 from factoryspawner import request_ids, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
-from factoryspawner.pages import checklist, project, public
+from factoryspawner.pages import checklist, operator, project, public
 
 _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
@@ -28,6 +28,7 @@ def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
         *public.routes(link_at, pages / "locale"),
         *project.routes(link_at, pages),
         *checklist.routes(link_at, pages),
+        *operator.routes(link_at, pages),
         (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]

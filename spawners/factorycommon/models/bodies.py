@@ -92,9 +92,11 @@ class TokenBody(Model):
 
 
 class DrainBody(Model):
-    """Body of ``PUT /factories/{id}/drain`` and ``…/pause``: what people are told meanwhile."""
+    """Body of ``PUT /factories/{id}/drain`` and ``…/pause``, and of ``PUT /starts/pause``: what people are told
+    meanwhile. ``by``: the operator who says so, for the audit."""
 
     message: str = Field(min_length=1, max_length=500)
+    by: Person = "operator"
 
 
 class AccessStatus(Model):

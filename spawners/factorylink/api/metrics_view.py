@@ -146,7 +146,7 @@ class LinkMetrics(Collector):
             if health.answer_seconds is not None:
                 seconds[name] = health.answer_seconds
             moments[name] = 0.0 if health.answered_at is None else health.answered_at.timestamp()
-            closed[name, "drain"] = float(name in self._factories.drains)
+            closed[name, "drain"] = float(self._factories.drained(name) is not None)
             closed[name, "pause"] = float(connection.access_status.paused is not None)
         others = dict.fromkeys(self._factories, 0) | dict(self._same_name)
         return {

@@ -42,6 +42,7 @@ from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.mail import Mailer
+from factorylink.sessions.operator_overview import OperatorOverview
 from factorylink.sessions.orphans import OrphanFinder
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.reconciler import SessionReconciler
@@ -92,6 +93,7 @@ class LinkParts:
     offers: Offers
     checklist: Checklist
     revocation: AccessRevocation
+    operator: OperatorOverview
     measuring: Measuring
     figures: metrics_view.LinkMetrics
 
@@ -170,6 +172,7 @@ class LinkParts:
             projects=self.projects,
             charges=self.charges,
             ledger=self.ledger,
+            operator=self.operator,
             metrics=self.metrics,
         )
 
@@ -340,6 +343,7 @@ def assemble(
         ),
         checklist=Checklist(factories, people, projects, permissions, account_leases, acceptances, charges),
         revocation=AccessRevocation(table, owners.all, ledger, people, projects, doors, sessions, clusters, limits),
+        operator=OperatorOverview(views, factories, ledger, sessions, tasks),
         measuring=measuring,
         figures=figures,
     )
