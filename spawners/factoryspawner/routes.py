@@ -8,7 +8,7 @@ from typing import Any
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
 from factorylink.client import LinkAddress
-from factoryspawner import request_ids, server_api
+from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, operator, project, public
 
@@ -21,7 +21,7 @@ def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
     handlers that start and stop servers are replaced, and each request gets an id. ``link_at``: where the link
     listens; ``pages``: folder of our templates, pictures and catalogues."""
     server_api.replace_handlers()
-    request_ids.install()
+    logs.give_request_ids()
     to_link = {"link_at": link_at, "locale": pages / "locale"}
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),

@@ -106,14 +106,14 @@ class RequestIds:
         mine = request_id.begin(given.decode("latin-1"))
         began = clock.ticks()
 
-        async def told(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 named = [(name, value) for name, value in message.get("headers", ()) if name != _ID_HEADER]
                 message = {**message, "headers": [*named, (_ID_HEADER, mine.encode())]}
                 _log_request(scope, message["status"], clock.ticks() - began)
             await send(message)
 
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, send_with_id)
 
 
 _ID_HEADER = request_id.HEADER.lower().encode()

@@ -26,6 +26,7 @@ from factorylink.background.measuring import Measuring
 from factorylink.catalogue.prices import gpus_of
 from factorylink.config import LinkConfig
 from factorylink.explain import explain
+from factorylink.explain.gateway import OURS
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import ProjectBook
 from factorylink.sessions.live_feed import LiveFeed
@@ -43,7 +44,7 @@ _LIVE_STATES = tuple(state.value for state in SessionState if state is not Sessi
 
 def begin(factories: Iterable[Slug]) -> None:
     """Make the series of all factories and of all refusals that the link knows, with zeros."""
-    cases = (*explain.OURS, *(case.code for case in explain.REFUSED), explain.UNKNOWN_REFUSAL.code)
+    cases = (*OURS, *(case.code for case in explain.REFUSED), explain.UNKNOWN_REFUSAL.code)
     metrics.begin(factories, sorted({*get_args(ProblemKind), *cases, explain.JOB_FILTER.code}))
 
 
@@ -94,7 +95,8 @@ class LinkMetrics(Collector):
             yield metric
 
     def _of_sessions(self) -> dict[str, Values]:
-        states = Counter(dict.fromkeys(((name, state) for name in self._factories for state in _LIVE_STATES), 0))
+        states: dict[tuple[str, ...], float] = defaultdict(float)
+        states.update({(name, state): 0.0 for name in self._factories for state in _LIVE_STATES})
         expected, opened, gpus = (Counter(dict.fromkeys(self._factories, 0)) for _ in range(3))
         oldest: dict[str, float] = dict.fromkeys(self._factories, 0.0)
         people: dict[str, set[str]] = {name: set() for name in self._factories}
