@@ -5,6 +5,7 @@ or for what this machine cannot be brought to (a full disk, an old certificate) 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -133,6 +134,15 @@ def test_a_session_that_waits_long(gateway: Gateway, prometheus: Prometheus, use
         factory.ask("scontrol", "delete", "ReservationName=shut", check=False)
 
 
+def test_a_door_that_is_lost(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+    """The door's process stands still: SSH's own keepalives notice that within half a minute."""
+    gateway.started(user, "entered", factory="lumi-aif", size="gcd-1", hours=0.5)
+    session = gateway.session(user, "entered")
+    assert session is not None
+    with noticed(prometheus, "DoorsLost", "lumi-aif"), stopped(_door(session["id"])):
+        fires(prometheus, "DoorsLost", "lumi-aif")
+
+
 def test_a_ledger_that_is_locked(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
     ledger = gateway.path.parent / "link" / "ledger.sqlite"
     with noticed(prometheus, "LedgerFailing"), noticed(prometheus, "LedgerSlow"):
@@ -151,6 +161,16 @@ def test_a_backup_that_is_too_old(gateway: Gateway, prometheus: Prometheus) -> N
         os.utime(noted, (time.time() - 3 * 86400,) * 2)
         eventually(lambda: ("BackupTooOld", "") in prometheus.alerts(), 200 + FIRES, what="BackupTooOld fires")
         noted.touch()
+
+
+def _door(session_id: str) -> int:
+    """Return the process id of a session's door."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if words[2:5] == [b"-m", b"factorygate.session", b"--id"] and words[5] == session_id.encode():
+                return int(path.parent.name)
+    raise AssertionError(f"session {session_id} has no door")
 
 
 def _answers(url: str) -> bool:
