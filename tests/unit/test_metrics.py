@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import pytest_asyncio
@@ -19,7 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from factorycommon.models import End, EndReason, Health, Project, ProjectAt
 from factorycommon.models.projects import SiteAccounts
 from factorylink.client import LinkProblem
+from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.problems import gone
+from factorylink.transports.ssh.login import SshConnector
 from factorylink.util import clock, metrics
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_hub import request, served
@@ -241,3 +244,20 @@ async def test_a_scrape_with_1000_sessions_shows_each_and_names_none(world: Worl
     series = scraped(world)
     states = [value(series, "factorygate_sessions", factory="one", state=state) for state in ("pending", "unreachable")]
     assert sum(states) == 1000
+
+
+async def test_logins_are_counted_by_their_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = SshConnector("one", Mock(hosts=("a", "b", "c", "d"), jump=(), logins_per_minute=20), Mock())
+    outcomes = iter([Distrusted("x"), NotLetIn("x"), Unreachable("x"), Mock()])
+
+    async def through(*_: object) -> object:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(connector, "_through", through)
+    counts = [metrics.LOGINS.labels("one", outcome) for outcome in metrics.LOGIN_OUTCOMES]
+    before = [count._value.get() for count in counts]
+    await connector.enter(Mock(username="x", key_id="y"), False, lambda: None)
+    assert [count._value.get() - earlier for count, earlier in zip(counts, before, strict=True)] == [1, 1, 1, 1]
