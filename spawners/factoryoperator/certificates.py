@@ -35,7 +35,7 @@ class CertificateProblem(Exception):
 
 
 @dataclass(frozen=True)
-class Certificate:
+class TlsCertificate:
     """A certificate as a file holds it. ``hosts``: names and addresses at which others dial it."""
 
     path: Path
@@ -45,7 +45,7 @@ class Certificate:
     ends: datetime
 
 
-def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> Certificate | None:
+def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate | None:
     """Make the files of one process; with the authority, if there is none yet. Return None where they are there
     already, for these hosts and for longer than a third of ``days``. Raises CertificateProblem, OSError."""
     if not _NAME.fullmatch(name):
@@ -60,7 +60,7 @@ def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> Certificat
     return _sign(folder, name, wanted, days)
 
 
-def renew(folder: Path, within: timedelta | None, days: int) -> list[Certificate]:
+def renew(folder: Path, within: timedelta | None, days: int) -> list[TlsCertificate]:
     """Make those certificates in the folder anew that end ``within`` that time, or that the newest authority has not
     signed; None: all. Return the new ones. Raises CertificateProblem, OSError."""
     done = []
@@ -101,7 +101,7 @@ def drop_old(folder: Path) -> None:
     _believe(folder, newest.public_bytes(serialization.Encoding.PEM))
 
 
-def read(path: Path) -> Certificate:
+def read(path: Path) -> TlsCertificate:
     """Return the first certificate in a file. Raises OSError, CertificateProblem."""
     found = _parsed(path)[0]
     names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -111,7 +111,7 @@ def read(path: Path) -> Certificate:
         others = x509.SubjectAlternativeName([])
     hosts = [*others.get_values_for_type(x509.DNSName), *map(str, others.get_values_for_type(x509.IPAddress))]
     name = str(names[0].value) if len(names) == 1 else ""
-    return Certificate(path, name, tuple(hosts), found.not_valid_before_utc, found.not_valid_after_utc)
+    return TlsCertificate(path, name, tuple(hosts), found.not_valid_before_utc, found.not_valid_after_utc)
 
 
 def believes(authority: Path, certificate: Path) -> bool:
@@ -121,7 +121,7 @@ def believes(authority: Path, certificate: Path) -> bool:
     return any(_has_signed(one, signed) for one in _parsed(authority))
 
 
-def _sign(folder: Path, name: str, hosts: Sequence[str], days: int) -> Certificate:
+def _sign(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate:
     authority = _authorities(folder)[0]
     try:
         signing = serialization.load_pem_private_key((folder / _AUTHORITY_KEY).read_bytes(), password=None)
@@ -197,11 +197,11 @@ def _general(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _known(path: Path) -> Certificate | None:
+def _known(path: Path) -> TlsCertificate | None:
     return read(path) if path.exists() else None
 
 
-def _left(certificate: Certificate) -> timedelta:
+def _left(certificate: TlsCertificate) -> timedelta:
     return certificate.ends - datetime.now(UTC)
 
 

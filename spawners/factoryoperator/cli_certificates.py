@@ -11,7 +11,7 @@ from typing import Any
 
 from factorycommon.tls import HUB, LINK, PROXY, WORKSHOPS
 from factoryoperator import certificates
-from factoryoperator.certificates import Certificate, CertificateProblem
+from factoryoperator.certificates import CertificateProblem, TlsCertificate
 
 DAYS = 90  # that a certificate is good for
 SOON = 30  # days before its end in which it is renewed
@@ -40,11 +40,11 @@ def _part(
 ) -> argparse.ArgumentParser:
     part: argparse.ArgumentParser = kinds.add_parser(name, help=description)
     part.add_argument("folder", type=Path, metavar="FOLDER", help="with ca.crt, ca.key and a folder for each process")
-    part.set_defaults(run=lambda options: _told(run, options))
+    part.set_defaults(run=lambda options: _in_words(run, options))
     return part
 
 
-def _told(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+def _in_words(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
     try:
         run(options)
     except CertificateProblem as error:
@@ -84,7 +84,7 @@ def _authority(options: argparse.Namespace) -> None:
         )
 
 
-def _say(made: Certificate) -> None:
+def _say(made: TlsCertificate) -> None:
     sys.stdout.write(
         f"{made.path.parent}: {made.name}, for {', '.join(made.hosts)}, until {made.ends:%Y-%m-%d %H:%M} UTC\n"
     )

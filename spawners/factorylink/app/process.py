@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from factorycommon.models import Factory
-from factorycommon.tls import HUB, PROXY, TlsError, listening
+from factorycommon.tls import HUB, LINK, PROXY, TlsError, listening
 from factorylink.api.cluster_websocket import ClusterWebSocket
 from factorylink.api.door import BackWay, back_app
 from factorylink.app.assembly import LinkParts, assemble
@@ -106,7 +106,7 @@ async def _serve(
         _Listener(hub_app, _unix_socket(config.socket)),
         _Listener(user_app, _unix_socket(user_socket)),
         _Listener(from_doors, _unix_socket(back_socket)),
-        _Listener(user_app, _tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB))),
+        _Listener(user_app, _tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB, LINK))),
     ]
     if (own := config.hub_listener) is not None:
         listeners.append(_Listener(hub_app, _tcp_socket(own.host, own.port), _tls(config, (HUB,))))
