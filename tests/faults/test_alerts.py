@@ -31,7 +31,7 @@ FACTORY = "brainpp"
 
 @pytest.fixture(scope="module")
 def prometheus(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    rules = quicker((MONITORING / "alerts.yml").read_text(), QUICKER).replace("> 6 * 3600", "> 20")
+    rules = quicker((MONITORING / "alerts.yml").read_text(), QUICKER, QUICKER).replace("> 6 * 3600", "> 20")
     (gateway.path.parent / "link" / "last-backup").touch()  # a fresh gateway has none, which is an alert of its own
     with watching(gateway, tmp_path_factory.mktemp("prometheus"), rules) as found:
         eventually(lambda: not found.alerts(), FIRES, what="no alert fires before anything is wrong")

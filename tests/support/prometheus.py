@@ -155,12 +155,11 @@ def promtool(*argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def quicker(rules: str, factor: int) -> str:
-    """Return rules that wait and look back for so many times less. Thresholds stay."""
+def quicker(rules: str, looks: int, waits: int) -> str:
+    """Return rules that look back for ``looks`` times less, and wait for ``waits`` times less. Thresholds stay."""
 
     def shorter(found: re.Match[str]) -> str:
         seconds = int(found[2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[3]]
-        return f"{found[1]}{max(2, round(seconds / factor))}s{found[4]}"
+        return f"{found[1]}{max(2, round(seconds / (looks if found[1] == '[' else waits)))}s"
 
-    rules = re.sub(r"(\[)(\d+)([smhd])(\])", shorter, rules)
-    return re.sub(r"(for: )(\d+)([smhd])()", shorter, rules)
+    return re.sub(r"(\[|for: )(\d+)([smhd])", shorter, rules)

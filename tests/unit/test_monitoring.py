@@ -122,4 +122,4 @@ def test_a_name_that_no_metric_has_is_found() -> None:
 
 
 def test_rules_for_a_test_wait_less_long() -> None:
-    assert quicker("for: 5m\nexpr: rate(x[10m]) > 600", 60) == "for: 5s\nexpr: rate(x[10s]) > 600"
+    assert quicker("for: 5m\nexpr: rate(x[10m]) > 600", 20, 60) == "for: 5s\nexpr: rate(x[30s]) > 600"
