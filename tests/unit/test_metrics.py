@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from prometheus_client.parser import text_string_to_metric_families
 
-from factorycommon.models import End, EndReason, Health, Project, ProjectAt
+from factorycommon.models import End, EndReason, Health, Outcome, Project, ProjectAt
 from factorycommon.models.projects import SiteAccounts
 from factorylink.client import LinkProblem
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
@@ -108,7 +108,7 @@ async def test_the_life_of_a_session_is_counted(world: World) -> None:
     assert value(running, "factorygate_gpus_in_use", factory="one") == 1
     assert value(running, "factorygate_people", factory="one") == 1
     world.scheduler.jobs_there.clear()
-    world.scheduler.records[session.job] = End(job=session.job, reason="walltime", raw_state="TIMEOUT")
+    world.scheduler.records[session.job] = End(job=session.job, outcome=Outcome.WALLTIME, raw_state="TIMEOUT")
     await world.answered_until(state="ended")
     over = scraped(world)
     reason = (await world.session()).end_reason

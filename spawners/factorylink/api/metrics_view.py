@@ -27,6 +27,7 @@ from factorylink.catalogue.prices import gpus_of
 from factorylink.config import LinkConfig
 from factorylink.explain import explain
 from factorylink.explain.gateway import OURS
+from factorylink.explain.refusals import REFUSED
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import ProjectBook
 from factorylink.sessions.live_feed import LiveFeed
@@ -44,8 +45,8 @@ _LIVE_STATES = tuple(state.value for state in SessionState if state is not Sessi
 
 def begin(factories: Iterable[Slug]) -> None:
     """Make the series of all factories and of all refusals that the link knows, with zeros."""
-    cases = (*OURS, *(case.code for case in explain.REFUSED), explain.UNKNOWN_REFUSAL.code)
-    metrics.begin(factories, sorted({*get_args(ProblemKind), *cases, explain.JOB_FILTER.code}))
+    cases = (*OURS, *(answer.code for answer in (*REFUSED, explain.UNKNOWN_REFUSAL, explain.JOB_FILTER)))
+    metrics.begin(factories, sorted({*get_args(ProblemKind), *cases}))
 
 
 class LinkMetrics(Collector):

@@ -1,8 +1,9 @@
 """One port per session: what connects to the port is carried, byte for byte, to the notebook's socket on its node. The
 port is on the loopback, or takes only clients with a certificate (``LinkConfig.tls``).
 
-Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and
-the end of one direction is passed on while the other direction continues (a download outlives its request)."""
+Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and the
+end of one direction is passed on while the other direction continues (a download lasts longer than its request).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ Connect = Callable[[Callable[[], "FarSide"]], Awaitable[object]]
 
 
 class FarSide(asyncssh.SSHUNIXSession[bytes]):
-    """The notebook's end, a channel through the door."""
+    """The notebook's side of a connection: an SSH channel through the job's door to the notebook's socket."""
 
     def __init__(self, near: NearSide) -> None:
         self._near = near
@@ -37,7 +38,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
         self.traffic: Traffic | None = None  # counts what goes through
 
     def connection_made(self, chan: Channel) -> None:
-        """Start: the channel is open."""
+        """Start the transfer: the channel is open."""
         if self._near.closing:
             chan.close()
         else:
@@ -69,7 +70,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
 
 
 class NearSide(asyncio.Protocol):
-    """The client's end: whoever connected to the port, which is the proxy."""
+    """The client's end: the connection to the port, from the proxy."""
 
     def __init__(self, port: SessionPort) -> None:
         self._port = port
@@ -129,7 +130,7 @@ class NearSide(asyncio.Protocol):
             self._far.channel.close()
 
     def write(self, data: bytes) -> None:
-        """Send on to whoever connected."""
+        """Send bytes to the client."""
         self._transport.write(data)
 
     def write_eof(self) -> None:
@@ -145,23 +146,23 @@ class NearSide(asyncio.Protocol):
                 self._transport.abort()
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Stop reading for now."""
         if not self.closing:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read again."""
+        """Start reading again."""
         if not self.closing:
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Send what is left, then close."""
+        """Send what is left, then close the connection."""
         self.closing = True
         self._transport.close()
 
 
 class SessionPort:
-    """The listener of one session, open for as long as the link knows the session, with or without a door."""
+    """The listener of one session. It is open as long as the link knows the session, with or without a door."""
 
     def __init__(self, host: str, port: int, connect: Connect, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
@@ -172,7 +173,7 @@ class SessionPort:
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
-        """Listen on the port. Raises OSError where the port is taken."""
+        """Listen on the port. Raises OSError if the port is taken."""
         loop = asyncio.get_running_loop()
         patience = None if self._tls is None else HANDSHAKE_SECONDS
         self._server = await loop.create_server(

@@ -56,7 +56,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
-        """Return the factory's health, with a drain or a pause laid over it."""
+        """Return the factory's health, taking a drain or a pause into account."""
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
             return Health(state="unreachable", since=clock.now(), words=unknown)
@@ -73,7 +73,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return self.drains.get(factory_id, self.closed)
 
     def not_offered(self, factory_id: str) -> str:
-        """Return why nothing is started at a factory that is not offered."""
+        """Return why nothing can be started at a factory that is not offered."""
         known = f"Unknown factory {factory_id!r}; there are: {', '.join(self.offered)}."
         return self.catalogue.refusal(factory_id) or known
 

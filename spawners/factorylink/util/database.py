@@ -1,4 +1,4 @@
-"""Where a ledger is: a SQLite file of the link's own, or a PostgreSQL database by its URL."""
+"""The address of a ledger: a SQLite file of the link's own, or the URL of a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Database:
 
     @classmethod
     def parse(cls, text: str) -> Database:
-        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``. Raises ValueError in words, also for a
-        password, since URLs are shown and logged."""
+        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``. Raises ValueError with an explanation; also
+        for a password, since URLs are shown and logged."""
         try:
             url = make_url(text)
         except ArgumentError as error:
@@ -85,7 +85,7 @@ class Database:
 
 
 def in_the_way(error: OperationalError) -> bool:
-    """Return whether the error says that another connection held a lock, so that this transaction was undone: a
+    """Return whether the error says that another connection held a lock, so that this transaction was undone and a
     second attempt may succeed."""
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
 

@@ -50,7 +50,7 @@ class Translation(InternationalizationExtension):
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Let JupyterHub's own templates speak the language, too."""
+        """Mark the texts of JupyterHub's own templates for translation, too."""
         for there, text, instead in UPSTREAM:
             source = source.replace(there, instead.replace("text", f'"{text}"', 1) if text else instead)
         return source
@@ -90,15 +90,15 @@ def translation(folder: Path, banner: Callable[[], str] = lambda: "") -> type[Tr
 
 
 def _of(context: Context, known: Languages) -> PageLanguage:
-    """Return the page's language. JupyterHub gives templates no request, but a method of the handler that has it."""
+    """Return the page's language. JupyterHub passes templates no request, but a method of the handler, which has it."""
     handler: Any = context["static_url"].__self__
     return known.of(handler.request)
 
 
 @pass_context
 def _here(context: Context) -> str:
-    """Return the path and query of the page, to come back to. The address that a login provider sent is valid once,
-    and left out."""
+    """Return the path and query of the page, as an address to return to. A login provider's address is valid once, so
+    it is left out."""
     handler: Any = context["static_url"].__self__
     path = handler.request.path
     if path.startswith(f"{handler.hub.base_url}oidc/") and path.endswith("/callback"):
