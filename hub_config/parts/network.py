@@ -1,10 +1,11 @@
 # ruff: noqa: F821, D100
 # Where proxy, hub and database are. The proxy is started apart, so that a hub restart cuts nobody off.
 from factoryspawner import hub_network, logs
-from factoryspawner.config import hub_config
+from factoryspawner.config import hub_config, hub_database
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
+hub_database.upgrade(config.database)  # a newer one is refused in words
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
 c.JupyterHub.hub_bind_url = config.hub_bind_url or config.hub_url

@@ -1,4 +1,4 @@
-"""The link's API for the hub process: typed methods over the Unix socket, or over the network from another host.
+"""Client of the link's API for the hub process: typed methods over the Unix socket, or over TLS from another host.
 
 Two errors can happen, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
 requested) and ``LinkProblem`` (the link refused, with a reason); both are of ``factorycommon.link_errors``.
@@ -120,7 +120,7 @@ LinkAddress = Path | NetworkLink  # a Unix socket, or over the network
 
 
 class LinkClient:
-    """One for each process; close it at the end. ``at``: where the link listens for the hub."""
+    """The client. Use one for each process, and close it at the end. ``at``: where the link listens for the hub."""
 
     def __init__(self, at: LinkAddress) -> None:
         if isinstance(at, NetworkLink):

@@ -127,7 +127,7 @@ class HubGateway:
 
 
 def gateway(at: LinkAddress) -> HubGateway:
-    """Return the process's gateway to the link that listens there; call it in the event loop."""
+    """Return the process's gateway to the link at that address; call this in the event loop."""
     mine = _gateways.setdefault(asyncio.get_running_loop(), {})
     if at not in mine:
         mine[at] = HubGateway(at)
@@ -140,10 +140,11 @@ def banner_of(at: LinkAddress) -> Callable[[], str]:
 
 
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
-    """Subscribe to the link's table as the hub starts, whether or not it has a server to ask about: so the link learns
-    that the hub came, what it asks of people, and has what it forgot started again. Stops that an earlier hub
-    left in its ``database`` (in SQLAlchemy's words) are carried out. Does nothing outside an event loop
-    (``jupyterhub token``).
+    """Subscribe to the link's table when the hub starts, even if the hub has no server to ask about. So the link learns
+    that the hub is there and what its rules are, and starts servers again that the hub has forgotten.
+
+    Stops that an earlier hub left in its ``database`` (a URL of SQLAlchemy's) are carried out. Does nothing outside an
+    event loop (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()

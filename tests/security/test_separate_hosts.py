@@ -45,12 +45,13 @@ SECONDS = 120.0
 
 @dataclass
 class Apart:
-    """The gateway, and the folder with its files; ``tls``: where the certificates are made."""
+    """The gateway, and the folder with its files."""
 
     folder: Path
     hosts: Hosts
     admin: str = field(default_factory=lambda: secrets.token_hex(16))
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    of_slurm: set[int] = field(default_factory=set)  # ports at which the link's host listened before the link did
 
     @property
     def tls(self) -> Path:
@@ -88,6 +89,16 @@ class Apart:
     def server(self) -> dict[str, Any]:
         answer = self.ask("GET", "/hub/api/users/ada?include_stopped_servers=1")
         return answer.json()["servers"].get("", {})
+
+    def answers(self) -> bool:
+        assert all(process.poll() is None for process in self.processes), self.log("hub") + self.log("link")
+        try:
+            return all(
+                self.ask("GET", path).status_code == 200
+                for path in ("/hub/api/users/ada", "/services/factories/health")
+            )
+        except httpx.TransportError:
+            return False
 
     def dial(self, host: str, port: int, tls: ssl.SSLContext | None, request: str = "/") -> str:
         """The first line that a stranger is answered; "": nothing."""
@@ -134,8 +145,9 @@ def apart() -> Iterator[Apart]:
             made.hosts.on("link", sys.executable, "-m", "testbed", "up", FACTORY, *testbed),
             cwd=ROOT, check=True, timeout=SECONDS,
         )  # fmt: skip
+        made.of_slurm = made.hosts.ports("link")
         start(made, programs)
-        eventually(lambda: made.server() is not None and "The link is up" in made.log("link"), SECONDS)
+        eventually(made.answers, SECONDS, what="hub, link and proxy answer")
         yield made
     finally:
         for process in made.processes:
@@ -247,6 +259,7 @@ def test_a_stranger_is_answered_nowhere(apart: Apart, notebook: Callable[[], int
     assert notebook() == 200
     certificates.make(tmp_path, "hub", ["hub"], 30)
     doors = {(host, port) for host in ("hub", "link", "proxy") for port in apart.hosts.ports(host)}
+    doors -= {("link", port) for port in apart.of_slurm}
     session = next(port for _, port in doors if SESSIONS[0] <= port <= SESSIONS[1])
     named = {("link", port) for port in (USER_API, HUB_API, METRICS, session)}
     assert doors >= {("hub", HUB), ("proxy", PROXY_API), *named, *OPEN}

@@ -66,7 +66,8 @@ async def test_only_the_names_that_are_allowed_are_let_in(ours: Path, tmp_path: 
             assert await greeting(port, refused) != "come in"
     async with served(listening(files(ours, "link"), None)) as port:
         assert await greeting(port, dialing(proxy)) == "come in"
-        assert await greeting(port, dialing(stranger)) != "come in"
+        for refused in (dialing(stranger), nobody, None):
+            assert await greeting(port, refused) != "come in"
 
 
 async def test_a_certificate_with_two_names_has_none(ours: Path) -> None:

@@ -11,7 +11,7 @@ import asyncssh
 
 from factorycommon import request_id
 from factorygate.session.session import JobSession, SessionConflict
-from factorygate.session.status import DoorStatusLine
+from factorygate.session.status import OLDEST_PROTOCOL, PROTOCOL_VARIABLE, DoorStatusLine, spoken
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._session = session
         self._running = running  # holds the task, and tells the door what is still under way
         self._name = ""
+        self._protocol = OLDEST_PROTOCOL
         self._input = bytearray()
         self._read = asyncio.Event()
         self._writable = asyncio.Event()
@@ -61,9 +62,11 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Answer the command. The link may have named the request that the command is for."""
-        given = self._chan.get_environment().get(request_id.DOOR_VARIABLE)
-        if given is not None:
+        """Answer the command, in the protocol that the link asked for. The link may have named the request that the
+        command is for."""
+        environment = self._chan.get_environment()
+        self._protocol = spoken(environment.get(PROTOCOL_VARIABLE))
+        if (given := environment.get(request_id.DOOR_VARIABLE)) is not None:
             log.info("command %s [%s]", self._name, request_id.begin(given))
         self._task = asyncio.create_task(self._run())
         self._running.add(self._task)
@@ -96,7 +99,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._writable.set()
 
     def _say(self, content: dict[str, object] | DoorStatusLine) -> None:
-        line = content.to_json() if isinstance(content, DoorStatusLine) else json.dumps(content)
+        line = content.to_json(self._protocol) if isinstance(content, DoorStatusLine) else json.dumps(content)
         self._chan.write(line.encode() + b"\n")
 
     async def _run(self) -> None:
