@@ -20,6 +20,7 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import StreamEvent, read_events
 from factorycommon.link_errors import LinkProblem, LinkSilent, read_problem
@@ -27,6 +28,7 @@ from factorycommon.models import (
     AcceptBody,
     AccessStatus,
     AuditLine,
+    BannerView,
     ChecklistView,
     Choice,
     Cluster,
@@ -41,6 +43,7 @@ from factorycommon.models import (
     HubRules,
     MessageBody,
     NetworkView,
+    OperatorView,
     PersonBody,
     ProjectView,
     ReadyView,
@@ -82,18 +85,27 @@ _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
 _AUDIT = TypeAdapter(list[AuditLine])
+_BANNER = TypeAdapter(BannerView)
+_OPERATOR = TypeAdapter(OperatorView)
 
 
 @dataclass(frozen=True)
 class TableChange:
-    """One event of the table: the snapshot (with ``clusters``), a changed session or cluster (one that has ended comes
-    once), or a factory's health."""
+    """One event of the table: the snapshot (``clusters`` goes with it), a changed session or cluster (ended ones once),
+    a factory's health, or the banner of all pages."""
 
     snapshot: tuple[Session, ...] | None = None
     clusters: tuple[Cluster, ...] = ()
     session: Session | None = None
     cluster: Cluster | None = None
     health: Mapping[str, Health] = field(default_factory=dict)
+    banner: BannerView | None = None
+
+
+async def pass_on(request: httpx.Request) -> None:
+    """Send the id of the request that this process works for along with a request to another one."""
+    if current := request_id.current():
+        request.headers[request_id.HEADER] = current
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,13 @@ class LinkClient:
             base_url, transport = at.url, httpx.AsyncHTTPTransport(verify=dialing(at.tls), limits=LIMITS)
         else:
             base_url, transport = "http://link", httpx.AsyncHTTPTransport(uds=str(at), limits=LIMITS)
-        self._http = httpx.AsyncClient(transport=transport, base_url=base_url, timeout=_ANSWER_SECONDS, trust_env=False)
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            base_url=base_url,
+            timeout=_ANSWER_SECONDS,
+            trust_env=False,
+            event_hooks={"request": [pass_on]},
+        )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -188,6 +206,8 @@ class LinkClient:
                 yield TableChange(session=session)
             elif event == "cluster" and (cluster := _event(_CLUSTER, data)) is not None:
                 yield TableChange(cluster=cluster)
+            elif event == "banner" and (banner := _event(_BANNER, data)) is not None:
+                yield TableChange(banner=banner)
             elif event == "factory" and (factory := _event(_FACTORY, data)) is not None:
                 yield TableChange(health={factory.id: factory.health})
 
@@ -275,21 +295,42 @@ class LinkClient:
         """Tell the link the hub's rules for everybody."""
         await self._request("PUT", "/rules", json=rules.model_dump(mode="json"))
 
-    async def drain(self, factory: str, message: str) -> None:
-        """Refuse everything new at that factory; running sessions continue."""
-        await self._request("PUT", f"/factories/{factory}/drain", json=DrainBody(message=message).model_dump())
+    async def drain(self, factory: str, message: str, by: str | None = None) -> None:
+        """Refuse everything new at that factory; running sessions continue. ``by``: the operator's name, for the
+        audit."""
+        await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
-    async def undrain(self, factory: str) -> None:
+    async def undrain(self, factory: str, by: str | None = None) -> None:
         """Accept new sessions at that factory again."""
-        await self._request("DELETE", f"/factories/{factory}/drain")
+        await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
     async def pause(self, factory: str, message: str) -> None:
         """Submit nothing and enter no door there; open connections stay open."""
-        await self._request("PUT", f"/factories/{factory}/pause", json=DrainBody(message=message).model_dump())
+        await self._request("PUT", f"/factories/{factory}/pause", json=_order(message, None))
 
     async def resume(self, factory: str) -> None:
         """Submit and enter doors there again."""
         await self._request("DELETE", f"/factories/{factory}/pause")
+
+    async def operator(self) -> OperatorView:
+        """Return what the operators' page shows."""
+        return await self._ask(_OPERATOR, "GET", "/operator", timeout=60)
+
+    async def pause_starts(self, message: str, by: str) -> None:
+        """Refuse everything new at all factories; running sessions continue."""
+        await self._request("PUT", "/starts/pause", json=_order(message, by))
+
+    async def resume_starts(self, by: str) -> None:
+        """Accept new sessions again; a factory that is drained by itself stays so."""
+        await self._request("DELETE", "/starts/pause", params={"by": by})
+
+    async def show_banner(self, message: str, by: str, sessions: bool = False) -> None:
+        """Show a text on all pages; ``sessions``: once in open sessions, too."""
+        await self._request("PUT", "/banner", json=_order(message, by) | {"sessions": sessions})
+
+    async def drop_banner(self, by: str) -> None:
+        """Show the banner no longer."""
+        await self._request("DELETE", "/banner", params={"by": by})
 
     async def audit(self, factory: str, since: datetime | None = None) -> AsyncGenerator[AuditLine]:
         """Yield a factory's audit, oldest first."""
@@ -345,6 +386,11 @@ class LinkClient:
             except LinkSilent:
                 await asyncio.sleep(pause * random.SystemRandom().uniform(0.75, 1))
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _order(message: str, by: str | None) -> dict[str, Any]:
+    """The body of an operator's order; without ``by``, which an earlier link does not know, where nobody is named."""
+    return DrainBody.model_validate(_given({"message": message, "by": by})).model_dump(exclude_unset=True)
 
 
 def _usage_of(project: str | None, since: date | None, person: str | None) -> dict[str, Any]:

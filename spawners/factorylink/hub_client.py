@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from factorycommon import request_id
 from factorycommon.models import ADOPT, SessionId
 from factorycommon.tls import TlsFiles, dialing
 from factorylink.config import Hub
@@ -71,6 +72,7 @@ class HubClient:
             timeout=10,
             trust_env=False,
             verify=True if tls is None else dialing(tls),
+            event_hooks={"request": [_pass_on]},
         )
         self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
 
@@ -161,6 +163,12 @@ class HubClient:
             return await self._http.request(method, path, headers=headers, **kwargs)
         except (httpx.HTTPError, UnicodeEncodeError) as error:
             raise Unreachable(f"The hub does not answer: {str(error) or type(error).__name__}") from error
+
+
+async def _pass_on(request: httpx.Request) -> None:
+    """Send the id of the request that the link works for along with its question to the hub."""
+    if current := request_id.current():
+        request.headers[request_id.HEADER] = current
 
 
 def _parse(model: type[Any], response: httpx.Response) -> Any:

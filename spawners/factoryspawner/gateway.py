@@ -134,6 +134,11 @@ def gateway(at: LinkAddress) -> HubGateway:
     return mine[at]
 
 
+def banner_of(at: LinkAddress) -> Callable[[], str]:
+    """Return a function that returns what the operators tell everybody on all pages, as last heard; "": nothing."""
+    return lambda: gateway(at).table.banner
+
+
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table when the hub starts, even if the hub has no server to ask about. So the link learns
     that the hub is there and what its rules are, and starts servers again that the hub has forgotten.

@@ -36,6 +36,7 @@ class LinkTable:
         self._tried = asyncio.Event()  # the first attempt has an outcome
         self.factories: dict[str, Health] = {}
         self.silent = True  # the link does not answer
+        self.banner = ""  # what all pages show
         self.on_snapshot: Callable[[], object] = lambda: None  # called at each new subscription to the link
 
     def session(self, session_id: SessionId) -> Session | None:
@@ -146,6 +147,8 @@ class LinkTable:
             await self._take_snapshot(change.snapshot)
             self._take_clusters(change.clusters)
             self.on_snapshot()
+        if change.banner is not None:
+            self.banner = change.banner.text
         if change.health:
             self.factories.update(change.health)
         if change.session is not None:

@@ -149,6 +149,7 @@ class DemoFolder:
             "socket": str(self.link_socket),
             "listen_port": self.ports.link,
             "session_ports": list(self.ports.sessions),
+            "metrics": {"host": "127.0.0.1", "port": self.ports.link_metrics},
             "hub": {
                 "url": self.hub_url,
                 "base_url": self.base_url,
@@ -197,6 +198,7 @@ class DemoFolder:
             str(self.programs / "node/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
             *("--ip", "127.0.0.1", "--port", str(ports.public)),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
+            *("--metrics-ip", "127.0.0.1", "--metrics-port", str(ports.proxy_metrics)),
             # Until it has its routes again, a new proxy sends all requests to the hub, which lets a browser come back.
             *("--default-target", self.hub_url, "--error-path", str(install.CHECKOUT / "hub_config" / "error")),
         )

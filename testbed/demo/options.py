@@ -29,7 +29,7 @@ class Ports:
 
     def __init__(self, public: int) -> None:
         self.public, self.proxy_api, self.hub, self.link = public, public + 1, public + 81, public + 90
-        self.provider = public + 91
+        self.provider, self.proxy_metrics, self.link_metrics = public + 91, public + 2, public + 3
 
     @property
     def sessions(self) -> tuple[int, int]:
@@ -41,7 +41,8 @@ class Ports:
 
     def taken(self, login: str) -> list[int]:
         """Return the ports of a demo with this login on which another program listens."""
-        wanted = [self.public, self.proxy_api, self.hub, self.link, *([self.provider] if login == "oidc" else [])]
+        wanted = [self.public, self.proxy_api, self.proxy_metrics, self.link_metrics, self.hub, self.link]
+        wanted += [self.provider] if login == "oidc" else []
         return [port for port in wanted if not ports.is_free(port, "127.0.0.1")]
 
 

@@ -24,6 +24,7 @@ ISOLATED = {
 TESTS = ISOLATED | {
     "sudo": "sudo",  # with which a site lets the gateway use its wrapper
     "pg_ctlcluster": "postgresql",  # on which a ledger may be
+    "promtool": "prometheus",  # asks a gateway for its metrics, and tests the rules of alerts
 }
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _POLICY = Path("/usr/sbin/policy-rc.d")  # whom Debian's maintainer scripts ask before they start a service

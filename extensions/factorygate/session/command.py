@@ -9,6 +9,7 @@ import logging
 
 import asyncssh
 
+from factorycommon import request_id
 from factorygate.session.session import JobSession, SessionConflict
 from factorygate.session.status import OLDEST_PROTOCOL, PROTOCOL_VARIABLE, DoorStatusLine, spoken
 
@@ -61,8 +62,12 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Answer the command, in the protocol that the link asked for."""
-        self._protocol = spoken(self._chan.get_environment().get(PROTOCOL_VARIABLE))
+        """Answer the command, in the protocol that the link asked for. The link may have named the request that the
+        command is for."""
+        environment = self._chan.get_environment()
+        self._protocol = spoken(environment.get(PROTOCOL_VARIABLE))
+        if (given := environment.get(request_id.DOOR_VARIABLE)) is not None:
+            log.info("command %s [%s]", self._name, request_id.begin(given))
         self._task = asyncio.create_task(self._run())
         self._running.add(self._task)
         self._task.add_done_callback(self._running.discard)

@@ -14,10 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from factorycommon import request_id
 from factorycommon.models import Problem
 from factorylink.explain import explain
 from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError, invalid, of_words
+from factorylink.util import clock, metrics
 
 log = logging.getLogger("factorylink")
 
@@ -88,10 +90,48 @@ class Bounded:
         await self._app(scope, some if scope["type"] == "http" else receive, send)
 
 
+class RequestIds:
+    """Gives each request its id: the caller's, or a new one. The id is in the answer's header, in the log and in the
+    body of an error. Each request that changes something, or is refused, is one line of the log: with the path of its
+    route, which holds nothing that a person wrote."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin the request, and log it when its answer begins."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope.get("headers", ())).get(request_id.HEADER.lower().encode(), b"")
+        mine = request_id.begin(given.decode("latin-1"))
+        began = clock.ticks()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                named = [(name, value) for name, value in message.get("headers", ()) if name != _ID_HEADER]
+                message = {**message, "headers": [*named, (_ID_HEADER, mine.encode())]}
+                _log_request(scope, message["status"], clock.ticks() - began)
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+_ID_HEADER = request_id.HEADER.lower().encode()
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    if scope["method"] in ("GET", "HEAD") and status < 400:
+        return
+    path = getattr(scope.get("route"), "path", "?")
+    log.info("%s %s: %d in %.0f ms", scope["method"], path, status, 1000 * seconds)
+
+
 def new_app(title: str) -> App:
     """Return an app without operations that answers every error with a Problem."""
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
     app.add_middleware(OneLength)
+    app.add_middleware(RequestIds)
     app.exception_handler(ProblemError)(_say_problem)
     app.exception_handler(RequestValidationError)(_say_invalid)
     app.exception_handler(LedgerError)(_say_ledger)
@@ -118,10 +158,12 @@ def tells(*names: str) -> dict[int | str, dict[str, Any]]:
 
 def answer(error: ProblemError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """Return the problem as a response."""
-    return Response(error.problem.model_dump_json(), status or error.status, headers, "application/json")
+    problem = error.problem.model_copy(update={"request": request_id.current()})
+    return Response(problem.model_dump_json(), status or error.status, headers, "application/json")
 
 
 async def _say_problem(_request: Request, error: ProblemError) -> Response:
+    metrics.refused(error.problem.code or error.problem.kind)
     return answer(error)
 
 
@@ -129,11 +171,13 @@ async def _say_invalid(_request: Request, error: RequestValidationError) -> Resp
     """Answer wrong input: where it is and what is wrong, but not the values, which may be secrets."""
     found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
     message = "; ".join(f"{where}: {what}" for where, what in found)
+    metrics.refused("invalid")
     return answer(invalid(message, found[0][0] if found else None))
 
 
 async def _say_ledger(_request: Request, error: LedgerError) -> Response:
     log.error("%s", error)
+    metrics.refused("ledger")
     return answer(of_words("unreachable", explain.own("ledger")))
 
 

@@ -8,14 +8,15 @@ from functools import partial
 from fastapi import FastAPI
 
 from factorycommon.models import Job
+from factorylink.api import metrics_view
 from factorylink.api.auth import Callers
 from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.hub import hub_app
-from factorylink.api.metrics_view import exposition, metrics_app
 from factorylink.api.user import user_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
+from factorylink.background.measuring import Measuring, measure_loop
 from factorylink.clusters.admission import ClusterAdmission
 from factorylink.clusters.reconciler import ClusterReconciler
 from factorylink.clusters.scheduler_jobs import SchedulerJobs
@@ -41,6 +42,7 @@ from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.mail import Mailer
+from factorylink.sessions.operator_overview import OperatorOverview
 from factorylink.sessions.orphans import OrphanFinder
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.reconciler import SessionReconciler
@@ -91,6 +93,9 @@ class LinkParts:
     offers: Offers
     checklist: Checklist
     revocation: AccessRevocation
+    operator: OperatorOverview
+    measuring: Measuring
+    figures: metrics_view.LinkMetrics
 
     async def start(self) -> None:
         """Listen on the ports of all live sessions first; then ask each factory for its jobs, and open the doors.
@@ -137,7 +142,16 @@ class LinkParts:
         await self.doors.shutdown()
         await self.factories.close()
 
+    def measure(self) -> None:
+        """Begin to measure what a scrape cannot wait for."""
+        self.tasks.begin(self.measuring.keep(), "sums of GPU-hours")
+        self.tasks.begin(measure_loop(), "the event loop's lag")
+
     # --- its interfaces
+
+    def metrics(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return self.figures.exposition()
 
     def callers(self, hub: HubClient) -> Callers:
         """Return the object that finds out who a token belongs to."""
@@ -158,15 +172,13 @@ class LinkParts:
             projects=self.projects,
             charges=self.charges,
             ledger=self.ledger,
-            metrics=self._metrics,
+            operator=self.operator,
+            metrics=self.metrics,
         )
 
     def metrics_app(self) -> FastAPI:
         """Return the app for Prometheus."""
-        return metrics_app(self._metrics)
-
-    def _metrics(self) -> bytes:
-        return exposition(self.views, self.factories, self.session_reconciler.same_name)
+        return metrics_view.metrics_app(self.metrics)
 
     def user_app(self, callers: Callers, base_url: str) -> FastAPI:
         """Return the app for people's scripts and notebooks."""
@@ -193,6 +205,7 @@ def assemble(
     """Make all parts of a link; nothing runs yet. ``public_key``: the key that doors accept. ``project_table``: None if
     nobody needs a project."""
     limits, tasks = config.limits, BackgroundTasks()
+    metrics_view.begin(factories)
     audit = AuditEntries(factories)
     table, live_clusters = SessionTable(ledger, factories, doors, audit, tasks), ClusterTable()
     owners = JobOwners(identity, table, live_clusters)
@@ -284,6 +297,20 @@ def assemble(
         limits,
         tasks,
     )
+    measuring = Measuring(charges)
+    figures = metrics_view.LinkMetrics(
+        table,
+        live_clusters,
+        views,
+        feed,
+        factories,
+        projects,
+        ledger,
+        measuring,
+        session_reconciler.same_name,
+        config,
+        {} if config.tls is None else {"own": config.tls.certificate, "authority": config.tls.authority},
+    )
     return LinkParts(
         config=config,
         ledger=ledger,
@@ -316,4 +343,7 @@ def assemble(
         ),
         checklist=Checklist(factories, people, projects, permissions, account_leases, acceptances, charges),
         revocation=AccessRevocation(table, owners.all, ledger, people, projects, doors, sessions, clusters, limits),
+        operator=OperatorOverview(views, factories, ledger, sessions, tasks),
+        measuring=measuring,
+        figures=figures,
     )

@@ -115,6 +115,7 @@ async def _serve(
         listeners.append(_Listener(parts.metrics_app(), _tcp_socket(read.host, read.port), tls))
     await parts.start()
     parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
+    parts.measure()
     parts.tasks.begin(recovery.run(), "bringing back what the hub forgot")
     servers = [_server(listener) for listener in listeners]
     serving = [

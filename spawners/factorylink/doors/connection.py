@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import asyncssh
 
+from factorycommon import request_id
 from factorycommon.models.plain import plain_text
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.port_forwarder import FarSide
@@ -32,6 +33,7 @@ from factorylink.errors import FactoryError, Misread, Refused, Unreachable
 from factorylink.transports.base import ByteStream
 from factorylink.transports.command_slots import CommandSlots
 from factorylink.transports.ssh.packets import send_no_fillers
+from factorylink.util import metrics
 from factorylink.util.rate_limiter import TurnRateLimiter
 
 log = logging.getLogger("factorylink")
@@ -81,6 +83,8 @@ class DoorConnection:
         self._status: DoorStatus | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opened = asyncio.Event()
+        self._entered = False  # it was open before
+        self._traffic = metrics.traffic(route.factory)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -171,6 +175,10 @@ class DoorConnection:
             turns = TurnRateLimiter(STATUSES_PER_MINUTE)
             self._status, self._connection, self.problem = status, connection, ""
             self._opened.set()
+            metrics.DOOR_OPENS.labels(self.route.factory).inc()
+            if self._entered:
+                metrics.DOOR_REOPENS.labels(self.route.factory).inc()
+            self._entered = True
             while True:
                 self._status = status
                 self.ended = status.phase == "ended"
@@ -230,7 +238,13 @@ class DoorConnection:
         """Open a channel to the notebook, once the door is connected."""
         await self._opened.wait()
         connection, status = self._now()
-        return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
+
+        def counted() -> FarSide:
+            side = far()
+            side.traffic = self._traffic
+            return side
+
+        return await connection.create_unix_connection(counted, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
         """Open a channel to the session's socket as a pair of streams, without waiting for the door. Raises
@@ -282,8 +296,13 @@ class DoorConnection:
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
     """Run a command of the door; return its output and exit code. Raises Misread if the output is longer than an answer
     can be: the rest is not collected, and stderr is not read at all."""
+    request = request_id.current()
     process = await connection.create_process(
-        name, env=_SPEAKS, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW
+        name,
+        env=_SPEAKS | ({request_id.DOOR_VARIABLE: request} if request else {}),  # which an earlier door ignores
+        encoding=None,
+        stderr=asyncssh.DEVNULL,
+        window=SMALL_WINDOW,
     )
     try:
         with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already

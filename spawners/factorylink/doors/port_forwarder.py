@@ -18,6 +18,7 @@ import asyncssh
 
 from factorycommon.tls import HANDSHAKE_SECONDS
 from factorylink.errors import FactoryError
+from factorylink.util.metrics import Traffic
 
 log = logging.getLogger("factorylink")
 
@@ -34,6 +35,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
     def __init__(self, near: NearSide) -> None:
         self._near = near
         self.channel: Channel | None = None
+        self.traffic: Traffic | None = None  # counts what goes through
 
     def connection_made(self, chan: Channel) -> None:
         """Start the transfer: the channel is open."""
@@ -44,6 +46,8 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
 
     def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
         """Pass bytes from the notebook to the client."""
+        if self.traffic is not None:
+            self.traffic.from_notebook.inc(len(data))
         self._near.write(data)
 
     def eof_received(self) -> bool:
@@ -97,6 +101,8 @@ class NearSide(asyncio.Protocol):
         if self._far.channel is not None:
             with contextlib.suppress(BrokenPipeError):  # it hung up; what it said before may still be on its way
                 self._far.channel.write(data)
+            if self._far.traffic is not None:
+                self._far.traffic.to_notebook.inc(len(data))
 
     def eof_received(self) -> bool:
         """Pass on that the client sends no more; it still listens."""

@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from factorycommon.models import End, Project, ProjectBalance, ProjectId, UsageLine
+from factorycommon.models import End, Project, ProjectBalance, ProjectId, Slug, UsageLine
 from factorylink.explain import explain
 from factorylink.ledger.ledger import Ledger, Rejected, Write, upsert
 from factorylink.ledger.schema import budgets, charges
@@ -268,11 +268,33 @@ class Charges:
             spent = float(db.execute(over).scalar_one())
             reserved = 0.0
             for row in self._ledger.intact(charges, db.execute(query).mappings()):
-                ran = 0.0 if row["started"] is None else max(0.0, (now - row["started"]).total_seconds())
-                ran = min(ran, row["reserved"])
-                spent += row["gpus"] * (row["earlier"] + ran)
-                reserved += row["gpus"] * (row["reserved"] - ran)
+                used, held = _spent_and_reserved(row, now)
+                spent, reserved = spent + used, reserved + held
             return ProjectBalance(spent=spent / HOUR, reserved=reserved / HOUR)
+
+        return await self._ledger.transact(read)
+
+    async def balances(self) -> dict[tuple[ProjectId | None, Slug], ProjectBalance]:
+        """Return, by project and factory, the GPU-hours used, and those that jobs may still use. Raises
+        LedgerError."""
+        key = (charges.c.project, charges.c.factory)
+        over = select(*key, func.sum(_used)).where(charges.c.ended.is_not(None)).group_by(*key)
+        query = select(charges).where(charges.c.ended.is_(None))
+        now = clock.now()
+
+        def read(db: Connection) -> dict[tuple[ProjectId | None, Slug], ProjectBalance]:
+            spent: Counter[tuple[ProjectId | None, Slug]] = Counter()
+            reserved: Counter[tuple[ProjectId | None, Slug]] = Counter()
+            for project, factory, seconds in db.execute(over):
+                spent[project, factory] += int(seconds or 0)
+            for row in self._ledger.intact(charges, db.execute(query).mappings()):
+                used, held = _spent_and_reserved(row, now)
+                spent[row["project"], row["factory"]] += round(used)
+                reserved[row["project"], row["factory"]] += round(held)
+            return {
+                known: ProjectBalance(spent=spent[known] / HOUR, reserved=reserved[known] / HOUR)
+                for known in {*spent, *reserved}
+            }
 
         return await self._ledger.transact(read)
 
@@ -310,6 +332,13 @@ class Charges:
         query, now = select(charges).where(*where), clock.now()
         rows = await self._ledger.rows(charges, query)
         return _by_day(rows, now, since or date.min)
+
+
+def _spent_and_reserved(row: Mapping[str, Any], now: datetime) -> tuple[float, float]:
+    """Return the GPU-seconds that a job which is not over has used, and those that it may still use."""
+    ran = 0.0 if row["started"] is None else max(0.0, (now - row["started"]).total_seconds())
+    ran = min(ran, row["reserved"])
+    return row["gpus"] * (row["earlier"] + ran), row["gpus"] * (row["reserved"] - ran)
 
 
 def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:

@@ -38,7 +38,7 @@ from factorycommon.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorycommon.models.plain import plain_text
 from factorylink.ledger import columns, migrations, schema
 from factorylink.ledger.schema import SessionRecord
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 from factorylink.util.batcher import Batcher
 from factorylink.util.database import Database, InUse, in_the_way
 from factorylink.util.sqlite_copy import copy_before_migration
@@ -212,25 +212,25 @@ class Ledger:
         """Return the drained factories, each with the operator's message."""
         return await self._messages(schema.drains)
 
-    async def drain(self, factory: str, message: str) -> None:
-        """Write that a factory takes nothing new."""
-        await self._set_message(schema.drains, factory, message)
+    async def drain(self, factory: str, message: str, entry: AuditEntry) -> None:
+        """Write that a factory takes nothing new, with a line for the audit."""
+        await self._set_message(schema.drains, factory, message, entry)
 
-    async def undrain(self, factory: str) -> None:
-        """Write that a factory takes new sessions again."""
-        await self.write(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
+    async def undrain(self, factory: str, entry: AuditEntry) -> None:
+        """Write that a factory takes new sessions again, with a line for the audit."""
+        await self._drop_message(schema.drains, factory, entry)
 
     async def pauses(self) -> dict[str, str]:
         """Return the paused factories, each with the operator's message."""
         return await self._messages(schema.pauses)
 
-    async def pause(self, factory: str, message: str) -> None:
-        """Write that nothing is submitted or entered at a factory."""
-        await self._set_message(schema.pauses, factory, message)
+    async def pause(self, factory: str, message: str, entry: AuditEntry) -> None:
+        """Write that nothing is submitted or entered at a factory, with a line for the audit."""
+        await self._set_message(schema.pauses, factory, message, entry)
 
-    async def resume(self, factory: str) -> None:
-        """Write that a pause is over."""
-        await self.write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
+    async def resume(self, factory: str, entry: AuditEntry) -> None:
+        """Write that a pause is over, with a line for the audit."""
+        await self._drop_message(schema.pauses, factory, entry)
 
     # --- underneath
 
@@ -267,8 +267,21 @@ class Ledger:
         query = select(table.c.factory, table.c.message)
         return await self.transact(lambda db: {found.factory: found.message for found in db.execute(query)})
 
-    async def _set_message(self, table: Table, factory: str, message: str) -> None:
-        await self.write(_put(table, "factory", factory=factory, message=message, at=clock.now()))
+    async def _set_message(self, table: Table, factory: str, message: str, entry: AuditEntry) -> None:
+        put = _put(table, "factory", factory=factory, message=message, at=clock.now())
+
+        def write(db: Connection) -> None:
+            put(db)
+            db.execute(insert(schema.audit).values(audit_values(entry)))
+
+        await self.write(write)
+
+    async def _drop_message(self, table: Table, factory: str, entry: AuditEntry) -> None:
+        def write(db: Connection) -> None:
+            db.execute(delete(table).where(table.c.factory == factory))
+            db.execute(insert(schema.audit).values(audit_values(entry)))
+
+        await self.write(write)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -305,12 +318,14 @@ class Ledger:
             raise AssertionError
 
         try:
-            return await self._run(transact)
+            with metrics.LEDGER_SECONDS.time():
+                return await self._run(transact)
         except (IntegrityError, DataError):
             raise
         except InUse as error:
             raise self._of_another() from error
         except SQLAlchemyError as error:
+            metrics.LEDGER_ERRORS.inc()
             raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
 
     def _open(self) -> None:

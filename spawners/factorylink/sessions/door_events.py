@@ -26,7 +26,7 @@ from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
@@ -164,6 +164,9 @@ class DoorListener:
                 values: dict[str, Any] = {"state": state_machine.state(step.phase), "ready": clock.now()}
                 first = all(line.text != _ANSWERS for line in record.log)  # ``ready`` forgets it when a job is requeued
                 await self._ledger.change(record, say=_ANSWERS, **values)
+                if record.started is not None and record.ready is not None:
+                    took = (record.ready - record.started).total_seconds()
+                    metrics.START_SECONDS.labels(record.factory).observe(max(0.0, took))
         self._table.door_changed(live_session)
         if first and not record.head:
             address = notebook_base(config.root, record.user, record.server) if config.public_url else ""

@@ -79,8 +79,8 @@ class Permission:
     def at(self, connection: FactoryConnection, user: str) -> None:
         """Check that this person may start something at the factory now."""
         self.rules(connection, user)
-        if connection.factory.id in self._factories.drains:
-            raise draining(self._factories.drains[connection.factory.id])
+        if (drained := self._factories.drained(connection.factory.id)) is not None:
+            raise draining(drained)
         if (paused := connection.access_status.paused) is not None:
             raise of_words("draining", paused)
         health = connection.site.health

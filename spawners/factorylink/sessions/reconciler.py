@@ -31,7 +31,7 @@ from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 
 log = logging.getLogger("factorylink")
 
@@ -312,6 +312,7 @@ class SessionReconciler:
         async with live_session.lock:
             if not _goes_on(live_session):
                 return
+            _measure_wait(live_session, job)
             await self._ledger.change(
                 live_session.record,
                 charges.runs(live_session.record.id, job.started, job.ends),
@@ -356,6 +357,15 @@ class SessionReconciler:
         started = live_session.record.started
         allowed = limits.starting_seconds + limits.environment_wait_seconds + live_session.frozen
         return started is not None and clock.since(started) > timedelta(seconds=allowed)
+
+
+def _measure_wait(live_session: LiveSession, job: Job) -> None:
+    """Measure how long the first run of a session's job waited, by the scheduler's clock if it tells both moments."""
+    record = live_session.record
+    if record.started is not None or job.started is None or max(record.restarts, job.restarts):
+        return
+    waited = (job.started - (job.submitted or record.submitted or record.created)).total_seconds()
+    metrics.QUEUE_WAIT_SECONDS.labels(record.factory).observe(max(0.0, waited))
 
 
 def _freeze(live_session: LiveSession, job: Job) -> None:

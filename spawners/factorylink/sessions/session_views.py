@@ -12,7 +12,7 @@ from factorylink.projects.book import ProjectBook
 from factorylink.site import maintenance
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
-from factorylink.state.live_session import LiveSession, room, show
+from factorylink.state.live_session import LiveSession, room, seen_state, show
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
 
@@ -55,6 +55,14 @@ class SessionViews:
         if closing is None or clock.now() + timedelta(hours=live_session.record.choice.hours) <= closing.start:
             return shown
         return shown.model_copy(update={"waits_for": explain.before_maintenance(waits_for, closing)})
+
+    def state(self, live_session: LiveSession) -> SessionState:
+        """Return the state in which people see the session, without the cost of the whole view."""
+        connection = self._factories.get(live_session.record.factory)
+        if connection is None:
+            return seen_state(live_session, self._factories.health(live_session.record.factory), None)
+        barred = connection.access_status.problem(live_session.record.account)
+        return seen_state(live_session, connection.site.health, barred)
 
     def room(self, live_session: LiveSession, connection: FactoryConnection) -> float | None:
         """Return the hours by which the session can still be extended; None if it cannot, at this factory or now."""

@@ -129,20 +129,9 @@ def show(
             "end": explain.own("not-taken"),
         }
         return from_record(record).model_copy(update=shown)
-    state, before, waits_for = record.state, None, None
-    if state in _SEEN_STATES and health.state == "unreachable":
-        state, before = SessionState.UNREACHABLE, state
-        waits_for = health.words or explain.unreachable("")
-    elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live_session)):
-        state, before, waits_for = SessionState.UNREACHABLE, state, barred
-    elif state in _FROZEN_STATES and live_session.job is not None and live_session.job.suspended:
-        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("suspended", live_session.job.raw_state)
-    elif (
-        state == SessionState.RUNNING
-        and not live_session.door_open
-        and clock.ticks() - live_session.door_lost > LOST_SECONDS
-    ):
-        state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
+    state, before, waits_for = seen_state(live_session, health, barred), None, None
+    if state == SessionState.UNREACHABLE:
+        before, waits_for = record.state, _obstacle(live_session, health, problem, barred)
     elif state == SessionState.STARTING and not live_session.door_open:
         waits_for = explain.door_obstacle(problem)
     elif state == SessionState.PENDING:
@@ -182,6 +171,45 @@ def show(
             "extend_hours": more if state == SessionState.RUNNING else None,
         }
     )
+
+
+def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
+    """Return the state of a session as people see it: ``show`` without words, for counting many sessions."""
+    record = live_session.record
+    if live_session.withdrawn and record.ended is None:
+        return SessionState.ENDED
+    out_of_reach = health.state == "unreachable" or _barred(live_session, barred)
+    if (record.state in _SEEN_STATES and out_of_reach) or _suspended(live_session) or _door_is_lost(live_session):
+        return SessionState.UNREACHABLE
+    return record.state
+
+
+def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: Words | None) -> Words:
+    """Return what makes a session unreachable; the arguments are those of ``show``."""
+    if health.state == "unreachable":
+        return health.words or explain.unreachable("")
+    if barred is not None and _barred(live_session, barred):
+        return barred
+    if live_session.job is not None and _suspended(live_session):
+        return explain.own("suspended", live_session.job.raw_state)
+    return explain.door(problem)
+
+
+def _barred(live_session: LiveSession, barred: Words | None) -> bool:
+    """Return whether a session cannot be used for what bars its site account."""
+    return barred is not None and (barred.code != "paused" or _cut_off(live_session))
+
+
+def _suspended(live_session: LiveSession) -> bool:
+    """Return whether the site has a session's job suspended."""
+    job = live_session.job
+    return live_session.record.state in _FROZEN_STATES and job is not None and job.suspended
+
+
+def _door_is_lost(live_session: LiveSession) -> bool:
+    """Return whether a running session's door has been lost for longer than a person notices."""
+    lost = clock.ticks() - live_session.door_lost > LOST_SECONDS
+    return live_session.record.state == SessionState.RUNNING and not live_session.door_open and lost
 
 
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:

@@ -18,7 +18,7 @@ from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.ended_session import show_charged
 from factorylink.state.live_session import LOST_SECONDS, LiveSession
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 from factorylink.util.background_tasks import BackgroundTasks
 
 _ENDED_KEPT = 500
@@ -79,6 +79,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table holds the session."""
         await self._ledger.add(record, entry, charge)
         live_session = self.hold(record)
+        metrics.SESSIONS_BEGUN.labels(record.factory).inc()
         await self._doors.bind(record.id, record.port)
         self.touch(live_session)
         return live_session
@@ -132,6 +133,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
             await self._ledger.change(record, settled, say=values["end"].what, entry=entry, **values)
             live_session.door_open = False
             live_session.job_over.set()
+            ready = "no" if record.ready is None else "yes"
+            metrics.SESSIONS_ENDED.labels(record.factory, str(record.end_reason), ready).inc()
         self._tell(live_session)
         del self._live[live_session.record.id]
         self._ended[live_session.record.id] = show_charged(live_session.record, settled.used, self._factories)

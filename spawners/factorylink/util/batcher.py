@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from factorycommon import request_id
 from factorylink.errors import Refused
 
 K = TypeVar("K", bound=Hashable)
@@ -37,7 +38,7 @@ class Batcher(Generic[K, T]):
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append((thing, done))
         if key not in self._rounds:
-            self._rounds[key] = asyncio.create_task(self._go_round(key))
+            self._rounds[key] = asyncio.create_task(self._go_round(key), context=request_id.of_nobody())
         await done
 
     async def settle(self) -> None:

@@ -24,6 +24,7 @@ class Reader:
         self._waiting: dict[str, Message] = {}
         self._changed = asyncio.Event()
         self.overrun = False
+        self.of_all = key is None
 
     def offer(self, key: str, message: Message) -> None:
         """Take the newest value of the item named ``key``."""
@@ -64,6 +65,11 @@ class Feed:
         self._resting: set[str] = set()  # sent a moment ago
         self._touched: set[str] = set()  # touched while resting
         self.closed = False
+
+    @property
+    def readers_of_all(self) -> int:
+        """Return how many readers follow every thing, and not one only."""
+        return sum(reader.of_all for reader in self._readers)
 
     def touch(self, key: str) -> None:
         """Send the item's newest message to the readers soon, if it differs from the last one."""

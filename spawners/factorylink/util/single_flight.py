@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from factorycommon import request_id
+
 T = TypeVar("T")
 
 
@@ -27,7 +29,7 @@ class SingleFlight(Generic[T]):
             return self._answers[key][1]
         flying = self._flying.get(key)
         if flying is None:
-            flying = self._flying[key] = asyncio.create_task(self._fly(key, make))
+            flying = self._flying[key] = asyncio.create_task(self._fly(key, make), context=request_id.of_nobody())
         return await asyncio.shield(flying)
 
     async def _fly(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:

@@ -14,6 +14,7 @@ from jupyterhub.handlers import BaseHandler
 from pydantic import TypeAdapter
 from tornado import web
 
+from factorycommon import request_id
 from factorycommon.language import N_
 from factorycommon.models import Problem, Session
 from factorylink.client import LinkAddress, LinkProblem, LinkSilent
@@ -122,7 +123,8 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer a ``Problem`` in place of a page."""
         self.set_status(status_code)
-        self.answer(PROBLEM, _problem(kwargs.get("exc_info", (None, None, None))[1]))
+        problem = _problem(kwargs.get("exc_info", (None, None, None))[1])
+        self.answer(PROBLEM, problem.model_copy(update={"request": request_id.current()}))
 
 
 def _addressed(value: T, root: str) -> T:

@@ -10,7 +10,7 @@ import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -80,6 +80,7 @@ class HubConfig(Model):
     ``named_servers``: how many a person may have beside the unnamed one; 0: no limit.
 
     ``extra_config``: an operator's own JupyterHub config file, read last (``c.FactorySpawner.req_account = ...``);
+    ``log_format``: json: each line of the log is an object;
     ``pages``: folder with ``templates``, ``locale`` and ``static`` (pictures); None: beside ``jupyterhub_config.py``.
     """
 
@@ -104,6 +105,7 @@ class HubConfig(Model):
     named_servers: int = Field(10, ge=0)
     extra_config: Path | None = None
     pages: Path | None = None
+    log_format: Literal["text", "json"] = "text"
 
     @model_validator(mode="after")
     def _one_database(self) -> Self:

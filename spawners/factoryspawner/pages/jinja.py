@@ -1,11 +1,13 @@
 """Translation in JupyterHub's templates: its Jinja extension, and those of JupyterHub's own texts that our pages show.
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
-``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML.
+``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: of the
+request that the page answers. ``banner()``: what the operators tell everybody, or "".
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from jinja2.runtime import Context
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from factorycommon import request_id
 from factorycommon.language import N_
 from factoryspawner.errors import FailureHtml
 from factoryspawner.language import Languages, PageLanguage, languages
@@ -36,12 +39,14 @@ class Translation(InternationalizationExtension):
     """Jinja's own extension, with the language taken from the request that the page answers."""
 
     folder: Path  # of the catalogues
+    banner: Callable[[], str]  # what the operators tell everybody now
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.policies["ext.i18n.trimmed"] = True
         environment.globals.update(language=self._language, languages=self._all, said=self._said, here=_here)
-        environment.globals.update(said_html=self._said_html, browser_texts=_texts)
+        environment.globals.update(said_html=self._said_html, browser_texts=_texts, request_id=request_id.current)
+        environment.globals.update(banner=self.banner)
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
@@ -77,10 +82,11 @@ class Translation(InternationalizationExtension):
         return _of(context, self._all).ngettext(one, many, count)
 
 
-def translation(folder: Path) -> type[Translation]:
-    """Return the extension with this folder's catalogues, for ``c.JupyterHub.jinja_environment_options``."""
+def translation(folder: Path, banner: Callable[[], str] = lambda: "") -> type[Translation]:
+    """Return the extension with the catalogues of this folder, for ``c.JupyterHub.jinja_environment_options``.
+    ``banner``: returns what the operators tell everybody now."""
     languages(folder)  # read now, so that no first page waits for it
-    return type("Translation", (Translation,), {"folder": folder})
+    return type("Translation", (Translation,), {"folder": folder, "banner": staticmethod(banner)})
 
 
 def _of(context: Context, known: Languages) -> PageLanguage:

@@ -17,6 +17,7 @@ from factorylink.credentials.base import Login
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
 from factorylink.transports.ssh.packets import GatheringSocket, send_no_fillers
+from factorylink.util import metrics
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,13 @@ class SshConnector:
                 connection = await self._through(host, login, watcher, on_lost)
             except Unreachable as problem:
                 problems.append(problem)
+                metrics.LOGINS.labels(self._name, _outcome(problem)).inc()
                 level = logging.ERROR if isinstance(problem, Distrusted) else logging.INFO
                 log.log(level, "%s: %s", self._name, problem.message)
                 continue
             self._hosts.remove(host)
             self._hosts.insert(0, host)
+            metrics.LOGINS.labels(self._name, "ok").inc()
             log.info("%s: logged in at %s as %s with %s", self._name, host[0], login.username, login.key_id)
             return connection
         words = " ".join(dict.fromkeys(problem.message for problem in problems))
@@ -160,6 +163,13 @@ class SshConnector:
                 )
         except (asyncssh.Error, OSError, TimeoutError) as error:
             _explain(error, host, login.username, settings.connect_seconds, passed)
+
+
+def _outcome(problem: Unreachable) -> str:
+    """Return how a failed login counts, as one of ``metrics.LOGIN_OUTCOMES``."""
+    if isinstance(problem, Distrusted):
+        return "distrusted"
+    return "not_let_in" if isinstance(problem, NotLetIn) else "unreachable"
 
 
 class _Client(asyncssh.SSHClient):
