@@ -65,6 +65,8 @@ def _plain(name: str, value: Any) -> Any:
         return value
     found = {key: _plain("", one) for key, one in value.items() if key not in _SAYS_NOTHING or isinstance(one, dict)}
     found.pop("discriminator", None)
+    if "patternProperties" in found:
+        found["additionalProperties"] = False
     if "prefixItems" in found:
         found["items"] = found.pop("prefixItems")
     if left_out := _LEFT_OUT.get(name):

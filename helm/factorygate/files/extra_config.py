@@ -1,4 +1,4 @@
-"""What the chart's values add to JupyterHub's configuration. Values come as YAML files; none of them is in this code."""
+"""What the chart's values add to JupyterHub's configuration. Values come as YAML files; none is in this code."""
 
 from pathlib import Path
 

@@ -113,6 +113,19 @@
       - {key: {{ .id }}, path: {{ .id }}}
       {{- end }}
 {{- end }}
+- name: hub-state
+  persistentVolumeClaim:
+    claimName: {{ include "factorygate.fullname" . }}-hub
+{{- if include "factorygate.apart" . }}
+- name: hub-tls
+  secret:
+    secretName: {{ include "factorygate.fullname" . }}-hub-tls
+    defaultMode: {{ .Values.secretMode }}
+{{- end }}
+{{- end -}}
+
+{{- /* Volumes of the hub's own pod only: a backup does not mount them. */ -}}
+{{- define "factorygate.hubPodVolumes" -}}
 {{- if .Values.hub.demoUsers }}
 - name: demo-passwords
   secret:
@@ -132,15 +145,6 @@
       {{- range $name, $file := .Values.hub.extraFiles }}
       - {key: {{ $name | quote }}, path: {{ $name | quote }}{{ with $file.mode }}, mode: {{ int . }}{{ end }}}
       {{- end }}
-{{- end }}
-- name: hub-state
-  persistentVolumeClaim:
-    claimName: {{ include "factorygate.fullname" . }}-hub
-{{- if include "factorygate.apart" . }}
-- name: hub-tls
-  secret:
-    secretName: {{ include "factorygate.fullname" . }}-hub-tls
-    defaultMode: {{ .Values.secretMode }}
 {{- end }}
 {{- end -}}
 
