@@ -208,18 +208,6 @@
 {{- end }}
 {{- end -}}
 
-{{- define "factorygate.linkInit" -}}
-- name: upgrade-link
-  {{- include "factorygate.container" (list . .Values.link.image) | nindent 2 }}
-  args: [env, -u, FACTORYGATE_HUB_CONFIG, factorygate, stores, upgrade, --link, /etc/factorygate/link.yaml]
-  env:
-    {{- include "factorygate.linkEnv" . | nindent 4 }}
-  resources:
-    {{- toYaml .Values.link.resources | nindent 4 }}
-  volumeMounts:
-    {{- include "factorygate.linkMounts" . | nindent 4 }}
-{{- end -}}
-
 {{- define "factorygate.linkVolumes" -}}
 {{- $name := include "factorygate.fullname" . -}}
 - name: link-tmp
