@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,40 @@ def test_the_names_in_certificates_are_those_that_are_dialled(tmp_path: Path) ->
         assert {x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH} <= set(usage)
         authority = x509.load_pem_x509_certificate(secret["ca.crt"].encode())
         leaf.verify_directly_issued_by(authority)
+
+
+def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
+    folder = written(variant("demo"), "hub", tmp_path / "pod")
+    kept = tmp_path / "backups"
+    kept.mkdir(mode=0o700)
+    for name, days in (("old", 20), ("young", 3)):
+        made = kept / f"factorygate-{name}.tar.gz"
+        made.touch()
+        os.utime(made, (time.time() - days * 86400,) * 2)
+    program = tmp_path / "bin"
+    program.mkdir()
+    (program / "factorygate").write_text(
+        f"#!{sys.executable}\nfrom factoryoperator.cli import main\nraise SystemExit(main())\n"
+    )
+    (program / "factorygate").chmod(0o755)
+    arguments = named(variant("demo"), "CronJob", "-hub-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (_, script, *rest) = arguments["containers"][0]["args"]
+    assert script == "/etc/factorygate-backup/backup.py"
+    rest = [word.replace("/etc/factorygate", str(folder)).replace("/backup", str(kept)) for word in rest]
+    done = subprocess.run(
+        [sys.executable, CHART / "files/backup.py", *rest],
+        env={
+            "PATH": f"{program}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{CHECKOUT}/spawners",
+            "FACTORYGATE_LINK": "/etc/factorygate/link.yaml",  # as in the image; this pod has none
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {path.name for path in kept.iterdir()}
+    assert "factorygate-old.tar.gz" not in found
+    assert "factorygate-young.tar.gz" in found
+    assert len(found) == 2

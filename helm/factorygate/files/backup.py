@@ -1,6 +1,7 @@
 """Make a backup, then remove backups older than ``--days`` from its folder, but never the newest one."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,9 @@ parser.add_argument("--days", type=int, required=True)
 parser.add_argument("arguments", nargs="+", help="of factorygate; the last one is the folder")
 options = parser.parse_args()
 
-done = subprocess.run(["factorygate", *options.arguments], check=False)
+# The image names both files of a gateway; a pod has those of one part, which the arguments name.
+env = {name: value for name, value in os.environ.items() if name not in ("FACTORYGATE_HUB_CONFIG", "FACTORYGATE_LINK")}
+done = subprocess.run(["factorygate", *options.arguments], env=env, check=False)  # noqa: S607
 if done.returncode:
     sys.exit(done.returncode)
 before = time.time() - options.days * 86400

@@ -183,11 +183,17 @@ spec:
 {{- end -}}
 
 {{- define "factorygate.publicIngress" -}}
+{{- $from := .Values.proxy.chp.networkPolicy.from -}}
 - ports:
     - {protocol: TCP, port: 8000}
-  {{- with .Values.proxy.chp.networkPolicy.from }}
+  {{- with $from }}
   from:
     {{- toYaml . | nindent 4 }}
+{{- /* Beside those: `helm test`, and who reads the hub's own metrics, which the proxy leads to. */}}
+    {{- include "factorygate.peer" (list $ "test") | nindent 4 }}
+    {{- if and $.Values.metrics.enabled $.Values.metrics.serviceMonitor.enabled }}
+    {{- toYaml (default (list (dict "namespaceSelector" dict)) $.Values.metrics.from) | nindent 4 }}
+    {{- end }}
   {{- end }}
 {{- end -}}
 
