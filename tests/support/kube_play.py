@@ -50,7 +50,7 @@ class KubePlay:
         folders = (f"--root={self._folder}/root", f"--runroot={self._folder}/run", f"--tmpdir={self._folder}/tmp")
         how = ("--storage-driver=overlay", "--cgroup-manager=cgroupfs", f"--runtime={shutil.which('runc')}")
         done = subprocess.run(
-            ["ip", "netns", "exec", self._name, "podman", *folders, *how, "--events-backend=none", *argv],
+            ["nsenter", f"--net=/run/netns/{self._name}", "podman", *folders, *how, "--events-backend=none", *argv],
             env={**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"},
             input=stdin,
             capture_output=True,
