@@ -66,7 +66,8 @@ class KubePlay:
         ordered = sorted(
             playable(objects), key=lambda thing: RUNS.index(thing["kind"]) if thing["kind"] != "Deployment" else 9
         )
-        self.podman("kube", "play", "--network=host", "-", stdin=yaml.safe_dump_all(ordered))
+        done = self.podman("kube", "play", "--network=host", "-", stdin=yaml.safe_dump_all(ordered), check=False)
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.logs()}"
 
     def down(self, objects: Sequence[Object]) -> None:
         """End the pods; volumes stay, as those of claims do."""
