@@ -17,11 +17,14 @@ RUNS = ("ConfigMap", "Deployment", "PersistentVolumeClaim", "Secret")  # what po
 
 
 def playable(found: Sequence[Object]) -> list[Object]:
-    """Return the objects that podman runs. A StatefulSet, which it does not know, becomes a Deployment; images are
-    those that were loaded; it has no group of the file system (``fsGroup``)."""
+    """Return the objects that podman runs. A StatefulSet, which it does not know, becomes a Deployment; a volume
+    belongs to the pods' account, in place of their group (``fsGroup``), which it does not know either."""
     played = []
     for thing in found:
         kind = "Deployment" if thing["kind"] == "StatefulSet" else thing["kind"]
+        if kind == "PersistentVolumeClaim":
+            owned = {"volume.podman.io/uid": "10001", "volume.podman.io/gid": "0"}
+            thing = {**thing, "metadata": {**thing["metadata"], "annotations": owned}}
         if kind in RUNS:
             played.append({**thing, "kind": kind})
     return played
