@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import httpx
 import pytest
 
@@ -24,7 +25,11 @@ pytestmark = [
 ]
 IMAGES = ("hub", "link", "proxy")
 PATIENCE = 240  # seconds
-FACTORY_KEY = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "it4lia-ssh"}, "stringData": {"fg1": "-"}}
+KEYS = {  # of accounts of a factory that is not there: the link reads them as it starts
+    name: asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+    for name in ("fg1", "fg2", "fgwatch")
+}
+FACTORY_KEYS = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "it4lia-ssh"}, "stringData": KEYS}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def rendered(images: Path, topology: str) -> list[Object]:
     more = {"topology": topology, "image": image, "backup": {"enabled": False}}
     # Without a cluster nobody resolves the services' names: all pods share the network, and so one address.
     hosts = [{"ip": "127.0.0.1", "hostnames": [f"x-factorygate-{part}" for part in ("hub", "link", "proxy-api")]}]
-    return [*objects(VARIANTS["demo"], more={**more, "hostAliases": hosts}), FACTORY_KEY]
+    return [*objects(VARIANTS["demo"], more={**more, "hostAliases": hosts}), FACTORY_KEYS]
 
 
 def until_well(play: KubePlay, url: str) -> dict[str, object]:
