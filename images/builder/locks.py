@@ -109,7 +109,7 @@ def incomplete(requirements: Iterable[Requirement], wheels: Mapping[str, Wheel],
     """Return what is missing, or of a version that does not fit, among the wheels and all that they need; in words."""
     problems = set()
     queue = [("pyproject.toml", requirement) for requirement in requirements if _applies(requirement, arch)]
-    seen = set()
+    seen: set[tuple[str, str]] = set()
     while queue:
         asker, requirement = queue.pop()
         name = canonicalize_name(requirement.name)

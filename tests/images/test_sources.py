@@ -23,7 +23,7 @@ from images.builder.recipes import DEMO_ONLY, RECIPES, Recipe
 IMAGES = CHECKOUT / "images"
 REQUIREMENTS = CHECKOUT / "requirements"
 CONTAINERFILES = sorted(IMAGES.glob("*.Containerfile"))
-COMPILER = re.compile(r"(gcc|g\+\+|cpp|clang|llvm|rustc|golang|make|cmake|build-essential|nodejs|npm)\b.*|.*-dev")
+COMPILER = re.compile(r"(gcc|g\+\+|cpp|clang|llvm|rustc|golang|make|cmake|build-essential|nodejs|npm)(-.*)?|.*-dev")
 WITH_LOCK = [recipe for recipe in RECIPES.values() if recipe.lock]
 
 
