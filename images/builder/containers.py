@@ -46,7 +46,7 @@ class Storage:
     def id(self, image: str) -> str:
         """Return the image's id: the digest of its configuration, which names all its layers."""
         listed = json.loads(run([*self._buildah, "images", "--json", "--no-trunc", f"localhost/{self.name(image)}"]))
-        return str(listed[0]["id"])
+        return str(listed[0]["id"]).removeprefix("sha256:")
 
     def push(self, image: str, archive: Path) -> None:
         """Write the image to an OCI archive, in place of what is there."""

@@ -35,7 +35,7 @@ def make_root(target: Path, lists: Iterable[str], arch: str, mirror: str | None)
     """Write the root with these packages. Raises BuildError."""
     include = ",".join(packages(lists))
     options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
-    options += ["--dpkgopt=path-include=/usr/share/doc/*/copyright"]
+    options += ["--dpkgopt=path-include=/usr/share/doc/*/copyright", "--dpkgopt=force-unsafe-io"]
     options += [f"--customize-hook={hook}" for hook in _HOOKS]
     options += ["--skip=output/dev", "--quiet", "--variant=minbase", f"--architectures={ARCHITECTURES[arch]}"]
     sources = [] if mirror is None else [mirror]
