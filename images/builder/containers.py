@@ -40,6 +40,8 @@ class Storage:
         options += [f"--timestamp={EPOCH}", "--identity-label=false", f"--arch={self._arch}"]
         options += [f"--ulimit={name}={most}:{most}" for name, most in _limits().items()]
         options += [f"--build-arg=SOURCE_DATE_EPOCH={EPOCH}"]
+        labels = {"title": f"{PREFIX}{image}", "version": self._tag, "licenses": "BSD-3-Clause"}
+        options += [f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()]
         options += [] if base is None else [f"--build-arg=BASE=localhost/{self.name(base)}"]
         run([*self._buildah, "build", *options, f"--file={containerfile}", f"--tag={self.name(image)}", context])
 

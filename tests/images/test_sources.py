@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -109,19 +110,19 @@ def test_a_compiler_in_a_package_list_is_found(name: str) -> None:
 # --- locks ----------------------------------------------------------------------------------------------------------
 
 
+@cache
+def needs(name: str, version: str) -> tuple[Requirement, ...]:
+    """What a package says it needs, if this environment has it in this version."""
+    try:
+        there = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+    return tuple(Requirement(text) for text in (there.requires or ()) if there.version == version)
+
+
 def installed(locked: dict[str, locks.Locked]) -> dict[str, locks.Wheel]:
-    """What these packages say they need, as far as this environment has them in these versions."""
-    found = {}
-    for name, package in locked.items():
-        try:
-            there = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            needs: tuple[Requirement, ...] = ()
-        else:
-            same = there.version == package.version
-            needs = tuple(Requirement(text) for text in (there.requires or ()) if same)
-        found[name] = locks.Wheel(package.version, needs)
-    return found
+    """What the packages need, as if their wheels had been downloaded."""
+    return {name: locks.Wheel(one.version, needs(name, one.version)) for name, one in locked.items()}
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -170,13 +171,11 @@ def imports(package: str) -> Iterator[str]:
 
 
 def test_the_lock_of_the_link_has_what_its_code_imports() -> None:
-    brought = importlib.metadata.packages_distributions()
     link = locks.read(REQUIREMENTS / "link.txt", "x86_64")
     ours = {"factorycommon", "factorylink", "factoryoperator", "factoryspawner"}
     wanted = {*imports("factorylink"), *imports("factorycommon"), *imports("factoryoperator")}
     wanted -= {*sys.stdlib_module_names, *ours}
-    lacking = {name for name in wanted if not {canonicalize_name(one) for one in brought[name]} & link.keys()}
-    assert lacking == set()
+    assert {canonicalize_name({"yaml": "pyyaml"}.get(name, name)) for name in wanted} <= link.keys()
 
 
 @pytest.mark.parametrize(

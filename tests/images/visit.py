@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import httpx
 
@@ -26,10 +27,17 @@ while not up():
 
 status = browser.get("/hub/status")
 form = browser.get("/hub/login")
-token = re.search(r'name="_xsrf"\s+value="([^"]+)"', form.text)
-assert token is not None, form.text
-wrong = browser.post("/hub/login", data={"username": "ada", "password": "no", "_xsrf": token[1]})
-right = browser.post("/hub/login", data={"username": "ada", "password": "ada-secret", "_xsrf": token[1]})
+field = re.search(r'name="_xsrf"\s+value="([^"]+)"', form.text)
+assert field is not None, form.text
+wrong = browser.post("/hub/login", data={"username": "ada", "password": "no", "_xsrf": field[1]})
+right = browser.post("/hub/login", data={"username": "ada", "password": "ada-secret", "_xsrf": field[1]})
+
+# A route to where nobody listens: the proxy's own page says so.
+token = Path("/etc/factorygate/proxy-token").read_text()
+routes = "http://127.0.0.1:8001/api/routes/lost"
+httpx.post(
+    routes, json={"target": "http://127.0.0.1:9"}, headers={"Authorization": f"token {token}"}, trust_env=False
+).raise_for_status()
 lost = httpx.get("http://127.0.0.1:8000/lost/", timeout=60, trust_env=False)
 print(
     json.dumps(
@@ -37,7 +45,7 @@ print(
             "status": [status.status_code, "Service status" in status.text],
             "wrong": wrong.status_code,
             "right": [right.status_code, "ada" in right.text, browser.get("/hub/home").status_code],
-            "lost": [lost.status_code],
+            "lost": [lost.status_code, "Nothing is lost" in lost.text],
         }
     )
 )
