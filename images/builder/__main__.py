@@ -132,6 +132,7 @@ def alone(cache: Path) -> Iterator[None]:
     """Wait for another build in this cache to end, and hold off the next."""
     with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        context.clear(cache)
         yield
 
 

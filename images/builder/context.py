@@ -27,6 +27,12 @@ def folder(cache: Path) -> Iterator[Path]:
         yield Path(made)
 
 
+def clear(cache: Path) -> None:
+    """Remove what builds that were killed left."""
+    for left in cache.glob("context-*"):
+        shutil.rmtree(left)
+
+
 def add_environment(
     context: Path, locks: Iterable[Mapping[str, Locked]], wheels: Iterable[Path], project: Path
 ) -> None:

@@ -171,6 +171,13 @@ def test_wheels_of_the_cache_keep_their_times(tmp_path: Path) -> None:
     assert (folder / "wheels" / cached.name).samefile(cached)
 
 
+def test_what_a_killed_build_left_is_removed_and_the_cache_stays(tmp_path: Path) -> None:
+    (tmp_path / "context-ab12" / "wheels").mkdir(parents=True)
+    (tmp_path / "wheels").mkdir()
+    context.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["wheels"]
+
+
 def test_the_link_gets_the_catalogue_and_no_templates(tmp_path: Path) -> None:
     context.add_configuration(tmp_path, RECIPES["link"].configuration)
     assert {path.name for path in (tmp_path / "hub_config").iterdir()} == {"factories", "antennas.yaml"}
