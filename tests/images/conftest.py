@@ -19,7 +19,7 @@ NAMES = ("base", "hub", "link", "proxy", "notebook-cpu")
 
 def build(*argv: str) -> None:
     done = subprocess.run(
-        [CHECKOUT / "images" / "build", *argv], capture_output=True, text=True, check=False, timeout=1500
+        [CHECKOUT / "images" / "build", *argv], capture_output=True, text=True, check=False, timeout=5400
     )
     assert done.returncode == 0, done.stderr
 

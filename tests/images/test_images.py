@@ -17,7 +17,7 @@ from images.builder.recipes import RECIPES
 from tests.images.conftest import NAMES, build
 from tests.images.engine import UID, Engine, built
 
-pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(7200)]
 HERE = Path(__file__).parent
 ARCH = os.uname().machine
 KERNEL = """
