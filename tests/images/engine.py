@@ -54,7 +54,7 @@ class Engine:
         """How each container runs."""
         return [
             *("run", "--read-only", f"--user={UID}:0", f"--network={network}", "--ulimit=host", "--cap-drop=all"),
-            *("--security-opt=no-new-privileges", "--pull=never", "--cgroups=disabled", *options),
+            *("--security-opt=no-new-privileges", "--pull=never", *options),
         ]
 
     def run(self, image: str, *argv: str, stdin: str | None = None) -> str:
