@@ -121,7 +121,7 @@ class Builder:
                     squash(root, out / f"{stem}.sqfs")
         if self._options.sbom:
             with step(f"{recipe.name}: {stem}.spdx.json"):
-                sbom.write(archive, identity, out / f"{stem}.spdx.json")
+                sbom.write(archive, self._storage.name(recipe.name), identity, out / f"{stem}.spdx.json")
         line = {"image": self._storage.name(recipe.name), "id": f"sha256:{identity}", "bytes": size}
         (out / f"{stem}.json").write_text(json.dumps(line) + "\n")
         print(f"{line['image']} {line['id']} {size / 1e6:.0f} MB", flush=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 from images.builder.steps import EPOCH, run
 
 
-def write(archive: Path, identity: str, target: Path) -> None:
-    """Write the SBOM of an OCI archive; ``identity`` is the image's id."""
+def write(archive: Path, name: str, identity: str, target: Path) -> None:
+    """Write the SBOM of an OCI archive; ``name`` and ``identity`` are the image's."""
     syft = Path(sys.executable).with_name("syft")
-    found = run(
-        [syft, "scan", f"oci-archive:{archive}", "--quiet", "--output=spdx-json"], SYFT_CHECK_FOR_APP_UPDATE="false"
-    )
+    title, _, version = name.partition(":")
+    # Named, or the document would hold the archive's path on this machine.
+    source = (f"oci-archive:{archive}", f"--source-name={title}", f"--source-version={version}")
+    found = run([syft, "scan", *source, "--quiet", "--output=spdx-json"], SYFT_CHECK_FOR_APP_UPDATE="false")
     target.write_text(json.dumps(steady(json.loads(found), identity), indent=1, sort_keys=True) + "\n")
 
 
