@@ -1,4 +1,5 @@
-"""``python -m testbed``: see ``testbed.commands``. A Python without the testbed's packages is told what to run."""
+"""``python -m testbed``: see ``testbed.commands``. A Python without the testbed's packages prints what to run
+instead."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from testbed.install import environments as install
 
 
 def main() -> int:
-    """Run a command of the testbed; its exit code, or 1 where the packages that it needs are missing."""
+    """Run a command of the testbed; return its exit code, or 1 if the packages that it needs are missing."""
     try:
         from testbed import commands
     except ModuleNotFoundError as error:

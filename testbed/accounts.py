@@ -1,4 +1,5 @@
-"""Site accounts, as which jobs run. Root gets three Unix users, apart from each other; anybody else only their own."""
+"""Site accounts, the Unix users under which jobs run. Root gets three, separate from each other; any other user has
+only their own."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ NOTHING_MATCHES = "*"  # as a password; an account with an empty one is locked, 
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:
-    """Return the site accounts of this machine, made where they are missing: with no password, and not locked, so
-    that they may log in by key. Homes are 0700 below ``homes``."""
+    """Return the site accounts of this machine; missing ones are made: without a password, and not locked, so that they
+    may log in by key. Homes are 0700 below ``homes``."""
     if os.geteuid() != 0:
         return (own_name(),)
     with _alone(homes):
@@ -34,8 +35,8 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
-    """Return homes in ``folder`` for the accounts of an isolated factory: where each is to stand -> what stands
-    there. Their content is kept."""
+    """Return the homes for the accounts of an isolated factory: the path inside the factory -> a folder in ``folder``,
+    whose content is kept."""
     made: dict[Path, Path] = {}
     folder.mkdir(mode=0o755, exist_ok=True)
     for name in ensure(names):
@@ -48,12 +49,12 @@ def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
 
 
 def home(name: str) -> Path:
-    """Return where an account's home stands."""
+    """Return the path of an account's home."""
     return Path(pwd.getpwnam(name).pw_dir)
 
 
 def own_name() -> str:
-    """Name of the user we run as."""
+    """Return the name of the user that this process runs as."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -62,8 +63,8 @@ def own_name() -> str:
 
 @contextmanager
 def _alone(homes: Path) -> Iterator[None]:
-    """Let one start in at a time: two `useradd` of one name at the same moment both succeed, and the home then has
-    another user id than the account."""
+    """Let only one start run this block at a time: two `useradd` of one name at the same moment both succeed, and the
+    home then has another user id than the account."""
     homes.mkdir(parents=True, exist_ok=True)
     held = os.open(homes, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -100,8 +101,8 @@ def _add(name: str, home: Path) -> None:
 
 
 def check_readable(folder: Path) -> None:
-    """Check that site accounts can run programs below ``folder``: every folder on the way must let them through.
-    Raises CannotRun."""
+    """Check that site accounts can run programs below ``folder``, that is, enter every folder on the way. Raises
+    CannotRun."""
     if os.geteuid() != 0:
         return
     for step in (folder, *folder.parents):

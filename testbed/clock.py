@@ -1,5 +1,8 @@
-"""A wrong clock for the demo's hub or link, by libfaketime: it has to be there when a program starts, so the program is
-killed, and the supervisor starts it again with what :func:`environment` says then."""
+"""A wrong clock for the demo's hub or link, by libfaketime.
+
+libfaketime must be loaded when a program starts, so the program is killed, and the supervisor starts it again with the
+variables of :func:`environment`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ _FILE = "clock.json"
 
 
 def environment(folder: Path, program: str) -> dict[str, str]:
-    """Return the variables of the environment with which a program of the demo in ``folder`` starts, so that its
-    clock is wrong."""
+    """Return the environment variables with which a program of the demo in ``folder`` starts, so that its clock is
+    wrong."""
     seconds = _read(folder).get(program)
     if not seconds:
         return {}
@@ -32,10 +35,8 @@ def environment(folder: Path, program: str) -> dict[str, str]:
 
 
 def put(folder: Path, program: str, seconds: float) -> None:
-    """Let the clock of hub or link be ahead by so much (0: right again); returns once it runs with that.
-
-    Raises NoSuchFault, CannotRun, FaultFailed.
-    """
+    """Set the clock of hub or link ahead by that many seconds (0: right again); return when the program runs with it.
+    Raises NoSuchFault, CannotRun, FaultFailed."""
     if program not in PROGRAMS:
         raise NoSuchFault(f"clock {program}: there are {', '.join(PROGRAMS)}")
     _library()
@@ -50,12 +51,12 @@ def put(folder: Path, program: str, seconds: float) -> None:
 
 
 def wrong(folder: Path) -> dict[str, float]:
-    """Return, by program, by how many seconds its clock is wrong."""
+    """Return, for each program with a wrong clock, by how many seconds it is wrong."""
     return {program: seconds for program, seconds in _read(folder).items() if seconds}
 
 
 def forget(folder: Path) -> None:
-    """Make all clocks right at the next start."""
+    """Make all clocks right from the next start."""
     (folder / _FILE).unlink(missing_ok=True)
 
 

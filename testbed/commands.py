@@ -1,7 +1,7 @@
-"""``python -m testbed up|down|status|env FACTORY [FACTORY ...]``: exit code 3 where a testbed cannot run here.
+"""``python -m testbed up|down|status|env FACTORY [FACTORY ...]``: exit code 3 if a testbed cannot run here.
 
-``python -m testbed fault FACTORY KIND [ARG ...] [--undo]``: something goes wrong there; ``fault FACTORY`` lists what
-stands. ``fault demo clock hub|link SECONDS`` is the demo's.
+``python -m testbed fault FACTORY KIND [ARG ...] [--undo]``: cause a fault there; ``fault FACTORY`` lists the present
+faults. ``fault demo clock hub|link SECONDS`` is the demo's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEMO = "demo"  # in a factory's place: the demo's own faults
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; return its exit code."""
     options = _parser().parse_intermixed_args(arguments)
     if options.state is None:
         options.state = _state(options)
@@ -142,7 +142,7 @@ def _clock(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _state(options: argparse.Namespace) -> Path:
-    """Return the checkout's state folder; for a fault, that of its demo where the factory runs only there."""
+    """Return the checkout's state folder; for a fault, the demo's folder if the factory runs only there."""
     own, demo = CHECKOUT / ".testbed", install.program_folder() / "clusters"
     asked = options.factory[:1] if options.command == "fault" else []
     return demo if asked and asked[0] in cluster.known(demo) and asked[0] not in cluster.known(own) else own

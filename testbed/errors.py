@@ -1,4 +1,4 @@
-"""The errors of the testbed, of three kinds: this machine cannot, this factory cannot, this start failed."""
+"""The errors of the testbed, of three kinds: of this machine, of this factory, of this start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class TestbedError(Exception):
 
 
 class CannotRun(TestbedError):
-    """Raise where this machine cannot run a testbed. ``missing`` names what it lacks, one entry a thing."""
+    """Raise if this machine cannot run a testbed. ``missing`` names what it lacks, one entry for each thing."""
 
     def __init__(self, *missing: str) -> None:
         super().__init__("a testbed cannot run here: " + "; ".join(missing))
@@ -18,22 +18,22 @@ class CannotRun(TestbedError):
 
 
 class CannotLayOut(TestbedError):
-    """Raise where this factory cannot be laid out: another scheduler, nothing known of its nodes, or a value that
+    """Raise if this factory cannot be set up: it has another scheduler, nothing is known of its nodes, or a value
     cannot be written."""
 
 
 class DidNotStart(TestbedError):
-    """Raise where a daemon did not come up, or the nodes did not become idle in time; the text holds the end of the
+    """Raise if a daemon did not start, or the nodes did not become idle in time; the text contains the end of the
     logs."""
 
 
 class NoSuchFault(TestbedError):
-    """Raise where there is no such fault, or not with this cluster, or it stands already."""
+    """Raise if there is no such fault, or not with this cluster, or if it is present already."""
 
 
 class FaultFailed(TestbedError):
-    """Raise where a fault, or its undo, failed; the text says which command failed."""
+    """Raise if a fault, or its undo, failed; the text says which command failed."""
 
 
 class NotThere(TestbedError):
-    """Raise where this state folder has no such cluster."""
+    """Raise if this state folder has no such cluster."""

@@ -1,4 +1,4 @@
-"""A factory's cluster, whichever scheduler it has, for the demo and the command line to start, find and end."""
+"""A factory's cluster, with whichever scheduler it has; the demo and the command line start, find and end it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from testbed.slurm import cluster
 
 
 class Running(Protocol):
-    """What every cluster can do."""
+    """The interface of every cluster."""
 
     @property
     def id(self) -> str:
@@ -41,7 +41,7 @@ class Running(Protocol):
         """Return the fields of ``factorylink.config.Access`` by which the link reaches the cluster."""
 
     def describe(self) -> dict[str, object]:
-        """Return how its administrator talks to it: the configuration file, ``env``, ``prefix``, ``accounts``,
+        """Return how its administrator reaches it: the configuration file, ``env``, ``prefix``, ``accounts``,
         ``root``."""
 
     def ready(self) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """One process for good: a pid is used again, the pair of pid and start time is not (until the next boot)."""
+    """One particular process: a pid may be used again, the pair of pid and start time is not (until the next boot)."""
 
     pid: int
     started: int  # clock ticks since boot
@@ -33,12 +33,12 @@ class ProcessIdentity:
         return cls(pid, int(fields[19]), Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
 
     def alive(self) -> bool:
-        """Return whether it still runs; a zombie does not."""
+        """Return whether the process still runs; a zombie does not."""
         return ProcessIdentity.of(self.pid) == self
 
 
 def open_pidfd(identity: ProcessIdentity) -> int | None:
-    """Return a file descriptor that becomes readable when the process ends; None where it is gone already."""
+    """Return a file descriptor that becomes readable when the process ends; None if it has ended already."""
     try:
         descriptor = os.pidfd_open(identity.pid)
     except ProcessLookupError:
@@ -50,7 +50,7 @@ def open_pidfd(identity: ProcessIdentity) -> int | None:
 
 
 async def ended(descriptor: int, timeout: float | None = None) -> bool:
-    """Wait until the process behind a pidfd has ended; False where ``timeout`` seconds pass before."""
+    """Wait until the process behind a pidfd has ended; return False if that takes longer than ``timeout`` seconds."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
     loop.add_reader(descriptor, gone.set)
@@ -64,9 +64,9 @@ async def ended(descriptor: int, timeout: float | None = None) -> bool:
 
 
 def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> None:
-    """End a process (and its process group) that need not be our child: SIGTERM, after ``patience`` seconds SIGKILL.
+    """End a process (and its process group), which need not be our child: SIGTERM, after ``patience`` seconds SIGKILL.
 
-    Blocks until it is gone. Processes of its group that outlive it are killed.
+    Blocks until it has ended. Processes of its group that outlive it are killed.
     """
     descriptor = open_pidfd(identity)
     if descriptor is None:
@@ -86,7 +86,7 @@ def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> N
 
 
 def wait_reaped(identity: ProcessIdentity, patience: float) -> None:
-    """Wait until an ended process is no longer listed. Its parent does that, and tells nobody: so look."""
+    """Wait until an ended process is no longer listed. Its parent removes it and tells nobody, so this polls."""
     deadline = time.monotonic() + patience
     while Path(f"/proc/{identity.pid}").exists() and not identity.alive() and time.monotonic() < deadline:
         time.sleep(0.02)

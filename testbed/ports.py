@@ -1,5 +1,5 @@
-"""Free ports for a cluster, and for programs of tests: outside the ephemeral range, from which any connection may
-take one before a daemon has it, and outside what the link uses."""
+"""Free ports for clusters and for programs of tests. They are outside of the ephemeral range, from which any connection
+may take one before a daemon has it, and outside of the link's ranges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _claims: list[socket.socket] = []  # until this process ends
 
 def allocate(count: int, seed: str) -> list[int]:
     """Return ``count`` consecutive free ports, and claim them until this process ends: another testbed does not get
-    them even while no daemon listens on them yet. ``seed`` picks where the search begins. Raises CannotRun."""
+    them even while no daemon listens on them yet. ``seed``: selects where the search begins. Raises CannotRun."""
     starts = range(FIRST, LAST - count + 1, max(count, 16))
     for start in sorted(starts, key=lambda start: hashlib.sha256(f"{seed} {start}".encode()).digest()):
         ports = list(range(start, start + count))
@@ -26,8 +26,8 @@ def allocate(count: int, seed: str) -> list[int]:
 
 
 def single() -> int:
-    """Return a port that is free for now. The system gives none of these away by itself, so a program that starts,
-    or restarts, later still finds it free."""
+    """Return a port that is free now. The system itself gives none of these ports to a connection, so a program that
+    starts, or restarts, later still finds it free."""
     while not is_free(port := random.choice(SINGLE)):  # noqa: S311  # nosec B311
         pass
     return port

@@ -1,7 +1,9 @@
-"""Finds and ends the processes of one cluster, and nobody else's.
+"""Finds and ends the processes of one cluster, and no others.
 
-A cluster runs copies of the daemons from its own ``sbin`` folder, so what runs from there is its own, whatever it
-calls itself; processes that jobs started are found below those, or by the mark in their environment."""
+A cluster runs copies of the daemons from its own ``sbin`` folder, so a process that runs from there belongs to the
+cluster, whatever its name. Processes that jobs started are found as descendants of these, or by a variable in their
+environment.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ class Process:
 
 
 def find(pid: int) -> Process | None:
-    """Return the living process ``pid``; None where there is none, or only its remains wait for their parent."""
+    """Return the running process ``pid``; None if there is none, or if it is a zombie."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -39,13 +41,13 @@ def find(pid: int) -> Process | None:
 
 
 def alive(process: Process) -> bool:
-    """Return whether this very process still lives."""
+    """Return whether exactly this process still runs."""
     now = find(process.pid)
     return now is not None and now.start == process.start
 
 
 def program(pid: int) -> str | None:
-    """Return the file that ``pid`` runs; None where we may not know."""
+    """Return the file that ``pid`` runs; None if this process may not know."""
     try:
         return os.readlink(_PROC / str(pid) / "exe").removesuffix(" (deleted)")
     except (FileNotFoundError, PermissionError, ProcessLookupError):
@@ -53,8 +55,8 @@ def program(pid: int) -> str | None:
 
 
 def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[Process]:
-    """Return all processes of the cluster in ``folder``: daemons, job steps, jobs and what those started, and what
-    is in its network ``namespaces`` (inodes)."""
+    """Return all processes of the cluster in ``folder``: daemons, job steps, jobs and their descendants, and all
+    processes in its network ``namespaces`` (inodes)."""
     sbin = f"{folder}/sbin/"
     mark = f"{MARK}={folder}".encode()
     everything = {process.pid: process for process in _everything()}
@@ -82,10 +84,10 @@ def in_namespaces(namespaces: frozenset[int]) -> list[Process]:
 
 
 def end_all(folder: Path, namespaces: frozenset[int] = frozenset(), patience: float = 1) -> set[Process]:
-    """Leave no process of the cluster: all get a SIGTERM, and ``patience`` seconds later what is left a SIGKILL.
+    """End all processes of the cluster: all get a SIGTERM, and after ``patience`` seconds the rest a SIGKILL.
 
-    What forks while it is being ended is met in the next round. Returns whom it met: dead now, but perhaps not yet
-    noticed by their parent.
+    Processes that are forked meanwhile are ended in the next round. Returns the processes that it found; they have
+    ended, but perhaps their parents have not noticed yet.
     """
     number = signal.SIGTERM
     met: set[Process] = set()
@@ -99,26 +101,27 @@ def end_all(folder: Path, namespaces: frozenset[int] = frozenset(), patience: fl
 
 
 def wait_reaped(dead: Iterable[Process], seconds: float) -> None:
-    """Wait until the parents, init mostly, have noticed: so that people who look find nothing, no zombie either."""
+    """Wait until the parents, usually init, have noticed the ends, so that no zombie is left for others to find."""
     left = list(dead)
     wait_until(lambda: not any((_PROC / str(process.pid)).exists() for process in left), seconds)
 
 
 def end(process: Process, patience: float) -> None:
-    """Ask this very process to end, kill it where it has not after ``patience`` seconds, and wait until it is gone."""
+    """Ask exactly this process to end, kill it if it has not ended after ``patience`` seconds, and wait until it
+    has."""
     _send(process, signal.SIGTERM)
     _wait_for_ends([process], patience)
     kill(process)
 
 
 def kill(process: Process) -> None:
-    """Kill this very process and wait until it is gone."""
+    """Kill exactly this process and wait until it has ended."""
     _send(process, signal.SIGKILL)
     _wait_for_ends([process], _KILL_SECONDS)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:
-    """Poll ``condition``; whether it came true in time. For states that offer nothing to wait on."""
+    """Poll ``condition``; return whether it became true in time. For states that send no event."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

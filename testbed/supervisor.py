@@ -1,7 +1,8 @@
-"""Keeps a few programs running: one that ends is started again at once, one that keeps failing with pauses.
+"""Keeps programs running: a program that ends is started again at once, one that keeps failing after pauses.
 
 Each program has its own process group and log. The running processes are written to a file whenever they change, so
-that programs whose supervisor was killed are found and ended by the next supervisor."""
+that the next supervisor finds and ends programs whose supervisor was killed.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by failures in a row
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run. ``env`` is the environment, with what ``late_env`` says at each start; ``patience`` is how
-    many seconds it has to end by itself."""
+    """A program to run. ``env``: its environment, to which ``late_env`` adds variables at each start; ``patience``: the
+    seconds that it has to end by itself."""
 
     name: str
     argv: tuple[str, ...]
@@ -43,7 +44,8 @@ def pause_after(failures: int, code: int) -> float:
 
 
 class Supervisor:
-    """Runs programs. ``changed`` is told the pids whenever they change; ``restarted`` is awaited after a restart."""
+    """Runs programs. ``changed`` is called with the pids whenever they change; ``restarted`` is awaited after a
+    restart."""
 
     def __init__(
         self,
@@ -60,7 +62,8 @@ class Supervisor:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self, *programs: Program) -> None:
-        """Start these, in order; returns when each has a process. First, what an earlier supervisor left is ended."""
+        """Start these programs, in order; return when each has a process. Before that, end what an earlier supervisor
+        left."""
         if not self._programs:
             await asyncio.to_thread(self._record.end_all)
         for program in programs:
@@ -73,7 +76,7 @@ class Supervisor:
         await asyncio.shield(self._broken)
 
     async def stop(self) -> None:
-        """End all, last started first; returns when none is left."""
+        """End all programs, the last started first; return when none is left."""
         self._broken.cancel()
         for task in self._tasks:
             task.cancel()
@@ -159,12 +162,12 @@ class SupervisorRecord:
         self._path = path
 
     def write(self, pids: Mapping[str, int]) -> None:
-        """Replace it at one stroke."""
+        """Replace the file atomically."""
         rows = {name: asdict(found) for name, pid in pids.items() if (found := ProcessIdentity.of(pid)) is not None}
         write_private(self._path, json.dumps(rows, indent=1))
 
     def read(self) -> dict[str, ProcessIdentity]:
-        """Name to identity, of those that still run."""
+        """Return the identity of each named process that still runs."""
         try:
             rows = json.loads(self._path.read_text(encoding="ascii"))
         except FileNotFoundError:
@@ -173,7 +176,7 @@ class SupervisorRecord:
         return {name: identity for name, identity in found.items() if identity.alive()}
 
     def end_all(self, patience: float = 5) -> list[str]:
-        """End all that still run, and forget them; their names. Blocks."""
+        """End all processes that still run, and forget them; return their names. Blocks."""
         left = self.read()
         for identity in left.values():
             end_now(identity, patience)
@@ -186,7 +189,7 @@ class SupervisorRecord:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file 0600, replaced at one stroke, so that a reader sees the old or the new text."""
+    """Write a 0600 file, replaced atomically, so that a reader sees the old or the new text."""
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,4 +1,5 @@
-"""The notebook's side of the gateway, and what runs in the job. Imports neither the spawner nor the link."""
+"""The notebook's side of the gateway, and the programs that run in the job. Imports neither the spawner nor the
+link."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ _NOTEBOOKS = Path(__file__).parent / "notebooks"
 
 
 def copy_examples(folder: str | os.PathLike[str] = FOLDER) -> Path:
-    """Put the example notebooks into ``folder``, which is made where it is missing; its path.
+    """Copy the example notebooks into ``folder``, which is made if missing; return its path.
 
-    What is there already stays as it is, with all that you changed. A notebook whose Python modules this environment
-    lacks is left out. Raises OSError where it cannot be written.
+    Existing files are not changed. A notebook whose Python modules this environment lacks is left out. Raises OSError
+    if the folder cannot be written.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def copy_examples(folder: str | os.PathLike[str] = FOLDER) -> Path:
 
 
 def _unlinked(notebook: bytes, missing: set[str]) -> bytes:
-    """Return the notebook without links to notebooks that are not there."""
+    """Return the notebook without links to notebooks that are left out."""
     for name in missing:
         link = rb"\[([^\[\]\n]*)\]\(" + re.escape(name.encode()) + rb"\)"
         notebook = re.sub(link, rb"\1 (needs " + NEEDS[name].encode() + rb", which this environment lacks)", notebook)

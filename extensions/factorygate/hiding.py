@@ -1,4 +1,4 @@
-"""Keeps tokens out of logs: any address may hold one, and many things write addresses into a log."""
+"""Keeps tokens out of logs: any address may contain one, and many parts of a server log addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def hidden(text: str) -> str:
 
 
 class Hiding(logging.Formatter):
-    """Writes records as another formatter does, without tokens."""
+    """Formats records as another formatter does, without tokens."""
 
     def __init__(self, inner: logging.Formatter | None) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Hiding(logging.Formatter):
 
 
 def hide_in(*loggers: logging.Logger) -> None:
-    """Let what these write from now on hold no token."""
+    """Make these handlers log no token from now on."""
     for handler in {handler for logger in loggers for handler in logger.handlers}:
         if not isinstance(handler.formatter, Hiding):
             handler.setFormatter(Hiding(handler.formatter))

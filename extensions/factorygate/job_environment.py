@@ -1,4 +1,4 @@
-"""What a job's script says of its job, whatever the scheduler: the variables FACTORYGATE_JOB_*."""
+"""What a job's script says about its job, with every scheduler: the variables FACTORYGATE_JOB_*."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class JobEnvironment:
 
 
 def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironment:
-    """Return what the environment says of the job; what is no number is left out."""
+    """Return what the environment says about the job; values that are no numbers are left out."""
     ends = _number(environment, "END")
     return JobEnvironment(
         id=_text(environment, "ID"),

@@ -11,13 +11,13 @@ from factorycommon.language import SOURCE, VARIABLE, Language, first, read
 
 @cache
 def here() -> Language:
-    """That of this session's person, as the hub knew it when the session began."""
+    """Return the language of this session's person, as the hub knew it when the session began."""
     return wanted(*os.environ.get(VARIABLE, "").split(":"))
 
 
 @lru_cache(8)
 def wanted(*codes: str) -> Language:
-    """The first of these that there is a catalogue of; English if there is none, or if it is wanted first."""
+    """Return the first of these languages that has a catalogue; English if none has, or if English comes first."""
     if codes[0].lower().split("-")[0] in ("", SOURCE):
         return Language(SOURCE)
     only = {code for one in codes for code in (one.lower(), one.lower().split("-")[0])}

@@ -1,9 +1,9 @@
-"""The gateway's link as a notebook or a script asks it: HTTP with a hub token, for what is the caller's own.
+"""The client of the gateway's link for a notebook or a script: HTTP with a hub token, for the caller's own data.
 
-In a session everything needed is in the environment, and requests go through the session's own door. Its token acts for
-the session's factory and project; for more, a person hands over a token of their own (``use_token``). A script
-elsewhere sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a token from the hub's token
-page).
+In a session the environment has everything that is needed, and requests go through the session's own door. The
+session's token is valid for the session's factory and project; for more, a person passes a token of their own
+(``use_token``). A script elsewhere sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a
+token from the hub's token page).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class NoLinkError(LinkError):
-    """This program is in no session, and was told no gateway either."""
+    """This program is in no session, and no gateway was named to it either."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -52,24 +52,24 @@ _own_token = ""  # nosec B105
 
 
 def use_token(token: str | None = None) -> None:
-    """Act with a hub token of your own from now on, in this process: for clusters at another factory, or for another
-    project, than this session's, for which the session's own token is not enough.
+    """Use a hub token of your own from now on, in this process: for clusters at another factory, or for another
+    project, than this session's, for which the session's own token is not valid.
 
-    Make one on the hub's Token page. Without ``token`` it is asked for, and not shown. "" goes back to the session's
-    own. It is kept in this process's memory only.
+    Make one on the hub's Token page. Without ``token`` you are asked for it, and it is not shown. "" returns to the
+    session's own. The token is kept in this process's memory only.
     """
     global _own_token
     _own_token = (getpass("Hub token: ") if token is None else token).strip()
 
 
 def has_own_token(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a token of the person's own was handed over, by ``use_token`` or ``FACTORYGATE_TOKEN``."""
+    """Return whether the person has passed a token of their own, by ``use_token`` or ``FACTORYGATE_TOKEN``."""
     return bool(_own_token or environment.get("FACTORYGATE_TOKEN"))
 
 
 @dataclass(frozen=True)
 class LinkRoute:
-    """How the gateway is reached. ``base``: its API's address; ``socket``: the session's own way, if it has one;
+    """How the gateway is reached. ``base``: its API's address; ``socket``: the session's own socket, if it has one;
     ``own``: whether the token is the person's own, and not the session's."""
 
     base: str
@@ -93,12 +93,12 @@ class LinkRoute:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of each request."""
+        """Return the headers of each request."""
         return {"Authorization": f"token {self.token}"}
 
 
 def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: Any) -> T:
-    """Return the answer, waited for: for what has no event loop yet. Raises LinkError."""
+    """Return the answer; blocks, for code that has no event loop yet. Raises LinkError."""
     route = route or LinkRoute.here()
     transport = httpx.HTTPTransport(uds=route.socket) if route.socket else None
     try:
@@ -116,10 +116,10 @@ def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: 
 
 
 class Link:
-    """One connection pool; for one event loop."""
+    """A client with one connection pool; for one event loop."""
 
     def __init__(self, route: LinkRoute | None = None) -> None:
-        """``route``: the way to the gateway; None: this session's. Raises NoLinkError if there is none here."""
+        """``route``: how to reach the gateway; None: this session's. Raises NoLinkError if there is none here."""
         route = route or LinkRoute.here()
         self._http = httpx.AsyncClient(
             base_url=route.base,
@@ -132,7 +132,7 @@ class Link:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> Link:
-        """The gateway of this session, or the one that the environment names. Raises NoLinkError."""
+        """Return a client of this session's gateway, or of the one that the environment names. Raises NoLinkError."""
         return cls(LinkRoute.here(environment))
 
     async def close(self) -> None:
@@ -144,20 +144,20 @@ class Link:
         return _read(kind, await self._ask("GET", path, params=_given(params)))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """Send it and return the answer; the same PUT twice is the same as once. Raises LinkError."""
+        """Send ``body`` and return the answer; repeating the PUT changes nothing. Raises LinkError."""
         return _read(kind, await self._ask("PUT", path, json=_sent(body)))
 
     async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """Send it and return the answer. Raises LinkError."""
+        """Send ``body`` and return the answer. Raises LinkError."""
         return _read(kind, await self._ask("POST", path, json=_sent(body)))
 
     async def delete(self, path: str, kind: type[T]) -> T:
-        """Delete it and return the answer. Raises LinkError."""
+        """Delete what is at ``path`` and return the answer. Raises LinkError."""
         return _read(kind, await self._ask("DELETE", path))
 
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
-        """Yield server-sent events, each with its name, until the stream ends. One that is not understood is skipped,
-        but for the first: then the link is of another version. Raises LinkError."""
+        """Yield server-sent events, each with its name, until the stream ends. An event that is not understood is
+        skipped; if it is the first one, the link has another version. Raises LinkError."""
         understood = False
         try:
             async with self._http.stream("GET", path, timeout=httpx.Timeout(SECONDS, read=60.0)) as answer:
@@ -189,15 +189,15 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _read(kind: type[T], answer: httpx.Response) -> T:
-    """Return what an answer says. Raises LinkError."""
+    """Parse an answer. Raises LinkError."""
     if answer.is_error:
         raise _problem(answer.status_code, answer.content)
     return _parse(kind, answer.content)
 
 
 def _parse(kind: type[T], data: bytes | str) -> T:
-    """Return what the link said. What this version does not know of it is left out, since the link may be a newer one.
-    Raises LinkSilent where something is not as it should be."""
+    """Parse the link's data. Fields that this version does not know are ignored, since the link may be newer. Raises
+    LinkSilent if a field is missing or wrong."""
     try:
         found: T = _adapter(cast(Any, kind)).validate_json(data, extra="ignore")
     except ValidationError as error:
@@ -208,7 +208,7 @@ def _parse(kind: type[T], data: bytes | str) -> T:
 
 
 def _sent(body: BaseModel) -> Any:
-    """Return the body as JSON, without what was not said: an older link need not know that."""
+    """Return the body as JSON, without values that were not given: an older link may not know them."""
     return body.model_dump(mode="json", exclude_unset=True)
 
 

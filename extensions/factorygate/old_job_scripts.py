@@ -1,7 +1,7 @@
-"""Variables that stand in for FACTORYGATE_JOB_* in jobs whose script was written before there were these.
+"""Variables that replace FACTORYGATE_JOB_* in jobs whose script is older than these variables.
 
-Such a job may have waited in the queue, or be put back there, while a newer factorygate was installed at the factory.
-The table is closed: the script of a new dialect exports FACTORYGATE_JOB_* from the beginning.
+Such a job may have waited in the queue, or been requeued, while a newer factorygate was installed at the factory.
+Nothing is added to the table: the script of a new dialect exports FACTORYGATE_JOB_* from the beginning.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a cluster looks like at one moment: plain data, for the panel, for scripts and for a text.
+"""A cluster at one moment as plain data: for the panel, for scripts and for a text.
 
-Moments are RFC 3339 texts as the link tells them; GPU-hours count one GPU as the factory's scheduler counts it.
+Moments are RFC 3339 texts from the link; GPU-hours count one GPU as the factory's scheduler counts it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ JobState = Literal["asked", "pending", "running", "lost", "failed", "ended", "un
 class JobView:
     """One job of the cluster, which runs ``processes`` Dask workers.
 
-    ``asked``: not in the scheduler's queue yet; ``lost``: it ran and is gone though it was wanted; ``failed``: it was
-    refused, or ended before its workers came. ``why``: what it waits for, or why it ended, in words; ``do``: what
-    to do. ``log_tail``: the last lines that it had written when it ended by itself, or when its log was read last
-    (``FactoryCluster.log_tail``); ``has_log``: whether there are some to read.
+    ``asked``: not in the scheduler's queue yet; ``lost``: it ran, and ended although it was still wanted; ``failed``:
+    it was refused, or ended before its workers connected. ``why``: why it waits or ended, in words; ``do``: what to do.
+    ``log_tail``: its last lines from when it ended by itself, or from when its log was last read
+    (``FactoryCluster.log_tail``); ``has_log``: whether there are lines to read.
     """
 
     name: str
@@ -37,7 +37,7 @@ class JobView:
 
 @dataclass(frozen=True)
 class Adapting:
-    """The bounds that an adaptive cluster moves in, in jobs."""
+    """The bounds of an adaptive cluster, in jobs."""
 
     minimum: int
     maximum: int
@@ -45,8 +45,8 @@ class Adapting:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """A cluster. ``wanted``: jobs that were asked for by ``scale`` or by adapting; ``message``: what went wrong last,
-    in words; empty where nothing did."""
+    """A cluster. ``wanted``: jobs that were requested by ``scale`` or by adapting; ``message``: what last went wrong,
+    in words; empty if nothing did."""
 
     name: str
     factory: str  # id
@@ -70,28 +70,29 @@ class ClusterView:
     jobs: tuple[JobView, ...] = ()
 
     def count(self, *states: JobState) -> int:
-        """Jobs in these states."""
+        """Return the number of jobs in these states."""
         return sum(job.state in states for job in self.jobs)
 
 
 class Watched(Protocol):
-    """What a panel needs of a cluster. All methods may be called from any thread; none waits for the scheduler."""
+    """The part of a cluster that a panel needs. All methods may be called from any thread; none waits for the
+    scheduler."""
 
     def view(self) -> ClusterView:
-        """As it is now; cheap."""
+        """Return the cluster as it is now; fast."""
         ...
 
     def scale(self, n: int | None = None, jobs: int = 0) -> object:
-        """``n`` workers, or so many jobs, from now on; ends adapting. Raises ValueError in words where the budget does
-        not allow it."""
+        """Use ``n`` workers, or ``jobs`` jobs, from now on; ends adapting. Raises ValueError, with an explanation, if
+        the budget does not allow it."""
         ...
 
     def adapt(self, *, minimum_jobs: int, maximum_jobs: int) -> object:
-        """Let the work decide, within these bounds."""
+        """Let the work decide on the number of jobs, within these bounds."""
         ...
 
     def read_log(self, job: str) -> object:
-        """Have a job's log read, for ``view`` to show."""
+        """Request a job's log, which ``view`` then shows."""
         ...
 
     def close(self) -> object:

@@ -24,7 +24,7 @@ class StreamEvent(NamedTuple):
 
 
 class EventReader:
-    """Cuts what comes from a stream into events. ``most``: bytes of one; a longer one is skipped."""
+    """Cuts the bytes of a stream into events. ``most``: the longest event in bytes; a longer one is skipped."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
@@ -63,7 +63,7 @@ async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> A
 
 
 def _event(block: bytes) -> StreamEvent | None:
-    """Return what the lines between two empty ones say; None: nothing but comments."""
+    """Return the event that the lines between two empty lines describe; None if they are only comments."""
     name, data = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")

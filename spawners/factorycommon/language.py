@@ -1,7 +1,7 @@
-"""Catalogues as gettext has them, for the notebook and the hub: the one place where a text is put into a language.
+"""Translation catalogues in gettext's form, for the notebook and the hub: only this module translates texts.
 
-English texts are the keys; a message with parameters is found by its code (``factorycommon.messages``). What has no
-translation, or was said by a release whose English text was another, is shown in English.
+English texts are the keys; a message with parameters is found by its code (``factorycommon.messages``). A text is shown
+in English if it has no translation, or if another release said it with another English text.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ SOURCE = "en"
 DOMAIN = "factorygate"
 VARIABLE = "FACTORYGATE_LANGUAGE"  # of a session: the languages of its person, the most wanted first, between colons
 
-_PLURALS = 200  # plural forms are told for 0..199; beyond, the last two digits decide in every language
+_PLURALS = 200  # plural forms are given for 0..199; beyond, the last two digits decide in every language
 
 
 def N_(text: str) -> str:
-    """Mark a text without parameters, to be translated where it is shown. With parameters it is a ``Message``."""
+    """Mark a text without parameters for translation where it is shown. A text with parameters is a ``Message``."""
     return text
 
 
@@ -48,8 +48,8 @@ class Language:
         self._uncoded = {english: translated for known in self._coded.values() for english, translated in known}
 
     def page(self, shows: Callable[[str], bool]) -> dict[str, Any]:
-        """What a page needs that ``shows`` the texts of a file: ``texts``, and ``plural``: the form for 0, 1, 2, ... as
-        digits."""
+        """Return what a page needs to show the texts of the file ``shows``: ``texts``, and ``plural``, the plural form
+        for 0, 1, 2, ... as digits."""
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}
         texts: dict[str, str | tuple[str, ...]] = {}
@@ -61,10 +61,10 @@ class Language:
         return {"language": self.code, "texts": texts, "plural": "".join(str(index(n)) for n in range(_PLURALS))}
 
     def said(self, text: str) -> str:
-        """Return a text in this language; the English text where the catalogue has no translation of it.
+        """Return a text in this language, or the English text if the catalogue has no translation of it.
 
-        A ``Message`` is found by its code. Its English text must be what this release says by that code: else the
-        translation, or the ledger's old text, means something else.
+        A ``Message`` is found by its code. Its English text must be the one that this release has for that code;
+        otherwise the translation, or the ledger's old text, has another meaning.
         """
         if not isinstance(text, Text):
             return self._plain(text)
@@ -87,9 +87,8 @@ L = TypeVar("L", bound=Language)
 
 
 def read(folder: Path, kind: type[L], only: Container[str] | None = None) -> dict[str, L]:
-    """All that a folder has, by their codes in small letters: ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English.
-
-    ``only``: codes in small letters; no other file is read."""
+    """Return all languages of a folder, by their codes in small letters: the files
+    ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English. ``only``: codes in small letters; other files are not read."""
     from babel.messages.pofile import read_po
 
     known = {SOURCE: kind(SOURCE)}
@@ -103,7 +102,7 @@ def read(folder: Path, kind: type[L], only: Container[str] | None = None) -> dic
 
 
 def first(known: Mapping[str, L], wanted: Iterable[str]) -> L:
-    """The first that is wanted and known; English if there is none."""
+    """Return the first wanted language that is known; English if none is."""
     for code in wanted:
         language = known.get(code.lower()) or known.get(code.lower().split("-")[0])
         if language is not None:
@@ -121,7 +120,7 @@ def _compiled(catalog: Catalog) -> gettext.GNUTranslations:
 
 
 def _filled(template: str, parameters: Mapping[str, str]) -> str | None:
-    """Return the template with its parameters; None where they are not those of the template."""
+    """Return the template with the parameters filled in; None if the template has other parameters."""
     if not parameters:
         return template
     try:
@@ -131,5 +130,5 @@ def _filled(template: str, parameters: Mapping[str, str]) -> str | None:
 
 
 def _of(message: Message, wanted: Callable[[str], bool]) -> bool:
-    """Whether it is translated, and from a file that is wanted."""
+    """Return True if a message is translated and comes from a wanted file."""
     return bool(message.string) and not message.fuzzy and any(wanted(str(file)) for file, _ in message.locations)

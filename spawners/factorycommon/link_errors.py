@@ -1,4 +1,4 @@
-"""What may go wrong when the link is asked: the errors of the hub's client and of the notebook's."""
+"""Errors of requests to the link, for the hub's client and the notebook's client."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ _TRANSIENT = ("unreachable", "draining", "too-many")
 
 
 class LinkError(Exception):
-    """Something went wrong on the way to a factory, in words for a person.
+    """Something went wrong on the way to a factory; the text is for a person.
 
-    ``kind``: the link's word for what went wrong; ``do``: what can be done; ``scheduler``: what the scheduler said;
-    ``fits``: how many of what was asked for may begin now, None where that is not known."""
+    ``kind``: the link's code for the error; ``do``: what the person can do; ``scheduler``: the scheduler's own message;
+    ``fits``: how many of the requested jobs may start now, None if that is not known.
+    """
 
     def __init__(
         self, kind: ProblemKind, message: str, do: str = "", scheduler: str = "", fits: int | None = None
@@ -33,14 +34,14 @@ class LinkError(Exception):
 
 
 class LinkSilent(LinkError):
-    """The link did not answer, or not in a way that we understand: it may have done what was asked."""
+    """The link did not answer, or its answer was not understood. The link may have done what was requested."""
 
     def __init__(self, message: str, do: str = "") -> None:
         super().__init__("unreachable", message, do)
 
 
 class LinkProblem(LinkError):
-    """The link said no, with words. ``status``: the HTTP status; ``problem``: what the link said."""
+    """The link refused the request, with a reason. ``status``: the HTTP status; ``problem``: the link's answer."""
 
     def __init__(self, status: int, problem: Problem) -> None:
         message, do = problem.as_message("message"), problem.as_message("do")
@@ -50,7 +51,7 @@ class LinkProblem(LinkError):
 
 
 def read_problem(status: int, content: bytes) -> LinkError:
-    """Return the error of an answer that is none of success."""
+    """Return the error for an answer whose status is not a success."""
     try:
         return LinkProblem(status, Problem.model_validate_json(content, extra="ignore"))
     except ValidationError:

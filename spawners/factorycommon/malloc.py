@@ -1,7 +1,7 @@
-"""The process's heap, told to keep what it gets back.
+"""Settings of glibc's malloc, so that the process keeps the memory that it frees.
 
-Left alone, glibc returns blocks of 128 KiB and more to the kernel at once. What goes through a door comes in blocks of
-that size, and each new one then costs page faults and zeroed pages: half as much again as all other work on it.
+By default glibc returns blocks of 128 KiB and more to the kernel at once. Data that go through a door come in blocks of
+that size; each new block then costs page faults and zeroed pages, half as much again as all other work on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _KEPT = 16 << 20  # bytes, of all kept blocks together
 
 
 def keep_blocks() -> None:
-    """Keep freed blocks of up to 4 MiB, 16 MiB in all, from now on. Another C library than glibc is left as it is."""
+    """Keep freed blocks of up to 4 MiB, 16 MiB in all, from now on. Does nothing with a C library other than glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

@@ -1,7 +1,7 @@
-"""Messages to people: an English text that keeps its code and its parameters, so that it can be told in any language.
+"""Messages to people: an English text that keeps its code and its parameters, so that it can be translated later.
 
-A text is rendered where it is read (``Language.said``), from the catalogue's translation of the message with that code.
-Whoever takes a message for a string, such as a script, a log or a library, has the English text.
+A text is translated where it is shown (``Language.said``), by the catalogue's translation of the message with that
+code. Code that treats a message as a string, such as a script, a log or a library, gets the English text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Message(str):
         return message
 
     def format(self, *_: object, **parameters: object) -> Message:
-        """Return the message with these parameters filled in. One that is a message itself is translated, too."""
+        """Return the message with these parameters filled in. A parameter that is itself a message is translated,
+        too."""
         texts = {name: value if isinstance(value, str) else str(value) for name, value in parameters.items()}
         return Message(self.code, str.format(self, **texts), texts)
 
@@ -51,6 +52,6 @@ def joined(*parts: str, separator: str = " ") -> Message:
 
 
 def of_error(error: BaseException) -> str:
-    """Return what an exception was raised with, as the message that it is; else its text."""
+    """Return the message with which an exception was raised, or the exception's text if that is no message."""
     first = error.args[0] if error.args else ""
     return first if isinstance(first, Message) else str(error)

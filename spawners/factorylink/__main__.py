@@ -17,7 +17,7 @@ from factorylink.util import logs
 
 
 def main() -> int:
-    """0: ended as asked; 2: it could not start, and said why."""
+    """Run the link. Return 0 if it was asked to end; 2 if it could not start, and has printed why."""
     parser = argparse.ArgumentParser(
         prog="python -m factorylink", description="The link between a hub and its factories."
     )

@@ -1,7 +1,7 @@
-"""The link's API for the hub process: typed methods over the Unix socket.
+"""Client of the link's API for the hub process: typed methods over the Unix socket.
 
-Two things can go wrong, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
-asked) and ``LinkProblem`` (the link said no, with words); both are of ``factorycommon.link_errors``.
+Two errors can happen, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
+requested) and ``LinkProblem`` (the link refused, with a reason); both are of ``factorycommon.link_errors``.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ _AUDIT = TypeAdapter(list[AuditLine])
 
 @dataclass(frozen=True)
 class TableChange:
-    """One event of the table: the snapshot (``clusters`` goes with it), a changed session or cluster (ended ones once),
-    or a factory's health."""
+    """One event of the table: the snapshot (with ``clusters``), a changed session or cluster (one that has ended comes
+    once), or a factory's health."""
 
     snapshot: tuple[Session, ...] | None = None
     clusters: tuple[Cluster, ...] = ()
@@ -96,7 +96,7 @@ class TableChange:
 
 
 class LinkClient:
-    """One for each process; close it at the end. ``socket``: the link's Unix socket for the hub."""
+    """The client. Use one for each process, and close it at the end. ``socket``: the link's Unix socket for the hub."""
 
     def __init__(self, socket: Path) -> None:
         self._http = httpx.AsyncClient(
@@ -113,22 +113,23 @@ class LinkClient:
     # --- sessions
 
     async def put_session(self, session_id: SessionId, request: SessionRequest) -> Session:
-        """Ask for a session; the same again is the same session. Answers within 2 s."""
+        """Request a session; the same request again gives the same session. Answers within 2 s."""
         return await self._ask(_SESSION, "PUT", f"/sessions/{session_id}", json=request.model_dump(mode="json"))
 
     async def sessions(
         self, user: str | None = None, server: str | None = None, live: bool = True, limit: int | None = None
     ) -> list[Session]:
-        """Sessions, those wished to run first, then newest first."""
+        """Return sessions: first those that are not to stop, then the newest first."""
         params = {"user": user, "server": server, "live": live, "limit": limit}
         return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))
 
     async def session(self, session_id: SessionId) -> Session:
-        """One session, live or ended."""
+        """Return one session, live or ended."""
         return await self._ask(_SESSION, "GET", f"/sessions/{session_id}")
 
     async def session_events(self, session_id: SessionId) -> AsyncGenerator[Session]:
-        """The session now and after every change, until it ended. Subscribes again when the link falls silent."""
+        """Yield the session now and after every change, until it has ended. Subscribes again if the link does not
+        answer."""
         async for event, data in self._events_again(f"/sessions/{session_id}/events"):
             if event == "session" and (session := _event(_SESSION, data)) is not None:
                 yield session
@@ -138,35 +139,37 @@ class LinkClient:
     async def send_environment(
         self, session_id: SessionId, environment: Mapping[str, str], argv: Sequence[str]
     ) -> None:
-        """Hand the environment, with its tokens, through the session's door; it starts the notebook."""
+        """Send the environment, with its tokens, through the session's door, which then starts the notebook."""
         body = EnvironmentBody(environment=dict(environment), argv=list(argv)).model_dump()
         await self._request("POST", f"/sessions/{session_id}/environment", json=body, timeout=30)
 
     async def token(self, session_id: SessionId) -> str | None:
-        """The hub token that the session's notebook has, asked of the door."""
+        """Return the hub token that the session's notebook has, as its door reports it."""
         return (await self._ask(TypeAdapter(TokenBody), "GET", f"/sessions/{session_id}/token")).token
 
     async def stop(self, session_id: SessionId, by: By = "hub") -> None:
-        """Return when the ledger holds the wish to stop."""
+        """Request the end of a session; return when the ledger holds the request."""
         await self._request("DELETE", f"/sessions/{session_id}", params={"by": by})
 
     async def stop_all(
         self, sessions: Mapping[SessionId, Literal["person", "hub", "operator"]]
     ) -> frozenset[SessionId]:
-        """Ask that these sessions end, for whom; return those of which the ledger holds it, or that never begin."""
+        """Request the end of these sessions, each for the given person; return those for which the ledger holds the
+        request, or which never start."""
         body = StopsBody(sessions=dict(sessions)).model_dump()
         return frozenset((await self._ask(TypeAdapter(StopsView), "POST", "/stops", json=body, timeout=30)).done)
 
     async def extend(self, session_id: SessionId, hours: float) -> Session:
-        """Ask for that much more time."""
+        """Request that many more hours for a session."""
         return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/extend", json={"hours": hours}, timeout=30)
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
-        """Show it to whoever is in the session; the same id twice is one message."""
+        """Show a message to the person in the session; the same id twice is one message."""
         await self._request("POST", f"/sessions/{session_id}/messages", json=message.model_dump(), timeout=30)
 
     async def table(self) -> AsyncGenerator[TableChange]:
-        """One subscription to everything; raises LinkSilent when it is lost. The first change is a snapshot."""
+        """Subscribe to the whole table. The first change is a snapshot. Raises LinkSilent when the connection is
+        lost."""
         async for event, data in self._events("/table"):
             if event == "snapshot":
                 yield _snapshot(data)
@@ -180,47 +183,48 @@ class LinkClient:
     # --- factories and people
 
     async def factories(self, user: str) -> list[FactoryView]:
-        """The catalogue as that person may use it."""
+        """Return the catalogue as that person may use it."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
 
     async def usage(
         self, project: str | None = None, since: date | None = None, person: str | None = None
     ) -> list[UsageLine]:
-        """What jobs used, by day, project, factory and person; of these only, where named."""
+        """Return what jobs used, by day, project, factory and person; only of that project and person, if named."""
         return await self._ask(_USAGE, "GET", "/usage", params=_usage_of(project, since, person), timeout=60)
 
     async def usage_csv(self, project: str, since: date | None = None, person: str | None = None) -> bytes:
-        """The same as CSV."""
+        """Return what jobs used in CSV, selected as in ``usage``."""
         params = _usage_of(project, since, person)
         return (await self._request("GET", "/usage.csv", params=params, timeout=60)).content
 
     async def projects(self, user: str) -> list[ProjectView]:
-        """The person's projects, also those that ended or have not begun."""
+        """Return the person's projects, also those that have ended or not begun."""
         return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
 
     async def ready(self, user: str) -> ReadyView:
-        """What that person has of what they need before they can begin."""
+        """Return which accounts and projects that person can start with, or why they can start nothing."""
         return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
 
     async def checklist(self, user: str) -> ChecklistView:
-        """The same, with what they accepted and what is open."""
+        """Return the person's checklist: what they need, what they have accepted, and what is open."""
         return await self._ask(_CHECKLIST, "GET", f"/people/{quote(user, safe='')}/checklist")
 
     async def accept(self, user: str, factory: str, version: str) -> None:
-        """Keep that they accept that version of a site's rules."""
+        """Record that the person accepts that version of a site's rules."""
         path = f"/people/{quote(user, safe='')}/acceptances/{factory}"
         await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
 
     async def coming(self) -> list[ComingView]:
-        """The factories without a machine yet."""
+        """Return the factories without a machine yet."""
         return await self._ask(_COMING, "GET", "/coming")
 
     async def network(self) -> NetworkView:
-        """The whole network, as anybody may see it."""
+        """Return the whole network, as anybody may see it."""
         return await self._ask(_NETWORK, "GET", "/network")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
-        """The same now and after every change, without end. Subscribes again when the link falls silent."""
+        """Yield the catalogue for that person now and after every change, without end. Subscribes again if the link
+        does not answer."""
         async for event, data in self._events_again("/factories/events", {"user": user}):
             if event == "factories" and (factories := _event(_FACTORIES, data)) is not None:
                 yield factories
@@ -228,56 +232,56 @@ class LinkClient:
     async def estimate(
         self, factory: str, user: str, size: str, hours: float | None = None, project: str | None = None
     ) -> Estimate:
-        """When a session of that size would start, for that project."""
+        """Return when a session of that size would start, for that project."""
         params = _given({"user": user, "size": size, "hours": hours, "project": project})
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
     async def last_choice(self, user: str) -> Choice | None:
-        """What the person chose last."""
+        """Return the person's last choice."""
         return await self._ask(_CHOICE, "GET", f"/people/{quote(user, safe='')}/choice")
 
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:
-        """The person's sessions, ended ones too, newest first."""
+        """Return the person's sessions, also ended ones, newest first."""
         return await self._ask(_SESSIONS, "GET", f"/people/{quote(user, safe='')}/sessions", params={"limit": limit})
 
     async def person_clusters(self, user: str) -> list[Cluster]:
-        """The person's clusters without their jobs: the live ones and the last that ended, newest first."""
+        """Return the person's clusters without their jobs: the live ones and the last that have ended, newest first."""
         return await self._ask(_CLUSTERS, "GET", f"/people/{quote(user, safe='')}/clusters")
 
     async def end_cluster(self, user: str, cluster_id: ClusterId) -> None:
-        """Return when the ledger holds the wish to end that person's cluster."""
+        """Request the end of that person's cluster; return when the ledger holds the request."""
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
 
     async def put_person(self, user: str, person: PersonBody) -> None:
-        """Tell who the person is now, and whether they may begin anything."""
+        """Tell the link who the person is now, and whether they may start anything."""
         await self._request("PUT", f"/people/{quote(user, safe='')}", json=person.model_dump(mode="json"))
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
-        """Tell whether the person may begin anything, and nothing else of them."""
+        """Tell the link only whether the person may start anything."""
         await self._request("PUT", f"/people/{quote(user, safe='')}/access", json=access.model_dump(mode="json"))
 
     async def put_rules(self, rules: HubRules) -> None:
-        """Tell what the hub asks of everybody."""
+        """Tell the link the hub's rules for everybody."""
         await self._request("PUT", "/rules", json=rules.model_dump(mode="json"))
 
     async def drain(self, factory: str, message: str) -> None:
-        """Take nothing new at that factory; what runs goes on."""
+        """Refuse everything new at that factory; running sessions continue."""
         await self._request("PUT", f"/factories/{factory}/drain", json=DrainBody(message=message).model_dump())
 
     async def undrain(self, factory: str) -> None:
-        """Take new sessions again."""
+        """Accept new sessions at that factory again."""
         await self._request("DELETE", f"/factories/{factory}/drain")
 
     async def pause(self, factory: str, message: str) -> None:
-        """Submit and enter nothing there; what is open stays open."""
+        """Submit nothing and enter no door there; open connections stay open."""
         await self._request("PUT", f"/factories/{factory}/pause", json=DrainBody(message=message).model_dump())
 
     async def resume(self, factory: str) -> None:
-        """Submit and enter again."""
+        """Submit and enter doors there again."""
         await self._request("DELETE", f"/factories/{factory}/pause")
 
     async def audit(self, factory: str, since: datetime | None = None) -> AsyncGenerator[AuditLine]:
-        """A factory's audit, oldest first."""
+        """Yield a factory's audit, oldest first."""
         after = 0
         while True:
             params = _given({"since": since.isoformat() if since else None, "after": after})
@@ -289,7 +293,7 @@ class LinkClient:
             after = page[-1].number
 
     async def renew(self, factory: str, user: str, token: str) -> CredentialView:
-        """Hand over a person's token for their account there."""
+        """Use a person's token to renew the login of their account there."""
         body = {"user": user, "token": token}
         return await self._ask(TypeAdapter(CredentialView), "PUT", f"/credentials/{factory}", json=body, timeout=30)
 
@@ -308,7 +312,7 @@ class LinkClient:
         return response
 
     async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
-        """Server-sent events as (event, data) until the connection ends, which is LinkSilent."""
+        """Yield server-sent events as (event, data) until the connection ends, which raises LinkSilent."""
         timeout = httpx.Timeout(_ANSWER_SECONDS, read=_QUIET_SECONDS)
         try:
             async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
@@ -341,7 +345,7 @@ def _given(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _snapshot(data: str) -> TableChange:
-    """The whole table, without what cannot be read. Raises LinkSilent where it is none."""
+    """Return the whole table, without entries that cannot be read. Raises LinkSilent if the data is no table."""
     parts = _read(TypeAdapter(dict[str, list[JsonValue]]), data)
     factories = _each(_FACTORY, parts.get("factories", []))
     health = {factory.id: factory.health for factory in factories}
@@ -354,7 +358,8 @@ def _each(kind: TypeAdapter[T], values: Iterable[JsonValue]) -> list[T]:
 
 
 def _event(kind: TypeAdapter[T], data: bytes | str) -> T | None:
-    """What an event says; None, and a line in the log, where it cannot be read: the next ones can."""
+    """Return the change that an event describes; None, with a line in the log, if the event cannot be read. Later
+    events are not affected."""
     try:
         return kind.validate_json(data)
     except ValidationError as error:

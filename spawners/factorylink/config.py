@@ -1,7 +1,7 @@
 """The link's own configuration (``link.yaml``): where it listens, and how this hub reaches each factory.
 
-The catalogue says what a factory is; this says how *we* get there. A factory without an entry under ``factories``
-is shown to nobody.
+The catalogue describes a factory; this file describes how the gateway reaches it. A factory without an entry under
+``factories`` is shown to nobody.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class LocalTransportSettings(Model):
     dials_nodes: ClassVar[bool] = True  # whether the gateway itself connects to a factory's nodes
 
     def rebased(self, base: Path) -> LocalTransportSettings:  # noqa: ARG002
-        """Return the settings with their files named from ``base``."""
+        """Return the settings with their files resolved relative to ``base``."""
         return self
 
     def rates(self) -> dict[str, int]:
-        """Return what the site's rules may limit, by the rules' names."""
+        """Return the rates that a site's rules may limit, by the rules' names."""
         return {}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
-        """Return the key under which the hosts stand that the gateway connects to, and these hosts."""
+        """Return the key that lists the hosts to which the gateway connects, and these hosts."""
         return "", ()
 
 
@@ -117,17 +117,17 @@ class SshTransportSettings(Model):
     dials_nodes: ClassVar[bool] = False  # the login side does
 
     def rebased(self, base: Path) -> SshTransportSettings:
-        """Return the settings with the files of their credentials named from ``base``."""
+        """Return the settings with the files of their credentials resolved relative to ``base``."""
         paths = {name: base / value for name, value in self.credentials if isinstance(value, Path)}
         return self.model_copy(update={"credentials": self.credentials.model_copy(update=paths)})
 
     def rates(self) -> dict[str, int]:
-        """Return what the site's rules may limit, by the rules' names."""
+        """Return the rates that a site's rules may limit, by the rules' names."""
         return {"logins_per_minute": self.logins_per_minute, "max_connections": self.max_connections}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
-        """Return the key under which the hosts stand that the gateway connects to, and these hosts. Behind a jump host,
-        names are for that host to know."""
+        """Return the key that lists the hosts to which the gateway connects, and these hosts. Names behind a jump host
+        need not resolve here."""
         return ("jump", self.jump[:1]) if self.jump else ("hosts", self.hosts)
 
     @model_validator(mode="after")
@@ -141,7 +141,7 @@ class SshTransportSettings(Model):
 
 
 def _kind(value: object) -> str:
-    """What is told without a kind is local."""
+    """Return the value, as settings for ``local`` if it names no kind."""
     kind = value.get("kind", "local") if isinstance(value, dict) else getattr(value, "kind", "local")
     return str(kind)
 
@@ -217,7 +217,7 @@ class Limits(Model):
     orphan_grace_seconds: Seconds = 600  # a job of ours that no session can have is cancelled then
     access_grace_seconds: int = Field(
         default=3600, ge=0, le=10**9
-    )  # what runs for somebody who lost access goes on for so long
+    )  # how long sessions of a person who lost access continue
 
 
 def _no_secret(text: str) -> str:
@@ -259,18 +259,19 @@ class LinkConfig(Model):
 
     @property
     def database(self) -> Database:
-        """Where the ledger is."""
+        """Return where the ledger is."""
         return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)
 
     @property
     def public_url(self) -> str:
-        """Where people get in, without the hub's base URL and a slash at its end; empty where that is not known."""
+        """Return the gateway's address for people, without the hub's base URL and without a slash at its end; empty if
+        it is not known."""
         of_mail = None if self.mail is None else self.mail.public_url
         return (self.hub.public_url or of_mail or "").rstrip("/")
 
     @property
     def root(self) -> str:
-        """The address of the gateway with the hub's base URL, where that is known, else the base URL."""
+        """Return the gateway's address with the hub's base URL; only the base URL if the address is not known."""
         return f"{self.public_url}{self.hub.base_url}"
 
     @model_validator(mode="after")

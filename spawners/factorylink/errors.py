@@ -1,4 +1,4 @@
-"""The four ways in which asking a factory can go wrong. Every caller handles all four."""
+"""The four errors of a request to a factory. Every caller handles all four."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ EXCERPT = 4000  # characters of an answer that is not understood
 
 
 class FactoryError(Exception):
-    """Base class of the link's errors. ``message`` is plain text for a person, with the scheduler's own words where
-    there are any, cut and cleaned: an account's shell may print a megabyte, or control characters, beside them."""
+    """Base class of the link's errors. ``message`` is plain text for a person. It contains the scheduler's own words,
+    if any, cut and cleaned: an account's shell may print a megabyte, or control characters, beside them."""
 
     def __init__(self, message: str) -> None:
         message = plain_lines(message)
@@ -18,23 +18,25 @@ class FactoryError(Exception):
 
 
 class Unreachable(FactoryError):
-    """Nothing is known: no answer, or none in time. What was asked for may or may not have happened."""
+    """Nothing is known: there was no answer, or not in time. What was requested may or may not have happened."""
 
 
 class NotDone(Unreachable):
-    """What was asked for has surely not happened: it was not even begun."""
+    """What was requested has certainly not happened: it was not even begun."""
 
 
 class Unwanted(NotDone):
-    """What was asked for is no longer wanted: somebody stopped it before it was begun."""
+    """What was requested is no longer wanted: somebody stopped it before it was begun."""
 
 
 class Expired(NotDone):
-    """The credential of that site account is no longer valid. The factory may be well; what runs there goes on."""
+    """The credential of that site account is no longer valid. The factory may be fine; running sessions there
+    continue."""
 
 
 class NotLetIn(NotDone):
-    """The site does not take a login that is valid as far as we know: surer than a connection that fails."""
+    """The site refuses a login that is valid as far as the link knows; unlike with a failed connection, this is
+    certain."""
 
 
 class Distrusted(Unreachable):
@@ -42,15 +44,15 @@ class Distrusted(Unreachable):
 
 
 class Refused(FactoryError):
-    """The scheduler (or the system there) said no. It did not happen."""
+    """The scheduler (or the system there) refused. Nothing has happened."""
 
 
 class Gone(FactoryError):
-    """Asked about something that is not there."""
+    """The object of the request does not exist."""
 
 
 class Misread(Unreachable):
-    """An answer came that we do not understand. ``output``: its beginning and its end, for the log."""
+    """An answer was not understood. ``output``: its beginning and its end, for the log."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
@@ -58,7 +60,7 @@ class Misread(Unreachable):
 
 
 def excerpt(output: str) -> str:
-    """Return an answer as a log may hold it: whole, or its beginning and its end where it is long."""
+    """Return an answer in the form for a log: whole, or its beginning and its end if it is long."""
     if len(output) <= EXCERPT:
         return output
     half = EXCERPT // 2

@@ -1,4 +1,5 @@
-"""JupyterHub's API as the link needs it: whose token is this, which servers are there, start this one again."""
+"""Client of JupyterHub's API for the link: who a token belongs to, which servers there are, and start a server
+again."""
 
 from __future__ import annotations
 
@@ -73,9 +74,11 @@ class HubClient:
         await self._http.aclose()
 
     async def user_of(self, token: str) -> TokenOwner | None:
-        """Return whose token this is; None: nobody's. The answer is remembered for at most 30 s, by the token's hash;
-        "nobody's" for 3 s. Raises Unreachable where the hub refuses every token, since its database does not
-        answer."""
+        """Return the owner of this token; None: nobody.
+
+        The answer is remembered for at most 30 s, by the token's hash; "nobody" for 3 s. Raises Unreachable if the hub
+        refuses every token, since its database does not answer.
+        """
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))
         now = time.monotonic()
@@ -96,11 +99,11 @@ class HubClient:
         return owner
 
     def _owner(self, user: _User) -> TokenOwner:
-        """Read the hub's answer about a token.
+        """Return the owner that the hub's answer about a token describes.
 
         JupyterHub gives a server's token ``access:servers!server=USER/SERVER`` and a person's default token
-        ``access:servers!user=USER``. A token that enters single servers only is taken for the token of its server;
-        one that names several, or another person's, may do nothing here.
+        ``access:servers!user=USER``. A token that enters a single server only counts as the token of that server; one
+        that names several, or another person's, may do nothing here.
         """
         allowed = user.kind == "user" and not {self._service, _SCOPE}.isdisjoint(user.scopes)
         servers = [scope.removeprefix(_ONE_SERVER) for scope in user.scopes if scope.startswith(_ONE_SERVER)]
@@ -111,14 +114,15 @@ class HubClient:
         return TokenOwner(name=user.name, allowed=allowed and mine, server=server)
 
     async def _knows_tokens(self) -> None:
-        """Raise Unreachable unless the hub takes the link's own token: a hub without its database knows no token."""
+        """Raise Unreachable unless the hub accepts the link's own token: a hub without its database accepts no
+        token."""
         response = await self._ask("GET", "/user")
         if response.is_error:
             raise Unreachable("The hub cannot look up tokens just now: its database does not answer. Try again soon.")
 
     async def servers(self) -> dict[tuple[str, str], str | None]:
-        """(user, server) of all servers that the hub holds, and what it is doing with each: ``spawn``, ``stop``,
-        ``check`` (it has not decided whether it is there), or None."""
+        """Return (user, server) of all servers that the hub holds, with what it is doing with each: ``spawn``,
+        ``stop``, ``check`` (it has not decided yet whether the server runs), or None."""
         found: dict[tuple[str, str], str | None] = {}
         offset: int | None = 0
         while offset is not None:
@@ -134,8 +138,8 @@ class HubClient:
         return found
 
     async def start_server(self, user: str, server: str, session_id: SessionId) -> None:
-        """Have it started to adopt that session, and nothing else. Raises Gone: no such user; Refused: not now, in the
-        hub's words."""
+        """Start the server so that it adopts that session, and nothing else. Raises Gone if there is no such user;
+        Refused, with the hub's message, if it cannot be started now."""
         name = quote(user, safe="@~")
         path = f"/users/{name}/servers/{quote(server, safe='')}" if server else f"/users/{name}/server"
         response = await self._ask("POST", path, json={ADOPT: session_id}, timeout=30)

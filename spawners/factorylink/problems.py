@@ -1,4 +1,4 @@
-"""What the link says no with. The apps turn a ProblemError into its HTTP status and ``models.Problem``."""
+"""The link's refusals. The apps turn a ProblemError into its HTTP status and ``models.Problem``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUS = {
 
 
 class ProblemError(Exception):
-    """Carries the problem to whoever asked."""
+    """Carries the problem to the caller."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -30,13 +30,13 @@ class ProblemError(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status of its kind."""
+        """Return the HTTP status of the problem's kind."""
         return STATUS[self.problem.kind]
 
 
 def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: int | None = None) -> ProblemError:
-    """The kind of problem that these words explain; ``field``: of the form, where it is one's; ``fits``: as in
-    Problem."""
+    """Return the problem that these words explain. ``field``: the form's field at fault, if there is one; ``fits``: as
+    in Problem."""
     return ProblemError(
         Problem(
             kind=kind,
@@ -53,7 +53,7 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: in
 
 
 def words_of(problem: Problem) -> Words:
-    """The words that a problem was made of, or would have been."""
+    """Return the words that a problem was made of, or words made from its texts."""
     return Words(
         code=problem.code,
         parameters=problem.parameters,
@@ -64,54 +64,55 @@ def words_of(problem: Problem) -> Words:
 
 
 def too_many(message: str) -> ProblemError:
-    """Return the refusal of what somebody asks for too often."""
+    """Return the refusal of a request that somebody makes too often."""
     return ProblemError(Problem(kind="too-many", message=message, do=N_("Wait a minute, then ask again.")))
 
 
 def invalid(message: str, field: str | None = None) -> ProblemError:
-    """What was asked for does not exist or is not allowed by the catalogue."""
+    """Return the problem that what was requested does not exist, or that the catalogue does not allow it."""
     return ProblemError(Problem(kind="invalid", message=message, field=field))
 
 
 def gone(what: str) -> ProblemError:
-    """What was asked about is not known here."""
+    """Return the problem that what was asked about is not known here."""
     return ProblemError(
         Problem(kind="gone", message=Message("not-known", "{what} is not known here.").format(what=what))
     )
 
 
 def forbidden(message: str) -> ProblemError:
-    """This person may not."""
+    """Return the problem that this person may not do this."""
     return ProblemError(Problem(kind="forbidden", message=message))
 
 
 def limit(message: str, do: str, fits: int | None = None) -> ProblemError:
-    """The person has as many as one may have. ``fits``: as in Problem."""
+    """Return the problem that the person has as many as a person may have. ``fits``: as in Problem."""
     return ProblemError(Problem(kind="limit", message=message, do=do, fits=fits))
 
 
 def conflict(message: str) -> ProblemError:
-    """It cannot be done in the state things are in."""
+    """Return the problem that the request cannot be carried out in the present state."""
     return ProblemError(Problem(kind="conflict", message=message))
 
 
 def draining(message: str) -> ProblemError:
-    """The factory takes nothing new; in the operator's words."""
+    """Return the problem that the factory is drained, with the operator's message."""
     return of_words("draining", explain.own("draining").saying(what=message))
 
 
 def refused(words: Words) -> ProblemError:
-    """The scheduler did not take it."""
+    """Return the problem that the scheduler refused the job."""
     return of_words("refused", words)
 
 
 def unreachable(message: str, do: str = N_("Try again in a minute."), scheduler: str = "") -> ProblemError:
-    """The factory, the hub or the ledger does not answer. ``scheduler``: what its programs said."""
+    """Return the problem that the factory, the hub or the ledger does not answer. ``scheduler``: what its programs
+    said."""
     return ProblemError(Problem(kind="unreachable", message=message, do=do, scheduler=scheduler))
 
 
 def from_link_error(error: FactoryError) -> ProblemError:
-    """One of the four errors of a factory, as what it means for who asked."""
+    """Return the problem (refused, gone, unreachable) for a caller whose request to a factory failed."""
     if isinstance(error, Refused):
         return ProblemError(Problem(kind="refused", message=error.message))
     if isinstance(error, Gone):

@@ -1,1 +1,1 @@
-"""The operator's command ``factorygate``: what needs the configuration of hub and link."""
+"""The part of the operator's command ``factorygate`` that needs the configuration of hub and link."""

@@ -1,4 +1,4 @@
-"""Names of this machine's users and groups, and back: numbers differ from machine to machine."""
+"""Converts this machine's user and group numbers to names, and back, since numbers differ between machines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pwd
 
 
 def user_name(number: int) -> str:
-    """Return the user's name, or the number where this machine has none."""
+    """Return the user's name, or the number if this machine has no such user."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -15,7 +15,7 @@ def user_name(number: int) -> str:
 
 
 def group_name(number: int) -> str:
-    """Return the group's name, or the number where this machine has none."""
+    """Return the group's name, or the number if this machine has no such group."""
     try:
         return grp.getgrgid(number).gr_name
     except KeyError:

@@ -1,8 +1,9 @@
 """Makes a backup of a gateway that may be running: one 0600 file with all its stores.
 
-The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is copied by
-its own means (SQLite's backup API, ``pg_dump``), so each copy is whole as of one moment; several databases have
-several moments, and the link settles the difference when it starts (docs/operators.md)."""
+The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is copied by its
+own means (SQLite's backup API, ``pg_dump``), so each copy is consistent at one moment; the copies of several databases
+are from different moments, and the link resolves the difference when it starts (docs/operators.md).
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ _COPY_SECONDS = 60.0  # seconds to wait for another program's write to a databas
 
 
 def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | None) -> Manifest:
-    """Write the backup to ``target``, 0600, as a whole or not at all. Raises BackupError; never overwrites a file."""
+    """Write the backup to ``target``, 0600, completely or not at all. Raises BackupError; never overwrites a file."""
     if target.exists():
         raise BackupError(f"{target} is there already: name another file")
     try:
@@ -104,7 +105,7 @@ def _kept(number: int, store: Store, folder: Path) -> Kept:
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a database as of one moment, though programs write to it; the copy is one file and is checked. Raises
+    """Copy a database as of one moment, even if programs write to it; the copy is one file and is checked. Raises
     sqlite3.Error."""
     there = f"{source.absolute().as_uri()}?mode=rw"  # never makes a missing database
     with (
@@ -130,12 +131,12 @@ def dump(store: Store, target: Path) -> str:
 
 
 def pattern(schema: str) -> str:
-    """Return a schema's name as PostgreSQL's programs take it for that name and no other."""
+    """Return a schema's name as a pattern of PostgreSQL's programs that matches this name only."""
     return '"' + schema.replace('"', '""') + '"'
 
 
 def schema_and_tables(url: URL, what: str) -> tuple[str, list[str]]:
-    """Return the schema in which a gateway's tables are, and what is in it. Raises BackupError."""
+    """Return the schema of a gateway's tables, and its content. Raises BackupError."""
     engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": _CONNECT_SECONDS})
     try:
         found = inspect(engine)
@@ -147,7 +148,7 @@ def schema_and_tables(url: URL, what: str) -> tuple[str, list[str]]:
 
 
 def postgres(program: str, url: URL, what: str, *options: str) -> None:
-    """Run a program of PostgreSQL's for a database. Raises BackupError with its words."""
+    """Run a program of PostgreSQL's for a database. Raises BackupError with the program's message."""
     argv, env = connection(url)
     try:
         done = subprocess.run(
@@ -166,8 +167,8 @@ def postgres(program: str, url: URL, what: str, *options: str) -> None:
 
 
 def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
-    """Return argv and environment that lead libpq's programs to a database. A password goes by the environment, which
-    only this user can read, never by argv."""
+    """Return argv and environment for libpq's programs to connect to a database. A password is passed in the
+    environment, which only this user can read, never in argv."""
     env = dict(os.environ)
     if url.password is not None:
         env["PGPASSWORD"] = str(url.password)

@@ -1,4 +1,5 @@
-"""Checks of what is in the files: the two configurations, the catalogue, the projects, files of the operator's own."""
+"""Checks the content of the files: the two configurations, the catalogue, the projects, and the operator's own
+files."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from factoryspawner.config.hub_config import HubConfig
 
 
 def hub_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check hub.yaml, and the files of the operator's own that it names."""
+    """Check hub.yaml, and the operator's own files that it names."""
     yield from of_lines(gateway.hub.problems)
     config, at = gateway.hub.config, gateway.hub.at
     if config is None:
@@ -75,7 +76,7 @@ def link_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 async def _place(config: LinkConfig, name: Slug, factory: Factory) -> str:
-    """Return why a factory cannot be reached with this configuration; "": nothing speaks against it."""
+    """Return why a factory cannot be reached with this configuration; "" if no reason is found."""
     try:
         make_connections(config, {name: factory})
     except ValueError as error:
@@ -110,7 +111,7 @@ def catalogue(gateway: Gateway) -> Iterator[Finding]:
 
 
 def project_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check the projects, beside the catalogue and the factories of link.yaml."""
+    """Check the projects against the catalogue and the factories of link.yaml."""
     config = gateway.link.config
     if config is None or config.projects is None:
         return

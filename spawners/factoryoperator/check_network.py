@@ -1,4 +1,4 @@
-"""Checks that ask the network: ports, names, certificates, clocks. Nothing is changed anywhere."""
+"""Checks that use the network: ports, names, certificates, clocks. They change nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DEFAULT = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Listener:
-    """A port that a part of the gateway is to listen on. ``answers``: whether that part answers there now."""
+    """A port on which a part of the gateway is to listen. ``answers``: whether that part answers there now."""
 
     where: str
     what: str
@@ -43,7 +43,7 @@ class Listener:
 
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
-    """Check that no port has two uses, and that nobody else listens on one."""
+    """Check that no port is used twice, and that no other program listens on one."""
     wanted = [*_hub_ports(gateway), *_link_ports(gateway)]
     seen: dict[int, Listener] = {}
     for one in wanted:
@@ -163,7 +163,7 @@ def names(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _resolves(host: str) -> str:
-    """Return why a name does not resolve; "": it does."""
+    """Return why a name does not resolve; "" if it does."""
     try:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:
@@ -205,7 +205,7 @@ def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 
 def _host(text: str) -> str:
-    """Return ``HOST`` of ``HOST:PORT``; an address of IPv6 has more colons."""
+    """Return ``HOST`` of ``HOST:PORT``; an IPv6 address has more colons."""
     host, _, port = text.rpartition(":")
     return host if port.isdigit() and ":" not in host and host else text
 
@@ -214,7 +214,8 @@ def _host(text: str) -> str:
 
 
 def certificates(gateway: Gateway) -> Iterator[Finding]:
-    """Check the certificate of each https address that people or this gateway use, and this clock beside theirs."""
+    """Check the certificate of each https address that people or this gateway use, and this machine's clock against
+    theirs."""
     for where, address in [*_hub_addresses(gateway), *_link_addresses(gateway)]:
         url = urlsplit(address)
         try:

@@ -1,4 +1,4 @@
-"""Checks of tokens and keys: that they are there, private, of the right form, and the same on both sides."""
+"""Checks that tokens and keys exist, are private, have the right form, and agree between hub and link."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _mended(problem: str, path: Path) -> str:
 
 
 def _form(keys: tuple[str, ...], text: str) -> str:
-    """Return what is wrong with a secret's form; "": nothing."""
+    """Return what is wrong with a secret's form; "" if nothing is."""
     match keys[-1]:
         case "crypt_key_file":
             return "" if all(_is_crypt_key(line) for line in text.split()) else (
@@ -119,7 +119,7 @@ def link_secrets(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _own_keys(state_dir: Path) -> Iterator[tuple[str, str]]:
-    """Yield the link's own keys, which it makes at its first start."""
+    """Yield the link's own keys, which the link makes at its first start."""
     hmac_key, ssh_key = state_dir / "hmac.key", state_dir / "link_ed25519"
     try:
         if not re.fullmatch(rb"[0-9a-f]{64}", read_link_secret(hmac_key).strip()):
@@ -140,7 +140,7 @@ def _own_keys(state_dir: Path) -> Iterator[tuple[str, str]]:
 
 
 def sides(gateway: Gateway) -> Iterator[Finding]:
-    """Check what hub.yaml, link.yaml and the proxy's own files must have in common."""
+    """Check the values that hub.yaml, link.yaml and the proxy's own files must have in common."""
     if gateway.hub.config is not None and gateway.link.config is not None:
         yield from _hub_and_link(gateway, gateway.hub.config, gateway.link.config)
     if gateway.hub.config is not None:
@@ -174,7 +174,7 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
 
 
 def _differ(one: Path, other: Path) -> bool:
-    """Return whether two files hold different tokens; False where one cannot be read, which is told elsewhere."""
+    """Return whether two files hold different tokens; False if one cannot be read, which another check reports."""
     try:
         return not hmac.compare_digest(one.read_bytes().strip(), other.read_bytes().strip())
     except OSError:
@@ -182,7 +182,7 @@ def _differ(one: Path, other: Path) -> bool:
 
 
 def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
-    """Check the files of the proxy's unit, beside hub.yaml."""
+    """Check the files of the proxy's unit against hub.yaml."""
     here = gateway.hub.at
     env = gateway.hub.path.parent / _PROXY_ENV
     for number, name, value in _settings(env):

@@ -9,5 +9,5 @@ from factoryoperator import cli_backup, cli_check
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code as of ``factorylink.cli.main``."""
+    """Run one command; return its exit code, as ``factorylink.cli.main`` does."""
     return cli.main(argv, (cli_check.add, cli_backup.add))

@@ -1,4 +1,4 @@
-"""``factorygate backup``, ``factorygate restore``: all stores of a gateway as one file, and back."""
+"""``factorygate backup`` and ``factorygate restore``: save all stores of a gateway in one file, and put them back."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _asked(other: tuple[Path, ...]) -> bool:
-    """Ask whoever sits at the terminal; False where nobody does."""
+    """Ask the person at the terminal; return False if there is no terminal."""
     if not sys.stdin.isatty():
         return False
     names = [str(path) for path in other[:_SHOWN]]

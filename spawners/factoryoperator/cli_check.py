@@ -1,4 +1,4 @@
-"""``factorygate check``: check a gateway's whole configuration, and say each mistake in words."""
+"""``factorygate check``: check a gateway's whole configuration, and explain each mistake."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def become_owner(gateway: Gateway) -> None:
-    """Go on as the account that the link runs as (the owner of ``state_dir``), if root runs this: what that account
-    may read is what counts."""
+    """Continue as the account that the link runs as (the owner of ``state_dir``), if root runs this check: what that
+    account may read is what counts."""
     config = gateway.link.config
     if os.geteuid() != 0 or config is None or not config.state_dir.exists():
         return

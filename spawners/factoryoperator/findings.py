@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at. ``where``: ``file:line: key`` or a file; ``mistake`` False: worth knowing, and may be
-    meant. ``said`` never holds a secret."""
+    """One finding. ``where``: ``file:line: key`` or a file; ``mistake`` False: worth knowing, and may be intended.
+    ``said`` never holds a secret."""
 
     where: str
     said: str
@@ -20,12 +20,12 @@ class Finding:
 
 
 def note(where: str, said: str) -> Finding:
-    """Return something that is worth knowing and may be meant."""
+    """Return a finding that is worth knowing and may be intended."""
     return Finding(where, said, mistake=False)
 
 
 def of_lines(lines: Iterable[str]) -> list[Finding]:
-    """Return the findings of a reader, which names file, line and key before what it says."""
+    """Return the findings in the lines of a parser, each of which names file, line and key before its message."""
     found: list[Finding] = []
     for line in lines:
         parts = line.split(": ")

@@ -1,4 +1,4 @@
-"""The configuration of a whole gateway: hub.yaml and link.yaml, each read or with what is wrong with it."""
+"""The configuration of a whole gateway: hub.yaml and link.yaml, each with its content or its mistakes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _LINK_VARIABLE = "FACTORYGATE_LINK"
 
 @dataclass(frozen=True)
 class Side(Generic[C]):
-    """One file. ``config`` None: it cannot be used, and ``problems`` say why; without problems there is no file."""
+    """One file. ``config`` None: the file cannot be used, and ``problems`` say why; if there are no problems, there is
+    no file."""
 
     path: Path
     config: C | None
@@ -49,7 +50,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:
-    """Read both files; None: the usual one, which may be missing."""
+    """Read both files; None: the file at its usual place, which may be missing."""
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)
     )

@@ -1,4 +1,4 @@
-"""The manifest of a backup: its stores, where each lay, and who owned it."""
+"""The manifest of a backup: its stores, where each was, and who owned it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"  # the first member of a backup
 
 
 class BackupError(Exception):
-    """Raise where a backup, or a restore, failed; the message is for the operator."""
+    """Raise if a backup, or a restore, failed; the message is for the operator."""
 
 
 def _absolute(path: str) -> str:

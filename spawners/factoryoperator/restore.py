@@ -1,4 +1,4 @@
-"""Puts a backup's stores where they were, or below a folder. Nothing is written until all checks have passed."""
+"""Restores a backup's stores to their places, or below a folder. Nothing is written until all checks have passed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the database that is replace
 
 @dataclass(frozen=True)
 class Opened:
-    """A backup that was read and found whole. ``folder`` holds its members."""
+    """A backup that was read and checked. ``folder`` holds its members."""
 
     manifest: Manifest
     folder: Path
@@ -82,8 +82,8 @@ def _unpack(backup: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path
 
 @dataclass(frozen=True)
 class Plan:
-    """What restoring would do. ``write``: store and target; ``same``: targets that hold it already; ``other``:
-    targets that hold something else."""
+    """What a restore would do. ``write``: store and target; ``same``: targets that have the same content already;
+    ``other``: targets with other content."""
 
     write: tuple[tuple[Kept, Path], ...]
     same: tuple[Path, ...]
@@ -91,7 +91,8 @@ class Plan:
 
 
 def plan(found: Opened, under: Path, databases: bool = True) -> Plan:
-    """Compare a backup with what is there. ``under``: in place of ``/``. ``databases``: those on a server, too."""
+    """Compare a backup with what exists. ``under``: the folder that replaces ``/``. ``databases``: also compare those
+    on a server."""
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
     other: list[Path] = []
@@ -111,7 +112,7 @@ def plan(found: Opened, under: Path, databases: bool = True) -> Plan:
 
 
 def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> None:
-    """Write what is planned. Raises BackupError before anything is written where something speaks against it."""
+    """Write what is planned. Raises BackupError before anything is written if something prevents it."""
     manifest = found.manifest
     _accounts(manifest, what)
     _nothing_runs(found, under)
@@ -142,8 +143,8 @@ def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> 
 
 
 def _accounts(manifest: Manifest, what: Plan) -> None:
-    """Check that the owners are accounts of this machine. Root gives files back to their owners; anybody else can
-    only own them."""
+    """Check that the owners are accounts of this machine. Root gives files back to their owners; any other user must be
+    the owner."""
     if os.geteuid() != 0:
         return
     lacking = set()
@@ -159,7 +160,7 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 
 
 def _nothing_runs(found: Opened, under: Path) -> None:
-    """Check that neither hub nor link runs: they must not write to what is replaced under them."""
+    """Check that neither hub nor link runs, since they must not write to stores that are being replaced."""
     for kept in found.manifest.stores:
         if Path(kept.path).name != "hmac.key":
             continue
@@ -180,7 +181,7 @@ def _nothing_runs(found: Opened, under: Path) -> None:
 
 
 def _config(manifest: Manifest, folder: Path, path: str) -> Path:
-    """Return the copy of hub.yaml or link.yaml that is in the backup."""
+    """Return the copy of hub.yaml or link.yaml in the backup."""
     member = next((one.member for one in manifest.stores if one.path == path), None)
     if member is None:
         raise BackupError(f"The backup lacks {path}")
@@ -188,7 +189,7 @@ def _config(manifest: Manifest, folder: Path, path: str) -> Path:
 
 
 def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> None:
-    """Make the folders above a target that are missing, as they were."""
+    """Make the missing folders above a target, with their former modes and owners."""
     for path in reversed(target.relative_to(under).parents):
         folder = under / path
         if folder.exists():
@@ -201,7 +202,7 @@ def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> No
 
 
 def _put(source: Path, kept: Kept, target: Path) -> None:
-    """Put a file in place at one stroke, private from its first moment."""
+    """Replace a file atomically; the new file is private from its first moment."""
     fresh = target.with_name(f"{target.name}.restored")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -226,7 +227,7 @@ def _owned(path: Path, kept: KeptFolder | Kept) -> None:
 
 
 def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
-    """Return where a database was, as the configuration in the backup says."""
+    """Return where a database was, according to the configuration in the backup."""
     of_hub = Path(kept.path) == HUB_DUMP
     file = manifest.hub if of_hub else manifest.link
     if file is None:

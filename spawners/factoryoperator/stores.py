@@ -1,4 +1,4 @@
-"""Where a gateway keeps what a restored gateway needs: databases, keys, tokens, and the configuration itself."""
+"""The stores of a gateway that a restored gateway needs: databases, keys, tokens, and the configuration itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 @dataclass(frozen=True)
 class Store:
-    """One thing to keep. ``path``: where it lies; for a database on a server, a name for it. ``url``: that server."""
+    """One store. ``path``: its file; for a database on a server, a name for it. ``url``: that server."""
 
     kind: Kind
     path: Path
@@ -38,7 +38,7 @@ class NotOurs(Exception):
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[Store]:
-    """Return all stores that are there, each once; ``databases`` False: without those on a server. Raises NotOurs."""
+    """Return all stores that exist, each once; ``databases`` False: without those on a server. Raises NotOurs."""
     found: dict[Path, Store] = {}
     for store in [*_hub(gateway), *_link(gateway)]:
         if store.kind == "other" and databases:

@@ -1,5 +1,5 @@
-"""Who may start anything: the authenticator decides, and the link hears of it before each start and whenever it
-changes."""
+"""Who may start anything: the authenticator decides, and the hub tells the link before each start and at each
+change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 
 
 class Refusal(NamedTuple):
-    """Why a person may start nothing. ``out``: the person is shut out, so running sessions end, too; ``known``: the
+    """Why a person may start nothing. ``out``: the person has lost access, so running sessions end, too; ``known``: the
     hub's groups of the person are right, and only an acceptance (of the terms) is missing."""
 
     words: Words
@@ -39,26 +39,26 @@ class LoginStatus(Protocol):
     notice."""
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Return why the person may start nothing; None: they may."""
+        """Return why the person may start nothing; None if they may."""
 
 
 @runtime_checkable
 class Expires(Protocol):
-    """An authenticator whose answer about a person counts for a while only."""
+    """An authenticator whose answer about a person is valid for some time only."""
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return when the person has to sign in, or be looked at, again; None: at no such moment."""
+        """Return when the person must sign in, or be checked, again; None if never."""
 
 
 class TermsOf(NamedTuple):
-    """The gateway's terms, as one person has them. ``accepted_at``: when they accepted this version; None: not yet."""
+    """The gateway's terms, for one person. ``accepted_at``: when they accepted this version; None: not yet."""
 
     terms: LoginTerms
     accepted_at: datetime | None
 
     @property
     def accepted(self) -> str | None:
-        """Return the version that the person accepted, if it is this one."""
+        """Return the version that the person has accepted, if it is the present one."""
         return None if self.accepted_at is None else self.terms.version
 
 
@@ -67,10 +67,10 @@ class KeepsTerms(Protocol):
     """An authenticator that asks people to accept the gateway's terms."""
 
     def terms_of(self, name: str) -> TermsOf | None:
-        """Return the terms and whether the person accepted them; None: there are no terms."""
+        """Return the terms and whether the person has accepted them; None if there are no terms."""
 
     def accept_terms(self, name: str, version: str) -> None:
-        """Keep that they accept the terms of that version."""
+        """Record that the person accepts the terms of that version."""
 
 
 PersonUpdate = PersonBody | AccessStatus  # who a person is and whether they may start anything; or the latter alone
@@ -79,10 +79,10 @@ PersonUpdate = PersonBody | AccessStatus  # who a person is and whether they may
 async def status(
     authenticator: object, user: Any, options: JobOptions | None = None
 ) -> tuple[PersonUpdate, Refusal | None]:
-    """Return what to tell the link about a person, and why nothing may start for them.
+    """Return what to tell the link about a person, and why they may start nothing.
 
-    For a person who is refused but not shut out, only the access status is told, so that the link keeps the groups it
-    knows: the hub cannot say that they are wrong.
+    If a person is refused but has not lost access, the link is told only the access status, so that it keeps the groups
+    that it knows: the hub cannot say that they are wrong.
     """
     refusal = await authenticator.standing(user) if isinstance(authenticator, LoginStatus) else None
     until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
@@ -99,8 +99,8 @@ async def status(
 
 
 async def check(link: LinkClient, authenticator: object, user: Any, options: JobOptions | None = None) -> None:
-    """Tell the link who this is now, and whether they may begin anything. ``options``: what the operator adds to
-    their jobs, where that is known. Raises StartFailed if nothing may start for them, or the link is silent."""
+    """Tell the link who this is now, and whether they may start anything. ``options``: what the operator adds to their
+    jobs, if that is known. Raises StartFailed if they may start nothing, or the link does not answer."""
     update, refusal = await status(authenticator, user, options)
     try:
         await tell(link, user.name, update)
@@ -113,7 +113,7 @@ async def check(link: LinkClient, authenticator: object, user: Any, options: Job
 
 
 async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
-    """Tell the link. Raises LinkSilent, LinkProblem."""
+    """Send the update to the link. Raises LinkSilent, LinkProblem."""
     if isinstance(update, AccessStatus):
         await link.put_access(name, update)
     else:
@@ -121,7 +121,7 @@ async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
 
 
 async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None:
-    """Tell the link, now or when it answers again."""
+    """Send the update to the link, now or when it answers again."""
     for pause in pauses():
         try:
             await tell(link, name, update)
@@ -133,7 +133,7 @@ async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None
 
 
 def options_of(user: Any) -> JobOptions | None:
-    """Return what the operator adds to the jobs of a person's unnamed server; None where that cannot be said."""
+    """Return what the operator adds to the jobs of a person's unnamed server; None if that is not known."""
     try:
         options: JobOptions = user.spawner.job_options()
     except (SettingsError, AttributeError) as error:  # the start itself reports wrong settings

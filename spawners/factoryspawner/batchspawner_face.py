@@ -1,4 +1,4 @@
-"""What batchspawner's operators and users know: its settings, and the methods of its spawners."""
+"""The interface of batchspawner for operators and users: its settings, and the methods of its spawners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from factoryspawner.session_handle import SessionHandle
 
 
 class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner is untyped
-    """Settings of batchspawner that reach the job; a spawner with any other setting is refused when it is made."""
+    """Settings of batchspawner that reach the job; a spawner with any other setting is refused when it is created."""
 
     req_qos = Unicode("", help="Quality of service of every job").tag(config=True)
     req_constraint = Unicode("", help="Node features that every job asks for").tag(config=True)
@@ -36,7 +36,7 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
         return job_options({name: getattr(self, name) for name in FEEDING})
 
     async def run_command(self, *_args: Any, **_kwargs: Any) -> str:
-        """Raise RuntimeError: batchspawner's way to a shell is closed."""
+        """Raise RuntimeError: batchspawner's function that runs shell commands must not be used."""
         raise RuntimeError("The hub runs no commands; the link talks to the schedulers")
 
     def state_ispending(self) -> bool:

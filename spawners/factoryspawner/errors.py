@@ -1,4 +1,4 @@
-"""The failures of a start, in words that both the hub's API and its pages show."""
+"""The failures of a start, with texts that both the hub's API and its pages show."""
 
 from __future__ import annotations
 
@@ -78,11 +78,12 @@ NOT_WRITTEN = Words(
 
 
 class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
-    """Raise where a start failed.
+    """Raise if a start failed. ``kind``: the sort of failure; ``words``: what happened, what to do, the scheduler's own
+    words; ``session``: the session that has ended, for pages that show its log.
 
-    ``kind``: what sort of failure; ``words``: what, what to do, the scheduler's own words; ``session``: the session
-    that ended, for pages that show its log. JupyterHub's API answers ``{"status", "message"}`` with
-    ``jupyterhub_message``; its pages take ``jupyterhub_html_message`` (escaped here) or the exception itself."""
+    JupyterHub's API answers ``{"status", "message"}`` with ``jupyterhub_message``; its pages use
+    ``jupyterhub_html_message`` (escaped here) or the exception itself.
+    """
 
     def __init__(self, kind: Kind, words: Words, *, field: str | None = None, session: Session | None = None) -> None:
         self.kind = kind
@@ -95,15 +96,15 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untype
 
 
 class AskFirst(Exception):
-    """Raise for a link with options, which never starts a session: the page shows the form filled in and asks for
-    the click."""
+    """Raise for a link with options, which never starts a session: the page shows the form filled in, and the person
+    has to click *Start*."""
 
     jupyterhub_message = ""
     jupyterhub_html_message = ""
 
 
 def problem_failed(problem: Problem) -> StartFailed:
-    """Return the failure for the link's refusal."""
+    """Return the failure for a refusal of the link."""
     words = Words(
         code=problem.code or problem.kind,
         parameters=problem.parameters,
@@ -124,7 +125,7 @@ def session_failed(session: Session) -> StartFailed:
 
 
 def beside(words: Words) -> str:
-    """Return the scheduler's own words, to be shown beside ``what``; "" where ``what`` already holds them."""
+    """Return the scheduler's own words, to be shown beside ``what``; "" if ``what`` already contains them."""
     held = " ".join(words.scheduler.split()) in " ".join(words.what.split())
     return "" if held else words.scheduler
 
@@ -134,7 +135,7 @@ def _said(scheduler: str) -> str:
 
 
 class FailureHtml(str):
-    """The failure as HTML, in English; ``translated`` puts it into another language."""
+    """The failure as HTML, in English; ``translated`` returns it in another language."""
 
     __slots__ = ("_session", "_words")
 
@@ -142,13 +143,13 @@ class FailureHtml(str):
     _session: Session | None
 
     def __new__(cls, words: Words, session: Session | None) -> FailureHtml:
-        """Escape all that is shown."""
+        """Escape everything that is shown."""
         html = super().__new__(cls, _html(words, session, str))
         html._words, html._session = words, session
         return html
 
     def translated(self, said: Callable[[str], str]) -> Markup:
-        """Return the failure with its texts as ``said`` (``Language.said``) tells them."""
+        """Return the failure with its texts translated by ``said`` (``Language.said``)."""
         return _html(self._words, self._session, said)
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events to a browser that may go at any moment."""
+"""Server-sent events to a browser that may disconnect at any moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PageStreams:
 
     @contextmanager
     def one_more(self, person: str) -> Iterator[bool]:
-        """Count a stream of that person for as long as it is open; yield False if there may be no more."""
+        """Count a stream of that person as long as it is open; yield False if they may have no more."""
         if self._open[person] >= MOST_OF_A_PERSON:
             yield False
             return
@@ -38,7 +38,7 @@ class PageStreams:
 
 
 class Source(NamedTuple):
-    """Values to be sent under one event name."""
+    """Values that are sent under one event name."""
 
     event: str
     shape: TypeAdapter[Any]
@@ -46,7 +46,7 @@ class Source(NamedTuple):
 
 
 class Stream:
-    """One stream of some sources. It ends with the first of them, or when ``stop`` is called."""
+    """One stream of several sources. It ends with the first of them, or when ``stop`` is called."""
 
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
@@ -54,13 +54,13 @@ class Stream:
         self._stopped = False
 
     def stop(self) -> None:
-        """End the stream: the reader is gone."""
+        """End the stream: the reader has disconnected."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()
 
     async def run(self, handler: RequestHandler) -> None:
-        """Write until the end. Nothing goes on in the background afterwards."""
+        """Write until the end. Nothing continues in the background afterwards."""
         work = [*(self._copy(source, handler) for source in self._sources), _beat(handler)]
         self._tasks = [asyncio.get_running_loop().create_task(one) for one in work]
         try:

@@ -1,5 +1,5 @@
-"""What all spawners and handlers of a hub process share: the client of the link, its table, and work in the
-background."""
+"""The objects that all spawners and handlers of a hub process share: the client of the link, its table, and background
+work."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, HubGateway]] 
 
 
 class StopTimes:
-    """When each server was last asked to stop, so that a start that was requested before then does not go on. Kept
-    for as long as a start may take until it asks the link."""
+    """When each server was last requested to stop, so that a start that was requested before then is given up. Kept as
+    long as a start may take until it asks the link."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[str, str], float] = {}  # by person and server, in the loop's time
@@ -64,18 +64,18 @@ class HubGateway:
         self.background(self.table.follow())
 
     def background(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
-        """Run it apart from the caller; what it raises goes to the log. Returns what cancels it."""
+        """Run work in the background; log what it raises. Return a function that cancels it."""
         return self.task(work).cancel
 
     def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start it apart from the caller, for who waits for it as well; what it raises goes to the log."""
+        """Run work in a task that the caller can also await; log what it raises."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     def tell_rules(self, rules: HubRules) -> None:
-        """Tell the link what this hub asks of everybody: now, and whenever it is subscribed to anew."""
+        """Tell the link this hub's rules for everybody: now, and at each new subscription."""
         self._rules = rules
         self._tell_rules()
 
@@ -95,8 +95,8 @@ class HubGateway:
                 return
 
     async def network(self) -> NetworkView:
-        """Return the whole network as anybody may see it, at most 5 s old: people without a login ask the link no
-        more often than that, and wait for no more than one question. Raises LinkSilent."""
+        """Return the whole network as anybody may see it, at most 5 s old. So people without a login cause no more than
+        one question in that time, and share its answer. Raises LinkSilent."""
         await self.table.wait_for_link()
         if self.table.silent:
             raise LinkSilent("it does not answer")
@@ -114,7 +114,7 @@ class HubGateway:
             return self._network[1]
 
     async def close(self) -> None:
-        """End the subscription and all that runs in the background."""
+        """End the subscription and all background work."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -128,7 +128,7 @@ class HubGateway:
 
 
 def gateway(socket: Path) -> HubGateway:
-    """Return the process's gateway to the link at that socket; call it in the event loop."""
+    """Return the process's gateway to the link at that socket; call this in the event loop."""
     mine = _gateways.setdefault(asyncio.get_running_loop(), {})
     if socket not in mine:
         mine[socket] = HubGateway(socket)
@@ -136,10 +136,11 @@ def gateway(socket: Path) -> HubGateway:
 
 
 def subscribe(socket: Path, database: str, rules: HubRules) -> None:
-    """Subscribe to the link's table as the hub starts, whether or not it has a server to ask about: so the link learns
-    that the hub came, what it asks of people, and has what it forgot started again. Stops that an earlier hub
-    left in its ``database`` (in SQLAlchemy's words) are carried out. Does nothing outside an event loop
-    (``jupyterhub token``).
+    """Subscribe to the link's table when the hub starts, even if the hub has no server to ask about. So the link learns
+    that the hub is there and what its rules are, and starts servers again that the hub has forgotten.
+
+    Stops that an earlier hub left in its ``database`` (a URL of SQLAlchemy's) are carried out. Does nothing outside an
+    event loop (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The language of pages: which one a request asks for, and the link's texts in that language."""
+"""The language of pages: which language a request asks for, and the link's texts in that language."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ class PageLanguage(language.Language):
         return str(Locale.parse(self.code, sep="-").get_display_name() or self.code).capitalize()
 
     def moment(self, at: datetime) -> str:
-        """Return a moment as the reader's language writes it, in UTC: the server does not know where the reader is."""
+        """Return a moment in the reader's language, in UTC, since the server does not know the reader's time zone."""
         return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
 
     def clock(self, at: datetime, now: datetime) -> str:
-        """Return a moment near ``now`` as the reader's language writes it, in UTC: without the day where it is
-        today's."""
+        """Return a moment near ``now`` in the reader's language, in UTC; without the day if it is today."""
         if at.astimezone(UTC).date() != now.astimezone(UTC).date():
             return self.moment(at)
         return f"{format_datetime(at, 'HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
@@ -53,7 +52,7 @@ class PageLanguage(language.Language):
         return Locale.parse(self.code, sep="-").territories
 
     def number(self, value: float) -> str:
-        """Return a number as the reader's language writes it."""
+        """Return a number in the form of the reader's language."""
         return str(format_decimal(value, locale=Locale.parse(self.code, sep="-")))
 
     def spoken(self, value: T) -> T:
@@ -93,8 +92,8 @@ class Languages:
 
 
 def wanted(request: HTTPServerRequest) -> list[str]:
-    """Return the languages that a request asks for: by ``?lang=``, by the cookie that the switch on the page sets,
-    by the browser."""
+    """Return the languages that a request asks for: by ``?lang=``, by the cookie of the page's language switch, by the
+    browser."""
     asked = [value.decode("ascii", "replace") for value in request.query_arguments.get("lang", [])]
     cookie = request.cookies.get(COOKIE)
     asked += [cookie.value] if cookie is not None else []
@@ -104,12 +103,12 @@ def wanted(request: HTTPServerRequest) -> list[str]:
 
 @cache
 def languages(folder: Path) -> Languages:
-    """Return the languages in a folder, read once in the life of a process."""
+    """Return the languages in a folder, which is read once in the life of a process."""
     return Languages(folder)
 
 
 def _accepted(header: str) -> list[str]:
-    """Return the languages of an ``Accept-Language``, the most wanted first."""
+    """Return the languages of an ``Accept-Language`` header, the preferred ones first."""
     weighted: list[tuple[float, str]] = []
     for part in header.split(","):
         code, *more = (one.strip() for one in part.split(";"))

@@ -1,4 +1,4 @@
-"""What the link is told about JupyterHub's configuration, and a check of `server_token_scopes`."""
+"""What the hub tells the link about JupyterHub's configuration, and a check of `server_token_scopes`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:se
 
 
 def of(config: Sections, login: LoginSettings | None) -> HubRules:
-    """Return what the hub asks of everybody: whether its authenticator has rules of its own, the version of its terms,
+    """Return the hub's rules for everybody: whether its authenticator has rules of its own, the version of its terms,
     and what the operator adds to jobs."""
     settings: dict[str, str] = {}
     for section in SECTIONS:
@@ -35,7 +35,8 @@ def of(config: Sections, login: LoginSettings | None) -> HubRules:
 
 
 def check_tokens(config: Sections) -> None:
-    """Raise SettingsError where a server's token could not be told from its person's own token, which may do more."""
+    """Raise SettingsError if a server's token could not be distinguished from its person's own token, which may do
+    more."""
     scopes = config.get("Spawner", {}).get("server_token_scopes", ())
     for section in SECTIONS:
         scopes = config.get(section, {}).get("server_token_scopes", scopes)
@@ -59,8 +60,8 @@ def _is_too_much(scope: str) -> bool:
 
 
 def _has_rules(authenticator: object) -> bool:
-    """Return whether the authenticator decides who may begin something (has ``standing``). True if it cannot be
-    imported: then the link begins nothing for people it has not been told about."""
+    """Return whether the authenticator decides who may start something (has ``standing``). True if it cannot be
+    imported: then the link starts nothing for people about whom the hub has said nothing."""
     if isinstance(authenticator, str):
         known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}
         try:

@@ -1,8 +1,9 @@
-"""The hub's own copy of the link's table: every live session and cluster and each factory's health, kept by one
+"""The hub's own copy of the link's table: every live session and cluster and each factory's health, updated by one
 subscription.
 
-Spawners and pages read it without I/O. While the link is silent, the table keeps what it last knew, and is marked
-``silent``."""
+Spawners and pages read it without I/O. While the link does not answer, the table keeps its last content, and is marked
+``silent``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ log = logging.getLogger("factoryspawner")
 
 
 class LinkTable:
-    """Sessions and clusters by id, and wake-ups for those who wait for a change."""
+    """Sessions and clusters by id, and events for callers that wait for a change."""
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
@@ -38,11 +39,11 @@ class LinkTable:
         self.on_snapshot: Callable[[], object] = lambda: None  # called at each new subscription to the link
 
     def session(self, session_id: SessionId) -> Session | None:
-        """Return the session as last heard; None if the link never spoke of it, or no longer knows it."""
+        """Return the session from the last update; None if the link never sent it, or no longer knows it."""
         return self._sessions.get(session_id)
 
     def of(self, user: str, server: str | None = None) -> list[Session]:
-        """Return the live sessions of a person (of one server, where named), oldest first."""
+        """Return the live sessions of a person (of one server, if named), oldest first."""
         live = [
             session
             for session in self._sessions.values()
@@ -51,24 +52,26 @@ class LinkTable:
         return sorted(live, key=lambda session: session.created)
 
     def over(self, session_id: SessionId) -> bool:
-        """Return whether the link said that this session ended, or knows nothing of it. Silence alone never makes it
-        true."""
+        """Return whether the link said that this session has ended, or that it does not know it. A link that does not
+        answer never makes this true."""
         session = self._sessions.get(session_id)
         if session is None:
             return not self.silent
         return not _live(session)
 
     async def wait_for_link(self) -> None:
-        """Return when the first attempt to hear the link has an outcome, after 5 s at the latest."""
+        """Return when the first attempt to reach the link has succeeded or failed, after 5 s at the latest."""
         try:
             await asyncio.wait_for(self._tried.wait(), _FIRST_ANSWER)
         except TimeoutError:
             log.warning("The link has not answered in %g s", _FIRST_ANSWER)
 
     def answered(self, session: Session, known: Session | None) -> None:
-        """Take in what the link answered, before its event arrives. ``known``: what the table held when it was asked.
+        """Record a session from the link's answer, before its event arrives.
 
-        What the events told meanwhile stays: they come in order and miss nothing, and the answer may be older."""
+        ``known``: the table's entry when the link was asked. If events have changed the entry meanwhile, they count:
+        they come in order and are complete, and the answer may be older.
+        """
         if self._sessions.get(session.id) is known:
             self._learn(session)
 
@@ -80,12 +83,12 @@ class LinkTable:
         self._wake(_of_session(session.id), _of_person(session.user))
 
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
-        """Yield the person's live sessions now and after every change, newest first; end when the link falls silent,
-        so that the reader asks anew and learns of the silence."""
+        """Yield the person's live sessions now and after every change, newest first. Ends when the link stops
+        answering, so that the reader asks anew and notices it."""
         return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 
     def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
-        """Yield the person's clusters now and after every change, newest first; end when the link falls silent."""
+        """Yield the person's clusters now and after every change, newest first. Ends when the link stops answering."""
 
         def look() -> list[Cluster]:
             mine = [cluster for cluster in self._clusters.values() if cluster.user == user]
@@ -107,21 +110,20 @@ class LinkTable:
 
     @contextmanager
     def watch_session(self, session_id: SessionId) -> Iterator[asyncio.Event]:
-        """Give an event that is set at every change of the session, and when the link falls silent or is back.
-
-        Clear it, read the table, wait: then no change is missed."""
+        """Provide an event that is set at every change of the session, and when the link stops answering or answers
+        again. Clear it, read the table, wait: then no change is missed."""
         with self._watch(_of_session(session_id)) as event:
             yield event
 
     @contextmanager
     def watch_person(self, user: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set at every change of a person's sessions, and when the link falls silent or is
-        back."""
+        """Provide an event that is set at every change of a person's sessions, and when the link stops answering or
+        answers again."""
         with self._watch(_of_person(user)) as event:
             yield event
 
     async def follow(self) -> None:
-        """Subscribe, again after every loss; runs as long as the hub."""
+        """Subscribe, and subscribe again after every loss, as long as the hub runs."""
         delays = pauses()
         while True:
             try:
@@ -156,8 +158,8 @@ class LinkTable:
             self._wake(*self._watches)
 
     async def _take_snapshot(self, sessions: tuple[Session, ...]) -> None:
-        """Take over the snapshot. A session that was live here and that the snapshot lacks has ended meanwhile: ask
-        how."""
+        """Apply the snapshot. If the table has a live session that the snapshot lacks, the session has ended meanwhile:
+        ask the link how."""
         fresh = {session.id: session for session in sessions}
         missing = [session.id for session in self._sessions.values() if _live(session) and session.id not in fresh]
         for session_id in missing:
@@ -176,7 +178,7 @@ class LinkTable:
         self._wake(*(_of_clusters(cluster.user) for cluster in known.values()))
 
     def _learn_cluster(self, cluster: Cluster) -> None:
-        """Take over a cluster. Ended clusters are not kept: how they ended is asked of the link."""
+        """Record a cluster. Ended clusters are removed, since the link is asked how they ended."""
         if cluster.state == "ended":
             self._clusters.pop(cluster.id, None)
         else:

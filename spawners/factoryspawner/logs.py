@@ -1,7 +1,8 @@
-"""The hub's log.
+"""The hub's log without tokens.
 
-JupyterHub hides a token in the address of a request, but not where that address is part of another: a person who is
-sent to the login page returns to where they were, so that address is in the login page's own."""
+JupyterHub hides a token in the address of a request, but not if that address is part of another: a person who is sent
+to the login page returns to where they were, so the address of the login page contains that address.
+"""
 
 from __future__ import annotations
 

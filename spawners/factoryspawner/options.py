@@ -1,4 +1,5 @@
-"""Reads a choice of ids from what a form or the API posts. Anything else in there is refused, in words."""
+"""Reads a choice of ids from a form or an API request. Everything else in the request is refused, with an
+explanation."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
 
 
 def plain(choice: Choice) -> dict[str, Any]:
-    """Return the choice as JupyterHub keeps it: JSON, without what was left to the factory."""
+    """Return the choice in the form in which JupyterHub stores it: JSON, without options that take the factory's
+    default."""
     return choice.model_dump(mode="json", exclude_none=True)
 
 

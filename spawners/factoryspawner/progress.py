@@ -1,4 +1,4 @@
-"""The progress of a start as JupyterHub's progress events: for its own page, for scripts, and for our page."""
+"""The progress of a start as JupyterHub's progress events: for JupyterHub's own page, for scripts, and for our page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of servers whose start was refused: they take no place among the named servers that a person may have."""
+"""Names of servers whose start was refused: they do not count towards the named servers that a person may have."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NEW = 60.0  # seconds between JupyterHub making a name and its start, at most
 
 
 def limit(most: int) -> Callable[[Any], int]:
-    """Return JupyterHub's ``named_server_limit_per_user``, which it asks before it makes a name: ``most``, and names of
-    that person whose start was refused are forgotten first.
+    """Return JupyterHub's ``named_server_limit_per_user``, which JupyterHub calls before it makes a name.
 
-    Not at once when a start is refused: until then its page says why.
+    The limit is ``most``; before it is returned, names of that person whose start was refused are removed. They are not
+    removed right after the refusal, since their page then still says why.
     """
 
     def of(handler: Any) -> int:
@@ -27,7 +27,7 @@ def limit(most: int) -> Callable[[Any], int]:
 
 
 def forget(user: Any) -> None:
-    """Take away the named servers of one of the hub's users that never had a session and that nobody is starting."""
+    """Remove the named servers of one of the hub's users that never had a session and that nobody is starting."""
     for name, row in list(user.orm_user.orm_spawners.items()):
         state = row.state or {}  # ``options``: of the last session that there was
         had_session = bool(state.get("session_id") or state.get("options"))
@@ -38,7 +38,7 @@ def forget(user: Any) -> None:
 
 
 def _starts(spawner: Any) -> bool:
-    """Return whether a start is being answered, or is about to be: JupyterHub makes a name before its start."""
+    """Return whether a start is being answered, or is about to begin: JupyterHub makes a name before its start."""
     if spawner is None:  # from before the hub was restarted
         return False
     start = spawner._spawn_future

@@ -1,4 +1,4 @@
-"""All routes that this gateway adds to the hub: pages, what they ask, and their files."""
+"""All routes that this gateway adds to the hub: pages, their data, and their files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""JupyterHub's API for servers and people, as a script uses it: what a start answers, and what a stop does.
+"""JupyterHub's API for servers and people, for scripts: a start answers with the session, and a stop is recorded before
+it is answered, whatever the server is doing.
 
-A start answers with the session. A stop is recorded first, then answered, whatever the server is doing.
-JupyterHub cancels a start, waits a second, and answers 500 if the start has not ended by then; the server goes on.
+JupyterHub cancels a start, waits one second, and answers 500 if the start has not ended by then; the server continues.
 Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is under way.
 Until then the server counts as stopping.
 """
@@ -31,12 +31,13 @@ _LOOK_SECONDS = 0.05  # seconds between two checks of a server for which Jupyter
 
 
 class StartsServers:
-    """Mixin for JupyterHub's handlers that start servers: a start that somebody stopped is answered, in words."""
+    """Mixin for JupyterHub's handlers that start servers: if somebody stops a start, its request is answered with an
+    explanation."""
 
     async def spawn_single_user(
         self, user: Any, server_name: str = "", display_name: str = "", options: Any = None
     ) -> None:
-        """Start a server as JupyterHub does. Raises HTTPError 400 where it is pending, or was stopped meanwhile."""
+        """Start a server as JupyterHub does. Raises HTTPError 400 if it is pending, or was stopped meanwhile."""
         spawner = user.spawners.get(server_name)
         if spawner is not None and spawner.pending:
             raise web.HTTPError(400, f"{spawner._log_name} is pending {spawner.pending}")
@@ -60,7 +61,8 @@ class StopsServers:
             raise web.HTTPError(503, f"{NOT_WRITTEN.what} {NOT_WRITTEN.do}") from error
 
     def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
-        """Begin to end a server, if nobody has: cancel its start, stop it, and ``remove`` it if that was asked for."""
+        """Begin to end a server, unless that has begun: cancel its start, stop it, and delete it if ``remove`` was
+        requested."""
         spawner.remove_wanted |= remove
         if spawner.ending is None:
             stopped_by_others = spawner.pending == "stop"
@@ -73,7 +75,7 @@ class StopsServers:
         return spawner.ending
 
     async def answered(self, work: asyncio.Task[None]) -> None:
-        """Set the status: 204 where the work is done soon, else 202. Raises what the work raised."""
+        """Set the status: 204 if the work is done soon, else 202. Raises what the work raised."""
         await asyncio.wait([work], timeout=self.slow_stop_timeout)  # type: ignore[attr-defined]
         if work.done():
             work.result()
@@ -112,7 +114,8 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
     @needs_scope("start:servers")  # type: ignore[untyped-decorator]
     async def post(self, user_name: str, server_name: str = "") -> None:
-        """Start a server as JupyterHub does; the body of the 201 or 202, empty there, is the session."""
+        """Start a server as JupyterHub does; the body of the 201 or 202, which is empty in JupyterHub, describes the
+        session."""
         await super().post(user_name, server_name)
         user = self.find_user(user_name)
         self.set_header("Content-Type", "application/json")
@@ -176,8 +179,8 @@ class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhu
 
 
 def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
-    """Return the session of a server that starts, as the link's user API tells of it; before the link has answered,
-    only whose it is, its id (None: a session that still ends comes first), its state and its address."""
+    """Return the session of a server that starts, as the link's user API describes it. Before the link has answered,
+    only its person and server, its id (None: another session must end first), its state and its address."""
     root = f"{spawner.gateway_url}{base_url}"
     session = spawner.handle.session
     if session is not None:
@@ -195,20 +198,21 @@ _OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, Spa
 
 
 def replace_handlers() -> None:
-    """Put our handlers in the place of JupyterHub's among its default ones."""
+    """Replace JupyterHub's default handlers by ours."""
     for routes in (apihandlers.default_handlers, handlers.default_handlers):
         routes[:] = [(route[0], _OURS.get(route[1], route[1]), *route[2:]) for route in routes]
 
 
 def _scheduler_client(caller: Any, owner: Any) -> By:
-    """Return who asks for a stop. ``caller``: JupyterHub's user or service; a service counts as the hub itself."""
+    """Return the person or program that requests a stop. ``caller``: JupyterHub's user or service; a service counts as
+    the hub itself."""
     if not isinstance(caller, User):
         return "hub"
     return "person" if caller.name == owner.name else "operator"
 
 
 async def _let_go(spawner: FactorySpawner, stopped_by_others: bool) -> None:
-    """Return when nobody starts, checks or stops the server any more."""
+    """Return when nothing starts, checks or stops the server any more."""
     while True:
         under_way = [f for f in (spawner._spawn_future, spawner._stop_future) if f is not None and not f.done()]
         if under_way:

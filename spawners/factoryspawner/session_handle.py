@@ -1,7 +1,8 @@
-"""The handle of a server's session: it finds the session, asks for one, sends its environment, waits for it and stops
+"""The handle of a server's session: it finds the session, requests one, sends its environment, waits for it and stops
 it.
 
-This module knows the link and its table, and nothing of JupyterHub."""
+This module knows the link and its table, and nothing of JupyterHub.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +31,12 @@ _UNKNOWN = Words(
 
 
 class SessionHandle:
-    """The session of one server. ``session_id``: "" while there is none; ``token``: the hub token that session's
-    notebook has, "" if not known; ``asked_to_stop``: somebody wants the session to end; ``was_certain``: it was
-    known to live since this process holds it; ``predecessor``: an earlier session of the server that is still
-    ending."""
+    """The session of one server.
+
+    ``session_id``: "" while there is none; ``token``: the hub token that the session's notebook has, "" if not known;
+    ``asked_to_stop``: somebody has requested the end of the session; ``was_certain``: the session was known to be live
+    at some time since this process has held it; ``predecessor``: an earlier session of the server that is still ending.
+    """
 
     def __init__(self, gateway: HubGateway, user: str, server: str) -> None:
         self._gateway = gateway
@@ -50,11 +53,11 @@ class SessionHandle:
 
     @property
     def session(self) -> Session | None:
-        """Return the session as the table has it."""
+        """Return the session from the table."""
         return self._table.session(self.session_id)
 
     def names(self) -> dict[str, str]:
-        """Return what the notebook's code may know of its session, as environment variables."""
+        """Return what the notebook's code may know about its session, as environment variables."""
         session = self.session
         if session is None:
             return {}
@@ -68,7 +71,7 @@ class SessionHandle:
         }
 
     def over(self) -> bool:
-        """Return whether the session is over or there is none. A silent link is no reason."""
+        """Return whether the session is over or there is none. A link that does not answer never makes this true."""
         if not self.session_id or self.asked_to_stop:
             return True
         if self._put is not None and not self._put.done():
@@ -76,7 +79,7 @@ class SessionHandle:
         return self._table.over(self.session_id)
 
     def reset(self) -> None:
-        """Hold nothing any more."""
+        """Forget the session."""
         self.session_id = ""
         self.token = ""  # nosec B105
         self.asked_to_stop = False
@@ -110,7 +113,7 @@ class SessionHandle:
                 self.predecessor = None
 
     def adopt(self, session: Session, spare: str) -> None:
-        """Hold on to a session that lives. ``spare``: the token to use if its notebook has none yet."""
+        """Take over a live session. ``spare``: the token to use if its notebook has none yet."""
         if session.id != self.session_id:
             self.token = ""  # nosec B105
         self.session_id = session.id
@@ -120,26 +123,27 @@ class SessionHandle:
             self.token = spare
 
     def begin(self, token: str) -> None:
-        """Choose the id of a new session, which is not asked for yet."""
+        """Choose the id of a new session, which is not requested yet."""
         self.session_id = uuid.uuid4().hex
         self.token = token
         self.asked_to_stop = False
         self.was_certain = True
 
     async def put(self, request: SessionRequest) -> None:
-        """Ask for the new session until the link answers: the same PUT twice is one job, a lost answer costs nothing.
+        """Request the new session until the link answers: repeating the PUT starts no second job, so a lost answer does
+        no harm.
 
-        Raises StartFailed if the link refuses; then nothing is left. Cancelling this call does not cancel the
-        request: a job may exist already, and ``stop`` must know."""
+        Raises StartFailed if the link refuses; then nothing is left. Cancelling this call does not cancel the request:
+        a job may exist already, and ``stop`` must know.
+        """
         self._put = asyncio.get_running_loop().create_task(self._put_until_answered(self.session_id, request))
         problem = await asyncio.shield(self._put)
         if problem is not None:
             raise problem_failed(problem)
 
     async def reachable(self, environment: Environment, spare: str) -> str:
-        """Return the session's URL, once a request to it gets to the notebook. Time in the queue has no limit.
-
-        Sends the environment when the door opens. Raises StartFailed if the session ends before."""
+        """Return the session's URL, once a request to it reaches the notebook. Time in the queue has no limit. Sends
+        the environment when the door is connected. Raises StartFailed if the session ends before."""
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
             while True:
@@ -163,7 +167,7 @@ class SessionHandle:
                     await changed.wait()
 
     async def attend(self, environment: Environment) -> None:
-        """Stay with a session that was reachable; return when it is over. A requeued job gets its environment again."""
+        """Follow a session that was reachable; return when it is over. A requeued job gets its environment again."""
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
             while not self.over():
@@ -176,14 +180,14 @@ class SessionHandle:
                     await changed.wait()
 
     async def stop(self) -> None:
-        """Return when the ledger holds the stop. Never fails. A PUT that is under way then begins no session, or one
+        """Return when the ledger holds the stop. Never fails. A PUT that is under way then starts no session, or one
         that ends: the link remembers stops for ids that it does not know."""
         self.asked_to_stop = True
         if self.session_id:
             await self._gateway.stop_requests.held(self.session_id)
 
     async def until_over(self, session_id: SessionId) -> None:
-        """Return when the link tells that this session is over."""
+        """Return when the link says that this session is over."""
         with self._table.watch_session(session_id) as changed:
             while not self._table.over(session_id):
                 changed.clear()
@@ -208,11 +212,11 @@ class SessionHandle:
         raise AssertionError("pauses() has no end")
 
     def _unwanted(self, session_id: SessionId) -> bool:
-        """Return whether the session is no longer to be asked for."""
+        """Return whether the session is no longer wanted, so that it must not be requested."""
         return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:
-        """Hand the environment through the door; whether the link says that it is there."""
+        """Send the environment through the door; return whether the link says that it has arrived."""
         variables, argv = environment()
         try:
             await self._link.send_environment(self.session_id, variables, argv)
@@ -233,7 +237,7 @@ class SessionHandle:
         return True
 
     async def _ask_token(self, spare: str) -> None:
-        """Ask the notebook's own token of the door: the hub's database lost it."""
+        """Ask the door for the notebook's own token, since the hub's database has lost it."""
         if self.session is None or not self.session.door_open:
             return
         try:
@@ -243,7 +247,7 @@ class SessionHandle:
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:
-    """Return at a change, or after that time, to try again what failed."""
+    """Return at a change, or after that time, to repeat what failed."""
     try:
         await asyncio.wait_for(changed.wait(), seconds)
     except TimeoutError:

@@ -1,9 +1,9 @@
-"""FactorySpawner: a JupyterHub server that is a batch job at a factory, held by the link.
+"""FactorySpawner: a JupyterHub server that is a batch job at a factory, which the link manages.
 
-JupyterHub 6 shapes much of this. ``User.spawn`` clears a spawner's state before ``start``, and saves it only after.
-At a hub's start ``poll`` decides: None makes JupyterHub look for the server and *stop* it if it does not answer, a
-number makes it forget the server without ``stop``. ``User.stop`` calls ``stop`` only where ``poll`` is None, revokes
-the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
+Much of this follows from JupyterHub 6. ``User.spawn`` clears a spawner's state before ``start``, and saves it only
+after. When a hub starts, ``poll`` decides: None makes JupyterHub look for the server and *stop* it if it does not
+answer, a number makes it forget the server without ``stop``. ``User.stop`` calls ``stop`` only if ``poll`` is None,
+revokes the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
 """
 
 from __future__ import annotations
@@ -76,11 +76,12 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def will_resume(self) -> bool:
-        """Return whether the session goes on though JupyterHub forgets the server: then its token must stay valid."""
+        """Return whether the session continues although JupyterHub forgets the server: then its token must stay
+        valid."""
         return not self.handle.over()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what an earlier hub process knew. A stop that it did not bring to the ledger is asked for again."""
+        """Restore what an earlier hub process knew. A stop that did not reach the ledger then is requested again."""
         super().load_state(state)
         self.handle.session_id = state.get("session_id", "")
         self.handle.token = self.api_token = state.get("api_token", "")
@@ -105,7 +106,7 @@ class FactorySpawner(BatchspawnerFace):
         return state
 
     def clear_state(self) -> None:
-        """Forget the session only when it is over: JupyterHub clears before each start, and after each stop."""
+        """Forget the session only if it is over, since JupyterHub calls this before each start and after each stop."""
         over = self.handle.over()
         super().clear_state()
         if over:
@@ -113,7 +114,7 @@ class FactorySpawner(BatchspawnerFace):
         self.api_token = self.handle.token
 
     def _save(self, old_token: str | None = None) -> None:
-        """Commit the state; delete a token that was kept for a session that is over, or that has another."""
+        """Commit the state; delete a token that was kept for a session that is over, or that has another token."""
         self.orm_spawner.state = self.get_state()
         if old_token and old_token not in (self.handle.token, self.api_token):
             found = orm.APIToken.find(self.user.db, old_token)
@@ -128,7 +129,7 @@ class FactorySpawner(BatchspawnerFace):
         return lambda _spawner, _options: None  # start() reads the options
 
     def options_from_form(self, form_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Return the posted form as options. Raises StartFailed (400) for a field that is no option."""
+        """Return the posted form as options. Raises StartFailed (400) for a field that is not an option."""
         return plain(choice_from_form(form_data))
 
     def options_from_query(self, query_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
@@ -137,10 +138,10 @@ class FactorySpawner(BatchspawnerFace):
         raise AskFirst
 
     async def start(self) -> str:
-        """Adopt the server's live session or ask for a new one; return its URL when the notebook answers.
+        """Adopt the server's live session or request a new one; return its URL when the notebook answers.
 
         Raises StartFailed: the options or the factory refused, the link does not answer, the session ended first, or
-        the server was stopped after this start was asked for. Cancelling it cancels no job.
+        somebody stopped the server after this start was requested. Cancelling it cancels no job.
         """
         self._asked = self._asked_at()
         self._still_wanted()
@@ -167,8 +168,8 @@ class FactorySpawner(BatchspawnerFace):
         return url
 
     def _request(self) -> SessionRequest | None:
-        """Return what to ask the link for; None: the link starts a server that the hub forgot, only to have it
-        adopted."""
+        """Return the request to the link; None if the link starts a server that the hub has forgotten, which only
+        adopts its session."""
         if isinstance(self.user_options, Mapping) and ADOPT in self.user_options:
             self._take_back_options()
             self.user_options = self._good_options
@@ -182,7 +183,7 @@ class FactorySpawner(BatchspawnerFace):
         return now - self.handler.request.request_time() if self.handler is not None else now
 
     def _still_wanted(self) -> None:
-        """Raise StartFailed if somebody stopped the server after this start was asked for."""
+        """Raise StartFailed if somebody stopped the server after this start was requested."""
         if self.gateway.stop_times.since(self.user.name, self.name, self._asked):
             raise StartFailed("refused", STOPPED)
 
@@ -219,7 +220,7 @@ class FactorySpawner(BatchspawnerFace):
             raise
 
     def _take_back_options(self) -> None:
-        """Restore the last good options: JupyterHub keeps options before it knows that they are bad, and an empty
+        """Restore the last good options: JupyterHub stores options before it knows whether they are valid, and an empty
         body repeats them."""
         self.orm_spawner.user_options = self._good_options
         self.user.db.commit()
@@ -231,7 +232,7 @@ class FactorySpawner(BatchspawnerFace):
         self._save()
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
-        """Return environment and argv for the door. The token goes nowhere else."""
+        """Return environment and argv for the door. The token is passed to nothing else."""
         self.api_token = self.handle.token
         variables = {name: str(value) for name, value in self.get_env().items()}
         if self._languages:
@@ -261,8 +262,9 @@ class FactorySpawner(BatchspawnerFace):
     async def poll(self) -> int | None:
         """Return None while the session lives, else its exit code; from the table, without I/O.
 
-        At a hub's start the answer is None only for a session that can be reached now. A pending one is then
-        forgotten without ``stop``; the link starts the server again, and ``start`` adopts the session."""
+        When a hub starts, the answer is None only for a session that can be reached now. A pending one is then
+        forgotten without ``stop``; the link starts the server again, and ``start`` adopts the session.
+        """
         handle = self.handle
         if not handle.session_id:
             return None if self._starting else 0
@@ -284,25 +286,25 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def _certain(self) -> bool:
-        """Return whether a stop is meant. A hub that cannot reach a server as it starts calls ``stop`` without
-        meaning it; a stop for a blocked user is meant."""
+        """Return whether a stop is intended. A hub that cannot reach a server while it starts calls ``stop`` without
+        intending it; a stop for a blocked user is intended."""
         return self._confirmed or self.user.name in self.authenticator.blocked_users
 
     async def get_url(self) -> str:
-        """Return where the session is now, with the server's own path."""
+        """Return the session's present address, with the server's own path."""
         session = self.handle.session
         if session is None or session.url is None:
             return str(await super().get_url())
         return f"{session.url}{self.server.base_url}"
 
     def start_polling(self) -> None:
-        """Follow the server from here on, since it answers; a stop is meant now."""
+        """Follow the server from here on, since it answers; a stop is intended from now on."""
         super().start_polling()
         self._confirmed = True
         self._unfollow = self.gateway.background(self._follow())
 
     def stop_polling(self) -> None:
-        """Follow it no longer."""
+        """Stop following the server."""
         super().stop_polling()
         if self._unfollow is not None:
             self._unfollow()
@@ -336,10 +338,10 @@ class FactorySpawner(BatchspawnerFace):
     # --- stop -------------------------------------------------------------------------------------------------------
 
     def request_stop(self, by: By = "hub") -> Awaitable[None]:
-        """Begin no session for a start that was asked for before now, and stop the server's sessions. Return an
-        awaitable that is done once the stops are recorded; it raises NotKept if they cannot be.
+        """Start no session for a start that was requested before now, and stop the server's sessions.
 
-        The hub may have lost sight of a session after a restart; the link would start its server again.
+        Return an awaitable that is done once the stops are recorded; it raises NotKept if they cannot be. The hub may
+        have forgotten a session after a restart; the link would start its server again.
         """
         self.gateway.stop_times.note(self.user.name, self.name)
         self._confirmed = True
@@ -357,9 +359,11 @@ class FactorySpawner(BatchspawnerFace):
         await self.handle.stop()
 
     async def delete_forever(self) -> None:
-        """Stop the session of a server that is deleted, or whose person is. A session that a restarted hub has lost
-        sight of ends as well, since the link would start its server again. Never raises: JupyterHub deletes all the
-        same."""
+        """Stop the session of a server that is deleted, or whose person is deleted.
+
+        A session that a restarted hub has forgotten ends as well, since the link would start its server again. Never
+        raises: JupyterHub deletes the server all the same.
+        """
         try:
             await self.request_stop()
         except NotKept:

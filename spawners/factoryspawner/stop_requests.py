@@ -1,7 +1,7 @@
-"""Stops of sessions: kept in the hub's database until the link's ledger holds them.
+"""Requests to stop sessions: kept in the hub's database until the link's ledger holds them.
 
 A stop is recorded before it is answered, and sent to the link by this hub process or by the next one, as soon as the
-link answers. The hub's database has one table more for that; JupyterHub neither reads nor changes it.
+link answers. For this the hub's database has one more table; JupyterHub neither reads nor changes it.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _STOPS = Table(
 
 
 class NotKept(Exception):
-    """Raise where a stop could not be recorded: neither the hub's database nor the link takes it."""
+    """Raise if a stop could not be recorded: neither the hub's database nor the link accepts it."""
 
 
 class StopStore:
-    """The table in the hub's database. ``url``: the database in SQLAlchemy's words. Each call is one transaction on
+    """The table in the hub's database. ``url``: the database as a URL of SQLAlchemy's. Each call is one transaction on
     a connection of its own, and blocks until it is on the disk."""
 
     def __init__(self, url: str) -> None:
@@ -53,7 +53,7 @@ class StopStore:
         self._made = False
 
     def load(self) -> dict[SessionId, By]:
-        """Return who asked for each stop that is kept, by session. Raises SQLAlchemyError."""
+        """Return who requested each stop in the table, by session. Raises SQLAlchemyError."""
         if not inspect(self._engine).has_table(_STOPS.name):
             return {}
         with self._engine.connect() as connection:
@@ -61,7 +61,7 @@ class StopStore:
         return {row.session: _BY.get(row.by, "hub") for row in rows if _ID.fullmatch(row.session)}
 
     def change(self, added: Mapping[SessionId, By], removed: Iterable[SessionId]) -> None:
-        """Write some stops and forget others. Raises SQLAlchemyError; then nothing has changed."""
+        """Write some stops and remove others. Raises SQLAlchemyError; then nothing has changed."""
         with self._engine.begin() as connection:
             if not self._made:
                 _METADATA.create_all(connection)
@@ -73,8 +73,8 @@ class StopStore:
 
 
 class StopRequests:
-    """All stops of this hub that the ledger does not hold yet. Stops that arrive during a write go to the disk
-    together."""
+    """All stops of this hub that the ledger does not hold yet. Stops that arrive during a write are written together
+    afterwards."""
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
@@ -103,27 +103,27 @@ class StopRequests:
             _ = self._carry_out(session_id, by)
 
     def are_open(self, session_id: SessionId) -> bool:
-        """Return whether the session is to stop, and the ledger is not known to hold that."""
+        """Return whether the session is to stop, and the ledger is not known to hold the stop."""
         return session_id in self._open
 
     def unwanted(self, session_id: SessionId) -> bool:
-        """Return whether a stop was ever asked for; the link's answer may be older than that stop."""
+        """Return whether a stop was ever requested; the link's answer may be older than that stop."""
         return session_id in self._open or session_id in self._ever
 
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
-        """Return once these stops are recorded, in the link's ledger or, if that takes over a second, in the hub's
-        database. Raises NotKept if neither takes them; the hub keeps trying in any case."""
+        """Return once these stops are recorded, in the link's ledger or, if that takes more than a second, in the hub's
+        database. Raises NotKept if neither accepts them; the hub keeps trying in any case."""
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
     async def held(self, session_id: SessionId, by: By = "hub") -> None:
-        """Return when the ledger holds the stop; the link is asked until then, also if the caller is cancelled."""
+        """Return when the ledger holds the stop; the link is asked until then, even if the caller is cancelled."""
         carried = self._carry_out(session_id, by)
         with contextlib.suppress(NotKept):  # the log has it
             await self._keep(session_id, by)
         await asyncio.shield(carried)
 
     async def close(self) -> None:
-        """Write what is to be written, and ask the link no more."""
+        """Write what is still to be written, and stop asking the link."""
         tasks = [task for task in (self._asking, self._round) if task is not None]
         if self._asking is not None:
             self._asking.cancel()
@@ -146,7 +146,7 @@ class StopRequests:
     # --- the hub's database
 
     async def _write(self, session_id: SessionId, by: By) -> None:
-        """Return when it is in the hub's database, if there is one. Raises SQLAlchemyError."""
+        """Return when the stop is in the hub's database, if there is one. Raises SQLAlchemyError."""
         if self._store is not None and session_id not in self._stored:
             self._to_add.setdefault(session_id, by)
             await asyncio.shield(self._next_round())
@@ -187,7 +187,7 @@ class StopRequests:
         return self._open[session_id]
 
     async def _ask(self) -> None:
-        """Ask the link for all that is open, many at once, until it has taken the last of them."""
+        """Ask the link for all open stops, many at once, until it has accepted the last of them."""
         delays = pauses()
         while self._open:
             asked = dict(islice(self._by.items(), _AT_ONCE))
@@ -201,7 +201,7 @@ class StopRequests:
                 delays = pauses()
 
     async def _asked(self, stops: Mapping[SessionId, By]) -> tuple[frozenset[SessionId], str]:
-        """Send the stops. Return those that the link took, and why it did not take the others."""
+        """Send the stops. Return those that the link accepted, and why it did not accept the others."""
         try:
             return await self._link.stop_all(stops), "its ledger does not answer"
         except (LinkSilent, LinkProblem) as error:
@@ -211,7 +211,7 @@ class StopRequests:
             return frozenset(), str(error)
 
     async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
-        """Record here the stops that the link did not take, and ask for them again after all others."""
+        """Record here the stops that the link did not accept, and request them again after all others."""
         for session_id in left:
             self._by[session_id] = self._by.pop(session_id)
         late = [session_id for session_id in left if session_id not in self._late]
@@ -232,7 +232,7 @@ class StopRequests:
 
 
 def _looked_at(task: asyncio.Future[None]) -> None:
-    """Retrieve a task's exception, so that asyncio does not report it: it is logged already, and raised for whoever
-    awaits the task."""
+    """Retrieve a task's exception, so that asyncio does not report it: it is logged already, and raised to the code
+    that awaits the task."""
     if not task.cancelled():
         task.exception()

@@ -1,6 +1,6 @@
 """``bin/demo``: proxy, hub, link and a real scheduler for each factory, on 127.0.0.1 of this machine.
 
-Stays in the foreground until Ctrl-C. Exit codes: 0, 1 for what went wrong here, 3 where this machine cannot run it.
+Stays in the foreground until Ctrl-C. Exit codes: 0; 1 if something went wrong; 3 if this machine cannot run it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REAP_PATIENCE = 5  # seconds for init to take note of the end of a detached supe
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what the command line says; the exit code."""
+    """Do what the command line says; return the exit code."""
     options = arguments(argv)
     os.umask(0o022)  # what site accounts must not read is made 0600 or 0700 where it is made
     programs = install.program_folder()
@@ -91,7 +91,7 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
 
 
 def detach(options: argparse.Namespace) -> int:
-    """Start another process that goes on, and say what it says until the demo can be used."""
+    """Start another process that continues in the background, and print its messages until the demo can be used."""
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--base-url", options.base_url]
     argv += ["--factories", options.factories]
@@ -120,7 +120,7 @@ def detach(options: argparse.Namespace) -> int:
 
 
 def _report_ready(descriptor: int, log: Path) -> None:
-    """Tell the waiting terminal, and write to a log from here on."""
+    """Tell the waiting terminal that the demo is ready, and write to a log from now on."""
     os.write(descriptor, f"{READY}\n".encode())
     os.close(descriptor)
     with log.open("ab") as file:
@@ -135,8 +135,8 @@ def open_private(path: Path) -> IO[str]:
 
 
 def _runs_already(folder: DemoFolder, detached: bool) -> int:
-    """Say where the running demo is and how to log in, and return the exit code; a second start changes nothing. For
-    a detached start at the same address that is a success."""
+    """Print where the running demo is and how to log in, and return the exit code; a second start changes nothing. A
+    detached start at the same address counts as a success."""
     try:
         url = json.loads((folder.path / "demo.json").read_text(encoding="utf-8"))["hub_url"]
         print(folder.greeting.read_text(encoding="utf-8"), flush=True)
@@ -150,7 +150,7 @@ def _runs_already(folder: DemoFolder, detached: bool) -> int:
 
 
 def stop(folder: DemoFolder, clusters: Path) -> int:
-    """End a demo, also one whose supervisor is gone; returns when no process of it is left."""
+    """End a demo, even if its supervisor is gone; return when none of its processes is left."""
     supervisor = SupervisorRecord(folder.path / "supervisor.json")
     running = supervisor.read()
     for identity in running.values():

@@ -32,7 +32,7 @@ SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask", "torch")
 
 
 class DemoFolder:
-    """The folder with all that one demo keeps between starts."""
+    """The folder with everything that one demo keeps between starts."""
 
     def __init__(
         self, path: Path, ports: Ports, programs: Path, login: Login = "passwords", base_url: str = "/"
@@ -45,7 +45,7 @@ class DemoFolder:
 
     @property
     def issuer(self) -> str:
-        """Return the login provider's address, where the demo has one."""
+        """Return the login provider's address, if the demo has a provider."""
         return f"http://127.0.0.1:{self.ports.provider}"
 
     @property
@@ -60,27 +60,27 @@ class DemoFolder:
 
     @property
     def hub_url(self) -> str:
-        """Return where the hub listens."""
+        """Return the address where the hub listens."""
         return f"http://127.0.0.1:{self.ports.hub}"
 
     @property
     def proxy_api_url(self) -> str:
-        """Return where the proxy takes routes."""
+        """Return the address of the proxy's API."""
         return f"http://127.0.0.1:{self.ports.proxy_api}"
 
     @property
     def link_url(self) -> str:
-        """Return where the link's user API listens."""
+        """Return the address where the link's user API listens."""
         return f"http://127.0.0.1:{self.ports.link}"
 
     @property
     def link_socket(self) -> Path:
-        """Return where the link listens for the hub."""
+        """Return the socket on which the link listens for the hub."""
         return self.path / "link" / "hub.sock"
 
     @property
     def greeting(self) -> Path:
-        """Return the file with what was printed at the start: the address and how to log in."""
+        """Return the file with the text printed at the start: the address and how to log in."""
         return self.path / "greeting.txt"
 
     @property
@@ -89,7 +89,7 @@ class DemoFolder:
         return self.path / "processes.json"
 
     def prepare(self) -> None:
-        """Make the folders, and the logins and secrets that are not there yet. Raises ValueError with words."""
+        """Make the folders, and missing logins and secrets. Raises ValueError with an explanation."""
         longest = self.path / "link" / "back.sock"
         if len(str(longest).encode()) > SOCKET_LIMIT:
             raise ValueError(f"the path of this checkout is too long: {longest} must fit into {SOCKET_LIMIT} bytes")
@@ -102,14 +102,14 @@ class DemoFolder:
         write_passwords(self.path / "passwords.json", self.logins())
 
     def secret(self, name: str) -> str:
-        """Return a token, made at first use and kept."""
+        """Return a token, which is made at its first use and kept."""
         file = self.path / f"{name}.token"
         if not file.exists():
             write_private(file, secrets.token_hex(32))
         return file.read_text(encoding="ascii")
 
     def logins(self) -> dict[str, str]:
-        """Name to password, made at first use and kept."""
+        """Return the password of each name, made at the first use and kept."""
         file = self.path / "logins.json"
         known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         wanted = {name: known.get(name) or secrets.token_urlsafe(9) for name in (*PEOPLE, ADMIN)}
@@ -141,7 +141,8 @@ class DemoFolder:
         return self._write_yaml("hub.yaml", content)
 
     def write_link_config(self, clusters: Mapping[str, Running], catalogue: Mapping[str, Factory]) -> Path:
-        """Write the link's YAML: how it reaches each cluster, and what notebooks run in there. Return its path."""
+        """Write the link's YAML: how it reaches each cluster, and the environment of notebooks there. Return its
+        path."""
         content = {
             "catalogue": str(install.CHECKOUT / "hub_config" / "factories"),
             "state_dir": str(self.path / "link"),
@@ -187,8 +188,8 @@ class DemoFolder:
         return demo_login.provider(install.provider(self.programs), self.ports.provider, self.path, environ)
 
     def proxy(self, environ: Mapping[str, str]) -> Program:
-        """Return the program of the proxy, apart from the hub. Its token is in its environment, which only its own
-        user can read."""
+        """Return the program of the proxy, which runs separately from the hub. Its token is in its environment, which
+        only its own user can read."""
         ports = self.ports
         argv = (
             str(install.node(Path(sys.executable))),
@@ -222,7 +223,7 @@ class DemoFolder:
 
 
 def environment(programs: Path) -> Environment:
-    """Return the environment that the demo's notebooks run in, with what is really installed there."""
+    """Return the environment of the demo's notebooks, with the packages that are really installed there."""
     places = (*programs.glob("notebook/lib/python3*/site-packages"), pytorch.module(programs / "pytorch"))
     folders = [str(path) for path in places]
     found = {

@@ -1,7 +1,7 @@
-"""``bin/demo --login oidc``: a login provider on this machine, the demo's people in it, and the projects they are in.
+"""``bin/demo --login oidc``: a login provider on this machine, the demo's people in it, and their projects.
 
-The provider (oidc-provider-mock) asks for no password: whoever reaches it may be anybody. So it stands on loopback, and
-with a gateway on loopback only.
+The provider (oidc-provider-mock) asks for no password: whoever reaches it can log in as anybody. So it listens on
+loopback, and works with a gateway on loopback only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def claims(name: str, groups: Iterable[str]) -> dict[str, Any]:
 
 
 def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) -> Program:
-    """Return the provider's process. What was changed in the provider is lost when it restarts."""
+    """Return the provider's process. Changes made in the provider are lost when it restarts."""
     people = (json.dumps({"sub": name, **claims(name, groups)}) for name, groups in GROUPS.items())
     argv = (
         *(str(python), "-m", "oidc_provider_mock", "-H", "127.0.0.1", "-p", str(port)),
@@ -50,7 +50,7 @@ def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) 
 
 
 def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
-    """Return ``login`` of hub.yaml. Raises CannotRun where others could reach the gateway."""
+    """Return ``login`` of hub.yaml. Raises CannotRun if others could reach the gateway."""
     if not is_loopback(public_url) or not is_loopback(issuer):
         raise CannotRun("--login oidc: its provider lets anybody in, so the gateway must be on 127.0.0.1")
     for name in ("crypt.key", "client.secret"):
@@ -79,7 +79,7 @@ def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
 
 
 def projects(factories: Iterable[str]) -> dict[str, Any]:
-    """Return ``projects.yaml``: the first two factories have a project each; all others are the operators' alone."""
+    """Return ``projects.yaml``: the first two factories have a project each; all others are for the operators only."""
     names = list(factories)
     first, second = names[0], names[min(1, len(names) - 1)]
     return {

@@ -1,8 +1,9 @@
-"""The command line of ``bin/demo``, and all refusals that need nothing installed or started.
+"""The command line of ``bin/demo``, and all refusals that are possible before anything is installed or started.
 
-``bin/demo`` runs ``python3 -m testbed.demo.options ARGUMENTS`` first, under the system's bare Python: standard
-library only. Exit codes as of ``testbed.demo``: 0 where the demo can start, 1 for a port that is taken, 2 for wrong
-options, 3 where this machine cannot run it."""
+``bin/demo`` runs ``python3 -m testbed.demo.options ARGUMENTS`` first, under the system's bare Python: standard library
+only. Exit codes like those of ``testbed.demo``: 0 if the demo can start, 1 if a port is taken, 2 for wrong options, 3
+if this machine cannot run it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ NEEDS_ROOT = "--isolated needs root, for network namespaces and sshd; without --
 
 
 class Ports:
-    """TCP ports of one demo, all on 127.0.0.1 and derived from the one people use."""
+    """TCP ports of one demo, all on 127.0.0.1 and derived from the port that people use."""
 
     def __init__(self, public: int) -> None:
         self.public, self.proxy_api, self.hub, self.link = public, public + 1, public + 81, public + 90
@@ -32,7 +33,7 @@ class Ports:
 
     @property
     def sessions(self) -> tuple[int, int]:
-        """Return the range for sessions. Demos side by side, on other ports, get other parts of it."""
+        """Return the port range for sessions. Demos on other ports get other ranges."""
         if self.public == 8000:
             return 20000, 23999
         start = 24000 + self.public % 300 * 20
@@ -74,7 +75,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Say what speaks against this start; the exit code."""
+    """Print what prevents this start; return the exit code."""
     options = arguments(argv)
     folder = options.folder or install.state_folder()
     if options.stop or is_running(folder):
@@ -92,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def is_running(folder: Path) -> bool:
-    """Return whether a demo holds the lock of this folder."""
+    """Return whether a running demo holds the lock of this folder."""
     try:
         with (folder / "lock").open("r+", encoding="ascii") as file, locked(file.fileno()) as ours:
             return not ours
@@ -115,7 +116,7 @@ def locked(descriptor: int) -> Iterator[bool]:
 
 
 def in_use(*ports: int) -> str:
-    """Return the words about ports that other programs have."""
+    """Return the message about ports that other programs have."""
     listed = " and ".join(str(port) for port in ports)
     return f"port {listed} of 127.0.0.1 is in use by another program; choose others with --port N"
 

@@ -1,4 +1,4 @@
-"""A running demo: clusters, programs, and what others may know of it (``demo.json``)."""
+"""A running demo: its clusters, its programs, and what it publishes about itself (``demo.json``)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_"
 
 
 class DemoError(Exception):
-    """Raise where the demo could not be started; the message is for the person at the terminal."""
+    """Raise if the demo could not be started; the message is for the person at the terminal."""
 
 
 class Demo:
-    """Starts and ends all parts. ``clusters`` is the folder of the clusters, ``isolation`` how they stand,
-    ``accounting`` whether accounts and QOS count."""
+    """Starts and ends all parts. ``clusters``: the folder of the clusters; ``isolation``: how they are isolated;
+    ``accounting``: whether accounts and QOS are enforced."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Demo:
 
     @staticmethod
     async def until(work: Coroutine[Any, Any, None], ended: asyncio.Event) -> bool:
-        """Do the work, or give it up when the event comes; whether it was done."""
+        """Do the work, or cancel it when the event is set; return whether it was done."""
         tasks = [asyncio.create_task(work), asyncio.create_task(ended.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         done = tasks[0].done()
@@ -73,7 +73,7 @@ class Demo:
         return done
 
     async def start(self) -> None:
-        """Start all; returns when it can be used. Raises DemoError, or an error of the testbed."""
+        """Start everything; return when the demo can be used. Raises DemoError, or an error of the testbed."""
         chosen = self._chosen()
         try:
             self._folder.prepare()
@@ -104,7 +104,7 @@ class Demo:
         await self._supervisor.broken()
 
     async def stop(self) -> None:
-        """End all; returns when no process is left."""
+        """End everything; return when no process is left."""
         if self._clusters:
             await self._end_sessions()
         await self._supervisor.stop()
@@ -115,7 +115,7 @@ class Demo:
             await asyncio.gather(*(asyncio.to_thread(factories.load(self._clusters_folder, n).down) for n in names))
 
     def greet(self) -> str:
-        """Return where to go and how to log in; kept, 0600, for whoever starts this demo again."""
+        """Return the address and how to log in; kept in a 0600 file for the next start of this demo."""
         words = self._greeting()
         write_private(self._folder.greeting, words)
         return words
@@ -172,8 +172,7 @@ class Demo:
         write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
 
     async def _restarted(self, name: str) -> None:
-        """Ask the hub to restore its routes if the proxy was restarted: by itself the hub would notice within 300 s
-        only."""
+        """Ask the hub to restore its routes if the proxy was restarted: by itself the hub notices only within 300 s."""
         if name != "proxy":
             return
         token = {"Authorization": f"token {self._folder.secret('proxy')}"}
@@ -184,7 +183,7 @@ class Demo:
             await retry(lambda: _ok(http.post(hub, headers=admin)), ROUTE_PAUSES)
 
     async def _end_sessions(self) -> None:
-        """Stop the sessions, so that people find them ended, and not lost with their clusters, at the next start."""
+        """Stop the sessions, so that at the next start people find them ended, and not lost with their clusters."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
         async with httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link:
 
@@ -206,7 +205,7 @@ class Demo:
     # --- readiness
 
     async def _usable(self) -> None:
-        """Wait until proxy, hub and link answer and every factory is well."""
+        """Wait until proxy, hub and link answer and every factory is available."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
         async with (
             httpx.AsyncClient(base_url=self._folder.url, timeout=5) as client,
@@ -254,8 +253,8 @@ def _schedulers(chosen: Mapping[str, Factory]) -> str:
 
 
 def environment_passed_on() -> dict[str, str]:
-    """Return the environment of the demo's programs: that of this process, without variables that would change what
-    they do."""
+    """Return the environment of the demo's programs: this process's environment, without variables that would change
+    what they do."""
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
 
 
@@ -267,8 +266,8 @@ async def _ok(request: Awaitable[httpx.Response]) -> bool:
 
 
 async def retry(check: Callable[[], Awaitable[bool]], pauses: Iterable[float] = (RETRY,)) -> None:
-    """Look until it is so: another program's readiness, of which nobody sends word. ``pauses``: seconds between two
-    looks; the last one is for all further looks."""
+    """Call ``check`` until it is true, for another program's readiness that nothing reports. ``pauses``: seconds
+    between two calls; the last one is for all further calls."""
     waits, pause = iter(pauses), RETRY
     while True:
         since = time.monotonic()

@@ -51,7 +51,7 @@ class Fault:
         self.outage = outage
 
     def undo(self) -> None:
-        """Bring back what was; returns when it is so. Once undone, nothing more happens. Raises TestbedError."""
+        """Undo the fault; return when that is effective. A second call does nothing. Raises TestbedError."""
         with _locked(self.cluster):
             there = _read(self.cluster)
             if self.outage in there:
@@ -68,10 +68,8 @@ class Fault:
 
 
 def begin(cluster: SlurmCluster, kind: str, *args: str | float) -> Fault:
-    """Let something go wrong; returns when it is so. The kinds, and what they take, are the table's.
-
-    Raises NoSuchFault (also where the cluster is not isolated, and for what stands already), or another TestbedError.
-    """
+    """Cause a fault; return when it is effective. The table has the kinds and their arguments. Raises NoSuchFault (also
+    if the cluster is not isolated, or the fault is present already), or another TestbedError."""
     words = tuple(str(arg) for arg in args)
     if kind not in KINDS:
         raise NoSuchFault(f"{kind!r} is none of {', '.join(KINDS)}")
@@ -91,7 +89,7 @@ def begin(cluster: SlurmCluster, kind: str, *args: str | float) -> Fault:
 
 
 def standing(cluster: SlurmCluster) -> list[Fault]:
-    """Return the faults that stand, the latest first: the order in which to undo them."""
+    """Return the present faults, the latest first: the order in which to undo them."""
     return [Fault(cluster, outage) for outage in reversed(_read(cluster))]
 
 

@@ -14,7 +14,7 @@ from testbed.slurm.cluster import SlurmCluster
 
 @dataclass(frozen=True)
 class FaultKind:
-    """A kind of fault. ``lasts``: there is something to undo. ``once``: it cannot stand twice with the same
+    """A kind of fault. ``lasts``: there is something to undo. ``once``: it cannot be begun twice with the same
     arguments."""
 
     begin: Callable[..., str]
@@ -28,7 +28,7 @@ class FaultKind:
 
 
 def _nothing(cluster: SlurmCluster, note: str, *args: str) -> None:
-    """Do nothing: there is no way back."""
+    """Do nothing: this fault has no undo."""
 
 
 KINDS: dict[str, FaultKind] = {

@@ -1,4 +1,4 @@
-"""Faults on the way to an isolated factory and on its login side, each with its undo."""
+"""Faults of the connection to an isolated factory and of its login side, each with its undo."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _COMMAND_SECONDS = 30
 
 
 def sshd_down(cluster: SlurmCluster) -> str:
-    """Stop sshd with all its connections, as when the login node is rebooted; also those that are just being made."""
+    """Stop sshd with all its connections, as when the login node is rebooted; also connections that are just being
+    opened."""
     while left := [one for one in on_host(cluster, LOGIN) if _is_sshd(one)]:
         for process in left:
             processes.kill(process)
@@ -35,15 +36,15 @@ def sshd_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
 
 
 def other_host_key(cluster: SlurmCluster) -> str:
-    """Serve another key at the same address; existing connections are cut off, as from a machine that is not this
-    one."""
+    """Serve another key at the same address; existing connections are closed, as if another machine had taken the
+    address."""
     login_side.host_key(cluster.folder, "other_key")
     _serve(cluster, "other_key")
     return ""
 
 
 def own_host_key(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Serve the key of before."""
+    """Serve the previous key."""
     _serve(cluster, "host_key")
 
 
@@ -54,25 +55,25 @@ def _serve(cluster: SlurmCluster, key: str) -> None:
 
 
 def distrust(cluster: SlurmCluster) -> str:
-    """Take no certificate of the gateway any more; existing connections stay."""
+    """Accept no certificate of the gateway any more; existing connections stay."""
     login_side.trust(cluster.folder, False)
     return ""
 
 
 def trust(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Take the gateway's certificates again."""
+    """Accept the gateway's certificates again."""
     login_side.trust(cluster.folder, True)
 
 
 def cut(cluster: SlurmCluster) -> str:
-    """Drop all packets between hub and factory, of every connection, without a notice to anybody."""
+    """Drop all packets between hub and factory, of every connection, without telling anybody."""
     for rule in _CUT:
         _border(cluster, "iptables", "-A", *rule)
     return ""
 
 
 def mend(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Let the packets pass; TCP continues connections that stand."""
+    """Let packets pass again; TCP continues existing connections."""
     for rule in _CUT:
         _border(cluster, "iptables", "-D", *rule)
 
@@ -105,7 +106,7 @@ def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str =
 
 
 def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
-    """Send no packet through the device any more; those under way are lost."""
+    """Send no packet through the device any more; packets in transit are lost."""
     for interface in (HUB, INSIDE):
         _border(cluster, "ip", "rule", "delete", "iif", interface, "lookup", _TABLE)
     process = processes.find(int(note))
@@ -114,7 +115,7 @@ def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
 
 
 def disk_full(cluster: SlurmCluster, account: str) -> str:
-    """Put a file system without a free byte in place of the account's home, with a copy of its content."""
+    """Replace the account's home by a full file system, with a copy of its content."""
     if account not in (*cluster.accounts, login_side.WATCHER):
         raise FaultFailed(f"disk-full: {account!r} is none of {', '.join(cluster.accounts)}")
     home, kept = str(accounts.home(account)), cluster.folder / "homes" / account
@@ -131,7 +132,7 @@ def disk_full(cluster: SlurmCluster, account: str) -> str:
 
 
 def disk_free(cluster: SlurmCluster, note: str, account: str) -> None:  # noqa: ARG001
-    """Put the home back as it was; what was changed meanwhile is gone."""
+    """Restore the account's home; changes made meanwhile are lost."""
     _inside(cluster, "umount", "--lazy", str(accounts.home(account)))
 
 

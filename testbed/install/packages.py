@@ -1,7 +1,8 @@
-"""Slurm, munge and MariaDB from the distribution's packages, unpacked into a folder: no root, nothing installed.
+"""Slurm, munge and MariaDB from the distribution's packages, unpacked into a folder: without root, and without
+installing anything.
 
-The closure of dependencies is what apt says it would install; only packages that bring programs or libraries are
-unpacked, never libc. The system's package lists are used as they are; where they are empty or stale, lists are
+The packages are those that apt would install, with all dependencies; only packages that contain programs or libraries
+are unpacked, never libc. The system's package lists are used as they are; if they are empty or outdated, lists are
 fetched into the folder itself.
 """
 
@@ -51,8 +52,8 @@ class Packages:
 
     @property
     def libraries(self) -> Path:
-        """Return where programs in a sibling of the folder above it find their libraries, as in ``sbin`` and
-        ``lib``."""
+        """Return the folder in which programs in a sibling of the folder above it find their libraries, as in ``sbin``
+        and ``lib``."""
         return self.root / "usr/lib"
 
     def daemon(self, name: str) -> Path:
@@ -75,20 +76,19 @@ def installed(dest: Path) -> Packages | None:
 
 
 def install(dest: Path) -> Packages:
-    """Unpack Slurm below ``dest`` unless that is done already.
-
-    Takes about 15 s the first time, nothing later. Raises CannotRun where apt, its sources or Slurm are missing.
-    """
+    """Unpack Slurm below ``dest`` unless that is done already. Takes about 15 s the first time, nothing later. Raises
+    CannotRun if apt, its sources or Slurm are missing."""
     return _install(dest, WANTED)
 
 
 def accounting(slurm: Packages) -> Path:
-    """Return where slurmdbd and its database belong for an unpacked Slurm."""
+    """Return the folder of slurmdbd and its database for an unpacked Slurm."""
     return slurm.root.parent / "accounting"
 
 
 def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> Packages:
-    """Install slurmdbd and MariaDB beside ``slurm``; ``finish`` is called once, before anybody else can see them."""
+    """Install slurmdbd and MariaDB beside ``slurm``; ``finish`` is called once, before any other process can see
+    them."""
     return _install(accounting(slurm), ACCOUNTING, finish)
 
 
@@ -117,7 +117,7 @@ def _install(dest: Path, wanted: Sequence[str], finish: Callable[[Packages], Non
 
 
 def _make_movable(root: Path) -> None:
-    """Let the programs in ``root`` run from any place: one folder with all libraries, and run paths to it."""
+    """Make the programs in ``root`` run from any folder: with one folder for all libraries, and run paths to it."""
     root.chmod(0o755)
     (plugins,) = root.glob("usr/lib/*/slurm-wlm")
     for library in plugins.parent.glob("*.so*"):
@@ -129,7 +129,7 @@ def _make_movable(root: Path) -> None:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``file``; waits for whoever holds it."""
+    """Hold an exclusive lock on ``file``; wait if another process holds it."""
     with file.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -144,9 +144,10 @@ def _need_programs(*names: str) -> None:
 def unpack(
     wanted: Sequence[str], root: Path, apt: Path, belongs: Callable[[str], bool] = lambda _name: True
 ) -> dict[str, str]:
-    """Unpack these packages and what they need into ``root``; name to version. ``apt`` is a folder for its own files.
+    """Unpack these packages and their dependencies into ``root``; return the version of each.
 
-    ``belongs`` says of the name of a package that is needed whether it shall come along. Raises CannotRun.
+    ``apt``: a folder for apt's own files. ``belongs``: returns whether a needed package, by its name, is to be
+    included. Raises CannotRun.
     """
     _need_programs("apt-get", "dpkg", "dpkg-deb")
     with tempfile.TemporaryDirectory(dir=root.parent, prefix="debs-") as debs:
@@ -157,7 +158,8 @@ def unpack(
 
 
 def _download(wanted: Sequence[str], apt: Path, debs: Path, belongs: Callable[[str], bool]) -> dict[str, Path]:
-    """Fetch the packages into ``debs``: with the system's lists, else with lists of our own. Returns name -> file."""
+    """Fetch the packages into ``debs``: with the system's lists, else with lists of our own. Return the file of each
+    name."""
     (apt / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
     (apt / "lists/partial").mkdir(parents=True, exist_ok=True)
     common = [
@@ -202,7 +204,7 @@ def _closure(apt: Sequence[str], wanted: Sequence[str], belongs: Callable[[str],
 
 
 def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
-    """Run and return standard output. Raises CalledProcessError, with the program's words in it."""
+    """Run a program and return its standard output. Raises CalledProcessError, with the program's message in it."""
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=_APT_TIMEOUT, check=True)
     return done.stdout

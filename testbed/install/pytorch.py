@@ -1,8 +1,8 @@
-"""PyTorch for processors, from the distribution's packages: PyPI's for x86-64 brings gigabytes for NVIDIA's GPUs.
+"""PyTorch for CPUs, from the distribution's packages, since PyPI's for x86-64 brings gigabytes for NVIDIA's GPUs.
 
-Unpacked into a folder, as Slurm is: no root, nothing installed. Its C++ libraries lie in one folder that its Python
-module finds by itself, so that no job needs a variable for it. A path file shows it to one virtual environment of the
-same Python; what that environment has itself (numpy above all) comes first.
+Unpacked into a folder, like Slurm: without root, and without installing anything. Its C++ libraries are in one folder
+that its Python module finds by itself, so that no job needs a variable for it. A path file makes it available to one
+virtual environment of the same Python; packages of that environment (above all numpy) come first.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ def module(dest: Path) -> Path:
 
 
 def install(dest: Path, environment: Path) -> None:
-    """Let the Python of the virtual ``environment`` import torch; unpacks it below ``dest`` where it is not there yet.
-
-    Raises CannotRun where the system's package sources do not have it, or not for this Python.
-    """
+    """Make the Python of the virtual ``environment`` able to import torch, which is unpacked below ``dest`` if it is
+    not there yet. Raises CannotRun if the system's package sources do not have it, or not for this Python."""
     if not module(dest).exists():
         dest.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=dest, prefix="new-") as scratch:

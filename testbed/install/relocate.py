@@ -1,8 +1,9 @@
 """Rewrites programs that look for their libraries at an absolute path, so that they look beside themselves.
 
 Debian's Slurm finds libslurmfull.so by a run path in each program (DT_RUNPATH). Unpacked elsewhere it would need
-LD_LIBRARY_PATH, which leaks into jobs, and is lost where Slurm runs its own helpers with a job's environment. So the
-entry is rewritten in place: to DT_RPATH, which also serves the plugins and what they need."""
+LD_LIBRARY_PATH, which would reach all jobs, and is lost where Slurm runs its own helpers with a job's environment. So
+the entry is rewritten in place: to DT_RPATH, which also applies to the plugins and the libraries that they need.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _DYNAMIC_ENTRY = struct.Struct("<qQ")  # tag, value
 
 
 def relocate(program: Path, run_path: bytes = RUN_PATH) -> bool:
-    """Rewrite the run path of an ELF file (64 bit, little endian); False where it has none, or a shorter one."""
+    """Rewrite the run path of an ELF file (64 bit, little endian); return False if it has none, or a shorter one."""
     image = bytearray(program.read_bytes())
     if not image.startswith(_IDENT_64_LITTLE):
         return False

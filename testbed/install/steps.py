@@ -1,6 +1,7 @@
-"""The steps of every installation: print progress, run programs, and remember in a folder what it was made from.
+"""The steps of every installation: print progress, run programs, and record in a folder what it was made from.
 
-Standard library only: the installer runs under the system's bare Python."""
+Standard library only: the installer runs under the system's bare Python.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +18,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class InstallError(Exception):
-    """Raise where something is missing or failed; the message is for the person at the terminal."""
+    """Raise if something is missing or failed; the message is for the person at the terminal."""
 
 
 def say(text: str) -> None:
-    """Print progress to stderr: stdout carries the answer."""
+    """Print progress to stderr, since stdout carries the result."""
     print(f"  {text} ...", file=sys.stderr, flush=True)
 
 
 def run(argv: Sequence[str], quiet: bool = False, cwd: Path = CHECKOUT, **env: str) -> None:
-    """Run to the end. Raises InstallError with what the program said last."""
+    """Run a program to its end. Raises InstallError with the program's last output."""
     done = subprocess.run(
         argv, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -38,7 +39,7 @@ def run(argv: Sequence[str], quiet: bool = False, cwd: Path = CHECKOUT, **env: s
 
 
 def digest(*parts: object) -> str:
-    """Return one word that stands for what something was made from."""
+    """Return one word that identifies the given sources."""
     total = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()
@@ -47,7 +48,7 @@ def digest(*parts: object) -> str:
 
 
 def stamped(folder: Path, stamp: str) -> bool:
-    """Return whether a folder was made from just that."""
+    """Return whether a folder was made from exactly these sources."""
     try:
         return (folder / ".stamp").read_text(encoding="ascii") == stamp
     except FileNotFoundError:
@@ -55,14 +56,14 @@ def stamped(folder: Path, stamp: str) -> bool:
 
 
 def stamp(folder: Path, made_from: str) -> None:
-    """Say so in it."""
+    """Record in a folder what it was made from."""
     folder.mkdir(exist_ok=True)
     (folder / ".stamp").write_text(made_from, encoding="ascii")
 
 
 @contextmanager
 def alone(programs: Path) -> Iterator[None]:
-    """Wait for another installation to end, and hold off the next."""
+    """Wait for another installation to end, and make the next one wait."""
     programs.mkdir(parents=True, exist_ok=True, mode=0o755)
     with open(programs / ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,6 +1,7 @@
-"""Debian's packages that isolated factories and the tests need, installed where missing, as root.
+"""Debian's packages that isolated factories and the tests need; missing ones are installed, as root.
 
-This starts no service, and touches none that runs. Standard library only: the installer uses it too."""
+This starts no service, and changes none that runs. Standard library only: the installer uses it too.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +39,12 @@ def program(name: str) -> str:
 
 
 def missing(programs: Mapping[str, str]) -> list[str]:
-    """Return the packages of those programs that are not there."""
+    """Return the packages of those programs that are missing."""
     return sorted({package for name, package in programs.items() if shutil.which(name, path=_PATH) is None})
 
 
 def install(packages: Sequence[str]) -> str:
-    """Install Debian packages (as root); what went wrong, in words, or nothing."""
+    """Install Debian packages (as root); return what went wrong, in words, or nothing."""
     apt = ["apt-get", "-qq", "-oDPkg::Lock::Timeout=300"]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     wanted = [*apt, "install", "-y", "--no-install-recommends", *packages]
@@ -62,7 +63,7 @@ def install(packages: Sequence[str]) -> str:
 
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
-    """Forbid new services to start, unless somebody has decided about that already."""
+    """Forbid new services to start, unless the system has such a rule already."""
     try:
         descriptor = os.open(_POLICY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755)
     except FileExistsError:

@@ -28,7 +28,7 @@ class Isolation(Model):
 
 
 def isolation(options: argparse.Namespace) -> Isolation | None:
-    """Return the isolation that a command line asks for; None: the factories stand on 127.0.0.1."""
+    """Return the isolation that a command line asks for; None: the factories run on 127.0.0.1."""
     if not options.isolated:
         return None
     forwarding = options.forwarding == "yes"
@@ -48,7 +48,7 @@ def check(isolation: Isolation) -> None:
 
 
 def ca_key(state: Path) -> Path:
-    """Return the private key of the CA whose certificates all isolated factories of a state folder take; made at
+    """Return the private key of the CA whose certificates all isolated factories of a state folder accept; made at
     first use."""
     return _key(state / _CA)
 
@@ -64,7 +64,7 @@ def public(key: Path) -> str:
 
 
 def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Mapping[str, str]) -> None:
-    """Write what sshd reads. ``env`` is what people find in their environment."""
+    """Write sshd's files. ``env``: the environment of people who log in."""
     shutil.copy(system.program("sshd"), folder / "sbin/sshd")  # so that it is known as this cluster's
     login = folder / "login"
     for each in (login, login / "authorized_keys"):
@@ -84,7 +84,7 @@ def serve(folder: Path, key: str) -> None:
 
 
 def trust(folder: Path, wanted: bool) -> None:
-    """Set whether certificates of the CA are taken, from the next login."""
+    """Set whether certificates of the CA are accepted, from the next login."""
     (folder / "login/trusted_user_cas").write_text(public(ca_key(folder.parent)) + "\n" if wanted else "")
 
 
@@ -94,7 +94,7 @@ def argv(folder: Path) -> tuple[str, ...]:
 
 
 def authorize(folder: Path, account: str, key: str) -> None:
-    """Let ``key`` (a line of ``authorized_keys``) log in as ``account``, as a site's administrator would."""
+    """Allow ``key`` (a line of ``authorized_keys``) to log in as ``account``, as a site's administrator would."""
     with (folder / "login/authorized_keys" / account).open("a", encoding="ascii") as file:
         file.write(key.strip() + "\n")
 

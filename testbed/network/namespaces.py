@@ -46,7 +46,7 @@ class Network(Model):
 
     @property
     def hosts(self) -> dict[str, str]:
-        """Name to address, of the login side and the nodes."""
+        """Return the address of each host: the login side and the nodes."""
         return {name: f"{self.subnet}.{number}" for number, name in enumerate((LOGIN, *self.nodes), start=2)}
 
     @property
@@ -60,12 +60,12 @@ class Network(Model):
         return _interface(self.tag)
 
     def namespace(self, host: str) -> str:
-        """Name of a host's network namespace, for ``ip netns``."""
+        """Return the name of a host's network namespace, for ``ip netns``."""
         return f"{self.factory}-{self.tag}-{host}"
 
 
 def tag(folder: Path) -> str:
-    """Return a word that tells the factory in ``folder`` from all others on this machine."""
+    """Return a short text that distinguishes the factory in ``folder`` from all others on this machine."""
     return hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
 
 
@@ -74,7 +74,7 @@ def _interface(tag: str) -> str:
 
 
 def enter(network: Network, folder: Path, host: str) -> tuple[str, ...]:
-    """Return the argv before a command that is to run on ``host``, in its root folder."""
+    """Return the argv prefix that runs a command on ``host``, in its root folder."""
     ns = folder / "ns"
     return (
         *(system.program("nsenter"), f"--net={_NETNS / network.namespace(host)}"),
@@ -83,12 +83,12 @@ def enter(network: Network, folder: Path, host: str) -> tuple[str, ...]:
 
 
 def at_border(network: Network) -> tuple[str, ...]:
-    """Return the argv before a command that is to run at the border, with this process's files."""
+    """Return the argv prefix that runs a command at the border, with this process's files."""
     return (system.program("nsenter"), f"--net={_NETNS / network.namespace(BORDER)}", "--")
 
 
 def rules(network: Network) -> str:
-    """Return the border's rules, as iptables-restore reads them. A packet that is not let through gets no answer."""
+    """Return the border's rules, for iptables-restore. A packet that is not allowed gets no answer."""
     login = network.hosts[LOGIN]
     lines = ["*raw", f"-A PREROUTING -i {SLOW} -j CT --notrack", "COMMIT"]  # it has been tracked on its way in
     lines += ["*filter", ":INPUT DROP", ":FORWARD DROP", ":OUTPUT DROP", f":{FAULTS} -"]
@@ -105,7 +105,7 @@ def rules(network: Network) -> str:
 
 
 def hosts_file(network: Network) -> str:
-    """Return the text of /etc/hosts: names are known inside only."""
+    """Return the text of /etc/hosts: names resolve inside only."""
     lines = ["127.0.0.1 localhost"]
     return "\n".join([*lines, *(f"{address} {name}" for name, address in network.hosts.items()), ""])
 
@@ -113,7 +113,7 @@ def hosts_file(network: Network) -> str:
 def choose(
     folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["compute", "login", "none", "unknown"]
 ) -> Network:
-    """Return a network for the factory in ``folder``, with addresses that nothing on this machine has a route to."""
+    """Return a network for the factory in ``folder``, with addresses for which this machine has no route."""
     name = tag(folder)
     taken = [
         ipaddress.ip_network(route["dst"])
@@ -129,10 +129,8 @@ def choose(
 
 
 def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
-    """Make all namespaces, in place of what an earlier start left. ``homes``: what stands in place of which folder.
-
-    Raises DidNotStart.
-    """
+    """Make all namespaces, in place of those of an earlier start. ``homes``: the folder that is mounted over each path.
+    Raises DidNotStart."""
     with packages.locked(_LOCK):
         remove(folder)
         _make_wires(network)
@@ -142,7 +140,7 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove what :func:`build` made for ``folder``, as far as it is there. The processes in it must be gone."""
+    """Remove everything that :func:`build` made for ``folder``. The processes in it must have ended."""
     interface = _interface(tag(folder))
     # By itself it goes only when the kernel gets to clearing the border's namespace.
     if (_INTERFACES / interface).exists():
@@ -156,7 +154,7 @@ def remove(folder: Path) -> None:
 
 
 def stands(network: Network, folder: Path) -> bool:
-    """Return whether all namespaces are there; after a boot they are not."""
+    """Return whether all namespaces exist; after a boot they do not."""
     names = [network.namespace(host) for host in (BORDER, *network.hosts)]
     files = [folder / "ns" / name for name in ("mnt", *network.hosts)]
     return all(_mounted(_NETNS / name) for name in names) and all(_mounted(file) for file in files)
@@ -205,8 +203,8 @@ def _make_wires(network: Network) -> None:
 
 
 def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
-    """Make the mount namespace and the host names, kept by files in a folder that is a private mount, as they must
-    be."""
+    """Make the mount namespace and the host names, kept by files in a folder that is a private mount, as the kernel
+    requires."""
     mount, unshare = system.program("mount"), system.program("unshare")
     etc, ns = folder / "etc", folder / "ns"
     etc.mkdir(exist_ok=True)
@@ -228,7 +226,7 @@ def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> N
 
 
 def _mounted(file: Path) -> bool:
-    """Return whether a file (or folder) is a mount; a kept namespace is one."""
+    """Return whether a file (or folder) is a mount point; the file of a kept namespace is one."""
     name = os.path.realpath(file).replace(" ", "\\040")
     return f" {name} " in Path("/proc/self/mountinfo").read_text()
 

@@ -23,7 +23,7 @@ _MOST = 10000  # packets under way; a full queue drops, as a real one does
 
 
 class SlowWire:
-    """Delays and loses packets. ``delay`` in seconds for each packet, ``loss`` as a share of them."""
+    """Delays and loses packets. ``delay``: seconds for each packet; ``loss``: the share of lost packets."""
 
     def __init__(self, device: int, delay: float, loss: float) -> None:
         self._device, self._delay, self._loss = device, delay, loss
@@ -52,7 +52,7 @@ class SlowWire:
 
 
 def open_device(name: str) -> int:
-    """Open a new TUN device, which goes when the descriptor is closed."""
+    """Open a new TUN device, which disappears when the descriptor is closed."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
     return device

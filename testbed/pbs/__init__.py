@@ -1,1 +1,1 @@
-"""Real OpenPBS clusters on this machine, laid out as the catalogue says."""
+"""Real OpenPBS clusters on this machine, set up as the catalogue describes them."""

@@ -50,12 +50,12 @@ class PbsCluster:
 
     @property
     def env(self) -> dict[str, str]:
-        """Return what client commands need in their environment, for any site account."""
+        """Return the environment variables that client commands need, for any site account."""
         return pbs_layout.environment(self.record.programs, self.conf)
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """Return the argv before the administrator's client commands, which leads to the login side."""
+        """Return the argv prefix of the administrator's client commands, which runs them on the login side."""
         return self.on(network.LOGIN)
 
     @property
@@ -82,8 +82,7 @@ class PbsCluster:
         return (first, *self.nodes, *others, daemons.SSHD)
 
     def on(self, host: str) -> tuple[str, ...]:
-        """Return the argv before a command that is to run, as root, on ``login01`` or a node; it starts in the root
-        folder."""
+        """Return the argv prefix that runs a command as root on ``login01`` or a node, in the root folder."""
         return network.enter(self.record.network, self.folder, host)
 
     def home(self, host: str) -> Path:
@@ -108,8 +107,8 @@ class PbsCluster:
     def run(
         self, *argv: str, account: str | None = None, stdin: str = "", timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
-        """Run a client command as the cluster's administrator, or as a site account, in text. A failed command raises
-        nothing."""
+        """Run a client command as the cluster's administrator, or as a site account, with text input and output. A
+        failed command raises nothing."""
         who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
         return subprocess.run(
             [*self.prefix, *who, *argv],
@@ -127,15 +126,14 @@ class PbsCluster:
         return answer.returncode == 0 and pbs_record.states(answer.stdout, self.nodes) <= _UP
 
     def start_missing(self) -> None:
-        """Start the daemons that do not live, with the state they left, and wait until the nodes take jobs.
-
-        Raises DidNotStart.
-        """
+        """Start the daemons that do not run, with the state that they left, and wait until the nodes take jobs. Raises
+        DidNotStart."""
         self.start_daemons()
         self._wait_until_ready()
 
     def lay_homes(self) -> None:
-        """Make each PBS_HOME by PBS' own program, and set what is this cluster's. Raises DidNotStart, CannotLayOut."""
+        """Make each PBS_HOME by PBS' own program, and change what is specific to this cluster. Raises DidNotStart,
+        CannotLayOut."""
         for host in (network.LOGIN, *self.nodes):
             home = self.home(host)
             home.parent.mkdir(exist_ok=True)
@@ -148,7 +146,7 @@ class PbsCluster:
         config.write_text(pbs_layout.sched_config(config.read_text(), self.record.resources))
 
     def give_orders(self) -> None:
-        """Lay out queues, resources and nodes at a server that was just made. Raises DidNotStart."""
+        """Set up queues, resources and nodes at a server with an empty database. Raises DidNotStart."""
         self.start_daemons()
         done = self.run("qmgr", stdin="".join(f"{order}\n" for order in self.record.orders), timeout=READY_SECONDS)
         if done.returncode != 0 or done.stderr.strip():
@@ -156,7 +154,7 @@ class PbsCluster:
         self._wait_until_ready()
 
     def start_daemons(self) -> None:
-        """Start those that do not live, and wait until the server answers. Raises DidNotStart."""
+        """Start the daemons that do not run, and wait until the server answers. Raises DidNotStart."""
         running = self.pids
         for name in self._daemons:
             if name in running:
@@ -188,7 +186,8 @@ class PbsCluster:
             network.remove(self.folder)
 
     def stop_daemons(self) -> None:
-        """Stop the daemons: the server first and in order, since its database is only whole then; then all others."""
+        """Stop the daemons: the server first and in order, since its database is consistent only then; then all
+        others."""
         if pbs_record.SERVER in self.pids:
             self.run("qterm", "-t", "quick")
             processes.wait_until(lambda: pbs_record.SERVER not in self.pids, _STOP_SECONDS, pause=0.05)

@@ -34,8 +34,8 @@ def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple
 
 
 def pbs_conf(programs: Path, home: Path, mom: bool) -> str:
-    """Return the text of pbs.conf: of a node, or of the login side, where all else is. ``home``: the host's own
-    PBS_HOME."""
+    """Return the text of pbs.conf for a node, or for the login side, which has all other daemons. ``home``: the host's
+    own PBS_HOME."""
     settings = {
         "PBS_EXEC": programs,
         "PBS_HOME": home,
@@ -50,24 +50,25 @@ def pbs_conf(programs: Path, home: Path, mom: bool) -> str:
 
 
 def environment(programs: Path, conf: Path) -> dict[str, str]:
-    """Return what PBS' client programs need in their environment."""
+    """Return the environment variables that PBS' client programs need."""
     return {"PBS_CONF_FILE": str(conf), "PATH": f"{programs}/bin:/usr/local/bin:/usr/bin:/bin"}
 
 
 def job_environment(environ: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """Return the text of pbs_environment: what every job has. ``mark``: name and value by which its processes are
-    known."""
+    """Return the text of pbs_environment: the environment of every job. ``mark``: name and value by which its processes
+    are known."""
     return "".join(f"{name}={value}\n" for name, value in (*environ.items(), mark))
 
 
 def mom_config() -> str:
-    """Return the text of the mom's configuration: one file system for all, so that output is not sent to anybody."""
+    """Return the text of the mom's configuration: all hosts share one file system, so output is not copied to another
+    host."""
     return "$usecp *:/ /\n"
 
 
 def sched_config(text: str, resources: Sequence[str]) -> str:
     """Return PBS' own sched_config with those resources of the site in it, and with jobs in their order, so that the
-    first that waits has an estimate. Raises CannotLayOut where the file has no such lines."""
+    first waiting job has an estimate. Raises CannotLayOut if the file has no such lines."""
     found = re.search(r'^(\s*resources:\s*")([^"\n]*)(")', text, re.M)
     if found is None:
         raise CannotLayOut("the line `resources:` is not in PBS' sched_config")
@@ -81,7 +82,7 @@ def sched_config(text: str, resources: Sequence[str]) -> str:
 
 
 def of_a_chunk(factory: Factory) -> dict[str, str]:
-    """Return the resources that ``constraint`` asks for, which all nodes have."""
+    """Return the resources that ``constraint`` requests, which all nodes have."""
     words = factory.constraint.split(":") if factory.constraint else []
     found = [_RESOURCE.fullmatch(word) for word in words]
     if not all(found):
@@ -90,14 +91,14 @@ def of_a_chunk(factory: Factory) -> dict[str, str]:
 
 
 def resources(factory: Factory, sets: Sequence[NodeSet]) -> dict[str, str]:
-    """Return the site's own resources, and how each is made."""
+    """Return the site's own resources, and how each is created."""
     made = {"ngpus": "type=long,flag=nh"} if any(nodes.gpus for nodes in sets) else {}
     made |= {name: "type=string,flag=h" for name in of_a_chunk(factory) if name not in _KNOWN_RESOURCES}
     return made | ({_LISTS: "type=string_array,flag=h"} if len(sets) > 1 else {})
 
 
 def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
-    """Return the lines for qmgr, at a server that was just made."""
+    """Return the lines for qmgr, for a server with an empty database."""
     lines = [f"create resource {name} {how}" for name, how in resources(factory, sets).items()]
     lines += [
         "set server scheduling = True",
@@ -127,7 +128,7 @@ def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
 
 
 def clock(hours: float) -> str:
-    """Return hours as a clock: 1.5 -> 01:30:00."""
+    """Return hours in PBS' form: 1.5 -> 01:30:00."""
     seconds = math.ceil(round(hours * 3600, 6))
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 

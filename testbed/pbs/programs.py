@@ -1,4 +1,4 @@
-"""The programs of OpenPBS, where somebody has installed them: no distribution has them, so nothing is fetched here."""
+"""Finds an installed OpenPBS. No distribution has it, so nothing is fetched here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Programs:
 
 
 def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, ...]:
-    """Return where to look, in this order: ``PBS_EXEC`` of the environment, that of pbs.conf, the usual folder."""
+    """Return the folders to look in, in this order: ``PBS_EXEC`` of the environment, that of pbs.conf, the usual
+    folder."""
     file = Path(environ.get("PBS_CONF_FILE") or conf or CONF)
     try:
         said = conf_value(file.read_text(errors="replace"), "PBS_EXEC")
@@ -55,7 +56,7 @@ def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, 
 
 
 def conf_value(text: str, name: str) -> str:
-    """Return the value of a name in a pbs.conf; empty where it is not there."""
+    """Return the value of a name in a pbs.conf; empty if the name is missing."""
     found = re.findall(rf"^\s*{name}=[\"']?([^\"'\n]*?)[\"']?\s*$", text, re.M)
     return found[-1] if found else ""
 
@@ -102,7 +103,8 @@ def check_system(programs: Programs) -> None:
 
 
 def _database_programs(programs: Programs) -> Path:
-    """Return where PBS looks for PostgreSQL's programs: in its own folder, where pg_config says, or beside psql."""
+    """Return the folder where PBS looks for PostgreSQL's programs: its own folder, the one that pg_config names, or the
+    one of psql."""
     own = programs.exec / "pgsql/bin"
     if own.is_dir():
         return own

@@ -42,8 +42,8 @@ class PbsRecord(Model):
 
 
 def read(folder: Path) -> PbsRecord | None:
-    """Return the record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts
-    as none."""
+    """Return the record in ``folder``. A record that cannot be read, is of another version, or was truncated by a crash
+    counts as none."""
     try:
         return PbsRecord.model_validate_json((folder / FILE).read_text())
     except (FileNotFoundError, ValidationError):
@@ -51,14 +51,15 @@ def read(folder: Path) -> PbsRecord | None:
 
 
 def states(answer: str, nodes: tuple[str, ...]) -> set[str]:
-    """Return the states of those nodes in the answer of ``pbsnodes -a -F json``; one that is not there is
+    """Return the states of those nodes in the answer of ``pbsnodes -a -F json``; a node that is missing there is
     ``missing``."""
     found = json.loads(answer or "{}").get("nodes", {})
     return {state for node in nodes for state in str(found.get(node, {}).get("state", "missing")).split(",")}
 
 
 def daemon(programs: Path, home: Path, name: str) -> processes.Process | None:
-    """Return the living process of a daemon, by the file that it locks; its number may be another process's by now."""
+    """Return the running process of a daemon, by the file that it locks, since its pid may be another process's by
+    now."""
     try:
         process = processes.find(int((home / _LOCKS[name]).read_text().split()[0]))
     except (FileNotFoundError, ValueError, IndexError):

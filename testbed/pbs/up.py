@@ -1,4 +1,4 @@
-"""Starts an OpenPBS of a factory: from nothing, or adopted as it runs."""
+"""Starts an OpenPBS for a factory, or adopts a running one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def up(
 ) -> PbsCluster:
     """Return a running cluster for ``factory`` with its files below ``state``, by the OpenPBS of this machine.
 
-    A running one is adopted, and those of its daemons that died are started again; one laid out otherwise is
-    replaced, with its jobs. Raises CannotRun, CannotLayOut, DidNotStart."""
+    A running cluster is adopted, and its dead daemons are started again; a cluster with another layout is replaced,
+    with its jobs. Raises CannotRun, CannotLayOut, DidNotStart.
+    """
     isolation = isolation or Isolation()
     if isolation.carrier == "stdio":
         raise CannotLayOut(
@@ -85,7 +86,7 @@ def up(
 
 
 def _lay(cluster: PbsCluster) -> None:
-    """Make folders, interfaces and the login side, with nothing of an earlier start but logs and homes."""
+    """Make folders, interfaces and the login side; of an earlier start only logs and homes are kept."""
     folder = cluster.folder
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -102,8 +103,8 @@ def _lay(cluster: PbsCluster) -> None:
 
 
 def _own_sockets(folder: Path) -> Path:
-    """Return the folder that stands in place of ``_SOCKETS`` for this factory: its server's database listens there
-    by a name that is the same in every factory."""
+    """Return the folder that replaces ``_SOCKETS`` for this factory: its server's database listens there under a name
+    that is the same in every factory."""
     own = folder / "run" / "postgresql"
     own.mkdir(mode=0o775)
     shutil.chown(own, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)
@@ -111,7 +112,7 @@ def _own_sockets(folder: Path) -> Path:
 
 
 def _make_place_for_sockets() -> None:
-    """Make the folder in which Debian's PostgreSQL listens; only its own start script makes it otherwise."""
+    """Make the folder in which Debian's PostgreSQL listens; otherwise only its own start script makes it."""
     if not _SOCKETS.exists():
         _SOCKETS.mkdir(mode=0o775)
         shutil.chown(_SOCKETS, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)

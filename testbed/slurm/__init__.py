@@ -1,1 +1,1 @@
-"""Real Slurm clusters on this machine, laid out as the catalogue says."""
+"""Real Slurm clusters on this machine, set up as the catalogue describes them."""

@@ -1,5 +1,5 @@
-"""Who may run, in which account and within which limits: slurmdbd's configuration, and the commands for ``sacctmgr``
-from the catalogue's entry. Pure text."""
+"""Accounts, QOS and their limits: slurmdbd's configuration, and the commands for ``sacctmgr`` from the catalogue's
+entry. Pure text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from testbed.slurm import database
 
 UNPAID = "unpaid"  # the account of jobs that name none, if one must be named; it may use no partition
 _ANY_ACCOUNT = "project_1"  # where the catalogue gives no example
-_OTHER_QOS = "unnamed"  # with it there are two, so that Slurm cannot choose for whoever names none
+_OTHER_QOS = "unnamed"  # a second QOS, so that Slurm cannot choose one for jobs that name none
 
 
 class Accounting(Model):
@@ -25,12 +25,12 @@ class Accounting(Model):
 
 
 def account(factory: Factory) -> str:
-    """Return the account that is charged for whoever may run there. Slurm keeps such names in lower case."""
+    """Return the account that is charged for all jobs there. Slurm keeps such names in lower case."""
     return (factory.account_example or _ANY_ACCOUNT).lower()
 
 
 def project_qos(factory: Factory) -> str | None:
-    """Return the QOS that jobs without one of their size must name; sites name it as the project."""
+    """Return the QOS that jobs must name if their size has none; sites give it the project's name."""
     needed = factory.qos_mandatory and any(size.qos is None for size in factory.sizes)
     return account(factory) if needed else None
 
@@ -68,11 +68,12 @@ def slurmdbd_conf(where: Accounting, base: Path, user: str) -> str:
 
 
 def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return arguments of ``sacctmgr -i``, one command each, which make a fresh database what the entry says.
+    """Return the arguments of ``sacctmgr -i``, for one command each, that put the entry's accounts and QOS into an
+    empty database.
 
-    ``people``, the site accounts, may run in :func:`account` with each QOS of the entry. Where an account must be
-    named, their default one may use nothing; where a QOS must be named, the default one gives nothing or there is
-    none."""
+    ``people``, the site accounts, may run in :func:`account` with each QOS of the entry. If a job must name an account,
+    their default account may use nothing; if a job must name a QOS, there is no default one or it allows nothing.
+    """
     named = {qos.name.lower(): qos for qos in factory.qos}
     project = project_qos(factory)
     if project is not None:

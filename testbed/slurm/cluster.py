@@ -49,23 +49,22 @@ class SlurmCluster:
 
     @property
     def env(self) -> dict[str, str]:
-        """Return what client commands need in their environment, for any site account."""
+        """Return the environment variables that client commands need, for any site account."""
         return record.environment(self.record.place, self._slurm)
 
     @property
     def network(self) -> network.Network | None:
-        """Return the addresses of an isolated cluster; None where all is on 127.0.0.1."""
+        """Return the addresses of an isolated cluster; None if everything is on 127.0.0.1."""
         return self.record.place.network
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """Return the argv before the administrator's client commands, which leads to the login side where that is
-        apart."""
+        """Return the argv prefix of the administrator's client commands; it runs them on the login side if the cluster
+        is isolated."""
         return self.on(network.LOGIN)
 
     def on(self, host: str) -> tuple[str, ...]:
-        """Return the argv before a command that is to run, as root, on ``login01`` or a node; it starts in the root
-        folder."""
+        """Return the argv prefix that runs a command as root on ``login01`` or a node, in the root folder."""
         return () if self.network is None else network.enter(self.network, self.folder, host)
 
     @property
@@ -85,8 +84,8 @@ class SlurmCluster:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Return the process ids of the living daemons: ``munged``, ``slurmctld``, ``sshd`` where isolated,
-        ``slurmdbd`` and ``mariadbd`` with accounting, and one for each node by its name."""
+        """Return the process ids of the running daemons: ``munged``, ``slurmctld``, ``sshd`` if isolated, ``slurmdbd``
+        and ``mariadbd`` with accounting, and one for each node by its name."""
         found = {name: daemons.running(self.folder, name) for name in self._daemons}
         return {name: process.pid for name, process in found.items() if process is not None}
 
@@ -130,8 +129,8 @@ class SlurmCluster:
         }
 
     def run(self, *argv: str, account: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run a client command as the cluster's administrator, or (as root) as a site account, in text. A failed
-        command raises nothing."""
+        """Run a client command as the cluster's administrator, or (as root) as a site account, with text output. A
+        failed command raises nothing."""
         who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
         env = {**os.environ, **self.env}
         words = [*self.prefix, *who, *argv]
@@ -145,10 +144,8 @@ class SlurmCluster:
         return answer.returncode == 0 and states <= good and {node for node, *_ in states} == set(self.nodes)
 
     def start_missing(self) -> None:
-        """Start the daemons that do not live, with the state they left, and wait until the nodes take jobs.
-
-        Raises DidNotStart.
-        """
+        """Start the daemons that do not run, with the state that they left, and wait until the nodes take jobs. Raises
+        DidNotStart."""
         self._start_accounting()
         self.start_daemons(*self._daemons)
         if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
@@ -156,7 +153,7 @@ class SlurmCluster:
             raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{tails}")
 
     def start_daemons(self, *names: str) -> None:
-        """Start those of them that do not live, and wait for nothing more. Raises DidNotStart."""
+        """Start those daemons that do not run; do not wait for the nodes. Raises DidNotStart."""
         missing = [name for name in names if name not in self.pids]
         env = {
             **self.env,
@@ -177,7 +174,8 @@ class SlurmCluster:
             raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
 
     def _start_accounting(self) -> None:
-        """Start slurmdbd and its database, where there are any, and wait until it answers. Raises DidNotStart."""
+        """Start slurmdbd and its database, if the cluster has them, and wait until slurmdbd answers. Raises
+        DidNotStart."""
         if self.record.place.accounting is None:
             return
         self.start_daemons(daemons.MUNGED, daemons.DATABASE, daemons.ACCOUNTING)
@@ -188,10 +186,8 @@ class SlurmCluster:
             self._order("add", "cluster", self.id)  # a controller that does so itself takes seconds
 
     def give_orders(self) -> None:
-        """Lay out accounts and QOS in a fresh database; the controller must run, since it names what is counted there.
-
-        Raises DidNotStart.
-        """
+        """Create accounts and QOS in an empty database; the controller must run, since it names the resources that are
+        counted there. Raises DidNotStart."""
         for order in self.record.orders:
             self._order(*order)
 
@@ -203,7 +199,7 @@ class SlurmCluster:
 
     def kill(self, name: str) -> None:
         """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``slurmdbd``, ``mariadbd``, ``sshd`` or, by its
-        node, a slurmd. Its jobs live on; undo it with :meth:`start_missing`."""
+        node, a slurmd. Jobs continue; undo it with :meth:`start_missing`."""
         process = daemons.running(self.folder, name)
         if process is not None:
             processes.kill(process)
@@ -230,13 +226,14 @@ def up(
     isolation: Isolation | None = None,
     accounting: bool = False,
 ) -> SlurmCluster:
-    """Return a running cluster for ``factory`` with its files below ``state``; ``prefix`` is where Slurm is unpacked.
+    """Return a running cluster for ``factory`` with its files below ``state``; ``prefix``: where Slurm is unpacked.
 
-    A running one is adopted, and those of its daemons that died are started again; one laid out otherwise is
-    replaced, with its jobs. ``names`` are the site accounts (as root). ``isolation``: in network namespaces of its
-    own, behind sshd. ``accounting``: with slurmdbd, so that accounts, QOS and their limits are enforced and
-    ``sacct`` answers. Takes about 3 s from nothing, some 3 s more with accounting, below 1 s where it runs. Raises
-    CannotRun, CannotLayOut, DidNotStart."""
+    A running cluster is adopted, and its dead daemons are started again; a cluster with another layout is replaced,
+    with its jobs. ``names``: the site accounts (as root). ``isolation``: in network namespaces of its own, behind sshd.
+    ``accounting``: with slurmdbd, so that accounts, QOS and their limits are enforced and ``sacct`` answers. Takes
+    about 3 s from nothing, some 3 s more with accounting, below 1 s if it runs. Raises CannotRun, CannotLayOut,
+    DidNotStart.
+    """
     state = state.absolute()
     if isolation is not None:
         login_side.check(isolation)
@@ -294,7 +291,7 @@ def _stands(cluster: SlurmCluster) -> bool:
 
 
 def _clear(folder: Path) -> set[processes.Process]:
-    """Leave no process and no namespace, whatever ran here; whom it ended."""
+    """End all processes and namespaces in the folder; return the processes that were ended."""
     dead = processes.end_all(folder, network.inodes(folder))
     network.remove(folder)
     return dead

@@ -1,7 +1,8 @@
 """A cluster's own MariaDB: a data folder, a Unix socket in it, no network, and no password.
 
-Whoever may enter the folder (0700) is its administrator, so grant tables and passwords would guard nothing. The data
-live as long as the cluster, so nothing waits for the disk."""
+Whoever can enter the folder (0700) is its administrator, so grant tables and passwords would protect nothing. The data
+are kept only as long as the cluster, so nothing waits until they are on the disk.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _SECONDS = 60.0
 
 
 def socket(base: Path) -> Path:
-    """Return where clients find the socket."""
+    """Return the socket for clients."""
     return base / FOLDER / "socket"
 
 
@@ -35,7 +36,8 @@ def argv(program: Path, packages: Packages, data: Path, base: Path, root: bool) 
 
 
 def prepare(packages: Packages) -> None:
-    """Make the empty database from which clusters start, once for all that use these packages. Raises CannotRun."""
+    """Make an empty database, once for all clusters that use these packages; clusters start with a copy. Raises
+    CannotRun."""
     # Slurm's database has to be there: with some clients slurmdbd fails where it has to make it itself.
     tables = (packages.root / "usr/share/mariadb/mariadb_system_tables.sql").read_text()
     orders = f"create database {NAME};\ncreate database mysql;\nuse mysql;\n{tables}"
@@ -53,7 +55,7 @@ def prepare(packages: Packages) -> None:
 
 
 def lay(packages: Packages, folder: Path) -> None:
-    """Make an empty database in the cluster's ``folder``, in place of what was there."""
+    """Put an empty database into the cluster's ``folder``, in place of an old one."""
     remove(folder)
     (folder / FOLDER).mkdir(mode=0o700)
     shutil.copytree(packages.root.parent / _EMPTY, folder / FOLDER, dirs_exist_ok=True)
@@ -61,7 +63,7 @@ def lay(packages: Packages, folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Take it away; its server must be gone."""
+    """Remove the database; its server must have ended."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The files of one cluster: laid anew at every clean start; logs of earlier starts are kept."""
+"""The files of one cluster, written anew at every clean start; logs of earlier starts are kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEY_BYTES = 128
 
 
 def short_path(folder: Path) -> Path:
-    """Return ``folder`` itself, or a link to it in the temporary folder where its own path is too long for sockets."""
+    """Return ``folder`` itself, or a link to it in the temporary folder if its own path is too long for sockets."""
     if len(str(folder)) <= _LONGEST_BASE:
         return folder
     while True:
@@ -42,8 +42,8 @@ def prepare(
     gpus: Iterable[str],
     accounting: Packages | None = None,
 ) -> None:
-    """Lay out ``folder`` for a start with an empty queue. ``configuration``: file name below etc -> text; ``gpus``:
-    names of device files; ``accounting``: slurmdbd and its database, where there are any."""
+    """Prepare ``folder`` for a start with an empty queue. ``configuration``: file name below etc -> text; ``gpus``:
+    names of device files; ``accounting``: slurmdbd and its database, if the cluster has them."""
     for name in ("etc", "sbin", "dev", "munge", "ctld", "spool", "run"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(mode=0o755)

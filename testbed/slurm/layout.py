@@ -1,7 +1,8 @@
 """Writes Slurm's configuration from a factory of the catalogue: pure text, no file is touched.
 
-A cluster has as few nodes as serve: partitions whose nodes look alike share one set. What the catalogue calls a core
-is a CPU to Slurm. A node gets ``memory_gb`` x 1024 MiB, so that a request fits whichever way the site reads a GB."""
+A cluster has as few nodes as possible: partitions whose nodes look alike share one set. A core in the catalogue is a
+CPU to Slurm. A node gets ``memory_gb`` x 1024 MiB, so that a request fits in whichever way the site reads a GB.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ class Layout(Model):
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the nodes to start: ``gpu_nodes`` for each kind of GPU node, ``cpu_nodes`` for each kind without."""
+    """Return the nodes to start: ``gpu_nodes`` for each kind of node with GPUs, ``cpu_nodes`` for each kind without."""
     if factory.scheduler != "slurm":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is Slurm's")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
@@ -87,12 +88,13 @@ def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> t
 
 
 def gpu_name(factory: Factory, number: int) -> str:
-    """Name of the device file of GPU ``number``; Slurm takes the index from the digits at its end."""
+    """Return the name of the device file of GPU ``number``; Slurm takes the index from the digits at its end."""
     return f"{_GPU_FILES[factory.accelerator.vendor]}{number}"
 
 
 def gres_conf(factory: Factory, sets: Sequence[NodeSet], base: Path) -> str:
-    """Return the text of gres.conf: one line a GPU, the same files on every node since they share this machine."""
+    """Return the text of gres.conf: one line for each GPU, the same files on every node since all nodes share this
+    machine."""
     kind = factory.accelerator.gres_type
     typed = f" Type={kind}" if kind else ""
     lines = ["AutoDetect=off"]
@@ -121,8 +123,8 @@ def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Layout) -> str:
 
 
 def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """Return a script whose output Slurm adds to the environment of every task: the clients work in jobs as on a
-    site, however little of its own environment the job was submitted with. ``mark``: name and value by which it is
+    """Return a script whose output Slurm adds to the environment of every task: so client commands work in jobs as on a
+    site, whatever environment the job was submitted with. ``mark``: name and value by which the cluster's processes are
     known."""
     path = environment["PATH"].split(":")[0]
     lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']
@@ -237,12 +239,12 @@ def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, defa
 
 
 def longest_hours(factory: Factory, partition: Partition) -> float:
-    """Return the partition's limit, or the longest that people may pick there where a QOS allows more."""
+    """Return the partition's limit, or the longest time that people may choose there if a QOS allows more."""
     sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
     known = [*sizes, *([] if partition.max_hours is None else [partition.max_hours])]
     return max(known, default=_UNKNOWN_HOURS)
 
 
 def _minutes(hours: float) -> int:
-    """Return whole minutes, rounded up as Slurm does with a job's limit, so that the limit itself may be asked for."""
+    """Return whole minutes, rounded up as Slurm does with a job's limit, so that the limit itself may be requested."""
     return max(1, math.ceil(round(hours * 60, 6)))

@@ -43,8 +43,8 @@ class SlurmRecord(Model):
 
 
 def read(folder: Path) -> SlurmRecord | None:
-    """Return the record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts
-    as none."""
+    """Return the record in ``folder``. A record that cannot be read, is of another version, or was truncated by a crash
+    counts as none."""
     try:
         return SlurmRecord.model_validate_json((folder / FILE).read_text())
     except (FileNotFoundError, ValidationError):
@@ -52,7 +52,7 @@ def read(folder: Path) -> SlurmRecord | None:
 
 
 def environment(place: layout.Layout, slurm: packages.Packages) -> dict[str, str]:
-    """Return what Slurm's programs need in their environment."""
+    """Return the environment variables that Slurm's programs need."""
     return {
         "SLURM_CONF": f"{place.base}/etc/slurm.conf",
         "PATH": f"{slurm.bin}:/usr/local/bin:/usr/bin:/bin",
@@ -68,7 +68,7 @@ def lay_out(
     people: tuple[str, ...],
     isolation: Isolation | None,
 ) -> SlurmRecord:
-    """Return the record of ``factory`` at ``place``: the same for the same catalogue, packages and accounts."""
+    """Return the record of ``factory`` at ``place``: equal for the same catalogue, packages and accounts."""
     configuration = {
         "slurm.conf": layout.slurm_conf(factory, sets, place),
         "gres.conf": layout.gres_conf(factory, sets, place.base),
@@ -100,8 +100,8 @@ def new_place(
     isolated: bool,
     dbd: packages.Packages | None = None,
 ) -> layout.Layout:
-    """Return where a cluster that starts anew is to live: free ports or addresses, job ids above those of the
-    ``old`` one."""
+    """Return the place of a cluster that starts anew: free ports or addresses, and job ids above those of the ``old``
+    one."""
     nodes = [name for nodes in sets for name in nodes.names]
     if isolated:
         where = network.choose(folder, factory.id, nodes, factory.outbound)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import End, Factory, Job, JobRequest, JobState
+from factorycommon.models import End, Factory, Job, JobRequest, JobState, Outcome
 from factorylink.catalogue import loading
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.errors import Refused, Unreachable
@@ -124,7 +124,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
     assert abs(running.started - began) < timedelta(minutes=5)  # and not an hour beside it
     assert set(running.nodes) <= set(here.nodes)
     end = await over(site, account, job)
-    assert (end.raw_state, end.exit_code, end.signal) == ("FAILED", 4, None)
+    assert (end.outcome, end.exit_code, end.signal) == (Outcome.FAILED, 4, None)
     log = here.run("cat", f"{folder}/test.log", account=account).stdout
     got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     assert got["USER"] == account
@@ -137,7 +137,7 @@ async def test_a_walltime_that_is_over_is_told(site: Site, account: str, folder:
     job = await site.submit(account, request(folder, "/bin/sleep", "600", walltime=10))
     await until(site, lambda jobs: job in jobs and jobs[job].state is not JobState.PENDING)
     end = await over(site, account, job)
-    assert (end.raw_state, end.exit_code) == ("TIMEOUT", -29)
+    assert (end.outcome, end.exit_code) == (Outcome.WALLTIME, -29)
 
 
 async def test_what_a_failed_job_left_is_beside_its_log(
@@ -146,7 +146,7 @@ async def test_what_a_failed_job_left_is_beside_its_log(
     """PBS' own copy, of one whose script could not open its log."""
     here.run("rm", "-rf", f"{folder}/gone", account=account)
     job = await site.submit(account, request(folder, output=f"{folder}/gone/job.log"))
-    assert (await over(site, account, job)).raw_state == "FAILED"
+    assert (await over(site, account, job)).outcome is Outcome.FAILED
 
 
 async def test_an_array_is_told_job_by_job(site: Site, account: str, folder: str) -> None:
@@ -156,7 +156,7 @@ async def test_an_array_is_told_job_by_job(site: Site, account: str, folder: str
                        set(tasks) <= set(jobs))  # fmt: skip
     assert {jobs[task].comment for task in tasks} == {COMMENT}
     await site.cancel(account, own(account, tasks[0]))
-    assert (await over(site, account, tasks[0])).raw_state == "CANCELLED"
+    assert (await over(site, account, tasks[0])).outcome is Outcome.CANCELLED
     assert site.jobs[tasks[1]].state is JobState.RUNNING
     await site.cancel(account, own(account, array))
     await until(site, lambda jobs: all(t not in jobs or jobs[t].state is JobState.ENDED for t in tasks))
@@ -166,7 +166,7 @@ async def test_cancelling_twice_and_what_never_was_is_no_error(site: Site, accou
     job = await site.submit(account, request(folder))
     await site.cancel(account, own(account, job))
     await site.cancel(account, own(account, job))
-    assert (await over(site, account, job)).raw_state == "CANCELLED"
+    assert (await over(site, account, job)).outcome is Outcome.CANCELLED
     await site.cancel(account, own(account, job, "99999.login01"))
 
 

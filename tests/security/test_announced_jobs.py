@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 
-from factorycommon.models import BatchRequest, ClusterRequest, HubRules, JobOptions, JobState, PersonBody
+from factorycommon.models import BatchRequest, ClusterRequest, HubRules, JobOptions, JobState, Outcome, PersonBody
 from factorylink.ledger import schema
 from factorylink.problems import ProblemError
 from factorylink.sessions.permission import TAKEN_OVER
@@ -79,7 +79,13 @@ async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World
     world.scheduler.set(f"{job}_2", ends=started + timedelta(hours=4))  # longer than the client said
     await world.scheduler.answer()
     assert await reserved(world) == pytest.approx(4, abs=0.01)
-    world.scheduler.set(f"{job}_2", state=JobState.ENDED, raw_state="COMPLETED", ended=started + timedelta(hours=1))
+    world.scheduler.set(
+        f"{job}_2",
+        state=JobState.ENDED,
+        outcome=Outcome.COMPLETED,
+        raw_state="COMPLETED",
+        ended=started + timedelta(hours=1),
+    )
     await world.scheduler.answer()
     [gone] = [w for _, w in world.live_clusters[CLUSTER].alive() if w.task == 2] or [None]
     await world.comes(lambda: gone is None or gone.ended is not None)

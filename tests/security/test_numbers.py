@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Connection, insert, select
 
-from factorycommon.models import End
+from factorycommon.models import End, Outcome
 from factorylink.errors import Misread
 from factorylink.ledger import charges as budget
 from factorylink.ledger.charges import ChargeReservation, ChargeTotals
@@ -72,7 +72,7 @@ def test_numbers_that_nothing_can_keep_are_none(number: str) -> None:
 
 def test_what_is_no_count_is_misread() -> None:
     with pytest.raises(ValueError, match="less than or equal"):
-        End(job="1", raw_state="COMPLETED", elapsed=10**12)
+        End(job="1", outcome=Outcome.COMPLETED, raw_state="COMPLETED", elapsed=10**12)
     told = '{"timestamp": 1, "pbs_version": "23", "pbs_server": "s", "Jobs": {"1.s": {"run_count": 1' + "0" * 30 + "}}}"
     with pytest.raises(Misread):
         pbs.jobs("n").parse(Output(told, "", 0))
@@ -99,13 +99,13 @@ async def test_a_value_that_cannot_be_kept_spoils_nobody_elses_commit(ledger: Le
 async def test_no_record_makes_a_job_longer_than_it_can_have_been(ledger: Ledger, elapsed: int) -> None:
     claims = [ChargeReservation(name, "P", "one", "ada", "a", 4, 3600) for name in ("session", "worker")]
     await ledger.write(budget.reserve(claims, None))
-    end = End(job="7", raw_state="COMPLETED", ended=clock.now(), elapsed=elapsed)
+    end = End(job="7", outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=clock.now(), elapsed=elapsed)
     await ledger.write(budget.settle("session", end, 0, None, clock.now()))
     now = clock.now()
     await ledger.write(budget.stand([ChargeTotals("worker", now, None, 0, now + timedelta(seconds=1), elapsed)]))
     kept = {found["id"]: found["seconds"] for found in await ledger.rows(charges, select(charges))}
     assert all(3600 <= seconds <= 3600 + 400 for seconds in kept.values())
-    honest = End(job="7", raw_state="COMPLETED", ended=clock.now(), elapsed=17)
+    honest = End(job="7", outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=clock.now(), elapsed=17)
     await ledger.write(budget.settle("session", honest, 0, None, clock.now()))
     assert {found["id"]: found["seconds"] for found in await ledger.rows(charges, select(charges))}["session"] == 17
 

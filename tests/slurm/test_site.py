@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import Factory, Job, JobRequest, JobState
+from factorycommon.models import Factory, Job, JobRequest, JobState, Outcome
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
 from factorylink.explain import explain
@@ -125,7 +125,7 @@ async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, a
     assert over.exit_code == 4
     end = await site.why_ended(account, job)
     assert end is not None
-    assert (end.raw_state, end.exit_code) == ("FAILED", 4)
+    assert (end.outcome, end.exit_code) == (Outcome.FAILED, 4)
     log = (await transport.read(account, wanted.output.replace("%j", job))).decode()
     got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     assert got["USER"] == account
@@ -380,7 +380,7 @@ async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
         await until(site, lambda jobs: two not in jobs or jobs[two].state is JobState.ENDED)
         end = await site.why_ended(second, two)
         assert end is not None
-        assert end.raw_state == "CANCELLED"
+        assert end.outcome is Outcome.CANCELLED
     finally:
         await site.stop()
         await transport.run(slurm.cancel([one, two]))

@@ -32,6 +32,7 @@ from factorygate.link import LinkError
 from factorylink.jobs.ownership import Found, OwnJob, verify
 from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError
+from factorylink.schedulers.slurm.parser import OUTCOMES
 from factorylink.util import clock
 from tests.unit import virtual_time
 from tests.unit.fake_factory import SCHEDULER, MortalScheduler, World
@@ -110,7 +111,8 @@ class Grid(MortalScheduler):
         self._stops(job)
         now = clock.now()
         started = self.jobs_there[job].started or now
-        self.set(job, state=JobState.ENDED, raw_state=raw_state, started=started, ended=now)
+        outcome = OUTCOMES[raw_state]
+        self.set(job, state=JobState.ENDED, outcome=outcome, raw_state=raw_state, started=started, ended=now)
 
     def begins_again(self, job: str) -> None:
         """Preempted, or its node failed: it waits once more."""

@@ -28,6 +28,7 @@ from factorycommon.models import (
     NodeShape,
     NodeSize,
     Notice,
+    Outcome,
     Partition,
     PartitionLoad,
     ReservationView,
@@ -223,7 +224,12 @@ class FakeScheduler:
                 was = self.jobs_there.pop(job)
                 if self.remembers:
                     now = clock.now()
-                    ended = {"state": JobState.ENDED, "raw_state": "CANCELLED", "started": was.started or now}
+                    ended = {
+                        "state": JobState.ENDED,
+                        "outcome": Outcome.CANCELLED,
+                        "raw_state": "CANCELLED",
+                        "started": was.started or now,
+                    }
                     over = was.state is JobState.ENDED
                     self.jobs_there[job] = was if over else was.model_copy(update=ended | {"ended": now})
         return told

@@ -34,6 +34,7 @@ from factorycommon.models import (
     NodeSize,
     Notice,
     Offer,
+    Outcome,
     PartitionLoad,
     Price,
     ProjectView,
@@ -345,7 +346,7 @@ async def asked_for(hub: HubProcess, link: FakeLink) -> None:
     await hub.api("POST", "/users/ada/tokens", json={"note": "nightly runs"})
     await _session(hub, link, "waits")
     ended = await _session(hub, link, "brief")
-    reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
+    reason, words = explain.ended(End(job="7", outcome=Outcome.OUT_OF_MEMORY, raw_state="OUT_OF_MEMORY"))
     now = datetime.now(UTC)
     told = {"end_reason": reason, "end": words, "log_tail": ("Loading the model", "Killed")}
     await link.end(ended.id, started=now - timedelta(minutes=45), ready=now - timedelta(minutes=44), ended=now, **told)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from factorycommon.models import Factory, Job, JobRequest, JobState
+from factorycommon.models import Factory, Job, JobRequest, JobState, Outcome
 from factorylink.config import Access
 from factorylink.errors import FactoryError, Unreachable
 from factorylink.jobs.ownership import OwnJob
@@ -48,7 +48,8 @@ def job(id: str, state: JobState = JobState.PENDING, **changes: object) -> Job:
     fields: dict[str, object] = {
         "id": id, "array": slurm.array_of(id) or pbs.array_of(id),
         "name": "factorygate-hub", "account": "alice", "comment": COMMENT, "state": state,
-        "raw_state": {JobState.ENDED: "FAILED"}.get(state, state.name), "partition": "gpu", "priority": 1,
+        "raw_state": {JobState.ENDED: "FAILED"}.get(state, state.name),
+        "outcome": Outcome.FAILED if state is JobState.ENDED else None, "partition": "gpu", "priority": 1,
     }  # fmt: skip
     return Job.model_validate(fields | changes)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select
 
-from factorycommon.models import End, Partition, Project, ProjectAt
+from factorycommon.models import End, Outcome, Partition, Project, ProjectAt
 from factorylink.catalogue.choices import walltime
 from factorylink.catalogue.prices import billed_gpus, gpus_of
 from factorylink.ledger import charges as budget
@@ -44,7 +44,7 @@ async def left(ledger: Ledger, granted: float = 10) -> float:
 
 
 def ended(seconds: int | None, at: datetime = NOW, earlier: tuple[int, ...] = ()) -> End:
-    return End(job="7", raw_state="COMPLETED", ended=at, elapsed=seconds, earlier=earlier)
+    return End(job="7", outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=at, elapsed=seconds, earlier=earlier)
 
 
 # --- reserve and give back

@@ -19,6 +19,7 @@ from factorycommon.models import (
     End,
     JobOptions,
     JobState,
+    Outcome,
     Project,
     ProjectAt,
     ResolvedChoice,
@@ -127,8 +128,10 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
     assert spent + reserved == pytest.approx(8)
     assert spent * HOUR == pytest.approx(500, abs=30)
     over = began + timedelta(seconds=437)
-    world.scheduler.set(session.job, state=JobState.ENDED, raw_state="COMPLETED", ended=over, ends=None)
-    world.scheduler.records[session.job] = End(job=session.job, raw_state="COMPLETED", ended=over, elapsed=437)
+    world.scheduler.set(session.job, state=JobState.ENDED, outcome=Outcome.COMPLETED, ended=over, ends=None)
+    world.scheduler.records[session.job] = End(
+        job=session.job, outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=over, elapsed=437
+    )
     await world.scheduler.answer()
     await world.until(state="ended")
     assert await held(world) == (pytest.approx(437 / HOUR), 0)
@@ -191,8 +194,10 @@ async def test_a_requeue_counts_both_runs_by_the_sites_records(world: World) -> 
     await world.scheduler.answer()
     await world.until(state="starting")
     over = clock.now()
-    world.scheduler.set(session.job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
-    world.scheduler.records[session.job] = End(job=session.job, raw_state="COMPLETED", ended=over, elapsed=100)
+    world.scheduler.set(session.job, state=JobState.ENDED, outcome=Outcome.COMPLETED, ended=over)
+    world.scheduler.records[session.job] = End(
+        job=session.job, outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=over, elapsed=100
+    )
     known = world.scheduler.records[session.job].model_copy(update={"earlier": (611,)})
     world.scheduler.accounted[session.job] = known
     await world.scheduler.answer()
@@ -301,7 +306,7 @@ async def test_workers_hold_and_give_back_too(world: World) -> None:
     assert spent + reserved == pytest.approx(10)
     over = began + timedelta(seconds=77)
     for job in list(world.scheduler.jobs_there):
-        world.scheduler.set(job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
+        world.scheduler.set(job, state=JobState.ENDED, outcome=Outcome.COMPLETED, ended=over)
     await world.scheduler.answer()
     await all_over(world, 5)
     assert await held(world) == (pytest.approx(5 * 77 / HOUR), 0)
@@ -347,9 +352,9 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     await world.scheduler.answer()
     over = began + timedelta(seconds=50)
     world.scheduler.accounted[job] = End(
-        job=job, raw_state="COMPLETED", ended=over, elapsed=50, earlier=(999, 605)
+        job=job, outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=over, elapsed=50, earlier=(999, 605)
     )  # 999: of another job that had this number long ago
-    world.scheduler.set(job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
+    world.scheduler.set(job, state=JobState.ENDED, outcome=Outcome.COMPLETED, ended=over)
     await world.scheduler.answer()
     await all_over(world, 1)
     assert (await row(world, f"{BATCH}/1")).seconds == 655

@@ -15,7 +15,7 @@ import pytest_asyncio
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from factorycommon.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
+from factorycommon.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Outcome, Worker
 from factorylink.clusters import reconciler, service
 from factorylink.errors import Unreachable
 from factorylink.ledger.cluster_store import ClusterStore
@@ -228,7 +228,7 @@ async def test_how_one_ended_is_told_with_its_log(world: World) -> None:
     await world.scheduler.answer()
     folder = f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}"
     world.home.files[f"{folder}/{BATCH}-1.log"] = b"it was\nthe memory\n"
-    world.scheduler.set("1_1", state=JobState.ENDED, raw_state="OUT_OF_MEMORY", ended=datetime.now(UTC))
+    world.scheduler.set("1_1", state=JobState.ENDED, outcome=Outcome.OUT_OF_MEMORY, ended=datetime.now(UTC))
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "ended", "w-1": "running"})
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.OUT_OF_MEMORY, ("it was", "the memory"))
@@ -240,7 +240,7 @@ async def test_the_log_of_one_that_ended_well_is_kept(world: World) -> None:
     world.scheduler.runs("1")
     await world.scheduler.answer()
     world.home.files[f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}/{BATCH}-1.log"] = b"it left\n"
-    world.scheduler.set("1", state=JobState.ENDED, raw_state="COMPLETED", ended=datetime.now(UTC))
+    world.scheduler.set("1", state=JobState.ENDED, outcome=Outcome.COMPLETED, ended=datetime.now(UTC))
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "ended"})
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.FINISHED, ("it left",))
@@ -282,7 +282,7 @@ async def test_gone_only_when_two_good_answers_miss_it(world: World) -> None:
     world.scheduler.runs("1")
     await world.scheduler.answer()
     world.scheduler.jobs_there.clear()
-    world.scheduler.records["1"] = End(job="1", raw_state="NODE_FAIL")
+    world.scheduler.records["1"] = End(job="1", outcome=Outcome.NODE_FAILED, raw_state="NODE_FAIL")
     await world.scheduler.answer()
     await states(world, **{"w-0": "running"})
     await world.scheduler.answer()

@@ -18,7 +18,7 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import AuditLine, Choice, JobState, SessionRequest, SessionState
+from factorycommon.models import AuditLine, Choice, JobState, Outcome, SessionRequest, SessionState
 from factorylink.cli import main as cli
 from factorylink.client import LinkClient, LinkProblem
 from factorylink.config import DoorAccess, EfpCredentials, SshTransportSettings
@@ -123,7 +123,7 @@ async def test_a_job_that_ended_meanwhile_is_told_by_the_watcher(world: World, c
     clock.now += 3601
     job = next(iter(world.scheduler.jobs_there))
     world.scheduler.jobs_there[job] = world.scheduler.jobs_there[job].model_copy(
-        update={"state": JobState.ENDED, "raw_state": "COMPLETED"}
+        update={"state": JobState.ENDED, "outcome": Outcome.COMPLETED}
     )
     await world.scheduler.answer()
     await world.until(state=SessionState.ENDED)

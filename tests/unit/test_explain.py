@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from factorycommon.messages import Message
-from factorycommon.models import End, EndReason, Job, JobState
+from factorycommon.models import End, EndReason, Job, JobState, PendingPhase
 from factorylink.errors import Distrusted, Expired, Unreachable
 from factorylink.explain import explain
-from factorylink.explain.slurm import PENDING
+from factorylink.schedulers.registry import DIALECTS
+from factorylink.schedulers.slurm.parser import OUTCOMES
+from factorylink.schedulers.slurm.words import WORDS
 from tests.support import texts
 
 REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
@@ -19,8 +21,11 @@ ELSEWHERE_TRIED = {
 }  # fmt: skip
 
 
-def waits(reason: str, raw_state: str = "PENDING") -> str:
-    job = Job(id="1", name="n", account="a", comment="c", state=JobState.PENDING, raw_state=raw_state, reason=reason)
+def waits(reason: str, phase: PendingPhase = PendingPhase.QUEUED) -> str:
+    job = Job(
+        id="1", name="n", account="a", comment="c", state=JobState.PENDING, raw_state="PENDING", phase=phase,
+        reason=reason,
+    )  # fmt: skip
     words = explain.pending(job)
     assert words.what
     assert words.do
@@ -77,17 +82,28 @@ def test_no_reason_that_slurm_has_is_unknown(reason: str) -> None:
 
 
 def test_every_entry_of_the_table_can_be_reached() -> None:
-    codes = [entry.code for entry in PENDING]
+    codes = [code for _, code in WORDS.waiting]
     assert len(set(codes)) == len(codes) >= 40
-    for entry in PENDING:  # none stands behind another that takes all its words
-        words = [w for w in REASONS if waits(w) == entry.code]
-        assert words or entry.code in ELSEWHERE_TRIED, entry.code
+    for code in codes:  # none stands behind another that takes all its words
+        words = [w for w in REASONS if waits(w) == code]
+        assert words or code in ELSEWHERE_TRIED, code
+
+
+def test_every_code_of_a_dialect_has_an_answer() -> None:
+    everything = explain.everything()
+    known = {kind: {answer.code for answer in answers} for kind, answers in everything.items()}
+    for name, dialect in DIALECTS.items():
+        for words, kind in (
+            (dialect.WORDS.waiting, "Why it waits"),
+            (dialect.WORDS.refused, "Why it was not taken"),
+            (dialect.WORDS.unreachable, "Why nothing is known of a factory"),
+        ):
+            assert {code for _, code in words} <= known[kind], name
 
 
 def test_states_that_wait_for_a_reason_of_their_own() -> None:
-    assert waits("", "CONFIGURING") == "node-starting"
-    assert waits("", "REQUEUED") == "requeued"
-    assert waits("", "REQUEUE_HOLD") == "held-requeued"
+    assert waits("", PendingPhase.NODE_STARTING) == "node-starting"
+    assert waits("", PendingPhase.REQUEUED) == "requeued"
 
 
 def test_an_unknown_reason_is_shown_as_it_is() -> None:
@@ -102,7 +118,7 @@ def test_an_unknown_reason_is_shown_as_it_is() -> None:
 
 
 def end(state: str, **more: object) -> End:
-    return End.model_validate({"job": "1", "raw_state": state} | more)
+    return End.model_validate({"job": "1", "outcome": OUTCOMES[state], "raw_state": state} | more)
 
 
 @pytest.mark.parametrize(
@@ -290,15 +306,22 @@ def test_who_cancelled_it_is_said_where_it_is_known(by: str | None, code: str, w
     assert (reason, words.code, words.whose) == (EndReason.CANCELLED_BY_SITE, code, whose)
 
 
-def test_a_killed_server_and_a_reason_beside_a_failure() -> None:
+def test_a_killed_server_beside_a_failure() -> None:
     assert explain.ended(end("FAILED", exit_code=137), door="failed")[1].code == "killed"
     assert explain.ended(end("FAILED", exit_code=1), door="failed")[1].code == "notebook-failed"
-    assert explain.ended(end("FAILED", exit_code=1, reason="OutOfMemory"))[0] is EndReason.OUT_OF_MEMORY
-    assert explain.ended(end("FAILED", exit_code=1, reason="JobLaunchFailure"))[1].code == "launch-failed"
 
 
 def test_a_job_that_is_put_back_again_and_again() -> None:
-    job = Job(id="1", name="n", account="a", comment="c", state=JobState.PENDING, raw_state="REQUEUED", restarts=4)
+    job = Job(
+        id="1",
+        name="n",
+        account="a",
+        comment="c",
+        state=JobState.PENDING,
+        raw_state="REQUEUED",
+        phase=PendingPhase.REQUEUED,
+        restarts=4,
+    )
     words = explain.pending(job)
     assert "4 times" in words.what
     assert words.whose == "site"

@@ -35,7 +35,7 @@ def waits(reason: str) -> str:
         ("Not Running: Insufficient amount of queue resource: ngpus (R: 4 A: 0 T: 8)", "queue-limit"),
         ("Not Running: Insufficient amount of server resource: ngpus (R: 4 A: 0 T: 8)", "queue-limit"),
         ("Not Running: Job would interfere with a top job", "priority"),
-        ("Not Running: Job would conflict with reservation or top job", "priority"),
+        ("Not Running: Job would conflict with reservation or top job", "reservation-or-job"),
         ("Not Running: Job would break strict sorted order", "priority"),
         ("Not Running: Can't preempt enough work to run job", "priority"),
         ("Not Running: Job is under job_sort_formula threshold value", "priority"),

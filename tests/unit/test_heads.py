@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from factorycommon.models import Cluster, ClusterRequest, End, JobState
+from factorycommon.models import Cluster, ClusterRequest, End, JobState, Outcome
 from factorylink.api.auth import Caller, Callers
 from factorylink.api.cluster_websocket import ClusterWebSocket
 from factorylink.api.http import new_app
@@ -139,7 +139,7 @@ async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) ->
     await running(world)
     await grow(world, "w-0", batch=BATCH)
     world.scheduler.set("1", state=JobState.ENDED)
-    world.scheduler.records["1"] = End(job="1", raw_state="NODE_FAIL")
+    world.scheduler.records["1"] = End(job="1", outcome=Outcome.NODE_FAILED, raw_state="NODE_FAIL")
     await world.scheduler.answer(2)
     cluster = await cluster_is(world, "ending")
     assert cluster.end is not None and cluster.end.code == "node-failed"
@@ -178,7 +178,9 @@ async def test_runs_before_a_requeue_count_for_its_cluster(world: World) -> None
     assert world.clusters.own(CLUSTER, "ada").show().gpu_hours.spent == pytest.approx(0.5, abs=0.01)
     await world.clusters.end(CLUSTER, "ada")
     world.scheduler.set("1", state=JobState.ENDED)
-    world.scheduler.records["1"] = End(job="1", raw_state="CANCELLED", elapsed=0, earlier=(1800,))
+    world.scheduler.records["1"] = End(
+        job="1", outcome=Outcome.CANCELLED, raw_state="CANCELLED", elapsed=0, earlier=(1800,)
+    )
     await world.scheduler.answer(2)
     await world.comes(lambda: CLUSTER not in world.live_sessions)
     [over] = await world.clusters.figures_of("ada", ended=5)

@@ -15,6 +15,8 @@ from pathlib import Path
 import grimp
 import pytest
 
+from factorylink.schedulers.registry import DIALECTS
+
 CHECKOUT = Path(__file__).parents[2]
 PACKAGES = ("factorycommon", "factorylink", "factoryspawner", "factoryoperator", "factorygate", "testbed")
 MOST = 26  # entries of a folder
@@ -104,7 +106,7 @@ def test_an_import_against_the_rules_is_found(tmp_path: Path, module: str, impor
     assert len(kept) > 1, ran.stdout  # a broken contract is named again, with the import
 
 
-SCHEDULERS_VARIABLE = re.compile(r"(?<![A-Z])(SLURMD?|PBS)_[A-Z]?")
+SCHEDULERS_VARIABLE = re.compile(rf"(?<![A-Z])({'|'.join(dialect.WORDS.variables for dialect in DIALECTS.values())})")
 # Besides the dialects, code that may name variables of a scheduler, and why.
 KNOWS_SCHEDULERS = {
     "site/factorygate-act": "installed at a site, alone: it knows each order that a dialect gives, word for word",

@@ -13,7 +13,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
-from factorycommon.models import End, Problem
+from factorycommon.models import End, Outcome, Problem
 from factorylink.explain import explain
 from tests.conftest import chromium_options
 from tests.support import texts
@@ -184,7 +184,7 @@ async def test_a_start_that_fails_says_why_in_the_persons_language(context: Brow
     await page.get_by_role("button", name="Starten").click()
     await expect(page.get_by_role("heading", name="Wartet in der Warteschlange von ONE")).to_be_visible()
     session = link.live("ada", "fails")[0]
-    reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
+    reason, words = explain.ended(End(job="7", outcome=Outcome.OUT_OF_MEMORY, raw_state="OUT_OF_MEMORY"))
     await link.end(session.id, end_reason=reason, end=words, log_tail=("Killed",))
     await expect(page.get_by_role("heading", name="Ihrer Sitzung ist der Speicher ausgegangen")).to_be_visible()
     await expect(page.get_by_text("Sie brauchte mehr Speicher, als ihre Größe hat, und wurde beendet.")).to_be_visible()

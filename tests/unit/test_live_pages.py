@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from factorycommon.models import Cost, End, Environment, Health, NetworkView, ReservationView
+from factorycommon.models import Cost, End, Environment, Health, NetworkView, Outcome, ReservationView
 from factorylink.explain import explain
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -353,7 +353,7 @@ async def out_of_memory(hub: HubProcess, link: FakeLink, server: str) -> str:
     assert answer.status_code in (201, 202), answer.text
     session = await link.until(None, lambda one: one.server == server)
     now = datetime.now(UTC)
-    reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
+    reason, words = explain.ended(End(job="7", outcome=Outcome.OUT_OF_MEMORY, raw_state="OUT_OF_MEMORY"))
     charged = Cost(gpu_hours=0.5, counted=0.5)
     began = now - timedelta(minutes=30)
     await link.end(session.id, end_reason=reason, end=words, started=began, ended=now, charged=charged)

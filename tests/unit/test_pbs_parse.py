@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorycommon.models import EndReason, Job, JobState
+from factorycommon.models import EndReason, Job, JobState, Outcome
 from factorylink.errors import Misread
 from factorylink.explain import explain
 from factorylink.schedulers.command import Output
@@ -59,11 +59,11 @@ def test_history() -> None:
     ends = {end.job: end for end in pbs.ended(NAME).parse(recorded("qstat-history-json"))}
     assert set(ends) == {"0.vm", "5.vm"}
     stopped, never_ran = ends["0.vm"], ends["5.vm"]
-    assert (stopped.raw_state, stopped.signal, stopped.exit_code, stopped.by, stopped.elapsed) == (
-        "CANCELLED", 15, None, "account", 42,
+    assert (stopped.outcome, stopped.signal, stopped.exit_code, stopped.by, stopped.elapsed) == (
+        Outcome.CANCELLED, 15, None, "account", 42,
     )  # fmt: skip
-    assert (never_ran.raw_state, never_ran.exit_code, never_ran.by, never_ran.elapsed) == (
-        "CANCELLED",
+    assert (never_ran.outcome, never_ran.exit_code, never_ran.by, never_ran.elapsed) == (
+        Outcome.CANCELLED,
         None,
         None,
         None,
@@ -76,9 +76,9 @@ def test_history() -> None:
 
 def test_accounting() -> None:
     (walltime,) = pbs.accounting(["15.vm"]).parse(recorded("qstat-ended-walltime-json"))
-    assert (walltime.raw_state, walltime.exit_code, walltime.elapsed) == ("TIMEOUT", -29, 22)
+    assert (walltime.outcome, walltime.exit_code, walltime.elapsed) == (Outcome.WALLTIME, -29, 22)
     (failed,) = pbs.accounting(["16.vm"]).parse(recorded("qstat-ended-exit1-json"))
-    assert (failed.raw_state, failed.exit_code, failed.signal) == ("FAILED", 1, None)
+    assert (failed.outcome, failed.exit_code, failed.signal) == (Outcome.FAILED, 1, None)
     assert pbs.accounting(["9999.vm"]).parse(recorded("qstat-unknown-job")) == []
     assert explain.ended(walltime)[0] is EndReason.WALLTIME
     assert "exceeded resource walltime" in explain.ended(walltime)[1].scheduler
@@ -118,50 +118,50 @@ def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "substate", "comment", "raw_state", "code", "signal", "reason"),
+    ("status", "substate", "comment", "outcome", "code", "signal", "reason"),
     [
-        (0, 92, "Job run at … and finished", "COMPLETED", 0, None, EndReason.FINISHED),
-        (3, 93, "Job run at … and failed", "FAILED", 3, None, EndReason.FAILED),
-        (271, 91, "Job run at … and terminated by bob@vm", "CANCELLED", None, 15, EndReason.CANCELLED_BY_SITE),
-        (265, 93, "Job run at … and failed", "FAILED", None, 9, EndReason.FAILED),
-        (0, 91, "Job run at … and terminated by alice@vm", "CANCELLED", 0, None, EndReason.CANCELLED_BY_SITE),
-        (None, 91, "Not Running: … and terminated", "CANCELLED", None, None, EndReason.CANCELLED_BY_SITE),
-        (-29, 93, "… and exceeded resource walltime", "TIMEOUT", -29, None, EndReason.WALLTIME),
-        (-27, 93, "… and exceeded resource mem", "OUT_OF_MEMORY", -27, None, EndReason.OUT_OF_MEMORY),
-        (-26, 93, "… and exceeded resource vmem", "OUT_OF_MEMORY", -26, None, EndReason.OUT_OF_MEMORY),
-        (-28, 93, "… and exceeded resource cput", "CPU_LIMIT", -28, None, EndReason.FAILED),
-        (-4, 93, "", "NODE_FAIL", -4, None, EndReason.NODE_FAILED),
-        (-10, 93, "", "LAUNCH_FAILED", -10, None, EndReason.NODE_FAILED),
-        (-17, 93, "", "RECONFIG_FAIL", -17, None, EndReason.NODE_FAILED),
-        (-19, 93, "", "REVOKED", -19, None, EndReason.CANCELLED_BY_SITE),
-        (-12, 93, "", "PREEMPTED", -12, None, EndReason.PREEMPTED),
-        (-99, 93, "", "FAILED", -99, None, EndReason.FAILED),
+        (0, 92, "Job run at … and finished", Outcome.COMPLETED, 0, None, EndReason.FINISHED),
+        (3, 93, "Job run at … and failed", Outcome.FAILED, 3, None, EndReason.FAILED),
+        (271, 91, "Job run at … and terminated by bob@vm", Outcome.CANCELLED, None, 15, EndReason.CANCELLED_BY_SITE),
+        (265, 93, "Job run at … and failed", Outcome.FAILED, None, 9, EndReason.FAILED),
+        (0, 91, "Job run at … and terminated by alice@vm", Outcome.CANCELLED, 0, None, EndReason.CANCELLED_BY_SITE),
+        (None, 91, "Not Running: … and terminated", Outcome.CANCELLED, None, None, EndReason.CANCELLED_BY_SITE),
+        (-29, 93, "… and exceeded resource walltime", Outcome.WALLTIME, -29, None, EndReason.WALLTIME),
+        (-27, 93, "… and exceeded resource mem", Outcome.OUT_OF_MEMORY, -27, None, EndReason.OUT_OF_MEMORY),
+        (-26, 93, "… and exceeded resource vmem", Outcome.OUT_OF_MEMORY, -26, None, EndReason.OUT_OF_MEMORY),
+        (-28, 93, "… and exceeded resource cput", Outcome.CPU_LIMIT, -28, None, EndReason.FAILED),
+        (-4, 93, "", Outcome.NODE_FAILED, -4, None, EndReason.NODE_FAILED),
+        (-10, 93, "", Outcome.LAUNCH_FAILED, -10, None, EndReason.NODE_FAILED),
+        (-17, 93, "", Outcome.SETUP_FAILED, -17, None, EndReason.NODE_FAILED),
+        (-19, 93, "", Outcome.REVOKED, -19, None, EndReason.CANCELLED_BY_SITE),
+        (-12, 93, "", Outcome.PREEMPTED, -12, None, EndReason.PREEMPTED),
+        (-99, 93, "", Outcome.FAILED, -99, None, EndReason.FAILED),
     ],
 )
 def test_ends(
     status: int | None,
     substate: int,
     comment: str,
-    raw_state: str,
+    outcome: Outcome,
     code: int | None,
     signal: int | None,
     reason: EndReason,
 ) -> None:
     over = job(job_state="F", Exit_status=status, substate=substate, comment=comment, history_timestamp=1795531247)
     (end,) = pbs.ended(NAME).parse(answer(over))
-    assert (end.raw_state, end.exit_code, end.signal, end.reason) == (raw_state, code, signal, comment)
+    assert (end.outcome, end.exit_code, end.signal, end.reason) == (outcome, code, signal, comment)
     assert explain.ended(end)[0] is reason
 
 
 @pytest.mark.parametrize(
-    ("substate", "stime", "raw_state"),
+    ("substate", "stime", "outcome"),
     [
-        (92, "Tue Nov 24 14:40:06 2026", "COMPLETED"), (93, "Tue Nov 24 14:40:06 2026", "FAILED"),
-        (92, None, "CANCELLED"), (None, None, "CANCELLED"),
+        (92, "Tue Nov 24 14:40:06 2026", Outcome.COMPLETED), (93, "Tue Nov 24 14:40:06 2026", Outcome.FAILED),
+        (92, None, Outcome.CANCELLED), (None, None, Outcome.CANCELLED),
     ],
 )  # fmt: skip
-def test_an_end_without_a_status(substate: int | None, stime: str | None, raw_state: str) -> None:
-    assert one(job_state="X", substate=substate, stime=stime).raw_state == raw_state
+def test_an_end_without_a_status(substate: int | None, stime: str | None, outcome: Outcome) -> None:
+    assert one(job_state="X", substate=substate, stime=stime).outcome is outcome
 
 
 def test_who_cancelled() -> None:
@@ -172,7 +172,7 @@ def test_who_cancelled() -> None:
 
 
 def test_a_moved_job_is_over_here() -> None:
-    assert one(job_state="M", comment='Job has been moved to "q@other"').raw_state == "REVOKED"
+    assert one(job_state="M", comment='Job has been moved to "q@other"').outcome is Outcome.REVOKED
 
 
 def test_the_account_is_who_it_runs_as() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import End, EndReason, JobState, MaintenanceView, ReservationView
+from factorycommon.models import End, EndReason, JobState, MaintenanceView, Outcome, ReservationView
 from factorylink.doors.carriers import Route
 from factorylink.problems import ProblemError
 from factorylink.schedulers.command import Command
@@ -480,7 +480,7 @@ async def test_why_is_asked_until_it_is_known(world: World) -> None:
     await asyncio.sleep(0.02)
     assert (await world.session()).state != "ended"
     world.scheduler.no_records = False
-    world.scheduler.records["1"] = End(job="1", raw_state="OUT_OF_MEMORY")
+    world.scheduler.records["1"] = End(job="1", outcome=Outcome.OUT_OF_MEMORY, raw_state="OUT_OF_MEMORY")
     await world.scheduler.answer()
     assert (await world.until(state="ended")).end_reason == EndReason.OUT_OF_MEMORY
 

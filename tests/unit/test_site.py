@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factorycommon.models import End, Estimate, JobState, NodeState
+from factorycommon.models import End, Estimate, JobState, NodeState, Outcome
 from factorylink.errors import Expired, Gone, NotLetIn, Refused, Unreachable
 from factorylink.schedulers.pbs import dialect as pbs
 from factorylink.site.scheduler_client import CircuitBreaker, NotAsked
@@ -47,20 +47,20 @@ async def test_why_ended_prefers_what_is_at_hand(site: Site, transport: FakeTran
 
 
 async def test_why_ended_asks_the_accounting_last(site: Site, transport: FakeTransport) -> None:
-    transport.answers |= {"jobs": [], "accounting": [End(job="9", raw_state="TIMEOUT")]}
+    transport.answers |= {"jobs": [], "accounting": [End(job="9", outcome=Outcome.WALLTIME, raw_state="TIMEOUT")]}
     end = await site.why_ended("alice", "9")
     assert end is not None
-    assert end.raw_state == "TIMEOUT"
+    assert end.outcome is Outcome.WALLTIME
     assert await site.why_ended("alice", "10") is None
     transport.answers["accounting"] = Gone("Slurm accounting storage is disabled")
     assert await site.why_ended("alice", "9") is None
     transport.answers |= {
         "accounting": Refused("not on the list"),
-        "accounting/alice": [End(job="9", raw_state="FAILED")],
+        "accounting/alice": [End(job="9", outcome=Outcome.FAILED, raw_state="FAILED")],
     }
     end = await site.why_ended("alice", "9")
     assert end is not None
-    assert end.raw_state == "FAILED"
+    assert end.outcome is Outcome.FAILED
     assert await site.why_ended("ben", "9") is None  # it is told to neither
     transport.answers["accounting"] = Unreachable("x")
     with pytest.raises(Unreachable):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorycommon.models import JobState
+from factorycommon.models import JobState, Outcome, PendingPhase
 from factorylink.errors import Misread
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.schedulers.slurm import parser as slurm_parse
@@ -61,7 +61,36 @@ def test_every_state_has_a_meaning(word: str, state: JobState) -> None:
     (job,) = read(job_row(state=word, started="1795537715", ends="1795541315"))
     assert (job.state, job.raw_state) == (state, word)
     assert job.suspended == (word in ("SUSPENDED", "STOPPED"))
-    assert (job.ended is not None) == (state is JobState.ENDED)
+    assert (job.ended is not None) == (job.outcome is not None) == (state is JobState.ENDED)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "phase", "told"),
+    [
+        ("PENDING", "None", PendingPhase.QUEUED, ""),
+        ("CONFIGURING", "None", PendingPhase.NODE_STARTING, ""),
+        ("REQUEUED", "None", PendingPhase.REQUEUED, ""),
+        ("REQUEUE_HOLD", "None", PendingPhase.QUEUED, "RequeuedHold"),
+    ],
+)
+def test_how_far_a_pending_job_has_come(word: str, reason: str, phase: PendingPhase, told: str) -> None:
+    (job,) = read(job_row(state=word, reason=reason))
+    assert (job.phase, job.reason) == (phase, told)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "outcome"),
+    [
+        ("FAILED", "NonZeroExitCode", Outcome.FAILED),
+        ("FAILED", "OutOfMemory", Outcome.OUT_OF_MEMORY),
+        ("FAILED", "JobLaunchFailure", Outcome.LAUNCH_FAILED),
+        ("COMPLETED", "OutOfMemory", Outcome.COMPLETED),
+        ("TIMEOUT", "TimeLimit", Outcome.WALLTIME),
+    ],
+)
+def test_a_failed_job_ended_by_its_reason(word: str, reason: str, outcome: Outcome) -> None:
+    (job,) = read(job_row(state=word, reason=reason, started="1795537715", ends="1795541315"))
+    assert job.outcome is outcome
 
 
 @pytest.mark.parametrize(

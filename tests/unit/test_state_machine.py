@@ -26,6 +26,7 @@ from factorylink.errors import Misread, Unreachable
 from factorylink.ledger import ledger as ledger_module
 from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError
+from factorylink.schedulers.slurm.parser import OUTCOMES
 from factorylink.sessions import state_machine
 from tests.unit import virtual_time
 from tests.unit.fake_factory import MortalScheduler, World
@@ -75,7 +76,7 @@ class Wayward(MortalScheduler):
     def ends(self, number: str, raw_state: str) -> None:
         """It is over, and the scheduler knows why."""
         self.jobs_there.pop(number)
-        self.records[number] = End(job=number, raw_state=raw_state)
+        self.records[number] = End(job=number, outcome=OUTCOMES[raw_state], raw_state=raw_state)
 
     def alive(self) -> list[str]:
         return [number for number in self.jobs_there if number in self.ours]

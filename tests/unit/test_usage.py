@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import End, UsageLine
+from factorycommon.models import End, Outcome, UsageLine
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.cli import main as cli
 from factorylink.hub_client import HubClient
@@ -60,7 +60,7 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
     for number, (project, person) in enumerate([("p1", "ada"), ("p1", "ben"), ("p2", "ada")]):
         over = datetime(2026, 3, 1 + number, 12, tzinfo=UTC)
         held = charges.reserve([ChargeReservation(f"s{number}", project, "one", person, "a", 4, 3600)], None)
-        end = End(job="7", raw_state="COMPLETED", ended=over, elapsed=900)
+        end = End(job="7", outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=over, elapsed=900)
         await world.ledger.write(held)
         await world.ledger.write(charges.settle(f"s{number}", end, 0, over - timedelta(seconds=900), over))
     bring_back = HubRecovery(

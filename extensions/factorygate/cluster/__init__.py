@@ -1,1 +1,1 @@
-"""Dask clusters whose workers are jobs at a factory, asked for through the gateway's link."""
+"""Dask clusters whose workers are jobs at a factory, requested through the gateway's link."""

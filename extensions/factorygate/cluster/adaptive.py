@@ -1,4 +1,5 @@
-"""Adapting to the work with a queue in between: patient with what waits, whole jobs only, and never more than asked."""
+"""Adapts the number of jobs to the work, if jobs wait in a queue: patient with waiting jobs, whole jobs only, and never
+more than allowed."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class FactoryAdaptive(Adaptive):
         self._stopped = False
 
     def stop(self, reason: str = "unknown") -> None:
-        """Do nothing more, not even what was about to be done."""
+        """Stop, also what was about to be done."""
         self._stopped = True
         super().stop(reason)
 
@@ -101,8 +102,8 @@ class FactoryAdaptive(Adaptive):
         return [str(name) for name in found]
 
     async def scale_up(self, n: int) -> None:
-        """Ask for jobs up to ``n`` workers in all, or for as many as are allowed. Show a refusal in the cluster's
-        message, and wait longer before each next try."""
+        """Request jobs up to ``n`` workers in all, or as many as are allowed. Shows a refusal in the cluster's message,
+        and waits longer before each next attempt."""
         if self._stopped:
             return
         try:

@@ -1,4 +1,4 @@
-"""A Dask cluster whose workers are batch jobs at a factory, asked for through the gateway."""
+"""A Dask cluster whose workers are batch jobs at a factory, requested through the gateway."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class FactoryCluster(JobQueueCluster):
     configuration (section ``jobqueue.factory``, or the one that ``config_name`` names), then from this notebook: its
     factory, node size and environment. ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
 
-    A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` takes
-    it up again, and it ends when nothing was computed for ``idle_minutes``. With ``scheduler="job"`` the scheduler is
-    a job of its own, so that the cluster outlives the session, too. A cluster at another factory than this notebook's
-    always has its scheduler there as a job: data between client and cluster crosses the wide area, data between
-    workers does not. A cluster at another factory, or for another project, needs a token of your own
-    (``factorygate.use_token()``): the session's token is for its own factory and project.
+    A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
+    again, and the cluster ends when nothing was computed for ``idle_minutes``. With ``scheduler="job"`` the scheduler
+    is a job of its own, so that the cluster outlives the session, too. A cluster at another factory than this
+    notebook's always has its scheduler there as a job: only data between client and cluster travel between the
+    factories, data between workers do not. A cluster at another factory, or for another project, needs a token of your
+    own (``factorygate.use_token()``): the session's token is valid for its own factory and project.
 
     Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
-    a holder of the cluster's own key gets in. Raises LinkError if the gateway or the scheduler refuses; ValueError
-    for what the catalogue does not have, and for dask_jobqueue's keywords that mean nothing here, with what to use
-    instead.
+    programs with the cluster's own key can connect. Raises LinkError if the gateway or the scheduler refuses;
+    ValueError for values that the catalogue does not have, and for dask_jobqueue's keywords that are not supported
+    here, with what to use instead.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class FactoryCluster(JobQueueCluster):
         The walltime in Slurm's form, in place of ``hours``: "1:30:00"
     processes : int
         Dask workers in each job. Default: one for each GPU; with ``cores`` and no ``size``, as many as dask_jobqueue
-        makes of ``cores``
+        computes from ``cores``
     cores : int
         Cores of each job that Dask uses, for all processes together; default: all. Without a ``size``, the smallest
         size that has ``cores`` and ``memory`` is taken
@@ -84,7 +84,7 @@ class FactoryCluster(JobQueueCluster):
     cap_gpu_hours : float
         The most GPU-hours that the cluster may use, as the factory's scheduler counts them
     project : str
-        The project that pays, in place of your usual one
+        The project that is charged, in place of your usual one
     token : str
         Hub token of your own for this cluster, in place of the session's or the one given to ``use_token``
     name : str
@@ -100,7 +100,7 @@ class FactoryCluster(JobQueueCluster):
     death_timeout : float
         Seconds that a worker waits for its scheduler
     local_directory : str
-        Folder on the node for what workers spill
+        Folder on the node for data that workers spill
     worker_extra_args : list
         ``--preload MODULE`` and ``--resources "NAME=AMOUNT"``
     security : Security
@@ -172,7 +172,7 @@ class FactoryCluster(JobQueueCluster):
         self._replacer: Replacer | None = None
         self._begin_task: asyncio.Task[external_scheduler.ExternalScheduler] | None = None
         self._close_task: asyncio.Task[None] | None = None
-        self.was_left = False  # it goes on without this process
+        self.was_left = False  # the cluster continues without this process
         self._ends = False  # it is being closed or left: nothing more begins
         self._lock = asyncio.Lock()
         self._panel: ClusterPanel | None = None
@@ -230,11 +230,9 @@ class FactoryCluster(JobQueueCluster):
     def from_name(
         cls, name: str, *, token: str | None = None, asynchronous: bool = False, loop: Any = None
     ) -> FactoryCluster:
-        """Take up the cluster of that name, which was left or whose kernel ended, with its workers and results.
-
-        ``token``: a hub token of your own, needed for a cluster of another factory or project than this
-        session's. Raises ValueError, with the names of your clusters; LinkError; VersionsDifferError.
-        """
+        """Return the cluster of that name, which was left or whose kernel ended, with its workers and results.
+        ``token``: a hub token of your own, needed for a cluster of another factory or project than this session's.
+        Raises ValueError, with the names of your clusters; LinkError; VersionsDifferError."""
         route = LinkRoute.here(token=token)
         live = get_now("/clusters", list[ClusterTold], route, live="true")
         found = {one.name: one for one in live if one.state == "live"}
@@ -264,8 +262,8 @@ class FactoryCluster(JobQueueCluster):
         )
 
     def _get_worker_security(self, security: Any) -> Any:
-        """Return the caller's own security, for ``job_script`` to show; None for keys made here, which the link
-        gives to the workers."""
+        """Return the caller's own security, for ``job_script`` to show; None for keys made here, which the workers get
+        from the link."""
         return None if security is self._keys else security
 
     # --- its beginning and its end
@@ -289,7 +287,7 @@ class FactoryCluster(JobQueueCluster):
             self.worker_plan.plan(self._jobs(wanted))
 
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
-        """Start or find the cluster's scheduler outside of this kernel. If that fails, nothing of it stays."""
+        """Start or find the cluster's scheduler outside of this kernel. If that fails, nothing of it is left."""
         request = external_scheduler.SchedulerRequest(
             self.name, self.cluster_api, self.terms, self.route, self.idle_minutes, self.scheduler_hours
         )
@@ -326,8 +324,7 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
-        """Disconnect from the cluster, which goes on with its workers until nothing was computed for its idle time.
-
+        """Disconnect from the cluster. It continues with its workers until it has computed nothing for its idle time.
         Raises ValueError for a cluster whose scheduler is in this kernel, which has no name."""
         return self.sync(self._leave)
 
@@ -343,7 +340,7 @@ class FactoryCluster(JobQueueCluster):
         await self.scheduler.close()
 
     def _stop_asking(self) -> None:
-        """Stop adapting and replacing: from now on no more jobs are asked for."""
+        """Stop adapting and replacing: from now on no more jobs are requested."""
         self._ends = True
         self.stop_adapting()
         if self._replacer is not None:
@@ -362,7 +359,7 @@ class FactoryCluster(JobQueueCluster):
         self.leaving.stop()
         self.worker_plan.plan(0)
         try:
-            await self.cluster_api.end()  # which answers whoever waits for jobs
+            await self.cluster_api.end()  # which answers all callers that wait for jobs
         except LinkError as error:  # it ends by itself: nobody reads of it any more
             self.worker_plan.message = of_error(error)
         if self._begin_task is not None and not self._begin_task.done():
@@ -370,7 +367,7 @@ class FactoryCluster(JobQueueCluster):
             await asyncio.gather(self._begin_task, return_exceptions=True)
         while self.status is Status.starting:  # noqa: ASYNC110  # as dask waits for that
             await asyncio.sleep(0.01)
-        async with self._lock:  # whoever made jobs just now has got an answer
+        async with self._lock:  # a caller that made jobs just now has its answer
             for job in [*self._created, *self.workers.values()]:
                 job.status = Status.closed
             self.workers.clear()
@@ -404,7 +401,7 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def worker_spec(self) -> dict[str, Any]:
-        """The specifications of the planned jobs by name, as Dask's cluster classes read them: those of the plan."""
+        """Return the specifications of the planned jobs by name, as Dask's cluster classes read them."""
         return self.worker_plan.jobs
 
     @worker_spec.setter
@@ -413,7 +410,7 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def message(self) -> str:
-        """What went wrong last, in words."""
+        """Return what last went wrong, in words."""
         return self.worker_plan.message
 
     def next_job(self) -> tuple[str, Any]:
@@ -423,7 +420,7 @@ class FactoryCluster(JobQueueCluster):
         return job
 
     def forget_job(self, name: str) -> None:
-        """Take a job that is lost out of the plan and out of the cluster's jobs."""
+        """Remove a lost job from the plan and from the cluster's jobs."""
         self.worker_plan.drop((name,))
         job = self.workers.pop(name, None)
         if job is not None:
@@ -431,7 +428,7 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def next_number(self) -> int:
-        """The number from which the name of the next job is made."""
+        """Return the number from which the name of the next job is made."""
         return self._i
 
     def new_worker_spec(self) -> dict[str, Any]:
@@ -448,10 +445,8 @@ class FactoryCluster(JobQueueCluster):
 
     def scale(self, n: int | None = None, jobs: int = 0, memory: str | None = None, cores: int | None = None) -> Any:
         """Set the number of workers to ``n``, or the number of jobs to ``jobs``; or to as many jobs as have ``memory``
-        and ``cores`` together. Return when the jobs are asked for, not when they run.
-
-        Raises ValueError if the cluster's cap does not allow it, LinkError with the scheduler's message.
-        """
+        and ``cores`` together. Return when the jobs are requested, not when they run. Raises ValueError if the
+        cluster's cap does not allow it, LinkError with the scheduler's message."""
         keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
         self.stop_adapting()
@@ -527,15 +522,15 @@ class FactoryCluster(JobQueueCluster):
         return adaptive
 
     def stop_adapting(self) -> None:
-        """Stop adapting; the number of jobs that are wanted stays as it is."""
+        """Stop adapting; the number of wanted jobs stays unchanged."""
         if self.adapting is not None:
             if self._adaptive is not None:  # somebody may have let go of it
                 self._adaptive.stop()
             self.adapting = None
 
     async def scale_up(self, n: int) -> None:
-        """Ask for jobs up to ``n`` workers in all; called by adapting. If cap or budget allow fewer, ask for those,
-        and say so in the message. Raises ValueError or LinkError if none is allowed."""
+        """Request jobs up to ``n`` workers in all; called by adapting. If cap or budget allow fewer, request those, and
+        say so in the message. Raises ValueError or LinkError if none is allowed."""
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
             return
@@ -583,13 +578,14 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def usual_wait(self) -> float:
-        """Return the seconds that jobs of late took from the request until their workers connected."""
+        """Return the seconds that recent jobs took from the request until their workers connected."""
         return self._replacer.usual_wait if self._replacer is not None else 0.0
 
     # --- making it so
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """Make the jobs those of the plan, in one task for all callers; a caller that stops waiting does not end it."""
+        """Start and retire jobs until they are those of the plan, in one task for all callers; a caller that stops
+        waiting does not end it."""
         return asyncio.shield(super()._correct_state())
 
     async def _correct_state_internal(self) -> None:
@@ -616,7 +612,7 @@ class FactoryCluster(JobQueueCluster):
                 self._let_go()  # what was let go meanwhile
 
     def _let_go(self) -> None:
-        """Begin to retire the jobs that the plan no longer has."""
+        """Begin to retire the jobs that are no longer in the plan."""
         leaving = [name for name in self.workers if name not in self.worker_plan.jobs]
         self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.worker_plan.relieved)
 
@@ -638,16 +634,16 @@ class FactoryCluster(JobQueueCluster):
         return pages.link(self.cluster_api.id)
 
     def view(self) -> ClusterView:
-        """Return what the panel shows of the cluster now. Cheap; may be called from any thread."""
+        """Return what the panel shows of the cluster now. Fast; may be called from any thread."""
         return cluster_view.view(self)
 
     def log_tail(self, job: str) -> Any:
-        """Return the last lines that a job of the cluster has written, of one that runs, too. ``job``: its name, as
-        ``view().jobs`` has it. Raises LinkError."""
+        """Return the last lines that a job of the cluster has written, also while it runs. ``job``: its name, as in
+        ``view().jobs``. Raises LinkError."""
         return self.sync(self.cluster_api.log, job)
 
     def read_log(self, job: str) -> None:
-        """Have a job's log read, for ``view`` to show; from any thread, and nothing is waited for."""
+        """Request a job's log, which ``view`` then shows. May be called from any thread; does not wait."""
         self.loop.add_callback(self._read_log, job)
 
     async def _read_log(self, job: str) -> None:

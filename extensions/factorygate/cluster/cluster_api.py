@@ -1,4 +1,4 @@
-"""Asks the link for one cluster's jobs, many in one request, and follows what becomes of them."""
+"""Requests one cluster's jobs from the link, many in one request, and follows their states."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ClusterApi:
         self._on_change = on_change
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
         self._unwanted: list[Asked] = []
-        self._waiters: list[asyncio.Future[None]] = []  # for what is told next
+        self._waiters: list[asyncio.Future[None]] = []  # callers that wait for the next event
         self._updated_at = datetime.now(UTC)
         self._cancelled: set[str] = set()
         self._making_known = asyncio.Lock()
@@ -81,7 +81,7 @@ class ClusterApi:
             self._following = asyncio.create_task(self._follow())
 
     async def resume(self, cluster_id: str) -> None:
-        """Follow a cluster that exists at the link already. Raises LinkError."""
+        """Follow a cluster that already exists at the link. Raises LinkError."""
         self.id, self._begun = cluster_id, True
         self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}", Cluster)))
         self._following = asyncio.create_task(self._follow())
@@ -91,16 +91,18 @@ class ClusterApi:
         return await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler", Scheduler))
 
     async def changed(self) -> None:
-        """Wait for the link's next news of the cluster. Raises LinkError if there will be none."""
+        """Wait for the link's next event about the cluster. Raises LinkError if there will be none."""
         self._must_be_open()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
 
     async def submit(self, name: str, hours: float | None = None) -> None:
-        """Ask for a job; return when the link has accepted it. Jobs of the same ``hours`` that are asked for within
-        ``GATHER`` seconds are accepted or refused together. ``hours``: the walltime; None: the cluster's. Raises
-        LinkError."""
+        """Request a job; return when the link has accepted it.
+
+        Jobs of the same ``hours`` that are requested within ``GATHER`` seconds are accepted or refused together.
+        ``hours``: the walltime; None: the cluster's. Raises LinkError.
+        """
         await self._gather(self._asked, name, hours)
 
     async def cancel(self, name: str) -> None:
@@ -133,7 +135,7 @@ class ClusterApi:
 
     async def end(self) -> None:
         """End the cluster with all its jobs. Calls that still wait for an answer raise LinkError at once. Raises
-        LinkError, also after ``END_SECONDS`` without an answer."""
+        LinkError itself, also after ``END_SECONDS`` without an answer."""
         self._closed = True
         await self._stop_flush()
         try:
@@ -149,7 +151,7 @@ class ClusterApi:
             await self.close()
 
     async def close(self) -> None:
-        """Stop following the cluster, whose jobs go on. Calls that still wait for an answer raise LinkError."""
+        """Stop following the cluster, whose jobs continue. Calls that still wait for an answer raise LinkError."""
         self._closed = True
         await self._stop_flush()
         if self._following is not None:
@@ -157,7 +159,7 @@ class ClusterApi:
             await asyncio.gather(self._following, return_exceptions=True)
             self._following = None
         self._nothing_more(_closed())
-        self._begun = False  # what is there goes on
+        self._begun = False  # existing jobs continue
         await self._link.close()
 
     async def _stop_flush(self) -> None:
@@ -211,8 +213,11 @@ class ClusterApi:
             _answer([*(done for _, _, done in asked), *(done for _, done in unwanted)], problem)
 
     async def _submit(self, alike: list[Asked], hours: float | None) -> None:
-        """Ask for all of these jobs or for none, in batches of ``MOST``. The first batch names the total, so that
-        the link refuses it if not all may begin. If a later batch is refused, cancel the jobs of the earlier ones."""
+        """Request all of these jobs or none, in batches of ``MOST``.
+
+        The first batch names the total, so that the link refuses it if not all may start. If a later batch is refused,
+        the jobs of the earlier ones are cancelled.
+        """
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
             together = len(alike) - first if len(alike) > MOST else None
@@ -252,7 +257,7 @@ class ClusterApi:
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return the result of ``ask``, repeated after the pauses of ``PAUSES`` while its error is transient. The link
-        takes the same request twice as one. Raises LinkError."""
+        treats a repeated request as one. Raises LinkError."""
         for pause in PAUSES:
             try:
                 return await ask()
@@ -263,7 +268,7 @@ class ClusterApi:
                 await asyncio.sleep(pause)
         return await ask()
 
-    # --- what is told
+    # --- events of the link
 
     async def _follow(self) -> None:
         pause, problem = 0.5, _closed()
@@ -295,8 +300,8 @@ class ClusterApi:
         _answer(waiters, problem)
 
     async def _make_known_again(self) -> None:
-        """Create the cluster once more after the link lost its ledger, and have the link take over the jobs that
-        exist. Raises LinkError."""
+        """Create the cluster once more after the link has lost its ledger, and have the link take over the existing
+        jobs. Raises LinkError."""
         batches: dict[str, list[str]] = {}
         for name, worker in self.workers.items():  # in the order in which they were asked for
             batches.setdefault(worker.batch, []).append(name)
@@ -304,7 +309,7 @@ class ClusterApi:
         # Of those that run it will see itself how long they do.
         running = sum(_hours_until(self._updated_at, worker) for worker in self.workers.values())
         if self.cluster is None or self.request is None:
-            raise _closed()  # it was never told of
+            raise _closed()  # the link never got it
         spent = max(0.0, self.cluster.gpu_hours.spent - self.cluster.gpus * running)
         request = self.request.model_copy(update={"spent_gpu_hours": spent})
         async with self._making_known:  # before anything else is asked for
@@ -327,7 +332,7 @@ class ClusterApi:
 
 
 def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None = None) -> None:
-    """Give each caller that still waits its result, or ``problem``."""
+    """End the wait of each caller that still waits: without an error, or by raising ``problem`` there."""
     for done in waiting:
         if not done.done():
             if problem is None:

@@ -1,4 +1,5 @@
-"""How a cluster looks: what the link tells of its jobs, joined with what the Dask scheduler tells of its workers."""
+"""Makes what is shown of a cluster: the link's data about its jobs, joined with the Dask scheduler's data about its
+workers."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ ENDED_SHOWN = 20  # jobs that are over, the last ones
 
 
 class ShownCluster(Protocol):
-    """A cluster, as its view reads it; nothing of it is changed."""
+    """A cluster, as far as its view reads it; the view changes nothing."""
 
     name: str
     was_left: bool

@@ -1,4 +1,4 @@
-"""A Dask worker that knows when its job ends, and goes before that with nothing lost."""
+"""A Dask worker that knows when its job ends, and leaves before that without losing results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FactoryWorker(QuietWorker):
     """A Dask worker that leaves before its job ends. ``leaves`` and ``ends``: both moments, in seconds since 1970.
 
     To leave, the worker takes no more work, gives back tasks that have not begun, finishes those that run, and copies
-    its results to other workers. While there are no other workers it works on: one may still come.
+    its results to other workers. While there are no other workers it continues to work, since one may still connect.
     """
 
     def __init__(self, *args: Any, leaves: float, ends: float, **options: Any) -> None:
@@ -34,8 +34,8 @@ class FactoryWorker(QuietWorker):
         self.handlers |= {"leaving": self.leaving, "staying": self.staying}
 
     async def leaving(self) -> int:
-        """Give back the tasks that have not begun; return how many tasks still run, or have ended without the
-        scheduler knowing it yet. A worker that still takes work gives nothing back, and returns 1 at least."""
+        """Give back the tasks that have not begun. Return how many tasks still run, or have ended without the scheduler
+        knowing it yet. A worker that still takes work gives nothing back, and returns at least 1."""
         if self.status is not Status.closing_gracefully:
             return len(self.state.all_running_tasks) + 1
         stimulus = f"leaving-{time.time()}"
@@ -48,7 +48,7 @@ class FactoryWorker(QuietWorker):
         return sum(map(len, known.values()))
 
     async def staying(self) -> None:
-        """Take work again, since no other worker took the results. Ignored if this worker leaves because its time
+        """Take work again, since no other worker has taken the results. Ignored if this worker leaves because its time
         is over: then it decides by itself."""
         if not self._goes:
             self._stay()

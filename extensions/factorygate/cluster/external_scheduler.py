@@ -27,8 +27,8 @@ UP_SECONDS = 60.0  # for a process beside the notebook: it imports, makes keys a
 
 @dataclass(frozen=True)
 class SchedulerRequest:
-    """What it takes to start or find a cluster's scheduler. ``route``: the way to the gateway, with its token.
-    ``hours``: walltime of the scheduler's job; None: the factory's default."""
+    """The parameters for starting or finding a cluster's scheduler. ``route``: how to reach the gateway, with the
+    token. ``hours``: walltime of the scheduler's job; None: the factory's default."""
 
     name: str
     cluster_api: ClusterApi
@@ -53,7 +53,7 @@ class ExternalScheduler(ProcessInterface):
 
     def __init__(self, description: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:
         """``description``: what the scheduler reports of itself; ``where``: the place where it runs, in words;
-        ``forwarder``: the way to a scheduler at another factory. Raises VersionsDifferError."""
+        ``forwarder``: the connection to a scheduler at another factory. Raises VersionsDifferError."""
         versions.check(description.versions, where)
         super().__init__()
         self.description = description
@@ -62,13 +62,13 @@ class ExternalScheduler(ProcessInterface):
         self._forwarder = forwarder
 
     async def start(self) -> None:
-        """Open the way to the scheduler."""
+        """Open the connection to the scheduler."""
         if self._forwarder is not None:
             self.external_address = await self._forwarder.open()
         await super().start()
 
     async def close(self) -> None:
-        """Close the way to the scheduler. The scheduler itself is not ended here."""
+        """Close the connection to the scheduler. The scheduler itself continues."""
         if self._forwarder is not None:
             await self._forwarder.close()
         await super().close()
@@ -112,7 +112,7 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 def _waits(cluster: Cluster | None) -> str:
-    """Return what the scheduler's job waits for, in words."""
+    """Return why the scheduler's job waits, in words."""
     head = None if cluster is None else cluster.head
     return "" if head is None or head.waits_for is None else head.waits_for.what
 
@@ -143,7 +143,7 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
 
 
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Return a scheduler that runs, reached directly at this session's factory, and through the gateway elsewhere."""
+    """Return a running scheduler, reached directly at this session's factory, and through the gateway elsewhere."""
     cluster_api, place = wanted.cluster_api, wanted.terms.place
     description = await cluster_api.scheduler()
     if place.here:
@@ -153,8 +153,11 @@ async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], Scheduler]:
-    """Start the scheduler's process; return the process and what it reports. It gets the person's own token, if there
-    is one, in its environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
+    """Start the scheduler's process; return the process and what it reports.
+
+    The process gets the person's own token, if there is one, in its environment, since it must keep the cluster alive
+    at the link as long as it runs. Raises RuntimeError.
+    """
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -195,7 +198,7 @@ async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.P
 
 
 async def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill a scheduler that nobody uses yet, and return when it is gone."""
+    """Kill a scheduler that nobody uses yet, and return when it has ended."""
     process.kill()
     await asyncio.to_thread(process.wait)
 

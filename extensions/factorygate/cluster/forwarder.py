@@ -1,8 +1,8 @@
 """Connects to a cluster's scheduler at another factory: a loopback port for clients here, and a socket for its pages.
 
-Each connection is a WebSocket to the gateway, which passes the bytes on to the door of the scheduler's job. Whoever
-connects to the port from this node still needs the cluster's key; the socket is in a folder that only this account
-enters. A client's connection lasts while doors, links and networks come and go (``resumable_stream``).
+Each connection is a WebSocket to the gateway, which passes the bytes on to the door of the scheduler's job. A program
+on this node that connects to the port still needs the cluster's key; the socket is in a folder that only this account
+can enter. A client's connection continues when doors, links or networks are interrupted (``resumable_stream``).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Forwarder:
         return f"tls://127.0.0.1:{port.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """Listen no longer, and cut what is open."""
+        """Stop listening, and close open connections."""
         for server in self._servers:
             server.close()
         self._pages.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ class Forwarder:
 
 
 class _SocketStream:
-    """A WebSocket as a carrier: its messages are pieces of one stream."""
+    """Makes a WebSocket a carrier: its messages are pieces of one stream."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket

@@ -1,4 +1,4 @@
-"""A worker's job as dask-jobqueue sees it: asked for through the link in place of a scheduler's commands."""
+"""A worker's job for dask-jobqueue: requested from the link instead of by a scheduler's commands."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ HEADER = """\
 
 
 class FactoryJob(Job):
-    """One job of a cluster, mostly made by dask-jobqueue with the options that ``FactoryCluster`` has for all its jobs.
+    """One job of a cluster. dask-jobqueue usually makes it, with the options that ``FactoryCluster`` has for all its
+    jobs.
 
     Without ``cluster_api`` the job belongs to no ``FactoryCluster``, as in ``JobQueueCluster(job_cls=FactoryJob,
-    cores=4, memory="8GB")``: the same keywords say where the job runs, but nobody replaces it when it is lost.
+    cores=4, memory="8GB")``: the same keywords say where the job runs, but nothing replaces it when it is lost.
     """
 
     config_name = keywords.SECTION
@@ -66,12 +67,13 @@ class FactoryJob(Job):
 
     @classmethod
     def default_config_name(cls) -> str:
-        """Return the name of our section of dask's configuration, after filling in its defaults: Dask reads it next."""
+        """Return the name of our section of dask's configuration, after adding its defaults, since Dask reads the
+        section next."""
         keywords.have_section()
         return str(super().default_config_name())
 
     async def start(self) -> None:
-        """Ask the link for this job. Raises LinkError with the scheduler's message."""
+        """Request this job from the link. Raises LinkError with the scheduler's message."""
         if self._cluster_api is None:
             self._cluster_api = await self._begin()
         try:
@@ -126,9 +128,11 @@ class FactoryJob(Job):
 async def make_missing(
     planned: Mapping[str, Mapping[str, Any]], there: Container[str], address: str, cluster: weakref.ref[Any]
 ) -> dict[str, FactoryJob]:
-    """Return a job for each name of ``planned`` that is not ``there``. A few are made at a time, since each renders a
-    script, and the event loop also serves the scheduler. ``planned`` may change meanwhile. ``address``: the scheduler's
-    for workers."""
+    """Return a job for each name of ``planned`` that is not in ``there``.
+
+    A few are made at a time, since each renders a script, and the event loop also serves the scheduler. ``planned`` may
+    change meanwhile. ``address``: the scheduler's address for workers.
+    """
     made: dict[str, FactoryJob] = {}
     for name in [name for name in planned if name not in there]:
         if (spec := planned.get(name)) is not None:  # still wanted
@@ -140,7 +144,7 @@ async def make_missing(
 
 
 async def start_together(jobs: Iterable[FactoryJob]) -> None:
-    """Ask for all these jobs at once, and return when each has an answer. Raises LinkError."""
+    """Request all these jobs at once, and return when each has an answer. Raises LinkError."""
     starting = [asyncio.ensure_future(job) for job in jobs]
     if starting:
         await asyncio.wait(starting)

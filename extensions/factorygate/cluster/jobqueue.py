@@ -1,7 +1,7 @@
-"""dask_jobqueue's classes, imported without what that import does to a process.
+"""dask_jobqueue's classes, imported without the side effect of that import.
 
-``dask_jobqueue.runner`` installs a handler for SIGINT as it is imported. In a notebook, a kernel that is interrupted
-then exits in place of stopping its cell; in any thread but the first, as in a Dask task, the import fails.
+``dask_jobqueue.runner`` installs a handler for SIGINT when it is imported. With this handler, interrupting a kernel
+ends the kernel instead of the cell; and in any thread but the first, as in a Dask task, the import fails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 @contextmanager
 def _handlers_stay() -> Iterator[None]:
-    """Within the block, ``signal.signal`` changes nothing for this thread."""
+    """Ignore calls of ``signal.signal`` in this thread within the block."""
     real, mine = signal.signal, threading.get_ident()
 
     def stays(number: Any, handler: Any) -> Any:

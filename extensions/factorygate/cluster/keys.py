@@ -1,4 +1,4 @@
-"""The TLS keys by which a cluster's scheduler, workers and clients trust each other."""
+"""The TLS keys with which a cluster's scheduler, workers and clients trust each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Keys(Security):
 
     @classmethod
     def of(cls, values: Scheduler) -> Keys:
-        """Return the keys that a scheduler's description holds."""
+        """Return the keys in a scheduler's description."""
         role = {"cert": values.certificate, "key": values.key}
         named = {
             f"tls_{who}_{what}": value for who in ("scheduler", "worker", "client") for what, value in role.items()
@@ -32,7 +32,7 @@ class Keys(Security):
         return cls(tls_ca_file=values.ca, require_encryption=True, **named)
 
     def tell(self, address: str) -> Scheduler:
-        """Return the description of the scheduler at ``address``, for its workers and clients. It holds the keys:
+        """Return the description of the scheduler at ``address``, for its workers and clients. It contains the keys, so
         whoever reads it may use the cluster."""
         mine = self.get_tls_config_for_role("worker")
         return Scheduler(
@@ -76,13 +76,14 @@ def _mended_context(security: Security, config: Any, purpose: ssl.Purpose) -> ss
 
 
 def mend(theirs: Security) -> None:
-    """Let a Security that the caller made, and that cluster and clients use as it is, open the sockets of ``tls``."""
+    """Change a Security that the caller made, and that cluster and clients use directly, so that it opens the sockets
+    of ``tls``."""
     if type(theirs) is Security:
         theirs.__class__ = _Mended
 
 
 def in_files(security: Security | None) -> bool:
-    """Return whether a Security names files and holds no key itself, so that a script may show it."""
+    """Return whether a Security names files and contains no key itself, so that a script may show it."""
     named = {} if security is None else security.get_tls_config_for_role("worker")
     return bool(named) and not any("\n" in value for value in named.values() if value)
 

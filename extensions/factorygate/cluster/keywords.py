@@ -1,4 +1,4 @@
-"""dask-jobqueue's keywords: those that mean something here, and what to use in place of those that do not."""
+"""dask-jobqueue's keywords: those that are supported here, and what to use instead of the others."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ INSTEAD = {
 
 
 def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
-    """Raise ValueError for a keyword that means nothing here, with what to use instead, and for a bad ``name``."""
+    """Raise ValueError for a keyword that is not supported here, with what to use instead, and for an invalid
+    ``name``."""
     for word, value in given.items():
         if word in INSTEAD and value not in (None, "", [], (), {}):
             raise ValueError(f"{word}={value!r} cannot be said here: {INSTEAD[word]}.")
@@ -92,8 +93,9 @@ def amounts(**given: Any) -> None:
 
 
 def have_section(section: str | None = None) -> None:
-    """Fill a section of dask's configuration with defaults for all that dask-jobqueue reads; a person's values stay.
-    ``section``: None: our own, which is made if it is missing. Raises ValueError if another one does not exist."""
+    """Add defaults to a section of dask's configuration for everything that dask-jobqueue reads; a person's values
+    stay. ``section``: None: our own, which is made if it is missing. Raises ValueError if another section does not
+    exist."""
     wanted = section or SECTION
     there = dask.config.get("jobqueue", None) or {}
     if wanted != SECTION and not isinstance(there.get(wanted), Mapping):
@@ -105,7 +107,7 @@ def have_section(section: str | None = None) -> None:
 
 
 def settled(section: str | None, **given: Any) -> dict[str, Any]:
-    """Return the values given, and for each that is None the value of that section of dask's configuration. Raises
+    """Return the given values; each value that is None is taken from that section of dask's configuration. Raises
     ValueError."""
     have_section(section)
     found = dask.config.get(f"jobqueue.{section or SECTION}")
@@ -116,7 +118,7 @@ def settled(section: str | None, **given: Any) -> dict[str, Any]:
 
 
 def _hours(section: str | None, said: float | None, walltime: str | int | timedelta | None) -> float | None:
-    """Return each job's walltime in hours, from ``said`` (hours), from ``walltime``, or from the configuration; None:
+    """Return each job's walltime in hours, from ``said`` (hours), from ``walltime``, or from the configuration; None if
     it is not given. Raises ValueError."""
     if said is not None and walltime is not None:
         raise ValueError("hours= and walltime= say the same thing: one of them is enough.")
@@ -149,10 +151,9 @@ def place(
     route: LinkRoute | None = None,
     **given: Any,
 ) -> WorkerPlace:
-    """Return where jobs are to run: ``find``, with the walltime as hours or in Slurm's form, and with the
-    configuration's values for what is not given. ``route``: the way to the gateway; None: this session's.
-
-    Raises LinkError, ValueError."""
+    """Return where jobs are to run, as ``find`` does, with the walltime as hours or in Slurm's form; values that are
+    not given come from the configuration. ``route``: how to reach the gateway; None: this session's. Raises LinkError,
+    ValueError."""
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
     known["project"] = None
     wanted = settled(section, **known | given)

@@ -1,7 +1,7 @@
-"""Dask's own pages, kept from neighbours on the node: a scheduler's are on a Unix socket, and a worker has none.
+"""Keeps Dask's own pages from other users of the node: a scheduler serves them on a Unix socket, and a worker has none.
 
-Dask serves them over TCP to whoever comes. What the notebook server shows of them (``session.pages``) is behind its
-person's login.
+Dask itself serves them over TCP to anybody. The notebook server shows them (``session.pages``) behind its person's
+login.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SOCKET = "pages.sock"
 
 
 def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
-    """Return a cluster's folder on this node for sockets and files (0700), made where missing. It ends with the
-    session."""
+    """Return a cluster's folder on this node for sockets and files (0700), made if missing. The session removes it when
+    it ends."""
     hub = here.get("FACTORYGATE_HUB_SOCKET")
     if hub is None:  # in no session
         return Path(tempfile.mkdtemp(prefix="factorygate-cluster-"))
@@ -57,7 +57,7 @@ class QuietScheduler(Scheduler):
 
 
 class QuietWorker(Worker):
-    """A worker that listens for its scheduler, its peers and nobody else."""
+    """A worker that listens for its scheduler and other workers only."""
 
     def start_http_server(self, routes: Any, *_args: Any, **_options: Any) -> None:
         """Make the server that Dask expects, without listening anywhere."""

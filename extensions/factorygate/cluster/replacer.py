@@ -1,4 +1,4 @@
-"""Replaces a cluster's jobs that are lost, and, before their end, those whose walltime is almost over."""
+"""Replaces a cluster's jobs that are lost, and, before they end, those whose walltime is almost over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger("factorygate.cluster")
 STEP = 2.0  # seconds between two looks at the time
 GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
-TOGETHER = 30.0  # seconds in which jobs that are lost are told as one number
+TOGETHER = 30.0  # seconds within which lost jobs are reported as one number
 CRASHES = 3  # of those in a row, then no more are asked for
 # Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
 # worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
@@ -41,7 +41,8 @@ KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted,
 
 
 class ReplacedCluster(Protocol):
-    """A cluster, as its replacer uses it: the replacer changes the plan, and asks the cluster for all else."""
+    """A cluster, as far as its replacer uses it: the replacer changes the plan, and calls these methods for everything
+    else."""
 
     name: str
     workers: Mapping[str, Any]
@@ -51,19 +52,19 @@ class ReplacedCluster(Protocol):
     leaving: WorkerRetirement
 
     def stop_adapting(self) -> None:
-        """Keep the number of jobs as it is."""
+        """Keep the number of jobs unchanged."""
         ...
 
     def forget_job(self, name: str) -> None:
-        """Take a job that is lost out of the plan and out of the cluster's jobs."""
+        """Remove a lost job from the plan and from the cluster's jobs."""
         ...
 
     def within_cap(self, more: int) -> None:
-        """Raise ValueError where so many more jobs might use more than the cluster may."""
+        """Raise ValueError if that many more jobs could use more than the cluster may."""
         ...
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """Make the jobs those that are planned."""
+        """Start and retire jobs until they are those of the plan."""
         ...
 
 
@@ -98,17 +99,17 @@ class Replacer:
                 task.cancel()
 
     def forgive(self) -> None:
-        """Forget which jobs the work ended; called when a person asks for jobs."""
+        """Forget which jobs ended because of their work; called when a person requests jobs."""
         self._failures.clear()
 
     def changed(self, names: list[str]) -> None:
-        """Look at the jobs soon; called when the link has news of the jobs ``names``."""
+        """Look at the jobs soon; called when the link reports a change of the jobs ``names``."""
         if names:
             self._wake.set()
 
     def worker_came_or_went(self, op: str) -> None:
-        """Look at the jobs soon; called when a Dask worker came or went. ``op``: Dask's word for it; after "remove"
-        the factory is asked at once, since the worker's job may be lost."""
+        """Look at the jobs soon; called when a Dask worker connected or disconnected. ``op``: Dask's word for it; after
+        "remove" the factory is asked at once, since the worker's job may be lost."""
         self._wake.set()
         running = self._task is not None and not self._task.done()
         if op == "remove" and running and (self._looking is None or self._looking.done()):
@@ -116,7 +117,7 @@ class Replacer:
 
     @property
     def usual_wait(self) -> float:
-        """Return the seconds from asking for a job to its workers' coming that nine jobs in ten did not exceed."""
+        """Return the time in seconds within which nine of ten jobs had connected workers after their request."""
         return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 
     async def _keep(self) -> None:
@@ -165,8 +166,8 @@ class Replacer:
             self._kept = plan
 
     def _meet(self, connected: set[str]) -> None:
-        """Note the jobs whose workers came for the first time, and how long they took: replacements are asked for so
-        much earlier."""
+        """Note the jobs whose workers connected for the first time, and how long they took: replacements are requested
+        that much earlier."""
         for name in connected - self._came:
             self._came.add(name)
             self._crashes = 0
@@ -175,8 +176,8 @@ class Replacer:
                 self._waits.append((datetime.now(UTC) - worker.asked).total_seconds())
 
     def _lost(self, name: str, worker: Worker) -> None:
-        """Take a lost job out of the plan, so that it counts as missing and is replaced; or stop asking for jobs, if
-        another one would most likely end in the same way."""
+        """Remove a lost job from the plan, so that it counts as missing and is replaced; or stop requesting jobs, if
+        another one would probably end in the same way."""
         cluster = self._cluster
         cluster.forget_job(name)
         began, ended = worker.started, worker.ended
@@ -200,14 +201,15 @@ class Replacer:
             self._give_up(joined(said.format(jobs=len(self._failures), minutes=minutes), words))
 
     def _give_up(self, why: str) -> None:
-        """Ask for no more jobs until somebody wants some, and say why."""
+        """Request no more jobs until a person wants some, and say why."""
         self._cluster.stop_adapting()
         self._cluster.worker_plan.give_up()
         self._cluster.worker_plan.message = why
         log.warning("%s: %s", self._cluster.name, why)
 
     def _fails_too_often(self) -> bool:
-        """Count one more job that the work ended; return whether too many ended so within ``FAILURES_SECONDS``."""
+        """Count one more job that ended because of its work; return whether too many ended like this within
+        ``FAILURES_SECONDS``."""
         now = asyncio.get_running_loop().time()
         self._failures.append(now)
         while now - self._failures[0] > FAILURES_SECONDS:
@@ -215,8 +217,8 @@ class Replacer:
         return len(self._failures) >= max(FAILURES, self._cluster.worker_plan.wanted)
 
     def _say_lost(self, lost: list[Worker]) -> None:
-        """Say in the cluster's message how many jobs of late ended and are replaced, and why. Jobs that ended by
-        their walltime are not mentioned."""
+        """Say in the cluster's message how many jobs recently ended and are replaced, and why. Jobs that ended at their
+        walltime are not mentioned."""
         found = [worker for worker in lost if worker.end_reason != "walltime"]
         if found and self._cluster.worker_plan.missing:
             now = asyncio.get_running_loop().time()
@@ -226,7 +228,8 @@ class Replacer:
             self._cluster.worker_plan.message = joined(said.format(jobs=len(self._gone)), why)
 
     def _is_alone_for_long(self, name: str, worker: Worker, connected: set[str]) -> bool:
-        """Return whether a job runs, but its workers, which had come, are gone for dask's ``lost-worker-timeout``."""
+        """Return whether a job runs, but its workers, which had connected, have been disconnected for dask's
+        ``lost-worker-timeout``."""
         if name in connected or name not in self._came or worker.state != "running":
             self._alone.pop(name, None)
             return False
@@ -268,7 +271,7 @@ class Replacer:
         self._not_before = asyncio.get_running_loop().time() + self._pause
 
     def _is_over_soon(self, name: str) -> bool:
-        """Return whether a job ends so soon that its replacement is to be asked for now; not before half its time."""
+        """Return whether a job ends so soon that its replacement must be requested now; not before half its time."""
         left, whole = self._left(name)
         return left < min(margin(whole, 1.0) + self.usual_wait + SPARE, 0.5 * whole)
 
@@ -280,8 +283,8 @@ class Replacer:
         return (worker.ends - datetime.now(UTC)).total_seconds(), (worker.ends - worker.started).total_seconds()
 
     def _warn(self, connected: set[str]) -> None:
-        """Warn in the cluster's message if the jobs of all connected workers end soon, so that nobody can take their
-        results; take the warning back when that has changed."""
+        """Warn in the cluster's message if the jobs of all connected workers end soon, so that no worker can take their
+        results; remove the warning when that has changed."""
         left = [self._left(name) for name in connected]
         alone = bool(left) and all(seconds < margin(whole) for seconds, whole in left)
         if alone and not self._said:
@@ -303,7 +306,7 @@ def _why(worker: Worker) -> str:
 
 
 def _is_early(worker: Worker) -> bool:
-    """Whether what ran in a job ended it, and not for its walltime."""
+    """Return whether the work in a job ended it, and not its walltime."""
     ends, ended, started = worker.ends, worker.ended, worker.started
     if worker.end_reason not in BY_WORK or ended is None:
         return False

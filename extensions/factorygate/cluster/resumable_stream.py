@@ -1,10 +1,11 @@
-"""One stream of bytes that outlasts what carries it.
+"""One stream of bytes that continues over several connections (carriers), one after the other.
 
-Dask gives up what a client computes when its connection breaks. On the way to another factory are a door, a link and
-networks, each of which may be away for a moment; so both ends hold what the other has not confirmed, and go on over
-the next carrier where the last one broke. Neither end of Dask notices more than a pause.
+Dask drops what a client computes when its connection breaks. A connection to another factory leads through a door, a
+link and networks, each of which may fail for a moment. So both ends keep what the other has not confirmed, and continue
+over the next carrier when one has broken. Neither end of Dask notices more than a pause.
 
-On the carrier: first ``HELLO`` and the other's ``COUNT``, then frames: a ``HEADER`` and, of ``DATA``, so many bytes.
+On the carrier: first ``HELLO`` and the other end's ``COUNT``, then frames: a ``HEADER`` and, for ``DATA``, that many
+bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Protocol
 
 PIECE = 256 << 10  # bytes of a frame at most
 WINDOW = 8 << 20  # bytes that may be unconfirmed: with 50 ms there and back, 160 MB/s
-CONFIRM = 1 << 20  # bytes that are taken before the other end is told
+CONFIRM = 1 << 20  # received bytes after which the other end gets a confirmation
 PATIENCE = 300.0  # seconds without a carrier, then the stream is over
 
 MAGIC = 0xFA  # begins no HTTP request
@@ -28,7 +29,7 @@ DATA, TAKEN, END = range(3)  # TAKEN: so many bytes more were taken
 
 
 class Carrier(Protocol):
-    """A connection that carries the stream for a while. Its methods raise OSError or EOFError when it breaks."""
+    """A connection that carries the stream for some time. Its methods raise OSError or EOFError when it breaks."""
 
     async def read(self, count: int) -> bytes:
         """Return exactly ``count`` bytes."""
@@ -76,13 +77,13 @@ class ResumableStream:
         self._writer.close()
 
     async def drop_carrier(self) -> None:
-        """Stop using the present carrier, before another is used: it may be broken without our knowing."""
+        """Stop using the present carrier before another is used, since it may be broken without our noticing."""
         for task in self._carrying:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def carry(self, carrier: Carrier, theirs: int) -> None:
-        """Carry bytes over ``carrier`` until the stream ends. ``theirs``: how many bytes the other end has taken so
+        """Carry bytes over ``carrier`` until the stream ends. ``theirs``: how many bytes the other end has received so
         far. Raises OSError or EOFError when the carrier breaks."""
         self._confirm(theirs)
         self._carrying = tasks = [asyncio.create_task(self._give(carrier)), asyncio.create_task(self._take(carrier))]

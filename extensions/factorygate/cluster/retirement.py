@@ -25,7 +25,7 @@ ANSWER = 30.0  # seconds for the Dask scheduler to do one thing
 
 
 class RetiringCluster(Protocol):
-    """A cluster, as the retirement of its workers reads it."""
+    """A cluster, as far as the retirement of its workers reads it."""
 
     scheduler_comm: Any
     scheduler_info: Any
@@ -35,8 +35,8 @@ class RetiringCluster(Protocol):
 @dataclass
 class _RetiringWorker:
     """A job that retires. ``until``: when it ends in any case, in seconds of the loop's clock; ``patient``: whether it
-    waits until then even if no other worker is there to take its results; ``quiet``: whether its workers take no more
-    work and have handed over the results that they had."""
+    waits until then even if no other worker can take its results; ``quiet``: whether its workers take no more work and
+    have handed over the results that they had."""
 
     job: FactoryJob
     until: float
@@ -53,8 +53,8 @@ class WorkerRetirement:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
-        """Begin to retire these jobs. ``relieved``: names of jobs that a replacement took over from: they have until
-        the end of their walltime, the others ``SECONDS``."""
+        """Begin to retire these jobs. ``relieved``: names of jobs that a replacement has taken over from; they have
+        until the end of their walltime, the others ``SECONDS``."""
         now = asyncio.get_running_loop().time()
         for name, job in jobs.items():
             patient = name in relieved
@@ -69,7 +69,8 @@ class WorkerRetirement:
         return iter(self._retiring_workers)
 
     async def finish(self) -> None:
-        """End all jobs that retire now, since nobody will watch them any more; other workers repeat their tasks."""
+        """End all jobs that are retiring now, since nothing will watch them any more; other workers repeat their
+        tasks."""
         for retiring in self._retiring_workers.values():
             retiring.until = 0.0
         if self._task is not None:
@@ -99,7 +100,7 @@ class WorkerRetirement:
         return {name for name, retiring in self._retiring_workers.items() if retiring.until <= now}
 
     async def _round(self) -> set[str]:
-        """Take all jobs that retire one step further; return the names of those that are to end now."""
+        """Take all retiring jobs one step further; return the names of those that are to end now."""
         comm = self._cluster.scheduler_comm
         there = {str(retired["name"]): address for address, retired in self._cluster.scheduler_info["workers"].items()}
         worker_plan = self._cluster.worker_plan
@@ -128,7 +129,7 @@ class WorkerRetirement:
         return over
 
     async def _close(self, done: dict[str, set[str]]) -> set[str]:
-        """Hand over the last results of these jobs' workers, and close the workers; return the jobs where that
+        """Hand over the last results of these jobs' workers, and close the workers; return the jobs for which that
         worked. The workers of the other jobs take work again."""
         comm = self._cluster.scheduler_comm
         if not done:
@@ -147,7 +148,7 @@ class WorkerRetirement:
         return self._retiring_workers[name].quiet
 
     async def _end(self, name: str) -> None:
-        """Cancel a job, and forget it once the link has recorded that; else it is tried again."""
+        """Cancel a job, and forget it once the link has recorded that; otherwise try again later."""
         try:
             await self._retiring_workers[name].job.close()
         except LinkError as error:

@@ -1,4 +1,4 @@
-"""Starts a job without a ``FactoryCluster``: of a plain ``JobQueueCluster``, or of a person's own Dask scheduler."""
+"""Starts a job without a ``FactoryCluster``: for a plain ``JobQueueCluster``, or for a person's own Dask scheduler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLEAR = (
 
 async def begin(address: str, security: Security | None, terms: ClusterTerms) -> ClusterApi:
     """Create a cluster at the link for one job. ``address``: of its Dask scheduler; ``security``: the scheduler's keys;
-    None: its traffic is in clear text, which gives a warning. Raises LinkError, ValueError."""
+    None: its traffic is not encrypted, which gives a warning. Raises LinkError, ValueError."""
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)
         scheduler = Scheduler(address=address, versions=versions())

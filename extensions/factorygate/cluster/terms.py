@@ -1,4 +1,5 @@
-"""What a cluster was asked to be: where its jobs run, who pays, what it may use at most, what its workers are told."""
+"""The parameters of a cluster: where its jobs run, which project is charged, what it may use at most, and its workers'
+options."""
 
 from __future__ import annotations
 
@@ -39,8 +40,9 @@ class ClusterTerms:
         route: LinkRoute | None = None,
         **where: Any,
     ) -> ClusterTerms:
-        """Return the terms that the keywords give, and for each that is None that section of dask's configuration.
-        ``options``: those of workers; ``route``: the way to the gateway. Raises LinkError, ValueError."""
+        """Return the terms from the keywords; each keyword that is None is taken from that section of dask's
+        configuration. ``options``: those of workers; ``route``: how to reach the gateway. Raises LinkError,
+        ValueError."""
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
         place = keywords.place(section, route=route, project=paid["project"], **where)
@@ -73,7 +75,7 @@ class ClusterTerms:
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
     def fit_cap(self, cluster: Cluster | None) -> int | None:
-        """Return how many more jobs the cap allows; None: there is no limit. ``cluster``: the cluster as the link
+        """Return how many more jobs the cap allows; None if there is no limit. ``cluster``: the cluster as the link
         reports it; None: it has reported nothing yet."""
         each = self._each(cluster)
         if self.cap_gpu_hours is None or not each:
@@ -82,7 +84,7 @@ class ClusterTerms:
         return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
     def _each(self, cluster: Cluster | None) -> float:
-        """Return the GPU-hours of each job, at most."""
+        """Return the most GPU-hours that each job may use."""
         return (self.place.gpus if cluster is None else cluster.gpus) * self.place.hours
 
     def check_cap(self, more: int, cluster: Cluster | None) -> None:

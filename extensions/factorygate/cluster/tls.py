@@ -1,15 +1,15 @@
-"""TLS sockets that report only their own failures, and for which a peer that is gone without a word is an end like any
-other.
+"""TLS sockets that report only their own failures, and that treat a connection closed without a TLS goodbye like any
+other end.
 
-Both are about errors that OpenSSL keeps in one queue per thread, where Dask has all its connections in one thread:
+Both are about errors that OpenSSL keeps in one queue for each thread, while Dask has all its connections in one thread:
 
-- CPython (3.10 to 3.14: its issues 81891, 127257 and 148594) raises OSError for a write into a connection that the
-  peer reset, and leaves the error in the queue. Every later operation of that thread then fails with that error, on
-  whatever connection it is. So a worker that was killed took the connections of clients, and all their futures, with
-  it.
+- CPython (3.10 to 3.14: its issues 81891, 127257 and 148594) raises OSError for a write into a connection that the peer
+has reset, and leaves the error in the queue. Every later operation of that thread then fails with that error, on
+whatever connection it is. So a worker that was killed ended the connections of clients, and lost all their futures.
+
 - OpenSSL 3 takes an end without a TLS goodbye for an attack and answers it with an alert into the closed connection;
-  the failure of that write is left in the queue in the same way. Dask's messages have lengths, so one that was cut is
-  noticed anyway.
+the failure of that write is left in the queue in the same way. Dask's messages have lengths, so a truncated message is
+noticed anyway.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 
 class OwnErrorsSocket(ssl.SSLSocket):
-    """An SSLSocket whose operations raise no error that another connection of the same thread left behind."""
+    """An SSLSocket whose operations do not raise errors that another connection of the same thread has left in the
+    queue."""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """Read up to ``len`` bytes, as ``SSLSocket.read`` does; ``recv`` and ``recv_into`` come here."""
@@ -33,13 +34,13 @@ class OwnErrorsSocket(ssl.SSLSocket):
         return _own(lambda: super(OwnErrorsSocket, self).send(data, flags))
 
     def do_handshake(self, block: bool = False) -> None:
-        """Go on with the handshake, as ``SSLSocket.do_handshake`` does."""
+        """Continue the handshake, as ``SSLSocket.do_handshake`` does."""
         return _own(lambda: super(OwnErrorsSocket, self).do_handshake(block))
 
 
 def _own(operation: Callable[[], T]) -> T:
-    """Return what the operation returns. An OSError may be another connection's: with the queue emptied, the operation
-    is tried once more, and fails again if the error is its own."""
+    """Return what the operation returns. An OSError may be another connection's: the queue is emptied and the operation
+    tried once more, which fails again if the error is its own."""
     try:
         return operation()
     except ssl.SSLError:  # CPython has emptied the queue for these
@@ -58,7 +59,7 @@ _context.check_hostname = False
 
 
 def _empty_queue() -> None:
-    """Empty OpenSSL's queue of errors of this thread: CPython does so whenever it makes a TLS object."""
+    """Empty OpenSSL's queue of errors of this thread; CPython does so whenever it creates a TLS object."""
     _context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 

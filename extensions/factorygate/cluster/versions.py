@@ -1,4 +1,4 @@
-"""What a notebook, its cluster's scheduler and its workers must have alike to understand each other."""
+"""The versions that a notebook, its cluster's scheduler and its workers must have in common."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def versions() -> dict[str, str]:
 
 
 def check(theirs: Mapping[str, str], where: str) -> None:
-    """Raise VersionsDifferError if ``theirs`` has another version of something that is also here. ``where``: the place
-    of ``theirs``, for the message."""
+    """Raise VersionsDifferError if ``theirs`` has another version of a package that is also installed here. ``where``:
+    the place of ``theirs``, for the message."""
     ours = versions()
     differ = [
         f"{name} is {ours[name]} here and {version} {where}"
@@ -45,5 +45,5 @@ def check(theirs: Mapping[str, str], where: str) -> None:
 
 
 def said(log: Iterable[str]) -> str:
-    """Return what a worker's log says of versions that differ; empty where they do not."""
+    """Return what a worker's log says about different versions; empty if it says nothing."""
     return next((f"{_BEGIN}{line.partition(_BEGIN)[2]}" for line in log if _BEGIN in line), "")

@@ -1,7 +1,7 @@
-"""``python -P -m factorygate.cluster.worker``: the one program of a worker's job.
+"""``python -P -m factorygate.cluster.worker``: the only program of a worker's job.
 
-It reads from a 0600 file where its Dask scheduler is and what to trust it by, and runs one Dask worker a process, each
-with its own GPU. Its workers leave in time for the job's walltime, with what they hold handed to others.
+It reads the address and the keys of its Dask scheduler from a 0600 file, and runs one Dask worker in each process, each
+with its own GPU. Its workers leave before the job's walltime is over, after handing their results to others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def own_name(names: list[str], environment: dict[str, str]) -> str:
-    """Return which of the batch's names is this job's: by its index in the array. A job of no array has the first."""
+    """Return this job's name among the batch's names, by the job's index in the array. A job that is in no array has
+    the first name."""
     return names[(job_environment(environment).index or 1) - 1]
 
 
@@ -71,7 +72,7 @@ def process_names(name: str, processes: int) -> list[str]:
 
 
 def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str]) -> list[dict[str, str]]:
-    """Return for each process the variables that show it its own share of the GPUs; empty where the job has no GPU."""
+    """Return for each process the variables that show it its own share of the GPUs; empty if the job has no GPU."""
     if gpus == 0:
         return [{} for _ in range(processes)]
     variables = VISIBLE[vendor]
@@ -83,7 +84,8 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
 
 
 def wanted(file: Path) -> WorkerOptions:
-    """Return the options for each Dask worker from the file ``ASKED`` beside ``file``; defaults where there is none."""
+    """Return the options for each Dask worker from the file ``ASKED`` beside ``file``; defaults if there is no such
+    file."""
     try:
         return WorkerOptions.model_validate_json(file.with_name(ASKED).read_bytes(), extra="ignore")
     except FileNotFoundError:
@@ -91,7 +93,7 @@ def wanted(file: Path) -> WorkerOptions:
 
 
 def scratch_folder(asked: str | None, otherwise: Path) -> Path:
-    """Return this node's folder for what workers spill: ``asked`` with this job's variables filled in, made where
+    """Return this node's folder for data that workers spill: ``asked`` with this job's variables filled in, made if
     missing; else ``otherwise``."""
     if asked is None:
         return otherwise

@@ -1,4 +1,4 @@
-"""Where a cluster's workers are to run: factory, node size and what a job of it holds, by the gateway's catalogue."""
+"""Where a cluster's workers run: factory, node size and what each job has, from the gateway's catalogue."""
 
 from __future__ import annotations
 
@@ -45,15 +45,16 @@ class WorkerPlace:
         return max(1, self.cores // self.processes)
 
     def jobs(self, workers: float = 0, cores: int | None = None, memory: str | int | None = None) -> int:
-        """Return how many jobs together have so many workers, so many cores and so much memory (bytes, or text)."""
+        """Return how many jobs together have that many workers, that many cores and that much memory (bytes, or
+        text)."""
         share = float(parse_bytes(memory or 0)) / self.memory
         return math.ceil(max(workers / self.processes, (cores or 0) / self.cores, share))
 
     def most_jobs(
         self, workers: float = math.inf, cores: int | None = None, memory: str | int | None = None
     ) -> int | None:
-        """Return the most jobs that together stay within these bounds, but one job if the bounds are above 0 and too
-        small for one. None: there is no bound."""
+        """Return the most jobs that together stay within these bounds; one job if the bounds are above 0 but too small
+        for one. None: there is no bound."""
         bounds: list[float] = [workers / self.processes]
         bounds += [] if cores is None else [cores / self.cores]
         bounds += [] if memory is None else [parse_bytes(memory) / self.memory]
@@ -73,14 +74,13 @@ def find(
     route: LinkRoute | None = None,
     project: str | None = None,
 ) -> WorkerPlace:
-    """Return the place for jobs as the link fills it in; factory, size and environment that are not given are this
-    session's. ``route``: the way to the gateway; None: this session's; ``project``: who pays.
+    """Return the place for jobs, with defaults from the link; factory, size and environment that are not given are this
+    session's.
 
-    ``cores``, ``memory``: what Dask is to use of each job. If they are given and ``size`` is not, the smallest size
-    that has them is taken. ``processes`` that is not given is then what dask-jobqueue makes of ``cores``, else one for
-    each GPU.
-
-    Raises LinkError; ValueError, with what there is, for what the catalogue does not have.
+    ``route``: how to reach the gateway; None: this session's; ``project``: the one that is charged. ``cores``,
+    ``memory``: what Dask is to use of each job. If they are given and ``size`` is not, the smallest size that has them
+    is used. If ``processes`` is not given, it is then what dask-jobqueue computes from ``cores``, else one for each
+    GPU. Raises LinkError; ValueError, with what is allowed, for values that the catalogue does not have.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)
@@ -124,7 +124,7 @@ def find(
 
 
 def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
-    """Return the link's answer to a choice. Raises LinkError; ValueError where the catalogue does not have it."""
+    """Return the link's answer to a choice. Raises LinkError; ValueError if the catalogue does not have it."""
     try:
         return get_now("/choice", ChoiceView, route, **wanted)
     except LinkError as error:
@@ -134,8 +134,8 @@ def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView
 
 
 def own_address(here: Mapping[str, str] = os.environ) -> str:
-    """Return an address of this node that other nodes reach: of the name that the batch scheduler has for the node,
-    else of its host name, else 127.0.0.1."""
+    """Return an address of this node that other nodes can reach: from the batch scheduler's name for the node, else
+    from its host name, else 127.0.0.1."""
     for name in (job_environment(here).node, socket.gethostname()):
         if not name:
             continue

@@ -11,7 +11,7 @@ from factorygate.cluster.worker_place import WorkerPlace
 
 
 class PlannedCluster(Protocol):
-    """A cluster, as the plan of its jobs reads it."""
+    """The part of a cluster that the plan of its jobs uses."""
 
     scheduler_info: Any
     status: Status
@@ -20,7 +20,7 @@ class PlannedCluster(Protocol):
 
     @property
     def next_number(self) -> int:
-        """The number from which the name of the next job is made."""
+        """Return the number from which the name of the next job is made."""
         ...
 
     def name_of_job(self, number: int) -> str:
@@ -33,9 +33,11 @@ class PlannedCluster(Protocol):
 
 
 class WorkerPlan:
-    """Only plans: what the plan says, the cluster's ``_correct_state`` then makes so. ``jobs``: the specifications of
-    the planned jobs by name, in the order in which they were planned; ``worker_spec`` of the cluster is this dict.
-    ``message``: what went wrong last, in words for the person."""
+    """The plan only; the cluster's ``_correct_state`` carries it out.
+
+    ``jobs``: the specifications of the planned jobs by name, in the order in which they were planned; ``worker_spec``
+    of the cluster is this dict. ``message``: what last went wrong, in words for the person.
+    """
 
     def __init__(self, cluster: PlannedCluster) -> None:
         self.jobs: dict[str, Any] = {}
@@ -46,16 +48,19 @@ class WorkerPlan:
         self._replacements: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
 
     def saved(self) -> dict[str, Any]:
-        """Return the plan in the form that is kept for the next kernel that takes the cluster up."""
+        """Return the plan in the form that is stored for the next kernel that takes over the cluster."""
         self.units()
         names, young = list(self.jobs), self._cluster.next_number
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], saved: dict[str, Any] | None) -> None:
-        """Plan these jobs, which exist already. ``saved``: the plan that the cluster's previous owner kept; jobs that
-        it had dropped are not planned, jobs that were asked for later are."""
+        """Plan these jobs, which exist already.
+
+        ``saved``: the plan that the cluster's previous owner stored; jobs that it had dropped are not planned, jobs
+        that were requested later are.
+        """
         saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
-        known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by who told
+        known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by the previous owner
         for name in names:
             if name in saved["names"] or name not in known:
                 self.jobs[name] = self._cluster.new_spec
@@ -94,8 +99,8 @@ class WorkerPlan:
         return max(0, self.wanted - len(self.units()))
 
     def plan(self, jobs: int) -> None:
-        """Plan so many jobs from now on. Of too many, jobs without connected workers are dropped first, then the
-        youngest of the others."""
+        """Plan that many jobs from now on. If there are too many, jobs without connected workers are dropped first,
+        then the youngest of the others."""
         self.wanted = jobs
         units, connected = self.units(), self.connected()
         youngest_first = units[::-1]
@@ -111,7 +116,7 @@ class WorkerPlan:
         self.wanted = min(self.wanted, len(self.units()))
 
     def drop(self, names: tuple[str, ...]) -> None:
-        """Take these jobs out of the plan."""
+        """Remove these jobs from the plan."""
         for name in names:
             self.jobs.pop(name, None)
 

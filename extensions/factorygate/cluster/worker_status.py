@@ -1,4 +1,4 @@
-"""What a cluster's Dask scheduler tells of its workers, followed for as long as the cluster runs."""
+"""Follows a cluster's workers as its Dask scheduler reports them, as long as the cluster runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class FollowedCluster(Protocol):
 
 async def follow(cluster: FollowedCluster, comm: Any) -> None:
     """Pass the scheduler's messages about workers to the cluster until the cluster ends. If the connection breaks, open
-    another: without one nobody sees which workers there are. ``comm``: the first connection, already subscribed."""
+    another, since otherwise nothing would know which workers there are. ``comm``: the first connection, already
+    subscribed."""
     problem: Exception
     while True:
         try:

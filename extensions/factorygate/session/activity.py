@@ -1,7 +1,8 @@
-"""Tells the door when the notebook server was last used, whether it is busy, if it was opened, and what it uses.
+"""Reports to the door when the notebook server was last used, whether it is busy, whether it was opened, and what it
+uses.
 
-Runs inside the single-user server. It asks the server's own objects, so it needs neither tokens nor requests. Nothing
-happens unless ``attach`` was called.
+Runs inside the single-user server. It asks the server's own objects, so it needs neither tokens nor requests. Without
+``attach`` it does nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def attach(descriptor: int) -> None:
 
 
 class Reporter:
-    """Looks at the server and tells the door what changed."""
+    """Observes the server and reports changes to the door."""
 
     def __init__(self, server: ServerApp, descriptor: int, gauge: Gauge) -> None:
         self._server = server
@@ -130,7 +131,7 @@ class Reporter:
         try:
             os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
         except BlockingIOError:
-            return  # told at the next look
+            return  # reported at the next look
         except BrokenPipeError:
             self._callback.stop()
             return

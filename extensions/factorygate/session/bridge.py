@@ -1,8 +1,8 @@
 """``python -P -m factorygate.session.bridge SOCKET``: joins stdin and stdout to the door's socket.
 
 The scheduler runs this program inside the job, at sites where the door's node cannot be reached. The program ends when
-either side ends: the SSH connection that it carries has its own way to say goodbye. Exit codes: 0 one side ended, 1 the
-door's socket cannot be reached, 2 wrong arguments.
+either side ends: the SSH connection that it carries announces its own end. Exit codes: 0 one side ended, 1 the door's
+socket cannot be reached, 2 wrong arguments.
 """
 
 from __future__ import annotations

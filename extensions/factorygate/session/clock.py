@@ -20,7 +20,7 @@ from tornado import web
 
 
 class Polled(APIHandler):
-    """A handler that pages ask again and again by themselves; such a request does not count as use of the session."""
+    """A handler that pages call again and again by themselves; such a request does not count as use of the session."""
 
     auth_resource = "contents"
 
@@ -48,7 +48,7 @@ class Clock(Polled):
 
 
 def place() -> Path | None:
-    """Return the path of the clock's file, which this session's door writes; None: this server has no door."""
+    """Return the path of the clock's file, which this session's door writes; None if this server has no door."""
     found = os.environ.get("FACTORYGATE_CLOCK", "")
     return Path(found) if found else None
 

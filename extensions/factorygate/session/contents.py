@@ -1,8 +1,8 @@
-"""The notebook server's contents manager and files handler: transfers arrive whole, or visibly not at all.
+"""The notebook server's contents manager and files handler: a transfer arrives completely, or visibly not at all.
 
-jupyter_server appends each piece of a large upload to the file itself, so that an upload that is cut leaves half a file
-under the full name. Here the pieces go to a hidden part (see ``partial_uploads``). Downloads get what a browser needs
-to resume them: a strong ETag, and a server that obeys If-Range.
+jupyter_server appends each piece of a large upload to the file itself, so an interrupted upload leaves an incomplete
+file under the full name. Here the pieces go to a hidden file (see ``partial_uploads``). Downloads get what a browser
+needs to resume them: a strong ETag, and a server that obeys If-Range.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOT_UNDER_WAY = "The upload of {name} was cut, and what had arrived is gone; th
 
 
 class Downloads(AuthenticatedFileHandler):
-    """Files that a browser can resume, and that it never joins from two versions."""
+    """Serves files so that a browser can resume a download, and never joins parts of two versions."""
 
     def compute_etag(self) -> str | None:
         """Return an ETag made of the file's inode, size and time; the content is not read."""
@@ -111,7 +111,7 @@ class Contents(AsyncLargeFileManager):
         await asyncio.to_thread(self._parts.drop, part)
 
     async def sweep(self) -> None:
-        """Remove what cut uploads left behind; called at the server's start and now and then."""
+        """Remove what interrupted uploads have left; called at the server's start and now and then."""
         removed = await asyncio.to_thread(self._parts.sweep, time.time())
         for path in removed:
             self.log.info("An upload was cut and is removed: %s", path)
@@ -119,7 +119,7 @@ class Contents(AsyncLargeFileManager):
 
 
 def _piece(model: dict[str, Any], number: object) -> bytes:
-    """Return the bytes of a piece. Raises HTTPError 400 if ``model`` is no piece of a file."""
+    """Return the bytes of a piece. Raises HTTPError 400 if ``model`` is not a piece of a file."""
     if not isinstance(number, int) or isinstance(number, bool) or not (number >= 1 or number == LAST):
         raise HTTPError(400, f"chunk: {number!r} is no number of a piece")
     if model.get("type") != "file":

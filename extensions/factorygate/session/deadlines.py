@@ -1,4 +1,5 @@
-"""The clock of a session: when it must end, and what to say before. A pure function; the loop is in ``session``."""
+"""The deadlines of a session: when it must end, and what to warn of before. A pure function; the loop is in
+``session``."""
 
 from __future__ import annotations
 
@@ -39,10 +40,10 @@ class Activity:
 
 @dataclass(frozen=True)
 class Facts:
-    """The session as the clock sees it; moments are seconds since the epoch."""
+    """The state of the session for the deadlines; moments are seconds since the epoch."""
 
     started: float
-    ends: float | None = None  # by walltime, where the scheduler told
+    ends: float | None = None  # by walltime, if the scheduler tells it
     environment: bool = False
     up: float | None = None  # since when the notebook answers
     activity: Activity | None = None  # None: this program does not tell, so it is never idle
@@ -51,7 +52,7 @@ class Facts:
 @dataclass(frozen=True)
 class Warned:
     """A warning: the session ends by itself at ``at`` (seconds since the epoch), for ``reason``. ``minutes``: the last
-    step of the warnings that was passed."""
+    step of the warnings that has been passed."""
 
     reason: Reason
     at: float
@@ -117,8 +118,8 @@ def _minutes(seconds: float) -> str:
 
 
 def decide(now: float, facts: Facts, limits: SessionLimits) -> DeadlineVerdict:
-    """Return whether the session must end at ``now`` (seconds since the epoch), and what to warn of; the nearest
-    deadline counts for both."""
+    """Return whether the session must end at ``now`` (seconds since the epoch), and what to warn of; both depend on the
+    nearest deadline."""
     deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
     ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)
     wake = now + 3600

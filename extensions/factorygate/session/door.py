@@ -1,8 +1,8 @@
 """The door itself: an SSH server for exactly one key, with exactly what a session needs and nothing else.
 
-Open to its key are: a few commands, connections to the notebook's socket, and one reverse listener on the hub's
-socket. The hub's socket is the door's own and stays while links come and go: whoever connects to it is bridged to the
-link that asked last.
+With its key one can run a few commands, connect to the notebook's socket, and open one reverse listener on the hub's
+socket. The hub's socket is the door's own and stays when links connect and disconnect: connections to it go to the link
+that asked last.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 
 
 class _OnlyRefusals(logging.Filter):
-    """Keeps those of asyncssh's log lines that tell of a refusal; asyncssh logs every accepted connection, too."""
+    """Passes only those of asyncssh's log lines that report a refusal; asyncssh logs every accepted connection, too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or "denied" in record.getMessage()
 
 
 def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
-    """Log every channel that is not opened, of whatever kind; some kinds never get as far as ``_Server``."""
+    """Log every channel that is refused, of whatever kind; some kinds never reach ``_Server``."""
     refuse = connection.send_channel_open_failure
 
     def log_and_refuse(send_chan: int, code: int, reason: str, lang: str) -> None:
@@ -49,8 +49,9 @@ def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
 
 
 def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
-    """Stop sending an empty message before each message of ``connection``, which asyncssh does against an attack on CBC
-    ciphers (RFC 4251, 9.3.1): none is offered here. Each costs as much as a packet of data does beside its bytes."""
+    """Stop sending an empty message before each message of ``connection``. asyncssh does so against an attack on CBC
+    ciphers (RFC 4251, 9.3.1), of which none is offered here. Apart from its bytes, each such message costs as much as a
+    packet of data."""
     send = connection.send_packet
 
     def send_packet(pkttype: int, *args: bytes, handler: Any = None) -> None:
@@ -61,7 +62,7 @@ def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
 
 
 class _Back(asyncssh.SSHListener):
-    """A link's request to receive what connects to the hub's socket; it ends with the link's connection."""
+    """A link's request to receive connections to the hub's socket; it ends with the link's connection."""
 
     def __init__(self, door: Door, connection: asyncssh.SSHServerConnection) -> None:
         super().__init__()
@@ -138,7 +139,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class Door:
-    """The open door. ``host_key`` is made new in memory each time and is told to the link over a file."""
+    """The open door. ``host_key`` is made anew in memory each time; the link reads its public part from a file."""
 
     def __init__(self, session: JobSession, authorized: str) -> None:
         self.session = session
@@ -155,18 +156,19 @@ class Door:
         return self._key.export_public_key("openssh").decode().strip()
 
     def take_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Lead the hub's socket through this connection from now on."""
+        """Send connections to the hub's socket through this connection from now on."""
         if self._link.done():
             self._link = asyncio.get_running_loop().create_future()
         self._link.set_result(connection)
 
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Forget this connection, which ended; if it was the last that asked, the hub's socket waits for another."""
+        """Forget this connection, which has ended; if it was the last that asked, the hub's socket waits for
+        another."""
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
 
     async def open(self, bound: socket.socket) -> None:
-        """Take connections from ``bound``, a listening TCP or Unix socket."""
+        """Accept connections on ``bound``, a listening TCP or Unix socket."""
         logging.getLogger("asyncssh").addFilter(_OnlyRefusals())
         self._hub = await asyncio.start_unix_server(self._bridge, self.session.status.hub_sock, limit=PACKET)
         self._acceptor = await asyncssh.listen(
@@ -204,8 +206,8 @@ class Door:
             writer.close()
 
     async def close(self, patience: float = 2.0) -> None:
-        """Close the door once the links that watch it have read the end and hung up: a link that writes to a closed
-        connection loses what it has not read yet. ``patience``: seconds for each of the waits."""
+        """Close the door once the links that watch it have read the last status and disconnected: a link that writes to
+        a closed connection loses what it has not read yet. ``patience``: seconds for each of the waits."""
         self._acceptor.close()
         self._hub.close()
         if self.commands:
@@ -223,7 +225,8 @@ class Door:
 async def _pump(
     reader: asyncio.StreamReader | asyncssh.SSHReader[bytes], writer: asyncio.StreamWriter | asyncssh.SSHWriter[bytes]
 ) -> None:
-    """Move bytes one way until their end, at the pace of the slower side; then tell the end, or close on an error."""
+    """Copy bytes in one direction until their end, at the pace of the slower side; then pass the end on, or close on an
+    error."""
     try:
         while data := await reader.read(PACKET):
             writer.write(data)

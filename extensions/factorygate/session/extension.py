@@ -1,7 +1,7 @@
-"""The Jupyter server extension of a session's notebook server: activity and use told to the door, the session's clock
-and more shown to the browser, tokens kept out of the log, cut uploads swept away.
+"""The Jupyter server extension of a session's notebook server.
 
-Loaded through a configuration folder that only this server sees.
+It reports activity and use to the door, shows the session's clock and more to the browser, keeps tokens out of the log,
+and removes interrupted uploads. It is loaded through a configuration folder that only this server sees.
 """
 
 from __future__ import annotations

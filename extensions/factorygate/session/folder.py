@@ -1,4 +1,4 @@
-"""The two folders of a session: one in the shared home, for files the link reads; one on the node, for sockets."""
+"""The two folders of a session: one in the shared home, for files that the link reads; one on the node, for sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FolderError(Exception):
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace ``path`` at once with ``text``; only its owner may read it, before and after."""
+    """Replace the content of ``path`` atomically with ``text``; only its owner may read it, before and after."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp opens with 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -55,7 +55,7 @@ def check_private(path: Path) -> None:
 
 
 def session_folder(path: Path) -> Path:
-    """Return the session's folder in the shared home, made where it is missing. Raises FolderError."""
+    """Return the session's folder in the shared home, made if missing. Raises FolderError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -67,8 +67,8 @@ def session_folder(path: Path) -> Path:
 def node_folder(tmp: Path, session: str) -> Path:
     """Make and return a 0700 folder below ``tmp`` for the session's sockets; remove leftovers of an earlier run here.
 
-    The name has a random end, so that nobody on the node can take it before us; the door itself tells the link the
-    paths of the sockets. Raises FolderError.
+    The name has a random end, so that nobody on the node can create it before us; the door itself reports the paths of
+    the sockets to the link. Raises FolderError.
     """
     prefix = f"factorygate-{os.getuid()}-{session[:8]}"
     try:
@@ -94,5 +94,5 @@ def kernels_fit(folder: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Remove the node's folder; what cannot be removed is logged, since the session ends all the same."""
+    """Remove the node's folder. If something cannot be removed, only log it, since the session ends all the same."""
     shutil.rmtree(folder, onerror=lambda _call, path, error: log.warning("could not remove %s: %s", path, error[1]))

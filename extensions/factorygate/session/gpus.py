@@ -1,4 +1,5 @@
-"""How the vendors' programs are asked for the use of GPUs, and what they answer. Pure: runs nothing."""
+"""The commands of the vendors' programs that report the use of GPUs, and parsers of their output. Pure: runs
+nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _UNITS = {"B": 1, "KB": 1 << 10, "MB": _MIB, "GB": 1 << 30}  # amd-smi counts in
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: how busy it is in percent, and its memory in bytes; None: it does not tell."""
+    """One GPU: how busy it is in percent, and its memory in bytes; None if the program does not tell."""
 
     name: str
     percent: int | None = None
@@ -36,11 +37,11 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Question:
-    """How one program is asked for the GPUs of a job.
+    """How one program reports the GPUs of a job.
 
-    ``command`` turns the job's environment into an argv, which is empty where the program has nothing to tell of this
-    job. ``names`` does so for what stays the same while the job runs, and is run once. ``read`` turns the environment
-    and the answers to ``command`` and ``names`` into GPUs; none of them: the answer was not understood.
+    ``command`` makes an argv from the job's environment; it is empty if the program has nothing to report about this
+    job. ``names`` makes the argv for values that stay the same while the job runs; it is run once. ``read`` makes GPUs
+    from the environment and the output of ``command`` and ``names``; none: the output was not understood.
     """
 
     command: Callable[[Environment], list[str]]
@@ -49,7 +50,7 @@ class Question:
 
 
 def _count(text: object) -> int | None:
-    """Return a number as these programs write it; None for "[N/A]" and the like."""
+    """Return a number in these programs' form; None for "[N/A]" and the like."""
     try:
         number = float(str(text))
     except ValueError:
@@ -93,18 +94,19 @@ def parse_nvidia(text: str) -> tuple[Gpu, ...]:
 
 
 def mig_devices(environment: Environment) -> list[str]:
-    """Return the names of the job's MIG devices (slices of a GPU); empty where it has whole GPUs, or none."""
+    """Return the names of the job's MIG devices (slices of a GPU); empty if it has whole GPUs, or none."""
     names = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return names if any(name.startswith("MIG-") for name in names) else []
 
 
 def mig_command(environment: Environment) -> list[str]:
-    """Return what prints the table of MIG devices with their memory: ``--query-gpu`` knows whole GPUs only."""
+    """Return the command that prints the table of MIG devices with their memory: ``--query-gpu`` knows whole GPUs
+    only."""
     return ["nvidia-smi"] if mig_devices(environment) else []
 
 
 def mig_names(environment: Environment) -> list[str]:
-    """Return what lists each MIG device with its name, its GPU and its number in the table."""
+    """Return the command that lists each MIG device with its name, its GPU and its number in the table."""
     return ["nvidia-smi", "-L"] if mig_devices(environment) else []
 
 
@@ -137,8 +139,8 @@ def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
 def _older(
     device: str, gpus: Mapping[str, int], instances: Mapping[tuple[int, ...], int]
 ) -> tuple[str, int, int] | None:
-    """Return what a MIG device with an old name is, its GPU's number and its number in the table; None: not found.
-    ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance."""
+    """Return a name, the GPU's number and the number in the table for a MIG device with an old name; None if it is not
+    found. ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance."""
     if _MIG.fullmatch(device) is None or "/" not in device:
         return None
     gpu, of_gpu, of_compute = device.removeprefix("MIG-").split("/")
@@ -210,7 +212,7 @@ def _bytes(parsed: object) -> int | None:
 
 
 def rocm_command(environment: Environment) -> list[str]:
-    """Return the ``rocm-smi`` command, for sites where ``amd-smi`` is missing or prints nothing that is understood."""
+    """Return the ``rocm-smi`` command, for sites where ``amd-smi`` is missing or its output is not understood."""
     return _amd(
         environment, "rocm-smi", "--showuse", "--showmeminfo", "vram", "--showproductname", "--json", option="-d"
     )

@@ -1,8 +1,8 @@
-"""What the JupyterLab extension asks of the notebook server: ``GET api/factorygate/overview`` (see ``Overview.now``),
-``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST api/factorygate/examples``, and
-``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``).
+"""What the JupyterLab extension requests from the notebook server.
 
-Whoever may enter the server may ask, and nobody else; requests that change something carry JupyterLab's XSRF token.
+``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
+api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``). Only
+people who may enter the server may make these requests; those that change something carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Texts(Polled):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with the texts; empty, so English, if there is no catalogue of that language."""
+        """Answer with the texts; empty, which means English, if there is no catalogue of that language."""
         wanted = self.get_query_argument("language", "").replace("_", "-")
         found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
         self.set_header("Cache-Control", "no-store")
@@ -74,7 +74,7 @@ class Extend(APIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Ask for ``hours`` more; answer with the session as it is then, or with an error status and the refusal's
+        """Request ``hours`` more; answer with the session as it is then, or with an error status and the refusal's
         ``message``."""
         body = self.get_json_body()
         hours = body.get("hours") if isinstance(body, dict) else None
@@ -107,8 +107,8 @@ class Examples(APIHandler):
 
 
 def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Return two addresses: of the hub's page with the person's sessions, and the one below which each session is open;
-    both "" without a hub."""
+    """Return two addresses: of the hub's page with the person's sessions, and the one below which each session can be
+    opened; both "" without a hub."""
     base = environment.get("JUPYTERHUB_BASE_URL", "")
     if not base:
         return "", ""

@@ -1,7 +1,7 @@
-"""Becomes the notebook server: imports what it needs while the door waits, then reads its environment from stdin.
+"""Starts the notebook server: imports what it needs while the door waits, then reads its environment from stdin.
 
-The environment holds tokens, so it comes through a pipe and never through an argv. Importing first hides a second of
-start-up behind the time that the link needs to find the door.
+The environment holds tokens, so it comes through a pipe and never in an argv. The imports take a second, in which the
+link finds the door anyway.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _warm() -> None:
 
 
 def main() -> None:
-    """Warm up, wait for ``{"environment": {...}, "argv": [...]}`` on stdin, and become that program."""
+    """Import, wait for ``{"environment": {...}, "argv": [...]}`` on stdin, and run that program in this process."""
     parser = argparse.ArgumentParser(prog="factorygate.session.launch")
     parser.add_argument("--report-fd", type=int, required=True, help="pipe on which the server tells its activity")
     report = parser.parse_args().report_fd

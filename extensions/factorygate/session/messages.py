@@ -1,4 +1,4 @@
-"""Short messages to whoever is in a session: what the door takes, and the last few that it keeps."""
+"""Short messages to the person in a session: what the door accepts, and the last few messages that it keeps."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ShownMessage:
 
 
 def read_message(body: object, now: float) -> ShownMessage:
-    """Return the message that ``body`` is: ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. Raises
-    ValueError, in words, for anything else."""
+    """Parse a message ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. Raises ValueError, with an
+    explanation, for anything else."""
     found = body if isinstance(body, dict) else {}
     name, text, kind = found.get("id"), found.get("text"), found.get("kind", "info")
     if not isinstance(name, str) or not _ID.fullmatch(name):

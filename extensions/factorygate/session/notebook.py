@@ -29,7 +29,8 @@ AUTOSAVE_SECONDS = 15  # of JupyterLab (its own default: 120): what a session's 
 
 
 def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
-    """Return ``environment`` and ``argv`` of ``body``, if they can start a process. Raises ValueError, in words."""
+    """Return ``environment`` and ``argv`` of ``body``, if they can start a process. Raises ValueError, with an
+    explanation."""
     environment, argv = (body.get("environment"), body.get("argv")) if isinstance(body, dict) else (None, None)
     if not isinstance(environment, dict) or not isinstance(argv, list) or not argv:
         raise ValueError("an object `environment` and a non-empty list `argv` are needed")
@@ -42,7 +43,8 @@ def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
 
 
 def read_activity(line: bytes) -> Activity:
-    """Parse a line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for any other."""
+    """Parse a line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for any other
+    line."""
     report = json.loads(line)
     gpu, memory, names = report.get("gpu_percent"), report.get("memory_bytes"), report.get("busy_with", [])
     return Activity(
@@ -56,7 +58,7 @@ def read_activity(line: bytes) -> Activity:
 
 
 def _through(socket: Path, url: str) -> str:
-    """Return the address that asks for the path of ``url`` on a Unix socket."""
+    """Return the address of the path of ``url`` on a Unix socket."""
     return f"http+unix://{quote(str(socket), safe='')}{urlsplit(url).path}"
 
 
@@ -143,7 +145,7 @@ class Notebook:
         return self._process
 
     async def start(self) -> None:
-        """Start the launcher, which imports and waits."""
+        """Start the launcher, which does its imports and waits."""
         write_config(self._node)
         reading, writing = os.pipe()
         try:
@@ -188,7 +190,8 @@ class Notebook:
         stdin.close()
 
     async def listening(self) -> None:
-        """Return once the server takes connections on its socket. A Unix socket's birth can only be asked for."""
+        """Return once the server accepts connections on its socket. This has to be polled, since nothing reports when a
+        Unix socket appears."""
         while True:
             try:
                 _, writer = await asyncio.open_unix_connection(str(self._node / "notebook.sock"))

@@ -1,8 +1,8 @@
-"""All that pages of the session show beside the person's work, gathered once for all of them.
+"""Everything that the session's pages show beside the person's work, collected once for all of them.
 
-The clock and what the session uses are of this node and always there. What the gateway tells (the person's sessions and
-clusters) is asked for at most every ``FRESH`` seconds and only while somebody looks; while it does not answer, what it
-said last stays, and ``trouble`` says so in words.
+The deadlines and the session's use come from this node and are always available. The gateway's data (the person's
+sessions and clusters) are requested at most every ``FRESH`` seconds and only while somebody looks; while the gateway
+does not answer, its last answer stays, and ``trouble`` says so in words.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def _pick(view: BaseModel, fields: set[str]) -> dict[str, Any]:
 
 
 class Overview:
-    """For one server. ``home``: address of the gateway's page with the person's sessions; ``servers``: address below
-    which each of them is open."""
+    """The overview of one server. ``home``: address of the gateway's page with the person's sessions; ``servers``:
+    address below which each of them can be opened."""
 
     def __init__(
         self, clock: Path, gauge: Gauge, home: str, servers: str, link: Callable[[], Link] = Link.here
@@ -79,10 +79,10 @@ class Overview:
         }
 
     async def extend(self, hours: float) -> dict[str, Any]:
-        """Ask for so many more ``hours`` for this session; return the session as it is then. Raises LinkError."""
+        """Request that many more ``hours`` for this session; return the session as it is then. Raises LinkError."""
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
-        self._asked = -NAMES_FRESH  # whoever looks next sees it
+        self._asked = -NAMES_FRESH  # the next reader gets the new session
         return _pick(answer, _SESSION)
 
     def _read_clock(self) -> dict[str, Any]:

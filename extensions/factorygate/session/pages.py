@@ -1,7 +1,7 @@
-"""The Dask pages of this session's clusters, shown to whoever may use the session's notebook server.
+"""The Dask pages of this session's clusters, for everybody who may use the session's notebook server.
 
 Each cluster has a socket in the session's folder on the node. Its scheduler listens there; for a scheduler at another
-factory, the ``Forwarder`` to it does.
+factory, the ``Forwarder`` does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
     SUPPORTED_METHODS = ("GET", "HEAD")
 
     def initialize(self, folder: Path) -> None:
-        """``folder``: holds a folder for each cluster."""
+        """``folder``: contains a folder for each cluster."""
         self._folder = folder
 
     def _find(self, cluster: str) -> None:

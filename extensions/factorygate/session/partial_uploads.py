@@ -1,7 +1,8 @@
-"""Files on their way in: what has arrived lies in a hidden part beside the file, and takes its name when it is whole.
+"""Files that are being uploaded: the received bytes are in a hidden file (a part) beside the target, and the part gets
+the target's name when it is complete.
 
 Each part has a record, a link to it in a folder of the account's own, so that a later server finds what an earlier one
-left behind without searching the home. Blocking; the caller brings the thread.
+left without searching the home. Blocking; call it in a thread.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ _MARK = ".part-"
 
 
 class OutOfOrder(Exception):
-    """That piece is not the one that must come next; the text says so to a person."""
+    """This piece is not the one that must come next; the text explains this to a person."""
 
 
 @dataclass
 class Part:
-    """An upload under way. ``begin`` and ``size``: bytes before and after the last piece; ``number``: of that piece."""
+    """An upload in progress. ``begin`` and ``size``: bytes before and after the last piece; ``number``: the last
+    piece's."""
 
     target: Path
     path: Path
@@ -64,7 +66,7 @@ class Parts:
         return part
 
     def write(self, part: Part, number: int, data: bytes) -> None:
-        """Write a piece. The same piece once more replaces itself: browsers repeat a request whose answer was lost.
+        """Write a piece. Writing the same piece again replaces it: browsers repeat a request whose answer was lost.
 
         Raises OutOfOrder; OSError if the piece cannot be written, and then the part is as before.
         """
@@ -90,7 +92,7 @@ class Parts:
         part.number, part.begin, part.size = number, at, at + len(data)
 
     def finish(self, part: Part) -> None:
-        """Give a part that is whole the name of its file, in place of the old file, in one step."""
+        """Rename a complete part to its target's name; this replaces the old file atomically."""
         os.replace(part.path, part.target)
         part.record.unlink(missing_ok=True)
 
@@ -101,9 +103,7 @@ class Parts:
 
     def sweep(self, now: float) -> list[Path]:
         """Remove parts, of this or any earlier session, that have not grown for STALE_SECONDS; return their paths.
-
-        ``now``: seconds since the epoch. Parts of other sessions that still grow stay.
-        """
+        ``now``: seconds since the epoch. Parts of other sessions that still grow stay."""
         removed = []
         for record in self._records.glob("*"):
             with contextlib.suppress(OSError):  # unreadable now: another time

@@ -1,7 +1,8 @@
-"""The notebook's processes: all that descends from this one, found in /proc.
+"""The notebook's processes: all descendants of this one, found in /proc.
 
-Kernels and terminals leave the notebook's process group, so a signal to the group does not reach them. The door adopts
-orphans instead (Linux ``PR_SET_CHILD_SUBREAPER``), so that whatever the notebook started stays below the door.
+Kernels and terminals leave the notebook's process group, so a signal to the group does not reach them. Therefore the
+door adopts orphans (Linux ``PR_SET_CHILD_SUBREAPER``), so that everything that the notebook started stays below the
+door.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _parents() -> dict[int, tuple[int, str]]:
 
 
 def descendants() -> list[int]:
-    """Return the pids of all descendants of this process that still run, nearest first."""
+    """Return the pids of all running descendants of this process, nearest first."""
     parents = _parents()
     found = [os.getpid()]
     for pid in found:  # grows while we walk
@@ -71,7 +72,7 @@ def kill_descendants() -> int:
 
 
 def reap_orphans(keep: Collection[int]) -> None:
-    """Collect adopted children that ended; ``keep`` are those whose exit code somebody else waits for."""
+    """Collect adopted children that have ended; ``keep``: those whose exit code other code waits for."""
     own = os.getpid()
     for pid, (parent, state) in _parents().items():
         if parent == own and state == "Z" and pid not in keep:

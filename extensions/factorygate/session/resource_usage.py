@@ -1,6 +1,6 @@
-"""What a session uses of its node: memory, and its GPUs as the vendor's own program tells.
+"""What a session uses of its node: memory, and its GPUs as the vendor's own program reports them.
 
-The memory is that of the job's control group where it has one with a limit, else of the processes below this one.
+The memory is that of the job's control group if that has a limit, else of the processes below this one.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class ResourceUsage:
 
 
 def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUPS) -> tuple[int, int] | None:
-    """Return the bytes in use and the limit, of this process's nearest control group with a limit; None: none has one.
+    """Return the bytes in use and the limit, of this process's nearest control group with a limit; None if none has
+    one.
 
-    Files that were only read are not counted: the kernel gives their memory back when somebody needs it.
+    Files that were only read are not counted: the kernel frees their memory when it is needed.
     """
     try:
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()
@@ -89,7 +90,7 @@ def _memory(environment: Mapping[str, str]) -> tuple[int, int | None]:
 
 
 async def _said(argv: list[str]) -> str:
-    """Return what a program prints; "" if it fails, or takes longer than ``_PROGRAM_SECONDS``."""
+    """Return the output of a program; "" if it fails, or takes longer than ``_PROGRAM_SECONDS``."""
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -144,8 +145,11 @@ class Gauge:
         await self._look()
 
     def coarse(self) -> tuple[int | None, int | None]:
-        """Return how busy the busiest GPU was in the last minute, in percent, and the memory in bytes; None: not
-        known. Both are rounded up to a step, so that a session in which nothing happens has nothing new to tell."""
+        """Return how busy the busiest GPU was in the last minute, in percent, and the memory in bytes; None if not
+        known.
+
+        Both are rounded up to a step, so that a session in which nothing happens has nothing new to report.
+        """
         percent = max((percent for percent in self._busiest if percent is not None), default=None)
         memory = self.use.memory if self.use is not None else None
         return _step(percent, _PERCENT_STEP), _step(memory, _MEMORY_STEP)

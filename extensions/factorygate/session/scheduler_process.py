@@ -1,9 +1,9 @@
-"""A cluster's Dask scheduler as a process of its own, which outlives the kernel that asked for it.
+"""A cluster's Dask scheduler as a process of its own, which outlives the kernel that started it.
 
-Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. As a job of its own it is
-what a session's launcher becomes in place of a notebook server. It makes its own keys and writes them, with its
-address, to a 0600 file. It ends when nothing was computed for a while, when it is told to, or when the gateway says
-that the cluster is over.
+Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. As a job of its own, a
+session's launcher runs it instead of a notebook server. It makes its own keys and writes them, with its address, to a
+0600 file. It ends when nothing was computed for some time, when it is told to, or when the gateway says that the
+cluster is over.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class SchedulerGate:
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Move bytes one way until their end, at the pace of the slower side, and tell the end."""
+    """Copy bytes in one direction until their end, at the pace of the slower side, and pass the end on."""
     while piece := await reader.read(resumable_stream.PIECE):
         writer.write(piece)
         await writer.drain()

@@ -1,4 +1,4 @@
-"""One session in its job: what it knows of itself, what the door may ask of it, and how it ends."""
+"""One session in its job: its state, the operations of the door's commands, and how it ends."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all others
 
 
 class SessionConflict(Exception):
-    """The session cannot do that now; the text says why."""
+    """The session cannot do this now; the text says why."""
 
 
 class JobSession:
-    """State and wishes of one session. All its methods belong to one event loop."""
+    """State and pending requests of one session. All its methods belong to one event loop."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class JobSession:
         change.set_result(None)
 
     async def changed(self, seen: DoorStatusLine) -> DoorStatusLine:
-        """Wait until the status is another than ``seen``, and return it."""
+        """Wait until the status differs from ``seen``, and return it."""
         while self.status == seen:
             await asyncio.shield(self._change)
         return self.status
@@ -98,8 +98,10 @@ class JobSession:
     # --- what may be asked ---
 
     async def take_environment(self, body: object) -> DoorStatusLine:
-        """Start the notebook with the environment and command in ``body``. The same body once more changes nothing.
-        Raises SessionConflict for another one, or if the session is ending; ValueError for a wrong one."""
+        """Start the notebook with the environment and command in ``body``. Sending the same body again changes nothing.
+
+        Raises SessionConflict for another body, or if the session is ending; ValueError for an invalid one.
+        """
         given = check_environment(body)
         if self._given is not None and self._given != given:
             raise SessionConflict("the notebook of this session was started with another environment")
@@ -126,20 +128,21 @@ class JobSession:
         return self.status
 
     def tell(self, body: object) -> DoorStatusLine:
-        """Show whoever is in the session a message (see ``messages``). The same id twice is one. Raises ValueError."""
+        """Show the person in the session a message (see ``messages``). The same id twice is one message. Raises
+        ValueError."""
         self._messages.add(read_message(body, time.time()))
         self._tell_notebook()
         return self.status
 
     def scheduler_warned(self) -> None:
-        """Handle the scheduler's signal that its limit is near: end the session, unless our own clock expects the
-        limit within ``_AGREES`` seconds and ends the session in time by itself."""
+        """Handle the scheduler's signal that its limit is near: end the session, unless our own clock expects the limit
+        within ``_AGREES`` seconds and ends the session in time by itself."""
         ends = self._facts.ends
         if ends is None or not 0 < ends - time.time() < _AGREES:
             self.end("walltime", "The scheduler said that the session's time is over.", GRACE_SIGNALLED)
 
     def token(self) -> str | None:
-        """Return the notebook's hub token, for a hub that lost it; None before the environment came."""
+        """Return the notebook's hub token, for a hub that has lost it; None before the environment has come."""
         return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
 
     def end(self, reason: Reason, message: str, grace: float = GRACE) -> None:
@@ -151,7 +154,7 @@ class JobSession:
     # --- its life ---
 
     async def start(self) -> None:
-        """Start what can be started before the environment is here."""
+        """Start what can be started before the environment has come."""
         await self._notebook.start()
 
     async def live(self) -> int:
@@ -195,7 +198,8 @@ class JobSession:
                 await asyncio.wait_for(self._look.wait(), min(_LOOK, max(0.05, verdict.wake - now)))
 
     def _tell_notebook(self) -> None:
-        """Write the clock's file, which the notebook server shows to the browser (see ``clock``), if it changed."""
+        """Write the clock's file, which the notebook server shows to the browser (see ``clock``), if its content has
+        changed."""
         status = self.status
         content: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
         content["notice"] = asdict(status.notice) if status.notice is not None else None
@@ -212,7 +216,7 @@ class JobSession:
         self._last_content = text
 
     async def _keep_tidy(self) -> None:
-        """Collect what the notebook's processes left behind and the door adopted."""
+        """Collect ended processes of the notebook that the door has adopted."""
         while True:
             await asyncio.sleep(_TIDY)
             keep = () if self._notebook.pid is None else (self._notebook.pid,)

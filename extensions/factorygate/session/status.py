@@ -1,4 +1,4 @@
-"""What the door says about its session, as one line of JSON."""
+"""The door's report about its session, as one line of JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def moment(seconds: float | None) -> str | None:
 
 @dataclass(frozen=True)
 class StatusNotice:
-    """The session will end by itself soon. ``at``: when, RFC 3339; ``minutes``: the step that was passed."""
+    """The session will end by itself soon. ``at``: when, RFC 3339; ``minutes``: the step that has been passed."""
 
     kind: Reason
     at: str

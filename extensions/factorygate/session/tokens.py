@@ -1,12 +1,12 @@
-"""Tokens in the addresses of requests: who may send one there, and that none gets into the log.
+"""Tokens in the addresses of requests: who may send one there, and how they are kept out of the log.
 
 Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the address of a kernel's
-WebSocket, and no header. JupyterHub takes that from browsers only. Here it is taken as if it were the header, where the
-session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the WebSockets of kernels and terminals and
-nowhere else; elsewhere the refusal says what to do.
+WebSocket, and no header. JupyterHub accepts this from browsers only. Here such a token is treated like the header if
+the session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the WebSockets of kernels and terminals
+only; elsewhere the refusal says what to do.
 
-Any address may hold a token all the same: jupyter_server hides it in its line for each request, Tornado does not where
-a handler raised an error. So it is taken out where the log is written.
+Any address may contain a token all the same. jupyter_server hides it in its line for each request, but Tornado does not
+if a handler raised an error. So tokens are removed where the log is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REFUSAL = (
 
 
 class TokenRefused(RequestHandler):
-    """Answers a request whose token was refused with the reason; says nothing about the session."""
+    """Answers a request whose token was refused with the reason; reveals nothing about the session."""
 
     async def get(self) -> None:
         """Answer 403 with the reason."""
@@ -48,8 +48,8 @@ class Addresses:
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move the token of a WebSocket's address into the header. Return False for a token that is not allowed, in
-        a request without a cookie."""
+        """Move the token of a WebSocket's address into the header. Return False for a token that is not allowed, in a
+        request without a cookie."""
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):
             return True
@@ -65,7 +65,7 @@ class Addresses:
 
 
 def serve(server: ServerApp) -> None:
-    """Look at the requests of ``server``, and at what it logs."""
+    """Check the requests of ``server``, and hide tokens in its log."""
     app = server.web_app
     addresses = Addresses(app.settings["base_url"], os.environ.get(VARIABLE) == "1")
     choose = app.find_handler

@@ -1,6 +1,7 @@
-"""What a notebook shows of the gateway: a picker of factories, and a panel of a cluster.
+"""The widgets for notebooks: a picker of factories, and a panel of a cluster.
 
-Python alone writes the data; the page sends what a person did as ``{"op": …}``, which is checked before it is done.
+Only Python writes the data; the page sends a person's actions as ``{"op": …}``, which are checked before they are
+carried out.
 """
 
 from factorygate.widgets.panel import ClusterPanel

@@ -1,7 +1,7 @@
-"""The scripts and styles of the widgets, as anywidget takes them: one ES module and one style sheet for each.
+"""The scripts and styles of the widgets, as anywidget needs them: one ES module and one style sheet for each.
 
-``built`` holds what ``extensions/frontend/build.mjs`` builds from what pages, widgets and JupyterLab share.
-The texts of a script are in the language of the session's person.
+``built`` holds the bundles that ``extensions/frontend/build.mjs`` makes from the code that pages, widgets and
+JupyterLab share. The texts of a script are in the language of the session's person.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def styles(widget: str) -> str:
 
 
 def kept(bundle: Any, model_id: str | None, text: str) -> Any:
-    """Return the MIME bundle of a widget with its state as text beside it: for JupyterLab once the kernel no longer has
-    the widget (the extension's ``kept.ts``), and for whatever shows no widgets."""
+    """Return the MIME bundle of a widget with its state as text: for JupyterLab when the kernel no longer has the
+    widget (the extension's ``kept.ts``), and for programs that show no widgets."""
     if bundle is None or model_id is None:
         return bundle
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})

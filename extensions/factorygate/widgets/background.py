@@ -1,6 +1,6 @@
-"""One thread with an event loop for all widgets of a kernel, started when the first needs it.
+"""One thread with an event loop for all widgets of a kernel, started when the first widget needs it.
 
-A kernel's own loop stands still while a cell runs; what is shown must not.
+A kernel's own loop stops while a cell runs; widgets must still be updated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-INTERVAL = 0.5  # seconds: nothing is looked at, or told to a page, more often
+INTERVAL = 0.5  # seconds between two looks at the data, and two messages to a page
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -21,7 +21,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def start(work: Coroutine[Any, Any, None]) -> Future[None]:
-    """Run it in the background; cancel the future to end it."""
+    """Run the coroutine in the background; cancel the future to end it."""
     return asyncio.run_coroutine_threadsafe(work, _running_loop())
 
 
@@ -35,15 +35,16 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 
 class Looking(Protocol):
-    """What looks again at something, quickly, whenever it is told to."""
+    """An object whose ``look`` is called regularly; it must return quickly."""
 
     def look(self) -> bool:
-        """False: it need not be told again."""
+        """Look for changes; return False if this need not be called again."""
         ...
 
 
 class Ticker:
-    """Tells all that are in it to look, every ``INTERVAL``; holds none of them alive, and rests when there is none."""
+    """Calls ``look`` of all its objects every ``INTERVAL``; it keeps none of them alive, and rests while there are
+    none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class Ticker:
         self._runs = False
 
     def add(self, one: Looking) -> None:
-        """From any thread; the same one twice is once."""
+        """Add an object, from any thread; adding it twice has no effect."""
         with self._lock:
             self._looking.add(one)
             if self._runs:
@@ -60,7 +61,7 @@ class Ticker:
         start(self._run())
 
     def remove(self, one: Looking) -> None:
-        """From any thread."""
+        """Remove an object, from any thread."""
         with self._lock:
             self._looking.discard(one)
 

@@ -1,4 +1,4 @@
-"""Following the catalogue at the gateway, and asking when a choice would start, for as long as somebody looks."""
+"""Follows the gateway's catalogue, and asks when a choice would start, as long as somebody looks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before it is tried again; doublin
 async def follow(
     make: Callable[[], Link], hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]
 ) -> None:
-    """Tell ``hear`` the catalogue, now and whenever it changes, at most every ``INTERVAL``; ``trouble`` what stands in
-    the way, which is tried again for ever. Ends when either answers False, or there is no link to be had."""
+    """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL``; call ``trouble`` with
+    each error, after which it is tried again. Ends when either returns False, or if there is no link."""
     wait = _FIRST_WAIT
     while True:
         try:
@@ -44,13 +44,14 @@ async def follow(
 async def estimates(
     make: Callable[[], Link], factory: str, size: str, hours: Iterable[float]
 ) -> dict[float, str | None]:
-    """When a session of each of these hours would start (RFC 3339), asked at the same time; None: not known."""
+    """Return when a session with each of these hours would start (RFC 3339), all asked at the same time; None if not
+    known."""
 
     async def ask(each: float) -> str | None:
         try:
             found = await link.get(f"/factories/{factory}/estimate", Estimate, size=size, hours=each)
         except LinkError:
-            return None  # a convenience: that the factory is silent is told by its health
+            return None  # estimates are optional; the factory's health says if it does not answer
         return None if found.start is None else found.model_dump(mode="json")["start"]
 
     link = make()

@@ -1,7 +1,7 @@
 """A choice of factory, node size, environment, hours and project: checked, and completed from the catalogue.
 
-What fits, what is preset and within which bounds is the link's to say: it is in each size's ``offer``, from which the
-start page completes a choice as well.
+The link decides what fits, what is preset and within which bounds: each size's ``offer`` says it. The start page
+completes a choice in the same way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def checked(desired: Mapping[str, Any]) -> Choice:
-    """What may be asked for at all, by form alone; what is None or left out is open. Raises ValueError in words."""
+    """Return the desired choice if its form is valid; values that are None or left out are open. Raises ValueError with
+    an explanation."""
     unknown = sorted(set(desired) - set(FIELDS))
     if unknown:
         said = Message("choice-field-unknown", "A choice has no {unknown}; it has {fields}.")
@@ -58,10 +59,8 @@ def _hours(value: object) -> float:
 
 
 def completed(desired: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
-    """The nearest to a checked wish that is offered, with nothing left open; None: nothing is offered.
-
-    ``here``: the factory that is preset, while it takes requests.
-    """
+    """Return the offered choice that is nearest to a checked one, with nothing left open; None if nothing is offered.
+    ``here``: the factory that is preset, while it takes requests."""
     factory = _find(factories, desired.get("factory")) or _usual(factories, here)
     if factory is None or not factory.sizes:
         return None
@@ -76,7 +75,7 @@ def completed(desired: Mapping[str, Any], factories: Factories, here: str | None
 
 
 def refusal(desired: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
-    """Why what was wished is not what is offered, in words; empty where it is."""
+    """Return why the desired choice is not the offered one, in words; empty if it is."""
     for field, value in desired.items():
         if choice is None:
             return N_("No factory is open to you at this moment.")
@@ -143,7 +142,7 @@ def _list(ones: Sequence[_Named]) -> str:
 
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
-    """What of the catalogue changes with the catalogue only."""
+    """Return the part of the catalogue that changes with the catalogue only."""
     fields = {
         "id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "bounds",
         "projects",
@@ -160,8 +159,8 @@ def _standing_size(view: SizeView) -> dict[str, Any]:
 
 
 def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
-    """What changes from minute to minute, by factory: small, since it is sent whole whenever anything of it changes.
-    ``reached``: the only factory that the notebook's token acts at; None: at all of them."""
+    """Return the part of the catalogue that changes from minute to minute, by factory: small, since it is sent whole at
+    each change. ``reached``: the only factory for which the notebook's token is valid; None: all of them."""
     needs_token = language.here().said(NEEDS_TOKEN)
     loads = {"name", "gpus_total", "gpus_free", "pending"}
     return {
@@ -182,13 +181,14 @@ def _start(view: SizeView) -> str | None:
 
 
 def _rules_open(words: Words | None) -> dict[str, str] | None:
-    """Why nothing of theirs starts there, with what to do: a notebook has no way to the hub's pages but these words."""
+    """Return why nothing may start there, with what to do, since a notebook has no link to the hub's pages."""
     said = language.here().said
     return None if words is None else {"what": said(joined(words.as_message("what"), words.as_message("do")))}
 
 
 def _health(health: Health) -> dict[str, Any]:
-    """When it last answered is told only of a factory that no longer does: else it would change with every answer."""
+    """Return the health. When the factory last answered is included only if it no longer answers; otherwise the health
+    would change with every answer."""
     shown, said = health.model_dump(mode="json", include={"state", "words", "answered_at"}), language.here().said
     if health.words is not None:
         shown["words"] |= {name: said(health.words.as_message(name)) for name in health.words.TEXTS}

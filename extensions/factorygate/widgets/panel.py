@@ -21,12 +21,12 @@ from factorygate.widgets.background import ticker
 from factorygate.widgets.rows import Window
 from factorygate.widgets.summary import FLOWING, summary, text
 
-FLOW_SECONDS = 5.0  # figures that go on by themselves are told as often
+FLOW_SECONDS = 5.0  # between two updates of figures that grow by themselves
 _MOST_PAGES = 100
 
 
 class ClusterPanel(anywidget.AnyWidget):
-    """Shows any cluster that has the four methods of ``Watched``, at most twice a second and only what changed.
+    """Shows any cluster that has the four methods of ``Watched``, at most twice a second and only what has changed.
 
     It looks at the cluster while it is on a page. GPU-hours count one GPU as the factory's scheduler does.
     """
@@ -47,7 +47,7 @@ class ClusterPanel(anywidget.AnyWidget):
         self.on_msg(type(self)._heed)
 
     def look(self) -> bool:
-        """Tell the page what changed; False where nobody looks or nothing can change any more."""
+        """Send the page what has changed; return False if nobody looks or nothing can change any more."""
         with self._looking:
             if not self._pages or self.comm is None:
                 return False
@@ -89,7 +89,7 @@ class ClusterPanel(anywidget.AnyWidget):
     # --- the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
-        """What the page sends; what is not as it should be changes nothing."""
+        """Handle a message of the page; an invalid message changes nothing."""
         op = content.get("op") if isinstance(content, dict) else None
         deed = {
             "watch": self._watch,
@@ -155,7 +155,7 @@ class ClusterPanel(anywidget.AnyWidget):
             self._act(self._cluster.close, N_("All jobs are being ended."))
 
     def _number(self, value: object) -> int | None:
-        """A number of jobs that may be asked for; says so where it is none."""
+        """Return a number of jobs that may be requested; show an error if it is none."""
         most = self._seen.maximum
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
             return value

@@ -61,7 +61,8 @@ class FactoryPicker(anywidget.AnyWidget):
         )
 
     def close(self) -> None:
-        """Take it from the page and stop following the factories; also what happens when nobody has it any more."""
+        """Remove the widget from the page and stop following the factories. This also happens when no variable refers
+        to it any more."""
         if self._following is not None:
             self._following.cancel()
         super().close()
@@ -85,7 +86,7 @@ class FactoryPicker(anywidget.AnyWidget):
         return choice
 
     def _hear(self, factories: list[FactoryView]) -> bool:
-        """The catalogue, from the background."""
+        """Take the catalogue, from the background."""
         with self._choosing:
             desired = self.value or {}
             choice = completed(desired, factories, _here())
@@ -108,7 +109,7 @@ class FactoryPicker(anywidget.AnyWidget):
     # --- the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
-        """What the page sends; what is not as it should be changes nothing."""
+        """Handle a message of the page; an invalid message changes nothing."""
         if not isinstance(content, dict) or self._factories is None:
             return
         if content.get("op") == "choose":
@@ -162,18 +163,18 @@ async def _tell_estimates(picker: weakref.ref[FactoryPicker], factory: str, size
 
 
 def _state(kind: str, message: str, do: str = "") -> dict[str, str]:
-    """For the page."""
+    """Set the state that the page shows."""
     words = language.here()
     return {"kind": kind, "message": words.said(message), "do": words.said(do)}
 
 
 def _here() -> str | None:
-    """The factory that this session runs at: data and workers belong together."""
+    """Return the factory that this session runs at, since data and workers should be at the same place."""
     return os.environ.get("FACTORYGATE_FACTORY")
 
 
 def _reached() -> str | None:
-    """The only factory that this notebook's token acts at; None: at all of them."""
+    """Return the only factory for which this notebook's token is valid; None: all of them."""
     return None if has_own_token() else _here()
 
 

@@ -1,4 +1,4 @@
-"""The jobs of a cluster as a page sees them: a window of a sorted, filtered list, and only what changed in it."""
+"""The jobs of a cluster for a page: a window of a sorted, filtered list, and only what has changed in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JobRow = dict[str, Any]
 
 
 class Window:
-    """What of the jobs is on the page, and what the page was told of it last."""
+    """The jobs that are on the page, and what the page was last told of them."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -39,7 +39,7 @@ class Window:
         self._ask_whole = True
 
     def move(self, first: object, which: object) -> None:
-        """Set first row and filter as a page asks for; values that make no sense change nothing."""
+        """Set first row and filter as a page requests; invalid values change nothing."""
         if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
             self.first = first
         if isinstance(which, str) and which in FILTERS:
@@ -47,17 +47,17 @@ class Window:
         self.forget()
 
     def open_log(self, name: object, shown: object) -> None:
-        """Send a job's log with its row, or no longer. The oldest of too many is closed."""
+        """Send a job's log with its row, or stop sending it. If too many are open, the oldest is closed."""
         if isinstance(name, str):
             kept = [one for one in self._open if one != name]
             self._open = [*kept, name][-_OPEN_LOGS:] if shown is True else kept
 
     def forget(self) -> None:
-        """The page knows nothing (it is new): tell all again."""
+        """Forget what the page was told: the page is new, and gets everything again."""
         self._ask_whole = True
 
     def changes(self, view: ClusterView) -> dict[str, Any] | None:
-        """What the page must be told to be as ``view`` is: ``order`` (names) and ``rows`` by name, ``whole`` when these
+        """Return what the page must be told about ``view``: ``order`` (names) and ``rows`` by name, ``whole`` if these
         are all that it shows; None: nothing."""
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)
@@ -91,12 +91,12 @@ class Window:
 
 
 def counts(jobs: Iterable[JobView]) -> dict[str, int]:
-    """Jobs under each filter."""
+    """Return the number of jobs under each filter."""
     states = [job.state for job in jobs]
     return {name: sum(state in wanted for state in states) for name, wanted in FILTERS.items()}
 
 
 def _rank(job: JobView) -> tuple[int, list[tuple[int, str]]]:
-    """By urgency, then by name with its numbers as numbers: w-9 before w-10."""
+    """Return the sort key: by urgency, then by name with its numbers as numbers (w-9 before w-10)."""
     parts = re.split(r"(\d+)", job.name)
     return _ORDER[job.state], [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""A cluster in a few figures: for the panel's head, and as text where no page is."""
+"""A cluster in a few figures: for the panel's head, and as text if there is no page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ FLOWING = ("spent", "committed")  # figures that go on by themselves while jobs 
 
 
 def summary(view: ClusterView) -> dict[str, Any]:
-    """All that the panel's head shows, as plain JSON. GPU-hours have two digits: a page needs no more."""
+    """Return everything that the panel's head shows, as plain JSON. GPU-hours have two digits, which is enough for a
+    page."""
     adapting, words = view.adapting, language.here()
     return {
         "name": view.name,
@@ -41,7 +42,7 @@ def summary(view: ClusterView) -> dict[str, Any]:
 
 
 def text(view: ClusterView) -> str:
-    """A few lines for scripts, logs and exported notebooks: no more than a person reads."""
+    """Return a few lines for scripts, logs and exported notebooks."""
     figures = f"{view.gpu_hours_spent:.2f} spent, {view.gpu_hours_per_hour:g} an hour now"
     if view.gpu_hours_cap is not None:
         figures += f", at most {view.gpu_hours_cap:g}"

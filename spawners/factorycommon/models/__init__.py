@@ -1,8 +1,8 @@
-"""The common language of all parts: catalogue, requests, sessions, and what a scheduler says.
+"""The models that all parts share: catalogue, requests, sessions, and what a scheduler reports.
 
-Pydantic only; imports nothing else of ours, so every part may import it. Times are seconds, moments are aware
-datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, ``hours``). A GB is 10**9 bytes as on
-the sites' price lists; dialects turn it into their scheduler's units.
+They use pydantic only and import nothing else of ours, so every part may import them. Times are seconds, moments are
+aware datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, ``hours``). A GB is 10**9 bytes as
+on the sites' price lists; dialects convert it to their scheduler's units.
 """
 
 from factorycommon.models.antennas import Antenna, Antennas, LoginHint
@@ -87,7 +87,16 @@ from factorycommon.models.requests import (
     SessionRequest,
 )
 from factorycommon.models.rules import AccountHelp, Act, Agreement, LoginRules, Policy, SiteRules
-from factorycommon.models.scheduler import End, Estimate, Job, JobState, NodeState, Reservation
+from factorycommon.models.scheduler import (
+    End,
+    Estimate,
+    Job,
+    JobState,
+    NodeState,
+    Outcome,
+    PendingPhase,
+    Reservation,
+)
 from factorycommon.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words, notebook_base
 from factorycommon.models.usage import ProjectBalance, UsageLine
 from factorycommon.models.views import (
@@ -189,9 +198,11 @@ __all__ = [
     "Notice",
     "Offer",
     "Origin",
+    "Outcome",
     "Parameters",
     "Partition",
     "PartitionLoad",
+    "PendingPhase",
     "Person",
     "PersonBody",
     "Phrase",

@@ -1,4 +1,4 @@
-"""What all models share: the words of ids, names and amounts that may come from outside, and how strict a model is."""
+"""The base of all models: types for ids, names and amounts from outside, and how strictly models check their input."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Slot = Annotated[str, StringConstraints(max_length=255, pattern=r"^(dask/)?[^\x0
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
 
-# The moments that are believed of whoever is not us. Outside of these years arithmetic, time zones and databases fail.
+# Moments from outside must lie between these. Outside of these years arithmetic, time zones and databases fail.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
 
 def believed(seconds: float) -> datetime | None:
-    """Return that many seconds since 1970 as a moment; None outside of ``EARLIEST`` to ``LATEST``."""
+    """Return the moment that many seconds after 1970; None outside of ``EARLIEST`` to ``LATEST``."""
     if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():  # False for a NaN, too
         return None
     return datetime.fromtimestamp(seconds, UTC)

@@ -1,5 +1,7 @@
-"""Dask clusters: what a notebook asks for, and what it is told. A worker here is one job; it may run several Dask
-workers (``processes``)."""
+"""Dask clusters: what a notebook requests, and what the link answers.
+
+A worker here is one job; it may run several Dask workers (``processes``).
+"""
 
 from __future__ import annotations
 
@@ -130,7 +132,7 @@ class BatchRequest(Model):
 
     @property
     def whole(self) -> int:
-        """Return how many jobs must be allowed for this batch to begin."""
+        """Return how many jobs must be allowed together so that this batch may start."""
         return max(len(self.names), self.together or 0)
 
 

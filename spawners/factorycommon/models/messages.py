@@ -1,4 +1,4 @@
-"""Messages to people on the wire: English texts beside the code and the parameters that tell them in any language."""
+"""Messages to people in JSON: English texts, with the code and the parameters by which they can be translated."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Coded(Model):
         }
 
     def saying(self, **texts: str) -> Self:
-        """Return a copy with other texts, of which messages bring their parameters along."""
+        """Return a copy with other texts; texts that are messages bring their parameters along."""
         kept: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         for text in texts.values():
             if isinstance(text, Message):
@@ -49,7 +49,7 @@ class Coded(Model):
         return type(self).model_validate(kept | texts)
 
     def as_message(self, field: str) -> Message:
-        """Return one of the texts as a message, to be translated."""
+        """Return one of the texts as a message that can be translated."""
         return Message(self.code, getattr(self, field), self.parameters)
 
 

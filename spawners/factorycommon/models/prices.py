@@ -39,7 +39,7 @@ class Price(Cost):
     unit: str = "GPU"
 
     def of(self, seconds: float) -> Cost:
-        """Return what so many seconds cost."""
+        """Return the cost of that many seconds."""
         hours = seconds / 3600
         own = None if self.own is None else Amount(amount=self.own.amount * hours, unit=self.own.unit)
         return Cost(gpu_hours=self.gpu_hours * hours, counted=self.counted * hours, own=own)

@@ -1,4 +1,5 @@
-"""Projects: the allocations that pay. Who is in one, what it may use and until when, what it is at each factory."""
+"""Projects: the allocations that are charged. Who is in a project, what it may use and until when, and its accounts at
+each factory."""
 
 from __future__ import annotations
 
@@ -63,13 +64,13 @@ class Project(Model):
     groups: tuple[ProvenGroup, ...] = ()
     managers: tuple[Person, ...] = ()  # see the project's page with everybody's use
     begins: Time | None = None
-    ends: Time | None = None  # nothing is started after it, and no session goes on beyond
+    ends: Time | None = None  # nothing starts after it, and no session continues beyond it
     gpu_hours: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
     max_hours: Hours | None = None
     factories: dict[Slug, ProjectAt] = Field(min_length=1)
 
     def has(self, person: str, groups: frozenset[str]) -> bool:
-        """Whether that person, who is in these groups, is in it."""
+        """Return True if the person, whose groups are ``groups``, is in the project."""
         return person in self.members or person in self.managers or not groups.isdisjoint(self.groups)
 
 

@@ -63,11 +63,11 @@ class Sourced(Model):
         return self
 
     def values(self) -> Iterator[str]:
-        """The path of each value that the entry gives and that needs an origin."""
+        """Return the path of each value of the entry that needs an origin."""
         return _leaves(self.model_dump(mode="json", exclude_unset=True), ())
 
     def origin(self, path: str) -> Origin | None:
-        """Where a value comes from: what says most exactly that it is of it. None: nothing says so."""
+        """Return the origin of a value, from the most exact statement about its path; None if there is none."""
         steps = path.split(".")
         fitting = [(_weight(of), said) for said in self.said for of in said.of if _covers(of.split("."), steps)]
         if not fitting:
@@ -77,7 +77,7 @@ class Sourced(Model):
         return Origin(sure=said.sure, sources=sources, derived=self._derived(steps), note=said.note)
 
     def unsourced(self) -> tuple[str, ...]:
-        """Values of which nothing says where they come from."""
+        """Return the values without an origin."""
         return tuple(path for path in self.values() if self.origin(path) is None)
 
     def _derived(self, steps: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What a person asks for, and what a dialect is asked for with it."""
+"""Requests: what a person asks for, and what the link asks a dialect for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Choice(Model):
     until: AwareDatetime | None = None  # fewer hours where it would end later, if it started at once
     idle_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     unopened_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
-    give_up_hours: Hours | None = None  # end the wish if it has not started by then
+    give_up_hours: Hours | None = None  # withdraw the request if it has not started by then
     project: ProjectId | None = None
     reservation: Word | None = None  # one that is offered to the person
     url_tokens: bool | None = None  # kernel clients may send a token in the address of a WebSocket
@@ -40,7 +40,7 @@ class ChoiceQuery(Model):
     memory_gb: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
 
     def choice(self) -> Choice:
-        """Return the choice that is asked about."""
+        """Return the choice that this query asks about."""
         return Choice(**self.model_dump(exclude={"cores", "memory_gb"}))
 
 

@@ -1,4 +1,4 @@
-"""What a site's rules say to a gateway: how one gets in, what may happen without a person, who agreed."""
+"""A site's rules for a gateway: how to log in, what may happen without a person, and who has agreed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Policy(Model):
     note: str = ""
 
     def open_questions(self) -> tuple[Act, ...]:
-        """What its rules forbid or leave open, so that only an agreement allows it."""
+        """Return what the site's rules forbid or leave open, and an agreement must therefore allow."""
         said: dict[Act, Permission | None] = {
             "unattended_submit": self.unattended_submit,
             "persistent_connection": self.persistent_connection,

@@ -1,4 +1,4 @@
-"""What a scheduler says; no dialect in here."""
+"""What a scheduler reports, independent of any dialect."""
 
 from __future__ import annotations
 
@@ -24,6 +24,32 @@ class JobState(StrEnum):
     ENDED = "ended"
 
 
+class PendingPhase(StrEnum):
+    """How far a pending job has come."""
+
+    QUEUED = "queued"
+    NODE_STARTING = "node-starting"  # it has its node, which is being started up
+    REQUEUED = "requeued"  # put back into the queue by the scheduler, and starts again by itself
+
+
+class Outcome(StrEnum):
+    """How a job ended. Every dialect maps its scheduler's words or codes to these."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"  # its program did
+    CANCELLED = "cancelled"
+    REVOKED = "revoked"  # the site took it out of the queue
+    PREEMPTED = "preempted"
+    WALLTIME = "walltime"
+    DEADLINE = "deadline"
+    CPU_LIMIT = "cpu-limit"
+    OUT_OF_MEMORY = "out-of-memory"
+    NODE_FAILED = "node-failed"
+    BOOT_FAILED = "boot-failed"  # its node did not start up
+    LAUNCH_FAILED = "launch-failed"  # its node could not start it
+    SETUP_FAILED = "setup-failed"  # its node could not be set up for it
+
+
 class Job(Model):
     """One job as the scheduler tells it now."""
 
@@ -35,6 +61,8 @@ class Job(Model):
     state: JobState
     suspended: bool = False  # the site froze it while it ran: it holds its nodes and does nothing
     raw_state: str  # the scheduler's own word
+    phase: PendingPhase = PendingPhase.QUEUED  # where pending
+    outcome: Outcome | None = None  # where ended
     reason: str = ""  # the scheduler's own word for why it waits or ended
     nodes: tuple[str, ...] = ()
     partition: str = ""
@@ -76,7 +104,7 @@ class Reservation(Model):
     start: Moment
     end: Moment
     maintenance: bool = False  # nobody's jobs run there
-    nodes: tuple[str, ...] = ()  # empty: not told
+    nodes: tuple[str, ...] = ()  # empty: not known
     partition: str = ""  # its jobs run in that one; empty: in any
     users: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
@@ -95,7 +123,8 @@ class End(Model):
     """How a job ended, as the scheduler's records tell."""
 
     job: JobId
-    raw_state: str  # the scheduler's own word; where it has none for how a job ended, Slurm's
+    outcome: Outcome
+    raw_state: str  # the scheduler's own word for its state
     exit_code: ExitCode | None = None
     signal: Count | None = None
     reason: str = ""

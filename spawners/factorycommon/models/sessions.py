@@ -100,7 +100,7 @@ class Session(Model):
     partition: str | None = None
     created: datetime
     started: datetime | None = None  # the job
-    earlier_hours: float = 0.0  # that the job ran before the scheduler began it again; told while the session lives
+    earlier_hours: float = 0.0  # of runs before the scheduler began the job again; only while the session lives
     ready: datetime | None = None  # the notebook's first 200
     ends: datetime | None = None  # by walltime
     ended: datetime | None = None
@@ -119,7 +119,7 @@ class Session(Model):
     memory_bytes: int | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
     notice: Notice | None = None  # while it runs and its end is near
-    remark: Words | None = None  # something was done to its job at the factory; it goes on all the same
+    remark: Words | None = None  # something was done to its job at the factory; the session continues
     extend_hours: float | None = None  # what may be added to its time; None: not at this factory, or not now
     end_reason: EndReason | None = None
     end: Words | None = None
@@ -129,10 +129,10 @@ class Session(Model):
     charged: Cost | None = None  # once it has ended: what all runs of its job cost; None: not known
 
     def addressed(self, root: str) -> Session:
-        """Return the session with the address at which its person opens it, in place of the port on the link's machine.
+        """Return the session with the address at which its person opens it, in place of its port on the link's machine.
 
         ``root``: the gateway's address with the hub's base URL (``https://gateway.example.org/``), or its path only.
-        Before the session runs, its waiting page is there. A session that has ended, or that runs a cluster's
+        Until the session runs, its address shows the waiting page. A session that has ended, or that runs a cluster's
         scheduler, has no address.
         """
         opens = self.state != SessionState.ENDED and not self.server.startswith(HEAD)

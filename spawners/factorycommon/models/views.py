@@ -55,7 +55,7 @@ class Bounds(Model):
     preset: float | None = None
 
     def nearest(self, wanted: float | None) -> float | None:
-        """Return the nearest to the wanted number that is allowed; the preset where none is wanted."""
+        """Return the allowed value that is nearest to the wanted one; the preset if none is wanted."""
         return self.preset if wanted is None else min(self.most, max(self.least, wanted))
 
 
@@ -115,7 +115,7 @@ class MaintenanceView(Model):
     name: str
     start: datetime
     end: datetime
-    nodes: int  # how many; 0: not told
+    nodes: int  # how many; 0: not known
     closes: tuple[str, ...] = ()
 
 

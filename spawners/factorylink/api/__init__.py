@@ -1,1 +1,2 @@
-"""The link's HTTP interfaces: for the hub, for people's scripts and notebooks, and for what comes out of a session."""
+"""The link's HTTP interfaces: for the hub, for people's scripts and notebooks, and for requests from inside a
+session."""

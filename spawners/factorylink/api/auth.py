@@ -17,7 +17,7 @@ from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 
-# What a session's token is not told about its person's other sessions. "_" stands for the account, a required field.
+# Fields of its person's other sessions that a session's token does not see. "_": the account, a required field.
 _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
     **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},
@@ -25,7 +25,7 @@ _NOT_TOLD = {
 
 
 class NoTokenError(ProblemError):
-    """There is no token, or nobody's: 401."""
+    """There is no token, or the token belongs to nobody: 401."""
 
     status = 401
 
@@ -52,16 +52,18 @@ class Caller:
             raise of_words("forbidden", explain.own("token-other-session"))
 
     def shown(self, session: Session) -> Session:
-        """Return a session of the person as the caller may see it in a list: to a session's token, other sessions are
-        named with their state and times, and nothing of their site, job or log is told. The address is the one at which
-        the person opens the session."""
+        """Return a session of the person as the caller may see it in a list.
+
+        A session's token sees of other sessions only their names, states and times, and nothing of their site, job or
+        log. The address is the one at which the person opens the session.
+        """
         if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)
         return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
-        """Return the project to act for at that factory, which for a session's token is its own where none is named.
-        Raises ProblemError where the token does not reach so far."""
+        """Return the project to act for at that factory; if none is named, a session's token acts for its own project.
+        Raises ProblemError if the token is not valid for that factory or project."""
         if self.session is None:
             return project
         own = self.session.record.choice
@@ -70,8 +72,8 @@ class Caller:
         return self._payer(own)
 
     def chooses(self, choice: Choice) -> Choice:
-        """Return the choice as it is for this caller: a session's token chooses for its own factory and project. Raises
-        ProblemError where the token does not reach so far."""
+        """Return the choice for this caller: a session's token may choose for its own factory and project only. Raises
+        ProblemError if the token is not valid for the choice."""
         if self.session is None:
             return choice
         factory = choice.factory or self.session.record.choice.factory
@@ -84,14 +86,14 @@ class Caller:
 
     def has(self, cluster: ClusterRecord) -> None:
         """Raise ProblemError unless the caller may act for that cluster: 404 for another person's, whether or not it
-        exists, 403 where a session's token does not reach so far."""
+        exists, 403 if a session's token is not valid for the cluster's factory or project."""
         if cluster.user != self.user:
             raise gone(f"The cluster {cluster.id}")
         if not self.reaches(cluster.choice):
             raise self._too_far()
 
     def may_begin(self) -> None:
-        """Raise ProblemError where the caller is a session that ends: its token begins nothing any more."""
+        """Raise ProblemError if the caller is a session that is ending: its token may start nothing any more."""
         if self.session is not None and self.session.record.wish != "run":
             raise of_words("forbidden", explain.own("token-session-over"))
 
@@ -108,8 +110,8 @@ class Caller:
         return request.model_copy(update={"project": project})
 
     async def stream(self, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        """Return the body of a stream of events, which ends with the session whose token asked for it, at the next
-        event or heartbeat."""
+        """Yield the body of a stream of events. It ends with the session whose token asked for it, at the next event or
+        heartbeat."""
         async with aclosing(body) as pieces:
             async for piece in pieces:
                 if self.session is not None and self.session.record.ended is not None:
@@ -124,7 +126,7 @@ class Caller:
 
 
 class Callers:
-    """Asks the hub whose a token is."""
+    """Asks the hub who a token belongs to."""
 
     def __init__(
         self, hub: HubClient, table: SessionTable, projects: ProjectBook, factories: OfferedFactories, root: str
@@ -136,7 +138,7 @@ class Callers:
         self._root = root
 
     async def of(self, headers: Mapping[str, str]) -> Caller:
-        """Return who is behind a request's ``Authorization`` header. Raises ProblemError."""
+        """Return the caller that a request's ``Authorization`` header identifies. Raises ProblemError."""
         kind, _, token = headers.get("Authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or not token.strip():
             raise _no_token("Send a hub token of yours: Authorization: Bearer TOKEN.")
@@ -160,8 +162,8 @@ class Callers:
         return factory_id if connection is None else connection.factory.site.machine
 
     def _session(self, owner: TokenOwner) -> LiveSession | None:
-        """Return the session that a server's token acts for; None for a token of the person's own. Raises
-        ProblemError where that server has no session any more."""
+        """Return the session that a server's token acts for; None for a token of the person's own. Raises ProblemError
+        if that server has no session any more."""
         if owner.server is None:
             return None
         of_server = (one for one in self._table.values() if one.record.user == owner.name and not one.record.head)

@@ -1,4 +1,5 @@
-"""What somebody needs before they can begin, and has or lacks: projects, accounts at the sites, the sites' rules."""
+"""A person's checklist: what they need before they can start, and have or lack: projects, accounts at the sites,
+acceptance of the sites' rules."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 class Checklist:
-    """Tells what a person needs before they can begin, and takes their acceptance of a site's rules."""
+    """Builds a person's checklist, and records that they accept a site's rules."""
 
     def __init__(
         self,
@@ -85,8 +86,8 @@ class Checklist:
                 )
 
     def _accounts(self, user: str, connection: FactoryConnection) -> tuple[AccountThere, ...]:
-        """Return each of the person's site accounts at a factory, with the projects that run as it; empty if no
-        project of theirs may use the factory."""
+        """Return each of the person's site accounts at a factory, with the projects that use it; empty if none of their
+        projects may use the factory."""
         at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
         if self._projects.on:
             mine = self._projects.of(user)

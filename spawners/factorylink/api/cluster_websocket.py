@@ -1,7 +1,8 @@
-"""A client's bytes to a cluster's scheduler at another factory, and back: a WebSocket here, a door's channel there.
+"""Carries a client's bytes to a cluster's scheduler at another factory, and back: by a WebSocket to the client, and a
+channel through a door to the scheduler.
 
-What goes through is TLS from end to end, and the link has no key of it. It is cut into pieces, so that no message of
-Dask's is too large for anybody on the way, and each side waits for the slower one.
+The bytes are TLS from end to end; the link has no key for it. They are cut into pieces, so that no message of Dask's is
+too large for any part of the way, and each side waits for the slower one.
 """
 
 from __future__ import annotations
@@ -95,13 +96,13 @@ async def _inwards(reader: asyncssh.SSHReader[bytes], websocket: WebSocket) -> N
 
 
 async def _over(session: LiveSession) -> None:
-    """Return when the session has ended, and with it what its token may do."""
+    """Return when the session has ended, and its token is no longer valid."""
     await session.job_over.wait()
 
 
 async def _first(*directions: Awaitable[None]) -> None:
-    """Run all ``directions`` until one ends, and cancel the others: TLS cannot go on with half a connection. Raises the
-    error with which that one ended."""
+    """Run all ``directions`` until one ends, and cancel the others, since TLS cannot continue in one direction only.
+    Raises the error with which that one ended."""
     tasks = [asyncio.ensure_future(direction) for direction in directions]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

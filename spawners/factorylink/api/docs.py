@@ -1,8 +1,8 @@
 """The page that describes the user API to people: the schema, and Swagger UI, which shows it.
 
-Swagger UI's files come with the package fastapi-offline; nothing is loaded from elsewhere. The page is on the hub's own
-origin, so its policy lets it run no script but these files and send requests nowhere else. It needs no token, since it
-says nothing about anybody; the requests that it sends carry the token that its reader puts in.
+Swagger UI's files come with the package fastapi-offline; nothing is loaded from elsewhere. The page has the hub's own
+origin, so its policy allows it to run no script but these files, and to send requests nowhere else. It needs no token,
+since it says nothing about anybody; its requests carry the token that the reader enters.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ SwaggerUIBundle({ url: "openapi.json", dom_id: "#api", deepLinking: true, valida
 
 
 def describe(app: FastAPI, prefix: str) -> None:
-    """Answer ``{prefix}/docs`` with the page, and ``{prefix}/openapi.json`` with the schema of ``app``. Neither
-    is in the schema itself."""
+    """Serve the page at ``{prefix}/docs``, and the schema of ``app`` at ``{prefix}/openapi.json``. Neither is in the
+    schema itself."""
 
     @cache
     def schema() -> bytes:

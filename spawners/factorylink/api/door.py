@@ -1,4 +1,4 @@
-"""The way out of a session: what its door sends back goes to the hub's API or to the user API, and nowhere else."""
+"""Requests from inside a session: what its door sends goes to the hub's API or to the user API, and nowhere else."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _DROPPED = frozenset(
 
 
 class BackWay:
-    """Passes on what sessions ask. ``hub_url``: address of the hub's own listener; ``user_url``: of the user app's;
-    ``base_url``: the hub's base path."""
+    """Passes on the requests of sessions. ``hub_url``: address of the hub's own listener; ``user_url``: address of the
+    user app's listener; ``base_url``: the hub's base path."""
 
     def __init__(self, hub_url: str, user_url: str, base_url: str) -> None:
         self._hub_url = hub_url.rstrip("/")
@@ -72,7 +72,7 @@ class BackWay:
         return None
 
     async def handle(self, request: Request) -> Response:
-        """Pass a request on as it is, and return the answer to it; 404 for a path that leads nowhere."""
+        """Pass a request on unchanged, and return the answer; 404 for a path that leads nowhere."""
         raw_path = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
         target = self.target(raw_path)
         if target is None:
@@ -97,14 +97,14 @@ class BackWay:
 
 
 def back_app(back_way: BackWay) -> FastAPI:
-    """Return the app that serves what comes through the doors."""
+    """Return the app that serves the requests that come through the doors."""
     app = new_app("factorygate link, for sessions")
     app.add_api_route("/{path:path}", back_way.handle, methods=_METHODS)
     return app
 
 
 async def _sent(request: Request) -> AsyncIterator[bytes]:
-    """Yield the pieces of a request's body. Raises httpx.ReadTimeout if no more of it comes."""
+    """Yield the pieces of a request's body. Raises httpx.ReadTimeout if the sender stops sending."""
     pieces = request.stream()
     while True:
         try:

@@ -55,14 +55,14 @@ from factorylink.util.event_feed import encode
 from factorylink.util.rate_limiter import RateLimiter
 
 ESTIMATES, ESTIMATES_PER_MINUTE = 40, 30  # of one person: at once, and then; a start page asks for each size once
-_STEP_SECONDS = 2.0  # between two changes that one reader is told
+_STEP_SECONDS = 2.0  # between two changes that are sent to one reader
 _HEARTBEAT_STEPS = 7
 _ESTIMATE_KEPT = timedelta(minutes=10)  # a queue is another one by then
 _ESTIMATE_PASSED = timedelta(minutes=1)  # "at once" was true for this long; after that it says nothing of now
 
 
 class Shared(NamedTuple):
-    """A factory as everybody sees it, and the same in JSON; ``made``: when, in ticks."""
+    """A factory as everybody sees it, and the same in JSON. ``made``: when it was made, in ticks."""
 
     made: float
     view: FactoryView
@@ -70,7 +70,7 @@ class Shared(NamedTuple):
 
 
 class Offers:
-    """What the start page shows."""
+    """Builds what the start page shows."""
 
     def __init__(
         self,
@@ -98,15 +98,15 @@ class Offers:
         self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
 
     def views(self, user: str) -> list[FactoryView]:
-        """Return the factories where that person may begin something, in order of their ids."""
+        """Return the factories where that person may start something, in order of their ids."""
         return [self._own(permissions, user, self._view(connection)) for connection, permissions in self._places(user)]
 
     async def projects(self, user: str) -> list[ProjectView]:
-        """Return the person's projects, and what is left to each."""
+        """Return the person's projects, with what each has left."""
         return await self._projects.views(user, self._charges)
 
     def ready(self, user: str) -> ReadyView:
-        """Return the site accounts as which the person can begin something, or why they can begin nothing."""
+        """Return the site accounts that the person can use now, or why they can start nothing."""
         try:
             self._permissions.check(user)
         except ProblemError as error:
@@ -139,7 +139,8 @@ class Offers:
             await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
 
     def _json(self, connection: FactoryConnection, permissions: list[Grant], user: str) -> str:
-        """Return a factory's view in JSON. What is the same for all people is made once a step, however many read."""
+        """Return a factory's view in JSON. The part that is the same for all people is made once for each change,
+        however many people read it."""
         shared, now = self._shared.get(connection.factory.id), clock.ticks()
         if shared is None or now - shared.made >= _STEP_SECONDS / 2:
             view = self._view(connection)
@@ -176,8 +177,8 @@ class Offers:
         return found
 
     async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
-        """Return what a choice becomes with nothing left open, and what it costs at most. Where it names no size,
-        ``cores`` and ``memory_gb`` ask for the smallest that has so much. Raises ProblemError, as a start would."""
+        """Return a choice with every default filled in, and what it costs at most. If it names no size, ``cores`` and
+        ``memory_gb`` select the smallest size with that much. Raises ProblemError, as a start would."""
         connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:
             wanted = sized(connection.factory, wanted, cores, memory_gb)
@@ -191,7 +192,7 @@ class Offers:
         return ChoiceView(choice=choice, machine=connection.factory.site.machine, size=size, cost=cost)
 
     def _estimate(self, connection: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
-        """Return the last estimate, if it is still of use, without asking the factory; else None."""
+        """Return the last estimate if it is recent enough, without asking the factory; else None."""
         known = self._estimates.get((connection.factory.id, account, size.id))
         if known is None or known.start is None:
             return None
@@ -200,7 +201,7 @@ class Offers:
         return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
 
     def _own(self, permissions: list[Grant], user: str, view: FactoryView) -> FactoryView:
-        """Return the view with the parts that are this person's own; the same object if there are none."""
+        """Return the view with the parts that apply to this person only; the same object if there are none."""
         connection, own = permissions[0].connection, dict[str, object]()
         account = self._account_leases.seen(permissions[0], user) or ""
         if theirs := reserved.offered(permissions, user, self._account_leases):

@@ -31,11 +31,12 @@ class EventStream(StreamingResponse):
 
 
 class App(FastAPI):
-    """Answers every error with a Problem, and says so in its OpenAPI description. It has no pages of its own."""
+    """A FastAPI app that answers every error with a Problem, and declares this in its OpenAPI description. It has no
+    pages of its own."""
 
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's own, put right: wrong input is answered by 400 and not 422, and a Problem is JSON also where the
-        good answer is a stream."""
+        """Return FastAPI's description with two corrections: wrong input is answered by 400 and not 422, and a Problem
+        is JSON also where the good answer is a stream."""
         schema = super().openapi()
         for operations in schema["paths"].values():
             for operation in operations.values():
@@ -47,8 +48,8 @@ class App(FastAPI):
 
 
 class OneLength:
-    """Refuses a request that tells the length of its body in two ways: two readers could cut it differently (RFC 9112,
-    6.1)."""
+    """Refuses a request that gives the length of its body in two ways, since two readers could cut it differently (RFC
+    9112, 6.1)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -65,15 +66,15 @@ class OneLength:
 
 
 class Bounded:
-    """Refuses a request whose body is longer than ``most`` bytes, whoever sends it: a body is read before the caller is
-    known."""
+    """Refuses a request whose body is longer than ``most`` bytes. This holds for everybody, since the body is read
+    before the caller is known."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with status 413 once its body is too long."""
+        """Pass a request on; answer 413 once its body is too long."""
         left = self._most
 
         async def some() -> Message:
@@ -125,7 +126,7 @@ async def _say_problem(_request: Request, error: ProblemError) -> Response:
 
 
 async def _say_invalid(_request: Request, error: RequestValidationError) -> Response:
-    """Answer wrong input with where and what is wrong, and without its values, which may be secrets."""
+    """Answer wrong input: where it is and what is wrong, but not the values, which may be secrets."""
     found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
     message = "; ".join(f"{where}: {what}" for where, what in found)
     return answer(invalid(message, found[0][0] if found else None))

@@ -89,7 +89,7 @@ def _a_day(text: object) -> object:
 
 
 class Csv(Response):
-    """Lines for a spreadsheet."""
+    """A response in CSV, for a spreadsheet."""
 
     media_type = "text/csv"
 
@@ -114,8 +114,8 @@ def hub_app(
     ledger: Ledger,
     metrics: Callable[[], bytes],
 ) -> FastAPI:
-    """Return the app for the hub and the operator: whoever can open the socket is one of them, so no further question
-    is asked. ``metrics``: returns what the link counts."""
+    """Return the app for the hub and the operator. Whoever can open the socket is one of these, so the app checks no
+    token. ``metrics``: returns the link's metrics."""
     app = new_app("factorygate link, for the hub")
 
     @app.put("/sessions/{session_id}", responses=says(403, 409) | {201: {"model": Session}})

@@ -1,4 +1,4 @@
-"""What the link counts at the moment of asking, in Prometheus' text format."""
+"""The link's metrics at the time of the request, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from factorylink.util.metrics import REGISTRY
 
 
 class LinkCollector(Collector):
-    """Counts what there is at the moment of asking. ``same_name``: by factory, jobs of another gateway of the same
-    name."""
+    """Collects the metrics at the time of the request. ``same_name``: for each factory, the jobs of another gateway
+    with the same name."""
 
     def __init__(self, views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> None:
         self._views = views

@@ -23,7 +23,7 @@ class ApiStreams:
         self._open: Counter[str] = Counter()
 
     def events(self, user: str, body: AsyncIterator[bytes]) -> EventStream:
-        """Return ``body`` as a stream of that person. Raises ProblemError where they have too many."""
+        """Return ``body`` as a stream of that person. Raises ProblemError if they have too many."""
         if self._open[user] >= self._most:
             raise of_words("too-many", explain.own("too-many-streams"))
         return _Counted(self._open, user, body)
@@ -38,7 +38,7 @@ class _Counted(EventStream):
         open_[user] += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream; the person has one less once it ends, for whatever reason."""
+        """Send the stream; when it ends, for whatever reason, it no longer counts for the person."""
         try:
             await super().__call__(scope, receive, send)
         finally:

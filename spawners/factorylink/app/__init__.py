@@ -1,1 +1,1 @@
-"""The link as a process, and the one place where its parts are put together."""
+"""The link's process, and the one module that puts its parts together."""

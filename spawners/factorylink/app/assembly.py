@@ -1,4 +1,4 @@
-"""The parts of a link, put together: each is made here, and handed what it uses."""
+"""Makes all parts of a link, and gives each part the others that it uses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 @dataclass(frozen=True)
 class LinkParts:
-    """The parts of a link. For the process and its tests only: no part is handed this object."""
+    """The parts of a link. Only the process and its tests use this object; no part gets it."""
 
     config: LinkConfig
     ledger: Ledger
@@ -108,7 +108,7 @@ class LinkParts:
         await self.revocation.load()
 
     async def _ask(self, connection: FactoryConnection) -> None:
-        """Begin to ask a factory for its jobs, and have the answers read."""
+        """Begin to ask a factory for its jobs, and to handle the answers."""
         site, factory_id = connection.site, connection.factory.id
         site.on_answer = partial(self._answered, connection)
         site.private_to(partial(self.owners.accounts, factory_id), await self._may_have_jobs(connection))
@@ -122,7 +122,7 @@ class LinkParts:
         await self.cluster_reconciler.answered(connection, jobs, account)
 
     async def _may_have_jobs(self, connection: FactoryConnection) -> set[str]:
-        """Return the site accounts that may have jobs there, whatever the ledger still knows."""
+        """Return the site accounts that may have jobs there, also those that the ledger has forgotten."""
         access, factory_id = connection.access, connection.factory.id
         found = {*access.account_pool, *access.accounts.values()}
         for project in self.projects.all():
@@ -131,7 +131,7 @@ class LinkParts:
         return found | set(await self.ledger.accounts(factory_id)) | self.owners.accounts(factory_id)
 
     async def close(self) -> None:
-        """End all that runs here; jobs and notebooks go on."""
+        """End everything that runs in this process; jobs and notebooks continue."""
         self.feed.close()
         await self.tasks.close()
         await self.doors.shutdown()
@@ -140,7 +140,7 @@ class LinkParts:
     # --- its interfaces
 
     def callers(self, hub: HubClient) -> Callers:
-        """Return what finds out whose a token is."""
+        """Return the object that finds out who a token belongs to."""
         return Callers(hub, self.live_sessions, self.projects, self.factories, self.config.root)
 
     def hub_app(self, recovery: HubRecovery) -> FastAPI:
@@ -183,7 +183,7 @@ def assemble(
     public_key: str,
     project_table: ProjectTable | None = None,
 ) -> LinkParts:
-    """Make all parts of a link; nothing runs yet. ``public_key``: which the doors let in. ``project_table``: None where
+    """Make all parts of a link; nothing runs yet. ``public_key``: the key that doors accept. ``project_table``: None if
     nobody needs a project."""
     limits, tasks = config.limits, BackgroundTasks()
     audit = AuditEntries(factories)

@@ -1,4 +1,4 @@
-"""The link as one process: its parts put together, three servers in one loop, and a clean end."""
+"""The link as one process: its parts, three servers in one event loop, and a clean end."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class StartError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Signals are the process's own business."""
+    """A uvicorn server that handles no signals: the process does."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave them alone."""
+        """Do not capture signals."""
         yield
 
 
 async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
-    """Run until SIGTERM or SIGINT. ``factories``: those this hub offers, overrides applied; ``federation``: the whole
-    catalogue. Raises StartError."""
+    """Run until SIGTERM or SIGINT. ``factories``: those that this hub offers, with its overrides applied;
+    ``federation``: the whole catalogue. Raises StartError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -138,7 +138,7 @@ def _build(
 
 
 def _server(app: FastAPI) -> _Server:
-    """No access log: it would hold whatever people put into addresses."""
+    """Return a server without an access log, since that would hold whatever people put into addresses."""
     return _Server(
         uvicorn.Config(
             app,
@@ -154,7 +154,8 @@ def _server(app: FastAPI) -> _Server:
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """Listening at ``path``, 0600 from the first moment. Whatever lay there is of a link that is gone."""
+    """Return a socket that listens at ``path``, with mode 0600 from the first moment. An old file there belongs to a
+    link that has ended."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -186,7 +187,7 @@ def _tcp_socket(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold the state folder's lock: two links on one ledger would submit twice. Raises StartError."""
+    """Take the lock of the state folder: two links on one ledger would submit every job twice. Raises StartError."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -1,1 +1,2 @@
-"""Work that nobody asked for: ending what somebody may no longer run, and telling a hub what it forgot."""
+"""Work that no request starts: ending what people may no longer run, and starting servers again that the hub has
+forgotten."""

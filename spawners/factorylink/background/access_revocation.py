@@ -1,7 +1,8 @@
-"""Ends sessions and clusters of people who may no longer use the project, after a grace; tells them at once.
+"""Ends sessions and clusters of people who may no longer use the project, after a grace time; tells the people at once.
 
 Access is lost when a person leaves a group or the project, the project loses the factory or ends, or the person is
-blocked. If access comes back in time, nothing is ended. A restart of the link changes no end: the ledger holds each.
+blocked. If access comes back in time, nothing is ended. The ledger keeps each end, so a restart of the link changes
+none.
 """
 
 from __future__ import annotations
@@ -60,12 +61,13 @@ class AccessRevocation:
         self._sessions = sessions
         self._clusters = clusters
         self._ends: dict[str, datetime] = {}  # when it ends, by the id of a session or cluster
-        self._warned: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
+        self._warned: set[tuple[str, datetime]] = set()  # sessions whose notebook was warned of that end
         self._changed = asyncio.Event()
         people.on_change = self._changed.set
 
     async def load(self) -> None:
-        """Read from the ledger what is to end for lack of access, and when. Raises LedgerError."""
+        """Read from the ledger which sessions and clusters are to end for lack of access, and when. Raises
+        LedgerError."""
         rows = await self._ledger.rows(schema.losses, select(schema.losses))
         self._ends = {record["id"]: record["ends"] for record in rows}
 
@@ -82,7 +84,8 @@ class AccessRevocation:
             self._changed.clear()
 
     async def look(self) -> None:
-        """Look at all sessions and clusters: announce an end, take it back, or end what is due. Raises LedgerError."""
+        """Look at all sessions and clusters: announce an end, cancel an announced end, or end what is due. Raises
+        LedgerError."""
         here = {one.record.id: one for one in self._inhabitants() if one.record.wish == "run"}
         for one in here.values():
             if isinstance(one, LiveCluster) or not one.record.head:  # a scheduler goes with its cluster
@@ -118,7 +121,7 @@ class AccessRevocation:
             await self._tell(one, ends)
 
     async def _say(self, one: LiveSession | LiveCluster, text: str) -> None:
-        """Write ``text`` into a session's log (a cluster has none), and say that ``one`` looks different now."""
+        """Write ``text`` into a session's log (a cluster has none), and notify listeners that ``one`` has changed."""
         if isinstance(one, LiveCluster):
             one.touch()
             return
@@ -127,7 +130,7 @@ class AccessRevocation:
         self._table.touch(one)
 
     async def _tell(self, live_session: LiveSession, ends: datetime) -> None:
-        """Warn the person in the notebook of the end, once for each end. What fails is tried again at the next look."""
+        """Warn the person in the notebook of the end, once for each end. If that fails, try again at the next look."""
         key = (live_session.record.id, ends)
         if key in self._warned or not self._doors.is_open(live_session.record.id):
             return

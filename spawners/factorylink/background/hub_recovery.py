@@ -21,7 +21,7 @@ _SETTLE_SECONDS = 1.5  # from the hub's subscription to the first look: its own 
 _AGAIN_SECONDS = 2.0  # while the hub does not answer
 _SOON_SECONDS = 3.0  # while something was put off
 _REFUSALS = 10  # in a row; then the hub means it, and the next try is at the next round
-_YOUNG_SECONDS = 10.0  # a start that is this young is still being told to the hub's database
+_YOUNG_SECONDS = 10.0  # a start that is this young may not be in the hub's database yet
 _UNDECIDED = ("check", "stop")  # what the hub does with a server that it may forget in a moment
 _BETWEEN_SECONDS = 0.1  # starts are paced
 
@@ -41,8 +41,8 @@ class HubRecovery:
         self._came.set()
 
     async def run(self) -> None:
-        """Look for forgotten servers after the hub came, again soon while a decision was put off, and every 45 s in
-        case the hub's coming was missed."""
+        """Look for forgotten servers when the hub subscribes, again soon if a decision was postponed, and every 45 s in
+        case a subscription was missed."""
         pause = _AGAIN_SECONDS
         while True:
             try:
@@ -62,8 +62,8 @@ class HubRecovery:
                 log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
-        """Start servers again that the hub forgot; return whether a decision was put off that can be made soon. Raises
-        Unreachable if the hub does not answer."""
+        """Start servers again that the hub has forgotten; return whether a decision was postponed and can be made soon.
+        Raises Unreachable if the hub does not answer."""
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:
             return False

@@ -1,6 +1,7 @@
-"""The whole network: factories with a machine, those to come, and the antennas; and where nothing is started, in words.
+"""The whole network: factories with a machine, planned factories, and antennas; and why nothing can be started at a
+factory.
 
-``Factory`` entries can be offered (``catalogue.offered`` says which are); the rest only stands in lists.
+``Factory`` entries can be offered (``catalogue.offered`` says which are); the others are only listed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from factorylink.util.yaml_file import CatalogueError, read_chosen, read_model
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All factories by id, and the antennas. ``antennas``: None if there is no file of them."""
+    """All factories by id, and the antennas. ``antennas``: None if there is no file of antennas."""
 
     factories: Mapping[Slug, Factory] = field(default_factory=dict)
     planned: Mapping[Slug, Planned] = field(default_factory=dict)
@@ -36,7 +37,8 @@ class Catalogue:
         ]
 
     def refusal(self, factory_id: str) -> str | None:
-        """Return why nothing is started at a factory that this hub does not offer; None: no factory has that id."""
+        """Return why nothing can be started at a factory that this hub does not offer; None if no factory has that
+        id."""
         if factory_id in self.planned:
             said = Message("no-machine-yet", "{factory} has no machine yet, so nothing can be started there.")
             return said.format(factory=self.planned[factory_id].name)
@@ -84,13 +86,13 @@ def load(folder: Path, antennas: Path | None = None) -> Catalogue:
 
 
 def antennas_beside(folder: Path) -> Path | None:
-    """Return the file of the antennas that belongs to a folder of factories; None: there is none."""
+    """Return the antennas' file that belongs to a folder of factories; None if there is none."""
     path = folder.absolute().parent / "antennas.yaml"
     return path if path.is_file() else None
 
 
 def unsourced(path: Path, entry: Sourced) -> list[str]:
-    """Return a line for each value whose source is not given, of an entry that nobody has confirmed."""
+    """Return a line for each value without a source, of an entry that nobody has confirmed."""
     if isinstance(entry, Factory) and entry.state == "live":
         return []
     return [f"{path}: {value}: 'said' does not tell where it comes from" for value in entry.unsourced()]

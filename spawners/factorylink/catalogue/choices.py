@@ -1,4 +1,4 @@
-"""From what a person picks to what a dialect is asked for: choices checked against the catalogue, in words."""
+"""Checks a person's choice against the catalogue, with explanations, and makes a dialect's request from it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
 
 
 def offer(factory: Factory, size: NodeSize) -> Offer:
-    """Return what may be chosen with that size, and what is preset: pages and widgets fill in a choice from this."""
+    """Return what can be chosen with that size, and what is preset. Pages and widgets use this to fill in a choice."""
     fitting = [environment.id for environment in factory.environments if _fits(environment, size)]
     usual = factory.default_environment
     return Offer(
@@ -89,7 +89,7 @@ def offer(factory: Factory, size: NodeSize) -> Offer:
 
 
 def session_bounds(factory: Factory) -> SessionBounds:
-    """Return what may be chosen with every size of the factory."""
+    """Return what can be chosen with every size of the factory."""
     idle = factory.idle
     return SessionBounds(
         idle_minutes=Bounds(least=1, most=idle.max_idle_minutes, preset=idle.idle_minutes),
@@ -131,7 +131,7 @@ def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float)
 
 
 def walltime(hours: float) -> int:
-    """Return the seconds that a scheduler gives a job of so many hours: schedulers round up to a minute."""
+    """Return the seconds that a scheduler gives a job of that many hours: schedulers round up to a minute."""
     return 60 * math.ceil(round(hours * 60, 6))
 
 
@@ -141,8 +141,8 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
 
 
 def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
-    """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. Where several
-    sizes of the factory have the same, what tells them apart follows: ``1 x A100 64 GB, up to 30 min``."""
+    """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. If several sizes
+    of the factory have the same, the text also says how they differ: ``1 x A100 64 GB, up to 30 min``."""
     label = _gpus(factory, size)
     alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
     tells = (_cores, _memory, _longest) if size.gpus == 0 else (_longest, _cores, _memory)
@@ -310,14 +310,15 @@ def job_request(
 
 
 def paying(access: Access, at: ProjectAt, options: JobOptions | None = None) -> str | None:
-    """Return the scheduler's account that pays for a job; None: none is named, so the site takes the person's own."""
+    """Return the scheduler's account that is charged for a job; None if none is named, so that the site uses the
+    person's default account."""
     return (options.account if options else None) or at.account or access.job_account
 
 
 def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
-    """Return the command that enters a job's door through the scheduler, without the socket's path at its end: the
-    environment's own Python, after what that Python needs. Raises ChoiceError if the environment is not in the
-    catalogue any more."""
+    """Return the command that connects to a job's door through the scheduler, but for the socket's path at its end: the
+    environment's own Python, after the setup that this Python needs. Raises ChoiceError if the environment is not in
+    the catalogue any more."""
     environment = find_environment(factory, resolved.environment)
     program = (_python(environment), "-P", "-m", "factorygate.session.bridge")
     if environment.image is not None:

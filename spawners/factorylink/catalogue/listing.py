@@ -1,4 +1,4 @@
-"""The catalogue in words: one entry with where each value comes from, and all factories and antennas in a table."""
+"""The catalogue as text: one entry with the origin of each value, and a table of all factories and antennas."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def table(federation: Catalogue) -> str:
 
 
 def _wrapped(line: str) -> str:
-    """Return a line of Markdown wrapped at 100 columns, but for headings and rows of tables."""
+    """Return a line of Markdown wrapped at 100 columns; headings and rows of tables are not wrapped."""
     if line.startswith(("#", "|")):
         return line
     indent = "  " if line.startswith("- ") else ""
@@ -162,7 +162,7 @@ def _remarks(entry: Sourced) -> Iterator[str]:
 
 
 def _sure(entry: Sourced, above: str) -> str:
-    """Return how sure the values below a path are, each word once."""
+    """Return the levels of certainty of the values below a path, without repetitions."""
     origins = [entry.origin(path) for path in entry.values() if path.startswith(f"{above}.")]
     words: list[str] = [origin.sure for origin in origins if origin is not None]
     words += ["derived"] if any(origin is not None and origin.derived for origin in origins) else []
@@ -216,7 +216,7 @@ def _text(value: object) -> str:
 
 
 def _at(values: Any, steps: Sequence[str]) -> Any:
-    """Return the value of a path; the items of a list go by id, name or number."""
+    """Return the value of a path; a list's item is found by its id, name or number."""
     for step in steps:
         if isinstance(values, list):
             named = {str(item.get("id") or item.get("name")): item for item in values if isinstance(item, dict)}

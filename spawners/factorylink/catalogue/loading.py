@@ -1,7 +1,7 @@
-"""The catalogue: what the factories are (``hub_config/factories``), joined with how this hub reaches them.
+"""Loads the catalogue (``hub_config/factories``) and the link's configuration, and joins the two.
 
-``load`` and ``load_link_config`` read files; everything that checks a person's choice is in ``choices``, whose names
-are also here, since whoever needs the one mostly needs the other.
+``load`` and ``load_link_config`` read files. Everything that checks a person's choice is in ``choices``; this module
+exports its names as well, since most callers need both.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _rebased(access: Access, base: Path) -> Access:
 
 
 def apply(factory: Factory, access: Access) -> Factory:
-    """Return the factory with what this hub changes about it. Raises CatalogueError if the two do not fit together."""
+    """Return the factory with this hub's changes to it. Raises CatalogueError if the two do not fit together."""
     changed: dict[str, Any] = {}
     if access.environments is not None:
         changed["environments"] = [environment.model_dump() for environment in access.environments]
@@ -97,7 +97,8 @@ def apply(factory: Factory, access: Access) -> Factory:
 
 
 def _without_templates(factory: Factory) -> Factory:
-    """Return the factory with the environments that somebody has made there. Raises CatalogueError where none is."""
+    """Return the factory without the environments that nobody has made there yet. Raises CatalogueError if none is
+    left."""
     made = tuple(environment for environment in factory.environments if environment.state == "live")
     if not made:
         named = ", ".join(environment.id for environment in factory.environments)
@@ -116,7 +117,7 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
     """Return the factories that this hub offers, by id, with its overrides applied. Raises CatalogueError with every
     problem.
 
-    Outside a testbed a factory is offered only if it is ``live``, which takes its operator's agreement. Environments
+    Outside a testbed a factory is offered only if it is ``live``, which requires its operator's agreement. Environments
     that are templates are left out.
     """
     problems: list[str] = []
@@ -143,8 +144,8 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
 
 
 def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
-    """Return why nothing may run at a real site: nobody agreed, its rules say no, or a name that it demands is missing.
-    ``projects``: whether projects may bring such names."""
+    """Return why nothing may run at a real site: nobody has agreed, its rules forbid it, or a required account or QOS
+    is missing. ``projects``: whether projects may supply these."""
     problems: list[str] = []
     if factory.state != "live":
         problems.append(
@@ -172,7 +173,7 @@ def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
 
 
 def _faster(factory: Factory, access: Access) -> list[str]:
-    """Return a line for each rate that ``link.yaml`` allows the link beyond the site's rules."""
+    """Return a line for each rate in ``link.yaml`` that exceeds the site's rules."""
     policy = factory.policy
     rates: list[tuple[str, int, int | None]] = [
         ("submits_per_minute", access.submits_per_minute, policy.submits_per_minute)

@@ -1,4 +1,5 @@
-"""What a node size costs: the one place that counts what is billed for it and reads the catalogue's ``billed_as``."""
+"""What a node size costs: the only module that counts what is billed for a size and reads the catalogue's
+``billed_as``."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _IN_GPUS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) GPU(?:s|-h|-hours?)?")
 
 
 def billed_gpus(factory: Factory, size: NodeSize) -> int:
-    """Return how many GPUs the gateway counts for a job of that size: all of its node where nobody else can use
+    """Return how many GPUs the gateway counts for a job of that size: all GPUs of its node if nobody else can use
     them."""
     partition = factory.partition(size.partition)
     if size.whole_node or partition.whole_node_only:
@@ -22,12 +23,13 @@ def billed_gpus(factory: Factory, size: NodeSize) -> int:
 
 
 def gpus_of(factory: Factory, size_id: str) -> int:
-    """Return ``billed_gpus`` of the size with that id; 0 where the catalogue has no such size any more."""
+    """Return ``billed_gpus`` of the size with that id; 0 if the catalogue has no such size any more."""
     return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), 0)
 
 
 def price(factory: Factory, size: NodeSize) -> Price:
-    """Return what an hour of that size costs: as ``billed_as`` says where that can be read, else by its GPUs."""
+    """Return what an hour of that size costs: according to ``billed_as`` if that can be parsed, else according to its
+    GPUs."""
     counted, (charged, own) = billed_gpus(factory, size), _read(size.billed_as)
     return Price(
         gpu_hours=counted if charged is None else charged, counted=counted, own=own,
@@ -36,12 +38,13 @@ def price(factory: Factory, size: NodeSize) -> Price:
 
 
 def price_of(factory: Factory, size_id: str) -> Price | None:
-    """Return the price of the size with that id; None where the catalogue has no such size any more."""
+    """Return the price of the size with that id; None if the catalogue has no such size any more."""
     return next((price(factory, size) for size in factory.sizes if size.id == size_id), None)
 
 
 def _read(billed_as: str) -> tuple[float | None, Amount | None]:
-    """Return the GPU-hours that the factory charges for an hour, or the amount in another unit; None: not said."""
+    """Return the GPU-hours that the factory charges for an hour, or the amount in another unit; None if the text says
+    neither."""
     if found := _IN_GPUS.fullmatch(billed_as):
         return float(found[1]), None
     found = _PER_HOUR.fullmatch(billed_as)

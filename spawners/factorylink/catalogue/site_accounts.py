@@ -1,6 +1,7 @@
-"""A catalogue entry beside what the site's accounting answers: QOS with their limits, and who must name what.
+"""Compares a catalogue entry with the answers of the site's accounting: QOS with their limits, and who must name an
+account or a QOS.
 
-Pure text in, lines out, as in ``site_answers``. Slurm keeps the names of accounts and QOS in lower case.
+Functions take text and return lines, as in ``site_answers``. Slurm keeps the names of accounts and QOS in lower case.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _GPUS = "gres/gpu"
 
 @dataclass(frozen=True)
 class SiteQos:
-    """A QOS as the site has it. ``job`` and ``group``: the most of each resource for a job and for the whole group."""
+    """A QOS of the site. ``job`` and ``group``: the highest amount of each resource for a job and for the whole
+    group."""
 
     wall: str
     job: Mapping[str, str]
@@ -54,7 +56,7 @@ def parse_qos(text: str) -> dict[str, SiteQos]:
 
 
 def parse_people(text: str) -> list[Membership]:
-    """Return all memberships that are shown, but the administrator's. Raises ValueError for any other text."""
+    """Return all memberships in the text except the administrator's. Raises ValueError for any other text."""
     return [
         Membership(user, default, account, partition, frozenset(re.findall(r"[^,+\s]+", qos)), default_qos)
         for user, default, account, partition, qos, default_qos in _rows(text, PEOPLE, 6)
@@ -99,7 +101,7 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
 
 
 def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos]) -> bool:
-    """Return whether a job that names no QOS gets one that allows any GPU."""
+    """Return whether a job that names no QOS gets a QOS that allows GPUs."""
     name = member.default_qos
     if not name:
         return False

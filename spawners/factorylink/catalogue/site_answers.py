@@ -1,6 +1,7 @@
-"""A catalogue entry beside what the site's own Slurm answers: where the two differ, in words.
+"""Compares a catalogue entry with the answers of the site's own Slurm, and describes the differences.
 
-Pure text in, lines out. ``QUESTIONS`` are to be asked at the site; what it did not answer is not compared, and said.
+Functions take text and return lines. The commands of ``QUESTIONS`` are run at the site; what it did not answer is not
+compared, and a line says so.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _nodes(text: str) -> dict[str, set[Nodes]]:
 
 
 def _gpus(text: str) -> tuple[tuple[str, int], ...]:
-    """``gpu:a100:4(S:0-1)``: how many of each type."""
+    """Return the number of GPUs of each type in a text such as ``gpu:a100:4(S:0-1)``."""
     words = [word.split(":") for word in re.sub(r"\([^)]*\)", "", text).split(",")]
     return tuple(
         (rest[0] if len(rest) > 1 else "", int(rest[-1]))

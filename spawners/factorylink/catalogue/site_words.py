@@ -1,4 +1,4 @@
-"""How a difference between the catalogue and a site is said, and Slurm's times in it."""
+"""Texts for differences between the catalogue and a site, and Slurm's times in them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ _HOUR = 1 / 60  # limits are counted in minutes
 
 def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
     """Yield a line if our limit (in hours) differs from the site's (as Slurm writes it; None or empty: no limit).
-
-    Raises ValueError if the site's is no time of Slurm's."""
+    Raises ValueError if the site's limit is not a time in Slurm's form."""
     seconds = _seconds(theirs)
     if ours is None:
         return

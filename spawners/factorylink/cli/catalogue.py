@@ -55,7 +55,7 @@ def add(parts: Any) -> None:
 
 
 def schema(of: str) -> str:
-    """Return the JSON Schema of ``factory`` files or of ``antennas``, as it is kept in ``hub_config``."""
+    """Return the JSON Schema of ``factory`` files or of ``antennas``, in the form in which ``hub_config`` keeps it."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
     document = {"$schema": dialect, "title": f"factorygate: {of}", **_SCHEMAS[of].json_schema()}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -122,7 +122,7 @@ def _compare(entry: NetworkEntry, options: argparse.Namespace) -> int:
 
 
 def _answers(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what the site answered by question, and by question why there was no answer."""
+    """Return the site's answer to each question, and for each question without an answer, why there is none."""
     answers: dict[str, str] = {}
     silent: dict[str, str] = {}
     for what, argv in site_answers.QUESTIONS.items():

@@ -58,7 +58,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _unreachable(project: Project, config: LinkConfig | None, factories: Mapping[Slug, Factory]) -> Iterator[str]:
-    """Yield where a project names a factory that this hub does not use, or one that takes no job of the project."""
+    """Yield a line for each project that names a factory that this hub does not offer, or a factory that takes no job
+    of the project."""
     for name, at in project.factories.items() if config is not None else ():
         access = config.factories.get(name) if config is not None else None
         if access is None:

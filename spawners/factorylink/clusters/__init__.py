@@ -1,1 +1,2 @@
-"""Dask clusters whose workers are jobs: asked for by notebooks, submitted in batches, watched with everything else."""
+"""Dask clusters whose workers are jobs: notebooks request them, the link submits their jobs in batches and watches them
+with all other jobs."""

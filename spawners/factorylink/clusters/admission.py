@@ -1,4 +1,4 @@
-"""Whether this person may begin this cluster, or have more jobs in it, and with what filled in."""
+"""Decides whether a person may start a cluster, or more jobs in it, and fills in the defaults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUNDING = 1e-9  # GPU-hours
 
 
 class ClusterAdmission:
-    """Says no in words before anything is written."""
+    """Refuses with an explanation, before anything is written."""
 
     def __init__(
         self,
@@ -86,9 +86,8 @@ class ClusterAdmission:
         )
 
     def may_grow(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Check that a cluster may have so many more jobs of so many hours, but for its project's budget, which is
-        checked when it is reserved. ``adopt``: the jobs are said to exist already, and are taken over. Raises
-        ProblemError."""
+        """Check that a cluster may have that many more jobs of that many hours; its project's budget is checked later,
+        when it is reserved. ``adopt``: a client says that the jobs exist already. Raises ProblemError."""
         self._permission.more_workers(live_cluster, more, hours, adopt=adopt)
         if not adopt:
             self._cap(live_cluster, more, hours)
@@ -111,7 +110,8 @@ class ClusterAdmission:
             )
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
-        """Return the project of the session that the cluster belongs to, if it may pay at that factory, too."""
+        """Return the project of the session that the cluster belongs to, if this project may be charged at that
+        factory, too."""
         live_session = self._sessions.get(request.session or "")
         project = (
             live_session.record.choice.project

@@ -1,4 +1,5 @@
-"""What a factory's answers say of clusters' jobs: they start, they end, they were lost; and jobs no cluster has."""
+"""Applies a factory's answers to clusters' jobs: they start, end, or are lost; and handles jobs that belong to no
+cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from functools import partial
 
-from factorycommon.models import BatchId, End, EndReason, Job, JobState, WorkerState
+from factorycommon.models import BatchId, End, EndReason, Job, JobState, Outcome, WorkerState
 from factorylink.clusters.submitter import ClusterSubmitter
 from factorylink.clusters.worker_ends import WorkerEnds
 from factorylink.clusters.worker_job import log_name
@@ -38,7 +39,6 @@ ENOUGH_MISSES = 2
 ROUNDING = 1e-6  # GPU-hours
 RECORDS = 400  # ids in one command: a site's wrapper takes no more than 500
 TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
-_GOOD = "COMPLETED"
 _STATES = {
     JobState.PENDING: WorkerState.PENDING,
     JobState.RUNNING: WorkerState.RUNNING,
@@ -47,7 +47,7 @@ _STATES = {
 
 
 class ClusterReconciler:
-    """Settles what came of batches, follows their jobs, and cancels orphans."""
+    """Finds out whether batches were submitted, follows their jobs, and cancels orphans."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class ClusterReconciler:
         return found(own, job, self._owners.is_of_session(factory, job) or self._owners.is_of_batch(factory, job))
 
     async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
-        """Hold the budget for jobs that a client said are there, now that the factory shows them."""
+        """Reserve the budget for jobs that a client reported, now that the factory shows them."""
         if not batch.adopted:
             return
         shown = [
@@ -227,7 +227,8 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> None:
-        """Find out why these jobs ended, and write that. What is not found out now is asked at the next answer."""
+        """Find out why these jobs ended, and write it down. What cannot be found out now is tried again at the next
+        answer."""
         tails = 0
         try:
             ended = await self._with_all_runs(live_cluster, batch, connection, ended)
@@ -238,7 +239,9 @@ class ClusterReconciler:
                 live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
             )
             # Those that failed first: their logs are read of a few only.
-            for worker, known in sorted(wanted, key=lambda pair: pair[1] is not None and pair[1].raw_state == _GOOD):
+            for worker, known in sorted(
+                wanted, key=lambda pair: pair[1] is not None and pair[1].outcome is Outcome.COMPLETED
+            ):
                 id = live_cluster.job_of(batch, worker)
                 if id is None:
                     continue
@@ -262,8 +265,8 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
-        """Return the jobs with ends that tell of all their runs. A run before the job was put back into the queue is
-        paid for, too, and the site's accounting alone tells of it."""
+        """Return the jobs with ends that cover all their runs. A run before a requeue is charged, too, and only the
+        site's accounting knows of it."""
         again = [
             id for worker, _ in ended if worker.restarts and (id := live_cluster.job_of(batch, worker)) is not None
         ]
@@ -300,7 +303,7 @@ class ClusterReconciler:
             return ()
 
     async def _unknown(self, connection: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
-        """Cancel jobs of ours whose batch no live cluster has, after a grace."""
+        """Cancel jobs of ours that belong to no live cluster's batch, after a grace time."""
         for batch_id, jobs in by_batch.items():
             alive = [job for job in jobs.values() if job.state in (JobState.PENDING, JobState.RUNNING)]
             key = (connection.factory.id, batch_id)
@@ -345,3 +348,7 @@ def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> 
     worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
     worker.runs(job, batch, now)
     return old != (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
+
+
+def _completed(end: End | None) -> bool:
+    return end is not None and end.outcome is Outcome.COMPLETED

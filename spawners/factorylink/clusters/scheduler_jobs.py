@@ -1,7 +1,8 @@
-"""Schedulers of clusters as jobs of their own: sessions whose server is Dask's scheduler in place of a notebook.
+"""Dask schedulers of clusters that run as jobs of their own: sessions whose server is Dask's scheduler instead of a
+notebook.
 
-So all that holds for a session holds for them: watched, followed through a requeue, found again after a restart,
-entered by their door and only so. A head has its cluster's id, so their files lie in one folder.
+So these jobs are handled like sessions: watched, followed through a requeue, found again after a restart, and reached
+through their door only. A scheduler's job has its cluster's id, so both have their files in one folder.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ YOUNG_SECONDS = 60.0  # a head this young may still be having its cluster writte
 
 
 class SchedulerJobs:
-    """``on_change`` is called with the session of a scheduler's job whenever it may look different, or has ended."""
+    """Starts, shows and ends these jobs. ``on_change`` is called with the session of a scheduler's job whenever it may
+    look different, or has ended."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class SchedulerJobs:
         return None if live_session is None else self._views.of(live_session)
 
     async def spent(self, cluster: ClusterRecord) -> float:
-        """Return the GPU-hours of the scheduler's job of a cluster that ended, as its charge counts them."""
+        """Return the GPU-hours of the scheduler's job of a cluster that has ended, as its charge counts them."""
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
@@ -150,7 +152,8 @@ class SchedulerJobs:
             await self._sessions.stop(cluster_id, "person")
 
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
-        """End heads whose cluster nobody knows: never written down, or lost with a ledger. Raises LedgerError."""
+        """End the jobs of schedulers whose cluster is unknown: it was never written down, or was lost with a ledger.
+        Raises LedgerError."""
         for live_session in tuple(self._table.values()):
             old = clock.since(live_session.record.created).total_seconds() > YOUNG_SECONDS
             if (
@@ -181,7 +184,7 @@ class SchedulerJobs:
         self.on_change(live_session)
 
     async def _start(self, live_session: LiveSession) -> None:
-        """Send a scheduler's command through its door, as the hub does for a notebook. It holds no secret: the
+        """Send a scheduler's command through its door, as the hub does for a notebook. The command holds no secret: the
         scheduler makes its own keys."""
         record = live_session.record
         try:

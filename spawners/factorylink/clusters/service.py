@@ -1,4 +1,5 @@
-"""Clusters as the apps ask for them: begin, grow, shrink, look, end. And the link's own start."""
+"""The operations on clusters that the apps offer: start, grow, shrink, show, end; and what the link does with clusters
+when it starts."""
 
 from __future__ import annotations
 
@@ -53,14 +54,14 @@ from factorylink.util.rate_limiter import RateLimiter
 
 log = logging.getLogger("factorylink")
 
-ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as it is
+ANSWER_SECONDS = 1.5  # after which the request is answered, though the submission continues
 LOGS, LOGS_PER_MINUTE = 20, 30  # of one person: at once, and then; each is a command at the factory
 BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
 LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
 
 
 class Clusters:
-    """Begins, grows, shows and ends clusters. There is one for the link; ``load`` comes before any factory is asked."""
+    """Starts, grows, shows and ends clusters. There is one for the link; call ``load`` before any factory is asked."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Clusters:
         scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """Take the ledger's live clusters into the table, and from now on end clusters that nobody holds any more.
+        """Read the ledger's live clusters into the table, and from now on end clusters that nobody holds any more.
         Raises LedgerError."""
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))
@@ -138,14 +139,15 @@ class Clusters:
         return [*sorted(live, key=lambda cluster: cluster.created, reverse=True), *over]
 
     async def _ended(self, record: ClusterRecord, jobs: int, hours: float) -> Cluster:
-        """Return a cluster that ended, as the ledger has it. ``hours``: how long its ``jobs`` ran in all."""
+        """Return a cluster that has ended, from its row in the ledger. ``hours``: how long its ``jobs`` ran in all."""
         shown = LiveCluster(record, None).figures()
         spent = record.earlier + record.gpus * hours + await self._scheduler_jobs.spent(record)
         used = shown.gpu_hours.model_copy(update={"spent": spent})
         return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
-        """Return a person's cluster. Raises ProblemError, the same for another person's cluster as for none."""
+        """Return a person's cluster. Raises the same ProblemError for another person's cluster as for one that does not
+        exist."""
         live_cluster = self._table.known(cluster_id)
         if live_cluster is None or live_cluster.record.user != user:
             raise gone(f"The cluster {cluster_id}")
@@ -289,7 +291,7 @@ class Clusters:
             self._admission.may_grow(live_cluster, request.whole, hours, adopt=request.adopt)
             batch = BatchRecord(batch_id, cluster_id, len(request.names), hours, clock.now())
             if request.adopt:
-                batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
+                batch.submit_begun = batch.created  # by another link; the factory's answers show whether it succeeded
             batch.workers = [WorkerRecord(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             record.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
             if request.adopt:
@@ -328,8 +330,8 @@ class Clusters:
         return live_cluster.show()
 
     async def _unmake(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """End the jobs of a batch if the ledger wrote it down after all, though it did not say so: they would hold
-        hours, and the next link would submit them."""
+        """End the jobs of a batch whose writing failed, if the ledger holds the batch all the same: otherwise they
+        would reserve hours, and the next link would submit them."""
         while live_cluster.record.batches.get(batch.id, batch) is batch:  # else it was asked for once more
             await asyncio.sleep(sessions.UNMAKE_SECONDS)
             try:
@@ -345,13 +347,14 @@ class Clusters:
     # --- shrink and end
 
     async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
-        """Cancel these workers; return when the ledger holds that. Raises ProblemError."""
+        """Request the end of these workers; return when the ledger holds the request. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         await self._unwanted(live_cluster, [worker for worker in live_cluster.named(names) if worker.wish == "run"])
         return live_cluster.show()
 
     async def end(self, cluster_id: ClusterId, user: str) -> Cluster:
-        """End the cluster with all its jobs; returns when the ledger holds that. Raises ProblemError."""
+        """Request the end of the cluster with all its jobs; return when the ledger holds the request. Raises
+        ProblemError."""
         live_cluster = self.own(cluster_id, user)
         await self._end(live_cluster, None)
         return live_cluster.show()
@@ -389,8 +392,8 @@ class Clusters:
             self._table.put_away()
 
     def _lost(self, live_cluster: LiveCluster) -> Words | None:
-        """Return why nobody holds a cluster any more: its session is over, or nobody has read its events for the
-        lease. None: somebody holds it."""
+        """Return why nobody holds a cluster any more: its session is over, or nobody has read its events for the lease
+        time. None if somebody holds it."""
         session = live_cluster.record.session
         if session is not None and session not in self._sessions:
             return explain.own("cluster-session-over")

@@ -1,4 +1,4 @@
-"""What is done at a factory for clusters: files left for workers, batches handed over, unwanted jobs cancelled."""
+"""Work at a factory for clusters: write files for workers, submit batches, cancel unwanted jobs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ClusterSubmitter:
             raise from_link_error(error) from error
 
     def submit(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """Submit a batch in the background, unless that is under way."""
+        """Submit a batch in the background, unless its submission is already under way."""
         if batch.id not in live_cluster.submissions and live_cluster.connection is not None:
             work = self._submission(live_cluster, live_cluster.connection, batch)
             live_cluster.submissions[batch.id] = self._tasks.spawn(work, f"submission of batch {batch.id}")
@@ -77,7 +77,7 @@ class ClusterSubmitter:
     async def _submission(
         self, live_cluster: LiveCluster, connection: FactoryConnection, batch: BatchRecord
     ) -> ProblemError | None:
-        """Submit the jobs of a batch; return the problem if it is known that they were not taken, else None."""
+        """Submit the jobs of a batch; return the problem if the scheduler certainly did not take them, else None."""
         record, submits = live_cluster.record, batch.submits
         try:
             await connection.site.turn()
@@ -117,7 +117,7 @@ class ClusterSubmitter:
         return None
 
     def carry_out(self, live_cluster: LiveCluster) -> None:
-        """Cancel the jobs that are no longer wanted in the background, unless that is under way."""
+        """Cancel the jobs that are no longer wanted in the background, unless that is already under way."""
         unwanted = any(worker.wish == "stop" for _, worker in live_cluster.alive())
         if unwanted and (live_cluster.stopping is None or live_cluster.stopping.done()):
             live_cluster.stopping = self._tasks.spawn(
@@ -157,7 +157,7 @@ class ClusterSubmitter:
         return jobs
 
     async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
-        """Write that these jobs are no longer wanted, and see that they end. Raises LedgerError."""
+        """Write that these jobs are no longer wanted, and start cancelling them. Raises LedgerError."""
         for worker in workers:
             worker.wish = "stop"
         await self._store.save(workers)

@@ -1,4 +1,4 @@
-"""The ends of a cluster's jobs, and of the cluster with the last of them."""
+"""Records that jobs of a cluster have ended, and that the cluster has ended with its last job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from factorylink.util import clock
 
 
 class WorkerEnds:
-    """Writes ends into the ledger, and tells who reads of the cluster."""
+    """Writes ends into the ledger, and notifies the readers of the cluster."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
@@ -25,8 +25,8 @@ class WorkerEnds:
         words: Words,
         ends: Sequence[End | None] = (),
     ) -> None:
-        """Write that these jobs have ended, and so has the cluster if it was to end and these were the last. ``ends``:
-        what the scheduler says of each job, in the same order."""
+        """Write that these jobs have ended; if the cluster was to end and these were its last jobs, write that it has
+        ended, too. ``ends``: the scheduler's record of each job, in the same order."""
         now = clock.now()
         for worker, end in zip_longest(ended, ends):
             if worker.ended is None:

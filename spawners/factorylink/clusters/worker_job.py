@@ -1,4 +1,4 @@
-"""What a batch of workers is to a scheduler: one request for equal jobs."""
+"""Makes the scheduler request for a batch of workers: one request for equal jobs."""
 
 from __future__ import annotations
 

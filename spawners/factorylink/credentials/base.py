@@ -1,4 +1,4 @@
-"""The interface of all credentials: return a login for a site account that is valid now."""
+"""The interface of all credentials: they return a login for a site account that is valid now."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ class Credentials(Protocol):
     stored or sent."""
 
     async def login(self, account: str | None) -> Login:
-        """Return how to log in as an account; None: as the watcher. Raises Expired in words for the person, Refused
-        for an account that the link may not act for, and Unreachable where the credential must be fetched and nobody
-        answers."""
+        """Return how to log in as an account; None: as the watcher.
+
+        Raises Expired with words for the person, Refused for an account that the link may not act for, and Unreachable
+        if the credential must be fetched and its issuer does not answer.
+        """
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return until when the credential is valid (UTC), as known without asking anybody; None: no limit is known."""
+        """Return until when the credential is valid (UTC), without asking anybody; None if no limit is known."""
 
 
 def read_private_key(path: Path) -> asyncssh.SSHKey:
-    """Read a private key without passphrase. Raises what ``read_secret`` raises, and ValueError where the file holds
-    no key."""
+    """Read a private key without passphrase. Raises what ``read_secret`` raises, and ValueError if the file holds no
+    key."""
     try:
         return asyncssh.import_private_key(read_secret(path))
     except asyncssh.KeyImportError as error:
@@ -47,8 +49,7 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file of at most 64 KiB. Raises OSError; ValueError where others may read the file or it has another
-    owner."""
+    """Read a file of at most 64 KiB. Raises OSError; ValueError if others may read the file or it has another owner."""
     # Checked and read through one descriptor: the file that was checked is the file that is read.
     with path.open("rb") as file:
         found = os.fstat(file.fileno())

@@ -1,8 +1,10 @@
-"""The gateway's own SSH CA: a user certificate for minutes, for a key that never leaves this process's memory.
+"""The gateway's own SSH CA: it signs user certificates that are valid for minutes, for a key that never leaves this
+process's memory.
 
-The site trusts the CA's public key (``TrustedUserCAKeys``); its sshd then takes the certificate for the account that
-the certificate names as principal, and for no other. A stolen certificate is good for minutes, and only from the
-addresses in it."""
+The site trusts the CA's public key (``TrustedUserCAKeys``); its sshd then accepts the certificate for the account that
+the certificate names as principal, and for no other. A stolen certificate is valid for minutes, and only from the
+addresses in it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ class CertificateAuthority:
         self._logins: dict[str, Login] = {}
 
     async def login(self, account: str | None) -> Login:
-        """Return the certificate at hand, or a new one where little of its life is left. Asks nobody."""
+        """Return the present certificate, or a new one if it expires soon. Asks nobody."""
         name = self._watcher if account is None else account
         now = self._clock()
         known = self._logins.get(name)

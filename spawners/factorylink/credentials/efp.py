@@ -50,11 +50,12 @@ class Held:
 
 
 class FederationAuthority:
-    """Gives logins for a factory that trusts the EuroHPC Federation Platform: for a person a certificate, which the
-    person's token buys there and which stays in memory; for the watcher its own key.
+    """Gives logins for a factory that trusts the EuroHPC Federation Platform.
 
-    ``watcher``: the watcher's site account. ``hosts``: the factory's login hosts. Making one raises OSError or
-    ValueError if the watcher's key cannot be used."""
+    A person's login is a certificate, which the gateway gets there with the person's token and keeps in memory; the
+    watcher's login is a key. ``watcher``: the watcher's site account. ``hosts``: the factory's login hosts. The
+    constructor raises OSError or ValueError if the watcher's key cannot be used.
+    """
 
     def __init__(
         self,
@@ -92,15 +93,15 @@ class FederationAuthority:
             return held.login
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return the end of the certificate; ``NEVER`` where there is none."""
+        """Return the end of the certificate; ``NEVER`` if there is none."""
         if account is None:
             return None
         held = self._held.get(account)
         return NEVER if held is None else held.login.expires
 
     async def renew(self, account: str, token: str) -> datetime:
-        """Get a certificate with a person's token; return until when it is valid. Raises Refused and Unreachable in
-        words."""
+        """Get a certificate with a person's token; return until when it is valid. Raises Refused and Unreachable, with
+        words for the person."""
         async with self._locks.setdefault(account, asyncio.Lock()):
             self._held[account] = held = await self._buy(account, token)
         return datetime.fromtimestamp(held.ends, UTC)

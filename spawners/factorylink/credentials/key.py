@@ -24,7 +24,8 @@ class KeyFiles:
                 read_private_key(path)
 
     async def login(self, account: str | None) -> Login:
-        """Read anew each time, so that a key can be replaced or taken away while the link runs."""
+        """Return the account's key. It is read anew each time, so that a key can be replaced or removed while the link
+        runs."""
         name = self._watcher if account is None else account
         try:
             key = await asyncio.to_thread(read_private_key, self._keys / name)

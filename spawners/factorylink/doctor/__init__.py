@@ -1,1 +1,1 @@
-"""The operator's command that walks the way of a session to a factory, step by step."""
+"""The operator's command that tests all steps of a session at a factory."""

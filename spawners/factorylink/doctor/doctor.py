@@ -1,4 +1,4 @@
-"""Walk the way of a session to a factory once for the operator, step by step, up to the first step that fails."""
+"""Tests all steps of a session at a factory for the operator, up to the first step that fails."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class StepResult(Model):
 async def examine(
     config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float
 ) -> AsyncIterator[StepResult]:
-    """Yield the result of each step as it comes; after the first failure, only what had to be left behind.
+    """Yield the result of each step when it is done; after the first failure, only what could not be removed.
 
-    ``factory`` has the overrides of the access applied; ``patience``: seconds for the job to start. Raises
-    ValueError where ``link.yaml`` has no access to the factory."""
+    ``factory`` has the overrides of the access applied; ``patience``: seconds for the job to start. Raises ValueError
+    if ``link.yaml`` has no access to the factory.
+    """
     visit = Visit(config, factory, account, size, patience)
     try:
         for step, walk in visit.steps:

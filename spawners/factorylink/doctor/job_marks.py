@@ -1,4 +1,5 @@
-"""Checks of how jobs are recognised: name and comment after a submission, and other gateways' jobs of the same name."""
+"""Checks how jobs are recognised: their name and comment after a submission, and jobs of other gateways with the same
+name."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from factorylink.jobs.identity import Identity, read_or_make_key
 
 
 def changed(job: Job, name: str, comment: str) -> Words | None:
-    """Return what to say of a job whose name or comment is not the one that it was submitted with."""
+    """Return the warning about a job whose name or comment differs from the submitted one."""
     parts = [part for part, now, was in (("name", job.name, name), ("comment", job.comment, comment)) if now != was]
     if not parts:
         return None
@@ -26,8 +27,8 @@ def changed(job: Job, name: str, comment: str) -> Words | None:
 
 
 def own_identity(hub: str, state_dir: Path) -> Identity | None:
-    """Return the identity with which the link of this machine signs; None where it was never started here, or where
-    its key cannot be read."""
+    """Return the identity with which the link of this machine signs; None if the link was never started here, or its
+    key cannot be read."""
     file = state_dir / "hmac.key"
     try:
         return Identity(hub, read_or_make_key(file)) if file.exists() else None
@@ -36,7 +37,7 @@ def own_identity(hub: str, state_dir: Path) -> Identity | None:
 
 
 def same_name(jobs: list[Job], identity: Identity, factory: str) -> Words | None:
-    """Return what to say of jobs of this gateway's name whose comment another gateway signed."""
+    """Return the warning about jobs with this gateway's name whose comment another gateway has signed."""
     others = [j for j in jobs if j.state is not JobState.ENDED and identity.is_of_another_gateway(j, factory)]
     if not others:
         return None

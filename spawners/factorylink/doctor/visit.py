@@ -1,8 +1,9 @@
-"""One visit of the doctor at a factory, along the way of a session; every step can be called by itself.
+"""One test of a factory, by the steps of a session; each step can be called by itself.
 
-The visit uses the link's own means: its access and credentials, its script, a real job, the real door. Only the name
-and the key differ, so that a running link takes the job for somebody else's. At the end the job is cancelled and the
-session's folder is removed, whatever happened."""
+The visit uses the link's own code: its access and credentials, its script, a real job, the real door. Only the name and
+the key differ, so that a running link does not take the job for its own. At the end the job is cancelled and the
+session's folder is removed, whatever has happened.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ _MARKS_SECONDS = 30.0  # from the submission's answer to the scheduler showing t
 
 
 class Stuck(Exception):
-    """Raise where a step failed for a known reason. ``log``: the last lines of the job's log."""
+    """Raise if a step failed for a known reason. ``log``: the last lines of the job's log."""
 
     def __init__(self, words: Words, log: tuple[str, ...] = ()) -> None:
         super().__init__(words.what)
@@ -214,7 +215,7 @@ class Visit:
         return next((job for job in await self._site.ask_jobs_now() if job.id == self._job), None)
 
     async def _door_file(self) -> DoorFile:
-        """Return the door's file once the job has written it. Raises Stuck where the job ends before."""
+        """Return the door's file once the job has written it. Raises Stuck if the job ends before that."""
         path, why = f"{self._folder}/{_DOOR}", ""
         try:
             async with asyncio.timeout(_DOOR_SECONDS):
@@ -253,7 +254,7 @@ class Visit:
     # --- leaving
 
     async def leave(self) -> list[Words]:
-        """Leave nothing behind; what could not be helped. Once it was done it does nothing."""
+        """Remove everything that the visit made; return what could not be removed. A second call does nothing."""
         if self._gone:
             return []
         left: list[Words] = []
@@ -273,8 +274,8 @@ class Visit:
         return left
 
     async def _end_job(self) -> None:
-        """Cancel the job, also one whose id the scheduler did not return. Raises TimeoutError where the job does not
-        end, Refused where its comment was changed."""
+        """Cancel the job, also one whose id the scheduler did not return. Raises TimeoutError if the job does not end,
+        Refused if its comment was changed."""
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [
                 job
@@ -306,13 +307,13 @@ class Visit:
 
 
 class _Listener(asyncssh.SSHTCPSession[bytes]):
-    """Keeps the first bytes that the other end of a channel sends."""
+    """Keeps the first bytes that arrive on a channel."""
 
     def __init__(self, greeting: asyncio.Future[bytes]) -> None:
         self._greeting = greeting
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002
-        """Take the first bytes."""
+        """Keep the first bytes."""
         if not self._greeting.done():
             self._greeting.set_result(data)
 

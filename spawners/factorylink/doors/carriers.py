@@ -1,9 +1,11 @@
-"""The two carriers of a door's connection. ``tcp`` goes to a port of the door's node, through the login side. ``stdio``
-goes into the job, through the scheduler, to a socket there; it is for sites that forbid forwarding. The door behind
-them is the same.
+"""The two carriers of a door's connection.
 
-The scheduler and the link's own configuration decide where a carrier may lead. What the session's account writes is
-followed only inside those bounds."""
+``tcp`` goes to a port of the door's node, through the login side. ``stdio`` goes through the scheduler into the job, to
+a socket there; it is for sites that forbid forwarding. The door is the same with both.
+
+The scheduler and the link's own configuration decide which addresses a carrier may connect to. What the session's
+account writes is followed only within these bounds.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ _SOCKET = "door.sock"
 
 @dataclass(frozen=True)
 class Tcp:
-    """``host``: the host to connect to: configured, or the node as the scheduler names it (None: the scheduler names
-    none). ``ports``: the range that the door may listen on; None: any."""
+    """A connection to a port. ``host``: the configured host, or the node as the scheduler names it (None: it names
+    none). ``ports``: the range in which the door may listen; None: any."""
 
     host: str | None
     ports: tuple[int, int] | None
@@ -32,9 +34,9 @@ class Tcp:
 
 @dataclass(frozen=True)
 class Stdio:
-    """``bridge``: argv that, followed by a socket's path, joins its stdin and stdout to that socket on the node.
-    ``node_tmp``: where doors make their folder. ``most``: how many doors of a factory may be entered at a time.
-    ``node``: as the scheduler names it."""
+    """A connection by a process in the job. ``bridge``: argv that, followed by a socket's path, joins its stdin and
+    stdout to that socket on the node. ``node_tmp``: where doors make their folder. ``most``: how many doors of a
+    factory may be open at a time. ``node``: as the scheduler names it."""
 
     job: JobId
     dialect: Dialect
@@ -46,8 +48,8 @@ class Stdio:
 
 @dataclass(frozen=True)
 class Route:
-    """How to get to the door of a session. ``file``: absolute path of its ``door.json``, which ``commands`` reads as
-    the account. ``streams``: None where the factory's transport opens none."""
+    """How to reach the door of a session. ``file``: absolute path of its ``door.json``, which ``commands`` reads as the
+    account. ``streams``: None if the factory's transport opens no streams."""
 
     session: SessionId
     factory: str
@@ -58,8 +60,8 @@ class Route:
     carrier: Tcp | Stdio
 
     async def open(self, door: DoorFile) -> ByteStream:
-        """Open a byte stream to the door that the file names. Raises Misread where the file leads outside the
-        bounds, Refused where no streams can be opened at the factory, and the transport's errors."""
+        """Open a byte stream to the door that the file names. Raises Misread if the file names something outside the
+        bounds, Refused if the factory's transport opens no streams, and the transport's errors."""
         if self.streams is None:
             raise Refused(f"The way to {self.factory} runs commands only, so no session there can be entered.")
         if isinstance(self.carrier, Tcp):
@@ -70,7 +72,7 @@ class Route:
 
 
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
-    """Return the carrier that the configuration names."""
+    """Return the carrier that the configuration selects."""
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)
     return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most, node)

@@ -1,4 +1,5 @@
-"""One door's connection: find the door, enter it, listen to it, and enter it again when the connection is lost."""
+"""The connection to one door: find the door, connect, read its messages, and connect again when the connection is
+lost."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 # 130 MB/s where an answer takes 30 ms. Packets are large since each costs the same; larger ones gained nothing more.
 WINDOW = 4 << 20
 PACKET = 256 << 10
-SMALL_WINDOW = 64 << 10  # of a channel over which a door says lines: what it may send before it is heard
+SMALL_WINDOW = 64 << 10  # of a channel for a door's lines: what it may send before the link reads
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first pause is short: the door is about to open
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 20.0
@@ -47,8 +48,7 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 
 
 class DoorConnection:
-    """The link's end of one door. ``slots``: held while a door is being entered; ``places``: held while the link is
-    inside."""
+    """The link's end of one door. ``slots``: held while connecting; ``places``: held while connected."""
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class DoorConnection:
 
     @property
     def is_open(self) -> bool:
-        """Return whether the door was entered and its connection is not lost."""
+        """Return whether the door is connected."""
         return self._opened.is_set()
 
     def start(self) -> None:
-        """Open it, and again whenever it is lost, until closed."""
+        """Connect, and connect again whenever the connection is lost, until ``close``."""
         self._task = asyncio.create_task(self._keep(), name=f"door of {self.route.session}")
 
     async def close(self) -> None:
-        """Let go."""
+        """Close the connection for good."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -114,7 +114,7 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """Hold one of the places that the login side has for doors entered through its scheduler."""
+        """Hold one of the factory's places for doors that are reached through its scheduler."""
         if self._places is None or not isinstance(self.route.carrier, Stdio):
             yield
             return
@@ -136,14 +136,14 @@ class DoorConnection:
             self._on_status(None)
 
     def _lost(self) -> bool:
-        """Note that the connection is gone; return whether there was one."""
+        """Note that the connection is lost; return whether there was one."""
         was_open = self.is_open
         self._opened.clear()
         self._connection = None
         return was_open
 
     async def _once(self) -> None:
-        """Enter the door and listen to it until it is lost."""
+        """Connect to the door and read its messages until the connection is lost."""
         connection: asyncssh.SSHClientConnection | None = None
         stream: ByteStream | None = None
         try:
@@ -216,13 +216,14 @@ class DoorConnection:
     # --- using it
 
     async def connect(self, far: Callable[[], FarSide]) -> object:
-        """Open a channel to the notebook, once the door is open."""
+        """Open a channel to the notebook, once the door is connected."""
         await self._opened.wait()
         connection, status = self._now()
         return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
-        """Open a channel to the session's socket as a pair of streams, at once or not at all. Raises Unreachable."""
+        """Open a channel to the session's socket as a pair of streams, without waiting for the door. Raises
+        Unreachable."""
         connection, status = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -233,7 +234,7 @@ class DoorConnection:
             raise Unreachable(f"The door did not open a way: {error}") from error
 
     async def command(self, name: str, model: type[T], message: str = "") -> T:
-        """Run a command of the door; its answer. Raises Refused with the door's words, or Unreachable."""
+        """Run a command of the door; return its answer. Raises Refused with the door's message, or Unreachable."""
         connection, _ = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -247,7 +248,7 @@ class DoorConnection:
         return read_message(model, said)
 
     async def answers(self, path: str) -> bool:
-        """Return whether the notebook answers ``GET path`` with 200; False, too, where the door is lost."""
+        """Return whether the notebook answers ``GET path`` with 200; False also if the connection is lost."""
         try:
             connection, status = self._now()
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -268,8 +269,8 @@ class DoorConnection:
 
 
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
-    """Run a command of the door; return its output and exit code. Raises Misread for more output than an answer can
-    have: such output is never collected, and stderr is not read at all."""
+    """Run a command of the door; return its output and exit code. Raises Misread if the output is longer than an answer
+    can be: the rest is not collected, and stderr is not read at all."""
     process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
     try:
         with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already

@@ -1,7 +1,8 @@
 """The doors of all live sessions: one loopback port and one SSH connection each, opened again whenever they are lost.
 
-The host key comes from a file of the session's account, read over the transport, never from the network. Whatever a
-door says is bounded and parsed; at worst it misleads its own person about their own session."""
+The host key comes from a file of the session's account, read over the transport, never from the network. Everything
+that a door sends is bounded and parsed; at worst a door misleads its own person about their own session.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +34,11 @@ OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to op
 
 
 class DoorManager:
-    """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where the door refused.
+    """Keeps ports and doors. Commands raise Unreachable if the door is not connected, Refused if the door refused.
 
-    ``on_status`` is called with None when a door is lost or cannot be opened for another reason than before, and
-    with every new status of an open door."""
+    ``on_status`` is called with every new status of a connected door; with None when a door is lost, or cannot be
+    connected for another reason than before.
+    """
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class DoorManager:
         return await self._door(session_id).connect(far)
 
     async def open(self, route: Route) -> None:
-        """Keep the session's door open from now on."""
+        """Connect to the session's door, and connect again whenever the connection is lost."""
         session_id = route.session
         known = self._doors.get(session_id)
         if known is not None and known.route == route and not known.ended:
@@ -110,7 +112,7 @@ class DoorManager:
             self._more_doors.notify_all()
 
     async def close(self, session_id: SessionId) -> None:
-        """Let go of door and port. The notebook goes on."""
+        """Close the door's connection and the port. The notebook continues."""
         port, door = self._ports.pop(session_id, None), self._doors.pop(session_id, None)
         if port is not None:
             port.close()
@@ -118,16 +120,16 @@ class DoorManager:
             await door.close()
 
     async def shutdown(self) -> None:
-        """Let go of all. The notebooks go on."""
+        """Close all connections and ports. The notebooks continue."""
         await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._doors}))
 
     def is_open(self, session_id: SessionId) -> bool:
-        """Return whether a request gets to the node now."""
+        """Return whether requests to the session's port reach its node now."""
         door = self._doors.get(session_id)
         return door is not None and door.is_open
 
     def problem(self, session_id: SessionId) -> str:
-        """Return why the door is not open, in words; empty where it is open, or where nobody tried."""
+        """Return why the door is not connected, in words; empty if it is connected, or was never to be connected."""
         door = self._doors.get(session_id)
         return door.problem if door is not None else ""
 
@@ -139,16 +141,17 @@ class DoorManager:
     async def send_environment(
         self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]
     ) -> DoorStatus:
-        """Hand it through the door, which starts the notebook. The same twice is one notebook."""
+        """Send the environment through the door, which then starts the notebook. Sending it twice starts one
+        notebook."""
         message = json.dumps({"environment": environment, "argv": list(argv)})
         return await self._door(session_id).command("environment", DoorStatus, message)
 
     async def enter(self, session_id: SessionId) -> Stream:
-        """Open a channel to the session's socket. Raises Unreachable where the door is not open now."""
+        """Open a channel to the session's socket. Raises Unreachable if the door is not connected."""
         return await self._door(session_id).enter()
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Return the hub token that the notebook has; None: it has none yet."""
+        """Return the hub token that the notebook has; None if it has none yet."""
         return (await self._door(session_id).command("token", DoorToken)).token
 
     async def stop(self, session_id: SessionId) -> DoorStatus:
@@ -156,7 +159,7 @@ class DoorManager:
         return await self._door(session_id).command("stop", DoorStatus)
 
     async def new_end(self, session_id: SessionId, ends: datetime) -> DoorStatus:
-        """Tell the session when its time is over, as the scheduler has it now."""
+        """Tell the session when it ends, as the scheduler reports it now."""
         return await self._door(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:

@@ -1,8 +1,9 @@
-"""One loopback port per session: what connects to the port is carried, byte for byte, to the notebook's socket on its
+"""One loopback port for each session: bytes are carried between a client of the port and the notebook's socket on its
 node.
 
-Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and
-the end of one direction is passed on while the other direction continues (a download outlives its request)."""
+Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and the
+end of one direction is passed on while the other direction continues (a download lasts longer than its request).
+"""
 
 from __future__ import annotations
 
@@ -27,14 +28,14 @@ Connect = Callable[[Callable[[], "FarSide"]], Awaitable[object]]
 
 
 class FarSide(asyncssh.SSHUNIXSession[bytes]):
-    """The notebook's end, a channel through the door."""
+    """The notebook's side of a connection: an SSH channel through the job's door to the notebook's socket."""
 
     def __init__(self, near: NearSide) -> None:
         self._near = near
         self.channel: Channel | None = None
 
     def connection_made(self, chan: Channel) -> None:
-        """Start: the channel is open."""
+        """Start the transfer: the channel is open."""
         if self._near.closing:
             chan.close()
         else:
@@ -64,7 +65,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
 
 
 class NearSide(asyncio.Protocol):
-    """The client's end: whoever connected to the port, which is the proxy."""
+    """The client's end: the connection to the port, from the proxy."""
 
     def __init__(self, port: SessionPort) -> None:
         self._port = port
@@ -122,12 +123,12 @@ class NearSide(asyncio.Protocol):
             self._far.channel.close()
 
     def write(self, data: bytes) -> None:
-        """Send on to whoever connected."""
+        """Send bytes to the client."""
         self._transport.write(data)
 
     def write_eof(self) -> None:
-        """Tell whoever connected that no more comes. Whoever has hung up by then says so here: what is raised in a
-        channel would end all that goes through the door."""
+        """Tell the client that no more bytes come. If the client has disconnected, the error is caught here: an error
+        in a channel would end everything that goes through the door."""
         if not self._transport.is_closing():
             try:
                 self._transport.write_eof()
@@ -135,23 +136,23 @@ class NearSide(asyncio.Protocol):
                 self._transport.abort()
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Stop reading for now."""
         if not self.closing:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read again."""
+        """Start reading again."""
         if not self.closing:
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Send what is left, then close."""
+        """Send what is left, then close the connection."""
         self.closing = True
         self._transport.close()
 
 
 class SessionPort:
-    """The listener of one session, open for as long as the link knows the session, with or without a door."""
+    """The listener of one session. It is open as long as the link knows the session, with or without a door."""
 
     def __init__(self, port: int, connect: Connect) -> None:
         self.port = port
@@ -160,7 +161,7 @@ class SessionPort:
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
-        """Listen on the port. Raises OSError where the port is taken."""
+        """Listen on the port. Raises OSError if the port is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: NearSide(self), HOST, self.port, backlog=256)
 

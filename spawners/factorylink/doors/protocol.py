@@ -1,5 +1,5 @@
-"""What a door writes and says, as the link reads it. All of it comes from the session's own account: bounded, not
-trusted."""
+"""The files and messages of a door, as the link parses them. All of them come from the session's own account: they are
+bounded, not trusted."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class _Version(_DoorMessage):
 
 
 class OtherProtocol(Misread):
-    """Raise where the door in the environment speaks another protocol than this link."""
+    """Raise if the door in the environment uses another protocol than this link."""
 
 
 class DoorToken(_DoorMessage):
@@ -97,7 +97,7 @@ class DoorRefusal(_DoorMessage):
 
 
 def read_message(model: type[T], raw: bytes | str) -> T:
-    """Read a line or file of a door. Raises OtherProtocol, or Misread for anything that is not as it must be."""
+    """Parse a line or file of a door. Raises OtherProtocol, or Misread for anything that the model does not allow."""
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

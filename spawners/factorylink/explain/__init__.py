@@ -1,1 +1,1 @@
-"""Explanations in a person's words of what schedulers, doors and the gateway say."""
+"""Explains in plain words what schedulers, doors and the gateway report."""

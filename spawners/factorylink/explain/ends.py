@@ -1,49 +1,41 @@
-"""Why sessions end: the scheduler's last word, the door's, and what the job's log says where those two do not tell.
+"""Why sessions end: from the scheduler's last report, the door's, and the job's log if these two do not say.
 
-``LOG`` is searched only where a session failed: the log is written by the person's own programs, so it is evidence for
-a person, never for a decision.
+``LOG`` is searched only if a session failed. The person's own programs write the log, so it explains an end to the
+person, and no decision depends on it.
 """
 
 from __future__ import annotations
 
 from factorycommon.language import N_
-from factorycommon.models import EndReason
+from factorycommon.models import EndReason, Outcome
 from factorylink.explain.table import AGAIN, LOG_TELLS, NO_FAULT, ROOM, SMALLER, TELL, Answer, Case, Ending, Move
 
-# The last words of a state in which the scheduler, not we, ended it; they outweigh what the door said before.
-ENDED: dict[str, Ending] = {
-    "OUT_OF_MEMORY": Ending(
+# Outcomes in which the scheduler, not we, ended it; they outweigh what the door said before.
+ENDED: dict[Outcome, Ending] = {
+    Outcome.OUT_OF_MEMORY: Ending(
         EndReason.OUT_OF_MEMORY,
         Answer("out-of-memory", N_("It used more memory than its size has, and was ended."), SMALLER),
     ),
-    "NODE_FAIL": Ending(EndReason.NODE_FAILED, Answer("node-failed", N_("Its node failed."), NO_FAULT)),
-    "BOOT_FAIL": Ending(EndReason.NODE_FAILED, Answer("node-boot", N_("Its node did not start up."), NO_FAULT)),
-    "LAUNCH_FAILED": Ending(
+    Outcome.NODE_FAILED: Ending(EndReason.NODE_FAILED, Answer("node-failed", N_("Its node failed."), NO_FAULT)),
+    Outcome.BOOT_FAILED: Ending(EndReason.NODE_FAILED, Answer("node-boot", N_("Its node did not start up."), NO_FAULT)),
+    Outcome.LAUNCH_FAILED: Ending(
         EndReason.NODE_FAILED, Answer("launch-failed", N_("Its node could not start it."), NO_FAULT)
     ),
-    "RECONFIG_FAIL": Ending(
+    Outcome.SETUP_FAILED: Ending(
         EndReason.NODE_FAILED, Answer("node-setup", N_("Its node could not be set up for it."), NO_FAULT)
     ),
-    "CPU_LIMIT": Ending(
+    Outcome.CPU_LIMIT: Ending(
         EndReason.FAILED,
         Answer("cpu-limit", N_("It used more processor time than its size has, and was ended."), AGAIN),
     ),
-    "PREEMPTED": Ending(
+    Outcome.PREEMPTED: Ending(
         EndReason.PREEMPTED, Answer("preempted", N_("It had to make room for a job that goes before it."), NO_FAULT)
     ),
-    "TIMEOUT": Ending(EndReason.WALLTIME, Answer("walltime", N_("Its time was over."), AGAIN)),
-    "DEADLINE": Ending(EndReason.WALLTIME, Answer("deadline-over", N_("Its deadline was over."), AGAIN)),
-    "REVOKED": Ending(
+    Outcome.WALLTIME: Ending(EndReason.WALLTIME, Answer("walltime", N_("Its time was over."), AGAIN)),
+    Outcome.DEADLINE: Ending(EndReason.WALLTIME, Answer("deadline-over", N_("Its deadline was over."), AGAIN)),
+    Outcome.REVOKED: Ending(
         EndReason.CANCELLED_BY_SITE, Answer("revoked", N_("The factory took it out of the queue."), NO_FAULT)
     ),
-}
-# What the scheduler gave as the reason of a job that failed; raw words of ``End.reason``.
-ENDED_REASON: dict[str, str] = {
-    "OutOfMemory": "OUT_OF_MEMORY",
-    "TimeLimit": "TIMEOUT",
-    "NodeDown": "NODE_FAIL",
-    "JobLaunchFailure": "LAUNCH_FAILED",
-    "Prolog": "RECONFIG_FAIL",
 }
 # What the door in the job gave as the reason.
 DOOR: dict[str, Ending] = {

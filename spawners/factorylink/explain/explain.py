@@ -1,7 +1,8 @@
-"""What a scheduler says, in a person's words: what it means, whose move it is, what to do. Pure.
+"""Explains what a scheduler reports: what it means, who has to act, what to do. Pure.
 
 Each answer keeps the scheduler's own words in ``Words.scheduler``; ``Words.code`` names the case for pages, scripts and
-tests. A word that no table knows is shown as it is: never hidden, never guessed at. ``docs/reasons.md`` lists it all.
+tests. A word that is in no table is shown as it is: it is never hidden, and its meaning is never guessed.
+``docs/reasons.md`` lists all answers.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC
+from itertools import chain
 from typing import Literal
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import End, EndReason, Job, MaintenanceView, Words
+from factorycommon.models import End, EndReason, Job, MaintenanceView, Outcome, PendingPhase, Words
 from factorylink.errors import Distrusted, Expired, FactoryError, NotLetIn
-from factorylink.explain import pbs, slurm, slurm_refusals
+from factorylink.explain import unreachable as unreachable_answers
 from factorylink.explain.ends import (
     BY_ITSELF,
     CANCELLED,
     DOOR,
     ENDED,
-    ENDED_REASON,
     FAILED,
     KILLED,
     LOG,
@@ -32,12 +33,23 @@ from factorylink.explain.ends import (
     WITHDRAWN_STARTING,
 )
 from factorylink.explain.gateway import BARRED, DOOR_TROUBLE, OURS
-from factorylink.explain.table import ITSELF, Answer, Case, Move
+from factorylink.explain.refusals import REFUSED
+from factorylink.explain.table import ITSELF, Answer, Move
+from factorylink.explain.waiting import WAITING
+from factorylink.schedulers.registry import DIALECTS
+from factorylink.schedulers.words import Patterns
 
 # What the schedulers say differs so much that no table needs to know whose words it is given.
-PENDING = (*slurm.PENDING, *pbs.PENDING)
-REFUSED = (*slurm_refusals.REFUSED, *pbs.REFUSED)
-UNREACHABLE = (*pbs.UNREACHABLE, *slurm_refusals.UNREACHABLE)
+_DIALECTS = [dialect.WORDS for dialect in DIALECTS.values()]
+_WAITING_WORDS: Patterns = tuple(chain.from_iterable(words.waiting for words in _DIALECTS))
+_REFUSED_WORDS: Patterns = tuple(chain.from_iterable(words.refused for words in _DIALECTS))
+_UNREACHABLE_WORDS: Patterns = (
+    *chain.from_iterable(words.unreachable for words in _DIALECTS),
+    *unreachable_answers.WORDS,
+)
+_WAITING = {answer.code: answer for answer in WAITING}
+_REFUSED = {answer.code: answer for answer in REFUSED}
+_UNREACHABLE = {answer.code: answer for answer in unreachable_answers.UNREACHABLE}
 
 NODE_STARTING = Answer(
     "node-starting",
@@ -61,15 +73,13 @@ UNKNOWN_REFUSAL = Answer(
     Message("unknown", "The factory's scheduler did not take it: {words}"),
     Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
 )
-# What a site's own filter (Slurm's JobSubmitPlugins) says is the site's text; Slurm adds a line that says nothing.
+# What a site's own filter says is the site's text.
 JOB_FILTER = Answer(
     "job-filter",
     Message("job-filter", "The factory's own rules for jobs turned it down: {words}"),
     Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
                    "factory's support.")),
 )  # fmt: skip
-_FILTERED = re.compile(r"\n*^.*submission failed: Unspecified error$", re.I | re.M)
-_CONFLICT = "conflict with reservation"  # PBS' words; of a maintenance, where there is one
 _OFTEN = 3  # requeues
 UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
 _LAST_LINES = 12  # of the log: what is older may be of anything
@@ -77,44 +87,42 @@ _LAST_LINES = 12  # of the log: what is older may be of anything
 
 def pending(job: Job) -> Words:
     """Return why a job waits."""
-    if job.raw_state in ("CONFIGURING", "POWER_UP_NODE", "provisioning"):
+    if job.phase is PendingPhase.NODE_STARTING:
         return NODE_STARTING.words(job.raw_state)
-    if job.raw_state in ("REQUEUED", "REQUEUE_FED", "EXPEDITING"):
+    if job.phase is PendingPhase.REQUEUED:
         if job.restarts >= _OFTEN:
             return _filled(REQUEUED_OFTEN, job.raw_state, count=str(job.restarts))
         return REQUEUED.words(job.raw_state)
-    reason = "RequeuedHold" if job.raw_state == "REQUEUE_HOLD" and not job.reason else job.reason
-    found = _find(PENDING, reason, anywhere=False)
-    return found.words(reason) if found else _filled(UNKNOWN_WAIT, reason, words=reason)
+    found = _begins(_WAITING_WORDS, job.reason)
+    return _WAITING[found].words(job.reason) if found else _filled(UNKNOWN_WAIT, job.reason, words=job.reason)
 
 
 def unlooked(words: Words, seconds: float) -> Words:
-    """Return why a job waits of which the scheduler has said nothing for ``seconds``; else ``words``."""
+    """Return why a job waits about which the scheduler has said nothing for ``seconds``; else return ``words``."""
     if words.code != "new" or seconds < UNLOOKED:
         return words
     return OURS["unlooked"].words(words.scheduler)
 
 
 def nodes_out(words: Words) -> Words:
-    """Why a job waits in a part of the factory whose nodes are all out of use: whatever the scheduler says of it, which
-    may be that too few are free."""
-    if words.code not in ("new", "priority", "resources", "nodes-busy", "unknown"):
+    """Return why a job waits if all nodes that it could use are out of use. This replaces the scheduler's reason, which
+    may be that too few nodes are free."""
+    if words.code not in ("new", "priority", "resources", "nodes-busy", "reservation-or-job", "unknown"):
         return words
     return OURS["nodes-out"].words(words.scheduler)
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
-    """Why a job waits that would run into ``maintenance``: with its times. PBS only says that something is ahead."""
-    if maintenance is None or not (words.code == "maintenance" or _CONFLICT in words.scheduler):
+    """Return why a job waits that would run into ``maintenance``, with the maintenance's times. Some schedulers only
+    say that something is ahead."""
+    if maintenance is None or words.code not in ("maintenance", "reservation-or-job"):
         return words
     said = Message(
         "maintenance",
         "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that.",
     )
     start, end = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in (maintenance.start, maintenance.end))
-    answer = _find(PENDING, "ReqNodeNotAvail,_Reserved_for_maintenance", anywhere=False)
-    known = answer.words(words.scheduler) if answer is not None else words
-    return known.saying(what=said.format(start=start, end=end))
+    return _WAITING["maintenance"].words(words.scheduler).saying(what=said.format(start=start, end=end))
 
 
 def ended(
@@ -125,12 +133,14 @@ def ended(
     message: str = "",
     tail: Iterable[str] = (),
 ) -> tuple[EndReason, Words]:
-    """Return why a session ended. ``end``: the scheduler's record; None: there is none. ``desired``: what was
-    asked of us. ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: of
+    """Return why a session ended. ``end``: the scheduler's record; None: there is none. ``desired``: the request to end
+    it. ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: the last lines of
     the job's log."""
     reason, answer = _ended(end, desired, door)
-    if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
-        reason, answer = LOG_REASONS.get(found.code, reason), found
+    if reason is EndReason.FAILED:
+        log = "\n".join([*tail][-_LAST_LINES:])
+        if found := next((case.answer for case in LOG if re.search(case.pattern, log, re.I | re.M)), None):
+            reason, answer = LOG_REASONS.get(found.code, reason), found
     return reason, answer.words(_scheduler_words(end, message))
 
 
@@ -143,10 +153,8 @@ def withdrawn(*, operator: bool, begun: bool) -> Words:
 
 
 def _ended(end: End | None, desired: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
-    if end is not None:
-        state = ENDED_REASON.get(end.reason, end.raw_state) if end.raw_state == "FAILED" else end.raw_state
-        if state in ENDED:
-            return ENDED[state]
+    if end is not None and end.outcome in ENDED:
+        return ENDED[end.outcome]
     if door == "failed" and end is not None and _killed(end):
         return EndReason.FAILED, KILLED
     if door in DOOR:
@@ -155,9 +163,9 @@ def _ended(end: End | None, desired: Literal["run", "stop"], door: str | None) -
         return DOOR["stopped"]
     if end is None:
         return EndReason.FAILED, OURS["gone"]
-    if end.raw_state == "CANCELLED":
+    if end.outcome is Outcome.CANCELLED:
         return EndReason.CANCELLED_BY_SITE, CANCELLED[end.by]
-    if end.raw_state == "COMPLETED":
+    if end.outcome is Outcome.COMPLETED:
         return EndReason.FINISHED, BY_ITSELF
     if _killed(end):
         return EndReason.FAILED, KILLED
@@ -172,15 +180,24 @@ def refused(text: str) -> Words:
     """Return why the scheduler did not take a job. ``text``: what it printed."""
     if words := barred(text):
         return words
-    filtered, lines = _FILTERED.subn("", text)
-    if lines and filtered.strip():
-        return _filled(JOB_FILTER, filtered.strip(), words=" ".join(filtered.split()))
-    found = _find(REFUSED, text, anywhere=True)
-    return found.words(text) if found else _filled(UNKNOWN_REFUSAL, text, words=text)
+    if filtered := _filtered(text):
+        return _filled(JOB_FILTER, filtered, words=" ".join(filtered.split()))
+    found = _contains(_REFUSED_WORDS, text)
+    return _REFUSED[found].words(text) if found else _filled(UNKNOWN_REFUSAL, text, words=text)
+
+
+def _filtered(text: str) -> str:
+    """Return what a site's own filter said, without the line that the scheduler adds; "" where no filter spoke."""
+    for words in _DIALECTS:
+        if words.after_filter is not None:
+            site_text, lines = words.after_filter.subn("", text)
+            if lines and site_text.strip():
+                return site_text.strip()
+    return ""
 
 
 def unreachable(error: FactoryError | str) -> Words:
-    """Return why nothing is known of a factory. ``error``: what asking it raised, or that error's message."""
+    """Return why nothing is known of a factory. ``error``: the error of the request to it, or that error's message."""
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, Expired):
         return OURS["credential-expired"].words(text)
@@ -188,11 +205,13 @@ def unreachable(error: FactoryError | str) -> Words:
         return OURS["host-key"].words(text)
     if words := barred(text):
         return words
-    return (_find(UNREACHABLE, text, anywhere=True) or OURS["unreachable"]).words(text)
+    found = _contains(_UNREACHABLE_WORDS, text)
+    return (_UNREACHABLE[found] if found else OURS["unreachable"]).words(text)
 
 
 def barred(error: FactoryError | str) -> Words | None:
-    """Return words if the site lets us do nothing, or nothing for that account, as its wrapper or sshd says."""
+    """Return an explanation if the site lets the link do nothing, or nothing for that account, as its wrapper or sshd
+    says."""
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, NotLetIn):
         return OURS["off-list"].words(text)
@@ -203,12 +222,13 @@ def barred(error: FactoryError | str) -> Words | None:
 
 
 def door(problem: str) -> Words:
-    """Why a running session cannot be entered; ``problem``: what the link's connection to its door says, or \"\"."""
+    """Return why a running session cannot be reached. ``problem``: what the connection to its door reports, or ""."""
     return door_obstacle(problem) or OURS["door-silent"].words(problem)
 
 
 def door_obstacle(problem: str) -> Words | None:
-    """Return what keeps the link out of a door for as long as nobody mends it; None: it may just not be open yet."""
+    """Return what keeps the link out of a door until somebody repairs it; None if the door may just not be ready
+    yet."""
     for pattern, code in DOOR_TROUBLE:
         if re.search(pattern, problem, re.I):
             return OURS[code].words(problem)
@@ -216,20 +236,23 @@ def door_obstacle(problem: str) -> Words | None:
 
 
 def own(code: str, detail: str = "") -> Words:
-    """Return one of our own faults or refusals, by its code in ``OURS``. ``detail`` is shown as it is."""
+    """Return the explanation that has this code in ``OURS``, the gateway's own. ``detail`` is shown as it is."""
     return OURS[code].words(detail)
 
 
 def filled(code: str, **parts: str) -> Words:
-    """Return one of our own faults or refusals, with ``parts`` filled into its text."""
+    """Return an explanation of the gateway's own, with ``parts`` filled into its text."""
     return _filled(OURS[code], "", **parts)
 
 
-def _find(table: Iterable[Case], text: str, *, anywhere: bool) -> Answer | None:
-    for entry in table:
-        if re.search(entry.pattern, text, re.I | re.M) if anywhere else re.match(entry.pattern, text):
-            return entry.answer
-    return None
+def _begins(table: Patterns, text: str) -> str | None:
+    """Return the code of the first pattern that ``text`` begins with."""
+    return next((code for pattern, code in table if re.match(pattern, text)), None)
+
+
+def _contains(table: Patterns, text: str) -> str | None:
+    """Return the code of the first pattern that is anywhere in ``text``."""
+    return next((code for pattern, code in table if re.search(pattern, text, re.I | re.M)), None)
 
 
 def _filled(answer: Answer, scheduler: str, **parts: str) -> Words:
@@ -250,19 +273,15 @@ def _scheduler_words(end: End | None, message: str) -> str:
 
 
 def everything() -> dict[str, list[Answer]]:
-    """Return all answers there are, by what they answer: for the docs and the tests."""
+    """Return all explanations, by what they explain: for the docs and the tests."""
     ends = [*ENDED.values(), *DOOR.values()]
     withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
     others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]
     return {
-        "Why it waits": [*_answers(PENDING), NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
-        "Why it was not taken": [*_answers(REFUSED), JOB_FILTER, UNKNOWN_REFUSAL],
-        "Why nothing is known of a factory": _answers(UNREACHABLE),
+        "Why it waits": [*WAITING, NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
+        "Why it was not taken": [*REFUSED, JOB_FILTER, UNKNOWN_REFUSAL],
+        "Why nothing is known of a factory": list(unreachable_answers.UNREACHABLE),
         "How it ended": [*(e.answer for e in ends), *others],
-        "How it ended, by its log": _answers(LOG),
+        "How it ended, by its log": list(dict.fromkeys(case.answer for case in LOG)),
         "The gateway itself": list(OURS.values()),
     }
-
-
-def _answers(table: Iterable[Case]) -> list[Answer]:
-    return list(dict.fromkeys(entry.answer for entry in table))

@@ -1,4 +1,4 @@
-"""Our own faults and refusals: what the gateway itself does, cannot do, or does not allow; by code."""
+"""Explanations for the gateway itself: its own faults, and what it cannot do or does not allow; by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a table of answers is made of: a case's code, what the case means, and who can do what about it."""
+"""The types of a table of explanations: a case's code, its meaning, and who can do what about it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Move(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One case in a person's words. Texts are English, marked for the catalogues."""
+    """One explanation. Texts are English, marked for the catalogues."""
 
     code: str
     what: str
     move: Move
 
     def words(self, scheduler: str = "") -> Words:
-        """Return the answer, with the scheduler's words that it explains."""
+        """Return the explanation as Words, with the scheduler's own words."""
         return Words(code=self.code, what=self.what, do=self.move.do, whose=self.move.whose, scheduler=scheduler)
 
 
 class Case(NamedTuple):
-    """A pattern for somebody else's words, and what they mean; in a table the first that fits counts."""
+    """A pattern for the words of another program, and what they mean; in a table the first match counts."""
 
     pattern: str
     code: str
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """A way in which a session ends: the reason, and the answer in words."""
+    """A way in which a session ends: the reason, and its explanation."""
 
     reason: EndReason
     answer: Answer

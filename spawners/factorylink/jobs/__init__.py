@@ -1,1 +1,1 @@
-"""Which job at a scheduler is ours: identity by a signed comment, ownership by fresh answers."""
+"""Recognises the gateway's own jobs at a scheduler: identity by a signed comment, ownership by fresh answers."""

@@ -1,6 +1,6 @@
-"""What makes a job ours: its name, its site account, and a comment that only this link can write.
+"""How the link recognises its jobs: by their name, their site account, and a comment that only this link can write.
 
-Name and comment alone can be copied by any user of the cluster, so the account is part of what the comment signs.
+Any user of the cluster can copy name and comment, so the account is part of what the comment signs.
 """
 
 from __future__ import annotations
@@ -61,15 +61,17 @@ class Identity:
         return self._comment(_BATCH, batch_id, account, factory)
 
     def session_of(self, job: Job, factory: str) -> SessionId | None:
-        """Return the session that a job is of, if its name, account and comment agree; else None: it is not ours."""
+        """Return the session that a job belongs to, if its name, account and comment agree; else None: it is not
+        ours."""
         return self._whose(_SESSION, job, factory)
 
     def batch_of(self, job: Job, factory: str) -> BatchId | None:
-        """Return the batch of workers that a job is of, if its name, account and comment agree; else None."""
+        """Return the batch of workers that a job belongs to, if its name, account and comment agree; else None."""
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
-        """Return whether a job has this gateway's name and a comment of a gateway's form that another key signed."""
+        """Return whether a job has this gateway's name, and a comment in a gateway's form that was signed with another
+        key."""
         if job.name != self.job_name or not is_of_our_form(job.comment):
             return False
         return self.session_of(job, factory) is None and self.batch_of(job, factory) is None
@@ -91,7 +93,7 @@ class Identity:
         return sealed.model_dump_json() + "\n"
 
     def unseal(self, text: bytes) -> Note | None:
-        """Return the note, if it is whole and we wrote it; else None."""
+        """Return the note if it is complete and this link has signed it; else None."""
         try:
             sealed = SealedNote.model_validate_json(text)
         except ValidationError:
@@ -104,7 +106,7 @@ class Identity:
 
 
 def is_of_our_form(comment: str) -> bool:
-    """Return whether a comment looks like one that a gateway signed; whose it is, the signature tells."""
+    """Return whether a comment has the form of one that a gateway signed; only the signature tells which gateway."""
     return _COMMENT.match(comment) is not None
 
 
@@ -128,7 +130,7 @@ def read_or_make_ssh_key(path: Path) -> asyncssh.SSHKey:
 
 
 def _read_or_make(path: Path, content: bytes) -> bytes:
-    """Return the file's content; where there is no file, make it with ``content``, as a whole or not at all."""
+    """Return the file's content. If there is no file, write ``content`` to it first, completely or not at all."""
     try:
         return read_secret(path)
     except FileNotFoundError:

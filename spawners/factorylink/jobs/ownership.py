@@ -34,9 +34,9 @@ class Found(StrEnum):
 
 @dataclass(frozen=True)
 class OwnJob:
-    """A job that the ledger says was submitted here. ``id``: of a job, or of an array as a whole. ``comment``: the one
-    that it was submitted with. ``submitted``: when, by the scheduler's clock; None: no answer had the job yet.
-    ``begun``: when its submission was begun, by the gateway's clock."""
+    """A job that the ledger says was submitted here. ``id``: of a job, or of an array as a whole. ``comment``: the
+    submitted one. ``submitted``: when, by the scheduler's clock; None: no answer has shown the job yet. ``begun``: when
+    its submission was begun, by the gateway's clock."""
 
     id: JobId
     account: str
@@ -47,8 +47,8 @@ class OwnJob:
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
-    """Return what ``job``, which is shown under the id of ``own``, is. ``of_another``: whether another session or batch
-    takes the job for its own, by the job's comment."""
+    """Return whether ``job``, which the scheduler shows under the id of ``own``, is our job. ``of_another``: another
+    session or batch takes the job for its own, because of the job's comment."""
     if job.account != own.account:
         return Found.FOREIGN
     if job.comment == own.comment:
@@ -59,8 +59,8 @@ def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
 
 
 def _submitted_as(own: OwnJob, job: Job) -> bool:
-    """Return whether a job was submitted when ours was. Slurm moves that moment each time it puts the job back into
-    the queue."""
+    """Return whether a job was submitted when ours was. Slurm changes the submission time whenever it puts the job back
+    into the queue."""
     if job.submitted is None:
         return False
     if own.submitted is not None:
@@ -71,8 +71,9 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
 
 
 def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId], dict[JobId, Found]]:
-    """Return the ids which may be cancelled or changed by a fresh answer, and what that answer shows under each id: of
-    an array, under each of its tasks. An array is named as a whole where all of it that goes on may be cancelled."""
+    """Return the ids that may be cancelled or changed according to a fresh answer, and what that answer shows under
+    each id: for an array, under each of its tasks. An array is named as a whole if all of its jobs that have not ended
+    may be cancelled."""
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}
     for job in answer:
@@ -91,5 +92,5 @@ def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId]
 
 
 def of_one(findings: Mapping[JobId, Found], id: JobId) -> Found:
-    """Return what was shown under the id of a job that is no array."""
+    """Return what the answer shows under the id of a job that is no array."""
     return findings.get(id, Found.GONE)

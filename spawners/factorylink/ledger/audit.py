@@ -1,5 +1,4 @@
-"""The audit as a site gets it: what the link did there, as whom, for whom, with which key. Lines of the ledger as
-text."""
+"""The audit as text for a site: what the link did there, as which account, for whom, and with which key."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def heading(form: Format) -> str:
 
 
 def writer(form: Format) -> Callable[[AuditLine], str]:
-    """Return a function that gives a line as text, with its end. Moments are RFC 3339, in UTC."""
+    """Return a function that turns a line into text, with its line end. Moments are RFC 3339, in UTC."""
     return _csv if form == "csv" else lambda line: line.model_dump_json() + "\n"
 
 
@@ -31,7 +30,7 @@ def _csv(line: AuditLine) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text that a spreadsheet does not take for a formula: people name themselves."""
+    """Return the text so that a spreadsheet does not take it for a formula: people choose their own names."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

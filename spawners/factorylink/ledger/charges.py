@@ -1,9 +1,9 @@
 """GPU-hours: reserved before a job is submitted, counted as its scheduler counts them, given back when the job is over.
 
-A charge belongs to one job. Until the job is over its charge holds what the job may still use, its whole walltime,
-so a project can never be promised more than it has. What a project used and what is reserved for it are sums of its
-charges: there is no second number that could come to differ. All amounts are whole GPU-seconds, as schedulers count
-them."""
+A charge belongs to one job. Until the job is over, its charge reserves what the job may still use, its whole walltime,
+so the reservations of a project can never exceed its grant. What a project has used and reserved are sums of its
+charges; no second number exists that could differ. All amounts are whole GPU-seconds, as schedulers count them.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class ChargeReservation:
 
 
 class OverBudget(Rejected):
-    """Raise where the project has not so much left, or not for so long. ``left``, ``needs``: GPU-hours, None where
-    the time is too short; ``fits``: how many equal reservations the project allows."""
+    """Raise if the project has too little left, or ends too soon. ``left``, ``needs``: GPU-hours, None if the time is
+    too short; ``fits``: how many equal reservations the project allows."""
 
     def __init__(self, project: Project, left: float | None, needs: float | None) -> None:
         super().__init__(f"The budget of {project.id} does not allow it.")
@@ -68,7 +68,7 @@ class OverBudget(Rejected):
         self.fits: int | None = None
 
     def problem(self) -> ProblemError:
-        """Return the refusal in a person's words."""
+        """Return the refusal with an explanation for the person."""
         ends = self.project.ends
         until = "" if ends is None else ends.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
         if self.left is None or self.needs is None:
@@ -90,9 +90,9 @@ def worker_charge(batch: str, task: int) -> str:
 
 
 def reserve(reservations: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
-    """Hold what these jobs may use. Raises OverBudget, and then the whole commit is undone; with ``project`` None or
-    without a grant nothing is refused. ``alike``: so many more like the first must be allowed, too; they are not held.
-    """
+    """Reserve what these jobs may use. Raises OverBudget, which undoes the whole commit; nothing is refused if
+    ``project`` is None or has no grant. ``alike``: that many more like the first must be allowed, too; they are not
+    reserved."""
 
     def write(db: Connection) -> None:
         if project is not None and reservations:
@@ -112,7 +112,7 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
 
 
 def found(reservations: Sequence[ChargeReservation]) -> Write:
-    """Hold what jobs may use that are there already, though these books never had them: nobody is asked."""
+    """Reserve what jobs may use that exist already but are not in this ledger; nothing is refused."""
 
     def write(db: Connection) -> None:
         if reservations:
@@ -122,7 +122,7 @@ def found(reservations: Sequence[ChargeReservation]) -> Write:
 
 
 def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project | None) -> Write:
-    """Hold so much more for a job that is to go on until then. Raises OverBudget."""
+    """Reserve that many more seconds for a job that is to continue until then. Raises OverBudget."""
 
     def write(db: Connection) -> None:
         mine = charges.c.id == charge_id
@@ -135,7 +135,7 @@ def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project
 
 
 def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Write:
-    """Write that the job runs since ``started``, and until ``ends`` at most, as its scheduler says."""
+    """Write that the job has run since ``started``, and may run until ``ends`` at most, as its scheduler says."""
     values: dict[str, Any] = {"started": started}
     if started is not None and ends is not None:
         values["reserved"] = seconds_between(started, ends)
@@ -143,18 +143,20 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 
 
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
-    """Write that the job was put back into the queue and may use its whole time once more. The earlier run counts as
-    well, as the scheduler counts it; until the scheduler tells how long it was, it lasted until ``at``."""
+    """Write that the job was put back into the queue and may use its whole time once more.
+
+    The earlier run is charged as well. Until the scheduler says how long it was, it counts until ``at``.
+    """
     return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran(started, at)})
 
 
 def ran(started: datetime | None, at: datetime) -> int:
-    """Return the seconds that a run counts which was over at ``at``; 0 where it never began."""
+    """Return the seconds that are charged for a run that was over at ``at``; 0 if it never began."""
     return 0 if started is None else seconds_between(started, at)
 
 
 class Used(NamedTuple):
-    """What a job that is over used: the GPUs that are counted for it, for the seconds of all its runs."""
+    """What a job that is over has used: the charged GPUs, for the seconds of all its runs."""
 
     gpus: int
     seconds: int
@@ -174,10 +176,11 @@ class Settlement:
 
 
 def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Settlement:
-    """Write that the job is over, or never was: what it used counts, and the rest is given back.
+    """Write that the job is over, or never existed: what it used is charged, and the rest is given back.
 
-    What the scheduler says in ``end`` counts to the second; all runs do. Where it says nothing, the job ran from
-    ``started`` (None: not at all) to ``latest``, and before that for as long as was seen."""
+    The scheduler's record ``end`` counts to the second, for all runs. Without a record, the job ran from ``started``
+    (None: not at all) to ``latest``, and its earlier runs count for as long as they were seen.
+    """
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
         started = ended - timedelta(seconds=end.elapsed) if end.elapsed else None
@@ -204,7 +207,8 @@ CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
 
 @dataclass(frozen=True)
 class ChargeTotals:
-    """How far a job is, in seconds. ``reserved``: of its present run, None: as before; ``seconds``: once it is over."""
+    """The state of a job's charge, in seconds. ``reserved``: for its present run, None: unchanged; ``seconds``: once
+    the job is over."""
 
     id: str
     started: datetime | None
@@ -215,7 +219,7 @@ class ChargeTotals:
 
 
 def stand(now: Sequence[ChargeTotals]) -> Write:
-    """Write how far many jobs are, in one statement: an array may have a thousand."""
+    """Write the state of many charges in one statement: an array may have a thousand jobs."""
     reserved: Any = func.coalesce(bindparam("reserved", type_=Integer), charges.c.reserved)
     query = update(charges).where(charges.c.id == bindparam("charge")).values(reserved=reserved)
     query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended")})
@@ -235,7 +239,7 @@ def seconds_between(since: datetime, until: datetime) -> int:
 
 
 def counted(end: End | None, restarts: int) -> int | None:
-    """Return the seconds of all of a job's runs, as the scheduler counts them; None: the scheduler does not tell of
+    """Return the seconds of all of a job's runs, as the scheduler counts them; None if the scheduler does not report
     all runs."""
     if end is None or end.elapsed is None:
         return None
@@ -273,21 +277,20 @@ class Charges:
         return await self._ledger.transact(read)
 
     async def gpu_hours(self, charge_id: str) -> float:
-        """Return the GPU-hours that one job has used by now, in all its runs; 0.0 where nothing is counted for it.
-        Raises LedgerError."""
+        """Return the GPU-hours that one job has used until now, in all its runs; 0.0 if it has no charge. Raises
+        LedgerError."""
         rows = await self._ledger.rows(charges, select(charges).where(charges.c.id == charge_id))
         now = clock.now()
         return float(sum(row["gpus"] * _seconds(row, *_run(row, now)) for row in rows)) / HOUR
 
     async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
-        """Return what each of these jobs used that are over. Raises LedgerError."""
+        """Return what each of these jobs has used, if it is over. Raises LedgerError."""
         query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
         rows = await self._ledger.rows(charges, query) if charge_ids else []
         return {row["id"]: Used(row["gpus"], row["seconds"] or 0) for row in rows}
 
     async def earlier(self) -> dict[str, int]:
-        """Return, for each job that is not over and that its scheduler has begun again, the seconds of the runs before
-        the present one. Raises LedgerError."""
+        """Return the seconds of earlier runs for each job that is not over and was begun again. Raises LedgerError."""
         query = select(charges).where(charges.c.ended.is_(None), charges.c.earlier > 0)
         return {row["id"]: row["earlier"] for row in await self._ledger.rows(charges, query)}
 
@@ -336,7 +339,8 @@ def _run(row: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
 
 
 def _seconds(row: Mapping[str, Any], started: datetime, ended: datetime) -> int:
-    """Return the seconds that a job counts in all its runs, the last of which is that."""
+    """Return the seconds that are charged for all runs of a job; its last run began at ``started`` and ended at
+    ``ended``."""
     whole = row["earlier"] + seconds_between(started, ended) if row["seconds"] is None else row["seconds"]
     return int(whole)
 
@@ -355,11 +359,12 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
 
 
 def _check(db: Connection, project: Project, needs: int, until: datetime) -> None:
-    """Check that a project has so much left. Raises OverBudget. ``needs``: GPU-seconds; ``until``: when the last of it
-    may be used.
+    """Check that a project has that much left. Raises OverBudget. ``needs``: GPU-seconds; ``until``: when the last of
+    it may be used.
 
-    Other writers for the same project wait until this commit is through or undone: the first statement writes the
-    project's row, which two writers cannot do at once on any database, and only then reads what is left."""
+    Other writers for the same project wait until this commit is finished: the first statement writes the project's row,
+    which two writers cannot do at once on any database, and only then reads what is left.
+    """
     kept = {"project": project.id, "gpu_hours": project.gpu_hours, "at": clock.now()}
     db.execute(upsert(db, budgets).values(kept).on_conflict_do_update(index_elements=["project"], set_=kept))
     if project.ends is not None and until > project.ends:

@@ -1,4 +1,4 @@
-"""Clusters in the ledger's database: the rows of each table in memory, and what is written and read."""
+"""Clusters in the ledger's database: the rows of each table in memory, and their queries and writes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from factorylink.util import clock
 
 @dataclass
 class WorkerRecord:
-    """One job; ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler began it
-    again; ``earlier``: hours that its earlier runs took, at most. The fields below the line are known only to this
+    """One worker's job. ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler began
+    it again; ``earlier``: hours that its earlier runs took, at most. The fields below the line are known only to this
     process."""
 
     batch: BatchId
@@ -69,7 +69,7 @@ class WorkerRecord:
     version: int = 0  # of the cluster, when it changed last
 
     def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:
-        """Take over what the scheduler says of the job. Earlier runs count as long as they can have been."""
+        """Record what the scheduler says of the job. Earlier runs count for as long as they can have lasted."""
         started = job.started if job.state is not JobState.PENDING else None
         again = max(job.restarts - self.restarts, int(self.started not in (None, started)))
         if again > 0:
@@ -79,8 +79,8 @@ class WorkerRecord:
         self.started, self.ends = started, job.ends if started else None
 
     def is_over(self, now: datetime, end: End | None) -> None:
-        """Note that the job has ended: when the scheduler says so, else as late as possible. Where nobody knows
-        whether it ran, it ran since it was last seen waiting."""
+        """Note that the job has ended: when the scheduler says so, else as late as possible. If nobody knows whether it
+        ran, it counts as running since it was last seen waiting."""
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
             self.earlier = sum(end.earlier[-self.restarts :]) / 3600
@@ -98,14 +98,14 @@ class WorkerRecord:
         return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
 
     def stand(self) -> ChargeTotals:
-        """Return what the job's charge holds."""
+        """Return the state of the job's charge."""
         over = None if self.ended is None else round(3600 * self.used(self.ended))
         reserved = seconds_between(self.started, self.ends) if self.started and self.ends else None
         charge = worker_charge(self.batch, self.task)
         return ChargeTotals(charge, self.started, reserved, round(3600 * self.earlier), self.ended, over)
 
     def left(self, whole: float, now: datetime) -> float:
-        """Return the hours that the job may still run. ``whole``: its walltime."""
+        """Return the hours that the job may still run. ``whole``: its walltime in hours."""
         if self.ended is not None:
             return 0.0
         if self.started is None:
@@ -133,7 +133,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether its jobs were not submitted by this ledger's link: a client says that they are there."""
+        """Return whether another ledger's link submitted its jobs, so that only a client reports them here."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
@@ -143,8 +143,8 @@ class BatchRecord:
 
 @dataclass
 class ClusterRecord:
-    """One cluster. ``gpus``: of each job, as they are billed; ``earlier``: GPU-hours of jobs that this ledger never
-    had."""
+    """One cluster. ``gpus``: of each job, as they are billed; ``earlier``: GPU-hours of jobs that are not in this
+    ledger."""
 
     id: ClusterId
     user: str
@@ -185,7 +185,7 @@ class ClusterStore:
         self._ledger = ledger
 
     async def add(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
-        """Write a new row with its workers; ``also`` goes into the same commit. Raises Conflict where the id is
+        """Write a new row with its workers; ``also`` is written in the same commit. Raises LedgerConflict if the id is
         taken, and what ``also`` raises."""
 
         def write(db: Connection) -> None:
@@ -217,7 +217,7 @@ class ClusterStore:
             setattr(record, name, value)
 
     async def save(self, changed: Sequence[WorkerRecord]) -> None:
-        """Write workers as they are now, and what they cost, all in one."""
+        """Write workers as they are now, and their charges, in one commit."""
         if not changed:
             return
         keys = ("batch", "task")
@@ -257,8 +257,8 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def ended(self, user: str, limit: int) -> list[tuple[ClusterRecord, int, float]]:
-        """Return the last clusters of a person that ended, without their batches: each with the number of its jobs,
-        and the hours that these ran in all."""
+        """Return the last clusters of a person that have ended, without their batches: each with the number of its
+        jobs, and the hours that these ran in all."""
         ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
         hours = func.coalesce(func.sum(ran), 0.0) / 3600 + func.coalesce(func.sum(workers.c.earlier), 0.0)
         figures = select(func.count(), hours)
@@ -276,12 +276,12 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def accounts(self, factory: str) -> list[str]:
-        """Return the site accounts that ever had a cluster there."""
+        """Return the site accounts that have ever had a cluster there."""
         query = select(clusters.c.account).where(clusters.c.factory == factory).distinct()
         return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
 
     async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
-        """Return (person, when its cluster ended) of any batch that ever was."""
+        """Return (person, when its cluster ended) of any batch, also of an old one."""
         query = select(clusters.c.user, clusters.c.ended).join(batches).where(batches.c.id == batch_id)
 
         def read(db: Connection) -> tuple[str, datetime | None] | None:
@@ -309,7 +309,8 @@ def busy(record: ClusterRecord) -> int:
 
 
 def last_turn(record: ClusterRecord) -> datetime:
-    """Return when the cluster was made or a job of it last started or ended: since then its GPU-hours grew evenly."""
+    """Return when the cluster was made, or when one of its jobs last started or ended: since then its GPU-hours have
+    grown evenly."""
     return max(
         (at for worker in record.workers() for at in (worker.started, worker.ended) if at is not None),
         default=record.created,

@@ -1,7 +1,8 @@
-"""Types of the ledger's columns, and a check for a row with a value that cannot be read.
+"""Types of the ledger's columns, and a check for rows with a value that cannot be read.
 
-Reading a stored value never raises: a moment outside of the years that are believed becomes the nearest one, and any
-other wrong value becomes ``Spoilt``, which ``intact`` looks for."""
+Reading a stored value never raises: a moment outside of the allowed years becomes the nearest allowed one, and any
+other wrong value becomes ``Spoilt``, which ``intact`` looks for.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _FIRST, _LAST = EARLIEST.timestamp(), LATEST.timestamp()
 
 @dataclass(frozen=True)
 class Spoilt:
-    """A stored value that cannot be read. ``why``: for the operator."""
+    """A stored value that cannot be read. ``why``: the reason, for the operator."""
 
     why: str
 
@@ -68,7 +69,7 @@ class ParsedColumn(TypeDecorator[Any]):
 
 
 def spoilt(found: RowMapping) -> Iterator[tuple[str, Spoilt]]:
-    """Yield (column, why) of each value of a row that cannot be read."""
+    """Return (column, reason) for each value of a row that cannot be read."""
     return ((str(name), value) for name, value in found.items() if isinstance(value, Spoilt))
 
 

@@ -1,7 +1,8 @@
 """The link's database: sessions, what happened to them, last choices, drained and paused factories, and the audit.
 
-An async face over one writer thread. Every method returns after the commit is on the disk; writes of the same moment
-share one commit."""
+An async interface to one writer thread. Every method returns after the commit is on the disk; writes at the same moment
+share one commit.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +38,11 @@ TRIES = 6  # tries of a commit that collided with another link's
 
 
 class LedgerError(Exception):
-    """Raise where the ledger cannot be used: the disk is full, the file is damaged or of a newer version."""
+    """Raise if the ledger cannot be used: the disk is full, the file is damaged, or it belongs to a newer version."""
 
 
 class LedgerConflict(Exception):
-    """Raise where there is a live row of the same kind: another session of the same server, or of the same job."""
+    """Raise if a live row with the same key exists: another session of the same server, or of the same job."""
 
 
 class Rejected(Exception):
@@ -76,11 +77,12 @@ class Ledger:
         self._reported: set[tuple[str, str, str]] = set()
 
     async def open(self) -> None:
-        """Open the database. Raises LedgerError in words if the file belongs to somebody else or cannot be used."""
+        """Open the database. Raises LedgerError with an explanation if the file belongs to somebody else or cannot be
+        used."""
         await self._run(self._open)
 
     async def close(self) -> None:
-        """Wait for what is being written, and let go of the file."""
+        """Wait for pending writes, and close the file."""
         await self._writes.settle()
         await self._run(lambda: self._engine.dispose() if self._engine else None)
         self._thread.shutdown()
@@ -88,8 +90,8 @@ class Ledger:
     # --- sessions
 
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> None:
-        """Write a new session's intent; ``also`` goes into the same commit. Raises Conflict, and what ``also``
-        raises."""
+        """Write a new session's intent; ``also`` is written in the same commit. Raises LedgerConflict, and what
+        ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(schema.sessions).values(record.columns()))
@@ -106,8 +108,8 @@ class Ledger:
     async def change(
         self, record: SessionRecord, *also: Write, say: str = "", entry: AuditEntry | None = None, **values: Any
     ) -> None:
-        """Write these columns, then set them on the record; with a line for its log, one for the audit, and ``also``
-        in the same commit. Raises Conflict, and what ``also`` raises."""
+        """Write these columns, then set them on the record; the same commit may add a line to its log (``say``) and to
+        the audit (``entry``), and run ``also``. Raises LedgerConflict, and what ``also`` raises."""
         line = LogLine(at=clock.now(), text=say) if say else None
 
         def write(db: Connection) -> None:
@@ -130,7 +132,7 @@ class Ledger:
             record.log.append(line)
 
     async def note(self, entry: AuditEntry) -> None:
-        """Write a line of the audit about an act that changes no row."""
+        """Write a line of the audit about an action that changes no row."""
         await self.write(lambda db: _done(db, insert(schema.audit).values(audit_values(entry))))
 
     async def record(self, session_id: SessionId) -> SessionRecord | None:
@@ -143,7 +145,7 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, schema.sessions.c.ended.is_(None)))
 
     async def accounts(self, factory: str) -> list[str]:
-        """Return the site accounts that ever had a session there."""
+        """Return the site accounts that have ever had a session there."""
         query = select(schema.sessions.c.account).where(schema.sessions.c.factory == factory).distinct()
         return await self.transact(lambda db: list(db.execute(query).scalars()))
 
@@ -167,8 +169,8 @@ class Ledger:
     async def audit(
         self, factory: str, since: datetime | None = None, after: int = 0, limit: int = 1000
     ) -> list[AuditLine]:
-        """Return a page of a factory's audit, oldest first; ``after``: the number of the last line of the page
-        before."""
+        """Return a page of a factory's audit, oldest first; ``after``: the number of the last line of the previous
+        page."""
         columns = schema.audit.c
         query = select(schema.audit).where(columns.factory == factory, columns.number > after)
         if since is not None:
@@ -179,11 +181,11 @@ class Ledger:
     # --- people and factories
 
     async def choose(self, user: str, choice: Choice) -> None:
-        """Keep what the person chose last."""
+        """Store the person's last choice."""
         await self.write(_put(schema.choices, "user", user=user, choice=choice, at=clock.now()))
 
     async def last_choice(self, user: str) -> Choice | None:
-        """Return what the person chose last."""
+        """Return the person's last choice."""
         found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
         return found[0]["choice"] if found else None
 
@@ -214,12 +216,12 @@ class Ledger:
     # --- underneath
 
     async def rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a table that can be read, whole ones; the others are set aside. Raises LedgerError."""
+        """Return the rows of a table that can be read completely; the others are set aside. Raises LedgerError."""
         return await self.transact(lambda db: self.intact(table, db.execute(query).mappings()))
 
     def intact(self, table: Table, found: MappingResult) -> list[dict[str, Any]]:
         """Return the rows that can be read, with None for an unreadable value that may be missing. A row that cannot be
-        read is set aside and named in the log: the gateway goes on without it."""
+        read is set aside and named in the log; the link continues without it."""
         return [values for row in found if (values := self._intact(table, row)) is not None]
 
     def _intact(self, table: Table, row: RowMapping) -> dict[str, Any] | None:
@@ -253,7 +255,7 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def write(self, write: Write) -> None:
-        """Run a write in a commit of its own, or with what others write at the same moment. Raises IntegrityError,
+        """Run a write in a commit of its own, or together with other writes of the same moment. Raises IntegrityError,
         LedgerError, and what the write itself raises as Rejected."""
         try:
             await self._writes.do(None, write)
@@ -268,7 +270,7 @@ class Ledger:
         await self.transact(all_of_them)
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which reads, in a transaction of its own. Raises IntegrityError, LedgerError."""
+        """Run ``work``, which only reads, in a transaction of its own. Raises IntegrityError, LedgerError."""
 
         def transact() -> T:
             if self._engine is None:
@@ -305,13 +307,13 @@ class Ledger:
 
 
 def upsert(db: Connection, table: Table) -> Any:
-    """Return an insert that can say what to do where the row is there already: ``on_conflict_do_update``,
+    """Return an insert that can say what happens if the row exists already: ``on_conflict_do_update``,
     ``…_do_nothing``."""
     return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def _put(table: Table, key: str, **values: Any) -> Write:
-    """Return a write of the row of that key, new or in place of the old one."""
+    """Return a write that inserts the row of that key, or replaces it."""
     return lambda db: _done(
         db, upsert(db, table).values(values).on_conflict_do_update(index_elements=[key], set_=values)
     )
@@ -332,8 +334,8 @@ def _line_values(session: SessionId, line: LogLine) -> dict[str, Any]:
 
 
 def audit_values(entry: AuditEntry) -> dict[str, Any]:
-    """Return an audit entry as column values, stamped now. Its text is made plain: PostgreSQL stores no NULs, and
-    readers must not see control characters from a shell."""
+    """Return an audit entry as column values, with the present time. Its text is cleaned: PostgreSQL stores no NULs,
+    and readers must not see control characters from a shell."""
     return {"at": clock.now(), **entry.__dict__, "detail": plain_text(entry.detail)}
 
 

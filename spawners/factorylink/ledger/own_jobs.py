@@ -1,5 +1,5 @@
-"""The jobs that the ledger says were submitted here, in the form that orders to the scheduler compare with its
-answer."""
+"""Jobs that this link has submitted according to the ledger, in the form in which orders compare them with the
+scheduler's answer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from factorylink.ledger.schema import SessionRecord
 
 
 def session_job(record: SessionRecord, identity: Identity) -> OwnJob:
-    """Return a session's job as an order must find it. The row has a job."""
+    """Return a session's job in the form for ``jobs.ownership``. The row must have a job."""
     comment = identity.comment(record.id, record.account, record.factory)
     return OwnJob(record.job or "", record.account, comment, record.submitted, record.submit_begun, record.restarts)
 
 
 def batch_job(record: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
-    """Return one of a batch's jobs, or its array, as an order must find it."""
+    """Return one of a batch's jobs, or its array, in the form for ``jobs.ownership``."""
     comment = identity.batch_comment(batch.id, record.account, record.factory)
     return OwnJob(id, record.account, comment, batch.submitted, batch.submit_begun)

@@ -1,6 +1,8 @@
-"""The ledger's tables, and a row of the sessions' table in memory. Moments are kept as seconds since 1970.
+"""The ledger's tables, and a row of the sessions' table in memory.
 
-``migrations`` brings a database of an older release here; a test keeps the two the same."""
+Moments are stored as seconds since 1970. ``migrations`` changes a database of an older release to these tables; a test
+keeps the two equal.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ from factorylink.ledger.columns import MomentColumn, ParsedColumn
 
 
 def only(where: ColumnElement[bool]) -> dict[str, Any]:
-    """Return the keywords of an index of such rows only, for any database."""
+    """Return the keywords of an index over the rows that ``where`` selects, for any database."""
     return {"sqlite_where": where, "postgresql_where": where}
 
 
@@ -140,11 +142,12 @@ audit = Table(
 
 @dataclass
 class SessionRecord:
-    """One session as the ledger has it. ``submits``: how often a submission was begun; ``submit_begun``: when the last
-    one was. ``submitted``: when the job was submitted, by the scheduler's clock; None: no answer showed the job yet.
+    """One session's row in the ledger.
 
-    ``stopped_for``: why ``wish`` became ``stop``. ``state`` is never ``unreachable``: that is a view of the session,
-    not its state."""
+    ``submits``: how often a submission was begun; ``submit_begun``: when the last one was begun. ``submitted``: when
+    the job was submitted, by the scheduler's clock; None: no answer has shown the job yet. ``stopped_for``: why
+    ``wish`` became ``stop``. ``state`` is never ``unreachable``: that is a view of the session, not its state.
+    """
 
     id: SessionId
     user: str

@@ -1,4 +1,4 @@
-"""The versions of the sites' rules that each person has accepted: kept for good, each with its date."""
+"""The versions of the sites' rules that each person has accepted; kept forever, each with its date."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ class Acceptances:
         self._known = {(row["user"], row["factory"], row["version"]): row["at"] for row in rows}
 
     def at(self, user: str, factory: Factory) -> datetime | None:
-        """Return when the person accepted the factory's rules as they are now; None: not yet, or it has none."""
+        """Return when the person accepted the present version of the factory's rules; None if they have not, or if it
+        has no rules."""
         rules = factory.site.rules
         return None if rules is None else self._known.get((user, factory.id, rules.version))
 
     def open(self, user: str, factory: Factory) -> Words | None:
-        """Return why nothing of the person's starts there until they accept its rules; None: there is nothing to
+        """Return why the person can start nothing there until they accept its rules; None if there is nothing to
         accept."""
         if factory.site.rules is None or self.at(user, factory) is not None:
             return None
         return explain.filled("rules-open", factory=factory.site.machine, address=self._address)
 
     async def accept(self, user: str, factory: Factory, version: str) -> None:
-        """Keep that they accept that version of its rules; once is as good as twice. Returns when the ledger has it.
-        Raises ProblemError where it has no rules, or others by now; LedgerError."""
+        """Record that the person accepts that version of the factory's rules; repeating this changes nothing. Returns
+        when the ledger has it. Raises ProblemError if the factory has no rules, or another version by now;
+        LedgerError."""
         rules = factory.site.rules
         if rules is None:
             raise gone(f"The rules of {factory.site.machine}")

@@ -20,7 +20,7 @@ _OF_ID: dict[str, Mode] = {"PG": "playground", "FL": "fast-lane", "SC": "large-s
 
 
 class AccessModePreset(NamedTuple):
-    """What a mode grants: GPU-hours, ``above`` and ``most``, and months; None: the mode says nothing of it."""
+    """What a mode grants: GPU-hours, ``above`` and ``most``, and months; None: the mode does not say."""
 
     title: str
     above: float | None
@@ -37,9 +37,8 @@ PRESETS: dict[Mode, AccessModePreset] = {
 
 
 def presets(project: Project) -> dict[str, float | datetime]:
-    """Return the values that a project's mode gives where the project leaves them out, by key. ``null`` in the file
-    is a value. A project that does not say when it begins gets none: its mode's months would have no day to count
-    from."""
+    """Return the values that a project's mode gives for keys that the project leaves out. ``null`` in the file is a
+    value. A project without ``begins`` gets none, since its mode's months would have no first day."""
     preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
     if preset is None or project.begins is None:
         return found
@@ -56,7 +55,7 @@ def filled(project: Project) -> Project:
 
 
 def origins(project: Project) -> Iterator[str]:
-    """Yield what its mode filled in, as KEY: WORDS."""
+    """Yield each value that the mode filled in, as KEY: WORDS."""
     for key, value in presets(project).items():
         shown = f"{value:%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else f"{value:g}"
         yield f"{key}: {shown}, of the mode {PRESETS[project.mode].title}"
@@ -91,7 +90,7 @@ def _needs(project: Project) -> str:
 
 
 def _later(moment: datetime, months: int) -> datetime:
-    """Return the same day so many months later, or the last day of that month."""
+    """Return the same day that many months later, or the last day of that month."""
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
     return moment.replace(year=year, month=month + 1, day=day)

@@ -1,8 +1,9 @@
-"""The site account as which a person's jobs run at a factory: their own, or one that is lent to them and to nobody
+"""The site account under which a person's jobs run at a factory: their own, or one that is lent to them and to nobody
 else.
 
-A lent account stays with its person until another person needs it. It then changes hands only if nothing of the
-first person's lives there, and once it is wiped: nobody else may read their files."""
+A lent account stays with its person until another person needs it. It is lent to another person only if nothing of the
+first person's runs there, and after a wipe: nobody else may read the first person's files.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ _WAIT_SECONDS = 0.8  # seconds to wait for a wipe, before the person is asked to
 
 @dataclass(frozen=True)
 class Grant:
-    """What a person may use at a factory, by one project. ``factory``: with the sizes and the default hours that are
-    left to the person; ``project`` None: the gateway needs none; ``at``: the project's settings at the factory."""
+    """What a person may use at a factory, through one project. ``factory``: with the sizes and the default hours that
+    the person may use; ``project`` None: the gateway needs none; ``at``: the project's settings at the factory."""
 
     connection: FactoryConnection
     factory: Factory
@@ -66,7 +67,8 @@ class AccountLeases:
 
     @contextlib.contextmanager
     def beginning(self, user: str) -> Iterator[None]:
-        """Count what is lent to the person as used while they begin something, though nothing lives there yet."""
+        """Count the accounts lent to the person as in use while they start something, although nothing runs there
+        yet."""
         self._beginning[user] += 1
         try:
             yield
@@ -74,15 +76,15 @@ class AccountLeases:
             self._beginning[user] -= 1
 
     def own(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
-        """Return the person's own account, or the one that everybody shares; None: they have none, but may be lent
-        one."""
+        """Return the person's own account, or the one that everybody shares; None if they have none, but one may be
+        lent to them."""
         known = at.site_accounts.personal.get(user) or connection.access.accounts.get(user)
         if known is not None or at.site_accounts != SiteAccounts():
             return known
         return site_account(connection.access, user)
 
     def kind(self, connection: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
-        """Return as which kind of account the person's jobs would run."""
+        """Return the kind of account under which the person's jobs would run."""
         if at.site_accounts.personal.get(user) or connection.access.accounts.get(user):
             return "own"
         if self.own(connection, at, user) is not None:
@@ -96,13 +98,12 @@ class AccountLeases:
         return self.own(connection, at, user) or next(mine, None)
 
     def seen(self, grant: Grant, user: str) -> str | None:
-        """Return the account with which to look and to ask for estimates, without lending one; None: none can be
-        had."""
+        """Return an account for looking and for estimates, without lending one; None if there is none."""
         pool = grant.at.site_accounts.pool
         return self.name(grant.connection, grant.at, user) or (pool[0] if pool else None)
 
     async def account(self, grant: Grant, user: str) -> str:
-        """Return the account as which this person's jobs run there; lend one where they have none. Call it inside
+        """Return the account under which this person's jobs run there; lend one if they have none. Call this inside
         ``beginning``. Raises ProblemError."""
         own = self.own(grant.connection, grant.at, user)
         if own is not None:
@@ -134,18 +135,18 @@ class AccountLeases:
         return free
 
     async def found(self, factory: Slug, account: str, user: str) -> None:
-        """Take over an account in which something of the person's lives, after the ledger had lost that. Raises
+        """Record a lease that the ledger has lost: something of the person's runs under the account. Raises
         LedgerError."""
         if (factory, account) not in self._leases:
             await self._write(factory, account, user)
             self._leases[factory, account] = user
 
     def touches(self, factory: Slug, account: str) -> None:
-        """Note that something is begun there: from now on files of whoever has the account may lie there."""
+        """Note that something starts there: from now on the account may hold files of its present person."""
         self._untouched.discard((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
-        """Return whether the account is another person's now."""
+        """Return whether the account belongs to another person now."""
         holder = self._leases.get((factory, account), user)
         if holder != user and self._beginning[holder] > 0:
             return True
@@ -153,7 +154,7 @@ class AccountLeases:
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
     def _begin_wipe(self, grant: Grant, user: str) -> asyncio.Task[None]:
-        """Begin to wipe an account that another person has left. Raises ProblemError where there is none."""
+        """Begin to wipe an account that another person has left. Raises ProblemError if there is none."""
         connection = grant.connection
         left = [a for a in grant.at.site_accounts.pool if not self._used(connection.factory.id, a, user)]
         if not left or not connection.access.account_wipe:
@@ -190,7 +191,7 @@ class AccountLeases:
 
 
 def site_account(access: Access, user: str) -> str | None:
-    """Return the account as which this person's jobs run there where projects say nothing; None: not at all. People
+    """Return the account under which this person's jobs run there without projects; None if they may not run. People
     without an account of their own share the pool."""
     own = access.accounts.get(user)
     if own is not None or not access.account_pool:

@@ -1,4 +1,4 @@
-"""Who may use what: the projects and their members."""
+"""Projects and their members: who may use what."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 class ProjectTable(Protocol):
-    """Where the projects come from: a file here; an allocation portal (Waldur, Puhuri) would be another. What a
-    table must do is in ``docs/developers.md``."""
+    """The source of the projects: a file here; an allocation portal (Waldur, Puhuri) would be another.
+    ``docs/developers.md`` says what a table must do."""
 
     @property
     def projects(self) -> Mapping[ProjectId, Project] | None:
-        """Return the projects as they were last known; a new mapping whenever one of them changed. None: the
-        projects are not known, so nothing begins for any of them, and what runs continues."""
+        """Return the last known projects, in a new mapping whenever one of them has changed. None if the projects are
+        not known: then nothing starts for any of them, and running sessions continue."""
         ...
 
     async def refresh(self) -> bool:
-        """Look again, if it is time; whether they changed. Asked for every few seconds, and must answer within
-        ``REFRESH_SECONDS``. What cannot be had goes to the log, and the last good ones stay."""
+        """Read the projects again, if it is time; return whether they have changed. This is called every few seconds,
+        and must return within ``REFRESH_SECONDS``. Errors go to the log; the last good projects stay."""
         ...
 
 
@@ -66,7 +66,7 @@ class YamlTable:
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
-        """Read the file again if it changed; return whether the projects changed."""
+        """Read the file again if it has changed; return whether the projects have changed."""
         try:
             found = self._path.stat()
             looks = (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -107,7 +107,8 @@ class ProjectBook:
         return self._table is None or self._table.projects is not None
 
     async def refresh(self) -> bool:
-        """Look again; whether they changed. A table that is slow, or fails, holds up nothing: the last ones stay."""
+        """Read the projects again; return whether they have changed. If the table is slow or fails, the last projects
+        stay."""
         if self._table is None:
             return False
         try:
@@ -118,22 +119,22 @@ class ProjectBook:
             return False
 
     def all(self) -> Iterable[Project]:
-        """Return all projects, also those that ended."""
+        """Return all projects, also those that have ended."""
         return (self._table.projects or {}).values() if self._table is not None else ()
 
     def get(self, project_id: ProjectId | None) -> Project | None:
-        """Return that project, whether active or not; None: no project is named, or it is not known any more."""
+        """Return that project, whether active or not; None if no project is named, or it is no longer known."""
         if project_id is None or self._table is None:
             return None
         return (self._table.projects or {}).get(project_id)
 
     def payer(self, choice: ResolvedChoice) -> ProjectId | None:
-        """Return the project whose GPU-hours are counted; None where there are no projects, whatever was named."""
+        """Return the project whose GPU-hours are counted; None if the gateway has no projects, whatever was named."""
         return choice.project if self.on else None
 
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
-        """Return the project's settings at a factory, for a job that was let in before. Raises Refused where the
-        project has nothing there any more, Unreachable where no project is known."""
+        """Return the project's settings at a factory, for a job that was admitted before. Raises Refused if the project
+        may not use the factory any more, Unreachable if the projects are not known."""
         if project_id is None or not self.on:
             return ProjectAt()
         if not self.known:
@@ -149,7 +150,7 @@ class ProjectBook:
         return [] if self.blocked(user) else [p for p in self.joined(user) if active(p)]
 
     def joined(self, user: str) -> list[Project]:
-        """Return the projects that this person is in, also those that ended or have not begun, by id."""
+        """Return the projects that this person is in, also those that have ended or not begun, by id."""
         person, table = self._people.get(user), None if self._table is None else self._table.projects
         known = self._joined.get(user)
         if known is None or known[0] is not table or known[1] is not person:
@@ -161,7 +162,7 @@ class ProjectBook:
         return known[2]
 
     async def views(self, user: str, budget: Charges) -> list[ProjectView]:
-        """Return that person's view of their projects, also of those that ended or have not begun."""
+        """Return that person's view of their projects, also of those that have ended or not begun."""
         return [await self._view(project, user, budget) for project in self.joined(user)]
 
     async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:
@@ -184,7 +185,7 @@ class ProjectBook:
         )
 
     def personal(self, user: str, connection: FactoryConnection) -> set[str]:
-        """Return the site accounts there that are that person's alone, for whatever project."""
+        """Return the site accounts there that belong to that person alone, in any project."""
         ats = [at for p in self.of(user) if (at := p.factories.get(connection.factory.id)) is not None]
         own = [connection.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
         return {account for account in own if account is not None}
@@ -199,8 +200,8 @@ class ProjectBook:
         return self.known or project_id is None or self.blocked(user)
 
     def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
-        """Return when what runs there for this person and project has to end by what is known now: in the past, if
-        access is lost already; None: no end is known."""
+        """Return when this person's sessions for this project must end there, by what is known now; in the past if
+        access is lost already; None if no end is known."""
         if self.blocked(user):
             return LONG_AGO
         if project_id is None or not self.on or not self.known:
@@ -233,7 +234,7 @@ def load(
 def read(
     path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
 ) -> tuple[Project, ...]:
-    """Return the projects of a file as they are written. Raises CatalogueError with every problem."""
+    """Return the projects of a file without the values of their modes. Raises CatalogueError with every problem."""
     found = read_model(path, Projects).projects
     wrong = [*problems(found, factories, accesses or {})]
     if wrong:
@@ -245,7 +246,7 @@ def read(
 def problems(
     projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> Iterable[str]:
-    """Yield what does not fit the catalogue; and site accounts that two people would hold."""
+    """Yield each problem with the catalogue, and each site account that two people would have."""
     holders: dict[tuple[Slug, str], str] = {}  # factory and account: the project's person, or that it is lent
     for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:

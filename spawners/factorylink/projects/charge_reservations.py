@@ -23,7 +23,7 @@ class ChargeReservations:
         self._projects = projects
 
     def of_session(self, record: SessionRecord) -> ChargeReservation:
-        """Return what a session's job may use at most."""
+        """Return the most that a session's job may use."""
         connection, payer = self._factories.get(record.factory), self._projects.payer(record.choice)
         gpus = 0 if connection is None else gpus_of(connection.factory, record.choice.size)
         return ChargeReservation(
@@ -33,7 +33,7 @@ class ChargeReservations:
     def of_workers(
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
-        """Return what these jobs of a batch may use at most."""
+        """Return the most that these jobs of a batch may use."""
         record, payer = live_cluster.record, self._projects.payer(live_cluster.record.choice)
         gpus = (
             record.gpus
@@ -44,7 +44,7 @@ class ChargeReservations:
         return [ChargeReservation(charges.worker_charge(batch.id, worker.task), *of) for worker in workers]
 
     def of_batch(self, live_cluster: LiveCluster, batch: BatchRecord) -> list[ChargeReservation]:
-        """Return what a batch reserves: its jobs that are not over. A job that a client says is there reserves nothing
+        """Return what a batch reserves: its jobs that are not over. A job that only a client reports reserves nothing
         until an answer of the factory shows it."""
         shown = (worker for worker in batch.workers if worker.ended is None and batch.was_shown(worker))
         return self.of_workers(live_cluster, batch, shown)

@@ -1,4 +1,4 @@
-"""People as the hub describes them: their groups, who is blocked, and whether they may begin anything."""
+"""People as the hub describes them: their groups, who is blocked, and whether they may start anything."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ _RULES = "rules"  # the one row of its table
 
 
 class KnownPeople:
-    """What the hub said of each person, and the hub's rules; kept in the ledger. Call ``load`` first.
-
-    Until the hub has sent its rules, a person whom the hub never described begins nothing."""
+    """The hub's statements about each person, and the hub's rules; kept in the ledger. Call ``load`` first. Until the
+    hub has sent its rules, a person whom the hub never described can start nothing."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: dict[str, PersonBody] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.rules = HubRules()
-        self.on_change: Callable[[], None] = lambda: None  # told when somebody's groups, or who is blocked, changed
+        self.on_change: Callable[[], None] = lambda: None  # called when somebody's groups or block changed
 
     async def load(self) -> None:
         """Read what the ledger has. Raises LedgerError."""
@@ -37,12 +36,12 @@ class KnownPeople:
         self.rules = rules[0]["told"] if rules else HubRules()
 
     def get(self, user: str) -> PersonBody | None:
-        """Return what the hub told last of that person; None: it never did."""
+        """Return what the hub last said of that person; None if it never did."""
         return self._known.get(user)
 
     def refusal(self, user: str) -> Words | None:
-        """Return why the hub's rules let this person begin nothing; None if they may. A person of whom the hub told
-        nothing, or whose status has expired, is refused."""
+        """Return why the hub's rules let this person start nothing; None if they may. A person about whom the hub has
+        said nothing, or whose status has expired, is refused."""
         person = self._known.get(user)
         access = None if person is None else person.access
         if access is None:
@@ -56,12 +55,12 @@ class KnownPeople:
         return explain.own("terms-open") if self.rules.terms not in (None, access.terms) else None
 
     def options(self, user: str) -> JobOptions:
-        """Return what the operator adds to that person's jobs."""
+        """Return the job options that the operator adds for that person."""
         person = self._known.get(user)
         return self.rules.options if person is None or person.options is None else person.options
 
     async def put(self, user: str, person: PersonBody) -> None:
-        """Keep who that person is from now on. Returns when the ledger has it. Raises LedgerError."""
+        """Store who that person is from now on. Returns when the ledger has it. Raises LedgerError."""
         async with self._locks.setdefault(user, asyncio.Lock()):
             await self._put(user, person)
 
@@ -91,7 +90,7 @@ class KnownPeople:
                 await self._put(user, before.model_copy(update={"access": access}))
 
     async def put_rules(self, rules: HubRules) -> None:
-        """Keep what the hub asks of everybody from now on. Returns when the ledger has it. Raises LedgerError."""
+        """Store the hub's rules for everybody from now on. Returns when the ledger has them. Raises LedgerError."""
         if rules == self.rules:
             return
         table = schema.hub_rules

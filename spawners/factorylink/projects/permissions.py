@@ -1,4 +1,4 @@
-"""What a person may use where, and for which project; a refusal in words where there is nothing."""
+"""What a person may use at each factory, and for which project; refusals with an explanation if there is nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from factorylink.util import clock
 
 
 class Permissions:
-    """Asks the projects and the accounts; changes nothing."""
+    """Reads the projects and the accounts; changes nothing."""
 
     def __init__(self, config: LinkConfig, projects: ProjectBook, account_leases: AccountLeases) -> None:
         self._config = config
@@ -38,7 +38,8 @@ class Permissions:
         self._account_leases = account_leases
 
     def all(self, connection: FactoryConnection, user: str) -> list[Grant]:
-        """Return, by project, what the person may begin there; they have or can be lent an account for it."""
+        """Return, by project, what the person may start there; for each of these they have an account, or one can be
+        lent to them."""
         if not self._projects.on:
             found = [] if self._projects.blocked(user) else [Grant(connection, connection.factory)]
         else:
@@ -53,8 +54,8 @@ class Permissions:
         size: Slug | None = None,
         last: ProjectId | None = None,
     ) -> Grant:
-        """Return what the person may use there for that project; without a project, for the only one there that has
-        the size, or for the ``last`` one they used. Raises ProblemError."""
+        """Return what the person may use there for that project. Without a project, for the only one there that has the
+        size, or for the ``last`` one that they used. Raises ProblemError."""
         self.check(user)
         machine = connection.factory.site.machine
         if not self._projects.on:
@@ -78,7 +79,7 @@ class Permissions:
         raise of_words("invalid", explain.filled("project-which", names=names), "project")
 
     def check(self, user: str) -> None:
-        """Check that the person may begin anything at all. Raises ProblemError."""
+        """Check that the person may start anything at all. Raises ProblemError."""
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
         if not self._projects.known:
@@ -88,7 +89,7 @@ class Permissions:
             raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
 
     def accounts(self, user: str, places: Mapping[Slug, FactoryConnection]) -> list[AccountView]:
-        """Return as which account the person would work, by project and factory."""
+        """Return the account that the person would use, by project and factory."""
         return [
             AccountView(project=project.id, factory=name, machine=places[name].factory.site.machine, account=account)
             for project in self._projects.of(user)
@@ -128,12 +129,12 @@ class Permissions:
         return found.model_copy(update={"project": grant.project.id})
 
     def most(self, grant: Grant, hours: float) -> float:
-        """Return the hours, at most those that are left to the project."""
+        """Return the hours, limited to those that the project has left."""
         most = None if grant.project is None else _most(grant.project)
         return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 
     def hours(self, project: Project, hours: float) -> None:
-        """Check that a job of so many hours, begun now, is over before the project ends. Raises ProblemError."""
+        """Check that a job of that many hours, started now, is over before the project ends. Raises ProblemError."""
         longest, left = project.max_hours, _left(project)
         parts = {"project": project.id, "hours": f"{hours:g}", "ends": _day(project.ends)}
         if left is not None and walltime(hours) > 3600 * left and (longest is None or left <= longest):
@@ -179,19 +180,19 @@ def _grant(connection: FactoryConnection, project: Project) -> Grant:
 
 
 def _within(size: NodeSize, most: float | None) -> NodeSize:
-    """Return the size with its default hours cut to what is left to the project."""
+    """Return the size with its default hours limited to what the project has left."""
     if most is None or size.default_hours <= most:
         return size
     return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, _whole(most))})
 
 
 def _most(project: Project) -> float | None:
-    """Return the hours that a job of the project may have, begun now; None: the size decides."""
+    """Return the longest hours for a job of the project that starts now; None: the size decides."""
     return min((hours for hours in (project.max_hours, _left(project)) if hours is not None), default=None)
 
 
 def _left(project: Project) -> float | None:
-    """Return the hours until the project ends; None: it does not end."""
+    """Return the hours until the project ends; None if it does not end."""
     return None if project.ends is None else (project.ends - clock.now()) / timedelta(hours=1)
 
 

@@ -1,4 +1,4 @@
-"""A site's reservations as a person may use them: each together with the projects that are in it."""
+"""A site's reservations that a person may use, each with the projects that may use it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeas
 
 
 def refusal(name: str, grant: Grant, theirs: Iterable[ReservationView]) -> ProblemError:
-    """Return why a session cannot run in that reservation, where ``theirs`` are those offered to the person."""
+    """Return why a session cannot run in that reservation. ``theirs``: the reservations offered to the person."""
     own = None if grant.project is None else grant.project.id
     others = ", ".join(project for one in theirs if one.id == name for project in one.projects if project != own)
     if own is None or not others:

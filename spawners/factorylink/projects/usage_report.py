@@ -16,7 +16,7 @@ FIELDS = ("day", "project", "factory", "person", "jobs", "gpu_seconds", "gpu_hou
 
 
 def hours(gpu_seconds: int) -> str:
-    """Return GPU-hours as people read them."""
+    """Return GPU-hours as text for people."""
     return f"{gpu_seconds / 3600:.2f}"
 
 

@@ -1,7 +1,7 @@
-"""What a batch script is in every dialect: from the parts of a request to the text, checked. Pure.
+"""Makes the text of a batch script from the parts of a request, for every dialect, and checks it. Pure.
 
-What reaches a directive is a number or a validated word; shell lines come from the operator's configuration only; the
-command is quoted word by word. Nothing secret is ever in here: the scheduler keeps scripts and shows them.
+A directive contains only numbers and validated words; shell lines come from the operator's configuration only; the
+command is quoted word by word. A script never holds a secret, since the scheduler keeps scripts and shows them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ INDEX = "%INDEX%"  # in the name of a job's log: the job's index in its array
 
 @dataclass(frozen=True)
 class JobVariables:
-    """Shell words that a dialect's script expands to what the job must know of itself; the job's programs read these
-    FACTORYGATE_JOB_* and no variable of a scheduler. Empty: the scheduler does not tell."""
+    """Shell words that a dialect's script expands to what the job must know about itself. The job's programs read these
+    FACTORYGATE_JOB_* and no variable of a scheduler. Empty: the scheduler does not provide the value."""
 
     id: str
     end: str  # seconds since the epoch at which the walltime is over
@@ -54,7 +54,7 @@ class JobVariables:
     restarts: str  # how often the scheduler put it back into the queue
 
     def exports(self) -> str:
-        """Return the line that exports them."""
+        """Return the line that exports the variables."""
         words = (f'FACTORYGATE_JOB_{field.name.upper()}="{getattr(self, field.name)}"' for field in fields(self))
         return f"export {' '.join(words)}"
 
@@ -92,13 +92,16 @@ def written(
     variables: JobVariables,
     owned: tuple[str, ...],
 ) -> str:
-    """The script for a request. ``template``: an operator's Jinja text in place of ``TEMPLATE``.
+    """Return the script for a request.
 
-    A template may use ``identity`` (it must), ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and
-    the request's own fields as ``job.cores``, ``job.memory_gb``, ... ``mark`` begins a directive; ``owned`` are the
-    beginnings of those that only ``identity`` may have. The job's own variables are part of ``environment``; where a
-    template has none, they are exported right before the command. Refused: the template fails, or leaves the identity
-    out or where the scheduler does not read it, so that the job could not be found again.
+    ``template``: an operator's Jinja text that replaces ``TEMPLATE``. It may use ``identity`` (which it must contain),
+    ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and the request's own fields as ``job.cores``,
+    ``job.memory_gb``, ... ``mark`` begins a directive; ``owned``: the beginnings of directives that only ``identity``
+    may contain.
+
+    The job's own variables are part of ``environment``; if a template has no ``environment``, they are exported right
+    before the command. Raises Refused if the template fails, leaves the identity out, or puts it where the scheduler
+    does not read it, so that the job could not be found again.
     """
     exports = variables.exports()
     values = {
@@ -138,7 +141,7 @@ def _command(request: JobRequest) -> str:
 
 
 def _directives(text: str, mark: str) -> list[str]:
-    """The directives that the scheduler reads: those before the first line that is a command."""
+    """Return the directives that the scheduler reads: those before the first line that is a command."""
     found: list[str] = []
     for line in text.splitlines():
         if line.startswith(f"{mark} ") and len(line.split()) > 1:

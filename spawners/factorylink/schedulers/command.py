@@ -1,4 +1,4 @@
-"""What a dialect gives to a transport: a command to run and how to read what comes back."""
+"""The result of a dialect: a command for a transport to run, and the function that parses its output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUEUE = 64 * 2**20  # bytes: of everybody's waiting jobs, each task of an array 
 
 @dataclass(frozen=True)
 class Output:
-    """What a command left behind. Text is UTF-8, bytes that are not are replaced. ``code`` < 0: ended by a signal."""
+    """The output of a command. Text is UTF-8, with other bytes replaced. ``code`` < 0: ended by a signal."""
 
     stdout: str
     stderr: str
@@ -28,9 +28,9 @@ class Output:
 class Command(Generic[T]):
     """A question or an order to a scheduler. It runs nothing itself.
 
-    ``parse`` turns the output into the answer, or raises one of the four errors with the scheduler's own words.
-    ``env`` is added to the command's environment (how times are printed); never a secret. ``most``: bytes of its
-    stdout that are taken; an answer that is longer is Misread.
+    ``parse`` turns the output into the answer, or raises one of the four errors with the scheduler's own words. ``env``
+    is added to the command's environment (how times are printed); it never holds a secret. ``most``: the most bytes of
+    stdout that are read; a longer answer is Misread.
     """
 
     argv: tuple[str, ...]  # never a shell string
@@ -42,6 +42,6 @@ class Command(Generic[T]):
 
 
 def done(output: Output) -> None:
-    """``parse`` of an order that has no answer. Raises Refused, with what the command said."""
+    """Parse the output of an order that has no answer. Raises Refused, with what the command printed."""
     if output.code != 0:
         raise Refused(output.stderr.strip() or f"exit code {output.code}")

@@ -1,8 +1,8 @@
-"""Lists that tell where they end. Pure.
+"""Lists with a mark at their end. Pure.
 
-squeue, sinfo, sacct, scontrol and pbs_rstat print rows and no end, so a list cut between two rows reads like a shorter
-one, in which jobs are gone. A shell therefore says after the command's success that this was all; without that line an
-answer is Misread. The mark is longer than any text of a user that can stand in a list.
+squeue, sinfo, sacct, scontrol and pbs_rstat print rows without an end, so a list that was cut between two rows looks
+like a shorter list, from which jobs are missing. Therefore a shell prints a mark after the command has succeeded; an
+answer without the mark is Misread. The mark is longer than any user's text in a list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LIST = ("sh", "-c", f'"$@" && echo {MARK}', "sh")  # before the command; site/fa
 
 
 def whole(stdout: str) -> str:
-    """The list without its mark. Misread: it has none."""
+    """Return the list without its mark. Raises Misread if the mark is missing."""
     rows = stdout.removesuffix(f"{MARK}\n")
     if rows == stdout:
         raise Misread("The list has no end: it was cut.", stdout)

@@ -1,17 +1,18 @@
-"""From a job that is over to the record of its end: the same for every dialect."""
+"""Makes the record of a job's end, for every dialect."""
 
 from __future__ import annotations
 
-from factorycommon.models import End, Job, JobState
+from factorycommon.models import End, Job, JobState, Outcome
 
 
 def end_of(job: Job) -> End | None:
-    """What the controller still knows of a job that is over; None while it is not."""
+    """Return what the controller still knows of a job that is over; None if the job is not over."""
     if job.state is not JobState.ENDED:
         return None
     elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None
     return End(
         job=job.id,
+        outcome=job.outcome or Outcome.FAILED,
         raw_state=job.raw_state,
         exit_code=job.exit_code,
         signal=job.signal,

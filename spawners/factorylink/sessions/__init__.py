@@ -1,1 +1,1 @@
-"""The life of a session: admission, submission, what factories and doors say of it, its end."""
+"""The life of a session: admission, submission, reports of factories and doors, and the end."""

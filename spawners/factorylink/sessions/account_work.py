@@ -1,6 +1,6 @@
-"""Work that runs commands as a site account, done apart from the watcher.
+"""Work that runs commands as a site account, separate from the poller.
 
-Such a command may take as long as the account likes, and what an answer of the scheduler means must not wait for it.
+Such a command may take as long as the account likes, and the handling of the scheduler's answers must not wait for it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Account = tuple[str, str]  # factory id, site account
 
 
 class AccountWork:
-    """Each piece of work has a key and is not begun again while it waits or runs. One at a time for each account, in
-    the order in which they were asked for. ``spawn``: runs a coroutine in the background."""
+    """Runs pieces of work, each with a key; one that waits or runs is not begun again. Each account has one piece at a
+    time, in the order of the requests. ``spawn``: runs a coroutine in the background."""
 
     def __init__(self, spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]) -> None:
         self._spawn = spawn
@@ -35,7 +35,7 @@ class AccountWork:
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))
 
     async def settle(self) -> None:
-        """Return when all that was begun is done."""
+        """Return when all work that was begun is done."""
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _in_turn(self, account: Account, work: Callable[[], Awaitable[None]]) -> None:

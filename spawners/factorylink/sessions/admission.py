@@ -1,4 +1,5 @@
-"""What a session is to be: where, as whom, and with what filled in. Who may begin one is asked of ``permission``."""
+"""Decides what a session is to be: at which factory, under which account, with which defaults. ``permission`` says who
+may start one."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from factorylink.util import clock
 
 
 class Admission:
-    """Says no in words before anything is written."""
+    """Refuses with an explanation, before anything is written."""
 
     def __init__(
         self,
@@ -58,8 +59,8 @@ class Admission:
         return grant, self._permissions.resolve(grant, choice)
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
-        """Return the choice of the server's last session, which an empty choice stands for; None: there was none, or
-        it is not possible any more, so that the defaults are taken."""
+        """Return the choice of the server's last session, which an empty choice stands for; None if there was none, or
+        it is not possible any more: then the defaults are used."""
         for record in await self._ledger.recent(user, server, limit=1):
             # A reservation is over by another day; what lets tokens into addresses is asked for each time.
             last = Choice(**record.choice.model_dump(exclude={"reservation", "url_tokens"}))
@@ -71,7 +72,7 @@ class Admission:
         return None
 
     async def _reserved(self, grant: Grant, account: str, name: str, request: SessionRequest) -> None:
-        """Check that a job may run in the reservation, which must admit the account that pays, too. Raises
+        """Check that a job may run in the reservation, which must also admit the account that is charged. Raises
         ProblemError."""
         pays = paying(grant.connection.access, grant.at, request.options)
         if all(one.id != name for one in await grant.connection.site.reservations_now(account, pays)):

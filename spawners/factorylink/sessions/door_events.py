@@ -1,4 +1,4 @@
-"""Finds the sessions' doors, keeps them open, and changes the sessions by what the doors say."""
+"""Finds the sessions' doors, keeps them connected, and updates the sessions from the doors' messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 
 
 class DoorListener:
-    """Looks for doors, and takes over what they say. There is one for the link."""
+    """Looks for doors, and handles their messages. There is one for the link."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class DoorListener:
         self._mailer = mailer
 
     def on_status(self, session_id: SessionId, status: DoorStatus | None) -> None:
-        """Handle what a door says of its session. ``status``: None: the door was lost, or cannot be opened."""
+        """Handle a door's message about its session. ``status`` None: the door is lost, or cannot be connected."""
         live_session = self._table.get(session_id)
         if live_session is None:
             return
@@ -72,14 +72,15 @@ class DoorListener:
         self._extender.follow(live_session)
 
     def look_for(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Find a session's door, and keep it open from now on. Called again at each answer until that is so."""
+        """Find a session's door, and keep it connected from now on. Called again at each answer until the door is
+        found."""
         if live_session.seeking is None or live_session.seeking.done():
             live_session.seeking = self._tasks.spawn(
                 self._open(live_session, connection), f"door of {live_session.record.id}"
             )
 
     def forget(self, live_session: LiveSession) -> None:
-        """Ignore a session's present door from now on: its job no longer runs there, and another door is to come."""
+        """Ignore a session's present door from now on: its job no longer runs there, and another door will follow."""
         if live_session.probing is not None:
             live_session.probing.cancel()
         if live_session.seeking is not None:
@@ -87,7 +88,7 @@ class DoorListener:
         live_session.door, live_session.door_kept, live_session.seeking = None, False, None
 
     async def let_go(self, live_session: LiveSession) -> None:
-        """Close a door after ``forget``; its loopback port stays the session's."""
+        """Close a door after ``forget``; the session keeps its loopback port."""
         await self._doors.close(live_session.record.id)
         with contextlib.suppress(OSError):  # tried again with each answer of the factory
             await self._doors.bind(live_session.record.id, live_session.record.port)
@@ -117,7 +118,7 @@ class DoorListener:
             carrier,
         )
         await self._doors.open(route)
-        # Else the node was told meanwhile, and the next answer has the door looked for there.
+        # Else the node became known meanwhile; at the next answer the door is looked for there.
         live_session.door_kept = record.node == node
 
     async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:
@@ -149,7 +150,7 @@ class DoorListener:
             connection.site.expect(True)
 
     async def _probe(self, live_session: LiveSession) -> None:
-        """Ask the notebook until its first answer; it tells nobody when it listens."""
+        """Ask the notebook until its first answer, since it does not report when it listens."""
         record, pause = live_session.record, 0.1
         config = self._config
         path = "/health" if record.head else f"{notebook_base(config.hub.base_url, record.user, record.server)}api"

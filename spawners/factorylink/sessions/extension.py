@@ -1,7 +1,8 @@
-"""More time for a running session, where the site allows it: how much, asked of the scheduler, told to the door.
+"""More time for a running session, if the site allows it: how much, the request to the scheduler, and the message to
+the door.
 
-The scheduler's answer is what counts: whatever it says of a job's end, also when its administrator moved it, is told
-to the session's door, which warns and ends by it.
+The end that the scheduler reports counts, also when its administrator has changed it: the session's door is told, and
+warns and ends by it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ AGREES = timedelta(seconds=5)  # the scheduler's end and the door's, rounded eac
 
 
 class Extender:
-    """Moves the ends of sessions."""
+    """Changes when sessions end."""
 
     def __init__(
         self,
@@ -60,10 +61,10 @@ class Extender:
         self._tasks = tasks
 
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
-        """Ask the scheduler for that many more hours. The new end is shown once its next answer has it.
+        """Ask the scheduler for that many more hours. The new end is shown once the scheduler's next answer has it.
 
-        Raises ProblemError: the person may begin nothing, not at this factory, not now, less than a minute, more than
-        there is room for, too often, or the scheduler's no.
+        Raises ProblemError if the person may start nothing at all, there, or now; if it is less than a minute, more
+        than is allowed, or too often; or if the scheduler refuses.
         """
         live_session = self._table.get(session_id)
         if live_session is None:
@@ -120,8 +121,8 @@ class Extender:
         await self._ledger.change(live_session.record, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live_session: LiveSession) -> None:
-        """Tell the door when its job ends, if the scheduler says another time than the door. Called after each answer
-        of the scheduler and of the door."""
+        """Tell the door when its job ends, if the scheduler reports another time than the door. Called after each
+        answer of the scheduler and of the door."""
         door, job = live_session.door, live_session.job
         if (
             door is None
@@ -141,7 +142,7 @@ class Extender:
             return
         try:
             await self._doors.new_end(live_session.record.id, live_session.job.ends)
-        except FactoryError as error:  # told again after the scheduler's next answer
+        except FactoryError as error:  # tried again after the scheduler's next answer
             log.info("The door of session %s was not told its end: %s", live_session.record.id, error)
 
 

@@ -1,4 +1,4 @@
-"""Events about all sessions, clusters and factories: what the hub's copy of the table, and every page, reads."""
+"""Events about all sessions, clusters and factories, for the hub's copy of the table and for every page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LiveFeed:
 
     @property
     def closed(self) -> bool:
-        """Whether all streams have to end."""
+        """Return whether all streams have to end."""
         return self._feed.closed
 
     def close(self) -> None:
@@ -50,8 +50,8 @@ class LiveFeed:
     def session(
         self, session_id: SessionId, known: Session, shown: Callable[[Session], Session] | None = None
     ) -> AsyncIterator[bytes]:
-        """Return server-sent events about a session, up to its end. ``known``: the session as the caller found it.
-        ``shown``: turns the session into what this reader may see."""
+        """Return server-sent events about a session, until its end. ``known``: the session as the caller found it.
+        ``shown``: returns the session with only what this reader may see."""
 
         def first() -> list[Message]:
             live_session = self._sessions.get(session_id)
@@ -73,7 +73,7 @@ class LiveFeed:
         return [("snapshot", snapshot.model_dump_json())]
 
     def factory_changed(self, factory_id: Slug) -> None:
-        """Tell that a factory's health may have changed, and with it how its sessions and clusters look."""
+        """Notify readers that a factory's health may have changed, and with it how its sessions and clusters look."""
         self._feed.touch(_FACTORY + factory_id)
         for live_session in self._sessions.at(factory_id):
             self._sessions.touch(live_session)
@@ -95,7 +95,7 @@ class LiveFeed:
             live_cluster: LiveCluster | None = self._clusters.get(id)
             return None if live_cluster is None else ("cluster", live_cluster.figures().model_dump_json())
         live_session = self._sessions.get(id)
-        if live_session is None or live_session.record.head:  # the scheduler's job is told with its cluster
+        if live_session is None or live_session.record.head:  # the scheduler's job is part of its cluster's events
             return None
         return "session", self._views.of(live_session).model_dump_json()
 

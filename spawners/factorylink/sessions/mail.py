@@ -1,6 +1,6 @@
-"""Telling people by mail that their session, which waited in the queue, can be used now.
+"""Mails to people whose session waited in the queue, when it can be used.
 
-A mail is a courtesy: it is sent from a thread of its own, it delays nothing, and a failure is only logged.
+A mail is a courtesy: a thread of its own sends it, it delays nothing, and a failure is only logged.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Mailer:
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def tell(self, record: SessionRecord, factory: str, address: str) -> None:
-        """Say that the session runs, if it waited long enough. ``factory``: its name; ``address``: the notebook's,
-        or empty."""
+        """Send a mail that the session runs, if it waited long enough. ``factory``: its name; ``address``: the
+        notebook's, or empty."""
         waited = (record.started or datetime.now(UTC)) - record.created
         if self._mail is None or waited <= WAITED:
             return
@@ -60,8 +60,8 @@ class Mailer:
 
 
 def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
-    """Return the mail. It holds no token: the address in it asks for a login. Raises ValueError for a person's name
-    that is no address."""
+    """Return the mail. It holds no token: its address asks for a login. Raises ValueError if the person has no mail
+    address."""
     letter = EmailMessage()
     letter["From"] = mail.sender
     letter["To"] = address_of(record.user, mail.domain)
@@ -82,8 +82,8 @@ def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waite
 
 
 def address_of(user: str, domain: str) -> Address:
-    """Return where mail for that person goes: the person's name where that is an address already, else the mailbox of
-    that name in the ``domain``. Raises ValueError for a name that is not plain."""
+    """Return the mail address of that person: the person's name if that is an address already, else the mailbox of that
+    name in the ``domain``. Raises ValueError for a name that cannot be part of a plain address."""
     mailbox, _, host = user.rpartition("@") if "@" in user else (user, "", domain)
     if not (_MAILBOX.fullmatch(mailbox) and _HOST.fullmatch(host)) or len(mailbox) + len(host) >= _LONGEST:
         raise ValueError(f"the name {user!r} is no plain address")

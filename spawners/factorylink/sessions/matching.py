@@ -1,4 +1,4 @@
-"""Ledger and scheduler side by side: which job is whose. Pure, so that every case can be tried."""
+"""Matches the ledger's rows with the scheduler's jobs. Pure, so that every case can be tested."""
 
 from __future__ import annotations
 
@@ -43,9 +43,12 @@ def compare(
     submitting: Container[SessionId] = (),
     of_batch: Callable[[Job], bool] = lambda _job: False,
 ) -> MatchingPlan:
-    """Return which job is which row's. A row that has a job takes no other, and its job is known by its id; any other
-    job is ours only if name, account and comment agree. ``submitting``: rows whose submission is under way, which take
-    no job before it is through. ``of_batch``: returns whether a job is one of a batch of workers."""
+    """Return which job belongs to which row.
+
+    A row that has a job takes no other, and its job is known by its id; any other job is ours only if name, account and
+    comment agree. ``submitting``: rows whose submission is under way; they take no job until it has finished.
+    ``of_batch``: returns whether a job belongs to a batch of workers.
+    """
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}
     by_job = {record.job: record for record in by_id.values() if record.job is not None}

@@ -1,7 +1,7 @@
-"""The one place that says who may begin anything: sessions, clusters with their schedulers and workers, more time,
-estimates.
+"""Says who may start anything: sessions, clusters with their schedulers and workers, more time, estimates. Only this
+module does.
 
-What counts: the hub's rules (a login that is not too old, the gateway's terms, nobody blocked), the site's rules, a
+It checks the hub's rules (a login that is not too old, the gateway's terms, nobody blocked), the site's rules, a
 project that may use the factory, the operators' drains and pauses, the limits of one person, and the project's budget.
 """
 
@@ -36,7 +36,7 @@ WITH_STOPPING = 3  # times the sessions of one person, with those that are asked
 
 
 class Permission:
-    """Every method raises ProblemError, in words for the person, where the answer is no."""
+    """The checks. Every method raises ProblemError, with words for the person, if the answer is no."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Permission:
     # --- the person, the factory, the account, the project
 
     def person(self, user: str) -> None:
-        """Check that this person may begin something somewhere."""
+        """Check that this person may start something somewhere."""
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
         if (refusal := self._people.refusal(user)) is not None:
@@ -71,13 +71,13 @@ class Permission:
         self._permissions.check(user)
 
     def rules(self, connection: FactoryConnection, user: str) -> None:
-        """Check the person, and that they accepted the site's rules as they are now."""
+        """Check the person, and that they have accepted the present version of the site's rules."""
         self.person(user)
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             raise of_words("forbidden", rules_open, "factory")
 
     def at(self, connection: FactoryConnection, user: str) -> None:
-        """Check that this person may begin something at the factory now."""
+        """Check that this person may start something at the factory now."""
         self.rules(connection, user)
         if connection.factory.id in self._factories.drains:
             raise draining(self._factories.drains[connection.factory.id])
@@ -88,7 +88,7 @@ class Permission:
             raise of_words("unreachable", health.words or explain.unreachable(""))
 
     def account(self, connection: FactoryConnection, account: str) -> None:
-        """Check that something may begin as that site account."""
+        """Check that something may start under that site account."""
         if (barred := connection.access_status.may_submit(account)) is not None:
             raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
 
@@ -119,7 +119,8 @@ class Permission:
         return mine[0]
 
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
-        """Return what that person may use at the factory, for the project that the choice names, or the last one."""
+        """Return what that person may use at the factory, for the project that the choice names, or the last one
+        used."""
         last = await self._ledger.last_choice(user) if self._projects.on and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
 
@@ -143,7 +144,7 @@ class Permission:
             )
 
     def one_more_cluster(self, user: str, name: str) -> None:
-        """Check that this person may have one more cluster, and has none of that name."""
+        """Check that this person may have one more cluster, and that none of their clusters has that name."""
         most = self._limits.clusters_per_person
         mine = [f for f in self._clusters.values() if f.record.user == user and f.record.wish == "run"]
         if len(mine) >= most:
@@ -159,8 +160,8 @@ class Permission:
             raise conflict(said.format(name=name))
 
     def more_workers(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Check that a cluster may have so many more jobs of so many hours, but for its project's budget, which is
-        checked as it is held. ``adopt``: the jobs are said to be there already, and none is submitted."""
+        """Check that a cluster may have that many more jobs of that many hours; its project's budget is checked later,
+        when it is reserved. ``adopt``: a client says that the jobs exist already, and none is submitted."""
         record, connection = live_cluster.record, self.connection(live_cluster.record.factory)
         if not adopt:
             self.at(connection, record.user)
@@ -214,8 +215,8 @@ class Permission:
     # --- the budget
 
     def hold(self, claims: Sequence[ChargeReservation], project: ProjectId | None, alike: int = 0) -> Write:
-        """Return a write that reserves the project's budget for ``claims``; it raises OverBudget if the budget does not
-        allow it, or does not allow so many more claims that are ``alike``."""
+        """Return a write that reserves the project's budget for ``claims``. It raises OverBudget if the budget does not
+        allow them, or does not allow ``alike`` more claims of the same kind."""
         return charges.reserve(claims, self._projects.get(project), alike)
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:

@@ -1,4 +1,4 @@
-"""Applies a factory's answers to its sessions. ``state_machine`` says what they mean."""
+"""Applies a factory's answers to its sessions. ``state_machine`` says what each answer means."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ ENOUGH_MISSES = 2
 
 
 class SessionReconciler:
-    """``submit_again``: hands over a job that never reached the scheduler. ``is_of_batch``: tells whether a job at that
-    factory is a cluster's. ``same_name``: by factory, how many jobs another gateway of the same name has there."""
+    """Applies answers. ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns
+    whether a job at that factory belongs to a cluster. ``same_name``: for each factory, how many jobs another gateway
+    with the same name has there."""
 
     def __init__(
         self,
@@ -73,8 +74,8 @@ class SessionReconciler:
         self._warned: set[str] = set()  # factories where another gateway of the same name has jobs
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
-        """Apply a factory's good answer. ``account``: the only site account whose jobs it is about; None: all. What
-        fails here is tried again at the next answer."""
+        """Apply a factory's good answer. ``account``: the only site account whose jobs it is about; None: all. If this
+        fails for a session, it is tried again at the next answer."""
         here = {
             live_session.record.id: live_session
             for live_session in self._table.at(connection.factory.id)
@@ -116,7 +117,7 @@ class SessionReconciler:
         self._warn(connection, plan.others)
 
     def _warn(self, connection: FactoryConnection, others: list[Job]) -> None:
-        """Tell the operator, once for each factory, of jobs that another gateway of the same name has there."""
+        """Tell the operator, once for each factory, of jobs that another gateway with the same name has there."""
         alive = [job for job in others if job.state is not JobState.ENDED]
         self.same_name[connection.factory.id] = len(alive)
         if alive and connection.factory.id not in self._warned:
@@ -161,7 +162,7 @@ class SessionReconciler:
         await self._note(live_session, job, remark)
 
     async def _follow(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Do what the state of a session's job asks for."""
+        """Take the step that the state of a session's job requires."""
         record = live_session.record
         step = state_machine.step(record, state_machine.seen(record, job))
         if step is None:
@@ -191,7 +192,7 @@ class SessionReconciler:
         self._extender.follow(live_session)
 
     async def _note(self, live_session: LiveSession, job: Job, words: Words | None) -> None:
-        """Note when the job was submitted, and say where its name or comment is not as it was submitted."""
+        """Record when the job was submitted, and say if its name or comment differs from the submitted one."""
         record = live_session.record
         values: dict[str, Any] = {}
         if record.ended is not None:
@@ -212,9 +213,9 @@ class SessionReconciler:
         self._termination.replaced(live_session, connection)
 
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Do what is due for a session whose state did not change: its limits of time, and what is told late."""
+        """Do what is due for a session whose state has not changed: its time limits, and reports that came late."""
         record = live_session.record
-        with contextlib.suppress(OSError):  # said when it could not be had; whoever has it may leave it
+        with contextlib.suppress(OSError):  # if the port is taken, this was reported before; it may be free by now
             await self._doors.bind(record.id, record.port)
         if record.state == SessionState.PENDING:
             if (give_up := record.choice.give_up_hours) and clock.since(record.created) > timedelta(hours=give_up):
@@ -225,7 +226,7 @@ class SessionReconciler:
                     Message("waited-long-enough", "It waited as long as you allowed."),
                 )
             return
-        if record.node is None and job.nodes:  # told only now: without it the door is not looked for
+        if record.node is None and job.nodes:  # known only now: without the node the door is not looked for
             await self._ledger.change(record, node=job.nodes[0])
             live_session.door_kept = False
             self._table.touch(live_session)
@@ -249,8 +250,8 @@ class SessionReconciler:
             self._termination.conclude(live_session, connection)
 
     async def _waits(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Handle a session without a job, of which the answer has none: once no submission can still arrive, submit
-        again, or end the session if it is to stop."""
+        """Handle a session without a job that the answer does not have either: once no submission can still arrive,
+        submit again, or end the session if it is to stop."""
         record = live_session.record
         if live_session.submitting or record.ended is not None or record.job is not None:
             return
@@ -267,8 +268,8 @@ class SessionReconciler:
             await self._termination.nothing_there(live_session, explain.own("submit-doubtful"))
 
     async def _ends_by_door(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Handle a running job that is to stop and must not be cancelled: look for its door, which can be asked to end
-        it, and charge what the job runs."""
+        """Handle a running job that is to stop and must not be cancelled: look for its door, which can ask the notebook
+        to end, and keep charging the job."""
         record, node = live_session.record, job.nodes[0] if job.nodes else live_session.record.node
         if record.ended is not None:
             return
@@ -347,8 +348,8 @@ class SessionReconciler:
         await self._listener.let_go(live_session)
 
     def _late(self, live_session: LiveSession) -> bool:
-        """Return whether the notebook has had its time to come up. Waiting for the environment does not count: the
-        door limits that."""
+        """Return whether the notebook's time to start is over. Waiting for the environment does not count: the door
+        limits that."""
         limits = self._limits
         if live_session.environment_at is not None:
             return clock.ticks() - live_session.environment_at > limits.starting_seconds + live_session.frozen
@@ -358,7 +359,7 @@ class SessionReconciler:
 
 
 def _freeze(live_session: LiveSession, job: Job) -> None:
-    """Count the time in which the site has a session's job suspended: the notebook cannot come up in it."""
+    """Count the time for which the site has suspended a session's job, since the notebook cannot start meanwhile."""
     now = clock.ticks()
     if live_session.frozen_since is not None:
         live_session.frozen += now - live_session.frozen_since
@@ -366,7 +367,7 @@ def _freeze(live_session: LiveSession, job: Job) -> None:
 
 
 def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Words | None:
-    """Return what to say of the name and comment that a session's job has now."""
+    """Return the remark about the name and comment that a session's job has now."""
     if what is Found.ALTERED:
         if live_session.record.wish == "stop":
             return explain.own("job-not-cancelled")
@@ -376,14 +377,14 @@ def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Word
 
 
 def _goes_on(live_session: LiveSession) -> bool:
-    """Return whether a session has neither ended nor is to stop. Ask this under its lock: while the lock was waited
-    for, either may have been written, and then the answer no longer counts."""
+    """Return whether a session has not ended and is not to stop. Ask this under its lock: while the lock was awaited,
+    either may have been written, and then the answer no longer counts."""
     return state_machine.phase(live_session.record) not in (Phase.STOPPING, Phase.ENDED)
 
 
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all side by side, so that what they write goes into the ledger together: hundreds may start at once. Raises
-    the first one's error, once all are through."""
+    """Run all at the same time, so that their writes go into the ledger together: hundreds may start at once. When all
+    have finished, raises the error of the first one that failed."""
     for outcome in await asyncio.gather(*each, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

@@ -1,4 +1,5 @@
-"""Sessions as the apps ask for them: begin, look, hand over the environment, stop. And the link's own start and end."""
+"""The operations on sessions that the apps offer: start, show, send the environment, stop; and what the link does with
+sessions when it starts and ends."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ _BY: dict[str, str] = {
 
 
 class Sessions:
-    """Begins, shows and stops sessions. There is one for the link; call ``load`` before use."""
+    """Starts, shows and stops sessions. There is one for the link; call ``load`` before use."""
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class Sessions:
         self._never = StoppedBeforeBegun()
 
     async def load(self) -> None:
-        """Hold every session that the ledger has as live, and listen on its port. Raises LedgerError."""
+        """Read every live session from the ledger, and listen on its port. Raises LedgerError."""
         earlier = await self._charges.earlier()
         for record in await self._ledger.live():
             self._table.hold(record, answered=True, earlier=earlier.get(record.id, 0))
@@ -119,7 +120,7 @@ class Sessions:
                 )
 
     def resume(self) -> None:
-        """Open the doors of sessions that run, and go on to stop those that are to stop."""
+        """Connect to the doors of running sessions, and continue to stop those that are to stop."""
         for live_session in self._table.values():
             connection = self._factories.get(live_session.record.factory)
             # A door by stdio is entered through the scheduler, by the job's id: once an answer shows that it is ours.
@@ -152,7 +153,7 @@ class Sessions:
         return self._views.of(live_session), created
 
     def _again(self, record: SessionRecord, request: SessionRequest) -> Session:
-        """Answer a PUT that came again after its session ended. Raises ProblemError."""
+        """Answer a PUT that was repeated after its session had ended. Raises ProblemError."""
         self._same(record, request)
         if record.end_reason == EndReason.REFUSED and record.end is not None:
             raise refused(record.end)
@@ -222,8 +223,8 @@ class Sessions:
         return live_session
 
     async def _unmake(self, session_id: SessionId) -> None:
-        """End a session if the ledger wrote it down after all, though it did not say so: nobody was told of this
-        session, and it would hold its hours and its server's name for ever."""
+        """End a session whose writing failed, if the ledger holds it all the same: nobody was told of this session, and
+        it would reserve GPU-hours and its server's name forever."""
         live_session: LiveSession | None = None
         while True:
             await asyncio.sleep(UNMAKE_SECONDS)
@@ -240,7 +241,8 @@ class Sessions:
                 return
 
     async def answer(self, live_session: LiveSession) -> None:
-        """Wait until the scheduler has taken the session's job, but not long. Raises ProblemError if it was refused."""
+        """Wait for a short time until the scheduler has taken the session's job. Raises ProblemError if it was
+        refused."""
         await self._submission.known(live_session, clock.ticks())
 
     def _who_lives(self, request: SessionRequest) -> str:
@@ -262,8 +264,8 @@ class Sessions:
         return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Return the live sessions or, without ``live``, the newest ones, also ended; none that only runs a cluster's
-        scheduler."""
+        """Return the live sessions or, without ``live``, the newest ones, also ended; sessions that only run a
+        cluster's scheduler are left out."""
         if live:
             return self._views.live(user, server)
         rows = [record for record in await self._ledger.recent(user, server, limit) if not record.head]
@@ -276,8 +278,8 @@ class Sessions:
         ]
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
-        """Stop a session; return when the ledger holds the wish. Raises ProblemError for an unknown session, which is
-        not begun either if it is asked for later."""
+        """Request the end of a session; return when the ledger holds the request. Raises ProblemError for an unknown
+        session; such a session is not started either if it is requested later."""
         if session_id not in self._table:
             self._never.add(session_id)  # first: it may begin while the ledger is asked
             record = await self._ledger.record(session_id)
@@ -294,7 +296,7 @@ class Sessions:
         )
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
-        """Send environment and command through the session's door, and keep them nowhere. Raises ProblemError."""
+        """Send environment and command through the session's door, and store them nowhere. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
         if (live_session := self._table.get(session_id)) is not None:  # it may have ended meanwhile
             self._table.touch(live_session)
@@ -314,7 +316,7 @@ class Sessions:
         await self._through_door(session_id, lambda: self._doors.tell(session_id, message))
 
     async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
-        """Ask something of the session's door. Raises ProblemError."""
+        """Run a command of the session's door. Raises ProblemError."""
         if session_id not in self._table:
             raise gone(f"The live session {session_id}")
         if not self._doors.is_open(session_id):

@@ -1,4 +1,4 @@
-"""Live sessions as they look from outside, by all that the link knows of them."""
+"""Live sessions as the APIs show them, from everything that the link knows of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SessionViews:
         self._projects = projects
 
     def of(self, live_session: LiveSession) -> Session:
-        """Return the session as it looks now."""
+        """Return the session as it is shown now."""
         connection = self._factories.get(live_session.record.factory)
         if connection is None:
             return show(live_session, self._factories.health(live_session.record.factory))
@@ -47,7 +47,7 @@ class SessionViews:
         return shown.model_copy(update={"waits_for": explain.before_maintenance(waits_for, closing)})
 
     def room(self, live_session: LiveSession, connection: FactoryConnection) -> float | None:
-        """Return the hours that may still be added to the session's time; None: not at this factory, or not now."""
+        """Return the hours by which the session can still be extended; None if it cannot, at this factory or now."""
         choice, factory = live_session.record.choice, connection.factory
         until = self._projects.until(live_session.record.user, choice.project, factory.id)
         project = self._projects.get(choice.project)

@@ -1,6 +1,6 @@
-"""The life of a session as data: what each event means in each phase, and what is then to be done. Pure.
+"""The life of a session as a table: what each event means in each phase, and what is to be done then. Pure.
 
-``docs/states.md`` shows this table to people, and a test keeps the two the same.
+``docs/states.md`` shows this table to people, and a test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     ENDING = "ending"  # of itself: the notebook or the job ends, and nobody asked for it
-    STOPPING = "stopping"  # somebody wants it gone; shown as ending
+    STOPPING = "stopping"  # somebody requested the end; shown as ending
     ENDED = "ended"
 
 
@@ -28,13 +28,13 @@ class Event(StrEnum):
 
     QUEUED = "queued"  # its job waits
     RUNS = "runs"  # its job runs
-    RUNS_ANEW = "runs anew"  # its job runs, and not as it did: a requeue between two answers, or on another node
+    RUNS_ANEW = "runs anew"  # its job was requeued between two answers, or runs on another node
     COMPLETING = "completing"  # its job is ending and still holds its nodes
     OVER = "over"  # its job has ended, or two good answers in a row lack it
     NO_JOB = "no job"  # refused, or it is certain that no submission arrived
     ANSWERS = "answers"  # the notebook's first 200
     DOOR_ENDS = "door ends"  # the door says that the notebook is ending
-    WISH = "wish"  # person, hub, operator or the link itself wants it to stop
+    WISH = "wish"  # person, hub, operator or the link itself requests the end
 
 
 class Action(StrEnum):
@@ -44,9 +44,9 @@ class Action(StrEnum):
     FOLLOW = "follow"  # note the node and open the door there
     LET_GO = "let go"  # close the door and keep the port: the notebook's address outlives its node
     MOVE = "move"  # let go, then follow
-    CANCEL = "cancel"  # carry the wish out until it is true
+    CANCEL = "cancel"  # cancel the job, and repeat this until it is gone
     ASK_WHY = "ask why"  # ask the scheduler why it is over; ended once it has said so
-    TELL = "tell"  # end it, in words
+    TELL = "tell"  # end it, and show the reason
 
 
 class Step(NamedTuple):
@@ -119,17 +119,17 @@ def phase(record: SessionRecord) -> Phase:
 
 
 def state(of: Phase) -> SessionState:
-    """Return the state that the ledger holds for a phase; the wish to stop is a column of its own."""
+    """Return the state that the ledger stores for a phase; the request to stop is a column of its own."""
     return SessionState.ENDING if of is Phase.STOPPING else SessionState(of.value)
 
 
 def step(record: SessionRecord, event: Event) -> Step | None:
-    """Return what an event means for a session now; None: it changes nothing."""
+    """Return what an event means for a session now; None if it changes nothing."""
     return TABLE[phase(record)].get(event)
 
 
 def seen(record: SessionRecord, job: Job) -> Event:
-    """Return the event that a good answer means for a session: ``job`` is the session's job as it is shown."""
+    """Return the event that a good answer means for a session. ``job``: the session's job as the answer shows it."""
     match job.state:
         case JobState.PENDING:
             return Event.QUEUED

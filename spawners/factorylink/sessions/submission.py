@@ -1,4 +1,4 @@
-"""A session's job handed over to its factory, and what is told of that: taken, refused, or not known yet."""
+"""Submits a session's job, and reports the outcome: taken, refused, or not known yet."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from factorylink.util.metrics import SUBMIT_SECONDS
 
 log = logging.getLogger("factorylink")
 
-ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
+ANSWER_SECONDS = 1.5  # after which the request is answered as pending, though the submission continues
 _WAITS = Message("job-waits", "Job {job} waits in the queue.")
 
 
 class Submission:
-    """Submits each session's job once, and again if it is known that no job came of that. Whoever waits for the outcome
-    may be answered that the session is pending; a later failure is settled with the factory, and is no answer any
-    more."""
+    """Submits each session's job once, and again if it is certain that the first submission made no job.
+
+    A caller that waits for the outcome may be told that the session is pending; a later failure is then resolved from
+    the factory's answers, and is no answer to the caller any more.
+    """
 
     def __init__(
         self,
@@ -61,8 +63,8 @@ class Submission:
             self.begin(live_session, connection)
 
     async def known(self, live_session: LiveSession, since: float) -> None:
-        """Wait until the scheduler has taken the session's job, but not long. Raises ProblemError if it was refused.
-        ``since``: when whoever waits asked, in ticks."""
+        """Wait for a short time until the scheduler has taken the session's job. Raises ProblemError if it was refused.
+        ``since``: when the caller asked, in ticks."""
         submission = live_session.submission
         if submission is None or live_session.answered:
             return
@@ -76,7 +78,7 @@ class Submission:
         live_session.answered = True
 
     async def _submission(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
-        """Submit the job; return the problem if that is known to have failed, else None."""
+        """Submit the job; return the problem if the submission has certainly failed, else None."""
         try:
             problem = await self._handed_over(live_session, connection)
         except LedgerError:
@@ -97,7 +99,7 @@ class Submission:
             with SUBMIT_SECONDS.labels(record.factory).time():
                 job = await self._submitter.submit(record, connection)
         except Unwanted:
-            return None  # whoever stopped it waits for this, and ends it
+            return None  # the code that stops it waits for this, and ends it
         except Refused as error:
             live_session.withdrawn = not live_session.answered
             words = explain.refused(error.message)
@@ -118,7 +120,8 @@ class Submission:
 
     async def _taken(self, live_session: LiveSession, job: JobId) -> None:
         """Write the job's id into the ledger. If another session has that id, the scheduler's ids have begun again, or
-        the account's shell lies: then the factory's next answers tell whose the job is. Raises LedgerError."""
+        the account's shell gave a wrong id: the factory's next answers then tell whose job it is. Raises
+        LedgerError."""
         record = live_session.record
         entry = replace(self._audit.of_session(record, "submit"), job=job)
         try:
@@ -128,7 +131,7 @@ class Submission:
             live_session.withdrawn, live_session.answered = False, True
 
     async def _withdraw(self, live_session: LiveSession, begun: bool) -> None:
-        """End a session of which nobody was told, so that nothing of it stays. ``begun``: there may be a job."""
+        """End a session of which nobody was told, so that nothing of it is left. ``begun``: there may be a job."""
         if begun:
             await self._termination.request_end(
                 live_session, EndReason.REFUSED, "link", explain.own("not-taken").as_message("what")

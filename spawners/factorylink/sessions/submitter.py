@@ -1,4 +1,4 @@
-"""From a row of the ledger to a job: the session's folder, the note in it, and the submission."""
+"""Makes a job from a row of the ledger: the session's folder, the note in it, and the submission."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Written = tuple[FactoryConnection, str, str, str]  # place, a session's folder t
 
 
 class Submitter:
-    """``public_key``: the base64 part of the link's ssh-ed25519 key, which the door lets in."""
+    """Submits jobs. ``public_key``: the base64 part of the link's ssh-ed25519 key, which the door accepts."""
 
     def __init__(
         self, ledger: Ledger, identity: Identity, limits: Limits, public_key: str, projects: ProjectBook | None = None
@@ -40,8 +40,8 @@ class Submitter:
         self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
 
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
-        """Submit the session's job; return its id. Raises Refused (no job), Unwanted (no job: somebody stopped the
-        session meanwhile), or Unreachable (if ``submits`` rose, perhaps a job)."""
+        """Submit the session's job; return its id. Raises Refused (no job), Unwanted (no job: somebody has stopped the
+        session meanwhile), or Unreachable (there may be a job if ``submits`` has increased)."""
         await connection.site.turn()
         if (paused := connection.access_status.paused) is not None:  # since it was let in
             raise NotDone(paused.what)
@@ -56,14 +56,14 @@ class Submitter:
     async def leave(
         self, connection: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
     ) -> str:
-        """Write a file into a session's folder, which is made where missing; return the folder's path. Raises the
-        transport's errors, Refused if there is no room."""
+        """Write a file into a session's folder, which is made if missing; return the folder's path. Raises the
+        transport's errors, Refused if the disk is full."""
         folder = await session_folder(connection, account, session_id)
         await self._notes.do((connection.factory.id, account), (connection, folder, file, content))
         return folder
 
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
-        """Write files and folders of one account's sessions, in one command once the folder above them is there."""
+        """Write files and folders of one account's sessions, in one command once the folder above them exists."""
         connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
@@ -121,11 +121,11 @@ class Submitter:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
 
     def at(self, project: ProjectId | None, factory: Slug) -> ProjectAt:
-        """Return what is set for a project at a factory. Raises Refused if that is not known."""
+        """Return a project's settings at a factory. Raises Refused if they are not known."""
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
-        """Return such a request for an estimate; nothing is made for it at the factory."""
+        """Return a request for an estimate; nothing is made for it at the factory."""
         nobody = "0" * 32
         folder = await session_folder(connection, account, nobody)
         return self.request(connection, choice, JobOptions(), nobody, folder, "estimate")
@@ -142,7 +142,7 @@ async def session_folder(connection: FactoryConnection, account: str, session_id
 async def read_note(
     connection: FactoryConnection, account: str, session_id: SessionId, identity: Identity
 ) -> Note | None:
-    """Return the note of a session that the ledger lost; None: it is not ours. Raises the transport's errors."""
+    """Return the note of a session that the ledger has lost; None if it is not ours. Raises the transport's errors."""
     folder = await session_folder(connection, account, session_id)
     note = identity.unseal(await connection.commands.read(account, f"{folder}/{NOTE}"))
     if note is None or (note.id, note.account, note.factory) != (session_id, account, connection.factory.id):
@@ -164,13 +164,13 @@ def _note(record: SessionRecord) -> Note:
 
 
 def make_folders(*folders: str) -> Command[None]:
-    """Return the command that makes these folders, 0700, where they are missing."""
+    """Return the command that makes these folders, 0700, if they are missing."""
     return Command(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=done, timeout=10)
 
 
 def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
     """Return the command that writes ``files`` (the content by ``SESSION/FILE``) as 0600 files in 0700 folders. It
-    unpacks an archive, which keeps the modes whatever the umask there."""
+    unpacks an archive, which keeps the modes whatever the umask is there."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path, content in files.items():

@@ -1,4 +1,4 @@
-"""Ways out of a session's life: the wish to stop, carried out until it is true; and finding out why a job is gone."""
+"""How sessions end: carrying out requests to stop, and finding out why a job is gone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ASK_SECONDS = 600.0  # a job is gone for certain; why, is asked for so long whe
 
 
 class Termination:
-    """Carries out wishes to stop, and concludes sessions whose jobs are gone."""
+    """Carries out requests to stop, and ends sessions whose jobs are gone."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Termination:
         self._tasks = tasks
 
     async def request_end(self, live_session: LiveSession, reason: EndReason, by: str, say: str) -> None:
-        """Put the wish to stop into the ledger, and begin to carry it out. The first wish counts."""
+        """Write the request to stop into the ledger, and begin to carry it out. The first request counts."""
         async with live_session.lock:
             step = state_machine.step(live_session.record, Event.WISH)
             if step is not None:
@@ -76,13 +76,13 @@ class Termination:
         self.carry_out(live_session)
 
     def carry_out(self, live_session: LiveSession) -> None:
-        """Carry out the wish to stop a session in the background, unless that is under way."""
+        """Carry out the request to stop a session in the background, unless that is under way."""
         if live_session.record.ended is None and (live_session.stopping is None or live_session.stopping.done()):
             live_session.stopping = self._tasks.spawn(self._stop(live_session), f"stop of {live_session.record.id}")
 
     def conclude(self, live_session: LiveSession, connection: FactoryConnection, known: End | None = None) -> None:
         """Find out in the background why a session's job is gone, and end the session. Called again at each answer
-        until that is known. ``known``: the job's end, if the caller has it."""
+        until the reason is known. ``known``: the job's end, if the caller has it."""
         if not live_session.job_over.is_set():
             live_session.job_over.set()
             live_session.over_since = clock.ticks()
@@ -151,7 +151,7 @@ class Termination:
                 return  # concluded from the scheduler's answers
 
     async def _end_by_door(self, live_session: LiveSession) -> None:
-        """Ask the notebook to end, and say so: its job must not be touched."""
+        """Ask the notebook to end, and say so: the session's job must not be cancelled."""
         words = explain.own("job-not-cancelled")
         if live_session.remark != words:
             live_session.remark = words
@@ -164,14 +164,15 @@ class Termination:
             await self._ask_politely(live_session)
 
     async def _note_cancellation(self, record: SessionRecord) -> None:
-        """Write a cancellation into the audit once it is done: a ledger that is away must not keep a job alive."""
+        """Write a cancellation into the audit after it is done: a ledger that does not answer must not keep a job
+        alive."""
         try:
             await self._ledger.note(self._audit.of_session(record, "cancel"))
         except LedgerError:
             log.exception("The cancel of job %s is not in the audit", record.job)
 
     async def _ask_politely(self, live_session: LiveSession) -> None:
-        """Let the notebook end by itself, so that kernels stop and files are whole."""
+        """Let the notebook end by itself, so that kernels stop and files are complete."""
 
         async def ask() -> None:
             await self._doors.stop(live_session.record.id)
@@ -212,8 +213,8 @@ class Termination:
         await self._table.end(live_session, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
     async def _recorded(self, live_session: LiveSession, connection: FactoryConnection) -> End | None:
-        """Return the end of the job by the site's accounting; None: it tells nothing. Unlike the controller, it tells
-        who cancelled a job, and of each of the job's runs."""
+        """Return the end of the job from the site's accounting; None if it has none. Unlike the controller, the
+        accounting knows who cancelled a job, and each of the job's runs."""
         try:
             return await connection.site.recorded(live_session.record.account, live_session.record.job or "")
         except FactoryError as error:
@@ -223,7 +224,7 @@ class Termination:
     async def _left_behind(
         self, live_session: LiveSession, connection: FactoryConnection
     ) -> tuple[DoorEnd | None, tuple[str, ...]]:
-        """Return what the door said at its end, and the last lines of the job's log; either may be missing."""
+        """Return what the door reported at its end, and the last lines of the job's log; either may be missing."""
         record = live_session.record
         if record.started is None:
             return None, ()
@@ -262,7 +263,8 @@ _OF_WISH = {
 def judge(
     wished: tuple[EndReason, Words] | None, end: End | None, door_end: DoorEnd | None, tail: tuple[str, ...] = ()
 ) -> tuple[EndReason, Words]:
-    """Return why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
+    """Return why a session ended: by a request first, then by what happened to the job, then by what the door and the
+    log say."""
     if wished is not None:
         return wished
     if door_end is None or door_end.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
@@ -271,7 +273,7 @@ def judge(
 
 
 def _wished(live_session: LiveSession) -> tuple[EndReason, Words] | None:
-    """Return why a session ends that was asked to stop; None: it was not asked to."""
+    """Return why a session ends that was requested to stop; None if it was not."""
     record = live_session.record
     if record.wish != "stop" or record.stopped_for is None:
         return None
@@ -279,7 +281,7 @@ def _wished(live_session: LiveSession) -> tuple[EndReason, Words] | None:
 
 
 def stopped(live_session: LiveSession, reason: EndReason) -> Words:
-    """Return the words for a session that ends because it was asked to."""
+    """Return the words for a session that ends on request."""
     record = live_session.record
     if reason in _OF_WISH:
         return explain.own(_OF_WISH[reason])
@@ -296,8 +298,8 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 
 
 def read_tail(path: str) -> Command[tuple[str, ...]]:
-    """Return the command for the last lines of a job's log, out of its last ``TAIL_BYTES``. Refused: the log cannot be
-    read."""
+    """Return the command that reads the last lines of a job's log, from its last ``TAIL_BYTES``. Refused: the log
+    cannot be read."""
 
     def parse(output: Output) -> tuple[str, ...]:
         if output.code != 0:

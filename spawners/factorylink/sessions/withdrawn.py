@@ -1,4 +1,4 @@
-"""Ids of sessions that were stopped before the link heard of them: they are never begun."""
+"""Ids of sessions that were stopped before the link heard of them; these are never started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StoppedBeforeBegun:
         self._ids: dict[SessionId, None] = {}  # in order
 
     def add(self, session_id: SessionId) -> None:
-        """Never begin this session."""
+        """Never start this session."""
         self._ids[session_id] = None
         while len(self._ids) > KEPT:
             del self._ids[next(iter(self._ids))]

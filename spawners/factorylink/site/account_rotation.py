@@ -1,6 +1,6 @@
-"""Whose jobs to ask for next where a site account sees only its own (Slurm's ``PrivateData=jobs``).
+"""Chooses whose jobs to ask for next if a site account sees only its own (Slurm's ``PrivateData=jobs``). Pure.
 
-One question at a time, in turn, so that the pace of one watcher holds whatever the number of accounts. Pure.
+It asks one question at a time, in turn, so that the pace is that of one poller, however many accounts there are.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Pass over an account for some questions if it took ``long`` to answer, each time for twice as many, while
-        there are others: its slow commands must not delay everybody."""
+        """Skip an account for some questions if it took ``long`` to answer, each time for twice as many, unless it is
+        the only one: its slow commands must not delay everybody."""
         if not long:
             self._passes.pop(account, None)
             return
@@ -72,6 +72,6 @@ class AccountRotation:
         return next(iter([*ways[self._odd], *ways[not self._odd]]), None)
 
     def answered(self, account: str, jobs: Iterable[Job]) -> dict[JobId, Job]:
-        """Take over an account's answer; return all known jobs, of all accounts, by id."""
+        """Record an account's answer; return all known jobs, of all accounts, by id."""
         self._known[account] = {job.id: job for job in jobs}
         return {job_id: job for known in self._known.values() for job_id, job in known.items()}

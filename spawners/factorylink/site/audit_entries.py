@@ -11,7 +11,7 @@ _AT_THE_SITE = ("submit", "cancel", "enter", "extend")  # actions that a key log
 
 
 class AuditEntries:
-    """Makes entries that name the key which logged in, where an action is done at the site."""
+    """Makes entries with the key that was used to log in, if an action is done at the site."""
 
     def __init__(self, factories: OfferedFactories) -> None:
         self._factories = factories

@@ -1,4 +1,4 @@
-"""What is free and who is ahead, from what the scheduler says of nodes and waiting jobs. Pure."""
+"""What is free and which jobs are ahead, from the scheduler's nodes and waiting jobs. Pure."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
 
 
 def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
-    """Return how many more sessions of a size the free parts of the nodes would hold now.
+    """Return how many more sessions of a size the free parts of the nodes could hold now.
 
-    Counted node by node, since a session never spans two. Nodes that are kept for a waiting job do not count, although
-    a short session may still run there before that job: in this case the number is a lower bound. Limits of a QOS or
-    a project are not seen here.
+    Counted for each node, since a session never spans two. Nodes that are kept for a waiting job do not count, although
+    a short session may still run there before that job: in this case the number is a lower bound. Limits of a QOS or a
+    project are not considered.
     """
     partition = next(p for p in factory.partitions if p.name == size.partition)
     whole = size.whole_node or partition.whole_node_only
@@ -89,9 +89,8 @@ class Queue:
 
 
 class Positions:
-    """Places in the queue: an older survey of everybody's waiting jobs, set right by a newer answer about ours.
-
-    ``left``: jobs of ours that waited and that the newer answer lacks, since some schedulers tell only what has not
+    """Places in the queue: an older list of everybody's waiting jobs, corrected by a newer answer about ours. ``left``:
+    jobs of ours that waited and that the newer answer lacks, since some schedulers list only jobs that have not
     ended."""
 
     def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:

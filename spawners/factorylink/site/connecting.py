@@ -1,4 +1,4 @@
-"""From configuration to connections: which dialect is spoken at a factory, and which transport leads there."""
+"""Makes connections from the configuration: the dialect of each factory, and the transport to it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from factorylink.transports.ssh.transport import SshTransport as Ssh
 
 
 def make_connections(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, FactoryConnection]:
-    """Return a connection for each factory that is offered; nothing is asked yet. Raises ValueError in words for the
-    operator."""
+    """Return a connection for each factory that is offered; no factory is asked yet. Raises ValueError with words for
+    the operator."""
     connections: dict[str, FactoryConnection] = {}
     for name, factory in factories.items():
         access = config.factories[name]
@@ -48,8 +48,8 @@ def _dialect(factory: Factory) -> Dialect:
 def _transport(
     factory: Factory, access: Access, gateway: str
 ) -> tuple[CommandRunner, StreamOpener | None, SiteAccessStatus]:
-    """Return what runs commands at a factory's login side, what opens streams there (None: nothing does), and whether
-    the link may act there. Raises OSError and ValueError."""
+    """Return the transport that runs commands at a factory's login side, the one that opens streams there (None: none
+    does), and whether the link may act there. Raises OSError and ValueError."""
     match access.transport:
         case LocalTransportSettings() as settings:
             local = LocalTransport(settings)

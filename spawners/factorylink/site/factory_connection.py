@@ -1,4 +1,4 @@
-"""A factory with the way to it: what sessions and clusters are handed of a factory that this hub offers."""
+"""A factory together with the connection to it: what sessions and clusters get of an offered factory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from factorylink.transports.base import CommandRunner, StreamOpener
 
 @dataclass(frozen=True)
 class FactoryConnection:
-    """A factory with the way to it. ``streams``: None where the transport runs commands only; then no door of a session
-    can be entered there."""
+    """A factory with the connection to it. ``streams``: None if the transport runs commands only; then no door of a
+    session can be reached there."""
 
     factory: Factory
     access: Access

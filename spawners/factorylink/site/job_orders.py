@@ -1,7 +1,7 @@
-"""Orders about jobs that are there already: cancel them, give them more time. The only place that gives such orders.
+"""Orders about existing jobs: cancel them, give them more time. Only this module gives such orders.
 
 Before each order the scheduler is asked for the jobs by id. The order goes only to jobs that this answer shows with our
-comment and account: the id may belong to another job by now.
+comment and account, since the id may belong to another job by now.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class JobOrders:
         self._cancels: Batcher[str, _Cancel] = Batcher(self._cancel, MOST_ORDERS)
 
     async def close(self) -> None:
-        """Cancel the orders that are under way here; the scheduler may have them all the same."""
+        """Cancel the orders that are under way here; the scheduler may have received them all the same."""
         await self._cancels.close()
 
     async def by_id(self, ids: Iterable[JobId], account: str | None) -> list[Job]:
-        """Return the jobs of these ids that the scheduler knows, whatever they are called. It knows none whose id is
-        not of its form. Raises the link's errors."""
+        """Return the jobs of these ids that the scheduler knows, whatever their names. Ids in another form than the
+        scheduler's are left out. Raises the link's errors."""
         found: list[Job] = []
         for some in pieces(of_its_form(self._dialect, sorted(set(ids)))):
             jobs: list[Job] = await self._scheduler_client.run(self._dialect.by_id(some), account)
@@ -64,16 +64,15 @@ class JobOrders:
         return found
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
-        """Cancel those of an account's jobs that are ours; return what is shown under each id, of an array under each
-        of its tasks. Orders that are given at the same time share a question and a command. Raises the link's
-        errors."""
+        """Cancel those of an account's jobs that are ours; return what is shown under each id, for an array under each
+        of its tasks. Orders at the same time share a question and a command. Raises the link's errors."""
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)
         return order.findings
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Give a running job ``minutes`` in all, if it is ours; return what is shown under its id. ``account``: as whom
-        it is asked for, None: as the watcher. Raises the link's errors."""
+        """Give a running job ``minutes`` in all, if it is ours; return what is shown under its id. ``account``: the
+        account that gives the order; None: the watcher. Raises the link's errors."""
         self._check()
         may, findings = verify([job], await self.by_id([job.id], account))
         if may == [job.id]:
@@ -92,7 +91,7 @@ class JobOrders:
         for some in pieces(wanted):
             may, shown = verify(some, await self.by_id([job.id for job in some], account))
             findings |= shown
-            for piece in pieces(list(dict.fromkeys(may))):  # of an array that goes on in part, each of its tasks
+            for piece in pieces(list(dict.fromkeys(may))):  # if only a part of an array continues, each of its tasks
                 await self._scheduler_client.run(self._dialect.cancel(piece), account)
                 self._happened(account)
         for order in orders:
@@ -102,7 +101,7 @@ class JobOrders:
             }
 
     def _check(self) -> None:
-        """Raise NotAsked where the factory has not answered yet."""
+        """Raise NotAsked if the factory has not answered yet."""
         if not self._has_answered():
             raise NotAsked(
                 "The factory has not answered since the gateway was started, so the gateway changes no job there yet. "
@@ -111,14 +110,14 @@ class JobOrders:
 
 
 def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield ``all`` in pieces that one command takes, of ``MOST_IDS`` at most."""
+    """Yield ``all`` in pieces of at most ``MOST_IDS``, for one command each."""
     for first in range(0, len(all), MOST_IDS):
         yield all[first : first + MOST_IDS]
 
 
 def of_its_form(dialect: Dialect, ids: Sequence[JobId]) -> Sequence[JobId]:
-    """Return the ids that are of a dialect's form. Another one is of a job that the factory had when it had
-    another kind of scheduler: this one has no such job."""
+    """Return the ids that have a dialect's form. Another id belongs to a job from when the factory had another kind of
+    scheduler; the present scheduler has no such job."""
     try:
         dialect.by_id(ids)
     except ValueError:

@@ -1,11 +1,10 @@
-"""The watcher of one factory: asks again and again about all our jobs, in one question, and passes the answers on.
+"""The poller of one factory: asks again and again about all our jobs, in one question, and passes the answers on.
 
-The question is by the jobs' name. Jobs that are known by their ids and are not in the answer are asked for by id, all
-of one answer in one question: somebody may have given them another name.
-
-Nothing else asks this question: whoever needs a newer answer waits for the watcher's next one. Where accounts see only
-their own jobs, the watcher asks as one account after the other (``account_rotation``), at the same pace.
-``rate_limiter`` says how often. A failed question changes only ``health``.
+The question is by the jobs' name. Jobs that are known by their ids and missing in the answer are asked for by id, all
+in one question: somebody may have changed their names. Nothing else asks these questions: code that needs a newer
+answer waits for the poller's next one. If accounts see only their own jobs, the poller asks as one account after the
+other (``account_rotation``), at the same pace. ``rate_limiter`` says how often. A failed question changes only
+``health``.
 """
 
 from __future__ import annotations
@@ -72,9 +71,11 @@ class JobPoller:
         self._rounds = AccountRotation() if private else None
 
     def expect(self, soon: bool) -> None:
-        """Say whether somebody waits for the next answer. ``soon`` from outside ``on_answer``: ask at once, and often
-        for a while, since something just happened. From inside ``on_answer`` it only sets the pace until the next
-        question."""
+        """Say whether somebody waits for the next answer.
+
+        ``soon`` from outside ``on_answer``: ask at once, and often for some time, since something has just happened.
+        From inside ``on_answer`` it only sets the interval to the next question.
+        """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
             self._event = time.monotonic()
@@ -89,8 +90,8 @@ class JobPoller:
                 self._rounds.once(account)
 
     def happened(self, account: str | None) -> None:
-        """Ask again soon, without back-off; called when an order was carried out as ``account``: the factory answers,
-        and there is news."""
+        """Ask again soon, without back-off. Called when an order was carried out as ``account``, so that the factory
+        answers and there is news."""
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
         self._failures = 0
@@ -98,7 +99,7 @@ class JobPoller:
         self._wake.set()
 
     def look(self) -> None:
-        """Note that somebody looks at this factory now, which counts for the pace of the questions."""
+        """Note that somebody looks at this factory now, which makes the questions more frequent."""
         self._looked = time.monotonic()
 
     async def ask_now(self) -> list[Job]:
@@ -268,5 +269,5 @@ class JobPoller:
     async def _tell(self, jobs: list[Job], account: str | None) -> None:
         try:
             await self._on_answer(jobs, account)
-        except Exception:  # the watcher must outlive whoever listens to it
+        except Exception:  # the poller must continue, whatever its listeners raise
             log.exception("%s: an answer could not be worked on", self._factory)

@@ -1,4 +1,4 @@
-"""What is free at a factory and who else waits there: asked slowly, and only while somebody wants to know."""
+"""What is free at a factory and which jobs wait there: asked rarely, and only while somebody wants to know."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STALE = 120.0  # seconds after which what was free says nothing any more
 
 
 class LoadPoller:
-    """Keeps nodes and waiting jobs of one factory. ``on_loads`` is called when they were asked anew."""
+    """Keeps nodes and waiting jobs of one factory. ``on_loads`` is called after each new answer."""
 
     def __init__(
         self, factory: Factory, scheduler_client: SchedulerClient, dialect: Dialect, reachable: Callable[[], bool]
@@ -40,7 +40,7 @@ class LoadPoller:
         self._waiting: dict[str, list[tuple[int, JobId]]] = {}
         self.reservations: list[Reservation] = []
         self._at = float("-inf")
-        self.asked_at: datetime | None = None  # when it was told last
+        self.asked_at: datetime | None = None  # when the last answer came
         self._reserved_at = float("-inf")
         self._wanted = float("-inf")  # until then
         self._wake = asyncio.Event()
@@ -48,17 +48,17 @@ class LoadPoller:
         self._hurried = float("-inf")
 
     def want(self, seconds: float) -> None:
-        """Keep asking for so many seconds from now: somebody wants to know what is free."""
+        """Keep asking for that many seconds from now: somebody wants to know what is free."""
         self._wanted = max(self._wanted, time.monotonic() + seconds)
         self._wake.set()
 
     def hurry(self) -> None:
-        """Ask for the queue before its time, every ``EARLY`` seconds at most; called when a waiting job of ours is
+        """Ask for the queue before its time, every ``EARLY`` seconds at most. Called when a waiting job of ours is
         newer than ``queue``."""
         self._hurry.set()
 
     def all_out(self, partition: str) -> bool:
-        """Return whether every node of a partition is out of use; False also where that is not known."""
+        """Return whether every node of a partition is out of use; False also if that is not known."""
         inside = [node for node in self._nodes if partition in node.partitions]
         return bool(inside) and not any(node.usable for node in inside) and time.monotonic() - self._at < STALE
 
@@ -67,12 +67,12 @@ class LoadPoller:
         return availability.loads(self._factory, self._nodes, self._waiting) if self._nodes else ()
 
     def fits(self, size: NodeSize) -> int:
-        """Return how many more sessions of a size could start now; 0 also where that is not known."""
+        """Return how many more sessions of a size could start now; 0 also if that is not known."""
         fresh = time.monotonic() - self._at < STALE
         return availability.fits(self._factory, self._nodes, size) if fresh else 0
 
     def maintenance(self) -> tuple[MaintenanceView, ...]:
-        """Return the maintenances that are to come or under way, the next one first, by the last answer."""
+        """Return the future and present maintenances, the next one first, from the last answer."""
         names = [partition.name for partition in self._factory.partitions]
         return maintenance.maintenances(self.reservations, self._nodes, names, clock.now())
 
@@ -89,8 +89,8 @@ class LoadPoller:
                 self._wake.clear()
 
     async def _pause(self, least: float) -> None:
-        """Wait until the next survey, at least ``least`` seconds. If ``hurry`` is called meanwhile, ask for the queue
-        once in between."""
+        """Wait until the next full question, at least ``least`` seconds. If ``hurry`` is called meanwhile, ask for the
+        queue once in between."""
         until = time.monotonic() + max(rate_limiter.SURVEY, least)
         await asyncio.sleep(min(least, rate_limiter.SURVEY))
         early = max(0.0, self._hurried + EARLY - time.monotonic())

@@ -47,7 +47,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
-        """Return the factory's health, with a drain or a pause laid over it."""
+        """Return the factory's health, taking a drain or a pause into account."""
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
             return Health(state="unreachable", since=clock.now(), words=unknown)
@@ -60,7 +60,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return health.model_copy(update={"state": "draining", "words": words})
 
     def not_offered(self, factory_id: str) -> str:
-        """Return why nothing is started at a factory that is not offered."""
+        """Return why nothing can be started at a factory that is not offered."""
         known = f"Unknown factory {factory_id!r}; there are: {', '.join(self.offered)}."
         return self.catalogue.refusal(factory_id) or known
 
@@ -72,13 +72,13 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     # --- orders of the operator
 
     async def drain(self, factory_id: Slug, message: str) -> None:
-        """Begin nothing more at the factory. Raises LedgerError."""
+        """Start nothing more at the factory. Raises LedgerError."""
         await self._ledger.drain(factory_id, message)
         self.drains[factory_id] = message
         self.on_change(factory_id)
 
     async def undrain(self, factory_id: Slug) -> None:
-        """Take back a drain. Raises LedgerError."""
+        """End a drain. Raises LedgerError."""
         await self._ledger.undrain(factory_id)
         self.drains.pop(factory_id, None)
         self.on_change(factory_id)
@@ -89,6 +89,6 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         self.offered[factory_id].access_status.pause(message)
 
     async def resume(self, factory_id: Slug) -> None:
-        """Take back a pause. Raises LedgerError."""
+        """End a pause. Raises LedgerError."""
         await self._ledger.resume(factory_id)
         self.offered[factory_id].access_status.pause(None)

@@ -1,4 +1,5 @@
-"""Asking a scheduler that may have died or be slow: nobody waits long for the answer of one that is not there."""
+"""Runs questions to a scheduler that may be down or slow, so that nobody waits long for a scheduler that does not
+answer."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ SILENCE_AGAIN = 5.0
 
 
 class Down(Unreachable):
-    """The scheduler itself is not there: surer than a question that failed."""
+    """The scheduler itself is down; unlike with a failed question, this is certain."""
 
 
 class NotAsked(NotDone):
@@ -26,8 +27,8 @@ class NotAsked(NotDone):
 
 
 class CircuitBreaker:
-    """Opens after ``MOST`` questions in a row without an answer, or at once where the scheduler is known to be down.
-    While it is open only probes go out; one that is answered closes it."""
+    """Opens after ``MOST`` questions in a row without an answer, or at once if the scheduler is known to be down. While
+    it is open only probes are sent; a probe with an answer closes it."""
 
     MOST = 3
 
@@ -46,7 +47,7 @@ class CircuitBreaker:
             raise NotAsked(self._words)
 
     def record(self, error: FactoryError | None) -> None:
-        """Count how a question went. ``error``: None: it was answered; a refusal counts as an answer, too."""
+        """Record the outcome of a question. ``error`` None: it was answered; a refusal counts as an answer, too."""
         if not isinstance(error, Unreachable):
             self._failures = 0
             return
@@ -55,9 +56,10 @@ class CircuitBreaker:
 
 
 class SchedulerClient:
-    """Runs commands over a transport. All that wait for a silent scheduler share one question whether it is there.
+    """Runs commands over a transport. All commands that wait for a silent scheduler share one question whether it is
+    there.
 
-    Slurm's own commands try for 9 s to reach a controller that is not there; ``scontrol ping`` says so in 10 ms.
+    Slurm's own commands try for 9 s to reach a controller that is down; ``scontrol ping`` reports it in 10 ms.
     """
 
     def __init__(self, transport: CommandRunner, dialect: Dialect) -> None:
@@ -67,9 +69,11 @@ class SchedulerClient:
         self.circuit_breaker = CircuitBreaker()
 
     async def run(self, command: Command[T], account: str | None = None, *, probe: bool = False) -> T:
-        """Return the answer to a command, run as ``account`` (None: as the watcher). Raises the four errors: ``Down``
-        soon if the scheduler is not there, ``NotAsked`` at once if it has not answered for some time. A ``probe`` is
-        asked even then."""
+        """Return the answer to a command, run as ``account`` (None: as the watcher).
+
+        Raises the four errors: ``Down`` soon if the scheduler is down, ``NotAsked`` at once if it has not answered for
+        some time. A ``probe`` is sent even then.
+        """
         if not probe:
             self.circuit_breaker.check()
         try:
@@ -83,7 +87,7 @@ class SchedulerClient:
         return answer
 
     async def lives(self) -> None:
-        """Ask, as the watcher, whether the scheduler is there. Raises the link's errors where it does not say so."""
+        """Ask, as the watcher, whether the scheduler is there. Raises the link's errors if it does not confirm this."""
         await self.alive.get("alive", lambda: self._transport.run(self._dialect.alive()))
 
     async def _run(self, command: Command[T], account: str | None) -> T:
@@ -97,7 +101,7 @@ class SchedulerClient:
         finally:
             running.add_done_callback(_told_already)
             running.cancel()
-            await asyncio.wait({running})  # and not ``await running``: whoever asks may be cancelled just now
+            await asyncio.wait({running})  # not ``await running``: the caller may be cancelled just now
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
         """Return when the scheduler says that it is there, or when ``running`` has ended. Raises Down."""

@@ -1,8 +1,8 @@
-"""One factory as the link knows it: the dialect joined to the transport, and all that has to do with time.
+"""One factory: its dialect joined to its transport, and everything that depends on time.
 
-The **watcher** (``job_poller``) asks one question for all sessions. The **survey** (``load_poller``) asks what is free
-and who else waits, at a slow pace and only while somebody looks or waits. No factory waits for another: each has tasks,
-queue and back-off of its own.
+The **poller** (``job_poller``) asks one question for all sessions. The **survey** (``load_poller``) asks what is free
+and which jobs wait, at a slow pace and only while somebody looks or waits. No factory waits for another: each has
+tasks, queue and back-off of its own.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Site:
     """One factory. Call ``start`` before anything else; all methods are for one event loop.
 
     ``on_answer`` gets every good answer about our jobs (it must not await ``ask_jobs_now``), and the site account whose
-    jobs the answer is about; None: all. ``on_health`` is called when the state or words of ``health`` changed,
-    ``load_poller.on_loads`` when the answer to what is free is new.
+    jobs the answer is about; None: all. ``on_health`` is called when the state or words of ``health`` have changed,
+    ``load_poller.on_loads`` when there is a new answer about what is free.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Site:
         self._tasks = [asyncio.create_task(each.keep()) for each in (self._watch, self.load_poller, self._groups)]
 
     async def stop(self) -> None:
-        """Ask no longer, and end what is under way. The transport stays open."""
+        """Stop asking, and end what is under way. The transport stays open."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -141,8 +141,7 @@ class Site:
 
     @property
     def silent(self) -> frozenset[JobId]:
-        """Return the ids that the last answer lacks, and for which the question by id was not answered: whether these
-        jobs are over is unknown."""
+        """Return the known ids for which the last answers say nothing: whether these jobs are over is unknown."""
         return self._watch.silent
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
@@ -150,23 +149,24 @@ class Site:
         return self.load_poller.loads()
 
     def loads_at(self) -> datetime | None:
-        """Return when the last survey was, since there are surveys only while somebody looks; None: none yet."""
+        """Return when the last survey was, since surveys happen only while somebody looks; None: none yet."""
         return self.load_poller.asked_at
 
     def fits_now(self, size: NodeSize) -> int:
-        """Return how many more sessions of a size could start now; 0 also where that is not known."""
+        """Return how many more sessions of a size could start now; 0 also if that is not known."""
         return self.load_poller.fits(size)
 
     def all_out(self, partitions: str) -> bool:
-        """Return whether every node of a job's ``partitions`` is out of use; False also where that is not known."""
+        """Return whether every node of a job's ``partitions`` is out of use; False also if that is not known."""
         return all(self.load_poller.all_out(name) for name in partitions.split(","))
 
     def maintenance(self) -> tuple[MaintenanceView, ...]:
-        """Return the maintenances that are to come or under way, the next one first."""
+        """Return the future and present maintenances, the next one first."""
         return self.load_poller.maintenance()
 
     def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """Return the reservations that a site account may use now, for jobs that the account ``pays`` pays for."""
+        """Return the reservations that a site account may use now, for jobs that are charged to the account
+        ``pays``."""
         groups = partial(self._groups.of, account)
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
 
@@ -178,7 +178,7 @@ class Site:
 
     def position(self, job_id: JobId) -> int | None:
         """Return a job's place among the waiting jobs of its partition that we can see; 1 is next. None: the job does
-        not wait, or the other waiting jobs were not asked for since it began to wait."""
+        not wait, or there is no survey of the waiting jobs since it began to wait."""
         job = self.jobs.get(job_id)
         if job is None or self._newer(job_id):
             return None
@@ -187,16 +187,18 @@ class Site:
         return self._positions.of(job)
 
     def _newer(self, job_id: JobId) -> bool:
-        """Return whether a job began to wait after the last question for everybody's waiting jobs, which lacks it."""
+        """Return whether a job began to wait after the last survey of everybody's waiting jobs, which lacks it."""
         since = self._waits_since.get(job_id)
         return since is not None and since > self.load_poller.queue_asked and job_id not in self.load_poller.queue.ids
 
     # --- what is awaited
 
     def expect(self, soon: bool) -> None:
-        """Say whether somebody waits for the next answer. ``soon`` from outside ``on_answer``: ask at once, and often
-        for a while, since something just happened. From inside ``on_answer`` it only sets the pace until the next
-        question."""
+        """Say whether somebody waits for the next answer.
+
+        ``soon`` from outside ``on_answer``: ask at once, and often for some time, since something has just happened.
+        From inside ``on_answer`` it only sets the interval to the next question.
+        """
         self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
@@ -205,12 +207,12 @@ class Site:
         self._watch.private_to(accounts, once)
 
     def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
-        """Have jobs watched by their ids. ``known``: the ids of a site account's jobs, None: of all, that an answer
-        must have; those that it lacks are asked for by their ids."""
+        """Set the jobs to follow by their ids. ``known``: returns the ids of a site account's jobs (None: of all) that
+        an answer must have; missing ones are asked for by id."""
         self._watch.known = known
 
     async def by_id(self, ids: Iterable[JobId], account: str | None = None) -> list[Job]:
-        """Return the jobs of these ids that the scheduler knows, whatever they are called."""
+        """Return the jobs of these ids that the scheduler knows, whatever their names."""
         return await self._orders.by_id(ids, account)
 
     async def ask_jobs_now(self) -> list[Job]:
@@ -218,15 +220,15 @@ class Site:
         return await self._watch.ask_now()
 
     def look(self) -> None:
-        """Note that somebody looks at this factory now: ask what is free, and mind it in the pace of the questions."""
+        """Note that somebody looks at this factory now: ask what is free, and ask about jobs more often."""
         self._watch.look()
         self.load_poller.want(rate_limiter.LOOKED)
 
     # --- orders and questions
 
     async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
-        """Submit a job as the account, or ``count`` equal jobs in one array; return the id. Raises Refused: it was not
-        taken; Unreachable: it may have been taken."""
+        """Submit a job as the account, or ``count`` equal jobs in one array; return the id. Raises Refused if it was
+        not taken, Unreachable if it may have been taken."""
         script = self.dialect.script(request, template)
         async with self._submits.of(account):
             job = await self._scheduler_client.run(self.dialect.submit(script, count), account)
@@ -234,7 +236,7 @@ class Site:
         return job
 
     async def turn(self) -> None:
-        """Return when a submission may be begun: they are paced. Raises NotAsked where it would be in vain."""
+        """Wait until a submission may begin, since their rate is limited. Raises NotAsked if it would be in vain."""
         self._scheduler_client.circuit_breaker.check()
         if wait := self._turns.take(time.monotonic()):
             await asyncio.sleep(wait)
@@ -245,13 +247,13 @@ class Site:
         return await self._orders.cancel(account, jobs)
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Give a running job ``minutes`` in all, if a fresh answer shows that it is ours; return what it shows. Asked
-        as ``account``, None: as the watcher."""
+        """Give a running job ``minutes`` in all, if a fresh answer shows that it is ours; return what it shows.
+        ``account``: the account that gives the order; None: the watcher."""
         return await self._orders.extend(account, job, minutes)
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
-        """Return how a job ended, by the last answer, else by the scheduler, else by its accounting; None: nobody
-        knows. Raises the link's errors."""
+        """Return how a job ended, from the last answer, else from the scheduler, else from its accounting; None if
+        nobody knows. Raises the link's errors."""
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:
             return end_of(known)
@@ -265,13 +267,13 @@ class Site:
         return await self.recorded(account, job_id)
 
     async def recorded(self, account: str, job_id: JobId) -> End | None:
-        """Return how a job ended, by the site's accounting. None: there is no record of the job, or it is shown
-        neither to the watcher nor to the account."""
+        """Return how a job ended, from the site's accounting. None if there is no record of the job, or neither the
+        watcher nor the account may see it."""
         return (await self.recorded_all(account, [job_id])).get(job_id)
 
     async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
-        """Return how an account's jobs ended, by id: those of which the site's accounting has a record. One question
-        for all."""
+        """Return how an account's jobs ended, by id: those that have a record in the site's accounting. It asks one
+        question for all."""
         # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
         # that is the site's service account may not ask at all.
         ids = of_its_form(self.dialect, ids)
@@ -288,7 +290,7 @@ class Site:
         return {}
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
-        """Return when such a job would start; ``start`` is None where the factory does not say. An answer is kept for
+        """Return when such a job would start; ``start`` is None if the factory does not say. An answer is kept for
         ``ESTIMATES`` seconds."""
         key = request.model_dump_json(exclude={"name", "comment", "output", "setup", "command", "teardown"})
         return await self._estimates.get((account, key), lambda: self._estimate(account, request, template))

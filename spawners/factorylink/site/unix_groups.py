@@ -1,7 +1,7 @@
-"""In which Unix groups a factory's site accounts are.
+"""The Unix groups of a factory's site accounts.
 
 A site may open a reservation to groups, and only the site knows who is in them. Its login side is asked (``id``, as the
-watcher), for one account after the other, and only of those whom such a reservation could be offered.
+watcher), for one account after the other, and only for people to whom such a reservation could be offered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 
 
 def question(account: str) -> Command[frozenset[str]]:
-    """Return the command for the names of an account's groups, each with a NUL behind it, so that a cut answer is
+    """Return the command for the names of an account's groups, each with a NUL behind it, so that a truncated answer is
     noticed. Refused: the site does not tell."""
 
     def read(output: Output) -> frozenset[str]:
@@ -50,7 +50,7 @@ class Groups:
         self._one = asyncio.Lock()
 
     def of(self, account: str) -> frozenset[str]:
-        """Return an account's groups as far as they are known; if they are not, ask for them soon."""
+        """Return an account's groups if they are known; if not, ask for them soon."""
         until, groups = self._known.get(account, (float("-inf"), frozenset()))
         if until < time.monotonic():
             self._wanted[account] = None
@@ -64,7 +64,7 @@ class Groups:
                 await self._ask(account)
 
     async def keep(self) -> None:
-        """Ask for what is wanted, until cancelled."""
+        """Ask for the wanted groups, until cancelled."""
         while True:
             await self._wake.wait()
             while self._wanted:

@@ -1,1 +1,1 @@
-"""Live sessions and clusters in memory, and how they look from outside."""
+"""Live sessions and clusters in memory, and how the APIs show them."""

@@ -1,4 +1,4 @@
-"""The table of Dask clusters: those that live, and the last that ended."""
+"""The table of Dask clusters: the live ones, and the last that have ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ _ENDED_KEPT = 50
 
 
 class ClusterTable(Mapping[ClusterId, LiveCluster]):
-    """Clusters that are not put away, by id. Each function of ``on_change`` is called with a cluster that may look
-    different; each of ``on_put_away`` with one that has ended, right before the table puts it away. ``adopted``: by
-    person, the worker jobs that a client said are there, and that no answer of a factory has shown yet."""
+    """Clusters that have not been removed, by id.
+
+    Each function of ``on_change`` is called with a cluster that may look different; each of ``on_put_away`` with one
+    that has ended, right before the table removes it. ``adopted``: by person, the worker jobs that only a client
+    reports and no answer of a factory has shown yet.
+    """
 
     def __init__(self) -> None:
         self._live: dict[ClusterId, LiveCluster] = {}
@@ -36,7 +39,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
         return len(self._live)
 
     def known(self, cluster_id: ClusterId) -> LiveCluster | None:
-        """Return a cluster that lives, or that ended a short time ago."""
+        """Return a cluster that is live, or ended a short time ago."""
         return self._live.get(cluster_id) or self._ended.get(cluster_id)
 
     def ended(self) -> list[LiveCluster]:
@@ -46,13 +49,13 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
     def hold(
         self, record: ClusterRecord, connection: FactoryConnection | None, head: Callable[[], Session | None]
     ) -> LiveCluster:
-        """Take a cluster of the ledger into the table. ``head``: returns the job of the cluster's Dask scheduler."""
+        """Put a cluster of the ledger into the table. ``head``: returns the job of the cluster's Dask scheduler."""
         live_cluster = LiveCluster(record, connection, self._tell, lambda: self._closed, head)
         self._live[record.id] = live_cluster
         return live_cluster
 
     def put_away(self) -> None:
-        """Take ended clusters out of the table; the last ones stay known (``known``, ``ended``)."""
+        """Remove ended clusters from the table; the last ones stay available (``known``, ``ended``)."""
         for live_cluster in tuple(self._live.values()):
             if live_cluster.record.ended is not None:
                 for on_put_away in self.on_put_away:

@@ -1,4 +1,4 @@
-"""Sessions that have ended, as hub, pages and scripts see them: with what they were charged."""
+"""Sessions that have ended, as hub, pages and scripts see them, with what they were charged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factorylink.state.live_session import from_record
 
 
 def show_charged(record: SessionRecord, used: Used | None, factories: Mapping[Slug, FactoryConnection]) -> Session:
-    """Return an ended session with what it was charged, where it is known what its job used and what that costs."""
+    """Return an ended session with what it was charged, if the use of its job and the price are known."""
     connection = factories.get(record.factory)
     price = None if connection is None else price_of(connection.factory, record.choice.size)
     if price is None or used is None:

@@ -1,4 +1,4 @@
-"""Which jobs of the factories are a live session's or a live cluster's."""
+"""Finds out which jobs of the factories belong to a live session or a live cluster."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class JobOwners:
         self._clusters = clusters
 
     def all(self) -> Iterator[LiveSession | LiveCluster]:
-        """Return all sessions and clusters that have not ended."""
+        """Yield all sessions and clusters that have not ended."""
         yield from self._sessions.values()
         yield from (live_cluster for live_cluster in self._clusters.values() if live_cluster.record.ended is None)
 
     def accounts(self, factory_id: str) -> set[str]:
-        """Return the site accounts as which sessions and clusters run there."""
+        """Return the site accounts under which sessions and clusters run there."""
         records = [live.record for live in self._sessions.values()], [one.record for one in self._clusters.values()]
         return {record.account for some in records for record in some if record.factory == factory_id}
 
     def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
-        """Return the known ids of the jobs that have not ended, of a site account; None: of all accounts."""
+        """Yield the known ids of the jobs that have not ended, of a site account; None: of all accounts."""
         for live in self._sessions.at(factory_id):
             if live.record.job is not None and account in (None, live.record.account):
                 yield live.record.job
@@ -42,12 +42,12 @@ class JobOwners:
                         yield id
 
     def is_of_batch(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job is, by its comment and its id, one of a cluster's batch."""
+        """Return whether a job belongs, by its comment and its id, to a cluster's batch."""
         batch_id = self._identity.batch_of(job, factory_id)
         batches = [live_cluster.record.batches.get(batch_id or "") for live_cluster in self._clusters.values()]
         return any(batch is not None and batch.job == (job.array or job.id) for batch in batches)
 
     def is_of_session(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job is, by its comment and its id, a session's."""
+        """Return whether a job belongs, by its comment and its id, to a session."""
         live = self._sessions.get(self._identity.session_of(job, factory_id) or "")
         return live is not None and live.record.job == job.id

@@ -1,4 +1,4 @@
-"""A live cluster in memory, what it looks like from outside, and who watches it."""
+"""A live cluster in memory, how it is shown, and who follows it."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class LiveCluster:
         return [worker for _, worker in self.alive() if worker.name in wanted]
 
     def job_of(self, batch: BatchRecord, worker: WorkerRecord) -> JobId | None:
-        """Return the scheduler's id of a worker's job, once it is known; of a factory that is not offered any more only
-        the array's."""
+        """Return the scheduler's id of a worker's job, once it is known; only the array's id if the factory is not
+        offered any more."""
         if batch.job is None or batch.count == 1 or self.connection is None:
             return batch.job
         return self.connection.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
-        """Note that these workers, or the cluster itself, look different now, and tell who reads or listens."""
+        """Note that these workers, or the cluster itself, look different now, and notify readers and listeners."""
         self.version += 1
         for worker in changed:
             worker.version = self.version
@@ -84,13 +84,13 @@ class LiveCluster:
                 waiter.set_result(None)
 
     async def ended_within(self, seconds: float) -> None:
-        """Return when one more of its jobs has ended, or after so many seconds."""
+        """Return when another of its jobs has ended, or after that many seconds."""
         before, deadline = len(self.alive()), clock.ticks() + seconds
         while len(self.alive()) == before and (left := deadline - clock.ticks()) > 0:
             await self._touched(left)
 
     async def _touched(self, seconds: float) -> None:
-        """Return at the next touch, or after so many seconds."""
+        """Return when the cluster next changes, or after that many seconds."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         with contextlib.suppress(TimeoutError):
@@ -99,11 +99,11 @@ class LiveCluster:
     # --- how it looks
 
     def show(self, since: int = -1) -> Cluster:
-        """Return the cluster as it looks now, with the workers that changed after the version ``since``."""
+        """Return the cluster as it is now, with the workers that changed after the version ``since``."""
         return self._look(since, clock.now())
 
     def figures(self) -> Cluster:
-        """Return the cluster without its workers; equal for as long as nothing happens to the cluster."""
+        """Return the cluster without its workers; the result stays equal as long as nothing happens to the cluster."""
         turn, head = last_turn(self.record), self.head()
         return self._look(self.version, turn if head is None else max(turn, head.started or turn))
 
@@ -152,13 +152,14 @@ class LiveCluster:
         return (health.words or explain.unreachable("")) if health.state == "unreachable" else None
 
     def _barred(self) -> Words | None:
-        """Return why no job of the cluster can begin; None: nothing is in the way."""
+        """Return why no job of the cluster can start; None if nothing prevents it."""
         if self.access_ends is not None:
             return explain.own("access-ends")
         return None if self.connection is None else self.connection.access_status.problem(self.record.account)
 
     def _waits_for(self) -> Words | None:
-        """Return why one of the cluster's jobs waits: the jobs are alike, so the others mostly wait for the same."""
+        """Return why one of the cluster's jobs waits: the jobs are alike, so the others usually wait for the same
+        reason."""
         waiting = (worker.job for _, worker in self.alive() if worker.state is WorkerState.PENDING)
         return next((explain.pending(job) for job in waiting if job and job.state is JobState.PENDING), None)
 
@@ -193,8 +194,8 @@ class LiveCluster:
         )
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Yield server-sent events ``cluster`` until the cluster has ended: first all of it, then what changed. A
-        reader keeps the cluster alive."""
+        """Yield server-sent events ``cluster`` until the cluster has ended: first the whole cluster, then the changes.
+        A reader keeps the cluster alive."""
         self.readers += 1
         sent = -1
         try:

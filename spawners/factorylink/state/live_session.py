@@ -1,4 +1,4 @@
-"""A live session in memory, and what it looks like from outside."""
+"""A live session in memory, and how it is shown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LiveSession:
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None
     answered: bool = False  # somebody was told that this session exists
-    withdrawn: bool = False  # it failed before anybody was told
+    withdrawn: bool = False  # it failed before anybody was told that it exists
     stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
@@ -65,7 +65,7 @@ class LiveSession:
     seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
     extend_doubtful: bool = False  # asked for, and nobody said what came of it
-    telling: asyncio.Task[None] | None = None  # the door is told its end
+    telling: asyncio.Task[None] | None = None  # sends the end of its time to the door
     access_ends: datetime | None = None  # its person lost access to its project, and it ends then
     environment_at: float | None = None  # when the door first had the environment, in ticks
 
@@ -93,9 +93,11 @@ def room(
     project: Project | None = None,
     maintenance: Sequence[MaintenanceView] = (),
 ) -> float | None:
-    """Return the hours that may still be added to a session's time; None: not at this factory, or not now. The limits
-    are those of its size and its ``project``, the end of its person's access (``until``), and the next ``maintenance``
-    that leaves its partition no node."""
+    """Return the hours by which a session can still be extended; None if it cannot, at this factory or now.
+
+    The limits are those of its size and its ``project``, the end of its person's access (``until``), and the next
+    ``maintenance`` that leaves its partition without a node.
+    """
     record, job = live_session.record, live_session.job
     if access.extend == "no" or record.state != SessionState.RUNNING or record.wish != "run":
         return None
@@ -113,9 +115,11 @@ def room(
 def show(
     live_session: LiveSession, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
 ) -> Session:
-    """Return the session as it looks now. A session that is ``unreachable`` has its last known state in ``before``.
-    ``problem``: what keeps the link from its door; ``more``: its ``room``; ``barred``: why nothing can be done as its
-    site account."""
+    """Return the session as it is shown now.
+
+    A session that is ``unreachable`` has its last known state in ``before``. ``problem``: what keeps the link from its
+    door; ``more``: its ``room``; ``barred``: why nothing can be done under its site account.
+    """
     record = live_session.record
     if (
         live_session.withdrawn and record.ended is None
@@ -183,7 +187,7 @@ def show(
 
 
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
-    """Return the notice of what ends the session first: what its door says, or the loss of access."""
+    """Return the notice of the next end of the session: what its door reports, or the loss of access."""
     notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
     if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):
         return notice
@@ -199,7 +203,7 @@ def _cut_off(live_session: LiveSession) -> bool:
 
 
 def from_record(record: SessionRecord) -> Session:
-    """Return a session as the ledger alone knows it."""
+    """Return a session from its row in the ledger alone."""
     return Session(
         id=record.id,
         user=record.user,

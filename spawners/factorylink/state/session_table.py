@@ -1,4 +1,5 @@
-"""The table of live sessions: begun, changed and ended in one place, which writes the ledger and tells who listens."""
+"""The table of live sessions: the one place that starts, changes and ends them, writes this into the ledger, and
+notifies listeners."""
 
 from __future__ import annotations
 
@@ -68,7 +69,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     # --- changes
 
     def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
-        """Take a session of the ledger into the table. ``answered``: whether somebody was told that it exists;
+        """Put a session of the ledger into the table. ``answered``: whether somebody was told that it exists;
         ``earlier``: seconds that earlier runs of its job took."""
         live_session = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
         return live_session
@@ -83,12 +84,12 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return live_session
 
     def touch(self, live_session: LiveSession) -> None:
-        """Tell who listens that a session may look different now."""
+        """Notify listeners that a session may look different now."""
         if live_session.record.id in self._live:
             self._tell(live_session)
 
     def door_changed(self, live_session: LiveSession) -> None:
-        """Take over whether the session's door is open; if the door was lost, look again when that counts."""
+        """Record whether the session's door is connected; if it was lost, look again when that is to count."""
         is_open = self._doors.is_open(live_session.record.id)
         if live_session.door_open and not is_open:
             live_session.door_lost = clock.ticks()
@@ -106,9 +107,11 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         job_end: End | None = None,
         **values: Any,
     ) -> None:
-        """Write once that the session ended, tell who listens, and close its door. Do nothing unless ``still()`` is
-        true when no other transition of the session is under way. ``job_end``: what the scheduler says of the end of
-        its job. Raises LedgerError."""
+        """Write once that the session has ended, notify listeners, and close its door.
+
+        Does nothing if ``still()`` is false once no other transition of the session is under way. ``job_end``: the
+        scheduler's record of the end of its job. Raises LedgerError.
+        """
         async with live_session.lock:
             if live_session.record.ended is not None or not still():
                 return

@@ -1,4 +1,5 @@
-"""Transports that tell the access status how each act ended, and enter nothing while a factory is paused."""
+"""Transports that report the outcome of each operation to the access status, and enter nothing while a factory is
+paused."""
 
 from __future__ import annotations
 

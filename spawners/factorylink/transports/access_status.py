@@ -1,9 +1,10 @@
-"""The link's access to a factory: whether the link may act for an account there now, apart from whether the factory is
-well.
+"""The link's access to a factory: whether the link may act for an account there now; this is separate from the
+factory's health.
 
-Three things can be in the way: an operator of the gateway paused the factory; the account's credential has expired
-(known from the credential itself); the site does not let the link act for the account (known from its last answer,
-for a while)."""
+Three things can prevent it: an operator of the gateway has paused the factory; the account's credential has expired
+(the credential itself tells); the site does not let the link act for the account (known from its last answer, for some
+time).
+"""
 
 from __future__ import annotations
 
@@ -42,16 +43,16 @@ class SiteAccessStatus:
 
     @property
     def paused(self) -> Words | None:
-        """Return the words of the operator who paused the factory; None: it is not paused."""
+        """Return the message of the operator who paused the factory; None if it is not paused."""
         return None if self._paused is None else explain.own("paused").saying(what=self._paused)
 
     def pause(self, message: str | None) -> None:
-        """Submit and enter nothing from now on; None: again."""
+        """Submit and enter nothing from now on, with the operator's message; None ends the pause."""
         self._paused = message
         self.on_change()
 
     def problem(self, account: str, ahead: float = 0.0) -> Words | None:
-        """Return why nothing can be done for that account now, or in ``ahead`` seconds; None: no reason is known."""
+        """Return why nothing can be done for that account now, or in ``ahead`` seconds; None if no reason is known."""
         if (paused := self.paused) is not None:
             return paused
         until = self.valid_until(account)
@@ -61,8 +62,8 @@ class SiteAccessStatus:
         return words if self._clock() - at < HEARD_SECONDS else None
 
     def may_submit(self, account: str) -> Words | None:
-        """Return why no session may begin; None: one may. What the site said last is left out: the submission asks
-        the site again."""
+        """Return why no session may start; None if one may. The site's last answer does not count here: the submission
+        asks the site again."""
         words = self.problem(account, SUBMIT_SECONDS)
         return words if words is not None and words.code in ("paused", "credential-expired") else None
 
@@ -86,11 +87,12 @@ class SiteAccessStatus:
 
     @property
     def renew_url(self) -> str | None:
-        """Return the address where people get a token for their login here; None: they need none."""
+        """Return the address where people get a token for their login here; None if they need none."""
         return self._credentials.renew_url if isinstance(self._credentials, FederationAuthority) else None
 
     async def renew(self, account: str, token: str) -> datetime:
-        """Hand a person's token over; until when the login is good. Raises Refused and Unreachable in words."""
+        """Use a person's token to renew their login; return until when the login is valid. Raises Refused and
+        Unreachable with words for the person."""
         if not isinstance(self._credentials, FederationAuthority):
             raise Refused("This factory takes no tokens.")
         until = await self._credentials.renew(account, token)
@@ -107,7 +109,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def heeding(self, account: str | None) -> Iterator[None]:
-        """Remember how an act at the site for an account ended."""
+        """Remember whether an operation at the site for an account succeeded."""
         try:
             yield
         except FactoryError as error:
@@ -117,7 +119,8 @@ class SiteAccessStatus:
 
     @contextmanager
     def entering(self, account: str | None) -> Iterator[None]:
-        """Remember how an act ended that a pause forbids. Raises Unreachable while the factory is paused."""
+        """Remember whether an operation succeeded that a pause forbids. Raises Unreachable while the factory is
+        paused."""
         if self._paused is not None:
             raise Unreachable(self._paused)
         with self.heeding(account):

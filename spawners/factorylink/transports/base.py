@@ -1,7 +1,8 @@
-"""The protocols of a transport, and the one function that reads the answer of a command.
+"""The protocols of a transport, and the one function that parses the output of a command.
 
-A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account as which the
-transport acts; None is the watcher."""
+A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account under which the
+transport acts; None is the watcher.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +26,17 @@ LARGE = 256 * 2**10  # bytes of an answer that is parsed in a thread
 
 
 class ByteStream(Protocol):
-    """Bytes both ways, as asyncssh's ``tunnel`` wants them: a door is entered over such a stream."""
+    """A stream of bytes in both directions, for asyncssh's ``tunnel``: the connection to a door goes over such a
+    stream."""
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
     ) -> tuple[Any, Any]:
-        """Bind a protocol to it, once; (channel, protocol). Host and port are only told, the wire knows its own. May
-        raise the errors of ``factorylink.errors``: some wires are connected only now."""
+        """Bind a protocol to the stream, once; return (channel, protocol). Host and port are ignored, since the stream
+        has its own. May raise the errors of ``factorylink.errors``: some streams connect only now."""
 
     def close(self) -> None:
-        """Let go of it; harmless once it is bound and the protocol has closed its channel."""
+        """Release the stream; this does nothing if it is bound and the protocol has closed its channel."""
 
 
 class SocketStream:
@@ -55,7 +57,7 @@ class SocketStream:
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
     def close(self) -> None:
-        """Close the socket, unless it belongs to a protocol by now, which closes it itself."""
+        """Close the socket, unless a protocol owns it by now, which closes it itself."""
         if not self._bound:
             self._sock.close()
 
@@ -64,38 +66,38 @@ class CommandRunner(Protocol):
     """Runs commands at a factory's login side. Every method raises only the four errors of ``factorylink.errors``."""
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command and read its answer. Past ``ask.timeout``, or when cancelled, it is killed with all its
-        children; what it had done by then is not known (Unreachable)."""
+        """Run a command and parse its answer. After ``ask.timeout``, or when cancelled, the command is killed with all
+        its children; what it has done by then is not known (Unreachable)."""
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Return the first ``limit`` bytes of a file, opened as the account. A leading ``~/`` is its home. Raises
-        Gone where there is no file."""
+        """Return the first ``limit`` bytes of a file, opened as the account. A leading ``~/`` is its home. Raises Gone
+        if there is no file."""
 
     async def home(self, account: str | None) -> str:
-        """Return the absolute path of the account's home there. Raises Gone where there is no such account."""
+        """Return the absolute path of the account's home there. Raises Gone if there is no such account."""
 
     async def close(self) -> None:
-        """Let go of whatever is held open. Commands still running are killed."""
+        """Close everything that is open. Commands that still run are killed."""
 
 
 class StreamOpener(Protocol):
-    """Opens streams of bytes at a factory, by which doors are reached. Raises the same four errors as
+    """Opens streams of bytes at a factory, over which doors are reached. Raises the same four errors as
     ``CommandRunner``."""
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         """Open a stream to a TCP port on a node, as seen from the login side."""
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Run a command there and speak with it: its stdin and stdout are the stream, its stderr goes to the log. The
-        command is ended when the stream is closed."""
+        """Run a command there; return a stream of its stdin and stdout. Its stderr goes to the log. Closing the stream
+        ends the command."""
 
 
 class Transport(CommandRunner, StreamOpener, Protocol):
-    """The way to a factory's login side: for commands, and into jobs."""
+    """The access to a factory's login side: for commands, and into jobs."""
 
 
 def most_bytes(command: Command[T], account: str | None) -> int:
-    """Return how many bytes of its stdout are taken when it is run as ``account``."""
+    """Return how many bytes of the command's stdout are read when it is run as ``account``."""
     return command.most if account is None else min(command.most, ACCOUNT_CAP)
 
 
@@ -116,7 +118,8 @@ class CommandOutput:
 
 
 async def answer(command: Command[T], result: CommandOutput) -> T:
-    """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
+    """Parse the output of a command. An answer that cannot be parsed is logged by its beginning and end, and becomes
+    Misread."""
     large = len(result.stdout) > LARGE
     error, found = await asyncio.to_thread(_read, command, result) if large else _read(command, result)
     if error is not None:
@@ -152,7 +155,7 @@ class StreamLog:
         self._left = WIRE_CAP
 
     def say(self, said: bytes) -> None:
-        """Log a piece of stderr; after ``WIRE_CAP`` bytes only log that there was more."""
+        """Log a piece of stderr; after ``WIRE_CAP`` bytes log only that there was more."""
         if self._left <= 0:
             return
         self._left -= len(said)
@@ -162,14 +165,17 @@ class StreamLog:
 
 
 def head(path: str, limit: int) -> tuple[str, ...]:
-    """Return the command that reads the beginning of a file. The link does not open the file itself: the account
-    must be able to read it, and a FIFO there must cost the link a timeout and no more."""
+    """Return the command that reads the beginning of a file.
+
+    The link does not open the file itself: the account must be able to read it, and a FIFO there must cost the link no
+    more than a timeout.
+    """
     return ("head", "-c", str(limit), "--", path)
 
 
 def first_bytes(stdout: bytes, stderr: bytes, code: int) -> bytes:
-    """Return what the command of ``head`` read; its messages are English. Raises Gone where there is no file,
-    Refused for all else."""
+    """Return what the command of ``head`` has read; its messages are English. Raises Gone if there is no file, Refused
+    for everything else."""
     if code == 0:
         return stdout
     words = stderr.decode(errors="replace").strip()

@@ -1,7 +1,9 @@
-"""Limits on the commands that run at a factory at a time: each site account has a share, the watcher has its own slots.
+"""Limits the commands that run at a factory at a time: each site account has a share, and the watcher has slots of its
+own.
 
-A command may hang as long as its account likes (a FIFO, a shell that sleeps), so without shares one account could
-block all others."""
+A command may hang as long as its account likes (a FIFO, a shell that sleeps), so without shares one account could block
+all others.
+"""
 
 from __future__ import annotations
 

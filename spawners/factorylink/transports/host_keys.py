@@ -1,4 +1,5 @@
-"""The host keys that are trusted at a site: those that somebody wrote down, and no others; no key is ever learned."""
+"""The host keys that are trusted at a site: only those in the configuration; the link never learns a key from a
+connection."""
 
 from __future__ import annotations
 
@@ -17,13 +18,13 @@ class HostKeys:
     cas: tuple[asyncssh.SSHKey, ...]
 
     def known(self) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
-        """Return the keys as asyncssh's ``known_hosts`` takes them: hosts, CAs, revoked."""
+        """Return the keys in the form of asyncssh's ``known_hosts``: hosts, CAs, revoked."""
         return list(self.keys), list(self.cas), []
 
     def algorithms(self) -> list[str]:
-        """Return the key algorithms to ask of a host, in this order: first those of the pinned keys, then all
-        others, so that a host with another key shows the key and is refused for it, and does not just fail to find a
-        common algorithm."""
+        """Return the key algorithms to request from a host, in this order: first those of the pinned keys, then all
+        others. So a host with another key shows that key and is refused for it, instead of finding no common
+        algorithm."""
         first = [name for key in self.keys for name in key.sig_algorithms]
         certificates = get_default_certificate_algs() if self.cas else []
         names = [*certificates, *first, *get_default_public_key_algs()]
@@ -31,8 +32,8 @@ class HostKeys:
 
 
 def pinned(own: tuple[Sequence[str], Sequence[str]], site: tuple[Sequence[str], Sequence[str]]) -> HostKeys:
-    """Read them. ``own``: host keys and CAs of link.yaml, which stand in place of the ``site``'s in the catalogue.
-    Raises ValueError, in words for the operator, where there is none or one cannot be read."""
+    """Parse the keys. ``own``: host keys and CAs of link.yaml, which replace the ``site``'s in the catalogue. Raises
+    ValueError, with words for the operator, if there is none or one cannot be parsed."""
     keys, cas = own if any(own) else site
     if not keys and not cas:
         raise ValueError(

@@ -44,7 +44,8 @@ KILL_WAIT = 2  # seconds; a process that survives SIGKILL hangs in the kernel, a
 
 
 async def _resolved(host: str, port: int) -> list[Any]:
-    """Return the addresses of a host. Raises Unreachable, in words of its own, for a name that leads nowhere."""
+    """Return the addresses of a host. Raises Unreachable, with a message of its own, for a name that does not
+    resolve."""
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT):
             return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -78,7 +79,7 @@ class LocalTransport:
         self._closed = False
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command and read its answer; the settings' prefix and environment go around it."""
+        """Run a command and parse its answer; the settings' prefix and environment are added to it."""
         identity = await self._identity(account)
         env = self._environment(identity) | self._env | dict(command.env)
         argv = self._prefix + command.argv
@@ -98,7 +99,7 @@ class LocalTransport:
             return first_bytes(*await self._bytes(head(full, limit), identity, env, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
-        """Return the account's home by the account database of this machine."""
+        """Return the account's home from the account database of this machine."""
         return (await self._identity(account)).home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:  # noqa: ARG002
@@ -159,7 +160,7 @@ class LocalTransport:
             self._running.discard(process)
 
     async def close(self) -> None:
-        """Kill what still runs; who waits for it gets Unreachable or Misread."""
+        """Kill all commands that still run; callers that wait for one get Unreachable or Misread."""
         self._closed = True
         for process in tuple(self._running):
             _kill(process)
@@ -173,7 +174,7 @@ class LocalTransport:
 
     @staticmethod
     def _environment(identity: _Identity) -> dict[str, str]:
-        # A scheduler may forward its own variables whatever it is told, so nothing of our own environment goes along.
+        # A scheduler may forward variables in any case, so nothing of our own environment is passed on.
         name = identity.name
         return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
 
@@ -210,7 +211,7 @@ class _CommandWire(SocketStream):
         self._process = process
 
     def close(self) -> None:
-        """Close it, and see that the command ends."""
+        """Close the stream, and make sure that the command ends."""
         super().close()
         asyncio.get_running_loop().call_later(KILL_WAIT, _kill, self._process)
 
@@ -237,8 +238,8 @@ async def _start(
 
 
 def _look_up(account: str | None) -> _Identity:
-    """Return the account's user, groups and home; blocks. Raises KeyError for no such account, Refused for an
-    account that the link may not act as."""
+    """Return the account's user, groups and home; blocks. Raises KeyError if there is no such account, Refused for an
+    account under which the link may not act."""
     own = os.geteuid()
     entry = pwd.getpwuid(own) if account is None else pwd.getpwnam(account)
     if account is not None and entry.pw_uid == 0:
@@ -261,8 +262,8 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 
 
 async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
-    """Read all output, and return at most ``cap`` bytes; a command with more is killed. The rest is read as well,
-    and dropped: asyncio reports the end of a process only once its pipes are at their end."""
+    """Read all output, and return at most ``cap`` bytes; a command with more is killed. The rest is read as well, and
+    dropped: asyncio reports the end of a process only when its pipes are at their end."""
     if stream is None:
         raise ValueError("the command was started without pipes")
     parts: list[bytes] = []

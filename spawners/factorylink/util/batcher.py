@@ -1,4 +1,4 @@
-"""Work on many things at a time: what comes while one round is under way goes together in the next round."""
+"""Joins requests for the same work: those that arrive while one round is under way go together into the next round."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[K, T]):
-    """Batches calls. ``work`` does up to ``most`` things of one key at once; one round of a key at a time. The first
-    thing goes at once and alone, so nobody waits for company.
+    """Batches calls. ``work`` does up to ``most`` things of one key at once; each key has one round at a time.
 
-    Each caller gets their own outcome: a round that fails with ``apart`` (and then nothing of it is done) is done
-    again one by one, to know which thing was at fault. Any other error goes to all callers of the round."""
+    The first thing starts at once and alone, without waiting for others. Each caller gets their own outcome: if a round
+    fails with ``apart`` (nothing of it was done then), its things are done one by one, to find the one at fault. Any
+    other error goes to all callers of the round.
+    """
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class Batcher(Generic[K, T]):
         self._rounds: dict[K, asyncio.Task[None]] = {}
 
     async def do(self, key: K, thing: T) -> None:
-        """Return when it is done. Raises what ``work`` raised for it."""
+        """Return when the thing is done. Raises what ``work`` raised for it."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append((thing, done))
         if key not in self._rounds:
@@ -40,11 +41,11 @@ class Batcher(Generic[K, T]):
         await done
 
     async def settle(self) -> None:
-        """Return when all that was asked for is done."""
+        """Return when all requested work is done."""
         await asyncio.gather(*self._rounds.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel what is under way; whoever waits for it is cancelled, too."""
+        """Cancel the work under way; callers that wait for it are cancelled, too."""
         rounds = [*self._rounds.values()]
         for each in rounds:
             each.cancel()
@@ -75,7 +76,7 @@ class Batcher(Generic[K, T]):
             for _, done in now:
                 done.cancel()
             raise
-        except Exception as error:  # noqa: BLE001  (told to all who asked)
+        except Exception as error:  # noqa: BLE001  (raised to all callers)
             _tell(now, error)
         else:
             _tell(now, None)

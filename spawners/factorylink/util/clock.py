@@ -1,4 +1,4 @@
-"""The clocks of the link, in one module, so that a test can live through days in a second."""
+"""The clocks of the link, in one module, so that a test can pass through days in a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
-    """Return the time of the wall clock, in UTC, for what is kept or shown. The clock may jump."""
+    """Return the time of the wall clock, in UTC, for what is stored or shown. The clock may jump."""
     return datetime.now(UTC)
 
 
@@ -17,6 +17,5 @@ def since(moment: datetime) -> timedelta:
 
 
 def ticks() -> float:
-    """Return the seconds of a clock that never jumps, the event loop's: for how long something takes in this
-    process."""
+    """Return the seconds of the event loop's clock, which never jumps: for durations within this process."""
     return asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Where a ledger is: a SQLite file of the link's own, or a PostgreSQL database by its URL."""
+"""The address of a ledger: a SQLite file of the link's own, or the URL of a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Database:
 
     @classmethod
     def parse(cls, text: str) -> Database:
-        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``. Raises ValueError in words, also for a
-        password, since URLs are shown and logged."""
+        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``. Raises ValueError with an explanation; also
+        for a password, since URLs are shown and logged."""
         try:
             url = make_url(text)
         except ArgumentError as error:
@@ -57,8 +57,7 @@ class Database:
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
     def engine(self) -> Engine:
-        """Return an engine with one connection: a ledger has one thread. Raises OSError where the file cannot be
-        made."""
+        """Return an engine with one connection: a ledger has one thread. Raises OSError if the file cannot be made."""
         if self.url.get_backend_name() == "sqlite":
             Path(self.url.database or "").touch(mode=0o600)
             engine = create_engine(self.url, pool_size=1, max_overflow=0)
@@ -69,7 +68,7 @@ class Database:
 
 
 def in_the_way(error: OperationalError) -> bool:
-    """Return whether the error says that another connection held a lock, so that this transaction was undone: a
+    """Return whether the error says that another connection held a lock, so that this transaction was undone and a
     second attempt may succeed."""
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
 

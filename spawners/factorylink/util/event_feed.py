@@ -1,7 +1,8 @@
 """Server-sent events: each change goes to every reader, and a slow reader does not delay others.
 
-A reader holds the newest value of each thing that changed since it last read, so it never holds more than there are
-things; where that gets too much, the reader gets a fresh snapshot instead."""
+A reader holds only the newest value of each item that has changed since it last read. If that becomes too much, the
+reader gets a fresh snapshot instead.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ class Reader:
         self.overrun = False
 
     def offer(self, key: str, message: Message) -> None:
-        """Take the newest value of the thing named ``key``."""
+        """Take the newest value of the item named ``key``."""
         if self._key is not None and key != self._key:
             return
         self._waiting.pop(key, None)
@@ -36,11 +37,11 @@ class Reader:
         self._changed.set()
 
     def wake(self) -> None:
-        """Look again, though nothing changed."""
+        """Make the reader look again, although nothing has changed."""
         self._changed.set()
 
     async def next(self) -> list[Message]:
-        """Return what changed since the last call; empty after the heartbeat's time, or when woken or overrun."""
+        """Return what has changed since the last call; empty after the heartbeat's time, or when woken or overrun."""
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
         except TimeoutError:
@@ -51,8 +52,10 @@ class Reader:
 
 
 class Feed:
-    """Tells its readers when things change; each thing has a key. Call ``touch`` when a thing may have changed.
-    ``show``: returns the newest message about the thing of a key; None: there is nothing to tell."""
+    """Tells its readers when items change; each item has a key. Call ``touch`` when an item may have changed.
+
+    ``show``: returns the newest message about the item of a key; None: there is no message.
+    """
 
     def __init__(self, show: Callable[[str], Message | None]) -> None:
         self._show = show
@@ -63,7 +66,7 @@ class Feed:
         self.closed = False
 
     def touch(self, key: str) -> None:
-        """Send the thing's newest message to the readers soon, if it differs from the last one."""
+        """Send the item's newest message to the readers soon, if it differs from the last one."""
         if key in self._resting:
             self._touched.add(key)
             return
@@ -73,7 +76,7 @@ class Feed:
         loop.call_later(_SAME_THING_SECONDS, self._wake, key)
 
     def forget(self, key: str) -> None:
-        """Tell it a last time, and remember it no longer."""
+        """Send the item's message a last time, and forget the item."""
         self._tell(key)
         self._last.pop(key, None)
 
@@ -90,8 +93,8 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """Yield the body of a response: ``first`` (again after an overrun), then changes, up to one that is the
-        ``last``; each as it is ``shown`` to this reader."""
+        """Yield the body of a response: ``first`` (again after an overrun), then the changes, up to and including one
+        that is the ``last``; each as ``shown`` returns it for this reader."""
         reader = Reader(key)
         self._readers.add(reader)
         try:

@@ -16,7 +16,7 @@ _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats records so that nothing which a person, a job or a site said can begin a line or steer a terminal."""
+    """Formats records so that nothing that a person, a job or a site said can begin a line or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line, with control characters and line ends replaced."""
@@ -26,11 +26,11 @@ class PlainFormatter(logging.Formatter):
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
     ) -> str:
-        """Return the traceback, each line behind a margin."""
+        """Return the traceback, with a margin before each line."""
         return _set_in(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:
-        """Return the stack, each line behind a margin."""
+        """Return the stack, with a margin before each line."""
         return _set_in(super().formatStack(stack_info))
 
 

@@ -1,4 +1,4 @@
-"""What the link measures of itself, for Prometheus: the registry and its counters."""
+"""The link's own metrics for Prometheus: the registry and its counters."""
 
 from __future__ import annotations
 

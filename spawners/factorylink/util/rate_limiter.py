@@ -1,16 +1,16 @@
-"""How often a factory is asked. Pure: moments come in as seconds of one clock, intervals go out in seconds.
+"""How often a factory is asked. Pure: moments are given as seconds of one clock, intervals are returned in seconds.
 
-Two aims pull apart: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5 s, and 600
-waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are dense for a few seconds after
-something happened (a submit, a cancel, an expected start) and then thin out in proportion to the time since. A budget
-bounds the dense part, however often something happens; it is wider while few sessions wait, since each of them would
-cost a spawner of the other kind 180 RPCs in 30 s.
+There are two opposing goals: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5
+s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are frequent for a few
+seconds after something happened (a submit, a cancel, an expected start), and then the interval grows in proportion to
+the time since. A budget limits the frequent questions, however often something happens; it is larger while few sessions
+wait, since each of them would cost a spawner of the other kind 180 RPCs in 30 s.
 
-With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions
-for jobs, two for nodes and two for the others' waiting jobs, or three where one is asked early for a new job: 40
-RPCs. Counted with sdiag on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32
-after 600, and 18 to 20 in each 30 s later, for both. Submits, cancels and estimates come on top, one or two RPCs
-each."""
+With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for
+jobs, two for nodes and two for the others' waiting jobs, or three if one is asked early for a new job: 40 RPCs. Counted
+with sdiag on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32 after 600, and
+18 to 20 in each 30 s later, for both. Submits, cancels and estimates are not included; each takes one or two RPCs.
+"""
 
 from __future__ import annotations
 
@@ -78,19 +78,19 @@ class QuestionRateLimiter:
         self._at = 0.0
 
     def wait(self, now: float, pending: int) -> float:
-        """Return the seconds until a question may be taken; 0: now. ``pending``: how many sessions wait."""
+        """Return the seconds until a question may be asked; 0: now. ``pending``: how many sessions wait."""
         seconds = self.SECONDS_FEW if pending <= self.FEW else self.SECONDS_MANY
         self._left = min(self.SIZE, self._left + max(0.0, now - self._at) / seconds)
         self._at = now
         return max(0.0, (1 - self._left) * seconds)
 
     def take(self) -> None:
-        """Take one, also where none is left: a question that had to be asked is paid for later."""
+        """Count a question, even if none is left: a question that had to be asked delays later ones."""
         self._left -= 1
 
 
 class TurnRateLimiter:
-    """A bucket for submissions: ``burst`` at once, then ``per_minute``, in the order in which they came."""
+    """A bucket for submissions: ``burst`` at once, then ``per_minute``, in the order of the requests."""
 
     def __init__(self, per_minute: int) -> None:
         self.seconds = 60 / per_minute

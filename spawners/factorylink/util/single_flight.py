@@ -1,4 +1,4 @@
-"""One question for all callers that ask the same at the same time, and a short memory for its answer."""
+"""Asks one question for all callers that ask the same at the same time, and remembers its answer for a short time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """``get`` runs ``make`` at most once at a time for a key, and gives its answer for ``seconds`` afterwards.
-
-    Errors go to all who waited and are not remembered. A cancelled caller does not end the question."""
+    """``get`` runs ``make`` at most once at a time for a key, and returns its answer again for ``seconds``. Errors go
+    to all waiting callers and are not remembered. A cancelled caller does not end the question."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -40,7 +39,7 @@ class SingleFlight(Generic[T]):
             del self._flying[key]
 
     async def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel the questions under way."""
         flying = tuple(self._flying.values())
         for task in flying:
             task.cancel()

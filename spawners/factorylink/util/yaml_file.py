@@ -1,7 +1,8 @@
-"""Reads a YAML file into a model, and says in words, with file and line, what is wrong with it.
+"""Reads a YAML file into a model, and explains, with file and line, what is wrong with it.
 
 ``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form ``file:line:
-dotted.key: message``. Every problem of a file is found in one go, so that an operator corrects the file once."""
+dotted.key: message``. All problems of a file are found at once, so that an operator corrects the file once.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ _PATTERNS = {
 
 
 class CatalogueError(Exception):
-    """Raise where a file that an operator wrote is wrong. ``problems``: one line each, with file, line and key."""
+    """Raise if a file that an operator wrote is wrong. ``problems``: one line each, with file, line and key."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -45,12 +46,13 @@ class CatalogueError(Exception):
 
 
 def read_model(path: Path, model: type[M]) -> M:
-    """Return the file as ``model``. Raises CatalogueError if it cannot be read, is no YAML, or does not fit."""
+    """Return the file as ``model``. Raises CatalogueError if the file cannot be read, is not YAML, or does not fit the
+    model."""
     return read_chosen(path, lambda _: model)
 
 
 def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
-    """Return the file as the model that ``choose`` picks by its content. Raises CatalogueError, as ``read_model``
+    """Return the file as the model that ``choose`` selects by its content. Raises CatalogueError, as ``read_model``
     does."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -96,14 +98,14 @@ def _details(error: ValidationError) -> Iterator[ErrorDetails]:
 
 
 class Places:
-    """The lines of the keys of a YAML file, for messages about a file that could be read."""
+    """The lines of a YAML file's keys, for messages about a file that could be read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader) or yaml.MappingNode("", [])
 
     def __call__(self, *keys: Key) -> str:
-        """Return ``file:line: dotted.key`` of a key, or of the nearest one above that the file holds."""
+        """Return ``file:line: dotted.key`` of a key, or of the nearest key above it that the file has."""
         line, dotted = _position(self._root, keys)
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
@@ -122,7 +124,7 @@ class Places:
 
 
 def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield the keys that a mapping holds twice (YAML itself would keep the last and say nothing)."""
+    """Yield the keys that a mapping has twice (YAML itself would keep the last and say nothing)."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -137,7 +139,7 @@ def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
 
 
 def _no_values(node: yaml.Node, at: tuple[str, ...]) -> Iterator[str]:
-    """Yield the values that YAML takes for a day or a number and that are none, as ``line: dotted.key: message``."""
+    """Yield the values that YAML parses as a date or a number but cannot be one, as ``line: dotted.key: message``."""
     if isinstance(node, yaml.ScalarNode):
         try:
             yaml.SafeLoader("").construct_object(node)
@@ -183,8 +185,8 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
 
 
 def _position(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
-    """Return line (from 1) and dotted name of a key; a list's items go by their id or name. Stops where the file
-    ends."""
+    """Return line (from 1) and dotted name of a key; a list's items go by their id or name. If the file lacks the rest
+    of the key, the position is that of its nearest part."""
     node, line, names = root, root.start_mark.line + 1, []
     lost = False
     for key in loc:
@@ -222,7 +224,7 @@ def _item_name(node: yaml.Node) -> str | None:
 
 
 def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
-    """Return the names of the keys that the model at ``loc`` knows; empty where it is no model."""
+    """Return the names of the keys that the model at ``loc`` knows; empty if there is no model."""
     here: list[type[BaseModel]] = [model]
     for key in loc:
         if isinstance(key, int):

@@ -63,7 +63,7 @@ class FactoryCredential(GatewayHandler):
     """A login of the person's own at a factory."""
 
     async def put(self, factory: str) -> None:
-        """Take the body ``{"token"}``, pass it on to the link, and keep it nowhere here. Answer ``CredentialView``."""
+        """Take the body ``{"token"}``, pass it on to the link, and store it nowhere. Answer ``CredentialView``."""
         try:
             wanted = RenewBody.model_validate_json(self.request.body)
         except ValidationError:

@@ -1,6 +1,7 @@
-"""The base of the handlers for our pages: JSON and server-sent events for whoever is logged in.
+"""The base of the handlers for our pages: JSON and server-sent events for people who are logged in.
 
-The hub's cookie is checked here and goes no further; the link gets the person's name over its Unix socket."""
+The hub's cookie is checked here and not passed on; the link gets the person's name over its Unix socket.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ T = TypeVar("T")
 
 
 class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JSON for the person of the cookie. Errors are answered as a ``Problem``, in words."""
+    """A handler that answers JSON to the person of the cookie. Errors are answered as a ``Problem``, with words for the
+    person."""
 
     def initialize(self, link_socket: Path, locale: Path) -> None:
         """Keep ``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
@@ -46,7 +48,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
     @property
     def gateway(self) -> HubGateway:
-        """Return what this hub process shares."""
+        """Return what the handlers of this hub process share."""
         return gateway(self._socket)
 
     @property
@@ -56,19 +58,19 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
     @property
     def person(self) -> str:
-        """Return the name of the person who asks."""
+        """Return the name of the person who makes the request."""
         return str(self.current_user.name)
 
     def answer(self, shape: TypeAdapter[T], value: T) -> None:
-        """Finish with JSON in the person's language, not to be kept."""
+        """Finish with JSON in the person's language, which browsers must not store."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
         self.finish(shape.dump_json(self._seen(value)))
 
     async def send(self, *sources: Source) -> None:
-        """Send server-sent events in the person's language until a source ends or the client goes. Raises HTTPError
-        429 where the person has very many streams open."""
+        """Send server-sent events in the person's language until a source ends or the client disconnects. Raises
+        HTTPError 429 if the person has too many streams open."""
         with self.gateway.streams.one_more(self.person) as allowed:
             if not allowed:
                 raise web.HTTPError(
@@ -89,7 +91,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         await self._stream.run(self)
 
     def _seen(self, value: T) -> T:
-        """Return the value as the person sees it: in their language, sessions with the address at which they open."""
+        """Return the value for the person: in their language, and sessions with the address at which they open."""
         return self.language.spoken(_addressed(value, self.base_url))
 
     async def _all_seen(self, source: AsyncGenerator[T]) -> AsyncGenerator[T]:
@@ -98,7 +100,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
                 yield self._seen(value)
 
     def on_connection_close(self) -> None:
-        """End the stream: the client is gone."""
+        """End the stream: the client has disconnected."""
         stream = getattr(self, "_stream", None)
         if stream is not None:
             stream.stop()
@@ -109,7 +111,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             super().log_exception(typ, value, tb)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Give the link's failures their own status."""
+        """Answer the link's failures with their own status."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, LinkProblem):
             status_code = error.status

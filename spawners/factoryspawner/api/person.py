@@ -1,5 +1,4 @@
-"""Handlers for what the start page knows of a person: their projects, what they still need, and what they chose
-last."""
+"""Handlers for a person's data on the start page: their projects, what they still need, and their last choice."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ class PersonProjects(GatewayHandler):
 
 
 class Ready(GatewayHandler):
-    """What this person needs before they can start anything, and what they have of it."""
+    """What this person needs before they can start anything, and which of it they have."""
 
     async def get(self) -> None:
         """Answer ``ReadyView``."""
@@ -30,7 +29,7 @@ class Ready(GatewayHandler):
 
 
 class LastChoice(GatewayHandler):
-    """What this person chose last."""
+    """This person's last choice."""
 
     async def get(self) -> None:
         """Answer ``Choice`` or null."""

@@ -53,7 +53,7 @@ class OneSession(_OfSession):
         self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
-        """Stop a session that the hub does not hold as a server just now; 202 once the stop is recorded."""
+        """Stop a session that the hub does not hold as a server at the moment; answer 202 once the stop is recorded."""
         try:
             session = await self.own_session(session_id)
         except LinkSilent:
@@ -89,7 +89,7 @@ class OneSessionExtend(_OfSession):
     """More time for a session."""
 
     async def post(self, session_id: str) -> None:
-        """Take ``{"hours": more}``; answer the ``Session`` as it is now. Its new end comes by the events."""
+        """Take ``{"hours": more}``; answer the ``Session`` as it is now. Its new end is sent by the events."""
         session = await self.own_session(session_id)
         if session.user != self.person:
             raise web.HTTPError(403, N_("Only its owner can make a session longer."))

@@ -1,1 +1,1 @@
-"""What an operator writes for the hub, checked: ``hub.yaml``, and batchspawner's settings."""
+"""The operator's configuration of the hub, checked: ``hub.yaml``, and batchspawner's settings."""

@@ -1,4 +1,4 @@
-"""batchspawner's settings: which of them reach the job, and which are refused, in words."""
+"""batchspawner's settings: which of them reach the job, and which are refused, with the reason."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")  # the
 
 
 class SettingsError(ConfigurationError, ValueError):
-    """Raise where the operator's configuration of the spawner cannot be used; the message names the setting."""
+    """Raise if the operator's configuration of the spawner cannot be used; the message names the setting."""
 
 
 def check_settings(names: Mapping[str, object], section: str) -> None:
-    """Raise SettingsError if a section of the configuration has a setting that would do nothing here."""
+    """Raise SettingsError if a section of the configuration has a setting that has no effect here."""
     for name, why in REFUSED.items():
         if name in names:
             raise SettingsError(f"c.{section}.{name} has no meaning here: {why}")
@@ -66,8 +66,8 @@ def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
 
 
 def job_options(settings: Mapping[str, str]) -> JobOptions:
-    """Return what ``req_*`` and ``batch_script`` add to a job. Raises SettingsError for a value that must be one
-    word and is not."""
+    """Return what ``req_*`` and ``batch_script`` add to a job. Raises SettingsError if a value must be one word and is
+    not."""
     fields: dict[str, str] = {}
     for setting, field in _FEEDS:
         if settings.get(setting):

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 
 class ConfigurationError(Exception):
-    """Raise where the hub cannot start with this configuration. The message is for the operator and names what is
+    """Raise if the hub cannot start with this configuration. The message is for the operator and names what is
     allowed."""
 
 
 @contextmanager
 def told_in_words() -> Iterator[None]:
-    """End the process with exit code 2 and the words of a ConfigurationError, without a traceback."""
+    """End the process with exit code 2 and the message of a ConfigurationError, without a traceback."""
     try:
         yield
     except ConfigurationError as error:

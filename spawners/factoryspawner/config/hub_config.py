@@ -1,6 +1,6 @@
-"""What an operator writes for the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
+"""The operator's configuration of the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
 
-``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are taken from the file's
+``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are relative to the file's
 folder. Files that hold a secret must be 0600.
 """
 
@@ -28,7 +28,7 @@ MOST_BYTES = 2**20  # bytes of the body of any request to the hub
 
 
 class HubConfigError(ConfigurationError):
-    """Raise where the file cannot be used; the message names file, line, key and what is allowed."""
+    """Raise if the file cannot be used; the message names file, line, key and what is allowed."""
 
 
 def _http(url: str) -> str:
@@ -106,12 +106,13 @@ class HubConfig(Model):
 
     @property
     def database(self) -> str:
-        """Return the database in SQLAlchemy's words."""
+        """Return the database as a URL of SQLAlchemy's."""
         return self.db_url or f"sqlite:///{self.db_file}"
 
 
 def read_secret(path: Path) -> str:
-    """Return the token in a file, stripped. Raises HubConfigError if it is missing, empty or open to others."""
+    """Return the token in a file, stripped. Raises HubConfigError if the file is missing, empty, or readable by
+    others."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text(encoding="utf-8").strip()
@@ -125,9 +126,9 @@ def read_secret(path: Path) -> str:
 
 
 def keep_private(database: str) -> None:
-    """Let nobody but the hub's own account read what the hub writes: its umask becomes 077, and the files of an SQLite
-    database that are there already become 0600. ``database``: in SQLAlchemy's words. Raises HubConfigError where a file
-    belongs to somebody else."""
+    """Let nobody but the hub's own account read what the hub writes: its umask becomes 077, and existing files of an
+    SQLite database become 0600. ``database``: a URL of SQLAlchemy's. Raises HubConfigError if a file belongs to
+    somebody else."""
     os.umask(0o077)
     url = make_url(database)
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
@@ -151,7 +152,7 @@ def load(path: Path) -> HubConfig:
 
 @cache
 def loaded() -> HubConfig:
-    """Return the configuration that the environment names; the parts of ``hub_config`` share it."""
+    """Return the configuration that the environment names; all parts of ``hub_config`` share it."""
     name = os.environ.get(VARIABLE)
     if not name:
         raise HubConfigError(f"{VARIABLE} names no file: set it to the hub's YAML")
@@ -159,7 +160,7 @@ def loaded() -> HubConfig:
 
 
 def _from(folder: Path, model: M) -> M:
-    """Return the model, with its relative paths, and those of models in it, taken from that folder."""
+    """Return the model with its relative paths, and those of models in it, resolved from that folder."""
     update: dict[str, Any] = {}
     for name, value in model:
         if isinstance(value, Path):

@@ -1,4 +1,4 @@
-"""What an operator writes under ``login`` in the hub's YAML: providers, and what their claims mean here."""
+"""The operator's settings under ``login`` in the hub's YAML: providers, and the rules for their claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether an address is of this machine."""
+    """Return whether an address belongs to this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -24,7 +24,8 @@ def is_loopback(url: str) -> bool:
 
 
 def safe_url(url: str) -> str:
-    """Return the address, without a slash at its end. Raises ValueError unless it is https, or of this machine."""
+    """Return the address, without a slash at its end. Raises ValueError unless it is https, or an address of this
+    machine."""
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.fragment:
         raise ValueError(f"{url!r} is not an address such as https://login.example.org")
@@ -38,7 +39,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern
 
 
 class ProviderPreset(NamedTuple):
-    """What is known of a kind of provider. ``issuer`` None: each operator's own."""
+    """The preset of a kind of provider. ``issuer`` None: each operator has their own."""
 
     title: str
     issuer: str | None
@@ -155,7 +156,7 @@ class Provider(Model):
 
     @property
     def asked_scopes(self) -> tuple[str, ...]:
-        """Return the scopes that are asked of the provider."""
+        """Return the scopes that the hub requests from the provider."""
         return self.scopes or PRESETS[self.kind].scopes
 
 

@@ -1,1 +1,1 @@
-"""Login by OpenID Connect: providers, what their claims mean here, and the names that people get."""
+"""Login by OpenID Connect: providers, the meaning of their claims, and people's names."""

@@ -1,4 +1,5 @@
-"""The hub's authenticator for several providers: each person comes by one provider, and is checked again and again."""
+"""The hub's authenticator for several providers: each person logs in at one provider, and is checked again
+regularly."""
 
 from __future__ import annotations
 
@@ -30,10 +31,11 @@ _API = "jupyterhub"  # the OAuth client of tokens that are for the hub's API
 
 
 class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
-    """Hands each login to the provider that it came from. The settings are ``login`` in the hub's YAML.
+    """Passes each login to the provider that it came from. The settings are ``login`` in the hub's YAML.
 
-    A person whom no rule lets in any more is shut out at the next refresh: no groups, no API tokens, no new session;
-    the link hears of it. A provider that does not answer shuts nobody out for ``trust_seconds``."""
+    If no rule admits a person any more, they lose access at the next refresh: no groups, no API tokens, no new session;
+    the link is told. If a provider does not answer, nobody loses access for ``trust_seconds``.
+    """
 
     allow_all = Bool(True).tag(config=True)  # the rules of the providers say who gets in
     manage_groups = Bool(True).tag(config=True)
@@ -68,7 +70,8 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
     # --- what the pages ask -----------------------------------------------------------------------------------------
 
     def provider_of(self, antenna: Antenna) -> str | None:
-        """Return the provider by which an antenna's people come: the one of that id, or the only one of that kind."""
+        """Return the provider at which an antenna's people log in: the one with that id, or the only one of that
+        kind."""
         wanted = antenna.login.provider
         if wanted in self.providers:
             return wanted
@@ -82,12 +85,12 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
     # --- JupyterHub's questions -------------------------------------------------------------------------------------
 
     def add_user(self, user: Any) -> None:
-        """Reserve the name of a user that JupyterHub has, as it starts and later: the name goes to nobody else."""
+        """Reserve the name of a user that JupyterHub has, at its start and later, so that nobody else gets the name."""
         self._in_hub.add(user.name)
         super().add_user(user)
 
     async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any] | None:
-        """Return who came back from a provider; None for a request of another kind, such as a form. Raises
+        """Return the person who came back from a provider; None for a request of another kind, such as a form. Raises
         LoginRefused."""
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:
@@ -110,7 +113,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
-        """Ask the provider about them again. False: they must log in, which tells them why if it is refused."""
+        """Ask the provider about the person again. False: they must log in; a refusal then tells them why."""
         begun = time.monotonic()
         async with self._looking[user.name]:
             looked_at, stays = self._looked.get(user.name, (-1.0, False))
@@ -148,16 +151,16 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Return why the person may start nothing, or None: they logged in, and a rule lets them in. This is for
+        """Return why the person may start nothing; None if they have logged in and a rule admits them. This is for
         starts without a refresh before, such as by an API token."""
         return self._refusal(user.name, await user.get_auth_state() or {})
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return when the provider's last answer about them counts no more."""
+        """Return until when the provider's last answer about the person is valid."""
         return self._trusted_until(await user.get_auth_state() or {})
 
     async def sign_out_address(self, user: Any) -> str | None:
-        """Return where a person is sent to sign out at their provider as well; None: nowhere."""
+        """Return the address where a person signs out at their provider as well; None if there is none."""
         provider = self.providers.get((await user.get_auth_state() or {}).get("provider", ""))
         if provider is None:
             return None
@@ -168,12 +171,12 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return None
 
     def terms_of(self, name: str) -> TermsOf | None:
-        """Return the terms and whether the person accepted them; None: there are no terms."""
+        """Return the terms and whether the person has accepted them; None if there are no terms."""
         terms = self._login.terms
         return None if terms is None else TermsOf(terms, self._people.accepted(name, terms.version))
 
     def accept_terms(self, name: str, version: str) -> None:
-        """Keep that they accept the terms of that version."""
+        """Record that the person accepts the terms of that version."""
         self._people.accept(name, version)
 
     # --- what follows -----------------------------------------------------------------------------------------------
@@ -199,7 +202,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return None
 
     def _admitted(self, name: str, groups: Iterable[str], state: dict[str, Any]) -> PersonBody:
-        """Return what the link is told of somebody whom a rule lets in."""
+        """Return what the link is told about somebody whom a rule admits."""
         refusal, terms = self._refusal(name, state), self.terms_of(name)
         status = AccessStatus(
             until=self._trusted_until(state),
@@ -217,8 +220,8 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             model["admin"] = False if groups else None  # None: as set in the hub
 
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
-        """Take what they had: groups, the rights of an admin, and tokens of the hub's API. Tokens of servers stay:
-        their sessions end after the link's grace, and people may save what they have there."""
+        """Remove a person's groups, admin rights, and tokens of the hub's API. The tokens of servers stay valid: the
+        sessions end after the link's grace time, and people can save until then."""
         self.log.warning("%s is let in by no rule any more: %s", user.name, state["refused"])
         await user.save_auth_state(state)
         user.sync_groups([])
@@ -236,7 +239,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
     def _tell(self, name: str, update: access.PersonUpdate) -> None:
-        """Let the link know, now or when it answers again. Before a start it is told once more."""
+        """Send the update to the link, now or when it answers again. Before a start it is sent once more."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
         link = gateway(self._config.link_socket)

@@ -1,6 +1,8 @@
-"""What a provider says of a person (claims) and what that makes them here: groups, or a reason to refuse them.
+"""What a provider says about a person (claims), and what follows from it here: groups, or a reason to refuse the
+person.
 
-Pure functions. Claims come from outside: a claim of another shape than expected counts as missing."""
+Pure functions. Claims come from outside: a claim of another type than expected counts as missing.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ _ENTITLEMENT = re.compile(
 
 @dataclass(frozen=True)
 class Entitlement:
-    """An entitlement. ``groups``: the group and its subgroups, decoded; ``role``: "" where it names none."""
+    """An entitlement. ``groups``: the group and its subgroups, decoded; ``role``: "" if it names none."""
 
     groups: tuple[str, ...]
     role: str
@@ -44,14 +46,14 @@ class Entitlement:
 
 @dataclass(frozen=True)
 class LoginVerdict:
-    """The result of a person's claims. ``refusal`` None: they may come in, and are in ``groups``."""
+    """The result of a person's claims. ``refusal`` None: the person is admitted, and is in ``groups``."""
 
     groups: frozenset[str]
     refusal: Refusal | None
 
 
 def subject(claims: object) -> str | None:
-    """Return whom the claims are about, or None where that is not clear."""
+    """Return the ``sub`` of the claims, or None if they have no valid one."""
     sub = claims.get("sub") if isinstance(claims, Mapping) else None
     if not isinstance(sub, str) or not 0 < len(sub) <= _LONGEST_SUB or not sub.isascii() or not sub.isprintable():
         return None
@@ -59,7 +61,7 @@ def subject(claims: object) -> str | None:
 
 
 def judge(claims: Claims, provider: Provider) -> LoginVerdict:
-    """Return what this provider's rules make of the claims."""
+    """Return the verdict of this provider's rules on the claims."""
     if subject(claims) is None:
         return LoginVerdict(frozenset(), "identity")
     if provider.assurance is not None:
@@ -71,7 +73,7 @@ def judge(claims: Claims, provider: Provider) -> LoginVerdict:
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:
-    """Return the texts of a claim; ``name`` may go inwards with dots. An unverified e-mail address counts as
+    """Return the texts of a claim; dots in ``name`` lead to nested claims. An unverified e-mail address counts as
     missing."""
     found: Any = claims.get(name)
     if found is None:
@@ -100,8 +102,7 @@ def entitlement(text: str, namespace: str) -> Entitlement | None:
 
 
 def short_name(claims: Claims) -> str:
-    """Return the beginning of a person's name here: letters and digits, for people to read, and not to identify
-    anybody by."""
+    """Return the first part of a person's name here: letters and digits for people to read; it identifies nobody."""
     for claim in ("preferred_username", "given_name", "name"):
         for value in values(claims, claim)[:1]:
             plain = unicodedata.normalize("NFKD", value.split("@")[0]).encode("ascii", "ignore").decode().lower()
@@ -137,7 +138,7 @@ def _matched(text: str, match: EntitlementMatch) -> str | None:
 
 
 def _decoded(part: str) -> str:
-    """Return a component without its percent signs; "" for one that would then mean something else."""
+    """Return a component without percent encoding; "" if the decoded text would change its meaning."""
     try:
         text = unquote(part, errors="strict")
     except UnicodeDecodeError:

@@ -1,6 +1,5 @@
-"""The login at a provider and its callback: ``/hub/oidc/ID/login`` and ``/hub/oidc/ID/callback``.
-
-Each provider has a callback of its own, and a login that was begun with one provider does not end with another."""
+"""The login at a provider and its callback: ``/hub/oidc/ID/login`` and ``/hub/oidc/ID/callback``. Each provider has a
+callback of its own, and a login that began with one provider cannot end with another."""
 
 from __future__ import annotations
 
@@ -25,7 +24,8 @@ class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
     provider = ""
 
     async def refuse(self, refused: LoginRefused) -> None:
-        """Show the login page, with what was wrong; from there it goes on to where the person wanted to go."""
+        """Show the login page, with the reason; from there the login continues to the page that the person asked
+        for."""
         self.set_status(refused.status)
         html = await self.render_template(
             "login.html",
@@ -37,12 +37,13 @@ class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
         self.finish(html)
 
     def wanted(self) -> str:
-        """Return where the person wanted to go; "" where that is not known."""
+        """Return the page that the person asked for; "" if that is not known."""
         return str(self.get_query_argument("next", ""))
 
 
 class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
-    """Sends a browser to the provider. ``next``: where to go after it; ``antenna``: which one the person picked."""
+    """Sends a browser to the provider. ``next``: the page to show afterwards; ``antenna``: the antenna that the person
+    picked."""
 
     @property
     def authenticator(self) -> ProviderClient:
@@ -57,7 +58,7 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
         return self._login
 
     def authorize_redirect(self, *args: Any, extra_params: Mapping[str, Any], **kwargs: Any) -> None:
-        """Redirect to the provider with the nonce that the ID token must bear."""
+        """Redirect to the provider with the nonce that the ID token must contain."""
         super().authorize_redirect(*args, extra_params={**extra_params, "nonce": idtoken.nonce(self._login)}, **kwargs)
 
     async def get(self) -> None:
@@ -76,31 +77,31 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 
     @property
     def antenna(self) -> str | None:
-        """Return the antenna with which this login was begun."""
+        """Return the antenna that was picked when this login began."""
         return self._begun.split(".")[1] or None
 
     @property
     def nonce(self) -> str:
-        """Return the nonce that this login's ID token must bear."""
+        """Return the nonce that this login's ID token must contain."""
         return idtoken.nonce(self._begun)
 
     def wanted(self) -> str:
-        """Return where the person wanted to go when the login was begun: nothing of an address that somebody else
-        may have made."""
+        """Return the page that the person asked for when the login began; the present address is not used, since
+        somebody else may have made it."""
         return str(self._kept().get("next_url") or "")
 
     @property
     def _begun(self) -> str:
-        """Return what the login was begun with: PROVIDER.ANTENNA.RANDOM, or ""."""
+        """Return the state with which the login began: PROVIDER.ANTENNA.RANDOM, or ""."""
         return str(self._kept().get("state_id", ""))
 
     def _kept(self) -> dict[str, Any]:
-        """Return what this browser kept since; the cookie is signed, so its content is ours."""
+        """Return what this browser's cookie has kept since then; the cookie is signed, so its content is ours."""
         return dict(_deserialize_state(self.get_state_cookie() or "e30="))
 
     def check_error(self) -> None:
-        """Check that the provider did not refuse. Raises LoginRefused; the provider's words come by an address, and
-        are not shown."""
+        """Check that the provider did not refuse. Raises LoginRefused; the provider's message comes in an address, and
+        is not shown."""
         if said := self.get_query_argument("error", ""):
             self.log.warning("Login by %s: the provider said %.80r", self.provider, said)
             raise LoginRefused("denied")
@@ -112,7 +113,7 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 
     def check_state(self) -> None:
         """Check that this browser began this login, with this provider. Raises LoginRefused. The address is only
-        compared, not read: what is wrong in it would get into the log."""
+        compared, not parsed: an error about its content would get into the log."""
         begun = self._begun
         if begun.split(".")[0] != self.provider or self.get_query_argument("state", "") != _serialize_state(
             {"state_id": begun}
@@ -120,8 +121,8 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
             raise LoginRefused("expired")
 
     async def get(self) -> None:
-        """Answer 302 to where the person wanted to go, by the checklist if there is anything to accept; else the
-        login page with words."""
+        """Answer 302 to the page that the person asked for, or first to the checklist if there is anything to accept;
+        else the login page with an explanation."""
         try:
             await super().get()
         except LoginRefused as refused:
@@ -132,11 +133,11 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 
 
 class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
-    """Signs out here and, where the operator wants it, at the provider: else its page lets the next person in
-    unasked."""
+    """Signs out here and, if the operator configured it, at the provider: otherwise the provider may log in the next
+    person without asking."""
 
     async def handle_logout(self) -> None:
-        """Find where to go on, as long as it is known who signs out."""
+        """Determine where to go next, while it is still known who signs out."""
         self._onward: str | None = None
         if self.current_user is not None:
             self._onward = await self.settings["authenticator"].sign_out_address(self.current_user)
@@ -150,7 +151,7 @@ class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
 
 
 def routes(providers: Iterable[str]) -> list[tuple[str, type[BaseHandler]]]:
-    """Return the handlers of a login, two for each provider by its id, and the one of signing out."""
+    """Return the handlers of a login, two for each provider by its id, and the handler for signing out."""
     found: list[tuple[str, type[BaseHandler]]] = [(r"/logout", SignOut)]
     for name in providers:
         for step, handler in (("login", ToProvider), ("callback", FromProvider)):

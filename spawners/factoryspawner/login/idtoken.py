@@ -1,7 +1,8 @@
-"""A provider's ID token: whether that provider made it, for this gateway and this login, and about whom.
+"""Checks a provider's ID token: whether that provider made it, for this gateway and this login, and about whom.
 
-Pure functions. Only keys that a provider publishes count: a token signed with a shared secret, or not at all, does
-not."""
+Pure functions. Only keys that a provider publishes count: a token signed with a shared secret, or not at all, is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +17,20 @@ _SKEW = 60  # seconds that two clocks may be apart
 
 
 class BadToken(Exception):
-    """Raise where a token is not to be believed; the message says why, and has nothing of the token."""
+    """Raise if a token is not valid; the message says why, and contains nothing of the token."""
 
 
 class UnknownKey(BadToken):
-    """Raise where none of these keys signed the token: the provider may have newer ones."""
+    """Raise if none of these keys signed the token: the provider may have newer ones."""
 
 
 def nonce(login: str) -> str:
-    """Return the nonce that a login's token must bear, from what the login was begun with."""
+    """Return the nonce that a login's token must contain, from the state with which the login began."""
     return hashlib.sha256(f"nonce {login}".encode()).hexdigest()
 
 
 def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wanted: str) -> str:
-    """Return whom a token is about. ``keys``: the provider's JWK Set; ``wanted``: the nonce. Raises BadToken."""
+    """Return the ``sub`` of a token. ``keys``: the provider's JWK Set; ``wanted``: the nonce. Raises BadToken."""
     if not isinstance(token, str):
         raise BadToken("there is none")
     try:
@@ -55,7 +56,7 @@ def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wa
 
 
 def _key(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
-    """Return the key that the token names; where it names none, the only one."""
+    """Return the key that the token names; if it names none, the only key."""
     header = jwt.get_unverified_header(token)
     if header["alg"] not in ALGORITHMS:
         raise BadToken("it is not signed with a key that is published")

@@ -1,6 +1,7 @@
-"""Login with a name and a password from one file: for demos and first trials, in place of a site's own login.
+"""Login with a name and a password from one file: for demos and first trials, instead of a site's own login.
 
-The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes it."""
+The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _BYTES = 32
 
 
 class PasswordFileError(ConfigurationError):
-    """Raise where the file cannot be used; the message says why."""
+    """Raise if the file cannot be used; the message says why."""
 
 
 def hash_password(password: str) -> str:
@@ -37,8 +38,8 @@ def hash_password(password: str) -> str:
 
 
 def check_password(password: str, line: str) -> bool:
-    """Return whether the password is the line's, in constant time. Raises PasswordFileError for a line of another
-    shape."""
+    """Return whether the password matches the line, in constant time. Raises PasswordFileError for a line in another
+    form."""
     try:
         name, n, r, p, salt, expected = line.split("$")
         if name != "scrypt":
@@ -50,7 +51,7 @@ def check_password(password: str, line: str) -> bool:
 
 
 def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
-    """Write the file anew, 0600 and at one stroke, with these names and passwords."""
+    """Write the file anew, 0600 and atomically, with these names and passwords."""
     lines = {name: hash_password(password) for name, password in passwords.items()}
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -62,7 +63,8 @@ def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
 
 
 def read_passwords(path: Path) -> dict[str, str]:
-    """Name to line. Raises PasswordFileError if it is not there, open to others, or of another shape."""
+    """Return the line of each name. Raises PasswordFileError if the file is missing, readable by others, or has another
+    form."""
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
@@ -92,7 +94,7 @@ class PasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterhub 
         return [("/login", FormLogin)]
 
     async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:
-        """Return the name where name and password fit, else None; an unknown name takes as long."""
+        """Return the name if name and password match, else None; an unknown name takes as long."""
         name, password = data.get("username", ""), data.get("password", "")
         try:
             fits = await asyncio.to_thread(_fits, Path(self.passwords_file), name, password)

@@ -1,7 +1,7 @@
-"""The name that each identity of a provider has here, once and for all.
+"""The name of each identity of a provider here, which never changes.
 
-One SQLite file. A name is never given twice, and never taken back: a person who leaves and comes again finds what
-was theirs."""
+One SQLite file. No name is given twice, and none is taken back: a person who leaves and returns finds what was theirs.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CREATE TABLE IF NOT EXISTS people (
 
 
 class NameTaken(Exception):
-    """Raise where the name that an operator wrote for a person is another's."""
+    """Raise if the name that an operator wrote for a person belongs to another."""
 
 
 class People:
-    """The file of names, made 0600 where it is not there. ``issuer`` and ``sub``: whom a provider means."""
+    """The file of names, made 0600 if it is missing. ``issuer`` and ``sub`` identify a person."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,11 +40,11 @@ class People:
             database.execute(_TABLE)
 
     def name(self, issuer: str, sub: str) -> str | None:
-        """Return the name of a person who was here before."""
+        """Return the name of a person who has logged in before; None for anybody else."""
         return self._one("SELECT name FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def antenna(self, issuer: str, sub: str) -> str | None:
-        """Return the antenna that the person picked last."""
+        """Return the antenna that the person last picked."""
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
@@ -53,21 +53,21 @@ class People:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
     def accepted(self, name: str, version: str) -> datetime | None:
-        """Return when the person accepted that version of the terms; None: it is not the one that they accepted
-        last."""
+        """Return when the person accepted that version of the terms; None if the last version that they accepted is
+        another one."""
         at = self._one("SELECT terms_at FROM people WHERE name = ? AND terms = ?", name, version)
         return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
     def accept(self, name: str, version: str) -> None:
-        """Keep that they accept them, and when."""
+        """Record that the person accepts the terms, and when."""
         with self._writing() as database:
             database.execute(
                 "UPDATE people SET terms = ?, terms_at = CURRENT_TIMESTAMP WHERE name = ?", (version, name)
             )
 
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
-        """Return the person's name, as it was, or a new one: ``BEGIN-N``, with the first number that was never given
-        to anybody and is not ``taken`` by a person who is not of a provider."""
+        """Return the person's name: the one they have, or a new one: ``BEGIN-N``, with the first number that was never
+        given to anybody and is not ``taken`` by a person without a provider."""
         with self._writing() as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
@@ -82,8 +82,8 @@ class People:
         return name
 
     def admit_as(self, issuer: str, sub: str, name: str) -> str:
-        """Return the person's name, as it was, or this one, which an operator wrote. Raises NameTaken if another has
-        it."""
+        """Return the person's name: the one they have, or this one, which an operator wrote. Raises NameTaken if
+        another person has it."""
         with self._writing() as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:

@@ -1,5 +1,5 @@
-"""One provider: oauthenticator's generic client, with this gateway's rules for who a person is and whether they may
-come in."""
+"""One provider: oauthenticator's generic client, with this gateway's rules for who a person is and whether to admit
+them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO = (400, 401, 403)  # statuses by which a provider refuses a token; any other
 
 
 class ProviderAway(Exception):
-    """Raise where the provider does not answer, or answers that something is wrong with itself."""
+    """Raise if the provider does not answer, or answers with an error of its own."""
 
 
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
@@ -65,7 +65,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._silent_at = -1.0  # when its endpoints were last asked for in vain, in the loop's time
 
     async def ready(self) -> Endpoints:
-        """Return its endpoints; one question for all who wait. Raises ProviderAway, to all of them."""
+        """Return the provider's endpoints; all waiting callers share one question. Raises ProviderAway, to all of
+        them."""
         begun = asyncio.get_running_loop().time()
         async with self._finding:
             if self._found is not None:
@@ -98,7 +99,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             raise ProviderAway(f"{issuer} does not say its endpoints: {error}") from error
 
     async def login(self, handler: Any, nonce: str, antenna: str | None) -> dict[str, Any]:
-        """Return who came back from the provider with a login that has this nonce. Raises LoginRefused,
+        """Return the person who came back from the provider with a login that has this nonce. Raises LoginRefused,
         ProviderAway."""
         model: dict[str, Any] = await self._asked(self._come(handler, nonce))
         state = model["auth_state"]
@@ -123,7 +124,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _subject(self, token: object, nonce: str) -> str:
-        """Return whom an ID token is about. An unknown key is looked for once more: providers change them."""
+        """Return the ``sub`` of an ID token. If its key is unknown, the keys are fetched once more, since providers
+        change them."""
         belongs = (self.settings.issued_by, self.settings.client_id, nonce)
         try:
             return idtoken.subject(token, self._keys, *belongs)
@@ -132,8 +134,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             return idtoken.subject(token, self._keys, *belongs)
 
     async def look_again(self, user: Any) -> dict[str, Any] | None:
-        """Return the authentication of a person who is here, by the tokens of the last login; None: they must log
-        in. Raises ProviderAway."""
+        """Return the authentication of a logged-in person, checked again with the tokens of the last login; None if
+        they must log in. Raises ProviderAway."""
         state = await user.get_auth_state()
         model: dict[str, Any] | None = await self._asked(self._looked(user, state))
         if model is None:
@@ -147,7 +149,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _looked(self, user: Any, state: dict[str, Any]) -> dict[str, Any] | None:
-        """Ask by the access token, then by a new one. oauthenticator's own method takes each failure for a refusal."""
+        """Ask with the access token, then with a new one. oauthenticator's own method takes each failure for a
+        refusal."""
         try:
             return await self._model(state["token_response"])
         except HTTPClientError as error:
@@ -175,8 +178,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def sign_out_address(self, back: str) -> str | None:
-        """Return where a browser ends its login at the provider, and returns ``back`` from; None: it is not sent
-        there, or the provider has no such address. Raises ProviderAway."""
+        """Return the address where a browser ends its login at the provider and returns to ``back``; None if
+        ``sign_out`` is off, or the provider has no such address. Raises ProviderAway."""
         if not self.settings.sign_out or (place := (await self.ready()).end_session) is None:
             return None
         return str(url_concat(place, {"client_id": self.client_id, "post_logout_redirect_uri": back}))
@@ -195,11 +198,11 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             answer.close()
 
     def user_info_to_username(self, user_info: Any) -> str:  # noqa: ARG002
-        """Return a placeholder: ``update_auth_model`` gives the name, and no claim does."""
+        """Return a placeholder: ``update_auth_model`` sets the name, which comes from no claim."""
         return _NOBODY
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Say who it is, by issuer and sub alone, and whether they may come in."""
+        """Determine who it is, by issuer and sub alone, and whether they are admitted."""
         claims = auth_model["auth_state"][self.user_auth_state_key]
         state = auth_model["auth_state"] = _kept(auth_model["auth_state"])
         issuer, sub = self.settings.issued_by, subject(claims)
@@ -240,6 +243,6 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
 
 
 def _kept(state: dict[str, Any]) -> dict[str, Any]:
-    """Return only the tokens, by which to ask again, of what oauthenticator would keep; no claims."""
+    """Return only the tokens, which are needed to ask again, of what oauthenticator would store; no claims."""
     tokens = {key: value for key, value in state["token_response"].items() if key != "id_token"}
     return {key: state[key] for key in ("access_token", "refresh_token", "scope")} | {"token_response": tokens}

@@ -1,4 +1,4 @@
-"""Why a login, or a start, is refused, and what to do then."""
+"""Texts for refused logins and starts: why, and what to do."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _TEXTS: dict[Code, tuple[str, str]] = {
 
 
 class LoginRefused(Exception):
-    """Raise where a login is refused, for one of these reasons. ``name``: whose it was, where that is known."""
+    """Raise if a login is refused, for one of these reasons. ``name``: of the person, if that is known."""
 
     def __init__(self, code: Code, name: str | None = None) -> None:
         super().__init__(code)

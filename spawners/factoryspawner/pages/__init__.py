@@ -1,1 +1,1 @@
-"""Pages that this gateway adds to the hub, and what JupyterHub's templates need for them."""
+"""Pages that this gateway adds to the hub, and the helpers for JupyterHub's templates."""

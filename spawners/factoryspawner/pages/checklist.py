@@ -22,7 +22,7 @@ from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import gateway
 from factoryspawner.pages.public import PublicHandler
 
-_LOGIN_SECONDS = 2.0  # seconds that a login waits for the link, before it goes on without
+_LOGIN_SECONDS = 2.0  # seconds that a login waits for the link before it continues without its answer
 _TICK = N_("Tick this to continue: without it you cannot start a session here.")
 _CHANGED = N_("They have changed since you read them. Read them again.")
 
@@ -45,8 +45,8 @@ class ChecklistState(NamedTuple):
 
     @property
     def to_tick(self) -> bool:
-        """Return whether the page has a box; also for rules of sites where the person has no account yet, which stop
-        nobody."""
+        """Return whether the page has a box to tick; also for rules of sites where the person has no account yet, which
+        prevent nothing."""
         sites = self.view.sites if self.view is not None else ()
         return self.terms_open or any(site.rules_open for site in sites)
 
@@ -61,7 +61,8 @@ async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistS
 
 
 class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The last step of a login: to where the person wanted, by the checklist if there is anything to accept."""
+    """The last step of a login: it leads to the page that the person asked for, and first to the checklist if there is
+    anything to accept."""
 
     _by_checklist = False
 
@@ -85,7 +86,8 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             return ChecklistState(terms, None).awaits
 
     def get_next_url(self, *args: Any, **kwargs: Any) -> str:
-        """Return where the person goes now. The arguments differ between JupyterHub and oauthenticator."""
+        """Return the address that the person is sent to after the login. The arguments differ between JupyterHub and
+        oauthenticator."""
         wanted = str(super().get_next_url(*args, **kwargs))
         if not self._by_checklist:
             return wanted
@@ -97,11 +99,12 @@ class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
 
 
 class ChecklistPage(PublicHandler):
-    """The page. It works without JavaScript; what is accepted is kept before the page goes on to ``next``."""
+    """The page of the checklist. It works without JavaScript; what is accepted is recorded before the page goes on to
+    ``next``."""
 
     @web.authenticated
     async def get(self) -> None:
-        """Answer HTML; 302 to ``next`` where it is given and nothing is open."""
+        """Answer HTML; 302 to ``next`` if it is given and nothing is left to accept."""
         found = await self._find()
         if self._wanted and not found.awaits:
             self.redirect(self.get_next_url(self.current_user))
@@ -133,7 +136,7 @@ class ChecklistPage(PublicHandler):
         return {}
 
     async def _accept_rules(self, found: ChecklistState) -> dict[str, str]:
-        """Keep the rules that were ticked; all others stay open, which stops nobody here."""
+        """Record the rules that were ticked; the others stay open, which prevents nothing here."""
         wrong: dict[str, str] = {}
         if found.view is None and any(name.startswith("rules-") for name in self.request.body_arguments):
             return {"": LINK_SILENT.what}
@@ -178,7 +181,7 @@ class ChecklistPage(PublicHandler):
 
     @property
     def _wanted(self) -> str:
-        """Return where the person wanted to go, as the address says; JupyterHub checks it before anybody is sent
+        """Return the page that the person asked for, from the address; JupyterHub checks it before it sends anybody
         there."""
         return str(self.get_query_argument("next", ""))
 

@@ -45,7 +45,7 @@ class Translation(InternationalizationExtension):
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Let JupyterHub's own templates speak the language, too."""
+        """Mark the texts of JupyterHub's own templates for translation, too."""
         for there, text, instead in UPSTREAM:
             source = source.replace(there, instead.replace("text", f'"{text}"', 1) if text else instead)
         return source
@@ -78,21 +78,21 @@ class Translation(InternationalizationExtension):
 
 
 def translation(folder: Path) -> type[Translation]:
-    """Return the extension with the catalogues of this folder, for ``c.JupyterHub.jinja_environment_options``."""
+    """Return the extension with this folder's catalogues, for ``c.JupyterHub.jinja_environment_options``."""
     languages(folder)  # read now, so that no first page waits for it
     return type("Translation", (Translation,), {"folder": folder})
 
 
 def _of(context: Context, known: Languages) -> PageLanguage:
-    """Return the page's language. JupyterHub gives templates no request, but a method of the handler that has it."""
+    """Return the page's language. JupyterHub passes templates no request, but a method of the handler, which has it."""
     handler: Any = context["static_url"].__self__
     return known.of(handler.request)
 
 
 @pass_context
 def _here(context: Context) -> str:
-    """Return the path and query of the page, to come back to. The address that a login provider sent is valid once,
-    and left out."""
+    """Return the path and query of the page, as an address to return to. A login provider's address is valid once, so
+    it is left out."""
     handler: Any = context["static_url"].__self__
     path = handler.request.path
     if path.startswith(f"{handler.hub.base_url}oidc/") and path.endswith("/callback"):

@@ -1,4 +1,5 @@
-"""Where the numbers of the map stand: beside their places, where two places are closer than two numbers are wide."""
+"""Positions of the numbers on the map: a number stands beside its place if two places are so close that their numbers
+would overlap."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ _DIRECTIONS = 32
 
 @lru_cache(maxsize=16)
 def spread(places: tuple[Spot, ...], fixed: tuple[Spot, ...], apart: float, clear: float) -> tuple[Spot, ...]:
-    """Return where each place's mark stands, in the order of ``places``, in the map's units.
+    """Return the position of each place's mark, in the order of ``places``, in the map's units.
 
-    A mark stays on its place if it can, else goes to the nearest free spot. ``apart``: the least distance between two
-    marks; ``clear``: likewise between a mark and one of ``fixed``, which does not move.
+    A mark stays on its place if it can, else it moves to the nearest free spot. ``apart``: the least distance between
+    two marks; ``clear``: the least distance between a mark and one of ``fixed``, which do not move.
     """
     crowd = [sum(_near(one, other, 2 * apart) for other in places) for one in places]
     taken: dict[int, Spot] = {}
@@ -34,12 +35,12 @@ def spread(places: tuple[Spot, ...], fixed: tuple[Spot, ...], apart: float, clea
 
 
 def _near(one: Spot, other: Spot, distance: float) -> bool:
-    """Return whether two spots are closer than ``distance``."""
+    """Return whether two spots are closer to each other than ``distance``."""
     return hypot(one[0] - other[0], one[1] - other[1]) < distance
 
 
 def _around(place: Spot, margin: float) -> Iterator[Spot]:
-    """Yield the spots of a mark, the nearest first, that lie on the map with a margin."""
+    """Yield the possible spots of a mark on the map with a margin, the nearest first."""
     yield place
     for ring in range(1, int(hypot(WIDTH, HEIGHT) / _STEP)):
         for direction in range(_DIRECTIONS):

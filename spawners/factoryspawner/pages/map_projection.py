@@ -1,4 +1,4 @@
-"""Where a place lies on the map of Europe: a Lambert azimuthal equal-area projection on a sphere, in the map's units.
+"""Projects a place to the map of Europe: a Lambert azimuthal equal-area projection on a sphere, in the map's units.
 
 ``hub_config/static/europe.svg`` is drawn by the same functions (``bin/map``), so points and coasts fit together.
 """
@@ -17,7 +17,7 @@ _LEFT_KM, _TOP_KM = -1800.0, 2210.0  # the map's left and upper edge, from the c
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
-    """Return ``(x, y)`` in the map's units, from its upper left corner; outside the map where the place is."""
+    """Return ``(x, y)`` in the map's units, from its upper left corner; outside of the map if the place is."""
     lat, lat0 = radians(latitude), radians(_CENTRE.latitude)
     turn = radians(longitude - _CENTRE.longitude)
     towards = 1 + sin(lat0) * sin(lat) + cos(lat0) * cos(lat) * cos(turn)

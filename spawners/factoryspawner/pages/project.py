@@ -31,8 +31,8 @@ USE = TypeAdapter(ProjectUse)
 
 class _OfProject(GatewayHandler):
     async def project(self, project_id: str) -> tuple[ProjectView, str | None, date | None]:
-        """Return the project, whose use this person may see (None: everybody's), and since when. Raises LinkProblem
-        (404) where it is none of theirs."""
+        """Return the project, the person whose use may be shown (None: everybody's), and since when. Raises LinkProblem
+        (404) if the person is not in it."""
         asked = self.get_query_argument("since", "")
         try:
             since = date.fromisoformat(asked) if asked else None
@@ -68,7 +68,7 @@ class ProjectCsv(_OfProject):
 
 
 class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The page itself; its content comes by ``ProjectUsage``."""
+    """The page itself; its script gets the content from ``ProjectUsage``."""
 
     @web.authenticated
     async def get(self, project_id: str) -> None:

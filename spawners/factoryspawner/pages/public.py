@@ -1,6 +1,7 @@
 """Pages that need no login: the map of all factories, the status page, and the switch of the language.
 
-All of their content is made on the server, so they work without JavaScript; nothing on them belongs to a person."""
+The server makes all of their content, so they work without JavaScript; nothing on them is personal.
+"""
 
 from __future__ import annotations
 
@@ -76,10 +77,8 @@ class StatusView(Model):
 
 
 def kind(factory: NetworkFactory, now: datetime) -> str:
-    """Return how a factory is, in a word: its health where it is offered here, else ``template`` or ``planned``.
-
-    A healthy factory in maintenance is ``maintenance`` if that leaves none of its partitions a node, else ``partly``.
-    """
+    """Return a factory's state in one word: its health if it is offered here, else ``template`` or ``planned``. A
+    healthy factory in maintenance is ``maintenance`` if that leaves none of its partitions a node, else ``partly``."""
     if factory.health is not None:
         if factory.health.state == "ok" and (running := _running(factory, now)):
             return "maintenance" if _closed(factory, running) else "partly"
@@ -97,15 +96,16 @@ def _closed(factory: NetworkFactory, running: list[MaintenanceView]) -> bool:
 
 
 def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
-    """Return when the next announced maintenance of an available factory begins; None: none, or one runs already."""
+    """Return when the next announced maintenance of an available factory begins; None if there is none, or one is in
+    progress."""
     if kind(factory, now) != "ok":
         return None
     return min((one.start for one in factory.maintenance if one.start > now), default=None)
 
 
 def as_of(factory: NetworkFactory) -> datetime | None:
-    """Return when the factory was last asked about what the pages show of it; None: it was not asked yet, or it is
-    silent, which the pages say otherwise."""
+    """Return when the factory was last asked about what the pages show of it; None if it was not asked yet, or if it
+    does not answer, which the pages show in another way."""
     if factory.health is None or factory.health.state == "unreachable":
         return None
     return factory.loads_at if factory.partitions else factory.health.answered_at
@@ -117,13 +117,14 @@ def is_old(at: datetime | None, now: datetime) -> bool:
 
 
 def own_antenna(user: Any) -> str:
-    """Return the antenna that a person came by; "": none, or nobody is logged in. ``user``: of the hub."""
+    """Return the antenna by which a person logged in; "" if there is none, or nobody is logged in. ``user``: of the
+    hub."""
     groups = (group.name for group in user.groups) if user is not None else ()
     return next((name.removeprefix(ANTENNA) for name in groups if name.startswith(ANTENNA)), "")
 
 
 def drawing(network: NetworkView, now: datetime) -> Drawing:
-    """Return the map of a network, as it is now. What has no place in the catalogue is in the list only."""
+    """Return the map of a network, as it is now. Entries without a place in the catalogue are in the list only."""
     spots = {one.id: map_projection.place(one.at) for one in network.factories if one.at is not None}
     antennas, lines = [], []
     for number, antenna in enumerate(network.antennas):
@@ -147,7 +148,7 @@ def drawing(network: NetworkView, now: datetime) -> Drawing:
 
 
 def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | None:
-    """Return the antenna whose factories are marked; None: none, or one that is not known."""
+    """Return the antenna whose factories are marked; None if none or an unknown one is wanted."""
     return next((one for one in antennas if one.id == wanted), None)
 
 
@@ -181,10 +182,11 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
 
 class FactoriesPage(PublicHandler):
-    """The map, and the list that says the same."""
+    """The map, and the list with the same content."""
 
     async def get(self) -> None:
-        """Query: ``antenna``, an id: its factories are marked; empty: none. Without it, the person's own."""
+        """Answer HTML. Query: ``antenna``, an id: its factories are marked; empty: none. Without it, the person's own
+        antenna is used."""
         network = await self.network()
         antennas = network.antennas if network else ()
         own = chosen(antennas, own_antenna(self.current_user))
@@ -206,7 +208,7 @@ class StatusPage(PublicHandler):
         await self.page("status.html", status=await self.status())
 
     async def status(self) -> StatusView:
-        """Return the state of what is offered here, or that the link does not answer."""
+        """Return the state of the offered factories, or that the link does not answer."""
         network = await self.network()
         if network is None:
             return StatusView(link="silent")
@@ -224,10 +226,10 @@ class StatusJson(StatusPage):
 
 
 class LanguageSwitch(PublicHandler):
-    """Keeps the language that a person picked, in a cookie, and goes back to their page."""
+    """Stores the language that a person picked in a cookie, and returns to their page."""
 
     async def get(self) -> None:
-        """Query: ``lang``; ``next``: a path of this hub."""
+        """Set the cookie and redirect. Query: ``lang``; ``next``: a path of this hub."""
         wanted = self.get_query_argument("lang", "")
         if wanted not in {one.code for one in languages(self._locale)}:
             raise web.HTTPError(400, N_("There is no such language here."))
@@ -236,7 +238,7 @@ class LanguageSwitch(PublicHandler):
 
 
 def _own_path(address: str, base: str) -> str | None:
-    """Return the address if it leads into this hub, else None; without a language that it asks for itself."""
+    """Return the address if it leads into this hub, else None; a language in its query is removed."""
     parts = urlsplit(address)
     plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
     if not (plain and parts.path.startswith(base) and address.isprintable()):

@@ -1,8 +1,9 @@
-"""Brings a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
+"""Changes a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
 
-A step is written once and never changed: databases of running gateways have been through it. Before there were such
-steps, a ledger's version was a number in its SQLite file (``PRAGMA user_version``). The number stays there, so that
-an older release refuses a database that it does not know."""
+A step is written once and never changed, since databases of running gateways have been through it. Before there were
+such steps, a ledger's version was a number in its SQLite file (``PRAGMA user_version``). The number stays there, so
+that an older release refuses a database that it does not know.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def upgrade(db: Connection) -> None:
 
 
 def _make_anew(db: Connection) -> None:
-    """Give an empty database the tables as they are now; a test keeps them equal to the result of all steps."""
+    """Create the present tables in an empty database; a test keeps them equal to the result of all steps."""
     metadata.create_all(db)
     MigrationContext.configure(db).stamp(_script(), "head")
 
@@ -66,7 +67,7 @@ def head() -> str:
 
 
 def is_at(db: Connection) -> str | None:
-    """Return the database's last step; None: it has none, since it is empty or older than the steps. Raises
+    """Return the database's last step; None if it has none, since it is empty or older than the steps. Raises
     NewerDatabase."""
     if _number(db) > KEEPS_STEPS:
         raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")

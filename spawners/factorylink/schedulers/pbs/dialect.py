@@ -1,11 +1,10 @@
 """The PBS dialect, OpenPBS 23 and PBS Professional: what to run, how to read the answer. Pure: no I/O, clock, config.
 
-**Which jobs are asked for.** qstat cannot choose by name, and shows all jobs of the site, with history those of weeks.
-So qselect names the jobs, and qstat is asked about these, in one request (-E; without it some versions print only the
-first of several as JSON). A shell joins the two, with a constant text; what is asked for are its arguments. Where
-there are none it says so itself: an empty answer is never taken for "no jobs".
-
-PBS has no question for when a job would start; it tells ``estimated.start_time`` of jobs that wait.
+**Which jobs are asked for.** qstat cannot select jobs by name; it shows all jobs of the site, with a history those of
+weeks. So qselect lists the jobs, and qstat is asked about these, in one request (-E; without it some versions print
+only the first of several as JSON). A shell joins the two commands by a constant text; the selection is passed as
+arguments. If there are no jobs, the shell says so: an empty answer never means "no jobs". PBS has no question for when
+a job would start; it reports ``estimated.start_time`` for waiting jobs.
 """
 
 from __future__ import annotations
@@ -26,10 +25,11 @@ from factorylink.schedulers.pbs import parser as parse
 from factorylink.schedulers.pbs import reservations as pbs_reservations
 from factorylink.schedulers.pbs.ids import JOB, array_of, task_of
 from factorylink.schedulers.pbs.script import clock, script
+from factorylink.schedulers.pbs.words import WORDS
 
 __all__ = [
-    "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes",
-    "reservations", "script", "submit", "task_of", "waiting",
+    "WORDS", "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs",
+    "nodes", "reservations", "script", "submit", "task_of", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """All jobs of a name that have not ended, of every account, and those of an array that have."""
+    """Ask for all jobs of a name that have not ended, of every account, and for the ended jobs of their arrays."""
     return Command(
         ("sh", "-c", _LIVE, "sh", "-N", name),
         _listed(lambda text: parse.jobs(text, name)),
@@ -76,8 +76,9 @@ def jobs(name: str) -> Command[list[Job]]:
 
 
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
-    """Return the jobs of these ids that have not ended, whatever their names; of an array's id, each of its jobs. What
-    PBS does not know, or knows from its history only, is left out. Raises ValueError for what is no id."""
+    """Ask for the jobs of these ids that have not ended, whatever their names; for an array's id, each of its jobs.
+    Jobs that PBS does not know, or knows from its history only, are left out. Raises ValueError for a text that is no
+    id."""
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -88,20 +89,20 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
 
 
 def ended(name: str) -> Command[list[End]]:
-    """How those of a name ended that PBS has in its history, the 200 last submitted."""
+    """Ask how the jobs of a name ended that are in PBS' history: the 200 last submitted."""
     return Command(
         ("sh", "-c", _OVER, "sh", "-x", "-s", "F", "-N", name), _listed(_ends), env=parse.TIMES, most=LISTING
     )
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Every queued job that we may see, per queue: (priority, job id), oldest first. ``B``: arrays that have begun, of
-    which some jobs may still wait."""
+    """Ask for every queued job that we may see: for each queue (priority, job id), oldest first. ``B``: arrays that
+    have begun, of which some jobs may still wait."""
     return Command(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
 
 def submit(script: str, count: int = 1) -> Command[JobId]:
-    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: it may have been taken all the same."""
+    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: the job may have been taken."""
     array = ("-J", f"1-{count}") if count > 1 else ()
 
     def read(output: Output) -> JobId:
@@ -114,11 +115,11 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
 
 
 def estimate(script: str) -> None:
-    """PBS does not say when a job would start that is not submitted."""
+    """Return None: PBS cannot say when a job would start that is not submitted."""
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """See that jobs are over. One that is over already, or never was, is no error."""
+    """Cancel jobs. A job that is over already, or never existed, is no error."""
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -132,7 +133,8 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 
 
 def extend(job: JobId, minutes: int) -> Command[None]:
-    """Give a job ``minutes`` in all, from its start. The same twice is the same. PBS lets users only shorten."""
+    """Give a job ``minutes`` in all, counted from its start; repeating this changes nothing. PBS lets users only
+    shorten."""
     _check(job)
     if minutes < 1:
         raise ValueError(f"no time: {minutes}")
@@ -140,12 +142,12 @@ def extend(job: JobId, minutes: int) -> Command[None]:
 
 
 def nodes() -> Command[list[NodeState]]:
-    """Every node with what is free on it, and the queues that use it."""
+    """Ask for every node with what is free on it, and the queues that use it."""
     return Command(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)), most=LISTING)
 
 
 def reservations() -> Command[list[Reservation]]:
-    """Every reservation that is confirmed."""
+    """Ask for every confirmed reservation."""
 
     def read(output: Output) -> list[Reservation]:
         if output.stderr.strip():  # it ends with 0 though the server said no
@@ -156,8 +158,8 @@ def reservations() -> Command[list[Reservation]]:
 
 
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
-    """How jobs ended, from PBS' history (tracejob and the accounting logs are for its administrators). Gone: none is
-    kept. A job that is older than it is not in the answer."""
+    """Ask how jobs ended, from PBS' history (tracejob and the accounting logs are for its administrators). Gone: PBS
+    keeps no history. A job that is older than the history is missing in the answer."""
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -171,7 +173,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Does a server answer? Unreachable: no."""
+    """Ask whether the server answers. Unreachable: it does not."""
 
     def read(output: Output) -> None:
         if output.code or not pbs_json.documents(output.stdout, "Server")[0]:
@@ -181,8 +183,8 @@ def alive() -> Command[None]:
 
 
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
-    """argv of a command in a running job, joined to this process by stdio: pbs_attach takes a process into a job, on
-    the job's node. Sites let people go there by ssh while they have a job there."""
+    """Return the argv of a command in a running job, connected to this process by stdio. pbs_attach moves a process
+    into a job, on the job's node. Sites let people log in to a node by ssh while they have a job there."""
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):
         raise Unreachable("The scheduler does not say on which node the session runs.")
@@ -200,7 +202,8 @@ def _ends(stdout: str) -> list[End]:
 
 
 def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
-    """``read`` of an answer of qstat. Jobs that are gone or over by then are missing; that is no error."""
+    """Return a parser that applies ``read`` to an answer of qstat. Jobs that have disappeared or ended by then are
+    missing; that is no error."""
 
     def checked(output: Output) -> T:
         lines = [line for line in output.stderr.splitlines() if line.strip() and not _OVER_ALREADY.search(line)]
@@ -212,7 +215,8 @@ def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
 
 
 def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
-    """``read`` where the command succeeded, else the error that its words mean."""
+    """Return a parser that applies ``read`` if the command succeeded, and else raises the error that its message
+    means."""
 
     def checked(output: Output) -> T:
         if output.code:
@@ -230,6 +234,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """PBS' lines without the program's name before each, blanks and repetitions."""
+    """Return PBS' lines, without the program's name at the beginning of each, blanks and repetitions."""
     lines = (re.sub(r"^(q[a-z]+|pbs[a-z_]*): ", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

@@ -1,9 +1,10 @@
-"""Reading JSON as PBS' programs print it. Pure.
+"""Parses JSON as PBS' programs print it. Pure.
 
-The sources after OpenPBS 23.06 write it by a library. The released 23.06 and all before it do so by hand: a text of a
-person may hold a quote that ends it, and then the answer is Misread, or has a name twice, which is remembered. What
-else that writer leaves as it is, and what does no harm, is mended: control characters, backslashes before what JSON
-knows no escape for, and what C takes for a number (a variable that is ``+5`` or ``infinity``).
+Releases after OpenPBS 23.06 write JSON with a library. The released 23.06 and earlier releases do not, and print a
+quote in a person's text without escaping it, so that the text seems to end there. Then either the answer is no JSON
+(Misread), or an object has a name twice; the object remembers this, so that ``once`` can refuse it. Other faults of
+that writer do no harm and are repaired: control characters, backslashes that JSON does not allow, and words that C
+reads as numbers (a variable that is ``+5`` or ``infinity``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from factorylink.errors import Misread
 LARGEST = 10**10  # of a number that is believed
 _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
-# On a line of its own: no text goes on over the end of one.
+# On a line of its own: no text continues beyond the end of a line.
 _BARE = re.compile(r'^([ \t]*"(?:[^"\\\n]|\\.)*":[ \t]?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
 _VALUE = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null")
 _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
@@ -28,7 +29,7 @@ _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
 @contextlib.contextmanager
 def understood(stdout: str) -> Iterator[None]:
-    """Misread, with the whole answer, where what is in it is not as it must be."""
+    """Raise Misread, with the whole answer, if its content is not as it must be."""
     try:
         yield
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -36,7 +37,8 @@ def understood(stdout: str) -> Iterator[None]:
 
 
 def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
-    """JSON answers one after the other, each with its ``Jobs``, ``nodes``, ... Misread: anything else."""
+    """Return the JSON documents of an answer, each with its ``Jobs``, ``nodes``, ... Raises Misread for anything
+    else."""
     decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_Object.of)
     found = []
     rest = _mended(stdout)
@@ -54,7 +56,8 @@ def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
 
 
 def _mended(text: str) -> str:
-    """Without control characters but line ends and tabs, with JSON's escapes and values only. JSON is as it was."""
+    """Return the text without control characters except line ends and tabs, and with valid escapes and values only.
+    Valid JSON is not changed."""
     plain = _BARE.sub(_quoted, text.translate(_CONTROLS))
     return _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", plain) if "\\" in plain else plain
 
@@ -64,7 +67,7 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 class _Object(dict[str, Any]):
-    """An object of an answer that remembers a name that it has twice: only the last value is kept."""
+    """An object of an answer that remembers each repeated name, since only the last value is kept."""
 
     twice: str | None = None
 
@@ -91,7 +94,8 @@ def as_text(values: Mapping[str, Any], key: str) -> str:
 
 
 def as_number(values: Mapping[str, Any], key: str) -> int | None:
-    """A whole number, or None where it is not there; raises where it is something else, or too large to be one."""
+    """Return a whole number, or None if it is missing. Raises ValueError for anything else, or for a number that is too
+    large."""
     value = values.get(key)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST):
         raise ValueError(f"{key} is {str(value)[:40]}")
@@ -99,20 +103,21 @@ def as_number(values: Mapping[str, Any], key: str) -> int | None:
 
 
 def as_dict(value: object) -> dict[str, Any]:
-    """An object; raises where it is none."""
+    """Return the value as an object. Raises ValueError if it is none."""
     if not isinstance(value, dict):
         raise TypeError(f"{str(value)[:100]!r} is no object")
     return value
 
 
 def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and values of what an answer lists."""
+    """Yield the names and values of what an answer lists."""
     for name, values in found.items():
         yield name, as_dict(values)
 
 
 def once(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Likewise. ValueError: something is listed twice, or has a value twice."""
+    """Yield the names and values of what an answer lists. Raises ValueError if something is listed twice, or has a
+    value twice."""
     for name, values in items(found):
         for one in (found, values):
             if isinstance(one, _Object) and one.twice is not None:

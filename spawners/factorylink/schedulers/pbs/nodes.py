@@ -1,4 +1,4 @@
-"""Reading what PBS says of its nodes and queues. Pure."""
+"""Parses what PBS reports of its nodes and queues. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?([kmgtp]?[bw])?", re.I)
 
 
 def nodes(stdout: str) -> list[NodeState]:
-    """pbsnodes' answer and then qstat's about the queues -> one state a host.
+    """Return one state for each host, from pbsnodes' answer and then qstat's answer about the queues.
 
-    A host may be several vnodes to PBS; a chunk may span them, so they are added up. A node that is of a queue runs its
-    jobs only; every other node those of all queues that have no nodes of their own, and whose chunks fit: a queue names
-    its nodes by a resource in ``default_chunk``, such as ``Qlist``.
+    PBS may show a host as several vnodes; a chunk may span them, so they are added up. A node that belongs to a queue
+    runs only that queue's jobs. Every other node runs the jobs of all queues that have no nodes of their own and whose
+    chunks fit: a queue selects its nodes by a resource in ``default_chunk``, such as ``Qlist``.
     """
     found, queues = documents(stdout, "nodes", "Queue")
     with understood(stdout):
@@ -40,13 +40,14 @@ def nodes(stdout: str) -> list[NodeState]:
 
 
 def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
-    """The resources that every chunk of a queue's jobs asks for and that name nodes: not those that are amounts."""
+    """Return the resources that select nodes and that every chunk of a queue's jobs requests; amounts are left out."""
     chunk = as_dict(queue.get("default_chunk", {}))
     return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}
 
 
 def _has(resources: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """True if a node has each of these values, or it among others. What is not set on a node is on none of them."""
+    """Return True if a node has each of these values, alone or among others. A resource that is not set on a node has
+    no value."""
     return all(value in str(resources.get(name, "")).split(",") for name, value in wanted.items())
 
 

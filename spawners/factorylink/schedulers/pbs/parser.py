@@ -1,12 +1,12 @@
-"""Reading what PBS prints as JSON. Pure: text in, models out.
+"""Parses what PBS prints as JSON. Pure: text in, models out.
 
 **What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
-like JSON into JSON: a variable may be a number, a list, anything. So only what is needed is looked at, each as the kind
-that it must be; everything else about a job may be as it likes. What is missing or of another kind is Misread, and so
-is a job that is listed twice, or one of its attributes.
+like JSON into JSON: a variable may be a number, a list, anything. So the parser reads only what it needs, and each
+value must have the right type; everything else about a job may have any value. A missing value or one of another type
+is Misread, and so is a job, or an attribute of a job, that is listed twice.
 
-**Times** are those of C's ``ctime``, in the zone of whoever runs ``qstat``: asked for with ``TZ=UTC0``. They are
-English in every locale. ``stime`` and ``walltime`` give the end; PBS itself names none.
+**Times** have the form of C's ``ctime``, in the time zone of whoever runs ``qstat``; the commands set ``TZ=UTC0``. They
+are English in every locale. The end is ``stime`` plus ``walltime``; PBS itself names none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from factorycommon.models import Job, JobState, believed
+from factorycommon.models import Job, JobState, Outcome, PendingPhase, believed
 from factorylink.schedulers.pbs.ids import JOB, array_of
 from factorylink.schedulers.pbs.json import as_dict, as_number, as_text, documents, once, understood
 from factorylink.schedulers.pbs.script import VARIABLE
@@ -41,19 +41,18 @@ STATES = {
 SUSPENDED = {"S", "U"}  # frozen, but its node, processes and connections are there
 _SENT, _PROVISIONED = 41, 71  # substates: it is handed to its node, which is set up for it
 _TERMINATED = 91  # substate: deleted
-_BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
+_BY_SUBSTATE = {92: Outcome.COMPLETED, 93: Outcome.FAILED}
 
-# PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own. Here it gets Slurm's words, which
-# are those of ``explain_ends``.
+# PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own.
 ENDS = {
-    **dict.fromkeys((-1, -2, -3, -7, -10, -13, -15, -21, -23, -30), "LAUNCH_FAILED"),
-    **dict.fromkeys((-4, -5, -6, -14, -20), "NODE_FAIL"),  # its node, or PBS there, was started anew
-    **dict.fromkeys((-16, -17, -22), "RECONFIG_FAIL"),  # a hook of the site's on the node said no
-    **dict.fromkeys((-18, -19), "REVOKED"),  # a hook asked for its end
-    **dict.fromkeys((-26, -27), "OUT_OF_MEMORY"),
-    **dict.fromkeys((-24, -25, -28), "CPU_LIMIT"),
-    -12: "PREEMPTED",  # checkpointed and ended
-    -29: "TIMEOUT",
+    **dict.fromkeys((-1, -2, -3, -7, -10, -13, -15, -21, -23, -30), Outcome.LAUNCH_FAILED),
+    **dict.fromkeys((-4, -5, -6, -14, -20), Outcome.NODE_FAILED),  # its node, or PBS there, was started anew
+    **dict.fromkeys((-16, -17, -22), Outcome.SETUP_FAILED),  # a hook of the site's on the node said no
+    **dict.fromkeys((-18, -19), Outcome.REVOKED),  # a hook asked for its end
+    **dict.fromkeys((-26, -27), Outcome.OUT_OF_MEMORY),
+    **dict.fromkeys((-24, -25, -28), Outcome.CPU_LIMIT),
+    -12: Outcome.PREEMPTED,  # checkpointed and ended
+    -29: Outcome.WALLTIME,
 }
 _ENDLESS = 10**9  # seconds; a walltime that is longer is none, and not to be added to a moment
 _SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signal
@@ -67,15 +66,16 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
 
 def jobs(stdout: str, name: str | None = None) -> list[Job]:
-    """qstat's answer. ``name``: that of every job in it; arrays as a whole are left out."""
+    """Return the jobs of qstat's answer. ``name``: the name of every job in it; arrays as a whole are left out."""
     (found,) = documents(stdout, "Jobs")
     with understood(stdout):
         return [job for id, values in once(found) if (job := _job(id, values, name)) is not None]
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
-    """qstat's answer about queued jobs -> per queue (priority, id), in the order of their submission: PBS does not tell
-    in which order its scheduler takes them. Of an array each job counts that still waits, by the array's own word."""
+    """Return the queued jobs of qstat's answer: for each queue (priority, id), in the order of their submission, since
+    PBS does not tell in which order its scheduler takes them. Each job of an array that still waits counts, according
+    to the array's own list."""
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
     with understood(stdout):
@@ -87,7 +87,8 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """The job, or those of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which is none."""
+    """Yield the job, or the jobs of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which means
+    none."""
     ended = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
     if "[]" not in id or not ended:
         yield id
@@ -122,15 +123,16 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         raise ValueError(f"the job state {letter!r} is unknown here")
     runs = as_number(values, "run_count") or 0
     restarts = runs if state is JobState.PENDING else max(0, runs - 1)
+    phase = PendingPhase.QUEUED
     if state is JobState.RUNNING and values.get("substate") == _PROVISIONED:
-        state, letter, restarts = JobState.PENDING, "provisioning", runs
+        state, letter, restarts, phase = JobState.PENDING, "provisioning", runs, PendingPhase.NODE_STARTING
     elif state is JobState.RUNNING and values.get("substate") == _SENT and "stime" not in values:
-        state, letter = JobState.PENDING, "sent"  # it may come back, and when it began is told only once it has
+        state, letter = JobState.PENDING, "sent"  # it may return to the queue; PBS tells its start only once it runs
     over, begun = state is JobState.ENDED, state is not JobState.PENDING
     account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
     comment, started = _said(values), moment(values.get("stime")) if begun else None
     walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime")) or _ENDLESS
-    code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
+    code, signal, outcome = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
     return Job(
         id=id,
         array=array_of(id),
@@ -139,7 +141,9 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         comment=_variable(values),
         state=state,
         suspended=letter in SUSPENDED,
-        raw_state=how if over else letter,
+        raw_state=letter,
+        phase=phase,
+        outcome=outcome if over else None,
         reason=comment if over else _why(letter, values, comment) if not begun else "",
         nodes=hosts(as_text(values, "exec_host")) if begun and "exec_host" in values else (),
         partition=as_text(values, "queue").partition("@")[0],
@@ -154,31 +158,34 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     )
 
 
-def _end(letter: str, status: object, substate: object, comment: str, ran: bool) -> tuple[int | None, int | None, str]:
-    """Exit code, signal, and how it ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
+def _end(
+    letter: str, status: object, substate: object, comment: str, ran: bool
+) -> tuple[int | None, int | None, Outcome]:
+    """Return exit code, signal, and how the job ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
     code, signal = (None, status - _SIGNALLED) if status is not None and status > _SIGNALLED else (status, None)
     if letter == "M":
-        return None, None, "REVOKED"
+        return None, None, Outcome.REVOKED
     if code is not None and code < 0:
-        return code, None, ENDS.get(code, "FAILED")
+        return code, None, ENDS.get(code, Outcome.FAILED)
     if substate == _TERMINATED or re.search(r" and terminated( by |$)", comment):
-        return code, signal, "CANCELLED"
+        return code, signal, Outcome.CANCELLED
     if status is None:  # it never ran, or of some jobs of arrays
         known = _BY_SUBSTATE.get(substate) if ran and isinstance(substate, int) else None
-        return None, None, known or "CANCELLED"
-    return code, signal, "COMPLETED" if status == 0 else "FAILED"
+        return None, None, known or Outcome.CANCELLED
+    return code, signal, Outcome.COMPLETED if status == 0 else Outcome.FAILED
 
 
 def _ended(values: Mapping[str, Any]) -> datetime | None:
-    """The end of its processes; of a job that never ran, when PBS put it into its history."""
+    """Return when the job's processes ended; for a job that never ran, when PBS put it into its history."""
     at = as_number(values, "history_timestamp")
     return moment(values.get("obittime")) or (believed(at) if at else None)
 
 
 def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
-    """Why a job waits, in PBS' words; of one that ran before, its comment still tells of that."""
+    """Return why a job waits, in PBS' words. For a job that ran before, the comment still describes that run, so there
+    are none."""
     if letter == "H":
         held = f"Hold_Types={values.get('Hold_Types', '')}"
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
@@ -188,7 +195,7 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
 
 
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
-    """Who deleted a job, by the last words of its comment; root is the site."""
+    """Return who deleted a job, from the last words of its comment; root means the site."""
     found = re.search(r" and terminated by ([^@\s]+)@\S+$", comment)
     if found is None:
         return None
@@ -196,7 +203,7 @@ def who(comment: str, owner: str) -> Literal["account", "administrator", "other"
 
 
 def moment(text: object) -> datetime | None:
-    """``Tue Nov 24 14:40:05 2026``, UTC; None for what is no moment (there is none, ``UNKNOWN``)."""
+    """Return the moment of ``Tue Nov 24 14:40:05 2026``, UTC; None for any other text (empty, ``UNKNOWN``)."""
     if text is None or text == "UNKNOWN":
         return None
     found = _CTIME.fullmatch(text) if isinstance(text, str) else None
@@ -208,8 +215,8 @@ def moment(text: object) -> datetime | None:
 
 
 def _estimated(value: object) -> datetime | None:
-    """``estimated.start_time``: a moment, seconds since 1970, or that there is none. Any other word tells nothing: an
-    estimate is not worth the whole answer."""
+    """Return the moment of ``estimated.start_time``, which may be a date, seconds since 1970, or a word for none. Any
+    other text counts as none, since an estimate is not worth losing the whole answer."""
     indices = value.get("start_time") if isinstance(value, dict) else None
     try:
         if isinstance(indices, int) and not isinstance(indices, bool):
@@ -220,7 +227,7 @@ def _estimated(value: object) -> datetime | None:
 
 
 def seconds(text: object) -> int | None:
-    """``01:00:00``, or seconds."""
+    """Return the seconds of ``01:00:00``, or of a number of seconds."""
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]+(:[0-9]{2}){0,2}", str(text)):
@@ -232,7 +239,7 @@ def seconds(text: object) -> int | None:
 
 
 def size(value: object) -> int:
-    """``512gb``, ``419430400kb``, ``64`` -> bytes. A word (w) has eight."""
+    """Return the bytes of ``512gb``, ``419430400kb``, ``64``. A word (w) has eight bytes."""
     found = re.fullmatch(r"([0-9]+)([kmgtp]?)([bw]?)", str(value).lower())
     if found is None:
         raise ValueError(f"{value!r} is no size")
@@ -240,13 +247,13 @@ def size(value: object) -> int:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    """``n1/0*24+n2/1`` -> n1, n2."""
+    """Return the hosts of ``n1/0*24+n2/1``: n1, n2."""
     return tuple(dict.fromkeys(part.partition("/")[0].partition(":")[0] for part in text.split("+") if part))
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    """Ours among the variables, of which somebody may have any name twice. The released 23.06 takes one that follows an
-    empty one for its value, and prints it with what is between them."""
+    """Return our variable. Anybody may have a variable of any name twice. The released 23.06 takes a variable that
+    follows an empty one for its value, and prints both with what is between them."""
     variables = as_dict(values.get("Variable_List"))
     swallowed = f",{VARIABLE}="
     follows = (value for value in variables.values() if isinstance(value, str) and value.startswith(swallowed))

@@ -1,7 +1,7 @@
-"""Reading what PBS says of its reservations (``pbs_rstat -f``, which knows no JSON). Pure.
+"""Parses what PBS reports of its reservations (``pbs_rstat -f``, which has no JSON). Pure.
 
-Anybody may make one, but for the nodes of a maintenance, whose ids begin with M. A person's newlines are printed as
-commas, so a line is always PBS' own. Times are those of ``pbs_parse``.
+Anybody may make a reservation, except one for a maintenance, whose id begins with M. A person's newlines are printed as
+commas, so every line is PBS' own. Times have the form of ``pbs_parse``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ID = re.compile(r"Resv ID: ([MRS][0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.
 
 
 def reservations(stdout: str) -> list[Reservation]:
-    """The reservations that are confirmed. Misread: anything else than blocks of them."""
+    """Return the confirmed reservations. Raises Misread for anything else than blocks of reservations."""
     with understood(stdout):
         if stdout and not stdout.endswith("\n\n"):
             raise ValueError("it was cut")
@@ -70,5 +70,5 @@ def _reservation(block: str) -> Reservation | None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """``+ada@login,-bob,ada`` -> ada, -bob."""
+    """Return the names of ``+ada@login,-bob``: ada, -bob."""
     return tuple(dict.fromkeys(name.partition("@")[0].removeprefix("+") for name in text.split(",") if name))

@@ -1,23 +1,25 @@
-"""The batch script for PBS. Pure: a request in, text out.
+"""Makes the batch script for PBS. Pure: a request in, text out.
 
-**What makes the job ours.** PBS keeps no comment from a submission: ``comment`` is the scheduler's own. Of what an
-ordinary user sets and ``qstat -f`` shows to everybody, ``Account_Name`` (-A) is who pays, ``project`` (-P) has limits
-at some sites, and a name must be the same for all. So it is one variable of ``Variable_List``, which is free, and which
-nobody but the owner (and the site) can set or alter; that it can be copied is why its HMAC signs the account.
+**How the job is recognised.** PBS keeps no comment from a submission: ``comment`` is the scheduler's own. Among the
+attributes that an ordinary user can set and ``qstat -f`` shows to everybody, ``Account_Name`` (-A) is the account that
+is charged, ``project`` (-P) has limits at some sites, and the name must be the same for all jobs. So the identity is
+one variable of ``Variable_List``, which is free, and which only the owner (and the site) can set or alter. It can be
+copied, so its HMAC signs the account.
 
 **The log.** PBS spools a job's output on the node and copies it when the job has ended. The script opens the log itself
-instead, to be read while it runs, and for appending, so that a job that is started again goes on in it. PBS' own copy,
-beside it with ``.pbs`` after its name, has what was said before and after that, where a job failed.
+instead, so that it can be read while the job runs, and appends to it, so that a job that is started again continues in
+it. PBS' own copy, in a file with ``.pbs`` after the log's name, has what was printed before and after that, if a job
+failed.
 
-**The job's environment.** Nothing of the link's is forwarded (no ``-V``). A login shell of the person, which cannot be
-avoided, starts the script. On ``qdel`` both get TERM at once, and when that shell has ended PBS kills the rest: there
-is hardly any time to end cleanly then. Before the walltime there is no signal: the door knows it by
+**The job's environment.** Nothing of the link's environment is forwarded (no ``-V``). A login shell of the person
+starts the script; this cannot be avoided. On ``qdel`` both get TERM at once, and when that shell has ended PBS kills
+the rest: there is hardly any time for a clean end. Before the walltime there is no signal: the door knows it by
 ``FACTORYGATE_JOB_END``.
 
-**Which GPUs.** PBS counts GPUs (``ngpus``). Which ones a job has a hook of the site says, where there is one: by
-``CUDA_VISIBLE_DEVICES``, or by hiding the others. Where there is none every job on a node would take the first GPU. So
-the jobs of an account take turns by locks in a folder of the node's, which end with the job. Other people's jobs on
-that node are not seen by this.
+**Which GPUs.** PBS counts GPUs (``ngpus``). A hook of the site may say which GPUs a job has, by
+``CUDA_VISIBLE_DEVICES`` or by hiding the others. Without a hook every job on a node would take the first GPU. So the
+jobs of an account choose different ones by locks in a folder of the node, which end with the job. Other people's jobs
+on that node do not see these locks.
 """
 
 from __future__ import annotations
@@ -61,10 +63,8 @@ _CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)
 
 
 def script(request: JobRequest, template: str = "") -> str:
-    """The script for a request; what ``template`` may be, and what is refused: see ``batch_script``.
-
-    Refused also: what PBS has no words for, and a template that leaves out the log.
-    """
+    """Return the script for a request; see ``batch_script`` for ``template`` and for what is refused. Also raises
+    Refused for a request that PBS cannot express, and for a template that leaves out the log."""
     log = _log(request)
     text = written(
         request,
@@ -88,8 +88,8 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """What PBS tells the job, and what only the request says: PBS tells neither the end nor the memory, and no count of
-    the runs before."""
+    """Return the variables that PBS sets in the job, and those that come from the request: PBS tells neither the end
+    nor the memory, nor the number of earlier runs."""
     asked = request.gpu_syntax != "constraint"
     return JobVariables(
         id="${PBS_JOBID:-}",
@@ -104,7 +104,7 @@ def variables(request: JobRequest) -> JobVariables:
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
-    """The directives by which the link finds its job again, and what PBS is to do with its output and mail: nothing."""
+    """Return the directives by which the link finds its job again, and which switch off PBS' own output and mail."""
     if not _NAME.fullmatch(request.name) or not _COMMENT.fullmatch(request.comment):
         raise Refused(f"PBS takes no such job name or variable: {request.name}, {request.comment}")
     return (
@@ -121,11 +121,11 @@ def identity(request: JobRequest) -> tuple[str, ...]:
 
 
 def resources(request: JobRequest) -> tuple[str, ...]:
-    """The directives for what the job gets: one chunk, which is always on one host.
+    """Return the directives for the job's resources: one chunk, which is always on one host.
 
-    Memory is asked for in bytes, so that a size of 512 GB fits where a site's 512gb are 512 x 1024^3. ``gres`` holds
-    the operator's own words in place of ngpus; ``constraint`` is added. Where nodes are given whole by their type alone
-    (``select=1:node_type=mi300a``), ``gpu_syntax`` is ``constraint``. A reservation is a queue to PBS.
+    Memory is requested in bytes, so that a size of 512 GB fits where a site's 512gb are 512 x 1024^3. ``gres`` holds
+    the operator's own words that replace ngpus; ``constraint`` is added. If nodes are given whole by their type alone
+    (``select=1:node_type=mi300a``), ``gpu_syntax`` is ``constraint``. A reservation is a queue of PBS.
     """
     if request.qos is not None:
         raise Refused("PBS has no QOS: take `qos` out of the size and the configuration of this factory.")
@@ -154,7 +154,7 @@ def resources(request: JobRequest) -> tuple[str, ...]:
 
 
 def clock(seconds: int) -> str:
-    """3661 -> 01:01:01. Hours may be more than two digits."""
+    """Return seconds as PBS writes them: 3661 -> 01:01:01. Hours may have more than two digits."""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 

@@ -1,9 +1,9 @@
 """The Slurm dialect, versions 22.05 to 25.11: what to run and how to read the answer. Pure: no I/O, clock or config.
 
-What each costs the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two RPCs
-whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence ``--local``);
-``by_id`` two, three for a single id;
-``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one; ``estimate`` two.
+Cost of each command at the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two
+RPCs whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence
+``--local``); ``by_id`` two, three for a single id; ``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one;
+``estimate`` two.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from factorylink.schedulers.slurm import parser as parse
 from factorylink.schedulers.slurm import reservations as slurm_reservations
 from factorylink.schedulers.slurm.ids import array_of, task_of
 from factorylink.schedulers.slurm.script import script
+from factorylink.schedulers.slurm.words import WORDS
 
 __all__ = [
-    "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes",
-    "reservations", "script", "submit", "task_of", "waiting",
+    "WORDS", "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs",
+    "nodes", "reservations", "script", "submit", "task_of", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -48,7 +49,8 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that 
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """All jobs of a name that the controller knows, of every account; also those that ended within its MinJobAge."""
+    """Ask for all jobs of a name that the controller knows, of every account; also those that ended within its
+    MinJobAge."""
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
          f"--Format={parse.JOB_FORMAT}"),
@@ -60,8 +62,8 @@ def jobs(name: str) -> Command[list[Job]]:
 
 
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
-    """Return the jobs of these ids, whatever their names; of an array's id, each of its tasks. What the controller does
-    not know is left out. Raises ValueError for what is no id."""
+    """Ask for the jobs of these ids, whatever their names; for an array's id, each of its tasks. Jobs that the
+    controller does not know are left out. Raises ValueError for a text that is no id."""
     words = _checked(ids)
 
     def read(output: Output) -> list[Job]:
@@ -81,7 +83,7 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
 
 
 def ended(name: str) -> Command[list[End]]:
-    """How those jobs of a name ended that the controller has not forgotten yet."""
+    """Ask how those jobs of a name ended that the controller has not forgotten yet."""
     question = jobs(name)
 
     def read(output: Output) -> list[End]:
@@ -91,7 +93,7 @@ def ended(name: str) -> Command[list[End]]:
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Every pending job that we may see, per partition: (priority, job id), the next one first."""
+    """Ask for every pending job that we may see: for each partition (priority, job id), the next one first."""
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
          f"--Format={parse.PENDING_FORMAT}"),
@@ -103,7 +105,7 @@ def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
 
 
 def submit(script: str, count: int = 1) -> Command[JobId]:
-    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: it may have been taken all the same."""
+    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: the job may have been taken."""
     array = (f"--array=1-{count}",) if count > 1 else ()
 
     def read(output: Output) -> JobId:
@@ -116,7 +118,7 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
 
 
 def estimate(script: str) -> Command[Estimate]:
-    """When would it start? Nothing is submitted. ``asked_at`` is left to the caller's clock: it is the epoch."""
+    """Ask when the script's job would start; nothing is submitted. ``asked_at`` is the epoch; the caller sets it."""
 
     def read(output: Output) -> Estimate:
         start = parse.planned_start(output.stderr)
@@ -128,7 +130,7 @@ def estimate(script: str) -> Command[Estimate]:
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """See that jobs are over. One that is over already, or never was, is no error."""
+    """Cancel jobs. A job that is over already, or never existed, is no error."""
     words = _checked(ids)
 
     def read(output: Output) -> None:
@@ -140,14 +142,15 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 
 
 def extend(job: JobId, minutes: int) -> Command[None]:
-    """Give a job ``minutes`` in all, from its start. The same twice is the same. Slurm lets users only shorten."""
+    """Give a job ``minutes`` in all, counted from its start; repeating this changes nothing. Slurm lets users only
+    shorten."""
     if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
         raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
     return Command(("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"), _good(lambda _: None))
 
 
 def nodes() -> Command[list[NodeState]]:
-    """Every node with what is free on it."""
+    """Ask for every node with what is free on it."""
     return Command(
         (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
         _listed(slurm_nodes.nodes),
@@ -157,13 +160,13 @@ def nodes() -> Command[list[NodeState]]:
 
 
 def reservations() -> Command[list[Reservation]]:
-    """Every reservation that we may see."""
+    """Ask for every reservation that we may see."""
     argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
     return Command(argv, _listed(slurm_reservations.reservations), env=parse.TIMES, most=LISTING)
 
 
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
-    """How jobs ended, and how long each run of theirs was, from the accounting database. Gone: this cluster keeps
+    """Ask how jobs ended, and how long each of their runs was, from the accounting database. Gone: this cluster keeps
     none."""
 
     def read(output: Output) -> list[End]:
@@ -182,7 +185,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Does a controller answer? Says so at once where none listens; Unreachable: no."""
+    """Ask whether a controller answers. Unreachable: none does; the command says so at once if nothing listens."""
 
     def read(output: Output) -> None:
         if not re.search(r"\bis UP\b", output.stdout):
@@ -192,7 +195,7 @@ def alive() -> Command[None]:
 
 
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:  # noqa: ARG001
-    """argv of a step inside a running job on its first node, joined to this process by stdio."""
+    """Return the argv of a step inside a running job on its first node, connected to this process by stdio."""
     return (
         "srun", "--unbuffered", "--overlap", "--jobid", job, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",
         "--gres=none", "--export=NONE", "--", *argv,
@@ -200,7 +203,7 @@ def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str
 
 
 def _checked(ids: Iterable[JobId]) -> tuple[JobId, ...]:
-    """Return the ids. Raises ValueError where one is not of Slurm's form."""
+    """Return the ids. Raises ValueError if one does not have Slurm's form."""
     words = tuple(ids)
     for word in words:
         if not re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
@@ -209,7 +212,8 @@ def _checked(ids: Iterable[JobId]) -> tuple[JobId, ...]:
 
 
 def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
-    """``read`` where the command succeeded, else the error that its words mean."""
+    """Return a parser that applies ``read`` if the command succeeded, and else raises the error that its message
+    means."""
 
     def checked(output: Output) -> T:
         if output.code:
@@ -220,7 +224,7 @@ def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
 
 
 def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
-    """``read`` of the rows of a list, where it is whole."""
+    """Return a parser that applies ``read`` to the rows of a list, if the list is complete."""
 
     def checked(output: Output) -> T:
         return read(whole(output.stdout))
@@ -236,6 +240,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """Slurm's lines without the program's name before each, blanks and repetitions."""
+    """Return Slurm's lines, without the program's name at the beginning of each, blanks and repetitions."""
     lines = (re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

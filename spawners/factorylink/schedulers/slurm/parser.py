@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from factorycommon.models import End, Job, JobState, believed
+from factorycommon.models import End, Job, JobState, Outcome, PendingPhase, believed
 from factorylink.errors import Misread
 from factorylink.schedulers.slurm.ids import array_of
 
@@ -53,6 +53,32 @@ STATES = {
     "REVOKED": JobState.ENDED,  # a sibling of a federated job ran elsewhere
     "TIMEOUT": JobState.ENDED,
 }
+OUTCOMES = {
+    "BOOT_FAIL": Outcome.BOOT_FAILED,
+    "CANCELLED": Outcome.CANCELLED,
+    "COMPLETED": Outcome.COMPLETED,
+    "DEADLINE": Outcome.DEADLINE,
+    "FAILED": Outcome.FAILED,
+    "LAUNCH_FAILED": Outcome.LAUNCH_FAILED,
+    "NODE_FAIL": Outcome.NODE_FAILED,
+    "OUT_OF_MEMORY": Outcome.OUT_OF_MEMORY,
+    "PREEMPTED": Outcome.PREEMPTED,
+    "RECONFIG_FAIL": Outcome.SETUP_FAILED,
+    "REVOKED": Outcome.REVOKED,
+    "TIMEOUT": Outcome.WALLTIME,
+}
+# A job that FAILED has its cause among the reasons of jobs that wait.
+_FAILED_BY = {
+    "OutOfMemory": Outcome.OUT_OF_MEMORY,
+    "TimeLimit": Outcome.WALLTIME,
+    "NodeDown": Outcome.NODE_FAILED,
+    "JobLaunchFailure": Outcome.LAUNCH_FAILED,
+    "Prolog": Outcome.SETUP_FAILED,
+}
+_PHASES = {
+    **dict.fromkeys(("CONFIGURING", "POWER_UP_NODE"), PendingPhase.NODE_STARTING),
+    **dict.fromkeys(("REQUEUED", "REQUEUE_FED", "EXPEDITING"), PendingPhase.REQUEUED),
+}
 SUSPENDED = {"SUSPENDED", "STOPPED"}  # frozen, but its nodes, processes and connections are there
 
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
@@ -62,12 +88,13 @@ LARGEST = 10**10  # of a number that is believed; Slurm's own are of 32 bits
 
 
 def free_text(width: int) -> str:
-    """The grammar of a field in which anything may stand; ``rows`` sees that it has its ``width`` of bytes."""
+    """Return the grammar of a field that may hold any text; ``rows`` checks that it has its ``width`` of bytes."""
     return rf"(?P<text>[\s\S]{{1,{width}}}?)\|"
 
 
 def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
-    """(name, width, group, alphabet), ... -> the -O argument, and the grammar of a row without its comment."""
+    """Return the -O argument for fields given as (name, width, group, alphabet), and the grammar of a row without its
+    comment."""
     names = ",".join(f"{name}:{width}|" for name, width, _, _ in fields)
     # Padding is part of the field: a row cannot be shorter than the widths together, whatever a user writes.
     row = r"\|".join(rf"(?=[^|]{{{width},}}\|)(?P<{group}>{alphabet}) *" for _, width, group, alphabet in fields)
@@ -117,8 +144,8 @@ _OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not:
 
 
 def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
-    """Every row from the first character to the last. Misread: something between them is not a row. ``width``: of its
-    free text, which could take in what is left of another row where something was lost."""
+    """Return every row from the first character to the last. Raises Misread if something between them is not a row.
+    ``width``: of the row's free text, which could include a part of another row if something was lost."""
     found: list[re.Match[str]] = []
     position = 0
     while position < len(text):
@@ -132,13 +159,14 @@ def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[
 
 
 def _has_width(text: str, width: int) -> bool:
-    """In bytes; one to three of them stand for a replacement character where squeue cut a letter."""
+    """Return whether a text has that width in bytes. One to three bytes may stand for a replacement character where
+    squeue cut a letter."""
     most = len(text.encode())
     return most - 2 * text.count("�") <= width <= most
 
 
 def no_two(ids: Iterable[str], text: str) -> None:
-    """Misread where an id is listed twice: one of them would hide the other."""
+    """Raise Misread if an id is listed twice, since one of the two would hide the other."""
     seen: set[str] = set()
     for id in ids:
         if id in seen:
@@ -147,23 +175,25 @@ def no_two(ids: Iterable[str], text: str) -> None:
 
 
 def moment(text: str) -> datetime | None:
-    """Seconds since the epoch; anything else ("N/A", "0"), and what is in no year that is believed, is no moment."""
+    """Return seconds since the epoch as a moment; None for anything else ("N/A", "0"), and for a year that is not
+    allowed."""
     return believed(int(text)) if text.isdigit() else None
 
 
 def number(text: str) -> int | None:
-    """Digits; anything else ("N/A"), and more than ``LARGEST``, is no number."""
+    """Return digits as a number; None for anything else ("N/A"), and for more than ``LARGEST``."""
     return int(text) if text.isdigit() and len(text) <= 11 and int(text) <= LARGEST else None
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
-    """ "3:0" -> (3, None): code and signal."""
+    """Return code and signal of "3:0": (3, None)."""
     code, _, signal = text.partition(":")
     return number(code), number(signal) or None
 
 
 def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
-    """``n[1-2,07],login`` -> n1, n2, n07, login. At most ``limit``; a part cut off by squeue's width is left out."""
+    """Return the hosts of ``n[1-2,07],login``: n1, n2, n07, login. At most ``limit``; a part cut off by squeue's width
+    is left out."""
     names: list[str] = []
     position = 0
     while piece := _HOSTS.match(text, position):
@@ -185,7 +215,8 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
 
 
 def jobs(name: str, stdout: str) -> list[Job]:
-    """squeue's answer in ``JOB_FORMAT``. Shapes that our own jobs never have (a part of a het job) are left out."""
+    """Return the jobs of squeue's answer in ``JOB_FORMAT``. Jobs of a kind that ours never are (a part of a het job)
+    are left out."""
     found = rows(_JOB, stdout, COMMENT_WIDTH)
     return _jobs(((row, name, row["text"].rstrip(" ")) for row in found), stdout)
 
@@ -195,9 +226,14 @@ def named_jobs(stdout: str) -> list[Job]:
     return _jobs(((row, *_name_and_comment(row["text"])) for row in rows(_NAMED, stdout, _NAMED_WIDTH)), stdout)
 
 
+def _outcome(state: str, reason: str) -> Outcome:
+    outcome = OUTCOMES[state]
+    return _FAILED_BY.get(reason, outcome) if outcome is Outcome.FAILED else outcome
+
+
 def _name_and_comment(text: str) -> tuple[str, str]:
-    """Return a job's name and its comment. A comment that is not ASCII is returned as "": it cannot be one of ours,
-    and where it begins cannot be told, since squeue cuts letters in two."""
+    """Return a job's name and its comment. A comment that is not ASCII is returned as "": it cannot be one of ours, and
+    its beginning cannot be determined, since squeue may cut a letter in two."""
     comment = text[-COMMENT_WIDTH:]
     if not comment.isascii():
         return text.rstrip(" "), ""
@@ -216,6 +252,7 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
         over = state is JobState.ENDED
         begun = state in (JobState.RUNNING, JobState.ENDING, JobState.ENDED)
         code, signal = _exit(row["exit"]) if over else (None, None)
+        reason = "" if row["reason"] == "None" else row["reason"].replace(" ", "_")
         made.append(
             Job(
                 id=row["id"],
@@ -226,7 +263,9 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
                 state=state,
                 suspended=row["state"] in SUSPENDED,
                 raw_state=row["state"],
-                reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
+                phase=_PHASES.get(row["state"], PendingPhase.QUEUED),
+                outcome=_outcome(row["state"], reason) if over else None,
+                reason=reason or ("RequeuedHold" if row["state"] == "REQUEUE_HOLD" else ""),
                 nodes=hosts(row["nodes"]),
                 partition=row["partition"],
                 submitted=moment(row["submitted"]),
@@ -245,10 +284,8 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
-    """squeue's answer in ``PENDING_FORMAT`` -> per partition (priority, job id), highest first.
-
-    A job that waits in several partitions counts in each.
-    """
+    """Return the jobs of squeue's answer in ``PENDING_FORMAT``: for each partition (priority, job id), highest first. A
+    job that waits in several partitions counts in each."""
     found: dict[str, list[tuple[int, str]]] = {}
     for row in rows(_PENDING, stdout):
         for partition in row["partition"].split(","):
@@ -261,14 +298,15 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def planned_start(stderr: str) -> datetime | None:
-    """``sbatch: Job 10 to start at 1795535813 using 4 processors on ...`` -> the moment. None: it does not say."""
+    """Return the moment in ``sbatch: Job 10 to start at 1795535813 using 4 processors on ...``; None if there is
+    none."""
     found = re.search(r"Job \S+ to start at ([0-9]{1,11}) using ", stderr)
     return moment(found[1]) if found else None
 
 
 def accounting(stdout: str) -> list[End]:
-    """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text). A job has a row for
-    each of its runs, in any order; one that goes on is no end."""
+    """Return the ends of the jobs in sacct's answer, whose fields ``ACCOUNTING_FIELDS`` are separated by ``|`` (none of
+    them holds free text). A job has a row for each of its runs, in any order; a job that still runs has no end."""
     runs: dict[str, list[re.Match[str]]] = {}
     for row in rows(_RECORD, stdout):
         if row["state"] not in STATES:
@@ -279,13 +317,13 @@ def accounting(stdout: str) -> list[End]:
 
 
 def _when(row: re.Match[str]) -> float:
-    """Its end; what has none is the last."""
+    """Return the end of a row's run, as a sort key; a run without an end is the last."""
     ended = moment(row["ended"])
     return math.inf if ended is None else ended.timestamp()
 
 
 def _end(runs: list[re.Match[str]]) -> End | None:
-    """Of a job, from the rows of its runs, the last one last."""
+    """Return the end of a job, from the rows of its runs, the last run last."""
     last = runs[-1]
     if STATES[last["state"]] is not JobState.ENDED:
         return None
@@ -293,6 +331,7 @@ def _end(runs: list[re.Match[str]]) -> End | None:
     by = last["by"] or ""
     return End(
         job=last["id"],
+        outcome=OUTCOMES[last["state"]],
         raw_state=last["state"],
         exit_code=code,
         signal=signal,
@@ -305,7 +344,7 @@ def _end(runs: list[re.Match[str]]) -> End | None:
 
 
 def _who(uid: str, owner: str) -> Literal["account", "administrator", "other"] | None:
-    """Who cancelled a job, by uid; root is the site."""
+    """Return who cancelled a job, by uid; root means the site."""
     if not uid:
         return None
     return "account" if uid == owner else "administrator" if uid == "0" else "other"

@@ -1,7 +1,8 @@
-"""Reading what Slurm says of its reservations. Pure.
+"""Parses what Slurm reports of its reservations. Pure.
 
-``scontrol --oneliner show reservation`` prints a line for each, words ``Key=Value`` parted by spaces. Only operators of
-the site can make one, so what is in there is theirs. A comment, which may hold anything, comes last.
+``scontrol --oneliner show reservation`` prints a line for each, with words ``Key=Value`` separated by spaces. Only
+operators of the site can make reservations, so their text is the site's. A comment, which may hold anything, comes
+last.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _MOST = 100_000  # nodes
 
 
 def reservations(stdout: str) -> list[Reservation]:
-    """Every reservation that we may see. Misread: a line is none, or has not what it must have."""
+    """Return every reservation that we may see. Raises Misread if a line is no reservation, or lacks a required key."""
     if stdout == _NONE:
         return []
     found, position = [], 0

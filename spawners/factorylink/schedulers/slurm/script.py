@@ -1,9 +1,9 @@
-"""The batch script for Slurm. Pure: a request in, text out.
+"""Makes the batch script for Slurm. Pure: a request in, text out.
 
-**The job's environment.** Nothing of the link's own is forwarded (``--export=NIL``), and no login shell is asked for
-(``--export=NONE`` makes slurmd run ``su -`` for the user: up to two minutes, and a person's ``.bash_profile`` that
-starts another shell would swallow the job). The script makes the little that programs rely on, and sources
-``/etc/profile`` for the site's modules. ``SLURM_EXPORT_ENV=ALL`` undoes NIL for the ``srun`` of the person.
+**The job's environment.** Nothing of the link's own environment is forwarded (``--export=NIL``), and no login shell is
+used (``--export=NONE`` makes slurmd run ``su -`` for the user: this takes up to two minutes, and if a person's
+``.bash_profile`` starts another shell, the script never runs). The script sets the few variables that programs rely on,
+and sources ``/etc/profile`` for the site's modules. ``SLURM_EXPORT_ENV=ALL`` undoes NIL for the person's ``srun``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WARNING = 120  # seconds before the walltime at which the job's command gets USR
 
 
 def script(request: JobRequest, template: str = "") -> str:
-    """The script for a request; what ``template`` may be, and what is refused: see ``batch_script``."""
+    """Return the script for a request; see ``batch_script`` for ``template`` and for what is refused."""
     return written(
         request,
         template,
@@ -31,7 +31,7 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """What Slurm tells the job by its own variables; releases before 22.05 do not tell the end."""
+    """Return the job's variables by Slurm's own ones; releases before 22.05 do not provide the end."""
     return JobVariables(
         id="${SLURM_JOB_ID:-}",
         end=f"${{SLURM_JOB_END_TIME:-{end_by_clock(60 * _minutes(request))}}}",
@@ -45,19 +45,19 @@ def variables(request: JobRequest) -> JobVariables:
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
-    """The directives by which the link finds its job again, and its log."""
+    """Return the directives by which the link finds its job again, and for the job's log."""
     return (
         f"#SBATCH --job-name={request.name}",
         f"#SBATCH --comment={request.comment}",
         f"#SBATCH --output={request.output.replace(INDEX, '%a')}",
-        "#SBATCH --open-mode=append",  # a requeued job goes on in the same log
+        "#SBATCH --open-mode=append",  # a requeued job continues in the same log
         "#SBATCH --export=NIL",
         *([f"#SBATCH --signal=B:USR1@{WARNING}"] if request.warned else ()),
     )
 
 
 def resources(request: JobRequest) -> tuple[str, ...]:
-    """The directives for what the job gets: one task on one node."""
+    """Return the directives for the job's resources: one task on one node."""
     words = [
         f"--partition={request.partition}",
         "--nodes=1",
@@ -88,5 +88,5 @@ def resources(request: JobRequest) -> tuple[str, ...]:
 
 
 def _minutes(request: JobRequest) -> int:
-    """The walltime, rounded up."""
+    """Return the walltime in minutes, rounded up."""
     return -(-request.walltime // 60)

@@ -1,5 +1,5 @@
-"""Channels of an SSH connection, and the command whose output is collected over one. A channel holds its place until
-it is closed."""
+"""Channels of an SSH connection, and commands whose output is collected over one. A channel holds its place until it is
+closed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CLOSED = "SSH connection closed"  # asyncssh's words for a channel on a connecti
 
 
 class NoPlace(NotDone):
-    """Raise where the server has no place for one more command."""
+    """Raise if the server has no place for one more command."""
 
 
 class Lost(NotDone):
-    """Raise where the connection was gone before the command was sent."""
+    """Raise if the connection was lost before the command was sent."""
 
 
 class ExecChannel(asyncssh.SSHClientSession[bytes]):
@@ -45,8 +45,11 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
         self._error: Exception | None = None
 
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
-        """Run the command; return stdout, stderr, exit code (negative: a signal). Raises NoPlace and Lost, after
-        which nothing has been run; Misread for too much output; Unreachable where the connection was lost meanwhile."""
+        """Run the command; return stdout, stderr, exit code (negative: a signal).
+
+        Raises NoPlace and Lost, after which nothing has been run; Misread for too much output; Unreachable if the
+        connection was lost meanwhile.
+        """
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))  # an answer that is too long is mostly not sent
         channel, _ = await open_session(self._use, lambda: self, line, window)
         with contextlib.suppress(OSError):  # a command that ends without reading its input explains its end itself
@@ -63,7 +66,8 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
         return bytes(self._got[None]), bytes(self._got[asyncssh.EXTENDED_DATA_STDERR]), code
 
     def give_up(self) -> None:
-        """Kill it where it still runs. Where the server knows no signals, its input and output are closed."""
+        """Kill the command if it still runs. If the server does not support signals, the command's input and output are
+        closed."""
         self._given_up = True
         if self._channel is not None and not self._ended.is_set():
             kill(self._channel)
@@ -96,7 +100,7 @@ def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
 
 
 async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, window: int) -> tuple[Any, Any]:
-    """Open a channel and have the command run. Raises NoPlace and Lost, after which nothing has been run, Refused, and
+    """Open a channel and run the command. Raises NoPlace and Lost, after which nothing has been run, Refused, and
     Unreachable."""
     begun = False
 

@@ -1,4 +1,4 @@
-"""The login at a site: to which host, through which, as whom, how often; and what each failure means."""
+"""Logins at a site: to which host, through which, as whom, how often; and what each failure means."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ CIPHERS = [
 
 
 class LoginPace:
-    """A limit on logins: at most ``per_minute`` begin in any minute, all accounts together; the last of them are
-    kept for the watcher, and each login name gets only its share of the others."""
+    """A limit on logins: at most ``per_minute`` begin in any minute, all accounts together. The last of them are kept
+    for the watcher, and each login name gets only its share of the others."""
 
     def __init__(self, per_minute: int) -> None:
         self._most = per_minute
@@ -47,7 +47,7 @@ class LoginPace:
 
     async def turn(self, watcher: bool, name: str | None = None) -> None:
         """Wait until a login may begin. ``name``: the login name whose share it uses; None: no share (the watcher, a
-        service account). Raises Unreachable where that would take too long."""
+        service account). Raises Unreachable if that would take too long."""
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic()
         while (pause := max(_pause(self._begun, most), self._own_pause(name))) > 0:
@@ -85,10 +85,8 @@ class SshConnector:
         self._hosts = [address(text) for text in settings.hosts]  # the one that worked last comes first
 
     async def enter(self, login: Login, watcher: bool, on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
-        """Log in at the first host that lets us. ``on_lost`` is called once when the connection is gone.
-
-        Raises Distrusted or NotLetIn where that is what stood in the way of any host, else Unreachable.
-        """
+        """Log in at the first host that accepts us. ``on_lost`` is called once when the connection is lost. Raises
+        Distrusted or NotLetIn if that was the problem with any host, else Unreachable."""
         problems: list[Unreachable] = []
         for host in tuple(self._hosts):
             try:
@@ -111,7 +109,7 @@ class SshConnector:
     async def _through(
         self, host: tuple[str, int], login: Login, watcher: bool, on_lost: Callable[[], None]
     ) -> asyncssh.SSHClientConnection:
-        """Connect through the jump hosts; their connections are closed when the connection is gone."""
+        """Connect through the jump hosts; their connections are closed when the connection is lost."""
         passed: list[asyncssh.SSHClientConnection] = []
 
         def lost() -> None:
@@ -165,7 +163,7 @@ class SshConnector:
 
 
 class _Client(asyncssh.SSHClient):
-    """Calls back once when an established connection is gone; asyncssh reports failed attempts, too."""
+    """Calls ``on_lost`` once when an established connection is lost; asyncssh reports failed attempts, too."""
 
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost

@@ -1,4 +1,4 @@
-"""How an SSH connection sends its packets: with no more packets, and no more writes, than their bytes need."""
+"""Makes an SSH connection send its data with no more packets and writes than necessary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
     """Stop sending an empty message before each message of ``connection``.
 
     asyncssh does so against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here. OpenSSH does not
-    either. Each of these messages is encrypted and written by itself, once more for each connection inside another.
+    send them either. Each of these messages is encrypted and written by itself, once more for each connection inside
+    another.
     """
     send = connection.send_packet
 

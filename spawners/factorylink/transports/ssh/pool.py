@@ -1,7 +1,8 @@
-"""The connections that are open for one login name at a site, and which channel may use which of them.
+"""The open connections of one login name at a site, and which channel may use which of them.
 
-sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count
-forwarded ones. So commands and entries wait here for a place, and all doors go over the first connection that lives."""
+sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
+ones. So commands and bridges wait here for a place, and all doors over ``tcp`` use the first live connection.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ LONGEST_REFUSED = 300.0
 LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
 FREE = 2  # short connections in a row that do not count as a failure
 STEADY = 10.0  # seconds that a connection lives before it counts as one that works
-SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
+SHRUNK = 60.0  # seconds for which the number of places of a server that refused one counts
 FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
 
 _random = random.SystemRandom()
@@ -67,8 +68,8 @@ class ConnectionUse:
             self._pooled.free(self._kind)
 
     def refused(self) -> None:
-        """Note that the server refused the channel: it has fewer places than configured, or commands that the link
-        gave up still run there."""
+        """Note that the server refused the channel: it has fewer places than configured, or commands that the link has
+        given up still run there."""
         self.release(opened=False)
         self._pooled.shrink()
 
@@ -143,11 +144,12 @@ class Pool:
         self._closed = False
 
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
-        """Return a place, as soon as there is one. ``enter`` opens a connection where one more is needed; it is called
-        for one connection at a time, and after a failure only once a pause is over: until then every caller gets the
-        same failure.
+        """Return a place, as soon as there is one.
 
-        Raises what ``enter`` raises; Unreachable where no place can be had for an entry."""
+        ``enter`` opens a connection if one more is needed; it is called for one connection at a time, and after a
+        failure only when a pause is over: until then every caller gets the same failure. Raises what ``enter`` raises;
+        Unreachable if there is no place for a bridge.
+        """
         while True:
             if self._closed:
                 raise Unreachable("The link ends.")
@@ -176,7 +178,7 @@ class Pool:
                 self._waiting -= 1
 
     def entries(self) -> int:
-        """Return how many commands are entered now."""
+        """Return how many bridges (commands that lead to doors) are running now."""
         return sum(pooled.used[ConnectionKind.ENTRY] for pooled in self._connections)
 
     def _use(self, pooled: Connection, kind: ConnectionKind) -> ConnectionUse:
@@ -273,7 +275,8 @@ class Pool:
         self._change = asyncio.Event()
 
     async def close(self) -> None:
-        """Let go of all; what runs over them fails. What was said last is still sent, if that takes no time."""
+        """Close all connections; what runs over them fails. Data written before are still sent, if that takes no
+        time."""
         self._closed = True
         if self._opening is not None:
             self._opening.cancel()

@@ -36,9 +36,11 @@ SAID = 4096  # bytes of stderr that are kept for words
 
 
 class _Passing:
-    """A channel's other end: what comes is handed to the protocol that was bound to the stream. All packets of one
-    turn of the event loop are handed over at once: OpenSSH sends 32 KiB in each, a door's own packets are larger,
-    and asyncssh copies the rest of a packet with every piece of it."""
+    """A channel's other end: it passes received data to the protocol that was bound to the stream.
+
+    All packets of one turn of the event loop are passed on at once: OpenSSH sends 32 KiB in each, a door's own packets
+    are larger, and asyncssh copies the rest of a packet with every piece of it.
+    """
 
     def __init__(self, use: ConnectionUse, protocol: Any) -> None:
         self._use = use
@@ -49,7 +51,7 @@ class _Passing:
         self._protocol.connection_made(chan)
 
     def session_started(self) -> None:
-        """Do nothing: a protocol of asyncio knows no sessions."""
+        """Do nothing: asyncio's protocols have no such call."""
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002
         if not self._came:
@@ -92,7 +94,7 @@ class ForwardStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Open the connection. Raises Refused where the site forbids it; Unreachable where the node does not answer."""
+        """Open the connection. Raises Refused if the site forbids it; Unreachable if the node does not answer."""
         protocol = session_factory()
         opening = self._use.connection.create_connection(
             lambda: _Passing(self._use, protocol),  # type: ignore[arg-type,return-value]
@@ -141,8 +143,8 @@ class EntryStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Run the command. Raises Unreachable where it could not be run. Its stderr goes to the log, and with the
-        end of the connection to the protocol."""
+        """Run the command. Raises Unreachable if it could not be run. Its stderr goes to the log, and, when the
+        connection ends, to the protocol."""
         protocol = session_factory()
         try:
             async with asyncio.timeout(self._seconds):
@@ -155,7 +157,7 @@ class EntryStream:
         return self._ends, protocol
 
     def close(self) -> None:
-        """Let the command end."""
+        """End the command's input, so that the command ends."""
         if self._ends is not None:
             self._ends.close()
         else:

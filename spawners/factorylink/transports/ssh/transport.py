@@ -1,7 +1,8 @@
 """The SSH transport: the factory's login side is another machine.
 
-A command gets the environment of the account's own login shell and the variables that the caller names; nothing of
-the link's environment. A connection that was made while its credential was valid is used for as long as it lives."""
+A command gets the environment of the account's own login shell and the variables that the caller names; nothing of the
+link's environment. A connection that was opened while its credential was valid is used as long as it lasts.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ _CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is
 
 @dataclass(frozen=True)
 class _Route:
-    """How the link acts for an account: over whose connections, and with which words before every command."""
+    """How the link acts for an account: by which connections, and with which words before every command."""
 
     pool: Pool
     username: str
@@ -71,7 +72,7 @@ class SshTransport:
         asyncssh.set_log_level(logging.WARNING)  # asyncssh logs every connection
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command and read its answer; the settings' prefix and environment go around it."""
+        """Run a command and parse its answer; the settings' prefix and environment are added to it."""
         argv = (*self._settings.prefix, *command.argv)
         env = self._settings.env | dict(command.env)
         most = most_bytes(command, account)
@@ -100,7 +101,7 @@ class SshTransport:
         return self._homes[account]
 
     async def _find_home(self, account: str | None) -> str:
-        """Return the home by the account database there; else the folder in which a login begins."""
+        """Return the home from the account database there; else the folder in which a login begins."""
         route = await self._route(account)
         home = None
         if not route.act:
@@ -122,14 +123,14 @@ class SshTransport:
         return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Open a channel with a command; it counts as those of commands do."""
+        """Open a channel with a command; it counts as a command for ``MaxSessions``."""
         route = await self._route(account)
         line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))
         use = await self._take(account, ConnectionKind.ENTRY)
         return EntryStream(use, f"{argv[0]} of {account or route.username}", line, CONNECT_TIMEOUT)
 
     async def close(self) -> None:
-        """Kill what runs and close all connections; who waits for something over them gets Unreachable."""
+        """Kill what runs and close all connections; callers that wait for something over them get Unreachable."""
         for command in tuple(self._running):
             command.give_up()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
@@ -143,7 +144,8 @@ class SshTransport:
         seconds: float,
         cap: int,
     ) -> tuple[bytes, bytes, int]:
-        """Run a command, and return its output. The time to wait for a connection and a place on it does not count."""
+        """Run a command, and return its output. The wait for a connection and a place on it does not count against
+        ``seconds``."""
         route = await self._route(account)
         line = _line(route.act, env, argv)
         async with (self._for_service if route.act else self._for_own).of(account):

@@ -1,0 +1,40 @@
+"""Why nothing is known of a factory: the answers by their codes, and the words of connections and commands.
+
+A dialect's own words (``schedulers/*/words.py``) are looked for first.
+"""
+
+from __future__ import annotations
+
+from factorycommon.language import N_
+from factorylink.explain.table import KEPT, Answer, Move
+
+_OPERATOR = Move("operator", N_("Sessions there continue; nothing is lost. The gateway's operators have to mend this."))
+
+UNREACHABLE: tuple[Answer, ...] = (
+    Answer("silent", N_("The factory is not answering."), KEPT),
+    Answer("rate-limit", N_("The factory's scheduler is asked too often at the moment."), KEPT),
+    Answer("controller-busy", N_("The factory's scheduler is busy."), KEPT),
+    Answer(
+        "controller-down",
+        N_("The factory's scheduler is not answering."),
+        Move("site", N_("Sessions there continue; nothing is lost. The gateway keeps trying.")),
+    ),
+    Answer("cut", N_("The network between the gateway and the factory is interrupted."), KEPT),
+    Answer("commands-missing", N_("The gateway cannot run the factory's scheduler commands."), _OPERATOR),
+    Answer("authentication", N_("The factory does not accept the gateway's login."), _OPERATOR),
+    Answer("misread", N_("The factory's answer was not understood."), _OPERATOR),
+)
+# Searched anywhere in an error's text; the first that fits counts.
+WORDS: tuple[tuple[str, str], ...] = (
+    (r"gave no answer within|timed? ?out|no connection within|not begun within", "silent"),
+    (r"rate limit", "rate-limit"),
+    (r"standby|slow to|busy", "controller-busy"),
+    (r"unable to contact|connection refused|connect failure|is DOWN|controller|Communication", "controller-down"),
+    (
+        r"network is unreachable|no route|name or service|name resolution|connection .*lost|reset by peer|broken pipe",
+        "cut",
+    ),
+    (r"could not be run|command not found|no such file", "commands-missing"),
+    (r"authenti|munge|credential|permission denied", "authentication"),
+    (r"not understood|not a row|unknown here|no job id|more than", "misread"),
+)
