@@ -13,4 +13,4 @@ with errors.told_in_words():
         load_subconfig(str(config.extra_config))
     batch_settings.check_all(c)
     link_rules.check_tokens(c)
-    gateway.subscribe(config.link_socket, config.database, link_rules.of(c, config.login))
+    gateway.subscribe(config.link_at, config.database, link_rules.of(c, config.login))

@@ -33,6 +33,7 @@ PORTS = {  # so far apart that their demos' ports for sessions are, too
     "pbs_gateway": range(8625, 9500, 400),
     "base_url": range(8650, 9500, 400),
     "backup": range(8675, 9500, 400),
+    "upgrade": range(8600, 9500, 400),
 }
 
 

@@ -46,6 +46,7 @@ DEMOS = {
     "oidc": ("browser/test_oidc.py",),
     "base_url": ("faults/test_base_url.py",),
     "backup": ("faults/test_backup_drill.py",),
+    "upgrade": ("faults/test_upgrade.py",),
     "isolated": ("faults/test_matrix.py",),
     "two_isolated": ("browser/test_scale_out.py",),
     "outbound_none": ("browser/test_outbound.py",),
@@ -60,7 +61,8 @@ DEMOS = {
 }
 
 # Of other demos by the same fixture: one process would have too much to do; another login; another address.
-FIXTURES = {"clusters": "gateway", "suites": "gateway", "oidc": "gateway", "base_url": "gateway", "backup": "gateway"}
+FIXTURES = {"clusters": "gateway", "suites": "gateway", "oidc": "gateway", "base_url": "gateway", "backup": "gateway",
+            "upgrade": "gateway"}  # fmt: skip
 
 
 def fixture(group: str) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from factorygate.widgets.panel import ClusterPanel
     from factorygate.widgets.picker import FactoryPicker
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ClusterPanel", "FactoryCluster", "FactoryPicker", "__version__", "copy_examples", "use_token"]
 
 # Found when first asked for: what runs in a job imports this package too, and has no use for widgets or Dask.

@@ -1,15 +1,14 @@
 # ruff: noqa: F821, D100
 # Where proxy, hub and database are. The proxy is started apart, so that a hub restart cuts nobody off.
-from tornado.httpserver import HTTPServer
-
-from factoryspawner import logs
-from factoryspawner.config import hub_config
+from factoryspawner import hub_network, logs
+from factoryspawner.config import hub_config, hub_database
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
+hub_database.upgrade(config.database)  # a newer one is refused in words
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
-c.JupyterHub.hub_bind_url = config.hub_url
+c.JupyterHub.hub_bind_url = config.hub_bind_url or config.hub_url
 c.JupyterHub.hub_connect_url = config.hub_url
 c.JupyterHub.proxy_class = "configurable-http-proxy"
 c.ConfigurableHTTPProxy.should_start = False
@@ -22,4 +21,6 @@ c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
 c.JupyterHub.logging_config = logs.LOGGING
 # For every request to the hub: the body is read before its sender is known. Requests to notebooks do not pass the hub.
-HTTPServer.configure(None, max_body_size=hub_config.MOST_BYTES)
+hub_network.configure_server(config.tls, hub_config.MOST_BYTES)
+# To the proxy, the link and each notebook.
+c.JupyterHubHTTPClient.connector_options = hub_network.connector_options(config.tls)

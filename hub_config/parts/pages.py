@@ -11,7 +11,7 @@ pages = config.pages or Path(__file__).parents[1]
 
 c.JupyterHub.template_paths = [str(pages / "templates")]
 c.JupyterHub.jinja_environment_options = {"extensions": [jinja.translation(pages / "locale")]}
-c.JupyterHub.extra_handlers = routes.routes(config.link_socket, pages)
+c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages)
 c.JupyterHub.tornado_settings.update(
     {
         # A browser that kept a page would show it to whoever comes after, with the button Back.

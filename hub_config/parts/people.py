@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from factoryspawner.config import hub_config
-from factoryspawner.login import passwords
+from factoryspawner.login import passwords, people
 
 config = hub_config.loaded()
 factories = "access:services!service=factories"
 
 if config.login is not None:
+    people.upgrade(config.login.people_file)
     c.JupyterHub.authenticator_class = "factoryspawner.login.authenticator.FederatedAuthenticator"
     c.FederatedAuthenticator.antennas_file = str(Path(__file__).parents[1] / "antennas.yaml")
     c.Authenticator.enable_auth_state = True

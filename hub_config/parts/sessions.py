@@ -6,7 +6,7 @@ from factoryspawner.config import hub_config
 config = hub_config.loaded()
 
 c.JupyterHub.spawner_class = "factoryspawner.spawner.FactorySpawner"
-c.FactorySpawner.link_socket = str(config.link_socket)
+c.FactorySpawner.link_at = config.link_at
 c.FactorySpawner.gateway_url = config.public_url
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.named_server_limit_per_user = refused_names.limit(config.named_servers)

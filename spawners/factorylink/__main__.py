@@ -12,12 +12,14 @@ from pathlib import Path
 from factorylink.app.process import StartError, serve
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import CatalogueError, load_link_config, offered
-from factorylink.ledger.ledger import LedgerError
+from factorylink.ledger.ledger import LedgerError, LedgerOfOtherRelease
 from factorylink.util import logs
+from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 def main() -> int:
-    """Run the link. Return 0 if it was asked to end; 2 if it could not start, and has printed why."""
+    """Run the link. Return 0 if it was asked to end; 2 if it could not start, and has printed why; 3 if it cannot start
+    until another release is installed."""
     parser = argparse.ArgumentParser(
         prog="python -m factorylink", description="The link between a hub and its factories."
     )
@@ -33,7 +35,7 @@ def main() -> int:
         asyncio.run(serve(config, offered(config, known.factories), known))
     except (CatalogueError, StartError, LedgerError) as error:
         sys.stderr.write(f"The link cannot start.\n{error}\n")
-        return 2
+        return STORE_UNUSABLE if isinstance(error, LedgerOfOtherRelease) else CANNOT_START
     return 0
 
 

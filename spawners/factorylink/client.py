@@ -1,4 +1,4 @@
-"""Client of the link's API for the hub process: typed methods over the Unix socket.
+"""Client of the link's API for the hub process: typed methods over the Unix socket, or over TLS from another host.
 
 Two errors can happen, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
 requested) and ``LinkProblem`` (the link refused, with a reason); both are of ``factorycommon.link_errors``.
@@ -54,8 +54,9 @@ from factorycommon.models import (
     UsageLine,
 )
 from factorycommon.models.plain import plain_text
+from factorycommon.tls import TlsFiles, dialing
 
-__all__ = ["By", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
+__all__ = ["By", "LinkAddress", "LinkClient", "LinkProblem", "LinkSilent", "NetworkLink", "TableChange"]
 
 T = TypeVar("T")
 LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
@@ -95,16 +96,26 @@ class TableChange:
     health: Mapping[str, Health] = field(default_factory=dict)
 
 
-class LinkClient:
-    """The client. Use one for each process, and close it at the end. ``socket``: the link's Unix socket for the hub."""
+@dataclass(frozen=True)
+class NetworkLink:
+    """Where a link on another host listens for the hub. ``tls``: the hub's certificate."""
 
-    def __init__(self, socket: Path) -> None:
-        self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=LIMITS),
-            base_url="http://link",
-            timeout=_ANSWER_SECONDS,
-            trust_env=False,
-        )
+    url: str
+    tls: TlsFiles
+
+
+LinkAddress = Path | NetworkLink  # a Unix socket, or over the network
+
+
+class LinkClient:
+    """The client. Use one for each process, and close it at the end. ``at``: where the link listens for the hub."""
+
+    def __init__(self, at: LinkAddress) -> None:
+        if isinstance(at, NetworkLink):
+            base_url, transport = at.url, httpx.AsyncHTTPTransport(verify=dialing(at.tls), limits=LIMITS)
+        else:
+            base_url, transport = "http://link", httpx.AsyncHTTPTransport(uds=str(at), limits=LIMITS)
+        self._http = httpx.AsyncClient(transport=transport, base_url=base_url, timeout=_ANSWER_SECONDS, trust_env=False)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from factorycommon.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
+from factorycommon.tls import TlsFiles, is_loopback_host
 from factorylink.util.database import Database
 
 
@@ -240,15 +241,53 @@ class Mail(Model):
     public_url: PublicUrl | None = None
 
 
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]  # a name or an address
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # addresses to listen at, which nobody can dial
+
+
+class HubListener(Model):
+    """Where a hub on another host reaches the link. Only a client whose certificate has the name ``hub`` is let in."""
+
+    host: Host
+    port: Port
+
+
+class SessionListeners(Model):
+    """Where the ports of sessions listen. ``advertise``: the host at which proxy and hub dial them, None: as
+    ``listen_host``. With ``tls`` only clients whose certificates have the names ``proxy`` and ``hub`` are let in."""
+
+    listen_host: Host = "127.0.0.1"
+    advertise: Host | None = None
+
+    @property
+    def dialed(self) -> str:
+        """Return the host at which proxy and hub dial the ports."""
+        return self.advertise or self.listen_host
+
+
+class MetricsListener(Model):
+    """Where Prometheus reads. ``tls``: only clients with a certificate of the authority are let in, of any name."""
+
+    host: Host
+    port: Port
+    tls: bool = False
+
+
 class LinkConfig(Model):
-    """The whole of ``link.yaml``; paths are relative to the file's folder."""
+    """The whole of ``link.yaml``; paths are relative to the file's folder. ``tls``: this link's certificate, where hub
+    and proxy are on other hosts."""
 
     catalogue: Path  # folder of factory YAML files
     state_dir: Path  # 0700: ledger, keys, socket
-    socket: Path  # Unix socket for the hub, 0600
+    key_dir: Path | None = None  # hmac.key and link_ed25519, if others keep them; None: made in state_dir
+    socket: Path  # Unix socket for a hub on this host and for the operator, 0600
+    tls: TlsFiles | None = None
+    hub_listener: HubListener | None = None
     listen_host: str = "127.0.0.1"
     listen_port: Port = 8090  # user API, behind the proxy as the service ``factories``
-    session_ports: Ports = (20000, 29999)  # loopback, outside the ephemeral range
+    session_ports: Ports = (20000, 29999)  # outside the ephemeral range
+    sessions: SessionListeners = SessionListeners()
+    metrics: MetricsListener | None = None
     ledger: DatabaseUrl | None = None  # None: ledger.sqlite in state_dir
     hub: Hub
     limits: Limits = Limits()
@@ -263,6 +302,16 @@ class LinkConfig(Model):
         return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)
 
     @property
+    def keys(self) -> Path:
+        """Return the folder with the link's own keys."""
+        return self.key_dir or self.state_dir
+
+    def session_url(self, port: int) -> str:
+        """Return the address at which proxy and hub reach the session with that port."""
+        host = self.sessions.dialed
+        return f"http{'' if self.tls is None else 's'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
     def public_url(self) -> str:
         """Return the gateway's address for people, without the hub's base URL and without a slash at its end; empty if
         it is not known."""
@@ -273,6 +322,21 @@ class LinkConfig(Model):
     def root(self) -> str:
         """Return the gateway's address with the hub's base URL; only the base URL if the address is not known."""
         return f"{self.public_url}{self.hub.base_url}"
+
+    @model_validator(mode="after")
+    def _nothing_in_the_clear(self) -> LinkConfig:
+        if self.sessions.dialed in _EVERYWHERE:
+            raise ValueError("sessions.advertise: is missing; allowed: the host name at which proxy and hub dial this")
+        if self.tls is not None:
+            return self
+        if self.hub_listener is not None:
+            raise ValueError("hub_listener: needs tls, since whoever connects there is the hub")
+        if self.metrics is not None and self.metrics.tls:
+            raise ValueError("metrics.tls: needs tls")
+        for key in ("listen_host", "advertise"):
+            if not is_loopback_host(getattr(self.sessions, key) or "localhost"):
+                raise ValueError(f"sessions.{key}: needs tls; allowed without: 127.0.0.1")
+        return self
 
     @model_validator(mode="after")
     def _someone_may_run(self) -> LinkConfig:

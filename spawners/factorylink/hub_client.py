@@ -14,6 +14,7 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from factorycommon.models import ADOPT, SessionId
+from factorycommon.tls import TlsFiles, dialing
 from factorylink.config import Hub
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 
@@ -59,13 +60,17 @@ class _Page(BaseModel):
 
 
 class HubClient:
-    """Asks the hub with the token of the service ``factories``. Every method may raise Unreachable."""
+    """Asks the hub with the token of the service ``factories``. ``tls``: the link's certificate, where the hub wants
+    one. Every method may raise Unreachable."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:
         self._token_file: Path = hub.token_file
         self._service = f"{_SCOPE}!service=factories"
         self._http = httpx.AsyncClient(
-            base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api", timeout=10, trust_env=False
+            base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api",
+            timeout=10,
+            trust_env=False,
+            verify=True if tls is None else dialing(tls),
         )
         self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
 

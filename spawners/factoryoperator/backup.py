@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,13 +25,13 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from factorylink.util.sqlite_copy import copy_sqlite
 from factoryoperator.accounts import group_name, user_name
 from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest
 from factoryoperator.stores import Store
 
 _DUMP_SECONDS = 3600
 _CONNECT_SECONDS = 10
-_COPY_SECONDS = 60.0  # seconds to wait for another program's write to a database
 
 
 def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | None) -> Manifest:
@@ -102,21 +102,6 @@ def _kept(number: int, store: Store, folder: Path) -> Kept:
         owner=owner,
         group=group,
     )
-
-
-def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a database as of one moment, even if programs write to it; the copy is one file and is checked. Raises
-    sqlite3.Error."""
-    there = f"{source.absolute().as_uri()}?mode=rw"  # never makes a missing database
-    with (
-        closing(sqlite3.connect(there, uri=True, timeout=_COPY_SECONDS)) as database,
-        closing(sqlite3.connect(target)) as copy,
-    ):
-        database.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to the copy
-        verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(f"the copy is not whole: {verdict}")
 
 
 def dump(store: Store, target: Path) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from factorycommon.tls import TlsError, TlsFiles, dialing
 from factorylink.config import EfpCredentials, LinkConfig, SshTransportSettings
 from factoryoperator.findings import Finding, note
 from factoryoperator.gateway import Gateway
@@ -73,9 +74,16 @@ def _hub_ports(gateway: Gateway) -> Iterator[Listener]:
 
 def _link_ports(gateway: Gateway) -> Iterator[Listener]:
     config = gateway.link.config
-    if config is not None:
-        host, port = config.listen_host, config.listen_port
-        yield Listener(gateway.link.at("listen_port"), "link", host, port, lambda: _is_link(config))
+    if config is None:
+        return
+    at, host, port = gateway.link.at, config.listen_host, config.listen_port
+    yield Listener(at("listen_port"), "link", host, port, lambda: _is_link(config))
+    if (own := config.hub_listener) is not None:
+        what = "link, for the hub"
+        yield Listener(at("hub_listener", "port"), what, own.host, own.port, lambda: _is_link(config))
+    if (read := config.metrics) is not None:
+        what = "link, for Prometheus"
+        yield Listener(at("metrics", "port"), what, read.host, read.port, lambda: _is_link(config))
 
 
 def _address(url: SplitResult) -> tuple[str, int]:
@@ -101,7 +109,7 @@ def _in_use(one: Listener) -> Iterator[Finding]:
 
 
 def _is_hub(url: str, config: HubConfig) -> bool:
-    answer = _get(f"{url}{config.base_url}hub/health")
+    answer = _get(f"{url}{config.base_url}hub/health", tls=config.tls)
     return answer is not None and "x-jupyterhub-version" in answer.headers
 
 
@@ -110,7 +118,7 @@ def _is_proxy(config: HubConfig) -> bool | str:
         token = config.proxy_token_file.read_text(encoding="utf-8").strip()
     except OSError:  # reported by the checks of secrets
         return True
-    answer = _get(f"{config.proxy_api_url}/api/routes", {"Authorization": f"token {token}"})
+    answer = _get(f"{config.proxy_api_url}/api/routes", {"Authorization": f"token {token}"}, config.tls)
     if answer is None:
         return False
     if answer.status_code == httpx.codes.FORBIDDEN:
@@ -120,14 +128,20 @@ def _is_proxy(config: HubConfig) -> bool | str:
 
 def _is_link(config: LinkConfig) -> bool:
     host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
-    answer = _get(f"http://{host}:{config.listen_port}{config.hub.base_url}services/factories/health")
+    if config.tls is not None:
+        host = "localhost"  # every certificate of ours has it
+    scheme = "http" if config.tls is None else "https"
+    answer = _get(
+        f"{scheme}://{host}:{config.listen_port}{config.hub.base_url}services/factories/health", tls=config.tls
+    )
     return answer is not None and answer.status_code == httpx.codes.OK
 
 
-def _get(url: str, headers: dict[str, str] | None = None) -> httpx.Response | None:
+def _get(url: str, headers: dict[str, str] | None = None, tls: TlsFiles | None = None) -> httpx.Response | None:
     try:
-        return httpx.get(url, headers=headers, timeout=SECONDS, trust_env=False, follow_redirects=False)
-    except (httpx.HTTPError, httpx.InvalidURL):
+        verify = True if tls is None else dialing(tls)
+        return httpx.get(url, headers=headers, timeout=SECONDS, trust_env=False, follow_redirects=False, verify=verify)
+    except (httpx.HTTPError, httpx.InvalidURL, TlsError):
         return None
 
 
@@ -179,6 +193,8 @@ def _hub_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
         url = getattr(config, key)
         if url is not None:
             yield at(key), urlsplit(url).hostname or ""
+    if config.link is not None:
+        yield at("link", "url"), urlsplit(config.link.url).hostname or ""
     if config.login is not None:
         for provider in config.login.providers:
             yield at("login", "providers", provider.id, "issuer"), urlsplit(provider.issued_by).hostname or ""

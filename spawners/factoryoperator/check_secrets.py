@@ -10,7 +10,9 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from factorycommon.private_files import open_to_others
 from factorylink.config import LinkConfig, SshTransportSettings
 from factorylink.credentials.base import read_private_key
 from factorylink.credentials.base import read_secret as read_link_secret
@@ -80,13 +82,14 @@ def _is_crypt_key(line: str) -> bool:
 def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
     """Check the cookie secret: JupyterHub makes it at its first start, and refuses another mode or form."""
     try:
-        mode, text = stat.S_IMODE(path.stat().st_mode), path.read_text(encoding="ascii").strip()
+        found, text = path.stat(), path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:
         yield Finding(where, f"{path} cannot be read: {error}")
         return
-    if mode & 0o077:
+    if open_to_others(found):
+        mode = stat.S_IMODE(found.st_mode)
         yield Finding(where, f"{path}: must be 0600, is {mode:04o}: run chmod 600 {path}")
     elif not re.fullmatch(r"([0-9a-fA-F]{2}){32,}", text):
         yield Finding(where, f"{path} is not a secret of JupyterHub's (32 bytes in hex); restore it from your backup")
@@ -104,8 +107,9 @@ def link_secrets(gateway: Gateway) -> Iterator[Finding]:
     else:
         if problem := _form(("token_file",), text):
             yield Finding(at("hub", "token_file"), f"{config.hub.token_file}: {problem}")
-    for name, problem in _own_keys(config.state_dir):
-        yield Finding(at("state_dir"), f"{config.state_dir / name}: {problem}")
+    key = "state_dir" if config.key_dir is None else "key_dir"
+    for name, problem in _own_keys(config.keys, made=config.key_dir is None):
+        yield Finding(at(key), f"{config.keys / name}: {problem}")
     for factory, access in config.factories.items():
         transport = access.transport
         if isinstance(transport, SshTransportSettings) and transport.credentials.kind == "key":
@@ -118,9 +122,12 @@ def link_secrets(gateway: Gateway) -> Iterator[Finding]:
                 )
 
 
-def _own_keys(state_dir: Path) -> Iterator[tuple[str, str]]:
-    """Yield the link's own keys, which the link makes at its first start."""
-    hmac_key, ssh_key = state_dir / "hmac.key", state_dir / "link_ed25519"
+def _own_keys(folder: Path, made: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the link's own keys. ``made``: the link makes them at its first start."""
+    hmac_key, ssh_key = folder / "hmac.key", folder / "link_ed25519"
+    for key, how in ((hmac_key, "openssl rand -hex 32"), (ssh_key, "ssh-keygen -t ed25519 -N '' -f")):
+        if not (made or key.exists()):
+            yield key.name, f"is missing, and the link makes none in key_dir: {how}, or restore it from your backup"
     try:
         if not re.fullmatch(rb"[0-9a-f]{64}", read_link_secret(hmac_key).strip()):
             yield hmac_key.name, "is not a key of this link; restore it from your backup"
@@ -155,13 +162,20 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
             f"the token differs from that of {there('hub', 'token_file')}: the hub would refuse the link. Write one "
             "token into both files",
         )
-    if hub.link_socket.resolve() != link.socket.resolve():
+    if hub.link_socket is not None and hub.link_socket.resolve() != link.socket.resolve():
         yield Finding(here("link_socket"), f"is {hub.link_socket}, but {there('socket')} is {link.socket}")
+    if hub.link is not None and link.hub_listener is None:
+        yield Finding(here("link"), f"is {hub.link.url}, but {there()} has no hub_listener: the link listens nowhere")
+    elif hub.link is not None and link.hub_listener is not None and _port(hub.link.url) != link.hub_listener.port:
+        where = there("hub_listener", "port")
+        yield Finding(here("link", "url"), f"is {hub.link.url}, but {where} is {link.hub_listener.port}")
     if hub.base_url != link.hub.base_url:
         yield Finding(here("base_url"), f"is {hub.base_url}, but {there('hub', 'base_url')} is {link.hub.base_url}")
     if hub.hub_url != link.hub.url.rstrip("/"):
         yield Finding(here("hub_url"), f"is {hub.hub_url}, but {there('hub', 'url')} is {link.hub.url}")
-    listens = f"http://{link.listen_host}:{link.listen_port}"
+    # Another host has another name for an address at which the link listens everywhere.
+    host = link.listen_host if link.tls is None else urlsplit(hub.link_url).hostname
+    listens = f"http{'' if link.tls is None else 's'}://{host}:{link.listen_port}"
     if hub.link_url != listens:
         yield Finding(
             here("link_url"), f"is {hub.link_url}, but by {there('listen_port')} the link listens at {listens}"
@@ -171,6 +185,10 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
         if address is not None and address.rstrip("/") != hub.public_url:
             where = there(section, "public_url")
             yield Finding(where, f"is {address.rstrip('/')}, but {here('public_url')} is {hub.public_url}")
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 443
 
 
 def _differ(one: Path, other: Path) -> bool:

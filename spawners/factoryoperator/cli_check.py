@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from factoryoperator import check_files, check_network, check_secrets
+from factoryoperator import check_files, check_network, check_secrets, check_tls
 from factoryoperator.findings import Finding
 from factoryoperator.gateway import Gateway, add_files, read
 
@@ -23,12 +23,14 @@ LOCAL: tuple[tuple[str, Check], ...] = (
     ("the ledger", check_files.ledger),
     ("the hub's secrets", check_secrets.hub_secrets),
     ("the link's secrets", check_secrets.link_secrets),
+    ("the certificates of hub and link", check_tls.own),
     ("both sides", check_secrets.sides),
     ("ports", check_network.ports),
 )
 NETWORK: tuple[tuple[str, Check], ...] = (
     ("names of hosts", check_network.names),
     ("certificates and clocks", check_network.certificates),
+    ("hub, link and proxy on other hosts", check_tls.peers),
 )
 
 

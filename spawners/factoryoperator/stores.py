@@ -9,6 +9,7 @@ from typing import Literal
 
 from sqlalchemy.engine import URL, make_url
 
+from factorycommon.tls import TlsFiles
 from factorylink.catalogue import catalogue as federation
 from factorylink.config import KeyCredentials, LinkConfig, SshTransportSettings
 from factoryoperator.check_files import named_files
@@ -58,6 +59,7 @@ def _hub(gateway: Gateway) -> Iterator[Store]:
     yield Store("file", gateway.hub.path, "hub.yaml")
     yield _hub_database(config)
     yield Store("file", config.cookie_secret_file, "what signs the hub's cookies")
+    yield from _certificate(config.tls, "the hub's certificate")
     for keys, path in named_files(config).items():
         yield Store("file", path, ".".join(keys))
     if config.login is not None:
@@ -99,9 +101,10 @@ def _link(gateway: Gateway) -> Iterator[Store]:
     passfile = config.database.url.query.get("passfile")
     if isinstance(passfile, str):
         yield Store("file", Path(passfile).absolute(), "the ledger's password")
-    yield Store("file", config.state_dir / "hmac.key", "what the gateway knows its jobs by")
-    yield Store("file", config.state_dir / "link_ed25519", "what opens the doors of sessions")
+    yield Store("file", config.keys / "hmac.key", "what the gateway knows its jobs by")
+    yield Store("file", config.keys / "link_ed25519", "what opens the doors of sessions")
     yield Store("file", config.hub.token_file, "token of the service factories")
+    yield from _certificate(config.tls, "the link's certificate")
     if config.projects is not None:
         yield Store("file", config.projects, "the projects")
     yield from _catalogue(config)
@@ -127,6 +130,11 @@ def _keys(transport: SshTransportSettings, factory: str) -> Iterator[Store]:
         if isinstance(value, Path):
             yield Store("file", value, f"SSH key of {factory}")
             yield Store("file", value.with_name(f"{value.name}.pub"), f"SSH key of {factory}")
+
+
+def _certificate(tls: TlsFiles | None, what: str) -> Iterator[Store]:
+    for path in () if tls is None else (tls.certificate, tls.key, tls.authority):
+        yield Store("file", path, what)
 
 
 def _below(folder: Path, what: str) -> Iterator[Store]:

@@ -7,12 +7,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from factorycommon.models import HubRules, NetworkView
-from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
 from factoryspawner.event_stream import PageStreams
 from factoryspawner.link_table import LinkTable
 from factoryspawner.retry_pauses import pauses
@@ -23,7 +22,7 @@ _STOPS_KEPT = 600.0  # seconds
 
 log = logging.getLogger("factoryspawner")
 
-_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, HubGateway]] = WeakKeyDictionary()
+_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[LinkAddress, HubGateway]] = WeakKeyDictionary()
 
 
 class StopTimes:
@@ -49,8 +48,8 @@ class StopTimes:
 class HubGateway:
     """What one hub process shares about one link. Made by ``gateway()``; subscribes to the table at once."""
 
-    def __init__(self, socket: Path) -> None:
-        self.link = LinkClient(socket)
+    def __init__(self, at: LinkAddress) -> None:
+        self.link = LinkClient(at)
         self.table = LinkTable(self.link)
         self.stop_requests = StopRequests(self.link)
         self.stop_times = StopTimes()
@@ -127,15 +126,15 @@ class HubGateway:
             log.error("Work in the background failed", exc_info=error)
 
 
-def gateway(socket: Path) -> HubGateway:
-    """Return the process's gateway to the link at that socket; call this in the event loop."""
+def gateway(at: LinkAddress) -> HubGateway:
+    """Return the process's gateway to the link at that address; call this in the event loop."""
     mine = _gateways.setdefault(asyncio.get_running_loop(), {})
-    if socket not in mine:
-        mine[socket] = HubGateway(socket)
-    return mine[socket]
+    if at not in mine:
+        mine[at] = HubGateway(at)
+    return mine[at]
 
 
-def subscribe(socket: Path, database: str, rules: HubRules) -> None:
+def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table when the hub starts, even if the hub has no server to ask about. So the link learns
     that the hub is there and what its rules are, and starts servers again that the hub has forgotten.
 
@@ -146,5 +145,5 @@ def subscribe(socket: Path, database: str, rules: HubRules) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    gateway(socket).stop_requests.keep_in(StopStore(database))
-    gateway(socket).tell_rules(rules)
+    gateway(at).stop_requests.keep_in(StopStore(database))
+    gateway(at).tell_rules(rules)

@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
+from factorylink.client import LinkAddress
 from factoryspawner import server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, project, public
@@ -15,17 +16,17 @@ _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from exten
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
 
-def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
+def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. JupyterHub's
-    handlers that start and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of
+    handlers that start and stop servers are replaced. ``link_at``: where the link listens; ``pages``: folder of
     our templates, pictures and catalogues."""
     server_api.replace_handlers()
-    to_link = {"link_socket": link_socket, "locale": pages / "locale"}
+    to_link = {"link_at": link_at, "locale": pages / "locale"}
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
-        *public.routes(link_socket, pages / "locale"),
-        *project.routes(link_socket, pages),
-        *checklist.routes(link_socket, pages),
+        *public.routes(link_at, pages / "locale"),
+        *project.routes(link_at, pages),
+        *checklist.routes(link_at, pages),
         (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
 from tornado import web
+from traitlets import Any as AnyTrait
 from traitlets import Integer, Unicode, default
 
 from factorycommon.language import VARIABLE as LANGUAGE
@@ -39,7 +39,7 @@ class FactorySpawner(BatchspawnerFace):
 
     user_options: Any  # JupyterHub's: what was posted, or posted last
     _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None  # JupyterHub's, which sets it at a stop only
-    link_socket = Unicode(help="The link's Unix socket").tag(config=True)
+    link_at = AnyTrait(help="Where the link listens for the hub: a path, or a NetworkLink").tag(config=True)
     gateway_url = Unicode(help="Where people get in, without base_url; empty: addresses are paths").tag(config=True)
     start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
     http_timeout = Integer(60).tag(config=True)
@@ -64,7 +64,7 @@ class FactorySpawner(BatchspawnerFace):
     @property
     def gateway(self) -> HubGateway:
         """Return what this hub process shares."""
-        return gateway(Path(self.link_socket))
+        return gateway(self.link_at)
 
     @property
     def handle(self) -> SessionHandle:

@@ -182,8 +182,10 @@ async def running_door(
     environment: dict[str, str] | None = None,
     key: asyncssh.SSHKey | None = None,
     session: str = SESSION,
+    sources: str = EXTENSIONS,
 ) -> AsyncIterator[RunningDoor]:
-    """Start a door on loopback and wait for its file; whatever is left of it is ended."""
+    """Start a door on loopback and wait for its file; whatever is left of it is ended. ``sources``: where Python finds
+    its packages."""
     base = Path(tempfile.mkdtemp(prefix="fgt-"))  # short, for the sockets' paths
     key = key or asyncssh.generate_private_key("ssh-ed25519")
     folder = base / "session"
@@ -198,7 +200,7 @@ async def running_door(
             *(sys.executable, "-P", "-m", "factorygate.session", "--id", session, "--folder", str(folder)),
             *("--authorized", key.export_public_key().decode().split()[1], "--listen", "127.0.0.1"),
             *("--tmp", str(base), "--notebook-dir", str(home), *options),
-            env=clean | {"PYTHONPATH": EXTENSIONS, "HOME": str(home), "FACTORYGATE_JOB_ID": "7"} | (environment or {}),
+            env=clean | {"PYTHONPATH": sources, "HOME": str(home), "FACTORYGATE_JOB_ID": "7"} | (environment or {}),
             stdout=file,
             stderr=file,
         )

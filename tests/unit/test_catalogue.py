@@ -272,6 +272,7 @@ def test_modules_are_loaded_and_gpus_typed_where_the_site_does(here: Factory) ->
 
 # --- the link's configuration ---------------------------------------------------------------------------------------
 
+TLS = "tls: {certificate: c, key: k, authority: a}"
 LINK = """\
 catalogue: factories
 state_dir: /var/lib/factorygate
@@ -303,6 +304,23 @@ def test_relative_paths_are_relative_to_the_file(link: Callable[[str], Path]) ->
 
 
 @pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ("", "http://127.0.0.1:20001"),
+        ("sessions: {listen_host: '::1'}", "http://[::1]:20001"),
+        (f"{TLS}\nsessions: {{listen_host: 0.0.0.0, advertise: link}}", "https://link:20001"),
+    ],
+)
+def test_where_the_proxy_finds_a_session(link: Callable[[str], Path], settings: str, url: str) -> None:
+    config = loading.load_link_config(link(f"{settings}\nkey_dir: keys\n{LINK}"))
+    folder = config.hub.token_file.parent
+    assert config.session_url(20001) == url
+    assert config.keys == folder / "keys"
+    assert config.tls is None or config.tls.key == folder / "k"
+    assert loading.load_link_config(link(LINK)).keys == Path("/var/lib/factorygate")
+
+
+@pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
         ("account_pool: [fg1]", "account_pool: []", "link.yaml:6: factories.here.accounts: it and account_pool are"),
@@ -311,6 +329,11 @@ def test_relative_paths_are_relative_to_the_file(link: Callable[[str], Path]) ->
         ("token_file: token", "base_url: no-slash, token_file: token", "link.yaml:4: hub.base_url: 'no-slash'"),
         ("hub: {token_file: token}\n", "", "link.yaml:1: hub: is missing"),
         ("  here:", "  HERE:", "link.yaml:6: factories.HERE: 'HERE' is not small letters"),
+        ("hub:", "hub_listener: {host: 0.0.0.0, port: 1}\nhub:", "link.yaml:4: hub_listener: needs tls"),
+        ("hub:", "metrics: {host: h, port: 1, tls: true}\nhub:", "link.yaml:4: metrics.tls: needs tls"),
+        ("hub:", "sessions: {listen_host: 10.0.0.1}\nhub:", "link.yaml:4: sessions.listen_host: needs tls"),
+        ("hub:", "sessions: {advertise: link}\nhub:", "link.yaml:4: sessions.advertise: needs tls"),
+        ("hub:", "sessions: {listen_host: 0.0.0.0}\nhub:", "link.yaml:4: sessions.advertise: is missing"),
     ],
 )
 def test_a_wrong_link_configuration_is_named_the_same_way(

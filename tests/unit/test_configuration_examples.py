@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from factorycommon.models import projects as project_models
+from factorycommon.tls import TlsFiles
 from factorylink import config as link_config
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import load_link_config
@@ -23,6 +24,8 @@ CATALOGUE = CHECKOUT / "hub_config" / "factories"
 
 HUB = [
     hub_config.HubConfig,
+    hub_config.LinkSettings,
+    TlsFiles,
     login_settings.LoginSettings,
     login_settings.Provider,
     login_settings.LoginTerms,
@@ -30,7 +33,8 @@ HUB = [
     login_settings.EntitlementMatch,
 ]
 LINK = [
-    link_config.LinkConfig, link_config.Hub, link_config.Limits, link_config.Mail, link_config.Access,
+    link_config.LinkConfig, link_config.HubListener, link_config.SessionListeners, link_config.MetricsListener,
+    TlsFiles, link_config.Hub, link_config.Limits, link_config.Mail, link_config.Access,
     link_config.SshTransportSettings, link_config.LocalTransportSettings, link_config.DoorAccess,
     link_config.KeyCredentials, link_config.CaCredentials, link_config.WrapperCredentials, link_config.EfpCredentials,
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from factorygate import __version__
 from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, RunningDoor, alive, ask, fetch, running_door, until
 
 GIVEN = {"environment": ENVIRONMENT, "argv": ARGV}
@@ -51,7 +52,7 @@ async def test_says_where_it_is_to_its_own_account_only() -> None:
         assert told.pop("started").endswith("Z")
         assert told == {
             "protocol": 1,
-            "version": "0.1.0",
+            "version": __version__,
             "session": SESSION,
             "job": "7",
             "host": "127.0.0.1",

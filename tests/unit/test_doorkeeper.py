@@ -352,14 +352,14 @@ async def test_whatever_goes_wrong_a_door_is_tried_again(caplog: pytest.LogCaptu
 
 async def test_says_when_the_environment_is_of_another_protocol(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
-    (tmp_path / "door.json").write_text(json.dumps({"protocol": 2, "session": SESSION, "somewhere": "else"}))
+    (tmp_path / "door.json").write_text(json.dumps({"protocol": 3, "session": SESSION, "somewhere": "else"}))
     await keeper.begin(tmp_path)
     await until(lambda: keeper.problem(SESSION))
     assert keeper.problem(SESSION) == (
-        "The session's environment has door protocol 2, this link speaks 1: the link must be updated."
+        "The session's environment has door protocol 3, this link speaks 1 and 2: the link must be updated."
     )
     assert not keeper.is_open(SESSION)
-    with pytest.raises(Unreachable, match="door protocol 2"):
+    with pytest.raises(Unreachable, match="door protocol 3"):
         await keeper.token(SESSION)
     await keeper.shutdown()
 

@@ -13,6 +13,8 @@ import yaml
 from jupyterhub.apihandlers import default_handlers
 
 from factorycommon.models import JobOptions
+from factorycommon.tls import TlsFiles
+from factorylink.client import NetworkLink
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
 from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
 from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
@@ -26,6 +28,7 @@ from factoryspawner.login.passwords import (
 )
 
 HUB_CONFIG = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
+TLS = {"certificate": "c", "key": "k", "authority": "a"}
 LEAST: dict[str, Any] = {
     "public_url": "http://127.0.0.1:8000/",
     "proxy_token_file": "proxy",
@@ -134,6 +137,72 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(HubConfigError, match="empty"):
         read_secret(path)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("owner", "bits", "fit"),
+    [(0, 0o440, True), (0, 0o400, False), (0, 0o460, False), (0, 0o444, False), (65534, 0o600, True)],
+)
+def test_a_secret_of_root_s_may_be_read_by_its_group(tmp_path: Path, owner: int, bits: int, fit: bool) -> None:
+    """As a Secret volume of Kubernetes is for a process of the pod's group."""
+    path = tmp_path / "token"
+    path.write_text("abc")
+    os.chown(path, owner, 65534)
+    path.chmod(bits)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    read = (
+        "from pathlib import Path; import sys; path = Path(sys.argv[1])",
+        "from factorylink.credentials.base import read_secret as link_s",
+        "from factoryspawner.config.hub_config import read_secret as hub_s",
+        "from factorycommon.private_files import open_to_others",
+        "assert link_s(path) == b'abc' and hub_s(path) == 'abc' and not open_to_others(path.stat())",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(read), str(path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        user=65534, group=65534, extra_groups=[], capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) == fit, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"link": {"url": "https://link:8443"}}, "link_socket, link: give one of them"),
+        ({"link_socket": None}, "link_socket, link: give one of them"),
+        ({"link_socket": None, "link": {"url": "https://link:8443"}}, "link: needs tls"),
+        ({"link_socket": None, "link": {"url": "http://link:8443"}}, "link.url: "),
+        ({"hub_url": "https://hub:8081"}, "hub_url: must be http://"),
+        ({"tls": TLS}, "hub_url: must be https://"),
+        ({"tls": TLS, "hub_url": "https://hub:8081"}, "link_url: must be https://"),
+        (
+            {"tls": TLS, "hub_url": "https://h", "hub_bind_url": "http://h", "link_url": "https://l"},
+            "hub_bind_url: must",
+        ),
+    ],
+)
+def test_nothing_goes_over_a_network_in_the_clear(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = tmp_path / "hub.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in {**LEAST, **change}.items() if value is not None}))
+    with pytest.raises(HubConfigError, match=said):
+        load(path)
+
+
+def test_a_link_on_another_host(tmp_path: Path) -> None:
+    change = {
+        "tls": TLS,
+        "hub_url": "https://hub:8081",
+        "link_url": "https://l:1",
+        "link": {"url": "https://link:8443"},
+    }
+    path = write(tmp_path, **change)
+    path.write_text(path.read_text().replace(f"link_socket: {LEAST['link_socket']}\n", ""))
+    config = load(path)
+    files = TlsFiles(certificate=tmp_path / "c", key=tmp_path / "k", authority=tmp_path / "a")
+    assert config.link_at == NetworkLink("https://link:8443", files)
+    assert load(write(tmp_path)).link_at == Path("/run/link.sock")
 
 
 @pytest.mark.parametrize(

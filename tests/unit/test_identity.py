@@ -57,6 +57,10 @@ def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
     assert read_or_make_ssh_key(tmp_path / "link_ed25519").export_public_key() == ssh.export_public_key()
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for read_or_make in (read_or_make_key, read_or_make_ssh_key):
+        with pytest.raises(FileNotFoundError):
+            read_or_make(tmp_path / "missing", make=False)
+    assert not (tmp_path / "missing").exists()
     (tmp_path / "hmac.key").write_text("damaged")
     with pytest.raises(ValueError, match="backup"):
         read_or_make_key(tmp_path / "hmac.key")

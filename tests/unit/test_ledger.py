@@ -17,6 +17,8 @@ from factorycommon.models import Choice, EndReason, JobOptions, LogLine, Session
 from factorylink.explain import explain
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError
 from factorylink.ledger.schema import SessionRecord
+from factorylink.util.database import Database
+from tests.support.postgres import Postgres
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.test_identity import CHOICE
 
@@ -107,6 +109,40 @@ async def test_it_is_durable(ledger: Ledger) -> None:
     await again.open()
     assert [found.id for found in await again.live()] == [ID]
     await again.close()
+
+
+async def test_a_second_link_is_refused_in_words(database: Database) -> None:
+    first = Ledger(database, alone=True)
+    await first.open()
+    await first.add(row(), ENTRY)
+    second = Ledger(database, alone=True)
+    with pytest.raises(LedgerError, match=r"Another link uses the ledger .* stop the other one"):
+        await second.open()
+    await first.drain("one", "still there")
+    reader = Ledger(database)  # a backup, a check
+    await reader.open()
+    assert await reader.drains() == {"one": "still there"}
+    await reader.close()
+    await first.close()
+    await second.open()
+    assert [found.id for found in await second.live()] == [ID]
+    await second.close()
+
+
+async def test_a_link_that_lost_its_connection_writes_nothing_once_another_has_the_ledger(postgres: Postgres) -> None:
+    """The lock is the connection's: a link that comes back after the other began has lost it."""
+    database = postgres.new()
+    first, second = Ledger(database, alone=True), Ledger(database, alone=True)
+    await first.open()
+    with postgres.connect() as db:
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    await second.open()
+    with pytest.raises(LedgerError, match="Another link uses the ledger"):
+        await first.drain("one", "too late")
+    assert await second.drains() == {}
+    await second.close()
+    await first.drain("one", "the other has gone")
+    await first.close()
 
 
 async def test_its_file_is_private(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from factorygate.job_environment import job_environment
 from factorygate.session import folder, processes
 from factorygate.session.deadlines import SessionLimits
 from factorygate.session.session import GRACE_SIGNALLED, JobSession
-from factorygate.session.status import PROTOCOL, DoorStatusLine, moment
+from factorygate.session.status import OLDEST_PROTOCOL, DoorStatusLine, moment
 
 log = logging.getLogger("factorygate.session")
 
@@ -82,7 +82,7 @@ def _door_json(
     session: JobSession, where: dict[str, object], host_key: str, started: float, restarts: int
 ) -> dict[str, object]:
     return {
-        "protocol": PROTOCOL,
+        "protocol": OLDEST_PROTOCOL,
         "version": __version__,
         "session": session.status.session,
         "job": session.status.job,
@@ -114,13 +114,13 @@ async def run(options: argparse.Namespace) -> int:
     job = job_environment()
     session = JobSession(
         DoorStatusLine(
-            protocol=PROTOCOL,
             session=options.id,
             job=job.id,
             phase="waiting",
             notebook_sock=str(node / "notebook.sock"),
             hub_sock=str(node / "hub.sock"),
             ends=moment(job.ends),
+            release=__version__,
         ),
         started=started,
         ends=job.ends,

@@ -10,7 +10,7 @@ import logging
 import asyncssh
 
 from factorygate.session.session import JobSession, SessionConflict
-from factorygate.session.status import DoorStatusLine
+from factorygate.session.status import OLDEST_PROTOCOL, PROTOCOL_VARIABLE, DoorStatusLine, spoken
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._session = session
         self._running = running  # holds the task, and tells the door what is still under way
         self._name = ""
+        self._protocol = OLDEST_PROTOCOL
         self._input = bytearray()
         self._read = asyncio.Event()
         self._writable = asyncio.Event()
@@ -60,7 +61,8 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Answer the command."""
+        """Answer the command, in the protocol that the link asked for."""
+        self._protocol = spoken(self._chan.get_environment().get(PROTOCOL_VARIABLE))
         self._task = asyncio.create_task(self._run())
         self._running.add(self._task)
         self._task.add_done_callback(self._running.discard)
@@ -92,7 +94,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._writable.set()
 
     def _say(self, content: dict[str, object] | DoorStatusLine) -> None:
-        line = content.to_json() if isinstance(content, DoorStatusLine) else json.dumps(content)
+        line = content.to_json(self._protocol) if isinstance(content, DoorStatusLine) else json.dumps(content)
         self._chan.write(line.encode() + b"\n")
 
     async def _run(self) -> None:

@@ -7,10 +7,23 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-PROTOCOL = 1  # of door.json, of the commands and of the status; raised when an older link could misread it
+# Of the commands and of the status; raised when an older link could misread them. A door speaks this protocol and the
+# one before, and uses the newest that the link asks for; a link of before 2 asks for none. door.json is read before
+# anything is asked, so it names the oldest, and stays as a link of that protocol reads it.
+PROTOCOL = 2
+OLDEST_PROTOCOL = PROTOCOL - 1
+PROTOCOL_VARIABLE = "FACTORYGATE_DOOR_PROTOCOL"  # in which a link asks, with each command
+_SINCE_2 = ("release",)  # fields that a link of protocol 1 does not get
 
 Phase = Literal["waiting", "launching", "up", "ending", "ended"]
 Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
+
+
+def spoken(asked: str | None) -> int:
+    """Return the protocol for an answer to a link that asked for ``asked``; None: it asked for none."""
+    if asked is None or not asked.isascii() or not asked.isdecimal() or len(asked) > 4:
+        return OLDEST_PROTOCOL
+    return min(max(int(asked), OLDEST_PROTOCOL), PROTOCOL)
 
 
 def moment(seconds: float | None) -> str | None:
@@ -31,9 +44,9 @@ class StatusNotice:
 
 @dataclass(frozen=True)
 class DoorStatusLine:
-    """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and says how it ended."""
+    """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and says how it ended;
+    ``release``: of this package, in the environment that the session runs in."""
 
-    protocol: int
     session: str
     job: str
     phase: Phase
@@ -53,7 +66,10 @@ class DoorStatusLine:
     notice: StatusNotice | None = None
     end_reason: Reason | None = None
     message: str = ""
+    release: str = ""
 
-    def to_json(self) -> str:
-        """Return the status as one line of JSON, without the newline."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+    def to_json(self, protocol: int) -> str:
+        """Return the status as one line of JSON in that protocol, without the newline."""
+        left_out = () if protocol >= 2 else _SINCE_2
+        fields = {name: value for name, value in asdict(self).items() if name not in left_out}
+        return json.dumps({"protocol": protocol, **fields}, separators=(",", ":"))

@@ -7,6 +7,7 @@ import logging
 import posixpath
 import re
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from urllib.parse import unquote
 
 import httpx
@@ -15,6 +16,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from factorycommon.connections import IDLE_SECONDS
+from factorycommon.tls import TlsFiles, dialing
 from factorylink.api.http import answer, new_app
 from factorylink.problems import gone, unreachable
 
@@ -37,20 +39,32 @@ _DROPPED = frozenset(
 
 
 class BackWay:
-    """Passes on the requests of sessions. ``hub_url``: address of the hub's own listener; ``user_url``: address of the
-    user app's listener; ``base_url``: the hub's base path."""
+    """Passes on what sessions ask. ``hub_url``: address of the hub's own listener; ``user_url``: of the user app's, or
+    a name for its Unix socket ``user_socket``; ``base_url``: the hub's base path; ``tls``: the link's certificate, if
+    the hub wants one."""
 
-    def __init__(self, hub_url: str, user_url: str, base_url: str) -> None:
+    def __init__(
+        self,
+        hub_url: str,
+        user_url: str,
+        base_url: str,
+        user_socket: Path | None = None,
+        tls: TlsFiles | None = None,
+    ) -> None:
         self._hub_url = hub_url.rstrip("/")
         self._user_url = user_url.rstrip("/")
         self._base_url = base_url
         # What one session holds open must not keep another from the hub: the limit is each door's (``door_back``), and
         # here is none.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
+        by_socket = None if user_socket is None else httpx.AsyncHTTPTransport(uds=str(user_socket), limits=limits)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(10, read=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),
+            limits=limits,
             trust_env=False,
             follow_redirects=False,
+            verify=True if tls is None else dialing(tls),
+            mounts=None if by_socket is None else {user_url: by_socket},
         )
 
     async def close(self) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from factorylink.api.http import new_app
 from factorylink.sessions.session_views import SessionViews
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util.metrics import REGISTRY
@@ -49,6 +52,21 @@ class LinkCollector(Collector):
         for name, count in self._same_name.items():
             others.add_metric([name], count)
         return [sessions, doors, answers, reached, others]
+
+
+def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
+    """Return the app that Prometheus reads, on a port of its own. It tells nobody's name and no secret."""
+    app = new_app("factorygate link, for Prometheus")
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def all_metrics() -> Response:
+        return Response(metrics(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app
 
 
 def exposition(views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> bytes:

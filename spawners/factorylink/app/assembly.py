@@ -12,7 +12,7 @@ from factorylink.api.auth import Callers
 from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.hub import hub_app
-from factorylink.api.metrics_view import exposition
+from factorylink.api.metrics_view import exposition, metrics_app
 from factorylink.api.user import user_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
@@ -158,8 +158,15 @@ class LinkParts:
             projects=self.projects,
             charges=self.charges,
             ledger=self.ledger,
-            metrics=lambda: exposition(self.views, self.factories, self.session_reconciler.same_name),
+            metrics=self._metrics,
         )
+
+    def metrics_app(self) -> FastAPI:
+        """Return the app for Prometheus."""
+        return metrics_app(self._metrics)
+
+    def _metrics(self) -> bytes:
+        return exposition(self.views, self.factories, self.session_reconciler.same_name)
 
     def user_app(self, callers: Callers, base_url: str) -> FastAPI:
         """Return the app for people's scripts and notebooks."""
@@ -198,7 +205,7 @@ def assemble(
     acceptances = Acceptances(ledger, config)
     permissions = Permissions(config, projects, account_leases)
 
-    views = SessionViews(table, factories, doors, projects)
+    views = SessionViews(table, factories, doors, projects, config.session_url)
     feed = LiveFeed(table, live_clusters, factories, views)
     permission = Permission(limits, ledger, factories, people, projects, permissions, acceptances, table, live_clusters)
     account_work = AccountWork(tasks.spawn)

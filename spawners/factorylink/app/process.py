@@ -1,4 +1,4 @@
-"""The link as one process: its parts, three servers in one event loop, and a clean end."""
+"""The link as one process: its parts put together, its servers in one loop, and a clean end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+import ssl
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
 from factorycommon.models import Factory
+from factorycommon.tls import HUB, LINK, PROXY, TlsError, listening
 from factorylink.api.cluster_websocket import ClusterWebSocket
 from factorylink.api.door import BackWay, back_app
 from factorylink.app.assembly import LinkParts, assemble
@@ -33,6 +36,7 @@ from factorylink.site.offered_factories import OfferedFactories
 log = logging.getLogger("factorylink")
 
 _END_SECONDS = 2
+_USER_API = "http://user-api"  # a name for the user app's Unix socket
 
 
 class StartError(Exception):
@@ -48,6 +52,15 @@ class _Server(uvicorn.Server):
         yield
 
 
+@dataclass(frozen=True)
+class _Listener:
+    """Where an app is served. ``tls``: None for who is on this host."""
+
+    app: FastAPI
+    socket: socket.socket
+    tls: ssl.SSLContext | None = None
+
+
 async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
     """Run until SIGTERM or SIGINT. ``factories``: those that this hub offers, with its overrides applied;
     ``federation``: the whole catalogue. Raises StartError."""
@@ -61,10 +74,12 @@ async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation
     except OSError as error:
         raise StartError(f"state_dir cannot be used: {error}; allowed: a folder of the link's own user") from error
     with _alone(config.state_dir / "link.lock"):
-        ledger = Ledger(config.database)
-        await ledger.open()
+        ledger = Ledger(config.database, alone=True)
         try:
+            await ledger.open()
             await _serve(config, factories, federation, ledger, stop)
+        except TlsError as error:
+            raise StartError(f"tls: {error}") from error
         finally:
             await ledger.close()
 
@@ -76,27 +91,36 @@ async def _serve(
     ledger: Ledger,
     stop: asyncio.Event,
 ) -> None:
-    back_socket = config.state_dir / "back.sock"
-    sockets = [
-        _unix_socket(config.socket),
-        _tcp_socket(config.listen_host, config.listen_port),
-        _unix_socket(back_socket),
-    ]
-    parts, hub = _build(config, factories, federation, ledger, back_socket), HubClient(config.hub)
+    back_socket, user_socket = config.state_dir / "back.sock", config.state_dir / "user.sock"
+    parts, hub = _build(config, factories, federation, ledger, back_socket), HubClient(config.hub, config.tls)
     recovery, callers = HubRecovery(parts.live_sessions, hub), parts.callers(hub)
-    host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
-    back = BackWay(config.hub.url, f"http://{host}:{config.listen_port}", config.hub.base_url)
+    back = BackWay(config.hub.url, _USER_API, config.hub.base_url, user_socket, config.tls)
     to_schedulers = ClusterWebSocket(parts.clusters, callers)
-    apps = [parts.hub_app(recovery), parts.user_app(callers, config.hub.base_url), back_app(back)]
-    for app in apps[1:]:  # a session's own way back is not HTTP only
+    hub_app, user_app = parts.hub_app(recovery), parts.user_app(callers, config.hub.base_url)
+    from_doors = back_app(back)
+    for app in (user_app, from_doors):  # a session's own way back is not HTTP only
         app.add_api_websocket_route(
             f"{config.hub.base_url}services/factories/api/clusters/{{cluster_id}}/wire", to_schedulers.handle
         )
+    listeners = [
+        _Listener(hub_app, _unix_socket(config.socket)),
+        _Listener(user_app, _unix_socket(user_socket)),
+        _Listener(from_doors, _unix_socket(back_socket)),
+        _Listener(user_app, _tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB, LINK))),
+    ]
+    if (own := config.hub_listener) is not None:
+        listeners.append(_Listener(hub_app, _tcp_socket(own.host, own.port), _tls(config, (HUB,))))
+    if (read := config.metrics) is not None:
+        tls = _tls(config, None) if read.tls else None
+        listeners.append(_Listener(parts.metrics_app(), _tcp_socket(read.host, read.port), tls))
     await parts.start()
     parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
     parts.tasks.begin(recovery.run(), "bringing back what the hub forgot")
-    servers = [_server(app) for app in apps]
-    serving = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]
+    servers = [_server(listener) for listener in listeners]
+    serving = [
+        asyncio.create_task(server.serve([listener.socket]))
+        for server, listener in zip(servers, listeners, strict=True)
+    ]
     log.info("The link is up: %s", ", ".join(factories))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
@@ -109,7 +133,7 @@ async def _serve(
     await hub.close()
     await back.close()
     stopping.cancel()
-    for path in (config.socket, back_socket):
+    for path in (config.socket, user_socket, back_socket):
         path.unlink(missing_ok=True)
 
 
@@ -117,8 +141,9 @@ def _build(
     config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue, ledger: Ledger, back_socket: Path
 ) -> LinkParts:
     try:
-        identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
-        ssh_key = read_or_make_ssh_key(config.state_dir / "link_ed25519")
+        make = config.key_dir is None  # where others keep the keys, a missing one must not be made anew
+        identity = Identity(config.hub.name, read_or_make_key(config.keys / "hmac.key", make))
+        ssh_key = read_or_make_ssh_key(config.keys / "link_ed25519", make)
     except (OSError, ValueError) as error:
         raise StartError(f"The link's keys cannot be used: {error}") from error
     try:
@@ -137,20 +162,27 @@ def _build(
     return parts
 
 
-def _server(app: FastAPI) -> _Server:
-    """Return a server without an access log, since that would hold whatever people put into addresses."""
-    return _Server(
-        uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            timeout_graceful_shutdown=_END_SECONDS,
-            server_header=False,
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,  # what goes through is encrypted: it does not get smaller
-        )
+def _tls(config: LinkConfig, names: Collection[str] | None) -> ssl.SSLContext | None:
+    """Return the context of a listener for clients of these names; None: the link has no certificate. Raises
+    TlsError."""
+    return None if config.tls is None else listening(config.tls, names)
+
+
+def _server(listener: _Listener) -> _Server:
+    """No access log: it would hold whatever people put into addresses."""
+    settings = uvicorn.Config(
+        listener.app,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=_END_SECONDS,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # what goes through is encrypted: it does not get smaller
     )
+    settings.load()
+    settings.ssl = listener.tls  # uvicorn's own would read its files only once
+    return _Server(settings)
 
 
 def _unix_socket(path: Path) -> socket.socket:

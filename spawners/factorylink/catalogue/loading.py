@@ -63,7 +63,9 @@ def load_link_config(path: Path) -> LinkConfig:
         update={
             "catalogue": base / config.catalogue,
             "state_dir": base / config.state_dir,
+            "key_dir": None if config.key_dir is None else base / config.key_dir,
             "socket": base / config.socket,
+            "tls": None if config.tls is None else config.tls.rebased(base),
             "projects": None if config.projects is None else base / config.projects,
             "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),
             "factories": {name: _rebased(access, base) for name, access in config.factories.items()},

@@ -47,7 +47,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _upgrade(options: argparse.Namespace) -> int:
-    ledger = Ledger(load_link_config(options.config).database)
+    ledger = Ledger(load_link_config(options.config).database, alone=True)
 
     async def upgrade() -> None:
         try:

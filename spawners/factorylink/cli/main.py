@@ -57,6 +57,7 @@ def _parser(more: Sequence[Callable[[Any], None]]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--socket", type=Path, default=socket, help=f"the link's Unix socket; else of ${_SOCKET_VARIABLE}"
     )
+    parser.add_argument("--version", action="version", version=_version(), help="the version of this program")
     parts = parser.add_subparsers(required=True, metavar="WHAT")
     sessions = parts.add_parser("sessions", help="look at sessions, stop one").add_subparsers(required=True)
     listing = sessions.add_parser("list", help="all live sessions, or a person's last ones")
@@ -98,7 +99,7 @@ def _parser(more: Sequence[Callable[[Any], None]]) -> argparse.ArgumentParser:
     cli_usage.add(parts, _with_link)
     for add in more:
         add(parts)
-    parts.add_parser("version", help="of this program").set_defaults(run=_version)
+    parts.add_parser("version", help="of this program").set_defaults(run=_say_version)
     return parser
 
 
@@ -199,11 +200,15 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _version(_options: argparse.Namespace) -> int:
+def _version() -> str:
     try:
-        sys.stdout.write(f"{version('factorygate')}\n")
+        return version("factorygate")
     except PackageNotFoundError:
-        sys.stdout.write("not installed; run from its sources\n")
+        return "not installed; run from its sources"
+
+
+def _say_version(_options: argparse.Namespace) -> int:
+    sys.stdout.write(f"{_version()}\n")
     return 0
 
 

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import asyncssh
 
+from factorycommon.private_files import of_root_or_own, open_to_others
+
 
 @dataclass(frozen=True)
 class Login:
@@ -49,15 +51,16 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file of at most 64 KiB. Raises OSError; ValueError if others may read the file or it has another owner."""
+    """Read a file of at most 64 KiB. Raises OSError; ValueError where others may read the file, or if its owner is
+    neither this account nor root."""
     # Checked and read through one descriptor: the file that was checked is the file that is read.
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise ValueError(f"{path} is not a file.")
-        if found.st_uid != os.geteuid():
+        if not of_root_or_own(found):
             raise ValueError(f"{path} belongs to another user than the one the link runs as.")
-        if found.st_mode & 0o077:
+        if open_to_others(found):
             mode = stat.S_IMODE(found.st_mode)
             raise ValueError(f"{path} may be used by others (mode {mode:04o}): run chmod 600 {path}")
         return file.read(65536)

@@ -26,10 +26,10 @@ def changed(job: Job, name: str, comment: str) -> Words | None:
     )
 
 
-def own_identity(hub: str, state_dir: Path) -> Identity | None:
-    """Return the identity with which the link of this machine signs; None if the link was never started here, or its
-    key cannot be read."""
-    file = state_dir / "hmac.key"
+def own_identity(hub: str, keys: Path) -> Identity | None:
+    """Return the identity with which the link of this machine signs; None where it was never started here, or where
+    its key cannot be read."""
+    file = keys / "hmac.key"
     try:
         return Identity(hub, read_or_make_key(file)) if file.exists() else None
     except (OSError, ValueError):

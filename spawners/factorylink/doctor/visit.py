@@ -75,7 +75,7 @@ class Visit:
         )
         self._opened = asyncio.Event()
         self._doors = DoorManager(own, key, self._on_door_status, nowhere)
-        self._gateway = job_marks.own_identity(config.hub.name, config.state_dir)
+        self._gateway = job_marks.own_identity(config.hub.name, config.keys)
         self._asks_as = account if config.factories[factory.id].private_jobs else None
         self._choice = resolve(factory, Choice(size=size.id, hours=min(HOURS, size.max_hours)))
         self._patience = patience

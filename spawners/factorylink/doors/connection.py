@@ -17,7 +17,16 @@ import asyncssh
 from factorycommon.models.plain import plain_text
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.port_forwarder import FarSide
-from factorylink.doors.protocol import LINE_LIMIT, DoorFile, DoorRefusal, DoorStatus, DoorToken, read_message
+from factorylink.doors.protocol import (
+    LINE_LIMIT,
+    PROTOCOL,
+    PROTOCOL_VARIABLE,
+    DoorFile,
+    DoorRefusal,
+    DoorStatus,
+    DoorToken,
+    read_message,
+)
 from factorylink.doors.reverse_listener import open_way_back
 from factorylink.errors import FactoryError, Misread, Refused, Unreachable
 from factorylink.transports.base import ByteStream
@@ -40,6 +49,8 @@ COMMAND_SECONDS = 20.0
 SILENCE_SECONDS = 75.0  # a door sends a status every 30 s to its watcher
 ANSWER_SECONDS = 5.0
 STATUSES_PER_MINUTE = 120  # a third of it at once: an honest door says less, and another may not keep us busy
+
+_SPEAKS = {PROTOCOL_VARIABLE: str(PROTOCOL)}  # sent with each command; a door of protocol 1 does not look at it
 
 _random = random.SystemRandom()
 
@@ -152,7 +163,7 @@ class DoorConnection:
                 stream = await self.route.open(door)
                 connection = await self._enter(stream, host_key)
                 watch = await connection.create_process(
-                    "watch", encoding=None, stdin=asyncssh.DEVNULL, window=SMALL_WINDOW
+                    "watch", env=_SPEAKS, encoding=None, stdin=asyncssh.DEVNULL, window=SMALL_WINDOW
                 )
                 status = self._read(await watch.stdout.readline())
                 # First the way back: the notebook asks the hub as soon as it starts.
@@ -271,7 +282,9 @@ class DoorConnection:
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
     """Run a command of the door; return its output and exit code. Raises Misread if the output is longer than an answer
     can be: the rest is not collected, and stderr is not read at all."""
-    process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
+    process = await connection.create_process(
+        name, env=_SPEAKS, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW
+    )
     try:
         with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already
             process.stdin.write(message)

@@ -1,4 +1,4 @@
-"""The doors of all live sessions: one loopback port and one SSH connection each, opened again whenever they are lost.
+"""The doors of all live sessions: one port and one SSH connection each, opened again whenever they are lost.
 
 The host key comes from a file of the session's account, read over the transport, never from the network. Everything
 that a door sends is bounded and parsed; at worst a door misleads its own person about their own session.
@@ -19,10 +19,11 @@ import asyncssh
 
 from factorycommon.malloc import keep_blocks
 from factorycommon.models import MessageBody, SessionId
+from factorycommon.tls import HUB, PROXY, listening
 from factorylink.config import LinkConfig
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.connection import DoorConnection, Stream
-from factorylink.doors.port_forwarder import HOST, FarSide, SessionPort
+from factorylink.doors.port_forwarder import FarSide, SessionPort
 from factorylink.doors.protocol import DoorStatus, DoorToken
 from factorylink.errors import Gone
 from factorylink.transports.command_slots import CommandSlots
@@ -56,6 +57,8 @@ class DoorManager:
         self._slots: dict[str, CommandSlots] = {}  # by factory: a silent factory does not delay the doors of others
         self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
         self._more_doors = asyncio.Condition()
+        self._host = config.sessions.listen_host
+        self._tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
         first, last = config.session_ports
         self._next = first + secrets.randbelow(last - first + 1)
         keep_blocks()
@@ -69,7 +72,7 @@ class DoorManager:
         taken = used | {port.port for port in self._ports.values()}
         for _ in range(first, last + 1):
             port, self._next = self._next, self._next + 1 if self._next < last else first
-            if port not in taken and _is_free(port):
+            if port not in taken and _is_free(self._host, port):
                 return port
         raise OSError(f"no free port in session_ports {first}-{last}")
 
@@ -82,7 +85,7 @@ class DoorManager:
             return
         if known is not None:
             known.close()
-        opened = SessionPort(port, lambda far: self._connect(session_id, far))
+        opened = SessionPort(self._host, port, lambda far: self._connect(session_id, far), self._tls)
         await opened.listen()
         self._ports[session_id] = opened
 
@@ -173,11 +176,12 @@ class DoorManager:
         return door
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True

@@ -1,5 +1,5 @@
-"""One loopback port for each session: bytes are carried between a client of the port and the notebook's socket on its
-node.
+"""One port per session: what connects to the port is carried, byte for byte, to the notebook's socket on its node. The
+port is on the loopback, or takes only clients with a certificate (``LinkConfig.tls``).
 
 Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and the
 end of one direction is passed on while the other direction continues (a download lasts longer than its request).
@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 import asyncssh
 
+from factorycommon.tls import HANDSHAKE_SECONDS
 from factorylink.errors import FactoryError
 
 log = logging.getLogger("factorylink")
 
-HOST = "127.0.0.1"
 DOOR_WAIT = 10.0  # seconds that a connection waits for a door that is being opened again
 
 Channel = asyncssh.SSHUNIXChannel[bytes]
@@ -127,9 +128,12 @@ class NearSide(asyncio.Protocol):
         self._transport.write(data)
 
     def write_eof(self) -> None:
-        """Tell the client that no more bytes come. If the client has disconnected, the error is caught here: an error
-        in a channel would end everything that goes through the door."""
-        if not self._transport.is_closing():
+        """Tell whoever connected that no more comes. Whoever has hung up by then says so here: what is raised in a
+        channel would end all that goes through the door. TLS ends both directions at once; for HTTP it is the answer
+        that ends."""
+        if not self._transport.can_write_eof():
+            self.close()
+        elif not self._transport.is_closing():
             try:
                 self._transport.write_eof()
             except OSError:
@@ -154,16 +158,26 @@ class NearSide(asyncio.Protocol):
 class SessionPort:
     """The listener of one session. It is open as long as the link knows the session, with or without a door."""
 
-    def __init__(self, port: int, connect: Connect) -> None:
+    def __init__(self, host: str, port: int, connect: Connect, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
         self.connect = connect
+        self._host = host
+        self._tls = tls
         self.near: set[NearSide] = set()
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
         """Listen on the port. Raises OSError if the port is taken."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: NearSide(self), HOST, self.port, backlog=256)
+        patience = None if self._tls is None else HANDSHAKE_SECONDS
+        self._server = await loop.create_server(
+            lambda: NearSide(self),
+            self._host,
+            self.port,
+            backlog=256,
+            ssl=self._tls,
+            ssl_handshake_timeout=patience,
+        )
 
     def close(self) -> None:
         """Stop listening, and end every connection."""

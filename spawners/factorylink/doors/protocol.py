@@ -3,15 +3,19 @@ bounded, not trusted."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from factorycommon.models import Moment, Notice, SessionId
 from factorycommon.models.plain import plain_text
 from factorylink.errors import Misread
 
-PROTOCOL = 1
+# A link speaks this protocol and the one before: the doors of running sessions, and of environments that a site has
+# not updated, stay reachable. It asks for the newest with each command; a door answers in the newest that both speak.
+PROTOCOL = 2
+OLDEST_PROTOCOL = PROTOCOL - 1
+PROTOCOL_VARIABLE = "FACTORYGATE_DOOR_PROTOCOL"
 LINE_LIMIT = 16384  # bytes of one line of JSON from a door
 
 T = TypeVar("T", bound="_DoorMessage")
@@ -20,6 +24,7 @@ HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]
 SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
 Said = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]  # words for a person
 Name = Annotated[str, Field(max_length=100), AfterValidator(plain_text)]  # of a notebook or terminal
+Release = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+!_-]{1,40}$")]
 EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
 
 
@@ -33,9 +38,10 @@ class _DoorMessage(BaseModel):
 class DoorFile(_DoorMessage):
     """``door.json`` in the session's folder: where on its node the door is, and its host key: a port, or a socket
     where the door is entered through the scheduler. The host that the file names as well is not read: the account
-    writes the file, and the link connects only to what the scheduler or its own configuration names."""
+    writes the file, and the link connects only to what the scheduler or its own configuration names.
+    ``protocol``: the oldest that the door speaks."""
 
-    protocol: Literal[1]
+    protocol: int = Field(ge=1, le=PROTOCOL)
     session: SessionId
     job: str = Field(max_length=64)
     port: int | None = Field(None, ge=1, le=65535)
@@ -46,9 +52,10 @@ class DoorFile(_DoorMessage):
 
 
 class DoorStatus(_DoorMessage):
-    """One line of ``watch``, and the answer to most commands."""
+    """One line of ``watch``, and the answer to most commands. ``release``: of the package in the session's
+    environment; a door of protocol 1 does not say it."""
 
-    protocol: Literal[1]
+    protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)
     session: SessionId
     job: str = Field("", max_length=64)
     phase: Literal["waiting", "launching", "up", "ending", "ended"]
@@ -67,6 +74,13 @@ class DoorStatus(_DoorMessage):
     notice: Notice | None = None
     end_reason: EndWord | None = None
     message: Said = ""
+    release: Release | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.protocol >= 2 and self.release is None:
+            raise ValueError("a door of protocol 2 names its release")
+        return self
 
 
 class DoorEnd(_DoorMessage):
@@ -102,10 +116,10 @@ def read_message(model: type[T], raw: bytes | str) -> T:
         return model.model_validate_json(raw)
     except ValidationError as error:
         version = _version(raw)
-        if version is not None and version != PROTOCOL:
+        if version is not None and not OLDEST_PROTOCOL <= version <= PROTOCOL:
             raise OtherProtocol(
-                f"The session's environment has door protocol {version}, this link speaks {PROTOCOL}: "
-                f"{'the link' if version > PROTOCOL else 'the environment'} must be updated."
+                f"The session's environment has door protocol {version}, this link speaks {OLDEST_PROTOCOL} and "
+                f"{PROTOCOL}: {'the link' if version > PROTOCOL else 'the environment'} must be updated."
             ) from error
         raise Misread(f"The door's words were not understood: {error.errors(include_input=False)[0]['msg']}") from error
 

@@ -110,10 +110,10 @@ def is_of_our_form(comment: str) -> bool:
     return _COMMENT.match(comment) is not None
 
 
-def read_or_make_key(path: Path) -> bytes:
-    """Return the HMAC key (a 0600 file), made at the first start. Raises OSError; ValueError if the file holds no key,
-    or if others may read it."""
-    key = _read_or_make(path, secrets.token_hex(32).encode() + b"\n").strip()
+def read_or_make_key(path: Path, make: bool = True) -> bytes:
+    """Return the HMAC key (a 0600 file), made at the first start if ``make``. Raises OSError; ValueError if the file
+    holds no key, or if others may read it."""
+    key = (_read_or_make(path, secrets.token_hex(32).encode() + b"\n") if make else read_secret(path)).strip()
     if not re.fullmatch(rb"[0-9a-f]{64}", key):
         raise ValueError(
             f"{path} is not a key of this link; restore it from your backup (removing it orphans all jobs)"
@@ -121,11 +121,12 @@ def read_or_make_key(path: Path) -> bytes:
     return bytes.fromhex(key.decode())
 
 
-def read_or_make_ssh_key(path: Path) -> asyncssh.SSHKey:
-    """Return the key with which the link enters its doors (a 0600 file), made at the first start. Raises OSError,
-    ValueError."""
-    made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")
-    _read_or_make(path, made.export_private_key())
+def read_or_make_ssh_key(path: Path, make: bool = True) -> asyncssh.SSHKey:
+    """Return the key with which the link enters its doors (a 0600 file), made at the first start if ``make``. Raises
+    OSError, ValueError."""
+    if make:
+        made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")
+        _read_or_make(path, made.export_private_key())
     return read_private_key(path)
 
 

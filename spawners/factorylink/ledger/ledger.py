@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, MappingResult, RowMapping, Select, Table, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    MappingResult,
+    RowMapping,
+    Select,
+    Table,
+    delete,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 
@@ -27,7 +40,8 @@ from factorylink.ledger import columns, migrations, schema
 from factorylink.ledger.schema import SessionRecord
 from factorylink.util import clock
 from factorylink.util.batcher import Batcher
-from factorylink.util.database import Database, in_the_way
+from factorylink.util.database import Database, InUse, in_the_way
+from factorylink.util.sqlite_copy import copy_before_migration
 
 log = logging.getLogger("factorylink")
 
@@ -39,6 +53,10 @@ TRIES = 6  # tries of a commit that collided with another link's
 
 class LedgerError(Exception):
     """Raise if the ledger cannot be used: the disk is full, the file is damaged, or it belongs to a newer version."""
+
+
+class LedgerOfOtherRelease(LedgerError):
+    """Raise where this release cannot use the ledger: to try again is of no use."""
 
 
 class LedgerConflict(Exception):
@@ -64,12 +82,13 @@ class AuditEntry:
 
 class Ledger:
     """The ledger. Call ``open`` before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL
-    database."""
+    database. ``alone``: refuse to open a ledger that another process has opened so, and keep it from others."""
 
-    def __init__(self, where: Path | Database) -> None:
+    def __init__(self, where: Path | Database, alone: bool = False) -> None:
         self.where = where if isinstance(where, Database) else Database.file(where)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
+        self._alone = alone
         # After an error each write is tried alone, so that only the faulty one fails.
         apart = (IntegrityError, DataError, Rejected, ArithmeticError, ValueError, TypeError)
         self._writes: Batcher[None, Write] = Batcher(self._commit, WRITES_AT_ONCE, apart)
@@ -289,21 +308,41 @@ class Ledger:
             return await self._run(transact)
         except (IntegrityError, DataError):
             raise
+        except InUse as error:
+            raise self._of_another() from error
         except SQLAlchemyError as error:
             raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
 
     def _open(self) -> None:
         try:
-            engine = self.where.engine()
+            engine = self.where.engine(self._alone)
+            self._copy_if_old(engine)
             with engine.connect() as db:  # closed without a commit, the transaction is undone
                 migrations.upgrade(db)
         except migrations.NewerDatabase as error:
-            raise LedgerError(
+            raise LedgerOfOtherRelease(
                 f"The ledger {self.where} has {error}: install the release that wrote it, or a newer one."
             ) from error
-        except (SQLAlchemyError, OSError) as error:
+        except InUse as error:
+            raise self._of_another() from error
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise LedgerError(f"The ledger {self.where} cannot be opened: {error}") from error
         self._engine = engine
+
+    def _of_another(self) -> LedgerError:
+        return LedgerError(
+            f"Another link uses the ledger {self.where}. Two links on one ledger would submit each job twice: stop the "
+            "other one, or give this one a ledger of its own."
+        )
+
+    def _copy_if_old(self, engine: Engine) -> None:
+        """Copy a SQLite file beside itself before its migration. Raises NewerDatabase, OSError, and SQLite's errors."""
+        if self.where.url.get_backend_name() != "sqlite":
+            return
+        with engine.connect() as db:
+            step, tables = migrations.is_at(db), inspect(db).get_table_names()
+        if tables and step != migrations.head():
+            copy_before_migration(Path(str(self.where.url.database)), step or "none")
 
 
 def upsert(db: Connection, table: Table) -> Any:

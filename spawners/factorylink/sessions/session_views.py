@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from factorycommon.models import Session, SessionState
@@ -17,24 +18,33 @@ from factorylink.util import clock
 
 
 class SessionViews:
-    """Joins a session with its factory's health, its door and its project."""
+    """Joins a session with its factory's health, its door and its project. ``session_url``: returns the address at
+    which the proxy finds the notebook of a session with that port."""
 
     def __init__(
-        self, table: SessionTable, factories: OfferedFactories, doors: DoorManager, projects: ProjectBook
+        self,
+        table: SessionTable,
+        factories: OfferedFactories,
+        doors: DoorManager,
+        projects: ProjectBook,
+        session_url: Callable[[int], str],
     ) -> None:
         self._table = table
         self._factories = factories
         self._doors = doors
         self._projects = projects
+        self._session_url = session_url
 
     def of(self, live_session: LiveSession) -> Session:
-        """Return the session as it is shown now."""
+        """Return the session as it looks now."""
+        url = self._session_url(live_session.record.port)
         connection = self._factories.get(live_session.record.factory)
         if connection is None:
-            return show(live_session, self._factories.health(live_session.record.factory))
+            return show(live_session, url, self._factories.health(live_session.record.factory))
         more = self.room(live_session, connection)
         barred = connection.access_status.problem(live_session.record.account)
-        shown = show(live_session, connection.site.health, self._doors.problem(live_session.record.id), more, barred)
+        problem = self._doors.problem(live_session.record.id)
+        shown = show(live_session, url, connection.site.health, problem, more, barred)
         if shown.waits_for is None or live_session.job is None:
             return shown
         waits_for = shown.waits_for

@@ -70,11 +70,6 @@ class LiveSession:
     environment_at: float | None = None  # when the door first had the environment, in ticks
 
     @property
-    def url(self) -> str:
-        """Return the address at which the proxy finds the notebook."""
-        return f"http://127.0.0.1:{self.record.port}"
-
-    @property
     def restarts(self) -> int:
         """Return how often the session's job was put back into the queue, as far as that is known."""
         return self.record.restarts if self.job is None else max(self.record.restarts, self.job.restarts)
@@ -113,13 +108,16 @@ def room(
 
 
 def show(
-    live_session: LiveSession, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
+    live_session: LiveSession,
+    url: str,
+    health: Health,
+    problem: str = "",
+    more: float | None = None,
+    barred: Words | None = None,
 ) -> Session:
-    """Return the session as it is shown now.
-
-    A session that is ``unreachable`` has its last known state in ``before``. ``problem``: what keeps the link from its
-    door; ``more``: its ``room``; ``barred``: why nothing can be done under its site account.
-    """
+    """Return the session as it looks now. A session that is ``unreachable`` has its last known state in ``before``.
+    ``url``: where the proxy finds its notebook; ``problem``: what keeps the link from its door; ``more``: its ``room``;
+    ``barred``: why nothing can be done as its site account."""
     record = live_session.record
     if (
         live_session.withdrawn and record.ended is None
@@ -172,7 +170,7 @@ def show(
             and live_session.door_open
             and record.state == SessionState.RUNNING
             and not frozen,
-            "url": live_session.url,
+            "url": url,
             "ends_idle": live_session.door.ends_idle if live_session.door is not None else None,
             "notice": _notice(live_session, door),
             "remark": live_session.remark,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 # FULL: an intent must be on the disk before its job is submitted.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
@@ -16,6 +18,13 @@ PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 
             "tcp_user_timeout": 20_000}  # fmt: skip
 _SETTINGS = "-c lock_timeout=5s -c statement_timeout=60s -c application_name=factorylink"
 _IN_THE_WAY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout
+# One link a schema. The lock is the connection's, so that a link that lost its connection writes nothing more once
+# another link has the ledger; who asks for a taken one waits for ``lock_timeout``.
+_CLAIM = "SELECT pg_advisory_lock(1718051188, hashtext(current_schema()))"
+
+
+class InUse(SQLAlchemyError):
+    """Raise where another process has claimed the database."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +65,59 @@ class Database:
         """Return whether there can be a database to connect to: False for a SQLite file that is missing."""
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
-    def engine(self) -> Engine:
-        """Return an engine with one connection: a ledger has one thread. Raises OSError if the file cannot be made."""
+    def engine(self, alone: bool = False) -> Engine:
+        """Return an engine with one connection: a ledger has one thread. ``alone``: while it is connected, no other
+        engine that asks for the same may be; connecting then raises InUse. Raises OSError where the file cannot be
+        made."""
         if self.url.get_backend_name() == "sqlite":
-            Path(self.url.database or "").touch(mode=0o600)
+            path = Path(self.url.database or "")
+            path.touch(mode=0o600)
             engine = create_engine(self.url, pool_size=1, max_overflow=0)
             event.listen(engine, "connect", _set_pragmas)
+            if alone:
+                _claim_file(engine, path)
             return engine
         options = {**PATIENCE, "options": _SETTINGS}
-        return create_engine(self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=options)
+        engine = create_engine(self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=options)
+        if alone:
+            event.listen(engine, "connect", _claim_schema)
+        return engine
 
 
 def in_the_way(error: OperationalError) -> bool:
     """Return whether the error says that another connection held a lock, so that this transaction was undone and a
     second attempt may succeed."""
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
+
+
+def _claim_file(engine: Engine, path: Path) -> None:
+    """Have the engine's connection hold a lock beside the file, from when it connects until it is closed."""
+
+    def claim(_connection: Any, record: Any) -> None:
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        record.info["claim"] = descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(record.info.pop("claim"))
+            raise InUse(str(error)) from error
+
+    def let_go(_connection: Any, record: Any) -> None:
+        if (descriptor := record.info.pop("claim", None)) is not None:
+            os.close(descriptor)
+
+    event.listen(engine, "connect", claim)
+    event.listen(engine, "close", let_go)
+
+
+def _claim_schema(connection: Any, _record: Any) -> None:
+    import psycopg  # only a link on PostgreSQL needs it
+
+    try:
+        connection.execute(_CLAIM)
+        connection.rollback()  # the lock is the connection's, and stays
+    except psycopg.errors.LockNotAvailable as error:
+        raise InUse(str(error)) from error
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -16,7 +16,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorycommon.models import Problem, Session
-from factorylink.client import LinkProblem, LinkSilent
+from factorylink.client import LinkAddress, LinkProblem, LinkSilent
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.event_stream import Source, Stream
 from factoryspawner.gateway import HubGateway, gateway
@@ -32,9 +32,9 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     """A handler that answers JSON to the person of the cookie. Errors are answered as a ``Problem``, with words for the
     person."""
 
-    def initialize(self, link_socket: Path, locale: Path) -> None:
-        """Keep ``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
-        self._socket = link_socket
+    def initialize(self, link_at: LinkAddress, locale: Path) -> None:
+        """Keep ``link_at``: where the link listens; ``locale``: folder of the catalogues."""
+        self._link_at = link_at
         self._locale = locale
 
     async def prepare(self) -> None:
@@ -48,8 +48,8 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
     @property
     def gateway(self) -> HubGateway:
-        """Return what the handlers of this hub process share."""
-        return gateway(self._socket)
+        """Return what this hub process shares."""
+        return gateway(self._link_at)
 
     @property
     def language(self) -> PageLanguage:

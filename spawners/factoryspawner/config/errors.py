@@ -6,17 +6,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
+
 
 class ConfigurationError(Exception):
     """Raise if the hub cannot start with this configuration. The message is for the operator and names what is
     allowed."""
 
+    code = CANNOT_START
+
+
+class StoreUnusable(ConfigurationError):
+    """Raise where this release cannot use a store: a newer release wrote it, or it cannot be migrated. The message
+    says what to install."""
+
+    code = STORE_UNUSABLE
+
 
 @contextmanager
 def told_in_words() -> Iterator[None]:
-    """End the process with exit code 2 and the message of a ConfigurationError, without a traceback."""
+    """End the process with the exit code and the message of a ConfigurationError, without a traceback."""
     try:
         yield
     except ConfigurationError as error:
         sys.stderr.write(f"The hub cannot start.\n{error}\n")
-        raise SystemExit(2) from None
+        raise SystemExit(error.code) from None

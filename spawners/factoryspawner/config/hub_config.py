@@ -1,7 +1,7 @@
 """The operator's configuration of the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
 
-``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are relative to the file's
-folder. Files that hold a secret must be 0600.
+``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are taken from the file's
+folder. Files that hold a secret must be 0600, or of root and at most 0440.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from sqlalchemy.engine import make_url
 
 from factorycommon.models import Model, Person
+from factorycommon.private_files import open_to_others
+from factorycommon.tls import TlsFiles
+from factorylink.client import LinkAddress, NetworkLink
 from factorylink.util.yaml_file import CatalogueError, read_model
 from factoryspawner.config.errors import ConfigurationError
 from factoryspawner.config.login_settings import LoginSettings, is_loopback
@@ -42,16 +45,25 @@ Url = Annotated[str, AfterValidator(_http)]
 BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
 
 
+class LinkSettings(Model):
+    """Where the link listens for the hub (``hub_listener`` of ``link.yaml``), as this host reaches it."""
+
+    url: Annotated[Url, StringConstraints(pattern=r"^https://")]
+
+
 class HubConfig(Model):
     """The keys of the hub's YAML.
 
     Where things are:
     ``public_url``: where people get in, the proxy's own address (``http://127.0.0.1:8000``);
     ``base_url``: the path below it (``/``);
-    ``hub_url``: where this hub listens, for the proxy and the link (``http://127.0.0.1:8081``);
+    ``hub_url``: where proxy and link reach this hub (``http://127.0.0.1:8081``); ``hub_bind_url``: where it listens,
+    None: at ``hub_url``;
     ``proxy_api_url``, ``proxy_token_file``: the proxy's API and its token; the proxy is started apart;
-    ``link_socket``: the link's Unix socket; ``link_url``: the link's user API, the service ``factories``;
-    ``service_token_file``: token of that service, as in the link's ``hub.token_file``.
+    ``link_socket``: the link's Unix socket, or ``link``: where the link listens for a hub on another host;
+    ``link_url``: the link's user API, the service ``factories``;
+    ``service_token_file``: token of that service, as in the link's ``hub.token_file``;
+    ``tls``: this hub's certificate, where hub, link and proxy speak over the network.
 
     What the hub keeps:
     ``db_file``: SQLite file, or ``db_url``: another database in SQLAlchemy's words;
@@ -74,11 +86,14 @@ class HubConfig(Model):
     public_url: Url
     base_url: BasePath = "/"
     hub_url: Url = "http://127.0.0.1:8081"
+    hub_bind_url: Url | None = None
     proxy_api_url: Url = "http://127.0.0.1:8001"
     proxy_token_file: Path
-    link_socket: Path
+    link_socket: Path | None = None
+    link: LinkSettings | None = None
     link_url: Url = "http://127.0.0.1:8090"
     service_token_file: Path
+    tls: TlsFiles | None = None
     db_file: Path | None = None
     db_url: str | None = None
     cookie_secret_file: Path
@@ -97,12 +112,32 @@ class HubConfig(Model):
         return self
 
     @model_validator(mode="after")
+    def _one_link(self) -> Self:
+        if (self.link_socket is None) == (self.link is None):
+            raise ValueError("link_socket, link: give one of them")
+        if self.link is not None and self.tls is None:
+            raise ValueError("link: needs tls, the certificate by which the link knows this hub")
+        scheme, reason = ("http", "missing") if self.tls is None else ("https", "set")
+        urls = {"hub_url": self.hub_url, "hub_bind_url": self.hub_bind_url or self.hub_url, "link_url": self.link_url}
+        for key, url in urls.items():
+            if not url.startswith(f"{scheme}://"):
+                raise ValueError(f"{key}: must be {scheme}://…, since tls is {reason}")
+        return self
+
+    @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         if self.login is not None and self.passwords_file is not None:
             raise ValueError("login, passwords_file: give one of them")
         if self.login is not None and not (self.public_url.startswith("https://") or is_loopback(self.public_url)):
             raise ValueError("login: needs a public_url that is https, to which the providers send people back")
         return self
+
+    @property
+    def link_at(self) -> LinkAddress:
+        """Return where the link listens for this hub."""
+        if self.link is not None and self.tls is not None:
+            return NetworkLink(self.link.url, self.tls)
+        return cast(Path, self.link_socket)  # one of them is there
 
     @property
     def database(self) -> str:
@@ -114,12 +149,12 @@ def read_secret(path: Path) -> str:
     """Return the token in a file, stripped. Raises HubConfigError if the file is missing, empty, or readable by
     others."""
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        found = path.stat()
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise HubConfigError(f"{path}: {error.strerror}") from error
-    if mode & 0o077:
-        raise HubConfigError(f"{path}: must be 0600, is {mode:04o}")
+    if open_to_others(found):
+        raise HubConfigError(f"{path}: must be 0600, is {stat.S_IMODE(found.st_mode):04o}")
     if not text:
         raise HubConfigError(f"{path}: is empty")
     return text

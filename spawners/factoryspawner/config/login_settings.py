@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -10,17 +9,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from factorycommon.models import Model, Person, ProvenGroup, Slug
+from factorycommon.tls import is_loopback_host
 
 Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether an address belongs to this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    """Return whether an address is of this machine."""
+    return is_loopback_host(urlsplit(url).hostname or "")
 
 
 def safe_url(url: str) -> str:

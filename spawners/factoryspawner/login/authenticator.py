@@ -242,7 +242,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         """Send the update to the link, now or when it answers again. Before a start it is sent once more."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
-        link = gateway(self._config.link_socket)
+        link = gateway(self._config.link_at)
         self._telling[name] = link.background(access.tell_surely(link.link, name, update))
 
     def _is_taken(self, name: str) -> bool:

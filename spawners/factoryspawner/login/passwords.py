@@ -19,6 +19,7 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
+from factorycommon.private_files import open_to_others
 from factoryspawner.config.errors import ConfigurationError
 from factoryspawner.pages.checklist import FormLogin
 
@@ -66,9 +67,9 @@ def read_passwords(path: Path) -> dict[str, str]:
     """Return the line of each name. Raises PasswordFileError if the file is missing, readable by others, or has another
     form."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_IMODE(mode) & 0o077:
-            raise PasswordFileError(f"{path} must be 0600, is {stat.S_IMODE(mode):04o}")
+        found = path.stat()
+        if open_to_others(found):
+            raise PasswordFileError(f"{path} must be 0600, is {stat.S_IMODE(found.st_mode):04o}")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PasswordFileError(f"{path}: {error.strerror}") from error

@@ -5,6 +5,7 @@ One SQLite file. No name is given twice, and none is taken back: a person who le
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,6 +13,12 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from factorylink.util.sqlite_copy import copy_before_migration
+from factoryspawner.config.errors import StoreUnusable
+
+log = logging.getLogger("factoryspawner")
+
+SCHEMA = 1  # of the file, in its ``user_version``; files of the first releases have 0
 _TABLE = """
 CREATE TABLE IF NOT EXISTS people (
     issuer TEXT NOT NULL,
@@ -24,6 +31,63 @@ CREATE TABLE IF NOT EXISTS people (
     PRIMARY KEY (issuer, sub)
 )
 """
+_SINCE_TERMS = ("terms", "terms_at")  # columns that the first files lack
+
+
+def schema_of(path: Path) -> int | None:
+    """Return the schema version of a file of names; None: there is none yet. Raises StoreUnusable for a newer one."""
+    if not path.exists() or not path.stat().st_size:
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
+            version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"login.people_file: {path} cannot be read: {error}") from error
+    if version > SCHEMA:
+        raise StoreUnusable(
+            f"login.people_file: {path} has schema version {version}, and this release reads versions up to {SCHEMA}: "
+            "install the release that wrote it, or a newer one."
+        )
+    return version
+
+
+def upgrade(path: Path) -> int | None:
+    """Bring a file of names to this release's schema, after a copy beside it; return the version that it had, or None
+    where nothing was to do. Raises StoreUnusable, and leaves the file as it was."""
+    version = schema_of(path)
+    if version is None or version == SCHEMA:
+        return None
+    try:
+        copy_before_migration(path, str(version))
+        with _transaction(path) as database:
+            _to_first(database)
+            database.execute(f"PRAGMA user_version = {SCHEMA}")
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnusable(f"login.people_file: {path} cannot be brought to version {SCHEMA}: {error}") from error
+    log.info("The file of names is brought from schema version %d to %d", version, SCHEMA)
+    return version
+
+
+def _to_first(database: sqlite3.Connection) -> None:
+    """Make the table, or give it the columns that it lacks; a later step is written below and never changes this
+    one."""
+    database.execute(_TABLE)
+    there = {row[1] for row in database.execute("PRAGMA table_info(people)")}
+    for column in _SINCE_TERMS:
+        if column not in there:
+            database.execute(f"ALTER TABLE people ADD COLUMN {column} TEXT")
+
+
+@contextmanager
+def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
 
 
 class NameTaken(Exception):
@@ -31,13 +95,16 @@ class NameTaken(Exception):
 
 
 class People:
-    """The file of names, made 0600 if it is missing. ``issuer`` and ``sub`` identify a person."""
+    """The file of names, made 0600 if it is missing, and brought to this release's schema. ``issuer`` and ``sub``
+    identify a person. Raises StoreUnusable."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        with self._writing() as database:
-            database.execute(_TABLE)
+        upgrade(path)
+        with _transaction(path) as database:
+            _to_first(database)
+            database.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def name(self, issuer: str, sub: str) -> str | None:
         """Return the name of a person who has logged in before; None for anybody else."""
@@ -49,7 +116,7 @@ class People:
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
         """Remember an antenna."""
-        with self._writing() as database:
+        with _transaction(self._path) as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
     def accepted(self, name: str, version: str) -> datetime | None:
@@ -60,7 +127,7 @@ class People:
 
     def accept(self, name: str, version: str) -> None:
         """Record that the person accepts the terms, and when."""
-        with self._writing() as database:
+        with _transaction(self._path) as database:
             database.execute(
                 "UPDATE people SET terms = ?, terms_at = CURRENT_TIMESTAMP WHERE name = ?", (version, name)
             )
@@ -68,7 +135,7 @@ class People:
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
         """Return the person's name: the one they have, or a new one: ``BEGIN-N``, with the first number that was never
         given to anybody and is not ``taken`` by a person without a provider."""
-        with self._writing() as database:
+        with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
                 return str(known[0])
@@ -84,7 +151,7 @@ class People:
     def admit_as(self, issuer: str, sub: str, name: str) -> str:
         """Return the person's name: the one they have, or this one, which an operator wrote. Raises NameTaken if
         another person has it."""
-        with self._writing() as database:
+        with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
                 return str(known[0])
@@ -98,14 +165,3 @@ class People:
         with closing(sqlite3.connect(self._path)) as database:
             row = database.execute(query, values).fetchone()
         return row[0] if row is not None else None
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, isolation_level=None)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-            database.execute("COMMIT")

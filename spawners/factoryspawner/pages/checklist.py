@@ -14,7 +14,7 @@ from tornado.httputil import url_concat
 
 from factorycommon.language import N_
 from factorycommon.models import ChecklistView
-from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
 from factoryspawner import access
 from factoryspawner.access import KeepsTerms, TermsOf
 from factoryspawner.config import hub_config
@@ -74,7 +74,7 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         return user
 
     async def _awaits(self, user: Any) -> bool:
-        link = gateway(hub_config.loaded().link_socket).link
+        link = gateway(hub_config.loaded().link_at).link
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 # Their groups say which projects they are in, and so which sites' rules are theirs to accept.
@@ -119,7 +119,7 @@ class ChecklistPage(PublicHandler):
         wrong = self._accept_terms(found) | await self._accept_rules(found)
         if found.terms_open and "terms" not in wrong:  # so that what does not start at the hub may begin, too
             update, _ = await access.status(self.authenticator, self.current_user)
-            gateway(self._socket).background(access.tell_surely(self._link, self.current_user.name, update))
+            gateway(self._link_at).background(access.tell_surely(self._link, self.current_user.name, update))
         if not wrong:
             self.redirect(self.get_next_url(self.current_user, default=f"{self.hub.base_url}checklist"))
             return
@@ -177,7 +177,7 @@ class ChecklistPage(PublicHandler):
 
     @property
     def _link(self) -> LinkClient:
-        return gateway(self._socket).link
+        return gateway(self._link_at).link
 
     @property
     def _wanted(self) -> str:
@@ -186,6 +186,6 @@ class ChecklistPage(PublicHandler):
         return str(self.get_query_argument("next", ""))
 
 
-def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
+def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``, beside the other pages."""
-    return [(r"/checklist", ChecklistPage, {"link_socket": link_socket, "locale": pages / "locale"})]
+    return [(r"/checklist", ChecklistPage, {"link_at": link_at, "locale": pages / "locale"})]

@@ -12,7 +12,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorycommon.models import Model, Problem, ProjectView, UsageLine
-from factorylink.client import LinkProblem
+from factorylink.client import LinkAddress, LinkProblem
 from factoryspawner.api.handler import GatewayHandler
 
 ID = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
@@ -76,9 +76,9 @@ class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         self.finish(await self.render_template("project.html", project_id=project_id))
 
 
-def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
+def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
-    to_link = {"link_socket": link_socket, "locale": pages / "locale"}
+    to_link = {"link_at": link_at, "locale": pages / "locale"}
     return [
         (rf"/project/{ID}", ProjectPage),
         (rf"/gateway/api/projects/{ID}/usage", ProjectUsage, to_link),

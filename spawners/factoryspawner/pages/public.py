@@ -16,7 +16,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorycommon.models import ANTENNA, MaintenanceView, Model, NetworkAntenna, NetworkFactory, NetworkView
-from factorylink.client import LinkSilent
+from factorylink.client import LinkAddress, LinkSilent
 from factoryspawner.gateway import gateway
 from factoryspawner.language import COOKIE, PageLanguage, languages
 from factoryspawner.pages import map_marks, map_projection
@@ -155,9 +155,9 @@ def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | 
 class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """A page for visitors without a login."""
 
-    def initialize(self, link_socket: Path, locale: Path) -> None:
-        """Keep ``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
-        self._socket = link_socket
+    def initialize(self, link_at: LinkAddress, locale: Path) -> None:
+        """Keep ``link_at``: where the link listens; ``locale``: folder of the catalogues."""
+        self._link_at = link_at
         self._locale = locale
 
     @property
@@ -168,7 +168,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
     async def network(self) -> NetworkView | None:
         """Return the network in the person's language; None: the link does not answer."""
         try:
-            found = await gateway(self._socket).network()
+            found = await gateway(self._link_at).network()
         except LinkSilent:
             return None
         return self.language.spoken(found)
@@ -248,9 +248,9 @@ def _own_path(address: str, base: str) -> str | None:
     return address if kept == asked else parts._replace(query=urlencode(kept)).geturl()
 
 
-def routes(link_socket: Path, locale: Path) -> list[tuple[Any, ...]]:
+def routes(link_at: LinkAddress, locale: Path) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
-    to_link = {"link_socket": link_socket, "locale": locale}
+    to_link = {"link_at": link_at, "locale": locale}
     return [
         (r"/factories", FactoriesPage, to_link),
         (r"/status", StatusPage, to_link),

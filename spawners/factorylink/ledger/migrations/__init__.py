@@ -15,7 +15,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 import factorylink.ledger.cluster_tables  # noqa: F401  (they are the ledger's, too)
 from factorylink.ledger.schema import metadata
@@ -33,12 +34,8 @@ class NewerDatabase(Exception):
 
 def upgrade(db: Connection) -> None:
     """Bring the database to this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
-    sqlite = db.dialect.name == "sqlite"
     # All steps in one transaction, which two that start at once cannot both be in.
-    if sqlite:
-        db.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    _begin(db)
     known = is_at(db)
     if known != head():
         log.info("The ledger is brought from step %s to %s", known or "none", head())
@@ -46,13 +43,48 @@ def upgrade(db: Connection) -> None:
         if known is None and not number:
             _make_anew(db)
         else:
-            config = _config(db)
-            if known is None:
-                command.stamp(config, f"{min(number, BY_NUMBER):04d}")
-            command.upgrade(config, "head")
-        if sqlite:
+            _make_steps(db, known, number)
+        if _is_sqlite(db):
             db.exec_driver_sql(f"PRAGMA user_version = {KEEPS_STEPS}")
     db.commit()
+
+
+def _begin(db: Connection) -> None:
+    if _is_sqlite(db):
+        db.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def _make_steps(db: Connection, known: str | None, number: int) -> None:
+    """Make all steps after the one that the database is at. If one fails since an earlier one was made already, the
+    database's number was set back: give it the number that its tables have."""
+    config = _config(db)
+    try:
+        if known is None:
+            command.stamp(config, f"{min(number, BY_NUMBER):04d}")
+        command.upgrade(config, "head")
+    except SQLAlchemyError:
+        db.rollback()
+        _begin(db)
+        if not has_all_columns(db):
+            raise
+        log.warning("The ledger has all tables of step %s already: only its number was old", head())
+        MigrationContext.configure(db).stamp(_script(), "head")
+
+
+def has_all_columns(db: Connection) -> bool:
+    """Return whether the database has every column of this release's tables."""
+    look = inspect(db)
+    there = set(look.get_table_names())
+    return all(
+        name in there and {c.name for c in table.columns} <= {c["name"] for c in look.get_columns(name)}
+        for name, table in metadata.tables.items()
+    )
+
+
+def _is_sqlite(db: Connection) -> bool:
+    return db.dialect.name == "sqlite"
 
 
 def _make_anew(db: Connection) -> None:
@@ -78,7 +110,7 @@ def is_at(db: Connection) -> str | None:
 
 
 def _number(db: Connection) -> int:
-    return int(db.exec_driver_sql("PRAGMA user_version").scalar_one()) if db.dialect.name == "sqlite" else 0
+    return int(db.exec_driver_sql("PRAGMA user_version").scalar_one()) if _is_sqlite(db) else 0
 
 
 @cache

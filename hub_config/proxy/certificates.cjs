@@ -1,0 +1,98 @@
+/**
+ * For configurable-http-proxy: `node --require .../certificates.cjs .../configurable-http-proxy --client-ssl-key …`.
+ *
+ * The proxy reads its certificates once, as it starts, and a restart of the proxy cuts every connection. Here the files
+ * of `--client-ssl-*` and `--api-ssl-*` are read again when they change: each new connection has what they hold then.
+ *
+ * A certificate of a server is checked for the host that is dialled: Node (24) would take the host from the browser's
+ * Host header, which is passed on. And no TLS session is resumed, so that each connection is checked anew.
+ */
+
+"use strict";
+
+const fs = require("node:fs");
+const https = require("node:https");
+const net = require("node:net");
+const tls = require("node:tls");
+
+/** Return the values of the options `--PREFIX-key`, `-cert` and `-ca` of this process; null where there is none. */
+function named(prefix) {
+  const paths = {};
+  for (const part of ["key", "cert", "ca"]) {
+    const at = process.argv.findIndex((word) => word.split("=", 1)[0] === `--${prefix}-${part}`);
+    if (at >= 0) {
+      const [name, ...value] = process.argv[at].split("=");
+      paths[part] = name === process.argv[at] ? process.argv[at + 1] : value.join("=");
+    }
+  }
+  return Object.keys(paths).length ? paths : null;
+}
+
+/** The files of one prefix. `now()`: what they hold, or held when they could last be used together. */
+class Files {
+  constructor(paths) {
+    this.paths = paths;
+    this.stamp = null;
+    this.content = null;
+  }
+
+  now() {
+    const stamp = this.seen();
+    if (stamp !== this.stamp) {
+      this.stamp = stamp;
+      try {
+        const content = {};
+        for (const [part, path] of Object.entries(this.paths)) content[part] = fs.readFileSync(path);
+        tls.createSecureContext(content); // throws where key and certificate do not belong together
+        this.content = content;
+      } catch (error) {
+        console.error(`The last good certificate stays in use: ${this.paths.cert}: ${error.message}`);
+      }
+    }
+    return this.content;
+  }
+
+  seen() {
+    return Object.values(this.paths)
+      .map((path) => {
+        const found = fs.statSync(path, { throwIfNoEntry: false, bigint: true });
+        return found ? `${found.ino}-${found.mtimeNs}-${found.size}` : "";
+      })
+      .join(" ");
+  }
+}
+
+const dialing = named("client-ssl");
+if (dialing) {
+  const files = new Files(dialing);
+  const connect = tls.connect;
+  tls.connect = function (...args) {
+    const [options, ...rest] = args;
+    const content = options && typeof options === "object" && options.cert ? files.now() : null;
+    if (!content) return connect.apply(this, args);
+    const host = options.hostname || options.host || "localhost";
+    const servername = net.isIP(host) ? "" : host;
+    return connect.call(this, { ...options, ...content, servername, session: undefined }, ...rest);
+  };
+}
+
+const listening = named("api-ssl");
+if (listening) {
+  const files = new Files(listening);
+  const first = files.now();
+  const createServer = https.createServer;
+  https.createServer = function (options, ...rest) {
+    const server = createServer.call(this, options, ...rest);
+    if (first && options && options.key && first.key.equals(options.key)) {
+      let used = first;
+      server.prependListener("connection", () => {
+        const content = files.now();
+        if (content !== used) {
+          used = content;
+          server.setSecureContext({ ...options, ...content, minVersion: "TLSv1.3" });
+        }
+      });
+    }
+    return server;
+  };
+}

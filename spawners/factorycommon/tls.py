@@ -1,0 +1,189 @@
+"""Mutual TLS between hub, link and proxy: each has a certificate of one authority, and its name is the common name.
+
+``listening`` and ``dialing`` return contexts for any server and any client. Both read their files again as soon as
+these have changed, so that a certificate or an authority is replaced while the process runs; connections that stand
+go on until they end. There is no resumption of TLS sessions: each connection is checked against the present
+authority."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from factorycommon.models.base import Model
+from factorycommon.private_files import open_to_others
+
+log = logging.getLogger(__name__)
+
+HUB, LINK, PROXY, WORKSHOPS = "hub", "link", "proxy", "workshops"  # names in certificates
+HANDSHAKE_SECONDS = 10.0  # that a server waits for a client
+
+_Stamp = tuple[tuple[int, int, int], ...]
+_NO_PASSPHRASE = b""
+
+
+class TlsError(ValueError):
+    """Raise where the files cannot be used; the message names the file, in words for the operator."""
+
+
+class TlsFiles(Model):
+    """Files in PEM. ``certificate``: this process's own, with what is between it and the authority; ``key``: its
+    private key; ``authority``: those whose certificates are believed, one or more."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+    def rebased(self, base: Path) -> TlsFiles:
+        """Return the files, named from ``base``."""
+        return TlsFiles(certificate=base / self.certificate, key=base / self.key, authority=base / self.authority)
+
+
+def listening(files: TlsFiles, names: Collection[str] | None) -> ssl.SSLContext:
+    """Return a context for a server that lets in only clients with a certificate of the authority and one of these
+    names; None: any name. Raises TlsError."""
+    return _Renewed(ssl.PROTOCOL_TLS_SERVER).of(files, None if names is None else frozenset(names))
+
+
+def dialing(files: TlsFiles) -> ssl.SSLContext:
+    """Return a context for a client that shows its certificate, and believes only servers with a certificate of the
+    authority for the host that is dialled. Raises TlsError."""
+    return _Renewed(ssl.PROTOCOL_TLS_CLIENT).of(files, None)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host is this machine itself, so that nothing goes over a network."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def common_name(peer: Any) -> str:
+    """Return the name in a certificate as ``getpeercert`` tells it; "": it has none, or several."""
+    parts = [part for group in (peer or {}).get("subject", ()) for part in group]
+    names = [value for key, value in parts if key == "commonName"]
+    return names[0] if len(names) == 1 else ""
+
+
+class _Context(ssl.SSLContext):
+    """A context of what the files hold at one moment. ``names``: those of clients that are let in; None: all."""
+
+    names: frozenset[str] | None = None
+
+    def check(self, peer: Any) -> None:
+        """Raise SSLCertVerificationError unless a client of that certificate is let in."""
+        if self.names is None or (name := common_name(peer)) in self.names:
+            return
+        allowed = ", ".join(sorted(self.names))
+        log.warning("A client with a certificate of the name %r is refused; allowed: %s", name, allowed)
+        # A number first, as OpenSSL has it: servers look at it.
+        raise ssl.SSLCertVerificationError(ssl.SSL_ERROR_SSL, f"the client's certificate names {name!r}: {allowed}")
+
+
+class _Object(ssl.SSLObject):
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        cast(_Context, self.context).check(self.getpeercert())
+
+
+class _Socket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:
+        super().do_handshake(block)
+        cast(_Context, self.context).check(self.getpeercert())
+
+
+class _Renewed(ssl.SSLContext):
+    """What servers and clients are given: every connection is made by a context of what the files hold now. While they
+    cannot be used (a key is replaced and its certificate not yet), the last good context is used."""
+
+    def of(self, files: TlsFiles, names: frozenset[str] | None) -> ssl.SSLContext:
+        """Read the files; return this context. Raises TlsError."""
+        self._files, self._names, self._lock = files, names, threading.Lock()
+        self._stamp = _stamp(files)
+        self._now = self._read()
+        return self
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Return an object of the present context, as asyncio asks for it."""
+        return self._present().wrap_bio(*args, **kwargs)
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        """Return a socket of the present context, as Tornado asks for it."""
+        return self._present().wrap_socket(*args, **kwargs)
+
+    def __deepcopy__(self, _memo: object) -> ssl.SSLContext:
+        """Return the context itself: traitlets copies what is configured."""
+        return self
+
+    def _present(self) -> _Context:
+        with self._lock:
+            stamp = _stamp(self._files)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                try:
+                    self._now = self._read()
+                    log.info("The certificate %s has been read again", self._files.certificate)
+                except TlsError as error:
+                    log.error("The last good certificate stays in use: %s", error)  # noqa: TRY400  # words say it all
+            return self._now
+
+    def _read(self) -> _Context:
+        files, protocol = self._files, self.protocol
+        context = _Context(protocol)
+        context.names = self._names
+        context.sslobject_class, context.sslsocket_class = _Object, _Socket
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        # As Python 3.13 and newer check by themselves: an authority must say that it is one.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        if protocol == ssl.PROTOCOL_TLS_SERVER:
+            context.num_tickets = 0  # so that no session is resumed
+        _try(files, "authority", lambda: context.load_verify_locations(files.authority))
+        _closed(files.key)
+        _try(
+            files,
+            "certificate",
+            lambda: context.load_cert_chain(files.certificate, files.key, password=lambda: _NO_PASSPHRASE),
+        )
+        return context
+
+
+def _try(files: TlsFiles, key: Literal["certificate", "authority"], read: Callable[[], object]) -> None:
+    path = getattr(files, key)
+    try:
+        read()
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise TlsError(f"{files.key}: is not the key of {path}") from error
+        also = f" with its key {files.key}" if key == "certificate" else ""
+        raise TlsError(f"{path}: cannot be read as {key} in PEM{also}: {error.reason or error}") from error
+    except OSError as error:
+        raise TlsError(f"{path}: {error.strerror or error}") from error
+
+
+def _closed(key: Path) -> None:
+    try:
+        found = key.stat()
+    except OSError as error:
+        raise TlsError(f"{key}: {error.strerror}") from error
+    if open_to_others(found):
+        raise TlsError(f"{key}: others may read this key: run chmod 600 {key}")
+
+
+def _stamp(files: TlsFiles) -> _Stamp:
+    """Return what changes whenever one of the files does, or is no longer there."""
+    return tuple(_seen(path) for path in (files.certificate, files.key, files.authority))
+
+
+def _seen(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()  # of the file behind a link: a Secret volume is changed by its links
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,47 @@
+"""Copies of SQLite databases that programs may be writing to."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+_COPY_SECONDS = 60.0  # seconds to wait for another program's write to a database
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Copy a database as of one moment, though programs write to it; the copy is one file and is checked. Raises
+    sqlite3.Error."""
+    there = f"{source.absolute().as_uri()}?mode=rw"  # never makes a missing database
+    with (
+        closing(sqlite3.connect(there, uri=True, timeout=_COPY_SECONDS)) as database,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        database.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to the copy
+        verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"the copy is not whole: {verdict}")
+
+
+def copy_before_migration(database: Path, step: str) -> Path:
+    """Copy a database into a 0600 file beside it, named by its step; return that file. An earlier copy of the same
+    step is replaced, so that a program that is started again and again does not fill the disk. Raises sqlite3.Error,
+    OSError."""
+    target = database.with_name(f"{database.name}.at-{step}")
+    fresh = target.with_name(f"{target.name}.new")
+    fresh.unlink(missing_ok=True)
+    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    copy_sqlite(database, fresh)
+    fresh.replace(target)
+    return target
+
+
+def put_back(copy: Path, database: Path) -> None:
+    """Write a copy's content into its database. Raises sqlite3.Error."""
+    with (
+        closing(sqlite3.connect(copy)) as kept,
+        closing(sqlite3.connect(database, timeout=_COPY_SECONDS)) as target,
+    ):
+        kept.backup(target)

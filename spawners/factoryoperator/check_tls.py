@@ -1,0 +1,143 @@
+"""Checks of the certificates with which hub, link and proxy know each other on separate hosts."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from factorycommon.tls import HUB, LINK, TlsError, TlsFiles, dialing, listening
+from factoryoperator import certificates
+from factoryoperator.certificates import CertificateProblem, TlsCertificate
+from factoryoperator.findings import Finding, note
+from factoryoperator.gateway import Gateway
+
+SECONDS = 5.0  # seconds for one answer
+SOON = timedelta(days=14)  # a certificate that ends sooner is reported
+_HELLOS = 4  # rounds in which two ends have greeted each other
+
+
+def own(gateway: Gateway) -> Iterator[Finding]:
+    """Check the certificate of the hub and that of the link, as the other side would."""
+    hub, link = gateway.hub.config, gateway.link.config
+    if hub is not None and hub.tls is not None:
+        yield from _usable(hub.tls, HUB, _dialed(hub.hub_url), gateway.hub.at)
+    if link is not None and link.tls is not None:
+        own_hosts = set() if hub is None else _dialed(hub.link_url, "" if hub.link is None else hub.link.url)
+        yield from _usable(link.tls, LINK, {link.sessions.dialed, *own_hosts}, gateway.link.at)
+    if hub is not None and hub.tls is not None and link is not None and link.tls is not None:
+        for files, other, where in (
+            (hub.tls, link.tls, gateway.hub.at("tls", "authority")),
+            (link.tls, hub.tls, gateway.link.at("tls", "authority")),
+        ):
+            if _of_another_authority(files.authority, other.certificate):
+                yield Finding(where, f"{files.authority} has no authority that signed {other.certificate}")
+
+
+def _dialed(*urls: str) -> set[str]:
+    return {host for url in urls if (host := urlsplit(url).hostname)}
+
+
+def _usable(files: TlsFiles, name: str, hosts: set[str], at: Callable[..., str]) -> Iterator[Finding]:
+    try:
+        server, client, found = listening(files, [name]), dialing(files), certificates.read(files.certificate)
+    except (TlsError, CertificateProblem, OSError) as error:
+        yield Finding(at("tls"), str(error))
+        return
+    where = at("tls", "certificate")
+    if found.name != name:
+        yield Finding(where, f"{found.path} has the name {found.name!r}: the others let in {name} only")
+    missing = sorted(host for host in hosts if not _covers(found, host))
+    if missing:
+        yield Finding(where, f"{found.path} is not for {', '.join(missing)}, where others dial; it is for {_of(found)}")
+    if problem := _refused(server, client, found):
+        yield Finding(where, f"{found.path} would be refused: {problem}")
+    elif found.ends - datetime.now(UTC) < SOON:
+        left = (found.ends - datetime.now(UTC)).days
+        yield Finding(where, f"{found.path} ends in {left} days: run factorygate certificates renew")
+
+
+def _covers(found: TlsCertificate, host: str) -> bool:
+    wide = f"*.{host.partition('.')[2]}"
+    return host.lower() in found.hosts or wide in found.hosts
+
+
+def _of(found: TlsCertificate) -> str:
+    return ", ".join(found.hosts) or "no host"
+
+
+def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertificate) -> str:
+    """Return why the certificate would be refused by a process with the same authority; "": it would not. The name is
+    looked at elsewhere."""
+    if not found.hosts:
+        return ""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    host = found.hosts[0].replace("*.", "any.")
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname=host),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for end in ends * _HELLOS:
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError as error:
+            return str(getattr(error, "verify_message", ""))
+        except ssl.SSLError as error:
+            return error.reason or str(error)
+    return ""
+
+
+def _of_another_authority(authority: Path, certificate: Path) -> bool:
+    """Return whether an authority did not sign a certificate; False where one cannot be read, which is told
+    elsewhere."""
+    try:
+        return not certificates.believes(authority, certificate)
+    except (OSError, CertificateProblem):
+        return False
+
+
+def peers(gateway: Gateway) -> Iterator[Finding]:
+    """Check that those whom hub and link dial have a certificate that is believed, and take ours."""
+    hub, link = gateway.hub.config, gateway.link.config
+    if hub is not None and hub.tls is not None:
+        urls = {"link_url": hub.link_url, "proxy_api_url": hub.proxy_api_url}
+        if hub.link is not None:
+            urls["link"] = hub.link.url
+        for key, url in urls.items():
+            yield from _look(gateway.hub.at(key), url, hub.tls)
+    if link is not None and link.tls is not None:
+        yield from _look(gateway.link.at("hub", "url"), link.hub.url, link.tls)
+
+
+def _look(where: str, url: str, tls: TlsFiles) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return
+    try:
+        context = dialing(tls)
+    except TlsError:  # told elsewhere
+        return
+    connection = http.client.HTTPSConnection(
+        cast(str, parts.hostname), parts.port or 443, timeout=SECONDS, context=context
+    )
+    try:
+        connection.connect()
+    except ssl.SSLCertVerificationError as error:
+        yield Finding(where, f"the certificate of {parts.netloc} cannot be trusted: {error.verify_message}")
+        return
+    except OSError as error:
+        yield note(where, f"{url} does not answer, so its certificate was not looked at ({error})")
+        return
+    try:
+        connection.request("HEAD", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:  # TLS 1.3: the server's word comes after its certificate
+        yield Finding(where, f"{parts.netloc} does not take our certificate {tls.certificate}: {error}")
+    finally:
+        connection.close()

@@ -1,0 +1,233 @@
+"""What a running gateway of any release says of itself: whether hub and link answer, and which sessions live.
+
+An upgrade compares two of these. Only a few fields are read, so that the release before and the next one are
+understood alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from factorycommon.event_stream import EventReader
+from factoryoperator.gateway import Gateway
+from factoryspawner.config.hub_config import HubConfigError, read_secret
+
+T = TypeVar("T")
+
+_SECONDS = 10.0  # that a request may take
+_PAGE = 200  # people in one answer of the hub
+# Ends that come from the session, its person or its site, and would have come without an upgrade.
+_OF_ITS_OWN = {
+    "finished", "stopped", "idle", "unopened", "walltime", "out-of-memory", "node-failed", "preempted",
+    "cancelled-by-site", "refused", "gave-up",
+}  # fmt: skip
+
+
+class GatewaySilent(Exception):
+    """Raise where hub or link does not answer as a healthy one; the message says which, and how."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SeenSession(_Answer):
+    """A session as the link of any release shows it."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    user: str = Field(max_length=255)
+    server: str = Field("", max_length=255)
+    job: str | None = Field(None, max_length=64)
+    state: str = Field(max_length=20)
+    reachable: bool = False
+    end_reason: str | None = Field(None, max_length=40)
+
+    def __str__(self) -> str:
+        return f"session {self.id} of {self.user}{'/' if self.server else ''}{self.server}"
+
+
+class SeenCluster(_Answer):
+    """A Dask cluster as the link of any release shows it."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    user: str = Field(max_length=255)
+    state: str = Field("", max_length=20)
+
+    def __str__(self) -> str:
+        return f"cluster {self.id} of {self.user}"
+
+
+class _Table(_Answer):
+    """The first event of the link's stream about everything."""
+
+    sessions: tuple[SeenSession, ...]
+    clusters: tuple[SeenCluster, ...] = ()
+
+
+class _Server(_Answer):
+    ready: bool = False
+
+
+class _Person(_Answer):
+    name: str = Field(max_length=255)
+    servers: dict[str, _Server] = {}
+
+
+_TABLE = TypeAdapter(_Table)
+_SESSION = TypeAdapter(SeenSession)
+_CLUSTERS = TypeAdapter(list[SeenCluster])
+_PEOPLE = TypeAdapter(list[_Person])
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A gateway at one moment. ``ready``: the servers that the hub shows as ready, by person and server."""
+
+    sessions: Mapping[str, SeenSession] = field(default_factory=dict)
+    clusters: Mapping[str, SeenCluster] = field(default_factory=dict)
+    ready: frozenset[tuple[str, str]] = frozenset()
+
+
+def observe(gateway: Gateway) -> Observed:
+    """Ask hub and link. Raises GatewaySilent where one of them does not answer as it should."""
+    table = _table(gateway)
+    sessions = {one.id: one for one in table.sessions}
+    return Observed(sessions, {one.id: one for one in table.clusters}, frozenset(_ready(gateway)))
+
+
+def losses(gateway: Gateway, before: Observed) -> list[str]:
+    """Return what the gateway had before and has not now, in words; [] if all is as it was. Raises GatewaySilent."""
+    now = observe(gateway)
+    return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]
+
+
+def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
+    for was in before.sessions.values():
+        found = now.sessions.get(was.id) or _session(gateway, was.id)
+        if found is None:
+            yield f"{was}: the link does not know it any more"
+        elif found.state == "ended":
+            if found.end_reason not in _OF_ITS_OWN:
+                yield f"{was}: it ended ({found.end_reason})"
+        elif was.job is not None and found.job != was.job and found.state == was.state:
+            yield f"{was}: it had the job {was.job}, and has {found.job}"
+        elif was.reachable and not found.reachable and found.state == "running":
+            yield f"{was}: its notebook cannot be reached"
+
+
+def _lost_clusters(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
+    """Yield the clusters that the link does not know any more, neither as live nor as ended by their person. How many
+    jobs each has is not compared: they come and go with the work."""
+    for was in before.clusters.values():
+        if was.state == "live" and was.id not in now.clusters and was.id not in _ended_clusters(gateway, was.user):
+            yield f"{was}: the link does not know it any more"
+
+
+def _lost_servers(before: Observed, now: Observed) -> Iterator[str]:
+    live = {(one.user, one.server) for one in now.sessions.values() if one.state == "running"}
+    for person, server in sorted((before.ready & live) - now.ready):
+        yield f"the server {person}/{server}: the hub does not show it as ready"
+
+
+# --- the link
+
+
+def _table(gateway: Gateway) -> _Table:
+    config = gateway.link.config
+    if config is None:
+        return _Table(sessions=())
+    reader = EventReader()
+    try:
+        with _link(config.socket) as link, link.stream("GET", "/table") as answer:
+            if answer.status_code == httpx.codes.OK:
+                for piece in answer.iter_raw():
+                    for event in reader.feed(piece):
+                        if event.name == "snapshot":
+                            return _read(_TABLE, event.data.encode(), "The link's table")
+    except (httpx.HTTPError, OSError) as error:
+        raise GatewaySilent(f"The link does not answer at {config.socket}: {error}") from error
+    raise GatewaySilent(f"The link answers /table with {answer.status_code} and no snapshot")
+
+
+def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
+    """Return a session, also one that ended; None: the link does not know it."""
+    answer = _ask_link(gateway, f"/sessions/{session_id}")
+    return None if answer is None else _read(_SESSION, answer, "A session")
+
+
+def _ended_clusters(gateway: Gateway, user: str) -> set[str]:
+    """Return the ids of a person's clusters that ended lately."""
+    answer = _ask_link(gateway, f"/people/{quote(user, safe='')}/clusters")
+    found = [] if answer is None else _read(_CLUSTERS, answer, "A person's list of clusters")
+    return {one.id for one in found if one.state == "ended"}
+
+
+def _ask_link(gateway: Gateway, path: str) -> bytes | None:
+    """Return what the link answers; None: it knows no such thing."""
+    config = gateway.link.config
+    if config is None:
+        return None
+    try:
+        with _link(config.socket) as link:
+            answer = link.get(path)
+    except (httpx.HTTPError, OSError) as error:
+        raise GatewaySilent(f"The link does not answer at {config.socket}: {error}") from error
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return None
+    if answer.status_code != httpx.codes.OK:
+        raise GatewaySilent(f"The link answers {path} with {answer.status_code}")
+    return answer.content
+
+
+def _link(socket: Path) -> httpx.Client:
+    return httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://link", timeout=_SECONDS, trust_env=False
+    )
+
+
+# --- the hub
+
+
+def _ready(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config = gateway.hub.config
+    if config is None:
+        return
+    url = f"{config.hub_url}{config.base_url}hub"
+    try:
+        token = read_secret(config.service_token_file)
+    except HubConfigError as error:
+        raise GatewaySilent(str(error)) from error
+    with httpx.Client(headers={"Authorization": f"token {token}"}, timeout=_SECONDS, trust_env=False) as hub:
+        _ask_hub(hub, f"{url}/health", {})
+        for page in count():
+            params: dict[str, str | int] = {"state": "ready", "limit": _PAGE, "offset": page * _PAGE}
+            people = _read(_PEOPLE, _ask_hub(hub, f"{url}/api/users", params), "The hub's list of people")
+            for person in people:
+                yield from ((person.name, server) for server, one in person.servers.items() if one.ready)
+            if len(people) < _PAGE:
+                return
+
+
+def _ask_hub(hub: httpx.Client, url: str, params: Mapping[str, str | int]) -> bytes:
+    try:
+        answer = hub.get(url, params=params)
+    except httpx.HTTPError as error:
+        raise GatewaySilent(f"The hub does not answer at {url}: {error}") from error
+    if answer.status_code != httpx.codes.OK:
+        raise GatewaySilent(f"The hub answers {url} with {answer.status_code}")
+    return answer.content
+
+
+def _read(model: TypeAdapter[T], content: bytes, what: str) -> T:
+    try:
+        return model.validate_json(content)
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_input=False)[0]
+        raise GatewaySilent(f"{what} is not understood: {'.'.join(map(str, said['loc']))}: {said['msg']}") from error

@@ -1,0 +1,147 @@
+"""The schema of each store of a gateway: which step it is at, which step this release needs, and the way there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from factorylink.ledger import migrations
+from factorylink.ledger.ledger import Ledger, LedgerError
+from factorylink.util.database import Database
+from factoryoperator.gateway import Gateway
+from factoryspawner.config import hub_database
+from factoryspawner.config.errors import StoreUnusable
+from factoryspawner.login import people
+
+
+class SchemaError(Exception):
+    """Raise where a store cannot be looked at or migrated; the message is for the operator."""
+
+
+@dataclass(frozen=True)
+class StoreSchema:
+    """A store that has tables. ``name``: on the command line; ``what``: as a backup names it; ``step``: it is at;
+    ``needs``: the step of this release; ``owner``: the number of the account that may write to it. ``upgrade`` brings
+    it there and raises SchemaError."""
+
+    name: str
+    what: str
+    step: str
+    needs: str
+    owner: int
+    upgrade: Callable[[], None]
+
+    @property
+    def is_old(self) -> bool:
+        """Return whether it must be migrated."""
+        return self.step != self.needs
+
+    def __str__(self) -> str:
+        return f"{self.what}: step {self.step}" + (f", this release needs {self.needs}" if self.is_old else "")
+
+
+def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
+    """Return the stores that are there (``only``: those of these names). Raises SchemaError where one is of a newer
+    release, or cannot be opened."""
+    looks = {"hub": _hub, "people": _people, "ledger": _ledger}  # in the order in which they are migrated
+    try:
+        found = [look(gateway) for name, look in looks.items() if only is None or name in only]
+    except (StoreUnusable, hub_database.DatabaseAway) as error:
+        raise SchemaError(str(error)) from error
+    return [store for store in found if store is not None]
+
+
+def upgrade(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
+    """Migrate the stores that are old; return them as they were. Raises SchemaError."""
+    old = [store for store in of(gateway, only) if store.is_old]
+    for store in old:
+        store.upgrade()
+    return old
+
+
+def _owner(*paths: Path | None) -> int:
+    """Return the number of the account that owns the first of these that is there; else of this process."""
+    found = next((path.stat().st_uid for path in paths if path is not None and path.exists()), None)
+    return os.geteuid() if found is None else found
+
+
+def _hub(gateway: Gateway) -> StoreSchema | None:
+    config = gateway.hub.config
+    if config is None:
+        return None
+    found = hub_database.schema(config.database)
+    if found.step is None:
+        return None
+
+    def upgrade() -> None:
+        try:
+            hub_database.upgrade(config.database)
+        except StoreUnusable as error:
+            raise SchemaError(str(error)) from error
+
+    owner = _owner(config.db_file, config.cookie_secret_file)
+    return StoreSchema("hub", "the hub's database", found.step, found.head, owner, upgrade)
+
+
+def _people(gateway: Gateway) -> StoreSchema | None:
+    config = gateway.hub.config
+    if config is None or config.login is None:
+        return None
+    file = config.login.people_file
+    version = people.schema_of(file)
+    if version is None:
+        return None
+
+    def upgrade() -> None:
+        try:
+            people.upgrade(file)
+        except StoreUnusable as error:
+            raise SchemaError(str(error)) from error
+
+    return StoreSchema("people", "who has which name", str(version), str(people.SCHEMA), _owner(file), upgrade)
+
+
+def _ledger(gateway: Gateway) -> StoreSchema | None:
+    config = gateway.link.config
+    if config is None or not config.database.exists():
+        return None
+    database = config.database
+
+    def upgrade() -> None:
+        try:
+            asyncio.run(_open(Ledger(database)))
+        except LedgerError as error:
+            raise SchemaError(str(error)) from error
+
+    file = Path(str(database.url.database)) if database.url.get_backend_name() == "sqlite" else None
+    owner = _owner(file, config.state_dir)
+    return StoreSchema("ledger", "the ledger", _ledger_step(database), migrations.head(), owner, upgrade)
+
+
+def _ledger_step(database: Database) -> str:
+    try:
+        engine = database.engine()
+        try:
+            with engine.connect() as db:
+                return migrations.is_at(db) or "none"
+        finally:
+            engine.dispose()
+    except migrations.NewerDatabase as error:
+        raise SchemaError(
+            f"The ledger {database} has {error}: install the release that wrote it, or a newer one."
+        ) from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise SchemaError(f"The ledger {database} cannot be opened: {error}") from error
+
+
+async def _open(ledger: Ledger) -> None:
+    try:
+        await ledger.open()
+    finally:
+        await ledger.close()

@@ -1,0 +1,364 @@
+"""Takes a gateway on one machine from the release in use to another one, and back when that does not work.
+
+The new release's own program runs this. Sessions go on at the factories meanwhile; the proxy goes on, too. What was
+done is written to ``upgrade.json`` before it is done, so that an upgrade that was broken off is undone by the next
+run."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from factorycommon.models import Model
+from factorylink.util.yaml_file import CatalogueError
+from factoryoperator import restore as restoring
+from factoryoperator import store_schemas, stores
+from factoryoperator.backup import make
+from factoryoperator.gateway import Gateway, read
+from factoryoperator.manifest import BackupError, FullPath
+from factoryoperator.releases import INSTALLED, Layout, Release, ReleaseError
+from factoryoperator.running_gateway import GatewaySilent, Observed, losses, observe
+from factoryoperator.store_schemas import SchemaError, StoreSchema
+from factoryoperator.units import Part, UnitError, Units
+
+_PAUSE = 0.3  # seconds between two looks at a gateway that is starting
+_STEP_SECONDS = 3600  # that a check or a migration may take
+_JOURNAL, _LAST = "upgrade.json", "last-upgrade.json"
+
+Version = Annotated[str, StringConstraints(pattern=rf"^{INSTALLED.pattern}$", max_length=60)]
+
+
+class UpgradeError(Exception):
+    """Raise where an upgrade did not take place; the message says why, and how the gateway is now."""
+
+
+class _Failed(Exception):
+    """Raise inside an upgrade that has begun: it is undone."""
+
+
+class Journal(Model):
+    """An upgrade that has begun. ``backup``: of the whole gateway, made before; ``copies``: a backup of the stores
+    that were migrated, made while hub and link stood still; ``proxy``: whether the proxy is started anew, too."""
+
+    old: Version
+    new: Version
+    backup: FullPath
+    copies: FullPath | None = None
+    migrated: tuple[Annotated[str, Field(max_length=200)], ...] = ()
+    proxy: bool = False
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What an upgrade works with. ``confirm`` asks whoever runs it; ``patience``: seconds until the gateway must be
+    as it was."""
+
+    layout: Layout
+    units: Units
+    hub: Path | None
+    link: Path | None
+    backups: Path
+    say: Callable[[str], None]
+    confirm: Callable[[str], bool]
+    patience: float = 180.0
+
+    # --- forward
+
+    def to(self, new: Release) -> None:
+        """Upgrade to an installed release, or leave everything as it was. Raises UpgradeError."""
+        self._undo_what_was_broken_off()
+        old = self._current()
+        if old.version == new.version:
+            self.say(f"Release {new.version} is in use already.")
+            return
+        gateway = self._checked(new)
+        schemas = _schemas(gateway)
+        self._ask(old, [store for store in schemas if store.is_old])
+        before = self._observed(gateway, old)
+        backup = self._backup(gateway, old)
+        journal = Journal(old=old.version, new=new.version, backup=str(backup), proxy=old.proxy != new.proxy)
+        self._note(journal)
+        try:
+            journal = self._migrate(gateway, journal, [store for store in schemas if store.is_old], new)
+            self._run(new, journal)
+            self._verify(gateway, before)
+        except (_Failed, UnitError, SchemaError, BackupError, OSError, KeyboardInterrupt) as error:
+            why = str(error) or "it was interrupted"
+            self.say(f"The upgrade failed: {why}")
+            self._undo(journal, gateway, before)
+            raise UpgradeError(
+                f"The upgrade to {new.version} failed: {why}. It was undone: release {old.version} runs again, with "
+                f"what it had. The backup is {backup}"
+            ) from error
+        self._done(journal)
+        self.say(f"Release {new.version} is in use. {len(before.sessions)} sessions went on. The backup is {backup}.")
+
+    def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
+        """Stop hub and link, copy the stores that are old, and migrate them by the new release's program."""
+        self.say("Stopping hub and link; sessions go on.")
+        self._stop(("hub", "link"))
+        if not old:
+            return journal
+        copies = _free_name(Path(journal.backup).parent, f"stores-{journal.old}")
+        wanted = {"hub.yaml", "link.yaml", *(one.what for one in old)}  # the files say where a server's database is
+        kept = [store for store in stores.of(gateway) if store.what in wanted]
+        make(copies, kept, gateway.hub.path if gateway.hub.config else None,
+             gateway.link.path if gateway.link.config else None)  # fmt: skip
+        journal = journal.model_copy(update={"copies": str(copies), "migrated": tuple(one.what for one in old)})
+        self._note(journal)
+        for owner in sorted({store.owner for store in old}):
+            theirs = [store for store in old if store.owner == owner]
+            for store in theirs:
+                self.say(f"Migrating {store.what} from step {store.step} to {store.needs}.")
+            only = [word for store in theirs for word in ("--only", store.name)]
+            argv = [str(new.python), "-m", "factoryoperator", "stores", "upgrade", *only, *_files(gateway)]
+            said = _as_owner(owner, argv)
+            if said:
+                raise _Failed(f"{' and '.join(store.what for store in theirs)} could not be migrated: {said}")
+        return journal
+
+    def _run(self, release: Release, journal: Journal) -> None:
+        self.say(f"Starting release {release.version}.")
+        self.layout.switch(release)
+        if journal.proxy:
+            self.say("Its proxy is another one: it is started anew, too.")
+            self.units.stop("proxy")
+        for part in self._parts(journal):
+            self.units.start(part)
+
+    def _verify(self, gateway: Gateway, before: Observed) -> None:
+        """Wait until hub and link answer and all that lived before lives. Raises _Failed."""
+        self.say("Waiting until hub and link answer, and each session is as it was.")
+        end = time.monotonic() + self.patience
+        while True:
+            for part in self._parts():
+                why = self.units.failed(part)
+                if why:
+                    raise _Failed(why)
+            try:
+                lost = losses(gateway, before)
+            except GatewaySilent as error:
+                lost = [str(error)]
+            if not lost:
+                return
+            if time.monotonic() > end:
+                more = f" (and {len(lost) - 3} more)" if len(lost) > 3 else ""
+                raise _Failed(f"after {self.patience:.0f} s: {'; '.join(lost[:3])}{more}")
+            time.sleep(_PAUSE)  # hub and link tell nobody when they are up
+
+    # --- back
+
+    def back(self) -> None:
+        """Go back to the release before the last upgrade. Raises UpgradeError."""
+        self._undo_what_was_broken_off()
+        journal = self._journal(_LAST)
+        if journal is None:
+            raise UpgradeError("There is no upgrade to take back")
+        now = self._current()
+        if now.version != journal.new:
+            raise UpgradeError(f"The last upgrade was to {journal.new}, and {now.version} is in use")
+        try:
+            self.layout.installed_release(journal.old)
+        except ReleaseError as error:
+            raise UpgradeError(f"{error}. Nothing was changed") from error
+        question = f"Go back from release {journal.new} to {journal.old}?"
+        if journal.copies is not None:
+            question += (
+                f" {' and '.join(journal.migrated).capitalize()} become as they were at the upgrade: what was written "
+                "since is lost. Sessions that were started since are found again at the factories."
+            )
+        if not self.confirm(question):
+            raise UpgradeError("Nothing was changed")
+        gateway = self._read()
+        before = self._observed(gateway, now)
+        self._note(journal)
+        self._undo(journal, gateway, None if journal.copies else before)
+        (self.layout.root / _LAST).unlink(missing_ok=True)
+        self.say(f"Release {journal.old} is in use.")
+
+    def _undo(self, journal: Journal, gateway: Gateway, before: Observed | None) -> None:
+        """Run the old release again, with the stores that it had. Raises UpgradeError with what is to be done by
+        hand."""
+        self.say(f"Going back to release {journal.old}.")
+        try:
+            old = self.layout.installed_release(journal.old)
+            self._stop(("hub", "link"))
+            if journal.copies is not None:
+                _put_back(Path(journal.copies))
+            self._run(old, journal)
+            self._verify(gateway, Observed() if before is None else before)
+        except (_Failed, UnitError, BackupError, ReleaseError, OSError) as error:
+            raise UpgradeError(
+                f"Release {journal.old} could not be brought back: {error}. By hand: stop hub and link, let "
+                f"{self.layout.root / 'current'} lead to releases/{journal.old}, factorygate restore "
+                f"{journal.copies or journal.backup} if its databases were changed, and start link and hub"
+            ) from error
+        (self.layout.root / _JOURNAL).unlink(missing_ok=True)
+
+    def _undo_what_was_broken_off(self) -> None:
+        journal = self._journal(_JOURNAL)
+        if journal is None:
+            return
+        self.say(f"An upgrade from {journal.old} to {journal.new} was broken off. It is undone first.")
+        self._undo(journal, self._read(), None)
+
+    # --- what it needs to know
+
+    def _current(self) -> Release:
+        try:
+            found = self.layout.current()
+        except ReleaseError as error:
+            raise UpgradeError(f"{error}. Nothing was changed") from error
+        if found is None:
+            raise UpgradeError(f"{self.layout.root / 'current'} is not there: no release is in use yet")
+        return found
+
+    def _read(self) -> Gateway:
+        try:
+            gateway = read(self.hub, self.link)
+        except CatalogueError as error:
+            raise UpgradeError(str(error)) from error
+        problems = [*gateway.hub.problems, *gateway.link.problems]
+        if problems:
+            raise UpgradeError("\n".join([*problems, "This release cannot read that. Nothing was changed"]))
+        return gateway
+
+    def _checked(self, new: Release) -> Gateway:
+        """Return the configuration, if the new release's ``check`` finds nothing wrong with it."""
+        gateway = self._read()
+        argv = [str(new.python), "-m", "factoryoperator", "check", "--offline", *_files(gateway)]
+        code, said = _output(argv)
+        if code:
+            wrong = [line for line in said.splitlines() if line.startswith("WRONG")] or said.splitlines()[-5:]
+            raise UpgradeError("\n".join([*wrong, f"Release {new.version} would not start. Nothing was changed"]))
+        self.say(f"Release {new.version} finds nothing wrong with the configuration.")
+        return gateway
+
+    def _observed(self, gateway: Gateway, release: Release) -> Observed:
+        try:
+            return observe(gateway)
+        except GatewaySilent as error:
+            raise UpgradeError(
+                f"{error}. Mend release {release.version} first: what does not run cannot be compared. Nothing was "
+                "changed"
+            ) from error
+
+    def _ask(self, old: Release, migrated: Sequence[StoreSchema]) -> None:
+        """Ask before what cannot be undone for ever."""
+        if not migrated:
+            return
+        names = " and ".join(one.what for one in migrated)
+        question = (
+            f"This release changes the tables of {names}. If the upgrade fails, it is undone. Once it has succeeded, "
+            f"release {old.version} can only be had again with the tables of now: what is written from now on would be "
+            "lost. Go on?"
+        )
+        if not self.confirm(question):
+            raise UpgradeError("Nothing was changed")
+
+    def _backup(self, gateway: Gateway, old: Release) -> Path:
+        target = _free_name(self.backups, f"factorygate-{old.version}")
+        self.say(f"Making a backup: {target}")
+        try:
+            self.backups.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make(target, stores.of(gateway), gateway.hub.path if gateway.hub.config else None,
+                 gateway.link.path if gateway.link.config else None)  # fmt: skip
+        except (BackupError, stores.NotOurs, OSError) as error:
+            raise UpgradeError(f"{error}. Nothing was changed") from error
+        return target
+
+    def _parts(self, journal: Journal | None = None) -> tuple[Part, ...]:
+        return ("link", "hub", "proxy") if journal is not None and journal.proxy else ("link", "hub")
+
+    def _stop(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self.units.stop(part)
+
+    # --- the journal
+
+    def _note(self, journal: Journal) -> None:
+        file = self.layout.root / _JOURNAL
+        fresh = file.with_name(f".{_JOURNAL}.new")
+        with fresh.open("w", encoding="utf-8") as opened:
+            opened.write(journal.model_dump_json(indent=1) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        fresh.replace(file)
+
+    def _done(self, journal: Journal) -> None:
+        self._note(journal)
+        (self.layout.root / _JOURNAL).replace(self.layout.root / _LAST)
+
+    def _journal(self, name: str) -> Journal | None:
+        file = self.layout.root / name
+        try:
+            return Journal.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise UpgradeError(f"{file} cannot be read: {error}") from error
+
+
+def _free_name(folder: Path, begin: str) -> Path:
+    """Return a name for a backup by the time, which no other backup has."""
+    stem = f"{begin}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}.tar.gz" for number in count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+def _put_back(copies: Path) -> None:
+    """Put the databases of a backup in place, and none of its files. Raises BackupError."""
+    with restoring.opened(copies) as found:
+        planned = restoring.plan(found, Path("/"))
+        databases = tuple((kept, target) for kept, target in planned.write if kept.kind != "file")
+        restoring.restore(found, replace(planned, write=databases, other=()), Path("/"), overwrite=True)
+
+
+def _schemas(gateway: Gateway) -> list[StoreSchema]:
+    try:
+        return store_schemas.of(gateway)
+    except SchemaError as error:
+        raise UpgradeError(f"{error} Nothing was changed") from error
+
+
+def _files(gateway: Gateway) -> tuple[str, ...]:
+    named = (("--hub", gateway.hub), ("--link", gateway.link))
+    return tuple(word for option, side in named if side.config is not None for word in (option, str(side.path)))
+
+
+def _as_owner(owner: int, argv: Sequence[str]) -> str:
+    """Run a program as the account that owns a store, if this is root. Return its words if it failed; "": it did
+    not."""
+    if os.geteuid() == 0 and owner != 0:
+        account = pwd.getpwuid(owner)
+        groups = os.getgrouplist(account.pw_name, account.pw_gid)
+        code, said = _output(argv, user=owner, group=account.pw_gid, extra_groups=groups)
+    else:
+        code, said = _output(argv)
+    return said.strip() or f"exit code {code}" if code else ""
+
+
+def _output(
+    argv: Sequence[str],
+    user: int | None = None,
+    group: int | None = None,
+    extra_groups: Sequence[int] | None = None,
+) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            timeout=_STEP_SECONDS, user=user, group=group, extra_groups=extra_groups, cwd="/",
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, done.stdout

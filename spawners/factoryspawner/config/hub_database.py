@@ -1,0 +1,159 @@
+"""Brings the hub's database to the tables that the installed JupyterHub needs, before JupyterHub opens the database.
+
+JupyterHub by itself ends at a database of another release, and systemd starts it again and again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from jupyterhub import dbutil, orm
+from sqlalchemy import Connection, create_engine, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from factorylink.util.sqlite_copy import copy_before_migration, put_back
+from factoryspawner.config.errors import StoreUnusable
+
+log = logging.getLogger("factoryspawner")
+
+_SECONDS = 3600  # that all steps may take
+_SHOWN = 500  # characters of Alembic's last words
+
+
+class DatabaseAway(Exception):
+    """Raise where the database cannot be opened; JupyterHub says the same in its own words when it starts."""
+
+
+@dataclass(frozen=True)
+class HubSchema:
+    """The step that a hub's database is at, and the one that the installed JupyterHub needs. ``step`` None: there are
+    no tables yet, or they are older than JupyterHub 0.8, which wrote no step."""
+
+    step: str | None
+    head: str
+
+    @property
+    def is_old(self) -> bool:
+        """Return whether there is a step to make."""
+        return self.step is not None and self.step != self.head
+
+
+def schema(url: str) -> HubSchema:
+    """Return the step of the database at ``url`` (in SQLAlchemy's words); changes nothing. Raises StoreUnusable for
+    one of a newer JupyterHub, DatabaseAway."""
+    script = ScriptDirectory(dbutil.ALEMBIC_DIR)
+    head = str(script.get_current_head())
+    file = _file(url)
+    if file is not None and not file.exists():
+        return HubSchema(None, head)
+    try:
+        with _connected(url) as db:
+            step = MigrationContext.configure(db).get_current_revision()
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseAway(str(error)) from error
+    if step is not None and step not in {one.revision for one in script.walk_revisions()}:
+        raise StoreUnusable(
+            f"The hub's database {shown(url)} is at step {step}, and the JupyterHub of this release reads steps up to "
+            f"{head}: install the release that wrote it, or a newer one."
+        )
+    return HubSchema(step, head)
+
+
+def upgrade(url: str) -> HubSchema | None:
+    """Bring the database to the installed JupyterHub's tables; return where it was, or None where nothing was to do.
+    A SQLite file is copied beside itself first. Raises StoreUnusable, and leaves the database as it was."""
+    try:
+        found = schema(url)
+    except DatabaseAway:
+        return None  # JupyterHub says so
+    if not found.is_old:
+        return None
+    log.info("The hub's database is brought from step %s to %s", found.step, found.head)
+    file = _file(url)
+    try:
+        copy = None if file is None else copy_before_migration(file, str(found.step))
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnusable(
+            f"The hub's database {shown(url)} cannot be copied before its migration: {error}"
+        ) from error
+    with _ini(url) as ini:
+        problem = _steps(ini)
+        if problem:
+            if copy is not None and file is not None:
+                put_back(copy, file)
+            if not _has_all_columns(url):
+                raise StoreUnusable(
+                    f"The hub's database {shown(url)} cannot be brought from step {found.step} to {found.head}, and is "
+                    f"as it was: {problem}"
+                )
+            log.warning("The hub's database has all tables of step %s already: only its number was old", found.head)
+            command.stamp(Config(str(ini)), "head")
+    return found
+
+
+def shown(url: str) -> str:
+    """Return the database's address without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _file(url: str) -> Path | None:
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.connect() as db:
+            yield db
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _ini(url: str) -> Iterator[Path]:
+    """Write Alembic's configuration for this database into a private folder; it may hold a password."""
+    with tempfile.TemporaryDirectory(prefix="factorygate-") as folder:
+        ini = Path(folder) / "alembic.ini"
+        os.close(os.open(ini, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        dbutil.write_alembic_ini(str(ini), url)
+        yield ini
+
+
+def _steps(ini: Path) -> str:
+    """Make all steps, in a process of its own: some of them change JupyterHub's classes. Return what went wrong; "":
+    nothing."""
+    argv = [sys.executable, "-m", "alembic", "-c", str(ini), "upgrade", "head"]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {_SECONDS} s"
+    return "" if done.returncode == 0 else (" ".join(done.stderr.split())[-_SHOWN:] or f"exit code {done.returncode}")
+
+
+def _has_all_columns(url: str) -> bool:
+    """Return whether the database has every column of the installed JupyterHub's tables."""
+    with _connected(url) as db:
+        look = inspect(db)
+        there = set(look.get_table_names())
+        return all(
+            name in there and {c.name for c in table.columns} <= {c["name"] for c in look.get_columns(name)}
+            for name, table in orm.Base.metadata.tables.items()
+        )

@@ -1,0 +1,168 @@
+"""Mutual TLS between hub, link and proxy: who is let in, and how certificates are replaced while a process runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from factorycommon.tls import TlsError, TlsFiles, dialing, is_loopback_host, listening
+from factoryoperator import certificates
+from factoryoperator.certificates import CertificateProblem
+
+
+def files(folder: Path, name: str) -> TlsFiles:
+    """Certificate and key of a process of that name, of the folder's authority."""
+    certificates.make(folder, name, [], 30)
+    return of(folder / name)
+
+
+def of(folder: Path) -> TlsFiles:
+    return TlsFiles(certificate=folder / "tls.crt", key=folder / "tls.key", authority=folder / "ca.crt")
+
+
+@asynccontextmanager
+async def served(tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """A server that greets; yields its port."""
+
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"come in\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def greeting(port: int, tls: ssl.SSLContext | None, host: str = "127.0.0.1") -> str:
+    """What a client is greeted with; or why not."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        writer.write(b"hello\n")  # a server without TLS in front would wait for it
+        said = await reader.readline()
+        writer.close()
+    except OSError as error:
+        return type(error).__name__
+    return said.decode().strip()
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    return tmp_path / "ours"
+
+
+async def test_only_the_names_that_are_allowed_are_let_in(ours: Path, tmp_path: Path) -> None:
+    hub, proxy, stranger = files(ours, "hub"), files(ours, "proxy"), files(tmp_path / "other", "hub")
+    nobody = ssl.create_default_context(cafile=hub.authority)
+    async with served(listening(files(ours, "link"), ["hub"])) as port:
+        assert await greeting(port, dialing(hub)) == "come in"
+        for refused in (dialing(proxy), dialing(stranger), nobody, None):
+            assert await greeting(port, refused) != "come in"
+    async with served(listening(files(ours, "link"), None)) as port:
+        assert await greeting(port, dialing(proxy)) == "come in"
+        for refused in (dialing(stranger), nobody, None):
+            assert await greeting(port, refused) != "come in"
+
+
+async def test_a_certificate_with_two_names_has_none(ours: Path) -> None:
+    certificates.make(ours, "hub", [], 30)
+    twice = {"subject": ((("commonName", "hub"),), (("commonName", "proxy"),))}
+    context = listening(of(ours / "hub"), ["hub"])._now  # type: ignore[attr-defined]
+    context.check({"subject": ((("commonName", "hub"),),)})
+    for peer in (twice, {}, None):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            context.check(peer)
+
+
+async def test_a_server_of_another_host_or_authority_is_not_believed(ours: Path, tmp_path: Path) -> None:
+    hub = dialing(files(ours, "hub"))
+    async with served(listening(files(tmp_path / "other", "link"), None)) as port:
+        assert await greeting(port, hub) == "SSLCertVerificationError"
+    link = files(ours, "link")
+    async with served(listening(link, None)) as port:
+        assert await greeting(port, hub, "localhost") == "come in"
+        assert await greeting(port, hub, "127.0.0.2") in ("SSLCertVerificationError", "ConnectionRefusedError")
+
+
+async def test_a_certificate_and_an_authority_are_replaced_while_it_runs(ours: Path) -> None:
+    """Each connection sees what the files hold then; what was once let in is not let in for good."""
+    hub, link = files(ours, "hub"), files(ours, "link")
+    client, server = dialing(hub), listening(link, ["hub"])
+    old = {path: path.read_bytes() for path in (hub.certificate, hub.key, hub.authority)}
+    async with served(server) as port:
+        assert await greeting(port, client) == "come in"
+        certificates.new_authority(ours)
+        assert await greeting(port, client) == "come in"
+        assert {made.name for made in certificates.renew(ours, timedelta(days=1), 30)} == {"hub", "link"}
+        assert await greeting(port, client) == "come in"
+        certificates.drop_old(ours)
+        assert await greeting(port, client) == "come in"
+        for path, content in old.items():  # as if somebody had kept them
+            path.write_bytes(content)
+        assert await greeting(port, client) != "come in"
+
+
+async def test_a_half_written_pair_changes_nothing(ours: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    hub, link = files(ours, "hub"), files(ours, "link")
+    client, server, key = dialing(hub), listening(link, ["hub"]), link.key.read_bytes()
+    async with served(server) as port:
+        certificates.renew(ours, None, 30)
+        new = link.key.read_bytes()
+        for content in (key, b"", None):
+            link.key.unlink()
+            if content is not None:
+                link.key.write_bytes(content)
+                link.key.chmod(0o600)
+            assert await greeting(port, client) == "come in"
+            assert "The last good certificate stays in use" in caplog.text
+        link.key.write_bytes(new)
+        link.key.chmod(0o600)
+        assert await greeting(port, client) == "come in"
+        assert f"{link.certificate} has been read again" in caplog.text
+
+
+def test_what_cannot_be_used_is_said_in_words(ours: Path) -> None:
+    link, other = files(ours, "link"), files(ours, "hub")
+    with pytest.raises(TlsError, match=r"hub/tls.key: is not the key of .*link/tls.crt"):
+        dialing(TlsFiles(certificate=link.certificate, key=other.key, authority=link.authority))
+    with pytest.raises(TlsError, match="nowhere: No such file"):
+        dialing(TlsFiles(certificate=link.certificate, key=link.key, authority=ours / "nowhere"))
+    with pytest.raises(TlsError, match=r"tls.key: cannot be read as authority in PEM"):
+        dialing(TlsFiles(certificate=link.certificate, key=link.key, authority=link.key))
+    link.key.chmod(0o640)
+    with pytest.raises(TlsError, match="others may read this key: run chmod 600"):
+        dialing(link)
+
+
+def test_the_folder_of_certificates(ours: Path) -> None:
+    made = certificates.make(ours, "link", ["Link.Example.org", "10.1.2.3"], 30)
+    assert made is not None
+    assert (made.name, made.hosts[:2]) == ("link", ("link.example.org", "localhost"))
+    assert set(made.hosts) == {"link.example.org", "localhost", "10.1.2.3", "127.0.0.1", "::1"}
+    assert [os.stat(ours / name).st_mode & 0o777 for name in ("ca.key", "link/tls.key")] == [0o600, 0o600]
+    assert certificates.make(ours, "link", ["10.1.2.3", "link.example.org"], 30) is None
+    assert certificates.make(ours, "link", ["10.1.2.4"], 30) is not None
+    assert certificates.renew(ours, timedelta(days=29), 30) == []
+    assert [one.hosts for one in certificates.renew(ours, timedelta(days=31), 30)] == [
+        ("localhost", "10.1.2.4", "127.0.0.1", "::1")
+    ]
+    for name, hosts, days in (("Link", [], 30), ("../x", [], 30), ("link", ["a b"], 30), ("link", [], 4000)):
+        with pytest.raises(CertificateProblem):
+            certificates.make(ours, name, hosts, days)
+    certificates.new_authority(ours)
+    with pytest.raises(CertificateProblem, match="certificates renew first"):
+        certificates.drop_old(ours)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("link", False)]
+)
+def test_is_loopback_host(host: str, here: bool) -> None:
+    assert is_loopback_host(host) is here

@@ -1,0 +1,254 @@
+"""``factorygate upgrade``: the order of its steps, what it refuses, and that it undoes itself when it fails.
+
+Hub and link are scripted here; tests/faults/test_upgrade.py upgrades a gateway of the recorded release."""
+
+from __future__ import annotations
+
+import pwd
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from factorylink.ledger import migrations
+from factoryoperator import upgrade
+from factoryoperator.restore import opened
+from factoryoperator.upgrade import UpgradeError
+from tests.unit.test_check import Configured
+from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head_of_installed, old, set_step, step
+from tests.unit.upgrade_world import ADAS, CLUSTER, GRACES, NEW, OLD, World, session
+
+__all__ = ["old"]  # the fixture
+
+ORDER = [f"stop hub {OLD}", f"stop link {OLD}", f"start link {NEW}", f"start hub {NEW}"]
+BACK = [f"stop hub {NEW}", f"stop link {NEW}", f"start link {OLD}", f"start hub {OLD}"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Two releases of the same tables."""
+    (tmp_path / "gateway").mkdir()
+    made = World(tmp_path, Configured(tmp_path / "gateway"))
+    yield made
+    made.units.end()
+
+
+@pytest.fixture
+def older(tmp_path: Path, old: Configured) -> Iterator[World]:
+    """Two releases, of which the new one changes the tables of all stores."""
+    made = World(tmp_path, old)
+    yield made
+    made.units.end()
+
+
+def steps(world: World) -> list[object]:
+    folder = world.configured.folder
+    with closing(sqlite3.connect(folder / "hub" / "people.sqlite")) as names:
+        version = names.execute("PRAGMA user_version").fetchone()[0]
+    return [step(folder / "hub" / "jupyterhub.sqlite"), version, step(folder / "link" / "ledger.sqlite")]
+
+
+BEFORE = [BEFORE_NAMES_OF_SERVERS, 0, "0009"]
+AFTER = [head_of_installed(), 1, migrations.head()]
+
+
+def test_hub_and_link_are_taken_to_the_new_release_and_the_proxy_goes_on(world: World) -> None:
+    world.upgrade.to(world.new)
+    assert world.units.did == ORDER
+    assert world.current == NEW
+    (backup,) = world.backups.iterdir()
+    with opened(backup) as found:
+        assert any(kept.what == "link.yaml" for kept in found.manifest.stores)
+    assert not world.asked
+    assert world.said[-1] == f"Release {NEW} is in use. 2 sessions went on. The backup is {backup}."
+    assert not (world.layout.root / "upgrade.json").exists()
+    world.units.did.clear()
+    world.upgrade.to(world.new)
+    assert world.said[-1] == f"Release {NEW} is in use already."
+    assert world.units.did == []
+
+
+def test_a_release_with_another_proxy_starts_it_anew(world: World) -> None:
+    world.upgrade.to(world.make(NEW, proxy="another"))
+    assert world.units.did == [*ORDER[:2], f"stop proxy {NEW}", *ORDER[2:], f"start proxy {NEW}"]
+
+
+def test_old_stores_are_migrated_after_a_question_and_a_copy(older: World) -> None:
+    older.answer = False
+    with pytest.raises(UpgradeError, match="Nothing was changed"):
+        older.upgrade.to(older.new)
+    (question,) = older.asked
+    assert "the tables of the hub's database and who has which name and the ledger" in question
+    assert older.units.did == []
+    assert not older.backups.exists()
+    older.answer = True
+    older.upgrade.to(older.make(NEW, checks=True))
+    assert steps(older) == AFTER
+    assert older.units.did == ORDER
+    assert older.current == NEW
+
+
+def lose_a_session(world: World) -> str:
+    world.units.scripts[NEW].sessions.pop(0)
+    return f"session {ADAS} of ada: the link does not know it any more"
+
+
+def end_a_session(world: World) -> str:
+    world.units.scripts[NEW].sessions[0] |= {"state": "ended", "end_reason": "failed"}
+    return f"session {ADAS} of ada: it ended (failed)"
+
+
+def submit_again(world: World) -> str:
+    world.units.scripts[NEW].sessions[1] |= {"job": "9"}
+    return f"session {GRACES} of grace: it had the job 8, and has 9"
+
+
+def lose_a_door(world: World) -> str:
+    world.units.scripts[NEW].sessions[0] |= {"reachable": False}
+    return f"session {ADAS} of ada: its notebook cannot be reached"
+
+
+def forget_a_server(world: World) -> str:
+    world.units.scripts[NEW].ready.clear()
+    return "the server ada/: the hub does not show it as ready"
+
+
+def lose_a_cluster(world: World) -> str:
+    world.units.scripts[NEW].clusters.clear()
+    return f"cluster {CLUSTER} of ada: the link does not know it any more"
+
+
+def break_the_hub(world: World) -> str:
+    world.units.scripts[NEW].fails["hub"] = "factorygate-hub.service is failed: no such module"
+    return "no such module"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lose_a_session, end_a_session, submit_again, lose_a_door, forget_a_server, lose_a_cluster, break_the_hub],
+)  # fmt: skip
+def test_an_upgrade_after_which_something_is_missing_is_undone(spoil: Callable[[World], str], world: World) -> None:
+    why = spoil(world)
+    with pytest.raises(UpgradeError) as failed:
+        world.upgrade.to(world.new)
+    assert why in str(failed.value)
+    assert f"It was undone: release {OLD} runs again" in str(failed.value)
+    assert world.units.did == [*ORDER, *BACK]
+    assert world.current == OLD
+    assert not (world.layout.root / "upgrade.json").exists()
+
+
+def test_stores_that_were_migrated_are_put_back_when_an_upgrade_is_undone(older: World) -> None:
+    lose_a_session(older)
+    with pytest.raises(UpgradeError, match="It was undone"):
+        older.upgrade.to(older.new)
+    assert older.units.did == [*ORDER, *BACK]
+    assert (older.current, steps(older)) == (OLD, BEFORE)
+
+
+def test_a_session_that_ended_by_itself_meanwhile_stops_no_upgrade(world: World) -> None:
+    world.units.scripts[NEW].sessions[0] |= {"state": "ended", "end_reason": "walltime"}
+    world.units.scripts[NEW].ready.clear()
+    world.units.scripts[NEW].clusters[0] |= {"state": "ended"}
+    world.units.scripts[NEW].sessions.append(session("d" * 32, "emmy"))  # and one began
+    world.upgrade.to(world.new)
+    assert world.current == NEW
+
+
+def test_a_migration_that_fails_is_undone(older: World) -> None:
+    set_step(older.configured.folder / "hub" / "jupyterhub.sqlite", "be8ecf03ddac")  # its next step will fail
+    with pytest.raises(UpgradeError, match=r"hub's database.*could not be migrated.*It was undone"):
+        older.upgrade.to(older.new)
+    assert older.units.did == [*ORDER[:2], f"stop hub {OLD}", f"stop link {OLD}", *BACK[2:]]
+    assert steps(older) == ["be8ecf03ddac", *BEFORE[1:]]
+
+
+@pytest.mark.parametrize("order", [ORDER[1], ORDER[3]])
+def test_an_upgrade_that_was_broken_off_is_undone_by_the_next_one(order: str, world: World) -> None:
+    break_off(world, order)
+    world.upgrade.to(world.new)
+    assert f"An upgrade from {OLD} to {NEW} was broken off. It is undone first." in world.said
+    assert world.units.did[-6:] == [f"start link {OLD}", f"start hub {OLD}", *ORDER]
+    assert world.current == NEW
+
+
+def test_stores_of_an_upgrade_that_was_broken_off_are_put_back(older: World) -> None:
+    break_off(older, ORDER[2])
+    assert steps(older) == AFTER
+    older.answer = False  # the next upgrade is not wanted
+    with pytest.raises(UpgradeError, match="Nothing was changed"):
+        older.upgrade.to(older.new)
+    assert (older.current, steps(older)) == (OLD, BEFORE)
+
+
+def break_off(world: World, order: str) -> None:
+    world.units.breaks_at = order
+    with pytest.raises(SystemExit):
+        world.upgrade.to(world.new)
+    assert (world.layout.root / "upgrade.json").exists()
+    world.units.breaks_at = ""
+    world.units.did.clear()
+
+
+def test_an_upgrade_can_be_taken_back_later(older: World) -> None:
+    older.upgrade.to(older.new)
+    older.units.did.clear()
+    older.answer = False
+    with pytest.raises(UpgradeError, match="Nothing was changed"):
+        older.upgrade.back()
+    assert "what was written since is lost" in older.asked[-1]
+    assert older.units.did == []
+    older.answer = True
+    older.upgrade.back()
+    assert older.units.did == BACK
+    assert (older.current, steps(older)) == (OLD, BEFORE)
+    with pytest.raises(UpgradeError, match="There is no upgrade to take back"):
+        older.upgrade.back()
+
+
+@pytest.mark.root
+def test_a_store_is_migrated_by_the_account_that_owns_it() -> None:
+    code = "import os, sys; print(os.getuid(), os.getgid(), 0 in os.getgroups()); sys.exit(1)"
+    argv = ["/usr/bin/python3", "-c", code]  # which every account may run
+    nobody = pwd.getpwnam("nobody")
+    assert upgrade._as_owner(nobody.pw_uid, argv) == f"{nobody.pw_uid} {nobody.pw_gid} False"
+    assert upgrade._as_owner(0, argv).startswith("0 0")
+    assert upgrade._as_owner(nobody.pw_uid, ["/usr/bin/true"]) == ""
+
+
+# --- what is refused before anything is changed
+
+
+def untouched(world: World) -> bool:
+    return world.units.did == [] and world.current == OLD and not (world.layout.root / "upgrade.json").exists()
+
+
+def test_a_configuration_that_the_new_release_refuses_is_named(world: World) -> None:
+    (world.configured.folder / "proxy-token").chmod(0o644)
+    with pytest.raises(UpgradeError, match=r"(?s)must be 0600.*Release 0.2.0 would not start. Nothing was changed"):
+        world.upgrade.to(world.make(NEW, checks=True))
+    assert untouched(world)
+
+
+def test_a_store_of_a_newer_release_is_refused(older: World) -> None:
+    set_step(older.configured.folder / "hub" / "jupyterhub.sqlite", "9999")
+    with pytest.raises(UpgradeError, match=r"step 9999.*Nothing was changed"):
+        older.upgrade.to(older.new)
+    assert untouched(older)
+
+
+def test_a_gateway_that_does_not_run_is_not_upgraded(world: World) -> None:
+    world.units.stop("link")
+    world.units.did.clear()
+    with pytest.raises(UpgradeError, match=r"The link does not answer.*Mend release 0.1.0 first.*Nothing was changed"):
+        world.upgrade.to(world.new)
+    assert untouched(world)
+
+
+def test_a_backup_that_cannot_be_made_stops_the_upgrade(world: World) -> None:
+    world.backups.write_text("a file")
+    with pytest.raises(UpgradeError, match="Nothing was changed"):
+        world.upgrade.to(world.new)
+    assert untouched(world)
