@@ -1,4 +1,4 @@
-"""The door's report about its session, as one line of JSON."""
+"""The door's status report about its session: one line of JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed"
 
 
 def moment(seconds: float | None) -> str | None:
-    """Return RFC 3339 in UTC for seconds since the epoch; None for None."""
+    """Return ``seconds`` since the epoch as RFC 3339 in UTC; None for None."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -22,7 +22,10 @@ def moment(seconds: float | None) -> str | None:
 
 @dataclass(frozen=True)
 class StatusNotice:
-    """The session will end by itself soon. ``at``: when, RFC 3339; ``minutes``: the step that has been passed."""
+    """A warning that the session will end by itself at ``at`` (RFC 3339).
+
+    ``minutes``: the warning step that has passed.
+    """
 
     kind: Reason
     at: str
@@ -31,7 +34,10 @@ class StatusNotice:
 
 @dataclass(frozen=True)
 class DoorStatusLine:
-    """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and says how it ended."""
+    """The status of a session at one moment.
+
+    Times are RFC 3339 in UTC; ``message`` tells people how the session ended.
+    """
 
     protocol: int
     session: str
