@@ -44,7 +44,10 @@ def _mended(problem: str, path: Path) -> str:
 
 
 def _form(keys: tuple[str, ...], text: str) -> str:
-    """Return what is wrong with a secret's form; "" if nothing is."""
+    """Return what is wrong with the form of a secret; "" if the form is right.
+
+    ``keys``: the secret's key in hub.yaml.
+    """
     match keys[-1]:
         case "crypt_key_file":
             return "" if all(_is_crypt_key(line) for line in text.split()) else (
@@ -78,7 +81,7 @@ def _is_crypt_key(line: str) -> bool:
 
 
 def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
-    """Check the cookie secret: JupyterHub makes it at its first start, and refuses another mode or form."""
+    """Check the cookie secret. JupyterHub makes it at its first start, and refuses another file mode or form."""
     try:
         mode, text = stat.S_IMODE(path.stat().st_mode), path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -93,7 +96,7 @@ def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
 
 
 def link_secrets(gateway: Gateway) -> Iterator[Finding]:
-    """Check the link's token, its own keys, and those of the sites."""
+    """Check the link's token, the link's own keys, and the keys for the sites."""
     config, at = gateway.link.config, gateway.link.at
     if config is None:
         return
@@ -119,7 +122,7 @@ def link_secrets(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _own_keys(state_dir: Path) -> Iterator[tuple[str, str]]:
-    """Yield the link's own keys, which the link makes at its first start."""
+    """Yield the link's own keys; the link makes them at its first start."""
     hmac_key, ssh_key = state_dir / "hmac.key", state_dir / "link_ed25519"
     try:
         if not re.fullmatch(rb"[0-9a-f]{64}", read_link_secret(hmac_key).strip()):
@@ -140,7 +143,7 @@ def _own_keys(state_dir: Path) -> Iterator[tuple[str, str]]:
 
 
 def sides(gateway: Gateway) -> Iterator[Finding]:
-    """Check the values that hub.yaml, link.yaml and the proxy's own files must have in common."""
+    """Check the values that must be the same in hub.yaml, link.yaml and the proxy's own files."""
     if gateway.hub.config is not None and gateway.link.config is not None:
         yield from _hub_and_link(gateway, gateway.hub.config, gateway.link.config)
     if gateway.hub.config is not None:
@@ -174,7 +177,7 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
 
 
 def _differ(one: Path, other: Path) -> bool:
-    """Return whether two files hold different tokens; False if one cannot be read, which another check reports."""
+    """Return whether two files hold different tokens; False if a file cannot be read, which another check reports."""
     try:
         return not hmac.compare_digest(one.read_bytes().strip(), other.read_bytes().strip())
     except OSError:
@@ -182,7 +185,7 @@ def _differ(one: Path, other: Path) -> bool:
 
 
 def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
-    """Check the files of the proxy's unit against hub.yaml."""
+    """Check the files of the proxy's systemd unit against hub.yaml."""
     here = gateway.hub.at
     env = gateway.hub.path.parent / _PROXY_ENV
     for number, name, value in _settings(env):
@@ -213,7 +216,7 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
 
 
 def _settings(path: Path) -> list[tuple[int, str, str]]:
-    """Return the lines of a systemd EnvironmentFile: number, name, value."""
+    """Return the lines of a systemd EnvironmentFile as (line number, name, value)."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"  # the first member of a backup
 
 
 class BackupError(Exception):
-    """Raise if a backup, or a restore, failed; the message is for the operator."""
+    """Raised if a backup, or a restore, failed; the message is for the operator."""
 
 
 def _absolute(path: str) -> str:
@@ -30,7 +30,7 @@ Mode = Annotated[int, Field(ge=0, le=0o777)]
 
 
 class Owned(Model):
-    """Where something lay, who might read it, and who owned it. Names, since numbers differ from machine to machine."""
+    """The place, mode and owner of a file or folder. Users and groups are names, since ids differ between machines."""
 
     path: FullPath
     mode: Mode = 0o600
@@ -39,12 +39,15 @@ class Owned(Model):
 
 
 class KeptFolder(Owned):
-    """A folder above a store, made again where it is missing."""
+    """A folder above a store; a restore makes it again if it is missing."""
 
 
 class Kept(Owned):
-    """A store as it is in the backup. ``member``: of the tar; ``sha256``, ``size``: of that member. ``schema_name``:
-    of a PostgreSQL database, the one schema that was dumped."""
+    """A store as it is in the backup.
+
+    ``member``: its member of the tar; ``sha256``, ``size``: of that member. ``schema_name``: the dumped schema of a
+    PostgreSQL database.
+    """
 
     kind: Literal["file", "sqlite", "postgresql"]
     what: Annotated[str, StringConstraints(max_length=200)]
