@@ -1,8 +1,9 @@
-"""PyTorch for CPUs, from the distribution's packages, since PyPI's for x86-64 brings gigabytes for NVIDIA's GPUs.
+"""Unpacks PyTorch for CPUs from the distribution's packages.
 
-Unpacked into a folder, like Slurm: without root, and without installing anything. Its C++ libraries are in one folder
-that its Python module finds by itself, so that no job needs a variable for it. A path file makes it available to one
-virtual environment of the same Python; packages of that environment (above all numpy) come first.
+The PyPI package for x86-64 would bring gigabytes for NVIDIA's GPUs. Like Slurm, PyTorch is unpacked into a folder:
+without root, and without installing anything. Its C++ libraries are in one folder that its Python module finds by
+itself, so that no job needs an environment variable. A path file makes it available to one virtual environment of the
+same Python; packages of that environment (above all numpy) come first.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ _LEFT_OUT = ("libllvm", "libamd", "libhsa", "libtorch-test")
 
 
 def module(dest: Path) -> Path:
-    """Return the folder with Python's modules below ``dest``."""
+    """Return the folder of the Python modules below ``dest``."""
     return dest / "root/usr/lib/python3/dist-packages"
 
 
 def install(dest: Path, environment: Path) -> None:
-    """Make the Python of the virtual ``environment`` able to import torch, which is unpacked below ``dest`` if it is
-    not there yet. Raises CannotRun if the system's package sources do not have it, or not for this Python."""
+    """Make torch importable in the virtual environment ``environment``; unpack it below ``dest`` if it is missing.
+
+    Raises CannotRun if the system's package sources do not have torch, or not for this Python.
+    """
     if not module(dest).exists():
         dest.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=dest, prefix="new-") as scratch:
