@@ -56,7 +56,7 @@ class Layout(Model):
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the groups of nodes to start: ``gpu_nodes`` nodes of each kind with GPUs, ``cpu_nodes`` of each other kind."""
+    """Return the groups of nodes to start: ``gpu_nodes`` of each kind with GPUs, ``cpu_nodes`` of each other kind."""
     if factory.scheduler != "slurm":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is Slurm's")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
@@ -254,5 +254,5 @@ def longest_hours(factory: Factory, partition: Partition) -> float:
 
 
 def _minutes(hours: float) -> int:
-    """Return ``hours`` in whole minutes, rounded up as Slurm does for jobs, so that a job may request the whole limit."""
+    """Return ``hours`` in whole minutes, rounded up as Slurm does for jobs; so a job may request the whole limit."""
     return max(1, math.ceil(round(hours * 60, 6)))
