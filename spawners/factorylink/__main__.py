@@ -1,4 +1,4 @@
-"""``python -m factorylink --config link.yaml``: the link in the foreground, until SIGTERM."""
+"""``python -m factorylink --config link.yaml``: runs the link in the foreground, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from factorylink.util import logs
 
 
 def main() -> int:
-    """Run the link. Return 0 if it was asked to end; 2 if it could not start, and has printed why."""
+    """Run the link. Return 0 if it was asked to end; 2, after printing the reason, if it could not start."""
     parser = argparse.ArgumentParser(
         prog="python -m factorylink", description="The link between a hub and its factories."
     )

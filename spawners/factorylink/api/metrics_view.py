@@ -1,4 +1,4 @@
-"""The link's metrics at the time of the request, in Prometheus' text format."""
+"""Collects the link's metrics at the time of the request, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from factorylink.util.metrics import REGISTRY
 
 
 class LinkCollector(Collector):
-    """Collects the metrics at the time of the request. ``same_name``: for each factory, the jobs of another gateway
-    with the same name."""
+    """Collects the metrics at the time of the request.
+
+    ``same_name``: by factory, the number of jobs of another gateway that has the same name as this one.
+    """
 
     def __init__(self, views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> None:
         self._views = views
@@ -24,7 +26,7 @@ class LinkCollector(Collector):
         self._same_name = same_name
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Return the gauges: sessions by factory and state, open doors, and how each factory answers."""
+        """Return the gauges: sessions by factory and state, open doors, and the health of each factory."""
         sessions = GaugeMetricFamily("factorygate_sessions", "Live sessions", labels=["factory", "state"])
         doors = GaugeMetricFamily("factorygate_doors_open", "Doors held open", labels=["factory"])
         shown = self._views.live()
@@ -52,7 +54,7 @@ class LinkCollector(Collector):
 
 
 def exposition(views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> bytes:
-    """Return everything in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     own = CollectorRegistry()
     own.register(LinkCollector(views, factories, same_name))
     return generate_latest(REGISTRY) + generate_latest(own)

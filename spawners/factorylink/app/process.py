@@ -1,4 +1,4 @@
-"""The link as one process: its parts, three servers in one event loop, and a clean end."""
+"""Runs the link as one process: its parts, three servers in one event loop, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _END_SECONDS = 2
 
 
 class StartError(Exception):
-    """The link cannot start; the text says why, for the operator."""
+    """Raised if the link cannot start; the text tells the operator why."""
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that handles no signals: the process does."""
+    """A uvicorn server that handles no signals, since the process handles them."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,8 +49,10 @@ class _Server(uvicorn.Server):
 
 
 async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
-    """Run until SIGTERM or SIGINT. ``factories``: those that this hub offers, with its overrides applied;
-    ``federation``: the whole catalogue. Raises StartError."""
+    """Run the link until SIGTERM or SIGINT. Raises StartError.
+
+    ``factories``: the factories that this hub offers, with its overrides applied; ``federation``: the whole catalogue.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -138,7 +140,7 @@ def _build(
 
 
 def _server(app: FastAPI) -> _Server:
-    """Return a server without an access log, since that would hold whatever people put into addresses."""
+    """Return a server without an access log, which would record everything that people put into URLs."""
     return _Server(
         uvicorn.Config(
             app,
@@ -154,8 +156,10 @@ def _server(app: FastAPI) -> _Server:
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """Return a socket that listens at ``path``, with mode 0600 from the first moment. An old file there belongs to a
-    link that has ended."""
+    """Return a listening socket at ``path``, which has mode 0600 from its creation.
+
+    An existing file at ``path`` is replaced, since it belongs to a link that has ended.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -187,7 +191,10 @@ def _tcp_socket(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Take the lock of the state folder: two links on one ledger would submit every job twice. Raises StartError."""
+    """Hold the lock of the state folder during the block. Raises StartError if another link holds it.
+
+    Two links on one ledger would submit every job twice.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -1,5 +1,4 @@
-"""The connection to one door: find the door, connect, read its messages, and connect again when the connection is
-lost."""
+"""The SSH connection to one door: finds the door, connects, reads its messages, and reconnects when it is lost."""
 
 from __future__ import annotations
 
@@ -48,7 +47,10 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 
 
 class DoorConnection:
-    """The link's end of one door. ``slots``: held while connecting; ``places``: held while connected."""
+    """The link's side of the connection to one door.
+
+    ``slots``: held while connecting; ``places``: held while connected.
+    """
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class DoorConnection:
         return self._opened.is_set()
 
     def start(self) -> None:
-        """Connect, and connect again whenever the connection is lost, until ``close``."""
+        """Connect, and reconnect whenever the connection is lost, until ``close``."""
         self._task = asyncio.create_task(self._keep(), name=f"door of {self.route.session}")
 
     async def close(self) -> None:
@@ -114,7 +116,7 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """Hold one of the factory's places for doors that are reached through its scheduler."""
+        """Hold one of the factory's places for doors that are reached through its scheduler, during the block."""
         if self._places is None or not isinstance(self.route.carrier, Stdio):
             yield
             return
@@ -136,7 +138,7 @@ class DoorConnection:
             self._on_status(None)
 
     def _lost(self) -> bool:
-        """Note that the connection is lost; return whether there was one."""
+        """Record that the connection is lost; return whether there was one."""
         was_open = self.is_open
         self._opened.clear()
         self._connection = None
@@ -216,14 +218,16 @@ class DoorConnection:
     # --- using it
 
     async def connect(self, far: Callable[[], FarSide]) -> object:
-        """Open a channel to the notebook, once the door is connected."""
+        """Open a channel to the notebook. Waits until the door is connected."""
         await self._opened.wait()
         connection, status = self._now()
         return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
-        """Open a channel to the session's socket as a pair of streams, without waiting for the door. Raises
-        Unreachable."""
+        """Open a channel to the session's socket as a pair of streams.
+
+        Raises Unreachable if the door is not connected.
+        """
         connection, status = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -234,7 +238,7 @@ class DoorConnection:
             raise Unreachable(f"The door did not open a way: {error}") from error
 
     async def command(self, name: str, model: type[T], message: str = "") -> T:
-        """Run a command of the door; return its answer. Raises Refused with the door's message, or Unreachable."""
+        """Run a command at the door; return its answer. Raises Refused with the door's message, or Unreachable."""
         connection, _ = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -248,7 +252,7 @@ class DoorConnection:
         return read_message(model, said)
 
     async def answers(self, path: str) -> bool:
-        """Return whether the notebook answers ``GET path`` with 200; False also if the connection is lost."""
+        """Return whether the notebook answers ``GET path`` with 200; False if the connection is lost."""
         try:
             connection, status = self._now()
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -269,8 +273,10 @@ class DoorConnection:
 
 
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
-    """Run a command of the door; return its output and exit code. Raises Misread if the output is longer than an answer
-    can be: the rest is not collected, and stderr is not read at all."""
+    """Run a command at the door; return its output and exit code.
+
+    Raises Misread if the output is longer than any answer; the rest is then not read. stderr is never read.
+    """
     process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
     try:
         with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already
