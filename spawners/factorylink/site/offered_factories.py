@@ -1,4 +1,4 @@
-"""The factories that this hub offers, with the operator's drains and pauses, in the whole catalogue."""
+"""The factories that this hub offers, with the operator's drains and pauses, and the whole catalogue."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from factorylink.util import clock
 
 
 class OfferedFactories(Mapping[Slug, FactoryConnection]):
-    """The offered factories by id. ``catalogue``: also those that are not offered. ``drains``: the operator's message
-    by the id of a drained factory. ``on_change`` is called with the id of a factory whose health may have changed.
-    ``load`` before use."""
+    """The offered factories by id. Call ``load`` before use.
+
+    ``catalogue``: the whole catalogue, also with factories that are not offered. ``drains``: the operator's message for
+    each drained factory, by its id. ``on_change`` is called with the id of a factory whose health may have changed.
+    """
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
         self._ledger = ledger
@@ -34,7 +36,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return len(self.offered)
 
     async def load(self) -> None:
-        """Read the drains and pauses from the ledger. Raises LedgerError."""
+        """Load the drains and pauses from the ledger. Raises LedgerError."""
         self.drains = await self._ledger.drains()
         for factory_id, message in (await self._ledger.pauses()).items():
             if factory_id in self.offered:
@@ -47,7 +49,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
-        """Return the factory's health, taking a drain or a pause into account."""
+        """Return the factory's health, which also shows a drain or a pause."""
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
             return Health(state="unreachable", since=clock.now(), words=unknown)
@@ -65,14 +67,17 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return self.catalogue.refusal(factory_id) or known
 
     def key_id(self, factory_id: Slug, account: str) -> str:
-        """Return which key logs in as that site account, for the audit; "" if the factory is not offered."""
+        """Return the id of the key that logs in as that site account, for the audit.
+
+        "" if the factory is not offered.
+        """
         connection = self.offered.get(factory_id)
         return "" if connection is None else connection.access_status.key_id(account)
 
     # --- orders of the operator
 
     async def drain(self, factory_id: Slug, message: str) -> None:
-        """Start nothing more at the factory. Raises LedgerError."""
+        """Drain the factory: nothing new is started there. Raises LedgerError."""
         await self._ledger.drain(factory_id, message)
         self.drains[factory_id] = message
         self.on_change(factory_id)
@@ -84,7 +89,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         self.on_change(factory_id)
 
     async def pause(self, factory_id: Slug, message: str) -> None:
-        """Log in at the factory no more. Raises LedgerError."""
+        """Pause the factory: the link no longer logs in there. Raises LedgerError."""
         await self._ledger.pause(factory_id, message)
         self.offered[factory_id].access_status.pause(message)
 

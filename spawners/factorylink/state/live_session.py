@@ -1,4 +1,4 @@
-"""A live session in memory, and how it is shown."""
+"""A live session in memory, and its view."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNIN
 
 @dataclass
 class LiveSession:
-    """The ledger's row, and what only this process knows. ``lock``: one transition at a time."""
+    """The ledger's row of a session, with data that only this process has. ``lock``: held during each transition."""
 
     record: SessionRecord
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -71,17 +71,17 @@ class LiveSession:
 
     @property
     def url(self) -> str:
-        """Return the address at which the proxy finds the notebook."""
+        """Return the URL at which the proxy reaches the notebook."""
         return f"http://127.0.0.1:{self.record.port}"
 
     @property
     def restarts(self) -> int:
-        """Return how often the session's job was put back into the queue, as far as that is known."""
+        """Return how often the session's job was requeued, as far as that is known."""
         return self.record.restarts if self.job is None else max(self.record.restarts, self.job.restarts)
 
     @property
     def submitting(self) -> bool:
-        """Return whether a submission of the session's job is under way in this process."""
+        """Return whether this process is submitting the session's job now."""
         return self.submission is not None and not self.submission.done()
 
 
@@ -93,7 +93,7 @@ def room(
     project: Project | None = None,
     maintenance: Sequence[MaintenanceView] = (),
 ) -> float | None:
-    """Return the hours by which a session can still be extended; None if it cannot, at this factory or now.
+    """Return the hours by which a session can still be extended; None if the factory does not allow it, or not now.
 
     The limits are those of its size and its ``project``, the end of its person's access (``until``), and the next
     ``maintenance`` that leaves its partition without a node.
@@ -115,10 +115,11 @@ def room(
 def show(
     live_session: LiveSession, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
 ) -> Session:
-    """Return the session as it is shown now.
+    """Return the present view of a session.
 
-    A session that is ``unreachable`` has its last known state in ``before``. ``problem``: what keeps the link from its
-    door; ``more``: its ``room``; ``barred``: why nothing can be done under its site account.
+    A session that is ``unreachable`` has its last known state in ``before``. ``problem``: why its door is not
+    connected; ``more``: the hours by which it can be extended (``room``); ``barred``: why the link cannot act for its
+    site account.
     """
     record = live_session.record
     if (
@@ -187,7 +188,7 @@ def show(
 
 
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
-    """Return the notice of the next end of the session: what its door reports, or the loss of access."""
+    """Return the notice of the session's next end: the one that its door reports, or the one for lost access."""
     notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
     if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):
         return notice
@@ -198,12 +199,12 @@ def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None
 
 
 def _cut_off(live_session: LiveSession) -> bool:
-    """Return whether a session runs without an open door: only then does a pause make it unreachable."""
+    """Return whether a session runs without a connected door: only then does a pause make it unreachable."""
     return live_session.record.state == SessionState.RUNNING and not live_session.door_open
 
 
 def from_record(record: SessionRecord) -> Session:
-    """Return a session from its row in the ledger alone."""
+    """Return the view of a session from its row in the ledger alone."""
     return Session(
         id=record.id,
         user=record.user,

@@ -53,11 +53,14 @@ class Database:
         return self.url.render_as_string() if self.url.host or self.url.query else str(self.url.database)
 
     def exists(self) -> bool:
-        """Return whether there can be a database to connect to: False for a SQLite file that is missing."""
+        """Return False if the database is a SQLite file that is missing, else True."""
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
     def engine(self) -> Engine:
-        """Return an engine with one connection: a ledger has one thread. Raises OSError if the file cannot be made."""
+        """Return an engine with one connection, since a ledger has one thread.
+
+        Raises OSError if the file cannot be made.
+        """
         if self.url.get_backend_name() == "sqlite":
             Path(self.url.database or "").touch(mode=0o600)
             engine = create_engine(self.url, pool_size=1, max_overflow=0)
@@ -68,8 +71,10 @@ class Database:
 
 
 def in_the_way(error: OperationalError) -> bool:
-    """Return whether the error says that another connection held a lock, so that this transaction was undone and a
-    second attempt may succeed."""
+    """Return whether another connection held a lock.
+
+    This transaction was then rolled back, and a second attempt may succeed.
+    """
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
 
 

@@ -1,4 +1,4 @@
-"""The link's log: one record is one line, whatever is in it; a traceback's lines are indented under it."""
+"""The link's log: each record is one line, whatever its content; a traceback's lines are indented under it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats records so that nothing that a person, a job or a site said can begin a line or control a terminal."""
+    """Formats records so that no text from a person, a job or a site can start a new line or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line, with control characters and line ends replaced."""
@@ -40,7 +40,7 @@ def _set_in(text: str) -> str:
 
 
 def begin(level: int) -> None:
-    """Log to stderr from now on."""
+    """Log to stderr from now on, with this level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter(FORMAT))
     logging.basicConfig(level=level, handlers=[handler])
