@@ -26,7 +26,7 @@ from testbed.slurm.files import FAULTS
 
 
 class Outage(Model):
-    """The record of a present fault. ``note``: the data that its undo needs."""
+    """A fault that stands. ``note``: what its undo has to know."""
 
     kind: str
     args: tuple[str, ...]

@@ -21,7 +21,7 @@ _CA = "user_ca"
 
 
 class Isolation(Model):
-    """How a factory is isolated, and what its site allows. ``carrier``: how the link is to reach doors there."""
+    """What a site allows. ``carrier``: how the link is to reach doors there."""
 
     forwarding: bool = True
     carrier: Literal["tcp", "stdio"] = "tcp"

@@ -25,7 +25,7 @@ _LOCKS = {
 
 
 class PbsRecord(Model):
-    """The record of one cluster, as it was started."""
+    """One cluster, as it was started."""
 
     id: str
     programs: Path  # PBS_EXEC

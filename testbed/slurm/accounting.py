@@ -18,7 +18,7 @@ _OTHER_QOS = "unnamed"  # a second QOS, so that Slurm cannot choose one for jobs
 
 
 class Accounting(Model):
-    """Where slurmdbd listens, and the folders of its packages and plugins."""
+    """Where slurmdbd listens, and what it is made of."""
 
     host: str
     port: int

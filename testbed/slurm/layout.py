@@ -39,10 +39,7 @@ class NodeSet:
 
 
 class Layout(Model):
-    """The paths, ports and addresses of a cluster.
-
-    ``base``: a path of its folder that is short enough for Unix sockets.
-    """
+    """Where a cluster lives. ``base`` is its folder by a path that is short enough for Unix sockets below it."""
 
     base: Path
     plugins: Path

@@ -24,7 +24,7 @@ _CONTROLLER_PORT, _NODE_PORT, _DATABASE_PORT = 6817, 6818, 6819  # Slurm's own, 
 
 
 class SlurmRecord(Model):
-    """The record of one cluster, as it was started."""
+    """One cluster, as it was started."""
 
     id: str
     packages: Path  # folder of the unpacked Slurm
