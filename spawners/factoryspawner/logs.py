@@ -1,7 +1,7 @@
-"""The hub's log without tokens.
+"""Keeps tokens out of the hub's log.
 
-JupyterHub hides a token in the address of a request, but not if that address is part of another: a person who is sent
-to the login page returns to where they were, so the address of the login page contains that address.
+JupyterHub hides a token in the URL of a request, but not if that URL is a parameter of another URL: the URL of the
+login page contains the URL of the page to return to.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from factorygate.hiding import hidden
 
 
 class Formatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's formatter, with tokens hidden."""
+    """JupyterHub's log formatter, which also hides tokens."""
 
     def format(self, record: LogRecord) -> str:
-        """Return the record's line or lines."""
+        """Return the formatted record without tokens."""
         return hidden(str(super().format(record)))
 
 

@@ -1,4 +1,4 @@
-"""All routes that this gateway adds to the hub: pages, their data, and their files."""
+"""All routes that this gateway adds to the hub: pages, their data, and static files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clus
 
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. JupyterHub's
-    handlers that start and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of
-    our templates, pictures and catalogues."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub adds the prefix ``/hub``.
+
+    JupyterHub's handlers that start and stop servers are replaced. ``link_socket``: path of the link's Unix socket;
+    ``pages``: folder of the gateway's templates, pictures and translations.
+    """
     server_api.replace_handlers()
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [

@@ -1,4 +1,4 @@
-"""Mistakes in an operator's configuration of the hub, and how the hub reports them."""
+"""Errors in an operator's configuration of the hub, and how the hub reports them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 
 class ConfigurationError(Exception):
-    """Raise if the hub cannot start with this configuration. The message is for the operator and names what is
-    allowed."""
+    """Raised if the hub cannot start with this configuration.
+
+    The message is for the operator and says what is allowed.
+    """
 
 
 @contextmanager
 def told_in_words() -> Iterator[None]:
-    """End the process with exit code 2 and the message of a ConfigurationError, without a traceback."""
+    """Turn a ConfigurationError in the block into exit code 2 and its message, without a traceback."""
     try:
         yield
     except ConfigurationError as error:

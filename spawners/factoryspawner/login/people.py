@@ -1,6 +1,7 @@
-"""The name of each identity of a provider here, which never changes.
+"""Stores the name at this hub of each identity of a provider; a name never changes.
 
-One SQLite file. No name is given twice, and none is taken back: a person who leaves and returns finds what was theirs.
+The names are in one SQLite file. No name is given twice, and none is withdrawn: a person who leaves and returns still
+has their sessions and files.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CREATE TABLE IF NOT EXISTS people (
 
 
 class NameTaken(Exception):
-    """Raise if the name that an operator wrote for a person belongs to another."""
+    """Raised if the name that an operator configured for a person belongs to another person."""
 
 
 class People:
@@ -44,30 +45,35 @@ class People:
         return self._one("SELECT name FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def antenna(self, issuer: str, sub: str) -> str | None:
-        """Return the antenna that the person last picked."""
+        """Return the antenna that the person selected last."""
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
-        """Remember an antenna."""
+        """Store the antenna that the person selected."""
         with self._writing() as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
     def accepted(self, name: str, version: str) -> datetime | None:
-        """Return when the person accepted that version of the terms; None if the last version that they accepted is
-        another one."""
+        """Return when the person accepted that version of the terms.
+
+        None if they last accepted another version, or none.
+        """
         at = self._one("SELECT terms_at FROM people WHERE name = ? AND terms = ?", name, version)
         return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
     def accept(self, name: str, version: str) -> None:
-        """Record that the person accepts the terms, and when."""
+        """Record that the person accepts the terms, and the time."""
         with self._writing() as database:
             database.execute(
                 "UPDATE people SET terms = ?, terms_at = CURRENT_TIMESTAMP WHERE name = ?", (version, name)
             )
 
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
-        """Return the person's name: the one they have, or a new one: ``BEGIN-N``, with the first number that was never
-        given to anybody and is not ``taken`` by a person without a provider."""
+        """Return the person's name: an existing one, or a new one, ``BEGIN-N``.
+
+        N is the first number for which the name was never given to anybody, and is not ``taken`` by a person without a
+        provider.
+        """
         with self._writing() as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
@@ -82,8 +88,10 @@ class People:
         return name
 
     def admit_as(self, issuer: str, sub: str, name: str) -> str:
-        """Return the person's name: the one they have, or this one, which an operator wrote. Raises NameTaken if
-        another person has it."""
+        """Return the person's name: an existing one, or ``name``, which an operator configured.
+
+        Raises NameTaken if it belongs to another person.
+        """
         with self._writing() as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
