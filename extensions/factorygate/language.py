@@ -19,7 +19,7 @@ def here() -> Language:
 def wanted(*codes: str) -> Language:
     """Return the first of these languages that has a catalogue of texts.
 
-    English if none has, or if English comes first.
+    Return English if none has, or if English comes first.
     """
     if codes[0].lower().split("-")[0] in ("", SOURCE):
         return Language(SOURCE)

@@ -127,7 +127,7 @@ class LinkClient:
     ) -> list[Session]:
         """Return sessions: first those without a stop request, then those with one.
 
-        Within each group the newest first.
+        Within each group, the newest come first.
         """
         params = {"user": user, "server": server, "live": live, "limit": limit}
         return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))

@@ -94,7 +94,7 @@ def requeue(cluster: SlurmCluster, job: str) -> str:
 def preempt(cluster: SlurmCluster, job: str) -> str:
     """Preempt a job by another account's job if the job's partition can be preempted.
 
-    Else requeue it as administrator.
+    Otherwise requeue it as the administrator.
     """
     fields = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
     if len(fields) != 3:

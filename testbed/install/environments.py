@@ -67,7 +67,7 @@ def _open_to_all(folder: Path) -> bool:
 def install_demo(programs: Path) -> None:
     """Install the environments ``hub`` (this checkout, editable) and ``notebook`` (its wheel).
 
-    And the proxy in ``node``.
+    Also install the proxy in ``node``.
     """
     hub = environment(programs / "hub", CHECKOUT / "requirements" / "hub.txt", editable=True)
     notebook = environment(programs / "notebook", CHECKOUT / "requirements" / "notebook.txt")

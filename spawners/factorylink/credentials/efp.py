@@ -80,9 +80,9 @@ class FederationAuthority:
         return self._settings.renew_url
 
     async def login(self, account: str | None) -> Login:
-        """Return the watcher's key.
+        """Return the watcher's key, or a person's certificate.
 
-        Or the person's certificate, which is renewed as long as the CA accepts their token.
+        The certificate is renewed as long as the CA accepts the person's token.
         """
         if account is None:
             return self._watcher

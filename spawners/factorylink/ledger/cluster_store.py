@@ -294,7 +294,7 @@ class ClusterStore:
         return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
 
     async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
-        """Return the person and the end of the cluster of a batch, also of an old batch.
+        """Return the person of a batch, and when the batch's cluster ended; old batches are found, too.
 
         None if the batch is unknown.
         """

@@ -154,7 +154,7 @@ class Site:
     def loads_at(self) -> datetime | None:
         """Return when the last survey was made, since surveys are made only while somebody looks.
 
-        None: there was none.
+        None: no survey was made yet.
         """
         return self.load_poller.asked_at
 

@@ -43,7 +43,7 @@ class Reader:
     async def next(self) -> list[Message]:
         """Return the changes since the last call.
 
-        Empty after the heartbeat's time, after ``wake``, or after an overrun.
+        The list is empty after the heartbeat's time, after ``wake``, or after an overrun.
         """
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)

@@ -20,7 +20,7 @@ _LEFT_KM, _TOP_KM = -1800.0, 2210.0  # the map's left and upper edge, from the c
 def project(latitude: float, longitude: float) -> tuple[float, float]:
     """Return ``(x, y)`` in the map's units, from its upper left corner.
 
-    Places outside of the map are outside its bounds.
+    The position is outside of the map if the place is.
     """
     lat, lat0 = radians(latitude), radians(_CENTRE.latitude)
     turn = radians(longitude - _CENTRE.longitude)

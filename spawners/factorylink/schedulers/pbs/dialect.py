@@ -78,8 +78,8 @@ def jobs(name: str) -> Command[list[Job]]:
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
     """Ask for the jobs with these ids that have not ended, whatever their names.
 
-    For an array's id, for each of its jobs. Jobs that PBS does not know, or knows from its history only, are left out.
-    Raises ValueError for a text that is no id.
+    For an array's id, ask for each of its jobs. Jobs that PBS does not know, or knows from its history only, are left
+    out. Raises ValueError for a text that is no id.
     """
     words = tuple(ids)
     for word in words:
