@@ -68,9 +68,10 @@ class Caller:
         return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
-        """Return the project to act for at ``factory``. Raises ProblemError if the token is not valid there or for it.
+        """Return the project to act for at ``factory``.
 
-        If ``project`` is None, a session's token acts for the session's own project.
+        If ``project`` is None, a session's token acts for the session's own project. Raises ProblemError if the token
+        is not valid for the factory or the project.
         """
         if self.session is None:
             return project
@@ -114,8 +115,8 @@ class Caller:
     def begins(self, request: ClusterRequest) -> ClusterRequest:
         """Return ``request`` with this caller's restrictions applied. Raises ProblemError.
 
-        A session's token creates clusters at its own factory and for its own project only, and such a cluster belongs
-        to a session there.
+        A session's token creates clusters at its own factory and for its own project only. The session that holds such
+        a cluster must have this factory and project, too.
         """
         self.may_begin()
         project = self.acts_at(request.factory, request.project)

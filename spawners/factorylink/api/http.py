@@ -113,12 +113,12 @@ def events(body: AsyncIterator[bytes]) -> EventStream:
 
 
 def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the problems that an operation may answer with, for its OpenAPI description, by HTTP status."""
+    """Return the OpenAPI description of an operation's problems, by HTTP status."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def tells(*names: str) -> dict[int | str, dict[str, Any]]:
-    """Return the names of a stream's events, for its OpenAPI description; each event's data are JSON."""
+    """Return the OpenAPI description of an event stream with these event names; each event's data are JSON."""
     data = {"type": "string", "contentMediaType": "application/json"}
     event = {"type": "object", "required": ["event", "data"], "properties": {"event": {"enum": names}, "data": data}}
     return {200: {"description": "Events", "content": {EventStream.media_type: {"schema": event}}}}
