@@ -64,7 +64,7 @@ class ClusterView:
     wanted: int
     maximum: int  # jobs that may be asked for at most
     gpu_hours_spent: float
-    gpu_hours_committed: float  # of jobs that run or wait: what they may still use, at most
+    gpu_hours_committed: float  # the most that running and waiting jobs may still use
     gpu_hours_cap: float | None
     gpu_hours_per_hour: float  # at this moment
     adapting: Adapting | None = None

@@ -70,7 +70,7 @@ class FactoryAdaptive(Adaptive):
                 return {"status": "same"}
             return {"status": "up", "n": (len(units) + more) * each}
         over = 0 if math.isinf(self.maximum) else len(units) - math.ceil(self.maximum / each)
-        if over > 0:  # the maximum was lowered: who works finishes first what it runs
+        if over > 0:  # the maximum was lowered: working jobs first finish their tasks
             working = [unit for unit in reversed(units) if unit not in waiting]
             idle = set(await self.workers_to_close(jobs * each))
             working.sort(key=lambda unit: not all(self._is_idle(job, idle) for job in unit))
@@ -119,7 +119,7 @@ class FactoryAdaptive(Adaptive):
             await self.cluster.scale_up(n)
             self._pause = 0.0
         except (LinkError, ValueError) as error:
-            if not self._stopped:  # else the number is somebody else's business by now
+            if not self._stopped:  # else adapting no longer sets the number
                 self.cluster.worker_plan.message = of_error(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._not_before = asyncio.get_running_loop().time() + self._pause

@@ -216,14 +216,14 @@ class FactoryCluster(JobQueueCluster):
             )
         except BaseException:
             if not asynchronous and hasattr(self, "_loop_runner"):
-                self._loop_runner.stop()  # nobody would have it in hand
+                self._loop_runner.stop()  # no variable refers to the cluster
             raise
         self.shutdown_on_close = name is None  # by the kernel's end
         if workers and not asynchronous:
             try:
                 self.scale(workers)
             except BaseException:
-                self.close()  # nobody would have it in hand
+                self.close()  # no variable refers to the cluster
                 raise
 
     @classmethod
@@ -304,7 +304,7 @@ class FactoryCluster(JobQueueCluster):
             await self._close()
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
-                raise LinkError("gone", N_("The cluster was closed.")) from error  # by somebody else, meanwhile
+                raise LinkError("gone", N_("The cluster was closed.")) from error  # by another call, meanwhile
             raise
         self.security = self._keys = found.keys
         self.scheduler = await found
@@ -315,7 +315,7 @@ class FactoryCluster(JobQueueCluster):
                 self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address))
             )
         except BaseException:
-            await self._close()  # nobody would have it in hand
+            await self._close()  # no variable refers to the cluster
             raise
 
     async def _take_up(self) -> None:
@@ -371,7 +371,7 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.plan(0)
         try:
             await self.cluster_api.end()  # which answers all callers that wait for jobs
-        except LinkError as error:  # it ends by itself: nobody reads of it any more
+        except LinkError as error:  # the cluster ends by itself, since its events are no longer read
             self.worker_plan.message = of_error(error)
         if self._begin_task is not None and not self._begin_task.done():
             self._begin_task.cancel()
@@ -537,7 +537,7 @@ class FactoryCluster(JobQueueCluster):
     def stop_adapting(self) -> None:
         """Stop adapting; the number of wanted jobs stays unchanged."""
         if self.adapting is not None:
-            if self._adaptive is not None:  # somebody may have let go of it
+            if self._adaptive is not None:  # another call may have ended adapting
                 self._adaptive.stop()
             self.adapting = None
 
@@ -615,7 +615,7 @@ class FactoryCluster(JobQueueCluster):
         """
         self._let_go()
         async with self._lock:
-            self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
+            self._correct_state_waiting = None  # later callers get a task of their own
             self._let_go()
             try:
                 scheduler = self.scheduler  # None where the cluster did not begin: then no job is planned either
@@ -631,7 +631,7 @@ class FactoryCluster(JobQueueCluster):
                     self.worker_plan.drop((name,))
                 raise
             finally:
-                self._let_go()  # what was let go meanwhile
+                self._let_go()  # jobs that were dropped from the plan meanwhile
 
     def _let_go(self) -> None:
         """Begin to retire the jobs that are no longer in the plan."""

@@ -25,13 +25,13 @@ from factorygate.link import Link, LinkError
 
 log = logging.getLogger("factorygate.cluster")
 
-GATHER = 0.02  # seconds in which what is asked for goes together
+GATHER = 0.02  # seconds in which requests are collected for one batch
 MOST = 1000  # jobs in one request
-END_SECONDS = 60.0  # for the end of the cluster to be taken; else it ends by itself, since nobody reads of it any more
+END_SECONDS = 60.0  # to end the cluster; else it ends by itself, since its events are not read
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds before the same request is sent again
 
 T = TypeVar("T")
-Asked = tuple[str, asyncio.Future[None]]  # a job's name, and who waits for the answer
+Asked = tuple[str, asyncio.Future[None]]  # a job's name, and the future of its caller
 
 
 def _closed() -> LinkError:
@@ -48,7 +48,7 @@ class ClusterApi:
         self.id = uuid.uuid4().hex
         self.cluster: Cluster | None = None  # as the link tells it, without its workers
         self.workers: dict[str, Worker] = {}
-        self.logs: dict[str, tuple[str, ...]] = {}  # the last lines of jobs' logs, of those that were asked for
+        self.logs: dict[str, tuple[str, ...]] = {}  # last lines of the requested logs, by job
         self.request: ClusterRequest | None = None  # what the cluster was begun with
         self._link = link
         self._on_change = on_change
@@ -77,7 +77,7 @@ class ClusterApi:
             try:
                 self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request, Cluster)))
             except LinkError as error:
-                self._begun = error.transient  # else it was refused
+                self._begun = error.transient  # else the cluster was refused
                 raise
         self._must_be_open()
         if self._following is None:
@@ -315,10 +315,10 @@ class ClusterApi:
         """Create the cluster once more after the link has lost its ledger, and have the link take over the existing
         jobs. Raises LinkError."""
         batches: dict[str, list[str]] = {}
-        for name, worker in self.workers.items():  # in the order in which they were asked for
+        for name, worker in self.workers.items():  # in the order of their requests
             batches.setdefault(worker.batch, []).append(name)
         alive = {name for name, worker in self.workers.items() if worker.state != WorkerState.ENDED}
-        # Of those that run it will see itself how long they do.
+        # For running jobs, the link itself counts the time from now on.
         running = sum(_hours_until(self._updated_at, worker) for worker in self.workers.values())
         if self.cluster is None or self.request is None:
             raise _closed()  # the link never got it

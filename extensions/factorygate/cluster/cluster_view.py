@@ -52,7 +52,7 @@ def view(cluster: ShownCluster) -> ClusterView:
         count = sum(worker in by_name for worker in process_names(name, place.processes))
         shown = _job(name, state, count, cluster_api.logs.get(name, ()))
         if closed and shown.state in ("asked", "pending", "running", "unreachable"):
-            shown = replace(shown, state="ended")  # or soon: nobody tells any more
+            shown = replace(shown, state="ended")  # or it ends soon: no more events come
         if name in wanted or shown.state in ("pending", "running", "unreachable"):
             jobs.append(shown)
         elif shown.state != "ended" or shown.why:

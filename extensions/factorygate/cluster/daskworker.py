@@ -14,7 +14,7 @@ from factorygate.cluster.pages import QuietWorker
 log = logging.getLogger("factorygate.cluster")
 
 LAST = 5.0  # seconds before the job's end at which a worker goes, come what may
-AGAIN = 2.0  # seconds between two looks for somebody who takes what it holds
+AGAIN = 2.0  # seconds between two attempts to hand over the results
 STEP = 0.1  # seconds between two looks at what still runs
 NOT_BEGUN = frozenset({"ready", "constrained", "waiting"})
 
@@ -79,7 +79,7 @@ class FactoryWorker(QuietWorker):
             if left <= 0:
                 log.warning("%s goes, though nobody has what it holds", self.name)
                 break
-            await asyncio.sleep(min(AGAIN, left))  # nobody tells when there is another
+            await asyncio.sleep(min(AGAIN, left))  # no event reports a new worker
         await self.close(nanny=not restart, reason=reason)
 
     async def _leave(self) -> bool:

@@ -87,7 +87,7 @@ class FactoryJob(Job):
         let_go = self._is_closed  # while it was asked for
         self.status = Status.running
         if let_go:
-            with suppress(LinkError):  # then it is found among the strays
+            with suppress(LinkError):  # then the job is found among the strays
                 await self._end(self._cluster_api)
 
     async def _begin(self) -> ClusterApi:

@@ -28,16 +28,16 @@ STEP = 2.0  # seconds between two looks at the time
 GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
 TOGETHER = 30.0  # seconds within which lost jobs are reported as one number
-CRASHES = 3  # of those in a row, then no more are asked for
+CRASHES = 3  # in a row, after which no more jobs are requested
 # Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
 # worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
 FAILURES, FAILURES_SECONDS = 5, 600.0
 BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # the last: a worker's program that was made to end
 FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some were seen
 SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
-WAITS = 20  # of the last jobs that are remembered
+WAITS = 20  # number of recent jobs whose waits are stored
 PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a no, until it is asked again
-KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted, for who takes the cluster up
+KEPT = "factorygate-jobs"  # key of the saved plan in the Dask scheduler's metadata
 
 
 class ReplacedCluster(Protocol):
@@ -82,13 +82,13 @@ class Replacer:
         self._alone: dict[str, float] = {}  # jobs that run without their workers: since when, by the loop's clock
         self._waits: deque[float] = deque(maxlen=WAITS)
         self._crashes = 0
-        self._failures: deque[float] = deque()  # of jobs whose workers had come, by the loop's clock
+        self._failures: deque[float] = deque()  # times of failures of jobs with connected workers, by the loop's clock
         self._pause = 0.0
         self._not_before = 0.0  # by the loop's clock
         self._said = self._said_before = ""
         self._kept: dict[str, Any] = {}
         self._gone: list[float] = []  # when jobs were lost of late, by the loop's clock
-        self._most: int | None = None  # jobs that may be asked for next, by what was said to the last ones
+        self._most: int | None = None  # number of jobs that the link would accept, from its last refusal
 
     def start(self) -> None:
         """Begin to replace jobs."""

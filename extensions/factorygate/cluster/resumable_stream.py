@@ -63,7 +63,7 @@ class ResumableStream:
         self.taken = 0  # bytes from the other end
         self.over = asyncio.Event()
         self._reader, self._writer = reader, writer
-        self._held: deque[tuple[int, bytes]] = deque()  # what is not confirmed, each with where it begins
+        self._held: deque[tuple[int, bytes]] = deque()  # pieces that are not confirmed, each with its position
         self._sent = self._confirmed = 0
         self._ended = False  # the connection here says no more
         self._more, self._room = asyncio.Event(), asyncio.Event()

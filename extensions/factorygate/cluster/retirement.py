@@ -19,7 +19,7 @@ from factorygate.link import LinkError
 
 log = logging.getLogger("factorygate.cluster")
 
-SECONDS = 60.0  # for workers to finish and to hand over, before their jobs end all the same
+SECONDS = 60.0  # for workers to finish and to hand over, before their jobs are ended
 STEP = 0.5  # seconds between two looks at them
 ANSWER = 30.0  # seconds for the Dask scheduler to do one thing
 
@@ -120,7 +120,7 @@ class WorkerRetirement:
         over = {
             name for name, addresses in mine.items() if not addresses or (name in late and not self._is_quiet(name))
         }
-        if len(there) == sum(map(len, mine.values())):  # nobody is left to hand over to
+        if len(there) == sum(map(len, mine.values())):  # no other worker is left to take the results
             over |= {name for name, retiring in self._retiring_workers.items() if not retiring.patient}
         for address in (address for name in over for address in mine[name]):  # before their jobs are cancelled
             await comm.unregister(address=address, expected=True, stimulus_id=f"leaving-{address}")

@@ -44,7 +44,7 @@ class WorkerPlan:
         self.message = ""
         self.wanted = 0  # jobs
         self._cluster = cluster
-        self.relieved: set[str] = set()  # those that another took over from
+        self.relieved: set[str] = set()  # jobs whose replacement has taken over
         self._replacements: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
 
     def saved(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ async def follow(cluster: FollowedCluster, comm: Any) -> None:
                     cluster._update_worker_status(op, message)
         except OSError as error:
             problem = error
-        except Exception as error:  # any error: nobody else takes what it tells
+        except Exception as error:  # any error: no other task reads these messages
             log.exception("What the scheduler told of workers could not be taken")
             problem = error
         comm.abort()

@@ -24,7 +24,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
 
     def __init__(self, session: JobSession, running: set[asyncio.Task[None]]) -> None:
         self._session = session
-        self._running = running  # holds the task, and tells the door what is still under way
+        self._running = running  # holds the task, and shows the door which commands still run
         self._name = ""
         self._input = bytearray()
         self._read = asyncio.Event()

@@ -59,7 +59,7 @@ class Contents(AsyncLargeFileManager):
         super().__init__(**kwargs)
         self._parts = Parts(Path(jupyter_data_dir()) / "factorygate-uploads")
         self._uploads: dict[Path, Part] = {}
-        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()  # gone with who waits for them
+        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()  # removed with its last user
 
     @default("files_handler_class")
     def _downloads(self) -> type[Downloads]:

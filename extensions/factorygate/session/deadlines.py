@@ -25,7 +25,7 @@ class SessionLimits:
     idle: float
 
 
-MOST_NAMES, NAME_LENGTH = 3, 60  # of what is busy: a report must fit into one write to a pipe
+MOST_NAMES, NAME_LENGTH = 3, 60  # of busy notebooks: a report must fit into one write to a pipe
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Facts:
     """The state of the session on which its deadlines depend; times are seconds since the epoch."""
 
     started: float
-    ends: float | None = None  # by walltime, if the scheduler tells it
+    ends: float | None = None  # by walltime, if the scheduler reports it
     environment: bool = False
     up: float | None = None  # since when the notebook answers
     activity: Activity | None = None  # None: this program does not tell, so it is never idle

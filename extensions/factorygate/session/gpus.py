@@ -15,7 +15,7 @@ _MIB = 1 << 20
 _NUMBERS = re.compile(r"\d+(,\d+)*")
 _NAMES = re.compile(r"(\d+|GPU-[0-9a-f-]+)(,(\d+|GPU-[0-9a-f-]+))*")
 _MIG = re.compile(r"MIG-(GPU-[0-9a-f-]+/\d+/\d+|[0-9a-f-]+)")  # a MIG device: as drivers before 470 name it, and since
-_NONE = ("", "-1", "NoDevFiles")  # of the variables that say which GPUs a job has: none
+_NONE = ("", "-1", "NoDevFiles")  # values of the variables for a job without GPUs
 _LONGEST = 100  # characters of a name that we show
 
 _LISTED_GPU = re.compile(r"GPU +(\d+): (.+) \(UUID: (GPU-[0-9a-f-]+)\)")
@@ -115,7 +115,7 @@ def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
 
     NVIDIA reports no percentage for MIG devices.
     """
-    places: dict[str, tuple[str, int, int]] = {}  # by the device's name: what it is, its GPU, its number there
+    places: dict[str, tuple[str, int, int]] = {}  # by the device's name: its type, its GPU, its number on the GPU
     gpus: dict[str, int] = {}
     model = number = None
     for line in listed.splitlines():
@@ -258,7 +258,7 @@ def _json(text: str) -> object:
         return None
 
 
-# Of each vendor, what is asked: the first whose program is there and whose answer is understood.
+# For each vendor the questions, of which the first with an installed program and a parsed answer counts.
 VENDORS = (
     (
         Question(mig_command, lambda env, table, listed: parse_mig(mig_devices(env), table, listed), mig_names),

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What describes a machine is right on the node and wrong on the hub, whatever the hub sends.
 _OF_THE_NODE = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "PWD"})
 _KILL_SECONDS = 3.0
-AUTOSAVE_SECONDS = 15  # of JupyterLab (its own default: 120): what a session's end may cost of what was typed
+AUTOSAVE_SECONDS = 15  # JupyterLab's autosave (its default: 120): the most typing that is lost at an end
 
 
 def check_environment(body: object) -> tuple[dict[str, str], list[str]]:

@@ -118,7 +118,7 @@ class Overview:
             pass  # a server without a gateway shows its clock
         except LinkError as error:
             self._last = self._last | {"trouble": language.here().said(of_error(error))}
-        if self._asked >= 0:  # else something happened meanwhile, of which the answers may not tell
+        if self._asked >= 0:  # else something happened meanwhile that the answers may lack
             self._asked = time.monotonic()
 
     def _session(self, view: Session) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from jupyter_server_proxy.handlers import LocalProxyHandler
 from tornado.web import HTTPError
 
 PLACEHOLDER = 80  # a socket has no port, and the handler wants one
-_KEPT = ("cookie", "authorization", "x-xsrftoken")  # what is for the notebook server and for nobody behind it
+_KEPT = ("cookie", "authorization", "x-xsrftoken")  # headers for the notebook server only
 
 
 class ClusterPages(LocalProxyHandler):  # type: ignore[misc]

@@ -118,7 +118,7 @@ class Parts:
                 try:
                     found = path.lstat()
                 except FileNotFoundError:
-                    if now - record.lstat().st_mtime > STALE_SECONDS:  # else it is just being made
+                    if now - record.lstat().st_mtime > STALE_SECONDS:  # else the part is being created now
                         record.unlink()
                     continue
                 if now - found.st_mtime < STALE_SECONDS:

@@ -85,7 +85,7 @@ class SchedulerGate:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(resumable_stream.PATIENCE):
                     await stream.over.wait()
-        if self._carriers.get(id) == carriers:  # nobody came after us
+        if self._carriers.get(id) == carriers:  # no later connection has replaced this one
             stream.close()
             self._streams.pop(id, None)
             self._carriers.pop(id, None)
@@ -159,7 +159,7 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
                         await scheduler.close(reason="the cluster is over")
                         return
             except LinkError as error:
-                if error.kind == "gone":  # not known yet, or not any more: then nobody comes, and it is idle
+                if error.kind == "gone":  # the cluster is not known yet, or no longer; without clients it becomes idle
                     log.info("the gateway does not know the cluster: %s", error)
             await asyncio.sleep(5)
     except asyncio.CancelledError:

@@ -34,7 +34,7 @@ async def follow(
                     if name == "factories" and not hear(factories):
                         return
                     wait = _FIRST_WAIT
-                    await asyncio.sleep(INTERVAL)  # what comes meanwhile waits on the connection
+                    await asyncio.sleep(INTERVAL)  # later events wait on the connection
         except LinkError as error:
             if not trouble(error):
                 return

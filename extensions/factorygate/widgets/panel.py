@@ -35,7 +35,7 @@ class ClusterPanel(anywidget.AnyWidget):
     _esm = assets.module("panel")
     _styles = traitlets.Unicode(assets.styles("panel")).tag(sync=True)
     _summary = traitlets.Dict().tag(sync=True)
-    _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # about what was asked for here last
+    _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # about the last request from the panel
 
     def __init__(self, cluster: Watched) -> None:
         self._cluster = cluster

@@ -13,7 +13,7 @@ PAGE = 50  # rows that are shown at a time
 LOG_LINES = 200
 _OPEN_LOGS = 10
 
-# What needs somebody's eye comes first.
+# States that need attention come first.
 _ORDER = {"failed": 0, "lost": 0, "unreachable": 1, "asked": 2, "pending": 2, "running": 3, "ended": 4}
 FILTERS: dict[str, frozenset[str]] = {
     "all": frozenset(_ORDER),
