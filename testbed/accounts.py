@@ -18,7 +18,7 @@ from testbed.errors import CannotRun
 
 NAMES = ("fg-ada", "fg-grace", "fg-emmy")
 HOMES = Path("/home")
-NOTHING_MATCHES = "*"  # as a password; an account with an empty one is locked, and sshd lets nobody in
+NOTHING_MATCHES = "*"  # as a password hash; with an empty one the account is locked, and sshd refuses it
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:

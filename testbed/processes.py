@@ -76,7 +76,7 @@ def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[P
             if child not in ours:
                 ours.add(child)
                 queue.append(child)
-    ours.discard(os.getpid())  # somebody may run the testbed from within a job of it
+    ours.discard(os.getpid())  # the testbed may be run from within one of its jobs
     return [everything[pid] for pid in sorted(ours)]
 
 

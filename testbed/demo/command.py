@@ -29,7 +29,7 @@ from testbed.options import isolation_argv
 from testbed.supervisor import SupervisorRecord
 
 READY = "\0ready"  # the last line of a detached start that succeeded
-STOP_PATIENCE = 60  # seconds for a supervisor to end all; then it is killed and what it left is ended from here
+STOP_PATIENCE = 60  # seconds for a supervisor to stop; then it is killed, and its processes are ended
 REAP_PATIENCE = 5  # seconds for init to take note of the end of a detached supervisor
 
 

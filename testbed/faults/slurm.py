@@ -54,7 +54,7 @@ def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
         cluster.kill(node)
     else:
         faults_site.plug(cluster, node, "down")
-        while left := faults_site.on_host(cluster, node):  # some daemons start others meanwhile
+        while left := faults_site.on_host(cluster, node):  # daemons may start others meanwhile
             for process in left:
                 processes.kill(process)
     if now:

@@ -29,7 +29,7 @@ from testbed.install.steps import InstallError, alone, digest, run, say, stamp, 
 
 CHECKOUT = steps.CHECKOUT
 CANNOT_WORK = 3  # exit code
-SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
+SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike a Python in a home
 
 LAB = CHECKOUT / "extensions" / "lab"
 LAB_BUILT = LAB / "labextension"  # committed, so that installing the wheel needs no Node.js

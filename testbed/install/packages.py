@@ -26,7 +26,7 @@ ACCOUNTING = ("slurmdbd", "mariadb-server-core")
 # Never unpacked beside the system's own: the loader must stay one with libc, and the rest only runs at install time.
 _LEFT_OUT = ("libc6", "libc-bin", "libgcc-s1", "gcc-", "adduser", "passwd", "ucf", "debconf", "init-", "systemd")
 _APT_TIMEOUT = 300.0
-_FORM = "2"  # of the unpacked folder; another one is replaced
+_FORM = "2"  # version of the unpacked folder's form; folders of another one are replaced
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> P
 def _install(dest: Path, wanted: Sequence[str], finish: Callable[[Packages], None] = lambda _: None) -> Packages:
     dest = dest.absolute()
     done = installed(dest)
-    if done is not None:  # perhaps by somebody else, in a folder that we may only read
+    if done is not None:  # perhaps by another user, in a folder that this user may only read
         return done
     dest.mkdir(parents=True, exist_ok=True)
     with locked(dest / "lock"):

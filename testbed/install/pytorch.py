@@ -17,7 +17,7 @@ from testbed.install import packages
 from testbed.install.relocate import relocate
 
 WANTED = ("python3-torch", "python3-sympy", "python3-mpmath", "python3-filelock", "libopenblas0-pthread")
-# For GPUs of AMD, and for tests; the rest of what is needed of Python's is in the environment.
+# Excluded: for AMD's GPUs, for tests, and Python packages that the environment has.
 _LEFT_OUT = ("libllvm", "libamd", "libhsa", "libtorch-test")
 
 
@@ -59,7 +59,7 @@ def _make_movable(root: Path) -> None:
         for file in libraries.glob(pattern):
             if not (library / file.name).is_symlink():
                 (library / file.name).symlink_to(Path("../../../..") / file.relative_to(libraries))
-    # PyTorch's own switch: what it would load ahead is MPI, which nothing here uses, and by the system's search path.
+    # PyTorch's own switch: else it loads MPI from the system's search path, which nothing uses.
     switches = torch / "_utils_internal.py"
     text = switches.read_text(encoding="utf-8")
     switches.write_text(text.replace("USE_GLOBAL_DEPS = True", "USE_GLOBAL_DEPS = False"), encoding="utf-8")

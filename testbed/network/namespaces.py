@@ -25,7 +25,7 @@ from testbed.install import packages, system
 LOGIN = "login01"
 BORDER = "border"
 INSIDE, HUB = "inside", "hub"  # the border's two interfaces
-SLOW = "slow"  # a third, while its wire is slow: what is routed into it comes out of it later
+SLOW = "slow"  # a third interface, while the wire is slow: packets routed into it come out later
 SSH_PORT = 22
 FAULTS = "FAULTS"  # the chain of the border's rules that a fault fills; it comes first
 _NETNS = Path("/run/netns")
@@ -39,7 +39,7 @@ _NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file
 class Network(Model):
     """The addresses of a factory's hosts. ``subnet``: the first three bytes of all its addresses."""
 
-    tag: str  # tells the factory from those of other checkouts; names the hub's interface
+    tag: str  # distinguishes the factory from those of other checkouts; names the hub's interface
     factory: str
     subnet: str
     nodes: tuple[str, ...]

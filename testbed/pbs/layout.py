@@ -24,7 +24,7 @@ _KNOWN_RESOURCES = {"aoe", "arch", "host", "mem", "ncpus", "vmem", "vnode"}
 _RESOURCE = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=([A-Za-z0-9_./@-]+)")
 _QUEUE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")  # longer names are refused
 _LISTS = "Qlist"
-SECONDS_BETWEEN_CYCLES = 20  # of the scheduler, where nothing makes it begin one
+SECONDS_BETWEEN_CYCLES = 20  # of the scheduler, if no event starts a cycle
 HISTORY = "24:00:00"  # how long a job that is over is remembered
 
 

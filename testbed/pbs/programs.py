@@ -20,7 +20,7 @@ COMMANDS = (
 )
 DAEMONS = ("pbs_comm", "pbs_mom", "pbs_sched", "pbs_server")
 HABITAT = "libexec/pbs_habitat"  # makes PBS_HOME, with the server's database
-IFF = "sbin/pbs_iff"  # proves to the server who the client is; set-user-id root, or it cannot
+IFF = "sbin/pbs_iff"  # authenticates a client to the server; must be set-user-id root
 DATA_SERVICE = "sbin/pbs_dataservice"
 WANTED = (
     *(f"bin/{name}" for name in COMMANDS),

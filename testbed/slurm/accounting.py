@@ -103,7 +103,7 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:
-    limits = ["Flags=DenyOnLimit"]  # what is over one is refused at once
+    limits = ["Flags=DenyOnLimit"]  # jobs over a limit are refused at once
     if qos.max_hours is not None:  # which stands in place of the partition's
         limits = ["Flags=DenyOnLimit,PartitionTimeLimit"]
         limits.append(f"MaxWall={max(1, math.ceil(round(qos.max_hours * 60, 6)))}")

@@ -82,7 +82,7 @@ def _argv(program: Path, packages: Packages, data: Path, root: bool) -> list[str
         f"--lc-messages-dir={share}",
         f"--character-sets-dir={share}/charsets",
         "--skip-networking",
-        "--ssl=0",  # else it makes itself a key at each start, which takes a second
+        "--ssl=0",  # else the server makes a key at each start, which takes a second
         "--skip-grant-tables",
         "--skip-log-bin",
         "--performance-schema=0",
