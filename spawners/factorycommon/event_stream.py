@@ -29,7 +29,7 @@ class EventReader:
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
         self._held = bytearray()
-        self._looked = 0  # bytes of what is held in which no event ends
+        self._looked = 0  # stored bytes that were already searched for the end of an event
         self._skips = False
 
     def feed(self, piece: bytes) -> Iterator[StreamEvent]:
