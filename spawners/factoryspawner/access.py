@@ -80,7 +80,7 @@ class KeepsTerms(Protocol):
         """Record that the person accepts ``version`` of the terms."""
 
 
-PersonUpdate = PersonBody | AccessStatus  # who a person is and whether they may start anything; or the latter alone
+PersonUpdate = PersonBody | AccessStatus  # a person's data and access status, or the status only
 
 
 async def status(

@@ -99,7 +99,7 @@ class StopsServers:
                 if user.spawners.get(spawner.name) is not spawner or not spawner.ready:
                     break
                 await (await self.stop_single_user(user, spawner.name))  # type: ignore[attr-defined]
-                if spawner.ready:  # its route could not be deleted, which JupyterHub reports to nobody
+                if spawner.ready:  # its route could not be deleted, which JupyterHub does not report
                     spawner._stop_pending = True
                     await asyncio.sleep(pause)
         finally:

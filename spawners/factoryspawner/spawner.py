@@ -37,7 +37,7 @@ _ATTEMPTS = 3  # attempts to take a server whose session another start made at t
 class FactorySpawner(BatchspawnerFace):
     """Starts, adopts, watches and stops one session through the link."""
 
-    user_options: Any  # JupyterHub's: what was posted, or posted last
+    user_options: Any  # JupyterHub's: the posted options, or those posted last
     _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None  # JupyterHub's, which sets it at a stop only
     link_socket = Unicode(help="The link's Unix socket").tag(config=True)
     gateway_url = Unicode(help="Where people get in, without base_url; empty: addresses are paths").tag(config=True)
@@ -332,7 +332,7 @@ class FactorySpawner(BatchspawnerFace):
         if self.pending:  # the start that is under way sees the end as well
             await self.poll_and_notify()
             return
-        # JupyterHub says so only once its proxy has answered; it would also stop what somebody starts before that.
+        # JupyterHub would start this only after its proxy's answer, and stop servers that start before.
         self._stop_pending, self._stop_future = True, asyncio.current_task()
         try:
             await self.poll_and_notify()

@@ -84,8 +84,8 @@ class StopRequests:
         self._link = link
         self._store: StopStore | None = None
         self._open: dict[SessionId, asyncio.Future[None]] = {}  # until the ledger holds them
-        self._by: dict[SessionId, By] = {}  # of those, in the order in which the link is asked
-        self._late: set[SessionId] = set()  # of those, stops that the link did not take at once
+        self._by: dict[SessionId, By] = {}  # who requested each open stop, in the order of the requests to the link
+        self._late: set[SessionId] = set()  # open stops that the link did not accept at once
         self._asking: asyncio.Task[None] | None = None
         # the last stopped sessions of this process, oldest first; none of them is adopted again
         self._ever: dict[SessionId, None] = {}

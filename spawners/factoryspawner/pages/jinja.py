@@ -19,7 +19,7 @@ from factorycommon.language import N_
 from factoryspawner.errors import FailureHtml
 from factoryspawner.language import Languages, PageLanguage, languages
 
-# In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.
+# Texts of JupyterHub's templates outside of replaceable blocks: the markup, and the text in it.
 UPSTREAM = (
     ("JupyterHub requires JavaScript.", N_("Most pages here need JavaScript."), "{{ _(text) }}"),
     ("Please enable it to proceed.", N_("Please switch it on."), "{{ _(text) }}"),

@@ -26,7 +26,7 @@ _YEAR_DAYS = 365
 # or more, whose map is 500 px wide or more, and 24 px on a narrower one, whose map is 285 px or more (network.css).
 WIDE = (54.0, 40.0)
 NARROW = (86.0, 62.0)
-OLD_SECONDS = 120.0  # the link asks for an answer every 30 s, and what is free every 20 s while somebody looks
+OLD_SECONDS = 120.0  # the link asks for jobs every 30 s, and for free resources every 20 s while somebody looks
 
 
 class Marked(Model):
