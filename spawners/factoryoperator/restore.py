@@ -27,7 +27,7 @@ from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfigError
 
 _LARGEST_MANIFEST = 16 * 2**20
-_SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the database that is replaced: the new one must not meet them
+_SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the replaced database: they must not be used with the new one
 
 
 @dataclass(frozen=True)
