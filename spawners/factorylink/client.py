@@ -59,7 +59,7 @@ __all__ = ["By", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
 
 T = TypeVar("T")
 LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
-By = Literal["person", "hub", "operator"]  # who wants a session to end
+By = Literal["person", "hub", "operator"]  # who requests the end of a session
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0

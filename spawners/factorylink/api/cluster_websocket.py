@@ -48,7 +48,7 @@ class ClusterWebSocket:
         except ProblemError as error:
             await websocket.send_denial_response(answer(error))
             return
-        self._open[cluster_id] += 1  # before the next wait, so that what comes at the same moment is counted
+        self._open[cluster_id] += 1  # before the next await, so that concurrent connections are counted
         try:
             await self._carry(websocket, caller, cluster_id)
         finally:

@@ -39,7 +39,7 @@ class HubRecovery:
         self._hub = hub
         self._came = asyncio.Event()
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self._without_owner: set[tuple[str, str]] = set()  # said once that nobody owns it
+        self._without_owner: set[tuple[str, str]] = set()  # servers whose missing owner was logged once
 
     def hub_came(self) -> None:
         """Check for forgotten servers soon; called when the hub subscribes to the table, perhaps after a restart."""

@@ -95,7 +95,7 @@ class ClusterReconciler:
                 by_batch[batch_id][job.id] = job
         by_id = {job.id: job for job in jobs}
         for live_cluster in here:
-            for batch in tuple(live_cluster.record.batches.values()):  # more may be asked for meanwhile
+            for batch in tuple(live_cluster.record.batches.values()):  # more batches may be requested meanwhile
                 by_comment = by_batch.pop(batch.id, {})
                 mine = {id: job for id, job in by_comment.items() if job.account == live_cluster.record.account}
                 await self._settle(live_cluster, batch, mine)
@@ -215,7 +215,7 @@ class ClusterReconciler:
         if record.cap_gpu_hours is None:
             return
         excess, unwanted = gpu_hours.spent + gpu_hours.committed - record.cap_gpu_hours, []
-        # First those that end anyway, then what waits, the youngest first.
+        # First jobs that end anyway, then waiting jobs, the youngest first.
         order = {batch_id: number for number, batch_id in enumerate(record.batches)}
         for batch, worker in sorted(
             live_cluster.alive(),

@@ -41,7 +41,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 log = logging.getLogger("factorylink")
 
 PROGRAM = "factorygate-head"  # what the session's launcher knows the scheduler by
-HOURS = 12.0  # of a head's walltime, where nobody says more
+HOURS = 12.0  # default walltime of a head
 NEVER = 24 * 60  # minutes: its own scheduler knows better whether it is idle
 YOUNG_SECONDS = 60.0  # a head this young may still be having its cluster written down
 

@@ -59,7 +59,7 @@ log = logging.getLogger("factorylink")
 ANSWER_SECONDS = 1.5  # after which the request is answered, though the submission continues
 LOGS, LOGS_PER_MINUTE = 20, 30  # of one person: at once, and then; each is a command at the factory
 BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
-LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
+LOOK_SECONDS = 15.0  # between two checks of clusters' readers and sessions
 
 
 class Clusters:
@@ -312,7 +312,7 @@ class Clusters:
             if request.adopt:
                 batch.submit_begun = batch.created  # by another link; the factory's answers show whether it succeeded
             batch.workers = [WorkerRecord(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
-            record.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
+            record.batches[batch_id] = batch  # before the first await, so that the batch is counted once
             if request.adopt:
                 self._table.adopted[user] += batch.count
             alike = request.whole - batch.count
@@ -353,7 +353,7 @@ class Clusters:
 
         Otherwise they would reserve hours, and the link would submit them after its next start.
         """
-        while live_cluster.record.batches.get(batch.id, batch) is batch:  # else it was asked for once more
+        while live_cluster.record.batches.get(batch.id, batch) is batch:  # else the batch was requested once more
             await asyncio.sleep(sessions.UNMAKE_SECONDS)
             try:
                 if batch.id not in live_cluster.record.batches and await self._store.batch(batch.id) is None:

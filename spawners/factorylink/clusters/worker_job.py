@@ -12,7 +12,7 @@ from factorylink.sessions.submitter import session_folder
 from factorylink.site.factory_connection import FactoryConnection
 
 FILE = "cluster.json"  # in the cluster's folder: the scheduler's address, and keys
-ASKED = "worker.json"  # beside it: what is asked of each Dask worker, if anything is
+ASKED = "worker.json"  # in the same folder: the options of each Dask worker, if there are any
 GB = 10**9
 
 

@@ -37,7 +37,7 @@ from factorylink.util import clock
 HOURS = 0.1  # hours that the job asks for
 _NAME = "doctor"  # added to the hub's, in the job's name
 _DOOR = "door.json"
-_PAUSE = 0.5  # seconds between two checks of what nobody reports
+_PAUSE = 0.5  # seconds between two polls
 _DOOR_SECONDS = 60.0  # from the job's start to its door's first word: Python starts from a shared file system
 _BANNER_SECONDS = 20.0
 _END_SECONDS = 60.0

@@ -103,7 +103,7 @@ class DoorConnection:
                 problem = "The door was closed."
             except (FactoryError, asyncssh.Error, OSError, TimeoutError) as error:
                 problem = str(error) or "It did not answer in time."
-            except Exception as error:  # any error: without this task nobody opens the door again
+            except Exception as error:  # any error: without this task the door would stay closed
                 log.exception("The door of session %s", self.route.session)
                 problem = f"It could not be entered ({type(error).__name__})."
             was_open = self._lost()

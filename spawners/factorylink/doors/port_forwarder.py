@@ -94,7 +94,7 @@ class NearSide(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass bytes from the client to the notebook."""
         if self._far.channel is not None:
-            with contextlib.suppress(BrokenPipeError):  # it hung up; what it said before may still be on its way
+            with contextlib.suppress(BrokenPipeError):  # it disconnected; its earlier bytes may still be in transit
                 self._far.channel.write(data)
 
     def eof_received(self) -> bool:

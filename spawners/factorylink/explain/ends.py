@@ -59,7 +59,7 @@ DOOR: dict[str, Ending] = {
         ),
     ),
 }
-# A request that was stopped before JupyterLab answered, by who stopped it and how far it had come.
+# Sessions stopped before JupyterLab answered, by who stopped them and how far they were.
 WITHDRAWN = Answer(
     "withdrawn",
     N_("You cancelled the request. You are not charged."),

@@ -82,7 +82,7 @@ JOB_FILTER = Answer(
 )  # fmt: skip
 _OFTEN = 3  # requeues
 UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
-_LAST_LINES = 12  # of the log: what is older may be of anything
+_LAST_LINES = 12  # of the log: older lines may be unrelated to the end
 
 
 def pending(job: Job) -> Words:

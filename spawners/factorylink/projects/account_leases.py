@@ -59,8 +59,8 @@ class AccountLeases:
         self._ledger = ledger
         self._inhabitants = inhabitants
         self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: its person, until it is wiped
-        self._untouched: set[tuple[Slug, str]] = set()  # lent for what was then refused, or is just beginning
-        self._beginning: Counter[str] = Counter()  # people who are beginning something at this moment
+        self._untouched: set[tuple[Slug, str]] = set()  # lent for a start that was refused, or has just begun
+        self._beginning: Counter[str] = Counter()  # people who are starting something now
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
         self._lock = asyncio.Lock()
 

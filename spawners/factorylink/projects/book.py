@@ -228,7 +228,7 @@ class ProjectBook:
         if project is None or factory not in project.factories:
             return LONG_AGO
         if not project.has(user, self._groups(user)) and not (project.groups and self._people.get(user) is None):
-            return LONG_AGO  # of a person about whom the hub said nothing, nobody knows that they left a group
+            return LONG_AGO  # a person about whom the hub sent nothing may still be in a group
         return project.ends
 
     def _groups(self, user: str) -> frozenset[str]:

@@ -27,7 +27,7 @@ class KnownPeople:
         self._known: dict[str, PersonBody] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.rules = HubRules()
-        self.on_change: Callable[[], None] = lambda: None  # called when somebody's groups or block changed
+        self.on_change: Callable[[], None] = lambda: None  # called when a person's groups or block changed
 
     async def load(self) -> None:
         """Load the data from the ledger. Raises LedgerError."""

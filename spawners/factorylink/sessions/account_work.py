@@ -29,7 +29,7 @@ class AccountWork:
         self._spawn = spawn
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._turns: dict[Account, asyncio.Lock] = {}
-        self._users: Counter[Account] = Counter()  # who waits for the lock of that account, or holds it
+        self._users: Counter[Account] = Counter()  # number of tasks that wait for the account's lock or hold it
 
     def begin(self, key: Hashable, account: Account, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` in the background, unless work with the same key is waiting or running."""

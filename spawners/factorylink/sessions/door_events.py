@@ -120,14 +120,14 @@ class DoorListener:
             carrier,
         )
         await self._doors.open(route)
-        # Else the node became known meanwhile; at the next answer the door is looked for there.
+        # Else the node became known meanwhile; the door is looked for there at the next answer.
         live_session.door_kept = record.node == node
 
     async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:
         record = live_session.record
         known, last_activity = record.last_activity, status.last_activity
         if last_activity is not None:
-            # A door may say what it likes: a moment to come would let each of its lines cost a write.
+            # A door is not trusted: with a future time, each of its lines would cause a write.
             last_activity = min(last_activity, clock.now())
             if known is None or last_activity - known >= _ACTIVITY_STEP:
                 await self._ledger.change(record, last_activity=last_activity)

@@ -19,7 +19,7 @@ from factorylink.ledger.schema import SessionRecord
 
 log = logging.getLogger("factorylink")
 
-WAITED = timedelta(seconds=60)  # who waited less is still looking at the page
+WAITED = timedelta(seconds=60)  # people who waited less still look at the page
 SERVER_SECONDS = 20.0  # for each answer of the mail server
 _AT_ONCE = 4
 _LONGEST = 254  # bytes of an address, by RFC 5321

@@ -32,7 +32,7 @@ class MatchingPlan:
     )  # another job says it is of a row that has one
     unknown: list[tuple[SessionId, Job]] = field(default_factory=list)  # ours by its comment; no live row
     copies: list[tuple[SessionId, Job]] = field(default_factory=list)  # of an array: no session has such a job
-    others: list[Job] = field(default_factory=list)  # of our name, with the comment of a gateway that has another key
+    others: list[Job] = field(default_factory=list)  # with our name, but signed by another gateway
 
 
 def compare(

@@ -182,7 +182,7 @@ class Permission:
             raise invalid(said.format(hours=f"{hours:g}", size=record.choice.size), "hours")
         alive = [pair for f in self._clusters.values() if f.record.user == record.user for pair in f.alive()]
         mine, most = len(alive), self._limits.worker_jobs_per_person
-        if adopt:  # with those that never were there, so that nobody fills the ledger by saying so again and again
+        if adopt:  # including jobs that never existed, so that repeated claims cannot fill the ledger
             mine = sum(batch.was_shown(worker) for batch, worker in alive) + self._clusters.adopted[record.user]
             most *= TAKEN_OVER
         if mine + more > most:

@@ -18,8 +18,8 @@ class Phase(StrEnum):
     PENDING = "pending"
     STARTING = "starting"
     RUNNING = "running"
-    ENDING = "ending"  # of itself: the notebook or the job ends, and nobody asked for it
-    STOPPING = "stopping"  # somebody requested the end; shown as ending
+    ENDING = "ending"  # without a request: the notebook or the job ends by itself
+    STOPPING = "stopping"  # the end was requested; shown as ending
     ENDED = "ended"
 
 

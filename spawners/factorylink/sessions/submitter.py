@@ -82,7 +82,7 @@ class Submitter:
             self._made.discard(key)
             if anew:
                 raise
-            await self._write(key, notes)  # somebody may have removed what we made
+            await self._write(key, notes)  # the folders that the link made may have been removed
 
     def request(
         self,

@@ -35,7 +35,7 @@ log = logging.getLogger("factorylink")
 T = TypeVar("T")
 
 TAIL_LINES, TAIL_WIDTH, TAIL_BYTES = 40, 500, 32768  # lines, characters of each, bytes that are looked at
-_LOOK_SECONDS = 6.0  # for each of what the session left in its folder
+_LOOK_SECONDS = 6.0  # for each file that the session left in its folder
 _POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
 _CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
 _LONGEST_PAUSE = 10.0
@@ -152,7 +152,7 @@ class Termination:
                 case Found.ALTERED:
                     log.warning("Job %s of session %s has another comment: not cancelled", record.job, record.id)
                     await self._end_by_door(live_session)
-                case Found.FOREIGN | Found.GONE:  # the next answers tell what came of it
+                case Found.FOREIGN | Found.GONE:  # the next answers show the outcome
                     log.info("Job %s of session %s is not there to be cancelled: %s", record.job, record.id, what.value)
             await _within(live_session.job_over, _CONFIRM_SECONDS)
             if live_session.job_over.is_set():
@@ -215,7 +215,7 @@ class Termination:
         if end is not None and charges.counted(end, live_session.restarts) is None:
             end = await self._recorded(live_session, connection) or end
         code = end.exit_code if end else None
-        # Unless it was put back into the queue meanwhile.
+        # Unless the job was requeued meanwhile.
         still = live_session.job_over.is_set
         await self._table.end(live_session, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 

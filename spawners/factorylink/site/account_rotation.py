@@ -24,8 +24,8 @@ class AccountRotation:
         self._first: dict[str, None] = {}  # to be asked before all others, in order
         self._once: dict[str, None] = {}  # to be asked once in any case; thousands, where a link that starts has them
         self._odd = False
-        self._turn: dict[str, None] = {}  # who was asked, the longest ago first
-        self._passes: dict[str, int] = {}  # for how many questions who took long is passed over each time
+        self._turn: dict[str, None] = {}  # accounts by their last question, the oldest first
+        self._passes: dict[str, int] = {}  # for how many questions a slow account is skipped each time
         self._left: dict[str, int] = {}  # and for how many from now on
         self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, as its last answer has them
 

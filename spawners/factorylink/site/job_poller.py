@@ -29,7 +29,7 @@ from factorylink.util import rate_limiter
 
 log = logging.getLogger(__name__)
 
-ACCOUNT_SECONDS = 30.0  # for all that is asked as one account in its turn, waiting for a place included
+ACCOUNT_SECONDS = 30.0  # for all questions of one account's turn, including the wait for a slot
 
 
 class JobPoller:
@@ -54,7 +54,7 @@ class JobPoller:
         self.health = Health(state="starting", since=datetime.now(UTC))
         self.jobs: dict[JobId, Job] = {}  # another dict with each answer
         self.known: Callable[[str | None], Iterable[JobId]] = lambda _account: ()  # of an account, or of all
-        self.silent: frozenset[JobId] = frozenset()  # not in the last answer; asked for by id, nobody answered
+        self.silent: frozenset[JobId] = frozenset()  # not in the last answer, and the question by id was not answered
         self._factory = factory_id
         self._scheduler_client = scheduler_client
         self._dialect = dialect
@@ -131,7 +131,7 @@ class JobPoller:
             self._in_flight = waiters
             account = None if self._rounds is None else self._rounds.next()
             began = time.monotonic()
-            # An account's commands may take as long as they like, and so may those before them that have its places.
+            # An account's commands may take any time, and so may earlier commands that hold its slots.
             deadline = None if account is None else asyncio.get_running_loop().time() + ACCOUNT_SECONDS
             self._budget.take()
             try:
@@ -170,9 +170,7 @@ class JobPoller:
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
         """Return the known jobs that are missing in ``jobs`` and that the scheduler lists under their ids."""
         there = {job.id for job in jobs}
-        asked: dict[
-            JobId, list[JobId]
-        ] = {}  # by what is asked for: a job, or an array of which more than one is missed
+        asked: dict[JobId, list[JobId]] = {}  # by requested id: of a job, or of an array with several missing jobs
         missed = {id for id in self.known(account) if id not in there}
         array_of = self._dialect.array_of
         arrays = Counter(array_of(id) for id in missed)
@@ -247,7 +245,7 @@ class JobPoller:
             try:
                 await self._scheduler_client.lives()
             except FactoryError as silence:
-                error = silence  # in the watcher's words: what an account's shell says is not for others
+                error = silence  # the watcher's message, since the output of an account's shell is not for others
             else:
                 return
         self._failures += 1

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 RESERVATIONS = 120.0  # seconds between two questions for them: they are made long before
 EARLY = 30.0  # seconds between two questions for the queue that are asked before their time
-STALE = 120.0  # seconds after which what was free says nothing any more
+STALE = 120.0  # seconds after which the free resources are outdated
 
 
 class LoadPoller:
@@ -44,7 +44,7 @@ class LoadPoller:
         self._reserved_at = float("-inf")
         self._wanted = float("-inf")  # until then
         self._wake = asyncio.Event()
-        self._hurry = asyncio.Event()  # somebody's job is newer than the queue
+        self._hurry = asyncio.Event()  # set if a waiting job is newer than the queue
         self._hurried = float("-inf")
 
     def want(self, seconds: float) -> None:

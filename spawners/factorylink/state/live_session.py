@@ -50,7 +50,7 @@ class LiveSession:
     misses: int = 0  # successful answers in a row that lack the job
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None
-    answered: bool = False  # somebody was told that this session exists
+    answered: bool = False  # a caller was told that this session exists
     withdrawn: bool = False  # it failed before anybody was told that it exists
     stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
@@ -64,7 +64,7 @@ class LiveSession:
     door_kept: bool = False  # the keeper of doors has it
     seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
-    extend_doubtful: bool = False  # asked for, and nobody said what came of it
+    extend_doubtful: bool = False  # an extension was requested, and its outcome is unknown
     telling: asyncio.Task[None] | None = None  # sends the end of its time to the door
     access_ends: datetime | None = None  # its person lost access to its project, and it ends then
     environment_at: float | None = None  # when the door first had the environment, in ticks

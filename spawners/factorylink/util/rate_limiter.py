@@ -20,7 +20,7 @@ from dataclasses import dataclass
 QUICK = 0.5  # seconds: the shortest interval
 DENSE = 4.0  # seconds after something happened in which the shortest interval is kept
 SLOPE = 0.3  # afterwards: shares of the time since, and of the time until something is expected
-AWAITED = 2.0  # while somebody waits for what the next answer says
+AWAITED = 2.0  # while somebody waits for the next answer
 PENDING = 5.0  # while jobs wait
 FAR = 10.0  # while all that waits has waited long and is not expected soon; or only running jobs; or someone looks
 IDLE = 30.0  # nothing of ours there: only to know that the factory answers
@@ -28,7 +28,7 @@ LONG = 600.0  # waited long
 SHARE = 0.2  # of the time that a scheduler may spend answering us
 
 SURVEY = 20.0  # nodes and other people's waiting jobs
-LOOKED = 60.0  # someone who looked counts as looking for this long
+LOOKED = 60.0  # seconds for which a look at the factory counts
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Awaited:
 
     pending: int = 0  # jobs of ours that wait
     running: int = 0
-    awaited: bool = False  # somebody waits for what the next answer says
+    awaited: bool = False  # somebody waits for the next answer
     since_event: float = LONG  # since a submit, a cancel or a nudge
     until_start: float | None = None  # until the nearest expected start among those that wait
     watched: bool = False  # someone looks at this factory's page
@@ -96,7 +96,7 @@ class TurnRateLimiter:
     def __init__(self, per_minute: int) -> None:
         self.seconds = 60 / per_minute
         self.burst = max(1, per_minute // 3)
-        self._next = float("-inf")  # when the bucket would have been full but for those that were taken
+        self._next = float("-inf")  # when the last turn may start; in the past if the bucket has tokens
 
     def take(self, now: float) -> float:
         """Take a turn; return the seconds to wait for it."""

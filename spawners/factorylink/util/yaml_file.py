@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 M = TypeVar("M", bound=BaseModel)
 Key = str | int
 
-# What the patterns of models.py mean, for people who do not read regular expressions.
+# Descriptions of the models' patterns, for people who do not read regular expressions.
 _PATTERNS = {
     r"^[a-z0-9][a-z0-9-]{0,62}$": "small letters, digits and '-', at most 63, beginning with a letter or digit",
     r"^[A-Z]{2}$": "a country code of two capital letters, in quotes ('NO' unquoted is the YAML word for false)",

@@ -32,7 +32,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-# What the commands say when nobody answered. Anything else that fails is the scheduler's own no.
+# Messages of commands that got no answer. Any other failure is a refusal of the scheduler.
 _SILENT = re.compile(
     r"unable to contact slurm controller|socket timed out|connection (refused|timed out|reset)|connect failure"
     r"|zero bytes were transmitted|communication|unexpected message|protocol (authentication|version)"
@@ -71,7 +71,7 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
     words = _checked(ids)
 
     def read(output: Output) -> list[Job]:
-        # Of several, squeue leaves out those that it does not know; of a single one it says so.
+        # squeue silently omits unknown ids in a list, but reports an error for a single unknown id.
         if output.code and len(words) == 1 and _NOT_THERE.search(output.stderr):
             return []
         return _listed(parse.named_jobs)(output)

@@ -21,7 +21,7 @@ from factorylink.transports.ssh.packets import GatheringSocket, send_no_fillers
 log = logging.getLogger(__name__)
 
 MINUTE = 60.0
-FOR_THE_WATCHER = 2  # logins a minute that are kept for the watcher: without its answers nobody knows anything
+FOR_THE_WATCHER = 2  # logins a minute reserved for the watcher, whose answers all others need
 SHARES = 4  # shares into which the logins of a minute are divided: no login name gets more than one
 LONGEST_TURN = 60.0  # seconds that a login waits for its turn; one that would wait longer fails at once
 KEEPALIVES = 3  # keepalives without an answer, then the connection is lost
