@@ -20,7 +20,7 @@ _SHOWN = 10  # files that are named if many are in the way
 
 
 def add(parts: Any) -> None:
-    """Add the commands to a parser's subparsers."""
+    """Add the commands ``backup`` and ``restore`` to the subparsers ``parts``."""
     backup: argparse.ArgumentParser = parts.add_parser(
         "backup", help="write databases, keys, tokens and configuration into one file; hub and link may run"
     )
@@ -103,7 +103,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _asked(other: tuple[Path, ...]) -> bool:
-    """Ask the person at the terminal; return False if there is no terminal."""
+    """Ask the person at the terminal whether to overwrite the files ``other``; return False if there is no terminal."""
     if not sys.stdin.isatty():
         return False
     names = [str(path) for path in other[:_SHOWN]]

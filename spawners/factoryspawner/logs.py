@@ -1,7 +1,7 @@
 """The hub's log, and the ids of requests in it.
 
-JupyterHub hides a token in the address of a request, but not if that address is part of another: a person who is sent
-to the login page returns to where they were, so the address of the login page contains that address.
+JupyterHub hides a token in the URL of a request, but not if that URL is a parameter of another URL: the URL of the
+login page contains the URL of the page to return to.
 """
 
 from __future__ import annotations

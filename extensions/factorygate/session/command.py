@@ -21,11 +21,11 @@ WATCH_SECONDS = 30.0
 
 
 class DoorCommand(asyncssh.SSHServerSession[bytes]):
-    """One command: reads its input to the end, answers in JSON lines."""
+    """One command at the door: reads its input to the end, then answers in lines of JSON."""
 
     def __init__(self, session: JobSession, running: set[asyncio.Task[None]]) -> None:
         self._session = session
-        self._running = running  # holds the task, and tells the door what is still under way
+        self._running = running  # holds the task, and shows the door which commands still run
         self._name = ""
         self._protocol = OLDEST_PROTOCOL
         self._input = bytearray()
@@ -35,7 +35,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """Keep the channel; nothing was asked yet."""
+        """Keep the channel; the command follows later."""
         self._chan = chan
 
     def pty_requested(self, *_: object) -> bool:
@@ -86,16 +86,16 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True  # the answer is still to come
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Cancel the command: nobody waits for its answer any more."""
+        """Cancel the command, since the client that would read its answer is gone."""
         if self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """Stop sending: the link reads too slowly."""
+        """Pause sending, since the link reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Send again: the link has caught up."""
+        """Resume sending, since the link has caught up."""
         self._writable.set()
 
     def _say(self, content: dict[str, object] | DoorStatusLine) -> None:

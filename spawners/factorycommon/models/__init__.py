@@ -1,8 +1,8 @@
-"""The models that all parts share: catalogue, requests, sessions, and what a scheduler reports.
+"""The models that all parts share: catalogue, requests, sessions, and reports of a scheduler.
 
-They use pydantic only and import nothing else of ours, so every part may import them. Times are seconds, moments are
-aware datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, ``hours``). A GB is 10**9 bytes as
-on the sites' price lists; dialects convert it to their scheduler's units.
+They use pydantic only and import no other package of the gateway, so every part may import them. Durations are in
+seconds, times are aware datetimes in UTC, memory is in bytes unless a name says otherwise (``memory_gb``, ``hours``). A
+GB is 10**9 bytes as on the sites' price lists; dialects convert it to their scheduler's units.
 """
 
 from factorycommon.models.antennas import Antenna, Antennas, LoginHint

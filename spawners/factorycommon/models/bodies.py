@@ -1,4 +1,4 @@
-"""Bodies of the link's API."""
+"""Bodies of requests to the link's API, and of its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ProblemKind = Literal[
 
 
 def _written_out(moment: object) -> object:
-    """Refuse a number, which would be taken for seconds since 1970. Raises ValueError."""
+    """Return ``moment``. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
     if not isinstance(moment, datetime) and "T" not in str(moment).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return moment

@@ -1,4 +1,4 @@
-"""What all of the link's apps share: errors as ``models.Problem``, and streams of events."""
+"""Parts that all of the link's apps share: errors as ``models.Problem``, and event streams."""
 
 from __future__ import annotations
 
@@ -27,18 +27,22 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events."""
+    """A response of server-sent events."""
 
     media_type = "text/event-stream"
 
 
 class App(FastAPI):
-    """A FastAPI app that answers every error with a Problem, and declares this in its OpenAPI description. It has no
-    pages of its own."""
+    """A FastAPI app that answers every error with a Problem, and declares this in its OpenAPI description.
+
+    It serves no documentation pages of FastAPI's own.
+    """
 
     def openapi(self) -> dict[str, Any]:
-        """Return FastAPI's description with two corrections: wrong input is answered by 400 and not 422, and a Problem
-        is JSON also where the good answer is a stream."""
+        """Return FastAPI's OpenAPI description with two corrections.
+
+        Invalid input is answered by 400 and not by 422. A Problem is JSON also if the successful answer is a stream.
+        """
         schema = super().openapi()
         for operations in schema["paths"].values():
             for operation in operations.values():
@@ -50,14 +54,16 @@ class App(FastAPI):
 
 
 class OneLength:
-    """Refuses a request that gives the length of its body in two ways, since two readers could cut it differently (RFC
-    9112, 6.1)."""
+    """Refuses a request with both Content-Length and Transfer-Encoding.
+
+    Two servers could find different ends of its body (RFC 9112, 6.1).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request with both headers; pass on any other."""
+        """Refuse a request that has both headers; pass on any other request."""
         names = {name for name, _ in scope.get("headers", ())}
         if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= names:
             refusal = answer(invalid("A request has Content-Length or Transfer-Encoding, not both.", None))
@@ -68,8 +74,10 @@ class OneLength:
 
 
 class Bounded:
-    """Refuses a request whose body is longer than ``most`` bytes. This holds for everybody, since the body is read
-    before the caller is known."""
+    """Refuses a request whose body is longer than ``most`` bytes, whoever sends it.
+
+    The body is read before the caller is known.
+    """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
@@ -145,12 +153,12 @@ def events(body: AsyncIterator[bytes]) -> EventStream:
 
 
 def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the problems that an operation may answer with, for its OpenAPI description."""
+    """Return the OpenAPI description of an operation's problems, by HTTP status."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def tells(*names: str) -> dict[int | str, dict[str, Any]]:
-    """Return the names of a stream's events, for its OpenAPI description; the data of each is JSON."""
+    """Return the OpenAPI description of an event stream with these event names; each event's data are JSON."""
     data = {"type": "string", "contentMediaType": "application/json"}
     event = {"type": "object", "required": ["event", "data"], "properties": {"event": {"enum": names}, "data": data}}
     return {200: {"description": "Events", "content": {EventStream.media_type: {"schema": event}}}}
@@ -168,7 +176,7 @@ async def _say_problem(_request: Request, error: ProblemError) -> Response:
 
 
 async def _say_invalid(_request: Request, error: RequestValidationError) -> Response:
-    """Answer wrong input: where it is and what is wrong, but not the values, which may be secrets."""
+    """Answer invalid input with its position and its mistake, but not with its values, which may be secrets."""
     found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
     message = "; ".join(f"{where}: {what}" for where, what in found)
     metrics.refused("invalid")

@@ -1,4 +1,4 @@
-"""The link's API for the hub process and the operator's command, on a Unix socket that only they can open."""
+"""The link's API for the hub and the operator's command, on a Unix socket that only these two can open."""
 
 from __future__ import annotations
 
@@ -78,21 +78,21 @@ Number = Annotated[int, Query(ge=0, lt=2**63)]  # of a line in the ledger
 
 
 def _in_full(text: object) -> object:
-    """Return ``text`` as it is. Raises ValueError for a number, which would be taken for seconds since 1970."""
+    """Return ``text`` as it is. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
     if "T" not in str(text).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return text
 
 
 def _a_day(text: object) -> object:
-    """Return ``text`` as it is. Raises ValueError for a number, which would be taken for seconds since 1970."""
+    """Return ``text`` as it is. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
     if len(str(text)) != len("2026-01-31"):
         raise ValueError("say it as 2026-01-31")
     return text
 
 
 class Csv(Response):
-    """A response in CSV, for a spreadsheet."""
+    """A CSV response, for spreadsheets."""
 
     media_type = "text/csv"
 
@@ -118,8 +118,10 @@ def hub_app(
     operator: OperatorOverview,
     metrics: Callable[[], bytes],
 ) -> FastAPI:
-    """Return the app for the hub and the operator. Whoever can open the socket is one of these, so the app checks no
-    token. ``metrics``: returns the link's metrics."""
+    """Return the app for the hub and the operator. ``metrics``: returns the link's metrics.
+
+    The app checks no token, since only the hub and the operator can open its socket.
+    """
     app = new_app("factorygate link, for the hub")
 
     @app.put("/sessions/{session_id}", responses=says(403, 409) | {201: {"model": Session}})
@@ -323,7 +325,7 @@ def hub_app(
 
 
 async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
-    """Return True if the ledger holds the stop, or if the link does not know the session and will never begin it."""
+    """Return True if the ledger holds the stop request, or if the link will never start this unknown session."""
     try:
         await sessions.stop(session_id, by)
     except LedgerError as error:
@@ -337,8 +339,10 @@ async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["pers
 async def renew_credential(
     projects: ProjectBook, connection: FactoryConnection, body: CredentialBody
 ) -> CredentialView:
-    """Use a person's token to log in as their own site accounts; return until when that lasts. Accounts that people
-    share take no token. Raises ProblemError."""
+    """Use a person's token to log in to their own site accounts; return until when that login is valid.
+
+    Accounts that several people share accept no token. Raises ProblemError.
+    """
     accounts, url = projects.personal(body.user, connection), connection.access_status.renew_url
     if not accounts or url is None:
         raise forbidden(messages.Message("takes-no-token", "This factory takes no token of yours."))

@@ -1,4 +1,4 @@
-"""Makes all parts of a link, and gives each part the others that it uses."""
+"""Creates all parts of a link, and gives each part the other parts that it uses."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 @dataclass(frozen=True)
 class LinkParts:
-    """The parts of a link. Only the process and its tests use this object; no part gets it."""
+    """The parts of a link. Only the process and its tests use this object; no part receives it."""
 
     config: LinkConfig
     ledger: Ledger
@@ -98,8 +98,11 @@ class LinkParts:
     figures: metrics_view.LinkMetrics
 
     async def start(self) -> None:
-        """Listen on the ports of all live sessions first; then ask each factory for its jobs, and open the doors.
-        Raises LedgerError."""
+        """Start the link. Raises LedgerError.
+
+        The ports of all live sessions are opened first; then each factory is asked for its jobs, and doors are
+        connected.
+        """
         await self.factories.load()
         await self.people.load()
         await self.account_leases.load()
@@ -113,7 +116,7 @@ class LinkParts:
         await self.revocation.load()
 
     async def _ask(self, connection: FactoryConnection) -> None:
-        """Begin to ask a factory for its jobs, and to handle the answers."""
+        """Start asking a factory for its jobs, and handling its answers."""
         site, factory_id = connection.site, connection.factory.id
         site.on_answer = partial(self._answered, connection)
         site.private_to(partial(self.owners.accounts, factory_id), await self._may_have_jobs(connection))
@@ -127,7 +130,7 @@ class LinkParts:
         await self.cluster_reconciler.answered(connection, jobs, account)
 
     async def _may_have_jobs(self, connection: FactoryConnection) -> set[str]:
-        """Return the site accounts that may have jobs there, also those that the ledger has forgotten."""
+        """Return the site accounts that may have jobs at the factory, also accounts that the ledger has forgotten."""
         access, factory_id = connection.access, connection.factory.id
         found = {*access.account_pool, *access.accounts.values()}
         for project in self.projects.all():
@@ -136,7 +139,7 @@ class LinkParts:
         return found | set(await self.ledger.accounts(factory_id)) | self.owners.accounts(factory_id)
 
     async def close(self) -> None:
-        """End everything that runs in this process; jobs and notebooks continue."""
+        """Stop everything that runs in this process; jobs and notebooks continue."""
         self.feed.close()
         await self.tasks.close()
         await self.doors.shutdown()
@@ -154,7 +157,7 @@ class LinkParts:
         return self.figures.exposition()
 
     def callers(self, hub: HubClient) -> Callers:
-        """Return the object that finds out who a token belongs to."""
+        """Return the object that identifies the callers of the user API by their tokens."""
         return Callers(hub, self.live_sessions, self.projects, self.factories, self.config.root)
 
     def hub_app(self, recovery: HubRecovery) -> FastAPI:
@@ -202,8 +205,10 @@ def assemble(
     public_key: str,
     project_table: ProjectTable | None = None,
 ) -> LinkParts:
-    """Make all parts of a link; nothing runs yet. ``public_key``: the key that doors accept. ``project_table``: None if
-    nobody needs a project."""
+    """Create all parts of a link without starting anything.
+
+    ``public_key``: the key that doors accept. ``project_table``: None if sessions need no project.
+    """
     limits, tasks = config.limits, BackgroundTasks()
     metrics_view.begin(factories)
     audit = AuditEntries(factories)

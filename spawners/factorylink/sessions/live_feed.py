@@ -19,7 +19,7 @@ _BANNER = "banner"
 
 
 class LiveFeed:
-    """Listens to the tables and the factories from the moment it is made. ``clusters`` and ``sessions``: the tables."""
+    """Publishes changes of the tables ``clusters`` and ``sessions`` and of the factories, from its creation on."""
 
     def __init__(
         self, sessions: SessionTable, clusters: ClusterTable, factories: OfferedFactories, views: SessionViews
@@ -51,14 +51,16 @@ class LiveFeed:
         self._clusters.close()
 
     def table(self) -> AsyncIterator[bytes]:
-        """Return server-sent events: a snapshot of everything, then every change."""
+        """Return server-sent events: a snapshot of the whole table, then every change."""
         return self._feed.stream(self.snapshot)
 
     def session(
         self, session_id: SessionId, known: Session, shown: Callable[[Session], Session] | None = None
     ) -> AsyncIterator[bytes]:
-        """Return server-sent events about a session, until its end. ``known``: the session as the caller found it.
-        ``shown``: returns the session with only what this reader may see."""
+        """Return server-sent events about a session, until the session has ended.
+
+        ``known``: the session as the caller found it. ``shown``: reduces a session to what this reader may see.
+        """
 
         def first() -> list[Message]:
             live_session = self._sessions.get(session_id)
@@ -83,7 +85,7 @@ class LiveFeed:
         return "banner", BannerView(text=self._factories.banner).model_dump_json()
 
     def factory_changed(self, factory_id: Slug) -> None:
-        """Notify readers that a factory's health may have changed, and with it how its sessions and clusters look."""
+        """Notify readers that a factory's health, and the views of its sessions and clusters, may have changed."""
         self._feed.touch(_FACTORY + factory_id)
         for live_session in self._sessions.at(factory_id):
             self._sessions.touch(live_session)

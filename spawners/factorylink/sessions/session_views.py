@@ -1,4 +1,4 @@
-"""Live sessions as the APIs show them, from everything that the link knows of them."""
+"""Makes the views of live sessions for the APIs, from all of the link's data about them."""
 
 from __future__ import annotations
 
@@ -65,14 +65,17 @@ class SessionViews:
         return seen_state(live_session, connection.site.health, barred)
 
     def room(self, live_session: LiveSession, connection: FactoryConnection) -> float | None:
-        """Return the hours by which the session can still be extended; None if it cannot, at this factory or now."""
+        """Return the hours by which the session can still be extended.
+
+        None if the factory does not allow it, or not now.
+        """
         choice, factory = live_session.record.choice, connection.factory
         until = self._projects.until(live_session.record.user, choice.project, factory.id)
         project = self._projects.get(choice.project)
         return room(live_session, factory, connection.access, until, project, connection.site.maintenance())
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
-        """Return live sessions that run a notebook; first those that are not asked to stop, then the newest."""
+        """Return the live sessions that run a notebook: first those without a stop request, then the newest."""
         found = [
             live_session
             for live_session in self._table.values()

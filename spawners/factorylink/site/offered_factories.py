@@ -1,4 +1,4 @@
-"""The factories that this hub offers, with the operator's drains and pauses, in the whole catalogue."""
+"""The factories that this hub offers, with the operator's drains and pauses, and the whole catalogue."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return len(self.offered)
 
     async def load(self) -> None:
-        """Read the drains and pauses from the ledger. Raises LedgerError."""
+        """Load the drains and pauses from the ledger. Raises LedgerError."""
         self.drains = await self._ledger.drains()
         self.closed, self.banner = self.drains.pop(WHOLE_GATEWAY, None), self.drains.pop(BANNER, "")
         for factory_id, message in (await self._ledger.pauses()).items():
@@ -56,7 +56,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
-        """Return the factory's health, taking a drain or a pause into account."""
+        """Return the factory's health, which also shows a drain or a pause."""
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
             return Health(state="unreachable", since=clock.now(), words=unknown)
@@ -78,7 +78,10 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return self.catalogue.refusal(factory_id) or known
 
     def key_id(self, factory_id: Slug, account: str) -> str:
-        """Return which key logs in as that site account, for the audit; "" if the factory is not offered."""
+        """Return the id of the key that logs in as that site account, for the audit.
+
+        "" if the factory is not offered.
+        """
         connection = self.offered.get(factory_id)
         return "" if connection is None else connection.access_status.key_id(account)
 

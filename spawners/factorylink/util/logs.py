@@ -20,7 +20,7 @@ _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats records so that nothing that a person, a job or a site said can begin a line or control a terminal."""
+    """Formats records so that no text from a person, a job or a site can start a new line or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line, with control characters and line ends replaced, and the id of the request it is about."""

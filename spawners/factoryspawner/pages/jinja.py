@@ -1,4 +1,4 @@
-"""Translation in JupyterHub's templates: its Jinja extension, and those of JupyterHub's own texts that our pages show.
+"""Translation in JupyterHub's templates: a Jinja extension, and translations of JupyterHub's own texts.
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
 ``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: of the
@@ -22,7 +22,7 @@ from factorycommon.language import N_
 from factoryspawner.errors import FailureHtml
 from factoryspawner.language import Languages, PageLanguage, languages
 
-# In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.
+# Texts of JupyterHub's templates outside of replaceable blocks: the markup, and the text in it.
 UPSTREAM = (
     ("JupyterHub requires JavaScript.", N_("Most pages here need JavaScript."), "{{ _(text) }}"),
     ("Please enable it to proceed.", N_("Please switch it on."), "{{ _(text) }}"),
@@ -36,7 +36,7 @@ UPSTREAM = (
 
 
 class Translation(InternationalizationExtension):
-    """Jinja's own extension, with the language taken from the request that the page answers."""
+    """Jinja's i18n extension, which uses the language of the request that is answered."""
 
     folder: Path  # of the catalogues
     banner: Callable[[], str]  # what the operators tell everybody now
@@ -90,15 +90,20 @@ def translation(folder: Path, banner: Callable[[], str] = lambda: "") -> type[Tr
 
 
 def _of(context: Context, known: Languages) -> PageLanguage:
-    """Return the page's language. JupyterHub passes templates no request, but a method of the handler, which has it."""
+    """Return the page's language.
+
+    JupyterHub passes no request to templates, but a method of the handler, and the handler has the request.
+    """
     handler: Any = context["static_url"].__self__
     return known.of(handler.request)
 
 
 @pass_context
 def _here(context: Context) -> str:
-    """Return the path and query of the page, as an address to return to. A login provider's address is valid once, so
-    it is left out."""
+    """Return the path and query of the page, as a URL to return to.
+
+    For a callback of a login provider, whose URL is valid once only, return the URL of the login page.
+    """
     handler: Any = context["static_url"].__self__
     path = handler.request.path
     if path.startswith(f"{handler.hub.base_url}oidc/") and path.endswith("/callback"):
