@@ -317,8 +317,8 @@ def _doctor(options: argparse.Namespace, config: LinkConfig, factory: str) -> in
     code = subprocess.run([*argv, "--wait", options.wait], cwd="/", check=False, **account).returncode
     if code:
         _say(
-            f"Mend what it says, then, as the link's account: factorygate doctor {factory}. Until then people see that it "
-            "does not work."
+            f"Mend what it says, then, as the link's account: factorygate doctor {factory}. Until then people see that "
+            "it does not work."
         )
     return code
 
