@@ -73,3 +73,5 @@ class Engine:
         if self.containers:
             self.podman("rm", "--force", "--time=1", *self.containers, check=False)
         self.podman("rmi", "--all", "--force", check=False)
+        # podman mounts this folder onto itself, and leaves that: the folder could not be removed.
+        subprocess.run(["umount", str(self.folder / "root" / "overlay")], capture_output=True, check=False)

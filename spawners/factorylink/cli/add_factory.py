@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     _say(f"{options.link} has {entry.id} now.")
     _restart()
     if options.no_doctor:
-        _say(f"Next: factorygate doctor {entry.id}")
+        _say(f"Next, as the link's account: factorygate doctor {entry.id}")
         return 0
     return _doctor(options, config, entry.id)
 
@@ -310,11 +310,16 @@ def _doctor(options: argparse.Namespace, config: LinkConfig, factory: str) -> in
     owner = config.state_dir.stat()
     account: dict[str, Any] = {}
     if os.geteuid() == 0 and owner.st_uid:
-        account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        # Not root's home, which that account may not read.
+        home = {**os.environ, "HOME": str(config.state_dir)}
+        account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": [], "env": home}
     sys.stdout.flush()
     code = subprocess.run([*argv, "--wait", options.wait], cwd="/", check=False, **account).returncode
     if code:
-        _say(f"Mend what it says, then: factorygate doctor {factory}. Until then people see that it does not work.")
+        _say(
+            f"Mend what it says, then, as the link's account: factorygate doctor {factory}. Until then people see that "
+            "it does not work."
+        )
     return code
 
 
