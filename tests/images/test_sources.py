@@ -210,7 +210,7 @@ def test_the_frameworks_agree_with_the_notebook(arch: str) -> None:
 
 
 def test_the_documentation_has_the_table_of_images() -> None:
-    page = (CHECKOUT / "docs" / "images.md").read_text()
+    page = (CHECKOUT / "docs" / "deployment" / "images.md").read_text()
     rows = re.findall(r"^\| `([a-z-]+)` \|.*\| ([\d,]+) MB \|$", page, flags=re.MULTILINE)
     assert [(name, int(size.replace(",", ""))) for name, size in rows] == [
         (recipe.name, recipe.megabytes) for recipe in RECIPES.values()

@@ -150,7 +150,7 @@ async def test_a_ledger_of_a_newer_release_is_refused_in_words(database: Databas
 async def test_a_database_that_is_away_for_a_while_is_used_again(postgres: Postgres) -> None:
     ledger = Ledger(postgres.new())
     await ledger.open()
-    await ledger.drain("one", "Back at noon.")
+    await ledger.drain("one", "Back at noon.", AuditEntry("operator", "", "one", "drain"))
     postgres.stop()
     try:
         with pytest.raises(LedgerError):

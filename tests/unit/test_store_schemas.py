@@ -13,7 +13,7 @@ import pytest
 from jupyterhub import orm
 
 from factorylink.ledger import migrations
-from factorylink.ledger.ledger import Ledger, LedgerOfOtherRelease
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerOfOtherRelease
 from factorylink.util.exit_codes import STORE_UNUSABLE
 from factoryoperator.cli import main
 from factoryspawner.config import hub_database
@@ -189,7 +189,7 @@ async def test_a_ledger_whose_number_was_set_back_gets_its_number_again(number: 
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger(path)
     await ledger.open()
-    await ledger.drain("one", "Back at noon.")
+    await ledger.drain("one", "Back at noon.", AuditEntry("operator", "", "one", "drain"))
     await ledger.close()
     set_step(path, number)
     again = Ledger(path)

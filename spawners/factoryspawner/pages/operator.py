@@ -35,7 +35,7 @@ _REASONS = {
     "out-of-memory": N_("Out of memory"),
     "node-failed": N_("The node failed"),
     "preempted": N_("Preempted"),
-    "cancelled-by-site": N_("Cancelled by the site"),
+    "cancelled-by-site": N_("Cancelled by the factory"),
     "refused": N_("Refused"),
     "never-opened-door": N_("The notebook did not come up"),
     "access-lost": N_("Access lost"),
