@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -88,7 +89,7 @@ def test_the_chart_runs_stops_and_is_there_again(engine: KubePlay, images: Path,
     try:
         status = until_well(engine, url)
         assert [factory["id"] for factory in status["factories"]] == ["it4lia"]  # type: ignore[index,attr-defined]
-        with log_in(url, "ada", secret["demo-ada"]) as ada:
+        with contextlib.closing(log_in(url, "ada", secret["demo-ada"])) as ada:
             assert ada.get("/hub/spawn/ada").status_code == 200
 
             # What the proxy says nothing of is shut: the hub and the link answer nobody outside of the pod.

@@ -30,11 +30,11 @@ def test_lint_finds_nothing(name: str) -> None:
     assert "[WARNING]" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("upgrade", [(), ("--is-upgrade",)])
-def test_manifests_are_valid_for_kubernetes(tmp_path: Path, upgrade: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [(), ("--is-upgrade",)])
+def test_manifests_are_valid_for_kubernetes(tmp_path: Path, options: tuple[str, ...]) -> None:
     rendered = []
     for name, values in VARIANTS.items():
-        done = template(values, *upgrade)
+        done = template(values, *options)
         assert done.returncode == 0, done.stderr
         found = [one for one in yaml.safe_load_all(done.stdout) if one and one["kind"] not in FOREIGN]
         file = tmp_path / f"{name}.yaml"

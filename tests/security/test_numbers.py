@@ -84,9 +84,9 @@ async def test_a_value_that_cannot_be_kept_spoils_nobody_elses_commit(ledger: Le
 
     await ledger.add(row(), AuditEntry("ada", "a", "one", "ask"))
     outcomes = await asyncio.gather(
-        ledger.drain("one", "x"),
+        ledger.drain("one", "x", AuditEntry("operator", "", "one", "drain")),
         ledger.write(spoilt),
-        ledger.drain("two", "y"),
+        ledger.drain("two", "y", AuditEntry("operator", "", "two", "drain")),
         ledger.add(row(OTHER, "ben"), AuditEntry("ben", "a", "one", "ask")),
         return_exceptions=True,
     )

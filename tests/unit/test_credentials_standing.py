@@ -194,7 +194,7 @@ async def test_a_pause_enters_no_door(clock: Clock) -> None:
 
 
 async def test_a_pause_is_kept_over_a_restart(world: World) -> None:
-    await world.ledger.pause("one", "Until Monday.")
+    await world.ledger.pause("one", "Until Monday.", AuditEntry("operator", "", "one", "pause"))
     await world.parts.close()
     await world.up()
     paused = world.factories["one"].access_status.paused

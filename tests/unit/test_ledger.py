@@ -96,10 +96,10 @@ async def test_choices_and_drains(ledger: Ledger) -> None:
     for size in ("gpu-1", "gpu-2"):
         await ledger.choose("ada", Choice(size=size))
     assert await ledger.last_choice("ada") == Choice(size="gpu-2")
-    await ledger.drain("one", "first")
-    await ledger.drain("one", "second")
+    await ledger.drain("one", "first", ENTRY)
+    await ledger.drain("one", "second", ENTRY)
     assert await ledger.drains() == {"one": "second"}
-    await ledger.undrain("one")
+    await ledger.undrain("one", ENTRY)
     assert await ledger.drains() == {}
 
 
@@ -118,7 +118,7 @@ async def test_a_second_link_is_refused_in_words(database: Database) -> None:
     second = Ledger(database, alone=True)
     with pytest.raises(LedgerError, match=r"Another link uses the ledger .* stop the other one"):
         await second.open()
-    await first.drain("one", "still there")
+    await first.drain("one", "still there", ENTRY)
     reader = Ledger(database)  # a backup, a check
     await reader.open()
     assert await reader.drains() == {"one": "still there"}
@@ -138,10 +138,10 @@ async def test_a_link_that_lost_its_connection_writes_nothing_once_another_has_t
         db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
     await second.open()
     with pytest.raises(LedgerError, match="Another link uses the ledger"):
-        await first.drain("one", "too late")
+        await first.drain("one", "too late", ENTRY)
     assert await second.drains() == {}
     await second.close()
-    await first.drain("one", "the other has gone")
+    await first.drain("one", "the other has gone", ENTRY)
     await first.close()
 
 

@@ -154,7 +154,7 @@ async def test_a_database_that_is_away_for_a_while_is_used_again(postgres: Postg
     postgres.stop()
     try:
         with pytest.raises(LedgerError):
-            await ledger.drain("one", "Never heard.")
+            await ledger.drain("one", "Never heard.", AuditEntry("operator", "", "one", "drain"))
     finally:
         postgres.start()
     assert await ledger.drains() == {"one": "Back at noon."}

@@ -11,6 +11,7 @@
 {{- $yaml := dict
   "public_url" .Values.publicUrl
   "base_url" .Values.hub.baseUrl
+  "log_format" .Values.logFormat
   "proxy_token_file" (printf "%s/proxy-token" $secrets)
   "service_token_file" (printf "%s/service-token" $secrets)
   "admin_token_file" (printf "%s/admin-token" $secrets)
@@ -86,6 +87,7 @@ authority: /run/secrets/factorygate-tls/ca.crt
   "state_dir" "/var/lib/factorygate/link"
   "socket" "/run/factorygate/link.sock"
   "listen_port" 8090
+  "log_format" .Values.logFormat
   "session_ports" .Values.link.sessionPorts
   "hub" $hub
   "factories" $factories
