@@ -1,5 +1,7 @@
-"""``python -m testbed``: see ``testbed.commands``. A Python without the testbed's packages prints what to run
-instead."""
+"""``python -m testbed``: see ``testbed.commands``.
+
+A Python without the testbed's packages prints which commands install them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ def main() -> int:
 
 
 def what_to_run(missing: str) -> str:
-    """Return the commands that lead from a bare checkout to a testbed."""
+    """Return the commands that install a testbed in a new checkout. ``missing``: the module that was not found."""
     python = install.program_folder() / "hub" / "bin" / "python"
     lines = [f"testbed: this Python ({sys.executable}) lacks the testbed's packages: {missing}."]
     if not python.exists():

@@ -1,5 +1,7 @@
-"""Site accounts, the Unix users under which jobs run. Root gets three, separate from each other; any other user has
-only their own."""
+"""Site accounts: the Unix users under which jobs run.
+
+Root has three site accounts, separate from each other; any other user has only their own account.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,15 @@ from testbed.errors import CannotRun
 
 NAMES = ("fg-ada", "fg-grace", "fg-emmy")
 HOMES = Path("/home")
-NOTHING_MATCHES = "*"  # as a password; an account with an empty one is locked, and sshd lets nobody in
+NOTHING_MATCHES = "*"  # as a password hash; with an empty one the account is locked, and sshd refuses it
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:
-    """Return the site accounts of this machine; missing ones are made: without a password, and not locked, so that they
-    may log in by key. Homes are 0700 below ``homes``."""
+    """Return the site accounts of this machine, after creating those that are missing.
+
+    An account is created without a password, but not locked, so that it may log in by key. Homes are 0700 below
+    ``homes``.
+    """
     if os.geteuid() != 0:
         return (own_name(),)
     with _alone(homes):
@@ -35,8 +40,10 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
-    """Return the homes for the accounts of an isolated factory: the path inside the factory -> a folder in ``folder``,
-    whose content is kept."""
+    """Return where the accounts' homes of an isolated factory are kept, by their path inside the factory.
+
+    Each value is a folder in ``folder``, whose content is kept between starts.
+    """
     made: dict[Path, Path] = {}
     folder.mkdir(mode=0o755, exist_ok=True)
     for name in ensure(names):
@@ -63,8 +70,10 @@ def own_name() -> str:
 
 @contextmanager
 def _alone(homes: Path) -> Iterator[None]:
-    """Let only one start run this block at a time: two `useradd` of one name at the same moment both succeed, and the
-    home then has another user id than the account."""
+    """Hold a lock during the block, so that only one start at a time runs it.
+
+    Two `useradd` of one name at the same moment both succeed, and the home then has another user id than the account.
+    """
     homes.mkdir(parents=True, exist_ok=True)
     held = os.open(homes, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -101,8 +110,7 @@ def _add(name: str, home: Path) -> None:
 
 
 def check_readable(folder: Path) -> None:
-    """Check that site accounts can run programs below ``folder``, that is, enter every folder on the way. Raises
-    CannotRun."""
+    """Raise CannotRun if site accounts cannot enter ``folder`` or any folder above it, to run programs there."""
     if os.geteuid() != 0:
         return
     for step in (folder, *folder.parents):

@@ -1,4 +1,4 @@
-"""A wrong clock for the demo's hub or link, by libfaketime.
+"""Sets a wrong clock for the demo's hub or link, with libfaketime.
 
 libfaketime must be loaded when a program starts, so the program is killed, and the supervisor starts it again with the
 variables of :func:`environment`.
@@ -21,8 +21,7 @@ _FILE = "clock.json"
 
 
 def environment(folder: Path, program: str) -> dict[str, str]:
-    """Return the environment variables with which a program of the demo in ``folder`` starts, so that its clock is
-    wrong."""
+    """Return the environment variables that give a program of the demo in ``folder`` its wrong clock."""
     seconds = _read(folder).get(program)
     if not seconds:
         return {}
@@ -35,8 +34,10 @@ def environment(folder: Path, program: str) -> dict[str, str]:
 
 
 def put(folder: Path, program: str, seconds: float) -> None:
-    """Set the clock of hub or link ahead by that many seconds (0: right again); return when the program runs with it.
-    Raises NoSuchFault, CannotRun, FaultFailed."""
+    """Set the clock of the hub or the link ahead by ``seconds`` (0: the right time).
+
+    Return when the program runs with this clock. Raises NoSuchFault, CannotRun, FaultFailed.
+    """
     if program not in PROGRAMS:
         raise NoSuchFault(f"clock {program}: there are {', '.join(PROGRAMS)}")
     _library()
@@ -51,12 +52,12 @@ def put(folder: Path, program: str, seconds: float) -> None:
 
 
 def wrong(folder: Path) -> dict[str, float]:
-    """Return, for each program with a wrong clock, by how many seconds it is wrong."""
+    """Return by how many seconds each wrong clock is wrong, by program."""
     return {program: seconds for program, seconds in _read(folder).items() if seconds}
 
 
 def forget(folder: Path) -> None:
-    """Make all clocks right from the next start."""
+    """Remove all clock faults; programs have the right time from their next start."""
     (folder / _FILE).unlink(missing_ok=True)
 
 

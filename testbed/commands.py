@@ -1,7 +1,7 @@
-"""``python -m testbed up|down|status|env FACTORY [FACTORY ...]``: exit code 3 if a testbed cannot run here.
+"""``python -m testbed up|down|status|env FACTORY [FACTORY ...]``. Exit code 3 if a testbed cannot run here.
 
-``python -m testbed fault FACTORY KIND [ARG ...] [--undo]``: cause a fault there; ``fault FACTORY`` lists the present
-faults. ``fault demo clock hub|link SECONDS`` is the demo's.
+``python -m testbed fault FACTORY KIND [ARG ...] [--undo]`` causes or undoes a fault of a factory; ``fault FACTORY``
+lists its present faults. ``fault demo clock hub|link SECONDS`` changes a clock of the demo.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _clock(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _state(options: argparse.Namespace) -> Path:
-    """Return the checkout's state folder; for a fault, the demo's folder if the factory runs only there."""
+    """Return the checkout's state folder; for a fault of a factory that runs in the demo only, the demo's folder."""
     own, demo = CHECKOUT / ".testbed", install.program_folder() / "clusters"
     asked = options.factory[:1] if options.command == "fault" else []
     return demo if asked and asked[0] in cluster.known(demo) and asked[0] not in cluster.known(own) else own

@@ -1,16 +1,19 @@
-"""The errors of the testbed, of three kinds: of this machine, of this factory, of this start."""
+"""The errors of the testbed. They concern this machine, one factory, or one start."""
 
 from __future__ import annotations
 
 
 class TestbedError(Exception):
-    """Base of all errors of the testbed; its text is for a person."""
+    """Base of all errors of the testbed; the message is for a person."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
 
 class CannotRun(TestbedError):
-    """Raise if this machine cannot run a testbed. ``missing`` names what it lacks, one entry for each thing."""
+    """Raised if this machine cannot run a testbed.
+
+    ``missing`` lists what the machine lacks, one entry for each thing.
+    """
 
     def __init__(self, *missing: str) -> None:
         super().__init__("a testbed cannot run here: " + "; ".join(missing))
@@ -18,22 +21,26 @@ class CannotRun(TestbedError):
 
 
 class CannotLayOut(TestbedError):
-    """Raise if this factory cannot be set up: it has another scheduler, nothing is known of its nodes, or a value
-    cannot be written."""
+    """Raised if a factory cannot be set up.
+
+    It has another scheduler, its nodes are not known, or a value cannot be written.
+    """
 
 
 class DidNotStart(TestbedError):
-    """Raise if a daemon did not start, or the nodes did not become idle in time; the text contains the end of the
-    logs."""
+    """Raised if a daemon did not start, or if the nodes did not become idle in time.
+
+    The message contains the end of the logs.
+    """
 
 
 class NoSuchFault(TestbedError):
-    """Raise if there is no such fault, or not with this cluster, or if it is present already."""
+    """Raised if a fault does not exist, does not fit this cluster, or is present already."""
 
 
 class FaultFailed(TestbedError):
-    """Raise if a fault, or its undo, failed; the text says which command failed."""
+    """Raised if a fault, or its undo, failed; the message says which command failed."""
 
 
 class NotThere(TestbedError):
-    """Raise if this state folder has no such cluster."""
+    """Raised if this state folder has no such cluster."""

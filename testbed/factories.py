@@ -1,4 +1,4 @@
-"""A factory's cluster, with whichever scheduler it has; the demo and the command line start, find and end it."""
+"""Starts, finds and stops a factory's cluster, whichever scheduler it has; used by the demo and the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from testbed.slurm import cluster
 
 
 class Running(Protocol):
-    """The interface of every cluster."""
+    """The interface of every cluster of the testbed."""
 
     @property
     def id(self) -> str:
@@ -41,11 +41,13 @@ class Running(Protocol):
         """Return the fields of ``factorylink.config.Access`` by which the link reaches the cluster."""
 
     def describe(self) -> dict[str, object]:
-        """Return how its administrator reaches it: the configuration file, ``env``, ``prefix``, ``accounts``,
-        ``root``."""
+        """Return how the administrator reaches the cluster.
+
+        The keys are the configuration file, ``env``, ``prefix``, ``accounts``, ``root``.
+        """
 
     def ready(self) -> bool:
-        """Return whether all nodes take jobs."""
+        """Return whether all nodes accept jobs."""
 
     def down(self) -> None:
         """Stop everything."""
@@ -61,7 +63,7 @@ def up(
     isolation: Isolation | None = None,
     accounting: bool = False,
 ) -> Running:
-    """Return a running cluster for ``factory`` with the scheduler that it has. Raises the errors of the testbed."""
+    """Start a cluster for ``factory`` with its scheduler, and return the running cluster. Raises TestbedError."""
     if factory.scheduler == "pbs":
         if accounting:
             raise CannotLayOut(f"{factory.id}: PBS has no accounting with limits, so it is laid out without")
@@ -78,13 +80,13 @@ def up(
 
 
 def load(state: Path, factory_id: str) -> Running:
-    """Return the cluster that :func:`up` made, running or not. Raises NotThere."""
+    """Return the cluster that :func:`up` made, whether it runs or not. Raises NotThere."""
     if (state / factory_id / pbs_record.FILE).exists():
         return pbs_cluster.load(state, factory_id)
     return cluster.load(state, factory_id)
 
 
 def known(state: Path) -> list[str]:
-    """Return the ids of all clusters ever started in ``state`` and still remembered."""
+    """Return the ids of all clusters ever started in ``state`` that still have a record."""
     with_pbs = {file.parent.name for file in state.absolute().glob(f"*/{pbs_record.FILE}")}
     return sorted(with_pbs | set(cluster.known(state)))

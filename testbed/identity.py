@@ -1,5 +1,7 @@
-"""Processes that outlive the one that started them: identified by pid and start time, awaited and ended without
-polling."""
+"""Identifies processes by pid and start time, and waits for their end without polling.
+
+So a process can be ended by another process than its parent.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """One particular process: a pid may be used again, the pair of pid and start time is not (until the next boot)."""
+    """The identity of one process.
+
+    A pid may be reused; the pair of pid and start time is unique until the next boot.
+    """
 
     pid: int
     started: int  # clock ticks since boot
@@ -22,7 +27,7 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity | None:
-        """Return the process that has this pid now, or None."""
+        """Return the process that has this pid now; None if there is none."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
@@ -33,7 +38,7 @@ class ProcessIdentity:
         return cls(pid, int(fields[19]), Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
 
     def alive(self) -> bool:
-        """Return whether the process still runs; a zombie does not."""
+        """Return whether the process still runs; a zombie does not run."""
         return ProcessIdentity.of(self.pid) == self
 
 
@@ -64,9 +69,9 @@ async def ended(descriptor: int, timeout: float | None = None) -> bool:
 
 
 def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> None:
-    """End a process (and its process group), which need not be our child: SIGTERM, after ``patience`` seconds SIGKILL.
+    """End a process (and its process group), which need not be a child: send SIGTERM, and SIGKILL after ``patience`` s.
 
-    Blocks until it has ended. Processes of its group that outlive it are killed.
+    Blocks until the process has ended. Processes of its group that outlive it are killed.
     """
     descriptor = open_pidfd(identity)
     if descriptor is None:
@@ -86,14 +91,17 @@ def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> N
 
 
 def wait_reaped(identity: ProcessIdentity, patience: float) -> None:
-    """Wait until an ended process is no longer listed. Its parent removes it and tells nobody, so this polls."""
+    """Wait until an ended process is no longer listed.
+
+    This polls, since its parent removes it without notifying other processes.
+    """
     deadline = time.monotonic() + patience
     while Path(f"/proc/{identity.pid}").exists() and not identity.alive() and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
 def kill_group(pgid: int) -> None:
-    """Kill what is left of a process group."""
+    """Kill all remaining processes of a process group."""
     try:
         os.killpg(pgid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

@@ -1,4 +1,7 @@
-"""Options of the command line that testbed and demo share. Standard library only: a first demo checks them early."""
+"""Options of the command line that testbed and demo share.
+
+Standard library only, since the demo's first start checks the options before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import argparse
 
 
 def add_gpu_nodes(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the size of the factories."""
+    """Add the options for the number of nodes of each factory."""
     parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes of each kind with GPUs")
 
 
 def add_accounting(parser: argparse.ArgumentParser) -> None:
-    """Add the option for accounts and QOS."""
+    """Add the option that turns on accounts and QOS."""
     parser.add_argument(
         "--accounting", action="store_true", help="with slurmdbd: accounts, QOS and limits are enforced"
     )
@@ -25,6 +28,6 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
 
 
 def isolation_argv(options: argparse.Namespace) -> list[str]:
-    """Return the options of isolation as argv, for another process."""
+    """Return the isolation options as command-line arguments, for another process."""
     carrier = ["--carrier", options.carrier] if options.carrier else []
     return ["--isolated", "--forwarding", options.forwarding, *carrier] if options.isolated else []

@@ -1,5 +1,8 @@
-"""Free ports for clusters and for programs of tests. They are outside of the ephemeral range, from which any connection
-may take one before a daemon has it, and outside of the link's ranges."""
+"""Allocates free ports for clusters and for programs of tests.
+
+The ports are outside of the ephemeral range, from which any connection may take a port before a daemon listens on it,
+and outside of the link's ranges.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ _claims: list[socket.socket] = []  # until this process ends
 
 
 def allocate(count: int, seed: str) -> list[int]:
-    """Return ``count`` consecutive free ports, and claim them until this process ends: another testbed does not get
-    them even while no daemon listens on them yet. ``seed``: selects where the search begins. Raises CannotRun."""
+    """Return ``count`` consecutive free ports, and claim them until this process ends.
+
+    Another testbed does not get claimed ports even while no daemon listens on them yet. ``seed``: selects where the
+    search begins. Raises CannotRun.
+    """
     starts = range(FIRST, LAST - count + 1, max(count, 16))
     for start in sorted(starts, key=lambda start: hashlib.sha256(f"{seed} {start}".encode()).digest()):
         ports = list(range(start, start + count))
@@ -26,8 +32,11 @@ def allocate(count: int, seed: str) -> list[int]:
 
 
 def single() -> int:
-    """Return a port that is free now. The system itself gives none of these ports to a connection, so a program that
-    starts, or restarts, later still finds it free."""
+    """Return a port that is free now.
+
+    The system assigns none of these ports to a connection, so a program that starts, or restarts, later still finds the
+    port free.
+    """
     while not is_free(port := random.choice(SINGLE)):  # noqa: S311  # nosec B311
         pass
     return port
@@ -45,7 +54,7 @@ def _claim(start: int) -> bool:
 
 
 def is_free(port: int, address: str = "") -> bool:
-    """Return whether a daemon could listen on ``port`` of ``address`` now; by default of any address."""
+    """Return whether a daemon could now listen on ``port`` of ``address``; "" means any address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,8 +1,8 @@
 """Finds and ends the processes of one cluster, and no others.
 
-A cluster runs copies of the daemons from its own ``sbin`` folder, so a process that runs from there belongs to the
-cluster, whatever its name. Processes that jobs started are found as descendants of these, or by a variable in their
-environment.
+A cluster runs copies of the daemons from its own ``sbin`` folder, so a process whose program is in that folder belongs
+to the cluster, whatever its name. Processes of jobs are found as descendants of the daemons, or by an environment
+variable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KILL_SECONDS = 5.0  # until a SIGKILL has surely done its work
 
 @dataclass(frozen=True)
 class Process:
-    """One process; ``start`` (clock ticks since boot) tells it from a later one with the same id."""
+    """One process; ``start`` (clock ticks since boot) distinguishes it from a later process with the same pid."""
 
     pid: int
     parent: int
@@ -41,13 +41,13 @@ def find(pid: int) -> Process | None:
 
 
 def alive(process: Process) -> bool:
-    """Return whether exactly this process still runs."""
+    """Return whether this process still runs; another process with its pid does not count."""
     now = find(process.pid)
     return now is not None and now.start == process.start
 
 
 def program(pid: int) -> str | None:
-    """Return the file that ``pid`` runs; None if this process may not know."""
+    """Return the path of the program that ``pid`` runs; None if this process has no permission to read it."""
     try:
         return os.readlink(_PROC / str(pid) / "exe").removesuffix(" (deleted)")
     except (FileNotFoundError, PermissionError, ProcessLookupError):
@@ -55,8 +55,10 @@ def program(pid: int) -> str | None:
 
 
 def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[Process]:
-    """Return all processes of the cluster in ``folder``: daemons, job steps, jobs and their descendants, and all
-    processes in its network ``namespaces`` (inodes)."""
+    """Return all processes of the cluster in ``folder``.
+
+    These are daemons, job steps, jobs and their descendants, and all processes in its network ``namespaces`` (inodes).
+    """
     sbin = f"{folder}/sbin/"
     mark = f"{MARK}={folder}".encode()
     everything = {process.pid: process for process in _everything()}
@@ -74,20 +76,20 @@ def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[P
             if child not in ours:
                 ours.add(child)
                 queue.append(child)
-    ours.discard(os.getpid())  # somebody may run the testbed from within a job of it
+    ours.discard(os.getpid())  # the testbed may be run from within one of its jobs
     return [everything[pid] for pid in sorted(ours)]
 
 
 def in_namespaces(namespaces: frozenset[int]) -> list[Process]:
-    """Return all processes in those network namespaces (inodes), by age."""
+    """Return all processes in those network namespaces (inodes), sorted by age."""
     return sorted((one for one in _everything() if _namespace(one.pid) in namespaces), key=lambda one: one.start)
 
 
 def end_all(folder: Path, namespaces: frozenset[int] = frozenset(), patience: float = 1) -> set[Process]:
-    """End all processes of the cluster: all get a SIGTERM, and after ``patience`` seconds the rest a SIGKILL.
+    """End all processes of the cluster: send SIGTERM to all, and SIGKILL to the rest after ``patience`` seconds.
 
-    Processes that are forked meanwhile are ended in the next round. Returns the processes that it found; they have
-    ended, but perhaps their parents have not noticed yet.
+    Processes that are forked meanwhile are ended in the next round. Returns the processes that were found; they have
+    ended, but some may still be zombies.
     """
     number = signal.SIGTERM
     met: set[Process] = set()
@@ -101,27 +103,26 @@ def end_all(folder: Path, namespaces: frozenset[int] = frozenset(), patience: fl
 
 
 def wait_reaped(dead: Iterable[Process], seconds: float) -> None:
-    """Wait until the parents, usually init, have noticed the ends, so that no zombie is left for others to find."""
+    """Wait until the parents, usually init, have collected the ended processes, so that no zombies are left."""
     left = list(dead)
     wait_until(lambda: not any((_PROC / str(process.pid)).exists() for process in left), seconds)
 
 
 def end(process: Process, patience: float) -> None:
-    """Ask exactly this process to end, kill it if it has not ended after ``patience`` seconds, and wait until it
-    has."""
+    """Send SIGTERM to this process only, kill it if it runs after ``patience`` seconds, and wait for its end."""
     _send(process, signal.SIGTERM)
     _wait_for_ends([process], patience)
     kill(process)
 
 
 def kill(process: Process) -> None:
-    """Kill exactly this process and wait until it has ended."""
+    """Kill this process only, and wait until it has ended."""
     _send(process, signal.SIGKILL)
     _wait_for_ends([process], _KILL_SECONDS)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:
-    """Poll ``condition``; return whether it became true in time. For states that send no event."""
+    """Poll ``condition``; return whether it became true within ``seconds``. For states that no event reports."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -146,7 +147,7 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def _namespace(pid: int) -> int | None:
-    """Return the process's network namespace, by its inode."""
+    """Return the inode of the process's network namespace."""
     try:
         return (_PROC / str(pid) / "ns/net").stat().st_ino
     except (FileNotFoundError, PermissionError, ProcessLookupError):

@@ -1,7 +1,7 @@
-"""Keeps programs running: a program that ends is started again at once, one that keeps failing after pauses.
+"""Keeps programs running: starts a program that ends again at once, and one that keeps failing after pauses.
 
 Each program has its own process group and log. The running processes are written to a file whenever they change, so
-that the next supervisor finds and ends programs whose supervisor was killed.
+that the next supervisor finds and ends the programs of a supervisor that was killed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by failures in a row
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run. ``env``: its environment, to which ``late_env`` adds variables at each start; ``patience``: the
-    seconds that it has to end by itself."""
+    """A program to run.
+
+    ``env``: its environment, to which ``late_env`` adds variables at each start; ``patience``: the seconds that the
+    program has after SIGTERM to end by itself.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -39,13 +42,18 @@ class Program:
 
 
 def pause_after(failures: int, code: int) -> float:
-    """Return the seconds until the next start. A program that was killed has not failed: it starts again at once."""
+    """Return the seconds until the next start.
+
+    A program that was killed by a signal has not failed, so it starts again at once.
+    """
     return 0.0 if code == -signal.SIGKILL else PAUSES[min(failures, len(PAUSES) - 1)]
 
 
 class Supervisor:
-    """Runs programs. ``changed`` is called with the pids whenever they change; ``restarted`` is awaited after a
-    restart."""
+    """Runs programs.
+
+    ``changed`` is called with the pids whenever they change; ``restarted`` is awaited after a program's restart.
+    """
 
     def __init__(
         self,
@@ -62,8 +70,10 @@ class Supervisor:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self, *programs: Program) -> None:
-        """Start these programs, in order; return when each has a process. Before that, end what an earlier supervisor
-        left."""
+        """Start these programs in order; return when each has a process.
+
+        Processes that an earlier supervisor left are ended first.
+        """
         if not self._programs:
             await asyncio.to_thread(self._record.end_all)
         for program in programs:
@@ -72,11 +82,11 @@ class Supervisor:
             self._task(self._keep(program))
 
     async def broken(self) -> None:
-        """Wait for an error of the supervisor itself and raise it; programs that end are no error."""
+        """Wait for an error of the supervisor itself and raise it; a program that ends is no such error."""
         await asyncio.shield(self._broken)
 
     async def stop(self) -> None:
-        """End all programs, the last started first; return when none is left."""
+        """Stop all programs, the last started first; return when no process is left."""
         self._broken.cancel()
         for task in self._tasks:
             task.cancel()
@@ -156,7 +166,7 @@ class Supervisor:
 
 
 class SupervisorRecord:
-    """The file that says which processes are ours."""
+    """The file that records the processes of a supervisor."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -176,7 +186,7 @@ class SupervisorRecord:
         return {name: identity for name, identity in found.items() if identity.alive()}
 
     def end_all(self, patience: float = 5) -> list[str]:
-        """End all processes that still run, and forget them; return their names. Blocks."""
+        """End all recorded processes that still run, and clear the record; return their names. Blocks."""
         left = self.read()
         for identity in left.values():
             end_now(identity, patience)
@@ -184,12 +194,12 @@ class SupervisorRecord:
         return list(left)
 
     def forget(self) -> None:
-        """Write that nothing runs any more."""
+        """Clear the record, since no process runs any more."""
         self._path.unlink(missing_ok=True)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a 0600 file, replaced atomically, so that a reader sees the old or the new text."""
+    """Write a 0600 file atomically, so that a reader sees either the old or the new text."""
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -169,7 +169,7 @@ def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def free_port(ports: range) -> int:
     for port in ports:
         try:
-            for offset in (0, 1, 81, 90, 91):
+            for offset in (0, 1, 2, 3, 81, 90, 91):
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(("127.0.0.1", port + offset))

@@ -1,5 +1,7 @@
-"""The notebook's side of the gateway, and the programs that run in the job. Imports neither the spawner nor the
-link."""
+"""The notebook's side of the gateway, and the programs that run in its batch jobs.
+
+This package imports neither the spawner nor the link.
+"""
 
 from __future__ import annotations
 

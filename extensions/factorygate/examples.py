@@ -1,4 +1,4 @@
-"""The example notebooks that come with this package. ``notebooks`` links to docs/examples; a wheel has the files."""
+"""The example notebooks of this package. ``notebooks`` is a symbolic link to docs/examples; a wheel has the files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def copy_examples(folder: str | os.PathLike[str] = FOLDER) -> Path:
 
 
 def _unlinked(notebook: bytes, missing: set[str]) -> bytes:
-    """Return the notebook without links to notebooks that are left out."""
+    """Return the notebook without its links to the notebooks in ``missing``."""
     for name in missing:
         link = rb"\[([^\[\]\n]*)\]\(" + re.escape(name.encode()) + rb"\)"
         notebook = re.sub(link, rb"\1 (needs " + NEEDS[name].encode() + rb", which this environment lacks)", notebook)

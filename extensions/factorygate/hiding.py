@@ -1,4 +1,4 @@
-"""Keeps tokens out of logs: any address may contain one, and many parts of a server log addresses."""
+"""Keeps tokens out of logs: any URL may contain one, and many parts of a server log URLs."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ _SECRET = re.compile(r"(?i)((?:[?&;]|%(?:25)*(?:3F|26))[a-z_]*token(?:=|%(?:25)*
 
 
 def hidden(text: str) -> str:
-    """Return the text with every token in an address replaced by ``[secret]``."""
+    """Return ``text`` with every token in a URL replaced by ``[secret]``."""
     return _SECRET.sub(r"\1[secret]", text)
 
 
 class Hiding(logging.Formatter):
-    """Formats records as another formatter does, without tokens."""
+    """A log formatter that formats records as another formatter does, and hides tokens in the result."""
 
     def __init__(self, inner: logging.Formatter | None) -> None:
         super().__init__()
         self._inner = inner or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line or lines, with its traceback."""
+        """Return the formatted record with its traceback, without tokens."""
         return hidden(self._inner.format(record))
 
 
 def hide_in(*loggers: logging.Logger) -> None:
-    """Make these handlers log no token from now on."""
+    """Hide tokens in whatever the handlers of these loggers write from now on."""
     for handler in {handler for logger in loggers for handler in logger.handlers}:
         if not isinstance(handler.formatter, Hiding):
             handler.setFormatter(Hiding(handler.formatter))

@@ -1,4 +1,4 @@
-"""What a job's script says about its job, with every scheduler: the variables FACTORYGATE_JOB_*."""
+"""Reads the variables FACTORYGATE_JOB_*, with which a job's script describes the job, whatever the scheduler."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ _MOST_DIGITS = 18
 
 @dataclass(frozen=True)
 class JobEnvironment:
-    """The job that this process belongs to. ``ends``: seconds since the epoch at which its walltime is over;
-    ``memory_mb``: in units of 2**20 bytes; ``index``: in its array, from 1; None: the script does not say."""
+    """The batch job that this process belongs to.
+
+    ``ends``: when its walltime is over, in seconds since the epoch; ``memory_mb``: in units of 2**20 bytes; ``index``:
+    the job's index in its array, from 1. None: the script does not set the variable.
+    """
 
     id: str
     ends: float | None
@@ -25,7 +28,7 @@ class JobEnvironment:
 
 
 def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironment:
-    """Return what the environment says about the job; values that are no numbers are left out."""
+    """Return the job that the environment describes; values that are no numbers are left out."""
     ends = _number(environment, "END")
     return JobEnvironment(
         id=_text(environment, "ID"),

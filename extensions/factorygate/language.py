@@ -1,4 +1,4 @@
-"""The language of a session's person, for its widgets and messages."""
+"""Finds the language for the widgets and messages of a session's person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def here() -> Language:
 
 @lru_cache(8)
 def wanted(*codes: str) -> Language:
-    """Return the first of these languages that has a catalogue; English if none has, or if English comes first."""
+    """Return the first of these languages that has a catalogue of texts.
+
+    Return English if none has, or if English comes first.
+    """
     if codes[0].lower().split("-")[0] in ("", SOURCE):
         return Language(SOURCE)
     only = {code for one in codes for code in (one.lower(), one.lower().split("-")[0])}

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class NoLinkError(LinkError):
-    """This program is in no session, and no gateway was named to it either."""
+    """Raised if this program runs in no session, and no gateway's URL was given either."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -52,11 +52,12 @@ _own_token = ""  # nosec B105
 
 
 def use_token(token: str | None = None) -> None:
-    """Use a hub token of your own from now on, in this process: for clusters at another factory, or for another
-    project, than this session's, for which the session's own token is not valid.
+    """Use a hub token of your own from now on, in this process.
 
-    Make one on the hub's Token page. Without ``token`` you are asked for it, and it is not shown. "" returns to the
-    session's own. The token is kept in this process's memory only.
+    This session's own token is not valid for clusters at another factory or for another project; yours is.
+
+    Make a token on the hub's Token page. Without ``token`` you are asked for it, and your input is not shown. ""
+    returns to the session's own token. The token is kept in this process's memory only.
     """
     global _own_token
     _own_token = (getpass("Hub token: ") if token is None else token).strip()
@@ -69,8 +70,11 @@ def has_own_token(environment: Mapping[str, str] = os.environ) -> bool:
 
 @dataclass(frozen=True)
 class LinkRoute:
-    """How the gateway is reached. ``base``: its API's address; ``socket``: the session's own socket, if it has one;
-    ``own``: whether the token is the person's own, and not the session's."""
+    """How to reach the gateway.
+
+    ``base``: URL of its API; ``socket``: the session's own Unix socket, if it has one; ``own``: whether the token is
+    the person's own, and not the session's.
+    """
 
     base: str
     token: str = field(repr=False)
@@ -79,8 +83,11 @@ class LinkRoute:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ, token: str | None = None) -> LinkRoute:
-        """Return how to reach the gateway: through this session's door, or at FACTORYGATE_URL. The token is ``token``,
-        else the one given to ``use_token``, else FACTORYGATE_TOKEN, else the session's. Raises NoLinkError."""
+        """Return how to reach the gateway: through this session's door, or at FACTORYGATE_URL.
+
+        The token is ``token``, else the one given to ``use_token``, else FACTORYGATE_TOKEN, else the session's. Raises
+        NoLinkError.
+        """
         own = token or _own_token or environment.get("FACTORYGATE_TOKEN")
         socket, of_session = environment.get("FACTORYGATE_HUB_SOCKET"), environment.get("JUPYTERHUB_API_TOKEN")
         if socket and (own or of_session):
@@ -98,7 +105,7 @@ class LinkRoute:
 
 
 def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: Any) -> T:
-    """Return the answer; blocks, for code that has no event loop yet. Raises LinkError."""
+    """Return the link's answer to a GET; blocks, for code that has no event loop yet. Raises LinkError."""
     route = route or LinkRoute.here()
     transport = httpx.HTTPTransport(uds=route.socket) if route.socket else None
     try:
@@ -116,10 +123,10 @@ def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: 
 
 
 class Link:
-    """A client with one connection pool; for one event loop."""
+    """An asynchronous client of the link with one connection pool; for one event loop."""
 
     def __init__(self, route: LinkRoute | None = None) -> None:
-        """``route``: how to reach the gateway; None: this session's. Raises NoLinkError if there is none here."""
+        """Set the route to the gateway; ``route`` None: this session's. Raises NoLinkError if there is none."""
         route = route or LinkRoute.here()
         self._http = httpx.AsyncClient(
             base_url=route.base,
@@ -132,7 +139,10 @@ class Link:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> Link:
-        """Return a client of this session's gateway, or of the one that the environment names. Raises NoLinkError."""
+        """Return a client of this session's gateway, or of the gateway that the environment names.
+
+        Raises NoLinkError.
+        """
         return cls(LinkRoute.here(environment))
 
     async def close(self) -> None:
@@ -140,24 +150,27 @@ class Link:
         await self._http.aclose()
 
     async def get(self, path: str, kind: type[T], **params: Any) -> T:
-        """Return the answer. ``path`` is below the service's ``/api``. Raises LinkError."""
+        """Return the answer to a GET. ``path`` is relative to the service's ``/api``. Raises LinkError."""
         return _read(kind, await self._ask("GET", path, params=_given(params)))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """Send ``body`` and return the answer; repeating the PUT changes nothing. Raises LinkError."""
+        """PUT ``body`` and return the answer; repeating the PUT changes nothing. Raises LinkError."""
         return _read(kind, await self._ask("PUT", path, json=_sent(body)))
 
     async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """Send ``body`` and return the answer. Raises LinkError."""
+        """POST ``body`` and return the answer. Raises LinkError."""
         return _read(kind, await self._ask("POST", path, json=_sent(body)))
 
     async def delete(self, path: str, kind: type[T]) -> T:
-        """Delete what is at ``path`` and return the answer. Raises LinkError."""
+        """DELETE the resource at ``path`` and return the answer. Raises LinkError."""
         return _read(kind, await self._ask("DELETE", path))
 
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
-        """Yield server-sent events, each with its name, until the stream ends. An event that is not understood is
-        skipped; if it is the first one, the link has another version. Raises LinkError."""
+        """Yield server-sent events, each with its name, until the stream ends.
+
+        An event that cannot be parsed is skipped; if the first event cannot be parsed, the link has another version.
+        Raises LinkError.
+        """
         understood = False
         try:
             async with self._http.stream("GET", path, timeout=httpx.Timeout(SECONDS, read=60.0)) as answer:
@@ -189,7 +202,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _read(kind: type[T], answer: httpx.Response) -> T:
-    """Parse an answer. Raises LinkError."""
+    """Parse a response. Raises LinkError if the response is an error."""
     if answer.is_error:
         raise _problem(answer.status_code, answer.content)
     return _parse(kind, answer.content)
@@ -208,7 +221,7 @@ def _parse(kind: type[T], data: bytes | str) -> T:
 
 
 def _sent(body: BaseModel) -> Any:
-    """Return the body as JSON, without values that were not given: an older link may not know them."""
+    """Return the body as JSON, without values that were not given: an older link may not know their fields."""
     return body.model_dump(mode="json", exclude_unset=True)
 
 

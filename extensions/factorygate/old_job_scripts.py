@@ -1,7 +1,7 @@
-"""Variables that replace FACTORYGATE_JOB_* in jobs whose script is older than these variables.
+"""Older names of the variables FACTORYGATE_JOB_*, for jobs whose script does not set these variables yet.
 
 Such a job may have waited in the queue, or been requeued, while a newer factorygate was installed at the factory.
-Nothing is added to the table: the script of a new dialect exports FACTORYGATE_JOB_* from the beginning.
+Nothing is ever added to this table: the scripts of a new dialect export FACTORYGATE_JOB_* from the beginning.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A cluster at one moment as plain data: for the panel, for scripts and for a text.
+"""The view of a cluster at one moment, as plain data for the panel, for scripts and for text output.
 
-Moments are RFC 3339 texts from the link; GPU-hours count one GPU as the factory's scheduler counts it.
+Times are RFC 3339 texts from the link; GPU-hours count one GPU as the factory's scheduler counts it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ JobState = Literal["asked", "pending", "running", "lost", "failed", "ended", "un
 class JobView:
     """One job of the cluster, which runs ``processes`` Dask workers.
 
-    ``asked``: not in the scheduler's queue yet; ``lost``: it ran, and ended although it was still wanted; ``failed``:
-    it was refused, or ended before its workers connected. ``why``: why it waits or ended, in words; ``do``: what to do.
-    ``log_tail``: its last lines from when it ended by itself, or from when its log was last read
-    (``FactoryCluster.log_tail``); ``has_log``: whether there are lines to read.
+    ``asked``: not in the scheduler's queue yet; ``lost``: the job ran, and ended although it was still wanted;
+    ``failed``: the job was refused, or ended before its workers connected. ``why``: a text that says why the job waits
+    or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of the job's end or as of the last
+    call of ``FactoryCluster.log_tail``; ``has_log``: whether there are lines to read.
     """
 
     name: str
@@ -45,8 +45,11 @@ class Adapting:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """A cluster. ``wanted``: jobs that were requested by ``scale`` or by adapting; ``message``: what last went wrong,
-    in words; empty if nothing did."""
+    """A cluster at one moment.
+
+    ``wanted``: jobs that were requested by ``scale`` or by adapting; ``message``: a description of the last error; ""
+    if there was none.
+    """
 
     name: str
     factory: str  # id
@@ -61,7 +64,7 @@ class ClusterView:
     wanted: int
     maximum: int  # jobs that may be asked for at most
     gpu_hours_spent: float
-    gpu_hours_committed: float  # of jobs that run or wait: what they may still use, at most
+    gpu_hours_committed: float  # the most that running and waiting jobs may still use
     gpu_hours_cap: float | None
     gpu_hours_per_hour: float  # at this moment
     adapting: Adapting | None = None
@@ -75,20 +78,24 @@ class ClusterView:
 
 
 class Watched(Protocol):
-    """The part of a cluster that a panel needs. All methods may be called from any thread; none waits for the
-    scheduler."""
+    """The part of a cluster that a panel needs.
+
+    All methods may be called from any thread; none waits for the scheduler.
+    """
 
     def view(self) -> ClusterView:
         """Return the cluster as it is now; fast."""
         ...
 
     def scale(self, n: int | None = None, jobs: int = 0) -> object:
-        """Use ``n`` workers, or ``jobs`` jobs, from now on; ends adapting. Raises ValueError, with an explanation, if
-        the budget does not allow it."""
+        """Use ``n`` workers, or ``jobs`` jobs, from now on, and stop adapting.
+
+        Raises ValueError, with an explanation, if the budget does not allow it.
+        """
         ...
 
     def adapt(self, *, minimum_jobs: int, maximum_jobs: int) -> object:
-        """Let the work decide on the number of jobs, within these bounds."""
+        """Adapt the number of jobs to the work, within these bounds."""
         ...
 
     def read_log(self, job: str) -> object:

@@ -19,7 +19,7 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
-c.JupyterHub.logging_config = logs.LOGGING
+c.JupyterHub.logging_config = logs.logging_config(config.log_format)
 # For every request to the hub: the body is read before its sender is known. Requests to notebooks do not pass the hub.
 hub_network.configure_server(config.tls, hub_config.MOST_BYTES)
 # To the proxy, the link and each notebook.

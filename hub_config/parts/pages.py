@@ -2,7 +2,7 @@
 # Our pages, and their way to the link.
 from pathlib import Path
 
-from factoryspawner import routes
+from factoryspawner import gateway, routes
 from factoryspawner.config import hub_config
 from factoryspawner.pages import jinja
 
@@ -10,7 +10,9 @@ config = hub_config.loaded()
 pages = config.pages or Path(__file__).parents[1]
 
 c.JupyterHub.template_paths = [str(pages / "templates")]
-c.JupyterHub.jinja_environment_options = {"extensions": [jinja.translation(pages / "locale")]}
+c.JupyterHub.jinja_environment_options = {
+    "extensions": [jinja.translation(pages / "locale", gateway.banner_of(config.link_at))]
+}
 c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages)
 c.JupyterHub.tornado_settings.update(
     {

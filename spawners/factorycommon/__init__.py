@@ -1,1 +1,1 @@
-"""What hub, link and notebook share: pydantic and the standard library only."""
+"""Code that hub, link and notebook share; it uses pydantic and the standard library only."""

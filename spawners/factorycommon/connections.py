@@ -1,4 +1,4 @@
-"""How long an HTTP client of ours keeps an idle connection."""
+"""The time for which the gateway's HTTP clients keep idle connections."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading server-sent events, for the hub's client of the link and for the notebook's.
+r"""A reader of server-sent events, for the hub's client of the link and for the notebook's.
 
-Our own reader, since httpx-sse has no cap on an event's size: whoever fills a stream without an end of line would fill
-the reader's memory. Events are framed by ``\\n`` only, which is what our link writes.
+httpx-sse is not used, since it does not limit the size of an event: a stream without line ends would fill the reader's
+memory. Only ``\n`` ends a line, since the link writes no other line ends.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _END = b"\n\n"
 
 
 class StreamEvent(NamedTuple):
-    """An event of a stream. ``name``: what its ``event`` field says."""
+    """An event of a stream. ``name``: the value of its ``event`` field."""
 
     name: str
     data: str
 
 
 class EventReader:
-    """Cuts the bytes of a stream into events. ``most``: the longest event in bytes; a longer one is skipped."""
+    """Splits the bytes of a stream into events. ``most``: the longest event in bytes; a longer one is skipped."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
         self._held = bytearray()
-        self._looked = 0  # bytes of what is held in which no event ends
+        self._looked = 0  # stored bytes that were already searched for the end of an event
         self._skips = False
 
     def feed(self, piece: bytes) -> Iterator[StreamEvent]:
-        """Yield the events that end with this piece."""
+        """Yield the events that are complete with this piece."""
         self._held += piece
         while (end := self._held.find(_END, self._looked)) >= 0:
             block, self._skips = b"" if self._skips else bytes(self._held[:end]), False
@@ -55,7 +55,7 @@ class EventReader:
 
 
 async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> AsyncGenerator[StreamEvent]:
-    """Yield the events of a stream. ``pieces``: its bytes, cut anywhere."""
+    """Yield the events of a stream. ``pieces``: its bytes, split anywhere."""
     reader = EventReader(most)
     async for piece in pieces:
         for event in reader.feed(piece):
@@ -63,7 +63,7 @@ async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> A
 
 
 def _event(block: bytes) -> StreamEvent | None:
-    """Return the event that the lines between two empty lines describe; None if they are only comments."""
+    """Parse the lines between two empty lines as an event; return None if they are only comments."""
     name, data = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")

@@ -1,7 +1,8 @@
-"""Translation catalogues in gettext's form, for the notebook and the hub: only this module translates texts.
+"""Translations in gettext's form, for the notebook and the hub. No other module translates texts.
 
-English texts are the keys; a message with parameters is found by its code (``factorycommon.messages``). A text is shown
-in English if it has no translation, or if another release said it with another English text.
+English texts are the keys; a message with parameters is looked up by its code (``factorycommon.messages``). A text is
+shown in English if it has no translation, or if it comes from another release that had another English text for its
+code.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _PLURALS = 200  # plural forms are given for 0..199; beyond, the last two digits
 
 
 def N_(text: str) -> str:
-    """Mark a text without parameters for translation where it is shown. A text with parameters is a ``Message``."""
+    """Mark a text without parameters for translation, and return it. A text with parameters is a ``Message``."""
     return text
 
 
 class Language:
-    """One language. ``code``: as in ``<html lang>``; no catalogue: English."""
+    """One language with its translations; without translations, English. ``code``: as in ``<html lang>``."""
 
     def __init__(self, code: str, catalog: Catalog | None = None) -> None:
         self.code = code
@@ -48,8 +49,11 @@ class Language:
         self._uncoded = {english: translated for known in self._coded.values() for english, translated in known}
 
     def page(self, shows: Callable[[str], bool]) -> dict[str, Any]:
-        """Return what a page needs to show the texts of the file ``shows``: ``texts``, and ``plural``, the plural form
-        for 0, 1, 2, ... as digits."""
+        """Return the translations that a page needs.
+
+        ``texts``: the texts from files for which ``shows`` returns True; ``plural``: the plural form for 0, 1, 2, ...
+        as digits.
+        """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}
         texts: dict[str, str | tuple[str, ...]] = {}
@@ -61,10 +65,10 @@ class Language:
         return {"language": self.code, "texts": texts, "plural": "".join(str(index(n)) for n in range(_PLURALS))}
 
     def said(self, text: str) -> str:
-        """Return a text in this language, or the English text if the catalogue has no translation of it.
+        """Return a text in this language, or the English text if it has no translation.
 
-        A ``Message`` is found by its code. Its English text must be the one that this release has for that code;
-        otherwise the translation, or the ledger's old text, has another meaning.
+        A ``Message`` is looked up by its code. The translation is used only if this release has the same English text
+        for the code; otherwise the two may have different meanings (for example with an old text in the ledger).
         """
         if not isinstance(text, Text):
             return self._plain(text)
@@ -87,8 +91,11 @@ L = TypeVar("L", bound=Language)
 
 
 def read(folder: Path, kind: type[L], only: Container[str] | None = None) -> dict[str, L]:
-    """Return all languages of a folder, by their codes in small letters: the files
-    ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English. ``only``: codes in small letters; other files are not read."""
+    """Return all languages of a folder, by their codes in lower case.
+
+    They are the files ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English. ``only``: codes in lower case; other files
+    are not read.
+    """
     from babel.messages.pofile import read_po
 
     known = {SOURCE: kind(SOURCE)}
@@ -102,7 +109,7 @@ def read(folder: Path, kind: type[L], only: Container[str] | None = None) -> dic
 
 
 def first(known: Mapping[str, L], wanted: Iterable[str]) -> L:
-    """Return the first wanted language that is known; English if none is."""
+    """Return the first of the languages ``wanted`` that is known; English if none is."""
     for code in wanted:
         language = known.get(code.lower()) or known.get(code.lower().split("-")[0])
         if language is not None:
@@ -120,7 +127,7 @@ def _compiled(catalog: Catalog) -> gettext.GNUTranslations:
 
 
 def _filled(template: str, parameters: Mapping[str, str]) -> str | None:
-    """Return the template with the parameters filled in; None if the template has other parameters."""
+    """Return the template with the parameters filled in; None if the template needs other parameters."""
     if not parameters:
         return template
     try:
@@ -130,5 +137,5 @@ def _filled(template: str, parameters: Mapping[str, str]) -> str | None:
 
 
 def _of(message: Message, wanted: Callable[[str], bool]) -> bool:
-    """Return True if a message is translated and comes from a wanted file."""
+    """Return whether a message is translated and comes from a file for which ``wanted`` returns True."""
     return bool(message.string) and not message.fuzzy and any(wanted(str(file)) for file, _ in message.locations)

@@ -11,7 +11,7 @@ _TRANSIENT = ("unreachable", "draining", "too-many")
 
 
 class LinkError(Exception):
-    """Something went wrong on the way to a factory; the text is for a person.
+    """Base class of errors of a request to the link; the text is for a person.
 
     ``kind``: the link's code for the error; ``do``: what the person can do; ``scheduler``: the scheduler's own message;
     ``fits``: how many of the requested jobs may start now, None if that is not known.
@@ -34,7 +34,7 @@ class LinkError(Exception):
 
 
 class LinkSilent(LinkError):
-    """The link did not answer, or its answer was not understood. The link may have done what was requested."""
+    """The link did not answer, or its answer could not be parsed. The link may have done what was requested."""
 
     def __init__(self, message: str, do: str = "") -> None:
         super().__init__("unreachable", message, do)
@@ -51,7 +51,7 @@ class LinkProblem(LinkError):
 
 
 def read_problem(status: int, content: bytes) -> LinkError:
-    """Return the error for an answer whose status is not a success."""
+    """Return the error for a response with an error status."""
     try:
         return LinkProblem(status, Problem.model_validate_json(content, extra="ignore"))
     except ValidationError:

@@ -1,7 +1,8 @@
-"""Settings of glibc's malloc, so that the process keeps the memory that it frees.
+"""Settings of glibc's malloc that make the process keep freed memory.
 
-By default glibc returns blocks of 128 KiB and more to the kernel at once. Data that go through a door come in blocks of
-that size; each new block then costs page faults and zeroed pages, half as much again as all other work on it.
+By default glibc returns blocks of 128 KiB and more to the kernel at once. Data that pass through a door come in blocks
+of that size; each new block then costs page faults and zeroed pages, which take half as long as all other work on the
+block.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _KEPT = 16 << 20  # bytes, of all kept blocks together
 
 
 def keep_blocks() -> None:
-    """Keep freed blocks of up to 4 MiB, 16 MiB in all, from now on. Does nothing with a C library other than glibc."""
+    """Make malloc keep freed blocks of up to 4 MiB, 16 MiB in total. Does nothing with a C library other than glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

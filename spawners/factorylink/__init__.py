@@ -1,1 +1,1 @@
-"""The link: the daemon that holds all contact with the factories."""
+"""The link: the daemon through which the gateway reaches the factories."""

@@ -1,4 +1,4 @@
-"""``python -m factorylink --config link.yaml``: the link in the foreground, until SIGTERM."""
+"""``python -m factorylink --config link.yaml``: runs the link in the foreground, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         config = load_link_config(options.config)
+        logs.begin(level, config.log_format)
         known = federation.load(config.catalogue, federation.antennas_beside(config.catalogue))
         asyncio.run(serve(config, offered(config, known.factories), known))
     except (CatalogueError, StartError, LedgerError) as error:

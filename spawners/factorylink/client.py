@@ -1,7 +1,7 @@
 """Client of the link's API for the hub process: typed methods over the Unix socket, or over TLS from another host.
 
-Two errors can happen, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
-requested) and ``LinkProblem`` (the link refused, with a reason); both are of ``factorycommon.link_errors``.
+Its methods raise two errors, both from ``factorycommon.link_errors``. ``LinkSilent``: there was no answer, so the link
+may or may not have done what was requested. ``LinkProblem``: the link refused, with a reason.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import StreamEvent, read_events
 from factorycommon.link_errors import LinkProblem, LinkSilent, read_problem
@@ -27,6 +28,7 @@ from factorycommon.models import (
     AcceptBody,
     AccessStatus,
     AuditLine,
+    BannerView,
     ChecklistView,
     Choice,
     Cluster,
@@ -41,6 +43,7 @@ from factorycommon.models import (
     HubRules,
     MessageBody,
     NetworkView,
+    OperatorView,
     PersonBody,
     ProjectView,
     ReadyView,
@@ -60,7 +63,7 @@ __all__ = ["By", "LinkAddress", "LinkClient", "LinkProblem", "LinkSilent", "Netw
 
 T = TypeVar("T")
 LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
-By = Literal["person", "hub", "operator"]  # who wants a session to end
+By = Literal["person", "hub", "operator"]  # who requests the end of a session
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
@@ -82,18 +85,27 @@ _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
 _AUDIT = TypeAdapter(list[AuditLine])
+_BANNER = TypeAdapter(BannerView)
+_OPERATOR = TypeAdapter(OperatorView)
 
 
 @dataclass(frozen=True)
 class TableChange:
-    """One event of the table: the snapshot (with ``clusters``), a changed session or cluster (one that has ended comes
-    once), or a factory's health."""
+    """One event of the table: the snapshot (``clusters`` goes with it), a changed session or cluster (ended ones once),
+    a factory's health, or the banner of all pages."""
 
     snapshot: tuple[Session, ...] | None = None
     clusters: tuple[Cluster, ...] = ()
     session: Session | None = None
     cluster: Cluster | None = None
     health: Mapping[str, Health] = field(default_factory=dict)
+    banner: BannerView | None = None
+
+
+async def pass_on(request: httpx.Request) -> None:
+    """Send the id of the request that this process works for along with a request to another one."""
+    if current := request_id.current():
+        request.headers[request_id.HEADER] = current
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,13 @@ class LinkClient:
             base_url, transport = at.url, httpx.AsyncHTTPTransport(verify=dialing(at.tls), limits=LIMITS)
         else:
             base_url, transport = "http://link", httpx.AsyncHTTPTransport(uds=str(at), limits=LIMITS)
-        self._http = httpx.AsyncClient(transport=transport, base_url=base_url, timeout=_ANSWER_SECONDS, trust_env=False)
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            base_url=base_url,
+            timeout=_ANSWER_SECONDS,
+            trust_env=False,
+            event_hooks={"request": [pass_on]},
+        )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -124,13 +142,16 @@ class LinkClient:
     # --- sessions
 
     async def put_session(self, session_id: SessionId, request: SessionRequest) -> Session:
-        """Request a session; the same request again gives the same session. Answers within 2 s."""
+        """Request a session; repeating a request returns the existing session. The link answers within 2 s."""
         return await self._ask(_SESSION, "PUT", f"/sessions/{session_id}", json=request.model_dump(mode="json"))
 
     async def sessions(
         self, user: str | None = None, server: str | None = None, live: bool = True, limit: int | None = None
     ) -> list[Session]:
-        """Return sessions: first those that are not to stop, then the newest first."""
+        """Return sessions: first those without a stop request, then those with one.
+
+        Within each group, the newest come first.
+        """
         params = {"user": user, "server": server, "live": live, "limit": limit}
         return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))
 
@@ -139,8 +160,7 @@ class LinkClient:
         return await self._ask(_SESSION, "GET", f"/sessions/{session_id}")
 
     async def session_events(self, session_id: SessionId) -> AsyncGenerator[Session]:
-        """Yield the session now and after every change, until it has ended. Subscribes again if the link does not
-        answer."""
+        """Yield the session now and after every change, until it has ended; reconnect if the link does not answer."""
         async for event, data in self._events_again(f"/sessions/{session_id}/events"):
             if event == "session" and (session := _event(_SESSION, data)) is not None:
                 yield session
@@ -155,7 +175,7 @@ class LinkClient:
         await self._request("POST", f"/sessions/{session_id}/environment", json=body, timeout=30)
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Return the hub token that the session's notebook has, as its door reports it."""
+        """Return the hub token of the session's notebook, as its door reports it."""
         return (await self._ask(TypeAdapter(TokenBody), "GET", f"/sessions/{session_id}/token")).token
 
     async def stop(self, session_id: SessionId, by: By = "hub") -> None:
@@ -165,22 +185,26 @@ class LinkClient:
     async def stop_all(
         self, sessions: Mapping[SessionId, Literal["person", "hub", "operator"]]
     ) -> frozenset[SessionId]:
-        """Request the end of these sessions, each for the given person; return those for which the ledger holds the
-        request, or which never start."""
+        """Request the end of these sessions; each value says who requests it.
+
+        Return the sessions for which the ledger holds the request, or which will never start.
+        """
         body = StopsBody(sessions=dict(sessions)).model_dump()
         return frozenset((await self._ask(TypeAdapter(StopsView), "POST", "/stops", json=body, timeout=30)).done)
 
     async def extend(self, session_id: SessionId, hours: float) -> Session:
-        """Request that many more hours for a session."""
+        """Request ``hours`` more for a session."""
         return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/extend", json={"hours": hours}, timeout=30)
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
-        """Show a message to the person in the session; the same id twice is one message."""
+        """Show a message to the person in the session; a message with an id that was sent already is ignored."""
         await self._request("POST", f"/sessions/{session_id}/messages", json=message.model_dump(), timeout=30)
 
     async def table(self) -> AsyncGenerator[TableChange]:
-        """Subscribe to the whole table. The first change is a snapshot. Raises LinkSilent when the connection is
-        lost."""
+        """Subscribe to the whole table, and yield its changes; the first is a snapshot.
+
+        Raises LinkSilent when the connection is lost.
+        """
         async for event, data in self._events("/table"):
             if event == "snapshot":
                 yield _snapshot(data)
@@ -188,40 +212,42 @@ class LinkClient:
                 yield TableChange(session=session)
             elif event == "cluster" and (cluster := _event(_CLUSTER, data)) is not None:
                 yield TableChange(cluster=cluster)
+            elif event == "banner" and (banner := _event(_BANNER, data)) is not None:
+                yield TableChange(banner=banner)
             elif event == "factory" and (factory := _event(_FACTORY, data)) is not None:
                 yield TableChange(health={factory.id: factory.health})
 
     # --- factories and people
 
     async def factories(self, user: str) -> list[FactoryView]:
-        """Return the catalogue as that person may use it."""
+        """Return the catalogue as ``user`` may use it."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
 
     async def usage(
         self, project: str | None = None, since: date | None = None, person: str | None = None
     ) -> list[UsageLine]:
-        """Return what jobs used, by day, project, factory and person; only of that project and person, if named."""
+        """Return the use of jobs by day, project, factory and person. ``project``, ``person``: only these, if given."""
         return await self._ask(_USAGE, "GET", "/usage", params=_usage_of(project, since, person), timeout=60)
 
     async def usage_csv(self, project: str, since: date | None = None, person: str | None = None) -> bytes:
-        """Return what jobs used in CSV, selected as in ``usage``."""
+        """Return the use of jobs as CSV, selected as in ``usage``."""
         params = _usage_of(project, since, person)
         return (await self._request("GET", "/usage.csv", params=params, timeout=60)).content
 
     async def projects(self, user: str) -> list[ProjectView]:
-        """Return the person's projects, also those that have ended or not begun."""
+        """Return the person's projects, also projects that have ended or not begun."""
         return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
 
     async def ready(self, user: str) -> ReadyView:
-        """Return which accounts and projects that person can start with, or why they can start nothing."""
+        """Return the accounts and projects with which ``user`` can start a session, or why there are none."""
         return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
 
     async def checklist(self, user: str) -> ChecklistView:
-        """Return the person's checklist: what they need, what they have accepted, and what is open."""
+        """Return the person's checklist: what they need, what they have accepted, and what is missing."""
         return await self._ask(_CHECKLIST, "GET", f"/people/{quote(user, safe='')}/checklist")
 
     async def accept(self, user: str, factory: str, version: str) -> None:
-        """Record that the person accepts that version of a site's rules."""
+        """Record that the person accepts ``version`` of a site's rules."""
         path = f"/people/{quote(user, safe='')}/acceptances/{factory}"
         await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
 
@@ -234,8 +260,10 @@ class LinkClient:
         return await self._ask(_NETWORK, "GET", "/network")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
-        """Yield the catalogue for that person now and after every change, without end. Subscribes again if the link
-        does not answer."""
+        """Yield the catalogue for ``user`` now and after every change, without end.
+
+        Reconnect if the link does not answer.
+        """
         async for event, data in self._events_again("/factories/events", {"user": user}):
             if event == "factories" and (factories := _event(_FACTORIES, data)) is not None:
                 yield factories
@@ -243,7 +271,7 @@ class LinkClient:
     async def estimate(
         self, factory: str, user: str, size: str, hours: float | None = None, project: str | None = None
     ) -> Estimate:
-        """Return when a session of that size would start, for that project."""
+        """Return when a session of that size would start for that project."""
         params = _given({"user": user, "size": size, "hours": hours, "project": project})
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
@@ -260,39 +288,60 @@ class LinkClient:
         return await self._ask(_CLUSTERS, "GET", f"/people/{quote(user, safe='')}/clusters")
 
     async def end_cluster(self, user: str, cluster_id: ClusterId) -> None:
-        """Request the end of that person's cluster; return when the ledger holds the request."""
+        """Request the end of a cluster of ``user``; return when the ledger holds the request."""
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
 
     async def put_person(self, user: str, person: PersonBody) -> None:
-        """Tell the link who the person is now, and whether they may start anything."""
+        """Send the link the person's groups and data, and whether the person may start anything."""
         await self._request("PUT", f"/people/{quote(user, safe='')}", json=person.model_dump(mode="json"))
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
-        """Tell the link only whether the person may start anything."""
+        """Send the link only whether the person may start anything."""
         await self._request("PUT", f"/people/{quote(user, safe='')}/access", json=access.model_dump(mode="json"))
 
     async def put_rules(self, rules: HubRules) -> None:
-        """Tell the link the hub's rules for everybody."""
+        """Send the link the hub's rules for everybody."""
         await self._request("PUT", "/rules", json=rules.model_dump(mode="json"))
 
-    async def drain(self, factory: str, message: str) -> None:
-        """Refuse everything new at that factory; running sessions continue."""
-        await self._request("PUT", f"/factories/{factory}/drain", json=DrainBody(message=message).model_dump())
+    async def drain(self, factory: str, message: str, by: str | None = None) -> None:
+        """Refuse everything new at that factory; running sessions continue. ``by``: the operator's name, for the
+        audit."""
+        await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
-    async def undrain(self, factory: str) -> None:
+    async def undrain(self, factory: str, by: str | None = None) -> None:
         """Accept new sessions at that factory again."""
-        await self._request("DELETE", f"/factories/{factory}/drain")
+        await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
     async def pause(self, factory: str, message: str) -> None:
         """Submit nothing and enter no door there; open connections stay open."""
-        await self._request("PUT", f"/factories/{factory}/pause", json=DrainBody(message=message).model_dump())
+        await self._request("PUT", f"/factories/{factory}/pause", json=_order(message, None))
 
     async def resume(self, factory: str) -> None:
-        """Submit and enter doors there again."""
+        """End the pause of a factory."""
         await self._request("DELETE", f"/factories/{factory}/pause")
 
+    async def operator(self) -> OperatorView:
+        """Return what the operators' page shows."""
+        return await self._ask(_OPERATOR, "GET", "/operator", timeout=60)
+
+    async def pause_starts(self, message: str, by: str) -> None:
+        """Refuse everything new at all factories; running sessions continue."""
+        await self._request("PUT", "/starts/pause", json=_order(message, by))
+
+    async def resume_starts(self, by: str) -> None:
+        """Accept new sessions again; a factory that is drained by itself stays so."""
+        await self._request("DELETE", "/starts/pause", params={"by": by})
+
+    async def show_banner(self, message: str, by: str, sessions: bool = False) -> None:
+        """Show a text on all pages; ``sessions``: once in open sessions, too."""
+        await self._request("PUT", "/banner", json=_order(message, by) | {"sessions": sessions})
+
+    async def drop_banner(self, by: str) -> None:
+        """Show the banner no longer."""
+        await self._request("DELETE", "/banner", params={"by": by})
+
     async def audit(self, factory: str, since: datetime | None = None) -> AsyncGenerator[AuditLine]:
-        """Yield a factory's audit, oldest first."""
+        """Yield the lines of a factory's audit, oldest first."""
         after = 0
         while True:
             params = _given({"since": since.isoformat() if since else None, "after": after})
@@ -304,7 +353,7 @@ class LinkClient:
             after = page[-1].number
 
     async def renew(self, factory: str, user: str, token: str) -> CredentialView:
-        """Use a person's token to renew the login of their account there."""
+        """Use a person's token to renew the login to their account at a factory."""
         body = {"user": user, "token": token}
         return await self._ask(TypeAdapter(CredentialView), "PUT", f"/credentials/{factory}", json=body, timeout=30)
 
@@ -323,7 +372,7 @@ class LinkClient:
         return response
 
     async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
-        """Yield server-sent events as (event, data) until the connection ends, which raises LinkSilent."""
+        """Yield server-sent events as (event, data). Raises LinkSilent when the connection ends."""
         timeout = httpx.Timeout(_ANSWER_SECONDS, read=_QUIET_SECONDS)
         try:
             async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
@@ -347,6 +396,11 @@ class LinkClient:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
 
+def _order(message: str, by: str | None) -> dict[str, Any]:
+    """The body of an operator's order; without ``by``, which an earlier link does not know, where nobody is named."""
+    return DrainBody.model_validate(_given({"message": message, "by": by})).model_dump(exclude_unset=True)
+
+
 def _usage_of(project: str | None, since: date | None, person: str | None) -> dict[str, Any]:
     return _given({"project": project, "since": since.isoformat() if since else None, "person": person})
 
@@ -356,7 +410,7 @@ def _given(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _snapshot(data: str) -> TableChange:
-    """Return the whole table, without entries that cannot be read. Raises LinkSilent if the data is no table."""
+    """Parse a snapshot of the table, leaving out entries that cannot be parsed. Raises LinkSilent if it is no table."""
     parts = _read(TypeAdapter(dict[str, list[JsonValue]]), data)
     factories = _each(_FACTORY, parts.get("factories", []))
     health = {factory.id: factory.health for factory in factories}
@@ -369,8 +423,7 @@ def _each(kind: TypeAdapter[T], values: Iterable[JsonValue]) -> list[T]:
 
 
 def _event(kind: TypeAdapter[T], data: bytes | str) -> T | None:
-    """Return the change that an event describes; None, with a line in the log, if the event cannot be read. Later
-    events are not affected."""
+    """Parse an event; return None, and log this, if it cannot be parsed. Later events are not affected."""
     try:
         return kind.validate_json(data)
     except ValidationError as error:

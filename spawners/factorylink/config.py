@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 from factorycommon.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
 from factorycommon.tls import TlsFiles, is_loopback_host
 from factorylink.util.database import Database
+from factorylink.util.logs import LogFormat
 
 
 def _in_order(ports: tuple[int, int]) -> tuple[int, int]:
@@ -294,7 +295,13 @@ class LinkConfig(Model):
     mail: Mail | None = None
     projects: Path | None = None  # YAML file of the projects; without it nobody needs one
     apply_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None  # where to ask for one
+    log_format: LogFormat = "text"  # json: each line of the log is an object
     factories: dict[Slug, Access]
+
+    @property
+    def last_backup(self) -> Path:
+        """The empty file that each successful backup writes anew; its time is the backup's."""
+        return self.state_dir / "last-backup"
 
     @property
     def database(self) -> Database:

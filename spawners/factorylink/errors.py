@@ -1,4 +1,7 @@
-"""The four errors of a request to a factory. Every caller handles all four."""
+"""The errors of a request to a factory, in four classes: Unreachable, Refused, Gone, Misread.
+
+Callers handle all four.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ EXCERPT = 4000  # characters of an answer that is not understood
 
 
 class FactoryError(Exception):
-    """Base class of the link's errors. ``message`` is plain text for a person. It contains the scheduler's own words,
-    if any, cut and cleaned: an account's shell may print a megabyte, or control characters, beside them."""
+    """Base class of the errors of a request to a factory. ``message`` is plain text for a person.
+
+    The message contains the scheduler's own words, if any, shortened and cleaned: an account's shell may print a
+    megabyte, or control characters, beside them.
+    """
 
     def __init__(self, message: str) -> None:
         message = plain_lines(message)
@@ -18,33 +24,37 @@ class FactoryError(Exception):
 
 
 class Unreachable(FactoryError):
-    """Nothing is known: there was no answer, or not in time. What was requested may or may not have happened."""
+    """There was no answer, or not in time, so the request may or may not have been carried out."""
 
 
 class NotDone(Unreachable):
-    """What was requested has certainly not happened: it was not even begun."""
+    """The request was certainly not carried out: it was never sent, or was not started."""
 
 
 class Unwanted(NotDone):
-    """What was requested is no longer wanted: somebody stopped it before it was begun."""
+    """The request was not carried out, since somebody cancelled it before it was sent."""
 
 
 class Expired(NotDone):
-    """The credential of that site account is no longer valid. The factory may be fine; running sessions there
-    continue."""
+    """The credential of a site account is no longer valid.
+
+    The factory may be available; sessions that run there continue.
+    """
 
 
 class NotLetIn(NotDone):
-    """The site refuses a login that is valid as far as the link knows; unlike with a failed connection, this is
-    certain."""
+    """The site certainly refuses a login that is valid as far as the link knows.
+
+    A failed connection leaves this open.
+    """
 
 
 class Distrusted(Unreachable):
-    """A host of the factory showed a key that is not pinned, so the link sent that host nothing."""
+    """A host of the factory showed a key that is not pinned, so the link sent nothing to this host."""
 
 
 class Refused(FactoryError):
-    """The scheduler (or the system there) refused. Nothing has happened."""
+    """The scheduler, or the system on the login host, refused the request. Nothing was changed."""
 
 
 class Gone(FactoryError):
@@ -52,7 +62,7 @@ class Gone(FactoryError):
 
 
 class Misread(Unreachable):
-    """An answer was not understood. ``output``: its beginning and its end, for the log."""
+    """An answer could not be parsed. ``output``: its beginning and its end, for the log."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
@@ -60,7 +70,7 @@ class Misread(Unreachable):
 
 
 def excerpt(output: str) -> str:
-    """Return an answer in the form for a log: whole, or its beginning and its end if it is long."""
+    """Return an answer for the log: in full, or only its beginning and its end if it is long."""
     if len(output) <= EXCERPT:
         return output
     half = EXCERPT // 2

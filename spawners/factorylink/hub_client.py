@@ -1,5 +1,4 @@
-"""Client of JupyterHub's API for the link: who a token belongs to, which servers there are, and start a server
-again."""
+"""Client of JupyterHub's API for the link: finds the owner of a token, lists servers, and starts servers again."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from factorycommon import request_id
 from factorycommon.models import ADOPT, SessionId
 from factorycommon.tls import TlsFiles, dialing
 from factorylink.config import Hub
@@ -71,6 +71,7 @@ class HubClient:
             timeout=10,
             trust_env=False,
             verify=True if tls is None else dialing(tls),
+            event_hooks={"request": [_pass_on]},
         )
         self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
 
@@ -79,9 +80,9 @@ class HubClient:
         await self._http.aclose()
 
     async def user_of(self, token: str) -> TokenOwner | None:
-        """Return the owner of this token; None: nobody.
+        """Return the owner of this token; None if it belongs to nobody.
 
-        The answer is remembered for at most 30 s, by the token's hash; "nobody" for 3 s. Raises Unreachable if the hub
+        An owner is cached for at most 30 s, and "nobody" for 3 s, by the token's hash. Raises Unreachable if the hub
         refuses every token, since its database does not answer.
         """
         key = hashlib.sha256(token.encode()).hexdigest()
@@ -106,9 +107,9 @@ class HubClient:
     def _owner(self, user: _User) -> TokenOwner:
         """Return the owner that the hub's answer about a token describes.
 
-        JupyterHub gives a server's token ``access:servers!server=USER/SERVER`` and a person's default token
-        ``access:servers!user=USER``. A token that enters a single server only counts as the token of that server; one
-        that names several, or another person's, may do nothing here.
+        JupyterHub gives a server's token the scope ``access:servers!server=USER/SERVER``, and a person's default token
+        the scope ``access:servers!user=USER``. A token that grants access to exactly one server counts as the token of
+        that server. A token that grants access to several servers, or to another person's, may do nothing at the link.
         """
         allowed = user.kind == "user" and not {self._service, _SCOPE}.isdisjoint(user.scopes)
         servers = [scope.removeprefix(_ONE_SERVER) for scope in user.scopes if scope.startswith(_ONE_SERVER)]
@@ -119,15 +120,19 @@ class HubClient:
         return TokenOwner(name=user.name, allowed=allowed and mine, server=server)
 
     async def _knows_tokens(self) -> None:
-        """Raise Unreachable unless the hub accepts the link's own token: a hub without its database accepts no
-        token."""
+        """Raise Unreachable unless the hub accepts the link's own token.
+
+        A hub without its database accepts no token.
+        """
         response = await self._ask("GET", "/user")
         if response.is_error:
             raise Unreachable("The hub cannot look up tokens just now: its database does not answer. Try again soon.")
 
     async def servers(self) -> dict[tuple[str, str], str | None]:
-        """Return (user, server) of all servers that the hub holds, with what it is doing with each: ``spawn``,
-        ``stop``, ``check`` (it has not decided yet whether the server runs), or None."""
+        """Return (user, server) of all servers that the hub has, each with the hub's pending action.
+
+        The action is ``spawn``, ``stop``, ``check`` (the hub does not know yet whether the server runs), or None.
+        """
         found: dict[tuple[str, str], str | None] = {}
         offset: int | None = 0
         while offset is not None:
@@ -143,8 +148,10 @@ class HubClient:
         return found
 
     async def start_server(self, user: str, server: str, session_id: SessionId) -> None:
-        """Start the server so that it adopts that session, and nothing else. Raises Gone if there is no such user;
-        Refused, with the hub's message, if it cannot be started now."""
+        """Start a server so that it adopts the session ``session_id``, and starts no other.
+
+        Raises Gone if there is no such user; Refused, with the hub's message, if the server cannot be started now.
+        """
         name = quote(user, safe="@~")
         path = f"/users/{name}/servers/{quote(server, safe='')}" if server else f"/users/{name}/server"
         response = await self._ask("POST", path, json={ADOPT: session_id}, timeout=30)
@@ -161,6 +168,12 @@ class HubClient:
             return await self._http.request(method, path, headers=headers, **kwargs)
         except (httpx.HTTPError, UnicodeEncodeError) as error:
             raise Unreachable(f"The hub does not answer: {str(error) or type(error).__name__}") from error
+
+
+async def _pass_on(request: httpx.Request) -> None:
+    """Send the id of the request that the link works for along with its question to the hub."""
+    if current := request_id.current():
+        request.headers[request_id.HEADER] = current
 
 
 def _parse(model: type[Any], response: httpx.Response) -> Any:

@@ -1,4 +1,4 @@
-"""The link's refusals. The apps turn a ProblemError into its HTTP status and ``models.Problem``."""
+"""Makes the link's refusals. The apps turn a ProblemError into its HTTP status and ``models.Problem``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUS = {
 
 
 class ProblemError(Exception):
-    """Carries the problem to the caller."""
+    """The exception that carries a Problem to the app."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -35,8 +35,10 @@ class ProblemError(Exception):
 
 
 def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: int | None = None) -> ProblemError:
-    """Return the problem that these words explain. ``field``: the form's field at fault, if there is one; ``fits``: as
-    in Problem."""
+    """Return a ProblemError with these words.
+
+    ``field``: the form's field at fault, if there is one; ``fits``: as in Problem.
+    """
     return ProblemError(
         Problem(
             kind=kind,
@@ -53,7 +55,7 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: in
 
 
 def words_of(problem: Problem) -> Words:
-    """Return the words that a problem was made of, or words made from its texts."""
+    """Return the Words from which a problem was made, or new Words with its texts."""
     return Words(
         code=problem.code,
         parameters=problem.parameters,
@@ -64,55 +66,57 @@ def words_of(problem: Problem) -> Words:
 
 
 def too_many(message: str) -> ProblemError:
-    """Return the refusal of a request that somebody makes too often."""
+    """Return the ProblemError for a person who sends too many requests of a kind."""
     return ProblemError(Problem(kind="too-many", message=message, do=N_("Wait a minute, then ask again.")))
 
 
 def invalid(message: str, field: str | None = None) -> ProblemError:
-    """Return the problem that what was requested does not exist, or that the catalogue does not allow it."""
+    """Return the ProblemError for a request for something that does not exist or that the catalogue does not allow."""
     return ProblemError(Problem(kind="invalid", message=message, field=field))
 
 
 def gone(what: str) -> ProblemError:
-    """Return the problem that what was asked about is not known here."""
+    """Return the ProblemError for a request about ``what``, which the link does not know."""
     return ProblemError(
         Problem(kind="gone", message=Message("not-known", "{what} is not known here.").format(what=what))
     )
 
 
 def forbidden(message: str) -> ProblemError:
-    """Return the problem that this person may not do this."""
+    """Return the ProblemError for a request that this person may not make."""
     return ProblemError(Problem(kind="forbidden", message=message))
 
 
 def limit(message: str, do: str, fits: int | None = None) -> ProblemError:
-    """Return the problem that the person has as many as a person may have. ``fits``: as in Problem."""
+    """Return the ProblemError for a person who has reached a limit. ``fits``: as in Problem."""
     return ProblemError(Problem(kind="limit", message=message, do=do, fits=fits))
 
 
 def conflict(message: str) -> ProblemError:
-    """Return the problem that the request cannot be carried out in the present state."""
+    """Return the ProblemError for a request that cannot be carried out in the present state."""
     return ProblemError(Problem(kind="conflict", message=message))
 
 
 def draining(message: str) -> ProblemError:
-    """Return the problem that the factory is drained, with the operator's message."""
+    """Return the ProblemError for a request to a drained factory, with the operator's message."""
     return of_words("draining", explain.own("draining").saying(what=message))
 
 
 def refused(words: Words) -> ProblemError:
-    """Return the problem that the scheduler refused the job."""
+    """Return the ProblemError for a job that the scheduler refused."""
     return of_words("refused", words)
 
 
 def unreachable(message: str, do: str = N_("Try again in a minute."), scheduler: str = "") -> ProblemError:
-    """Return the problem that the factory, the hub or the ledger does not answer. ``scheduler``: what its programs
-    said."""
+    """Return the ProblemError for a factory, a hub or a ledger that does not answer.
+
+    ``scheduler``: the message of the factory's programs.
+    """
     return ProblemError(Problem(kind="unreachable", message=message, do=do, scheduler=scheduler))
 
 
 def from_link_error(error: FactoryError) -> ProblemError:
-    """Return the problem (refused, gone, unreachable) for a caller whose request to a factory failed."""
+    """Return the ProblemError (refused, gone or unreachable) for an error of a request to a factory."""
     if isinstance(error, Refused):
         return ProblemError(Problem(kind="refused", message=error.message))
     if isinstance(error, Gone):

@@ -1,1 +1,1 @@
-"""The part of the operator's command ``factorygate`` that needs the configuration of hub and link."""
+"""The part of the operator's command ``factorygate`` that reads the configuration of both hub and link."""

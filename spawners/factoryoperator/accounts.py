@@ -1,4 +1,4 @@
-"""Converts this machine's user and group numbers to names, and back, since numbers differ between machines."""
+"""Converts user and group ids of this machine to names, and back, since ids differ between machines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pwd
 
 
 def user_name(number: int) -> str:
-    """Return the user's name, or the number if this machine has no such user."""
+    """Return the name of the user with this uid, or the uid as text if this machine has no such user."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -15,7 +15,7 @@ def user_name(number: int) -> str:
 
 
 def group_name(number: int) -> str:
-    """Return the group's name, or the number if this machine has no such group."""
+    """Return the name of the group with this gid, or the gid as text if this machine has no such group."""
     try:
         return grp.getgrgid(number).gr_name
     except KeyError:
@@ -23,10 +23,10 @@ def group_name(number: int) -> str:
 
 
 def user_number(name: str) -> int:
-    """Return the user's number. Raises KeyError."""
+    """Return the uid of the user ``name``. Raises KeyError."""
     return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
 
 
 def group_number(name: str) -> int:
-    """Return the group's number. Raises KeyError."""
+    """Return the gid of the group ``name``. Raises KeyError."""
     return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid

@@ -1,8 +1,8 @@
-"""Makes a backup of a gateway that may be running: one 0600 file with all its stores.
+"""Makes a backup of a gateway, which may be running: one 0600 file with all its stores.
 
-The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is copied by its
-own means (SQLite's backup API, ``pg_dump``), so each copy is consistent at one moment; the copies of several databases
-are from different moments, and the link resolves the difference when it starts (docs/operators.md).
+The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is copied with
+its own tools (SQLite's backup API, ``pg_dump``), so each copy is consistent. Copies of several databases are from
+different moments; the link resolves the differences when it starts (docs/operators.md).
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ _CONNECT_SECONDS = 10
 
 
 def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | None) -> Manifest:
-    """Write the backup to ``target``, 0600, completely or not at all. Raises BackupError; never overwrites a file."""
+    """Write the backup to ``target`` (0600), completely or not at all; an existing file is never overwritten.
+
+    Raises BackupError.
+    """
     if target.exists():
         raise BackupError(f"{target} is there already: name another file")
     try:
@@ -60,7 +63,7 @@ def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | N
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """Make a 0700 folder on the target's own file system, and remove it afterwards."""
+    """Make a 0700 folder on the file system of ``target``, and remove it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix=".factorygate-", dir=target.parent) as folder:
         yield Path(folder)
 
@@ -105,8 +108,10 @@ def _kept(number: int, store: Store, folder: Path) -> Kept:
 
 
 def dump(store: Store, target: Path) -> str:
-    """Dump the gateway's own schema of a PostgreSQL database by ``pg_dump``, as of one moment; return the schema's
-    name. The database may be shared with others. Raises BackupError."""
+    """Dump the gateway's own schema of a PostgreSQL database with ``pg_dump``; return the schema's name.
+
+    The dump is consistent. Other programs may use other schemas of the database. Raises BackupError.
+    """
     if store.url is None:
         raise BackupError(f"{store.what}: where its database is, is not known")
     schema, _ = schema_and_tables(store.url, store.what)
@@ -116,12 +121,12 @@ def dump(store: Store, target: Path) -> str:
 
 
 def pattern(schema: str) -> str:
-    """Return a schema's name as a pattern of PostgreSQL's programs that matches this name only."""
+    """Return a pattern for PostgreSQL's programs that matches only the schema with this name."""
     return '"' + schema.replace('"', '""') + '"'
 
 
 def schema_and_tables(url: URL, what: str) -> tuple[str, list[str]]:
-    """Return the schema of a gateway's tables, and its content. Raises BackupError."""
+    """Return the schema of the gateway's tables, and the names of its tables. Raises BackupError."""
     engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": _CONNECT_SECONDS})
     try:
         found = inspect(engine)
@@ -133,7 +138,7 @@ def schema_and_tables(url: URL, what: str) -> tuple[str, list[str]]:
 
 
 def postgres(program: str, url: URL, what: str, *options: str) -> None:
-    """Run a program of PostgreSQL's for a database. Raises BackupError with the program's message."""
+    """Run one of PostgreSQL's programs on a database. Raises BackupError with the program's message."""
     argv, env = connection(url)
     try:
         done = subprocess.run(
@@ -152,8 +157,10 @@ def postgres(program: str, url: URL, what: str, *options: str) -> None:
 
 
 def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
-    """Return argv and environment for libpq's programs to connect to a database. A password is passed in the
-    environment, which only this user can read, never in argv."""
+    """Return arguments and environment variables with which libpq's programs connect to a database.
+
+    A password is passed in the environment, which only this user can read, never in argv.
+    """
     env = dict(os.environ)
     if url.password is not None:
         env["PGPASSWORD"] = str(url.password)

@@ -1,5 +1,4 @@
-"""Checks the content of the files: the two configurations, the catalogue, the projects, and the operator's own
-files."""
+"""Checks the content of files: hub.yaml, link.yaml, the catalogue, the projects, and the operator's own files."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from factoryspawner.config.hub_config import HubConfig
 
 
 def hub_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check hub.yaml, and the operator's own files that it names."""
+    """Check hub.yaml, and the operator's own files that hub.yaml names."""
     yield from of_lines(gateway.hub.problems)
     config, at = gateway.hub.config, gateway.hub.at
     if config is None:
@@ -63,7 +62,7 @@ def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:
 
 
 def link_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check link.yaml, and what each factory's transport needs."""
+    """Check link.yaml, and the files and programs that each factory's transport needs."""
     yield from of_lines(gateway.link.problems)
     config, at = gateway.link.config, gateway.link.at
     if config is None:
@@ -76,7 +75,7 @@ def link_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 async def _place(config: LinkConfig, name: Slug, factory: Factory) -> str:
-    """Return why a factory cannot be reached with this configuration; "" if no reason is found."""
+    """Return why the link cannot reach a factory with this configuration; "" if no reason is found."""
     try:
         make_connections(config, {name: factory})
     except ValueError as error:
@@ -92,7 +91,7 @@ def _offered(config: LinkConfig) -> dict[Slug, Factory]:
 
 
 def catalogue(gateway: Gateway) -> Iterator[Finding]:
-    """Check the catalogue, and that each factory of link.yaml may be offered."""
+    """Check the catalogue, and whether each factory of link.yaml may be offered."""
     config, at = gateway.link.config, gateway.link.at
     if config is None:
         return
@@ -111,7 +110,7 @@ def catalogue(gateway: Gateway) -> Iterator[Finding]:
 
 
 def project_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check the projects against the catalogue and the factories of link.yaml."""
+    """Check the projects against the catalogue and against the factories of link.yaml."""
     config = gateway.link.config
     if config is None or config.projects is None:
         return
@@ -126,7 +125,7 @@ def project_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def ledger(gateway: Gateway) -> Iterator[Finding]:
-    """Check that the ledger can be opened, and is not of a newer release."""
+    """Check that the ledger can be opened, and that no newer release has written it."""
     config = gateway.link.config
     if config is None:
         return
@@ -162,7 +161,7 @@ def _database(database: Database, where: str) -> Iterator[Finding]:
 
 
 def named_files(config: HubConfig) -> dict[tuple[str, ...], Path]:
-    """Return the files with secrets that hub.yaml names, by key."""
+    """Return the files with secrets that hub.yaml names, each by its key in hub.yaml."""
     found: dict[tuple[str, ...], Path | None] = {
         ("proxy_token_file",): config.proxy_token_file,
         ("service_token_file",): config.service_token_file,

@@ -1,4 +1,4 @@
-"""Checks that use the network: ports, names, certificates, clocks. They change nothing."""
+"""Runs the checks that use the network: ports, host names, certificates, clocks. The checks change nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DEFAULT = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Listener:
-    """A port on which a part of the gateway is to listen. ``answers``: whether that part answers there now."""
+    """A port on which a part of the gateway listens when it runs. ``answers``: whether that part answers on it now."""
 
     where: str
     what: str
@@ -44,7 +44,7 @@ class Listener:
 
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
-    """Check that no port is used twice, and that no other program listens on one."""
+    """Check that no port is configured twice, and that no other program listens on one of the ports."""
     wanted = [*_hub_ports(gateway), *_link_ports(gateway)]
     seen: dict[int, Listener] = {}
     for one in wanted:
@@ -167,7 +167,7 @@ def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Listene
 
 
 def names(gateway: Gateway) -> Iterator[Finding]:
-    """Check that each host's name resolves on this machine."""
+    """Check that each configured host name resolves on this machine."""
     wanted = {(where, host) for where, host in [*_hub_hosts(gateway), *_link_hosts(gateway)] if host}
     with ThreadPoolExecutor(max_workers=16) as pool:
         asked = [(where, host, pool.submit(_resolves, host)) for where, host in sorted(wanted)]
@@ -177,7 +177,7 @@ def names(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _resolves(host: str) -> str:
-    """Return why a name does not resolve; "" if it does."""
+    """Return why a host name does not resolve; "" if it does."""
     try:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:
@@ -221,7 +221,7 @@ def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 
 def _host(text: str) -> str:
-    """Return ``HOST`` of ``HOST:PORT``; an IPv6 address has more colons."""
+    """Return the host of ``HOST:PORT``; the host may be an IPv6 address, which has more colons."""
     host, _, port = text.rpartition(":")
     return host if port.isdigit() and ":" not in host and host else text
 
@@ -230,8 +230,10 @@ def _host(text: str) -> str:
 
 
 def certificates(gateway: Gateway) -> Iterator[Finding]:
-    """Check the certificate of each https address that people or this gateway use, and this machine's clock against
-    theirs."""
+    """Check the certificate of each https address that people or this gateway use.
+
+    This machine's clock is compared with the clocks of those servers.
+    """
     for where, address in [*_hub_addresses(gateway), *_link_addresses(gateway)]:
         url = urlsplit(address)
         try:

@@ -46,7 +46,10 @@ def _mended(problem: str, path: Path) -> str:
 
 
 def _form(keys: tuple[str, ...], text: str) -> str:
-    """Return what is wrong with a secret's form; "" if nothing is."""
+    """Return what is wrong with the form of a secret; "" if the form is right.
+
+    ``keys``: the secret's key in hub.yaml.
+    """
     match keys[-1]:
         case "crypt_key_file":
             return "" if all(_is_crypt_key(line) for line in text.split()) else (
@@ -80,7 +83,7 @@ def _is_crypt_key(line: str) -> bool:
 
 
 def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
-    """Check the cookie secret: JupyterHub makes it at its first start, and refuses another mode or form."""
+    """Check the cookie secret. JupyterHub makes it at its first start, and refuses another file mode or form."""
     try:
         found, text = path.stat(), path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -96,7 +99,7 @@ def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
 
 
 def link_secrets(gateway: Gateway) -> Iterator[Finding]:
-    """Check the link's token, its own keys, and those of the sites."""
+    """Check the link's token, the link's own keys, and the keys for the sites."""
     config, at = gateway.link.config, gateway.link.at
     if config is None:
         return
@@ -147,7 +150,7 @@ def _own_keys(folder: Path, made: bool) -> Iterator[tuple[str, str]]:
 
 
 def sides(gateway: Gateway) -> Iterator[Finding]:
-    """Check the values that hub.yaml, link.yaml and the proxy's own files must have in common."""
+    """Check the values that must be the same in hub.yaml, link.yaml and the proxy's own files."""
     if gateway.hub.config is not None and gateway.link.config is not None:
         yield from _hub_and_link(gateway, gateway.hub.config, gateway.link.config)
     if gateway.hub.config is not None:
@@ -192,7 +195,7 @@ def _port(url: str) -> int:
 
 
 def _differ(one: Path, other: Path) -> bool:
-    """Return whether two files hold different tokens; False if one cannot be read, which another check reports."""
+    """Return whether two files hold different tokens; False if a file cannot be read, which another check reports."""
     try:
         return not hmac.compare_digest(one.read_bytes().strip(), other.read_bytes().strip())
     except OSError:
@@ -200,7 +203,7 @@ def _differ(one: Path, other: Path) -> bool:
 
 
 def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
-    """Check the files of the proxy's unit against hub.yaml."""
+    """Check the files of the proxy's systemd unit against hub.yaml."""
     here = gateway.hub.at
     env = gateway.hub.path.parent / _PROXY_ENV
     for number, name, value in _settings(env):
@@ -231,7 +234,7 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
 
 
 def _settings(path: Path) -> list[tuple[int, str, str]]:
-    """Return the lines of a systemd EnvironmentFile: number, name, value."""
+    """Return the lines of a systemd EnvironmentFile as (line number, name, value)."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The command ``factorygate``: the link's commands, and those that read the hub's configuration, too."""
+"""The command ``factorygate``: all commands of the link, and those that also read the hub's configuration."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ _SHOWN = 10  # files that are named if many are in the way
 
 
 def add(parts: Any) -> None:
-    """Add the commands to a parser's subparsers."""
+    """Add the commands ``backup`` and ``restore`` to the subparsers ``parts``."""
     backup: argparse.ArgumentParser = parts.add_parser(
         "backup", help="write databases, keys, tokens and configuration into one file; hub and link may run"
     )
@@ -55,6 +56,8 @@ def _backup(options: argparse.Namespace) -> int:
         manifest = make(target, found, hub, link)
     except (BackupError, stores.NotOurs) as error:
         raise CatalogueError([str(error)]) from error
+    if gateway.link.config is not None:
+        _note(gateway.link.config.last_backup)
     databases = sum(kept.kind != "file" for kept in manifest.stores)
     _say(f"{target}: {databases} databases and {len(manifest.stores) - databases} files.")
     for side, file in ((hub, gateway.hub.path), (link, gateway.link.path)):
@@ -62,6 +65,19 @@ def _backup(options: argparse.Namespace) -> int:
             _say(f"Not in it: what belongs to {file}, which is not there.")
     _say("Whoever reads it can act as the gateway: keep it as private as the gateway itself.")
     return 0
+
+
+def _note(path: Path) -> None:
+    """Write when this backup succeeded, for the link's metrics. The folder belongs to the link's account, so no link in
+    it is followed."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        try:
+            os.utime(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        _say(f"Not noted for the metrics: {path}: {error.strerror}.")
 
 
 def _restore(options: argparse.Namespace) -> int:
@@ -87,7 +103,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _asked(other: tuple[Path, ...]) -> bool:
-    """Ask the person at the terminal; return False if there is no terminal."""
+    """Ask the person at the terminal whether to overwrite the files ``other``; return False if there is no terminal."""
     if not sys.stdin.isatty():
         return False
     names = [str(path) for path in other[:_SHOWN]]

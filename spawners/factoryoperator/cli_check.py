@@ -35,7 +35,7 @@ NETWORK: tuple[tuple[str, Check], ...] = (
 
 
 def add(parts: Any) -> None:
-    """Add the command to a parser's subparsers."""
+    """Add the command ``check`` to the subparsers ``parts``."""
     command: argparse.ArgumentParser = parts.add_parser(
         "check", help="read the configuration of hub and link, and say what cannot work"
     )
@@ -45,7 +45,7 @@ def add(parts: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the check. Return 0 if nothing is wrong, else 1."""
+    """Run the check; return 0 if there is no mistake, else 1."""
     gateway = read(options.hub, options.link)
     become_owner(gateway)
     mistakes = 0
@@ -67,8 +67,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def become_owner(gateway: Gateway) -> None:
-    """Continue as the account that the link runs as (the owner of ``state_dir``), if root runs this check: what that
-    account may read is what counts."""
+    """Continue as the account that runs the link (the owner of ``state_dir``), if root runs this check.
+
+    The check must see only the files that this account may read.
+    """
     config = gateway.link.config
     if os.geteuid() != 0 or config is None or not config.state_dir.exists():
         return

@@ -1,4 +1,4 @@
-"""A finding of a check, and how it is printed."""
+"""One result of a check, and how it is printed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding. ``where``: ``file:line: key`` or a file; ``mistake`` False: worth knowing, and may be intended.
-    ``said`` never holds a secret."""
+    """One result of a check.
+
+    ``where``: ``file:line: key`` or a file. ``mistake``: False for a hint about something that may be intended.
+    ``said``: the message, which never holds a secret.
+    """
 
     where: str
     said: str
@@ -20,12 +23,12 @@ class Finding:
 
 
 def note(where: str, said: str) -> Finding:
-    """Return a finding that is worth knowing and may be intended."""
+    """Return a finding that is no mistake: a hint about something that may be intended."""
     return Finding(where, said, mistake=False)
 
 
 def of_lines(lines: Iterable[str]) -> list[Finding]:
-    """Return the findings in the lines of a parser, each of which names file, line and key before its message."""
+    """Return findings made from a parser's messages, each of which has file, line and key before its text."""
     found: list[Finding] = []
     for line in lines:
         parts = line.split(": ")

@@ -1,4 +1,4 @@
-"""The configuration of a whole gateway: hub.yaml and link.yaml, each with its content or its mistakes."""
+"""The configuration of a gateway: hub.yaml and link.yaml, each with its content or its mistakes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _LINK_VARIABLE = "FACTORYGATE_LINK"
 
 @dataclass(frozen=True)
 class Side(Generic[C]):
-    """One file. ``config`` None: the file cannot be used, and ``problems`` say why; if there are no problems, there is
-    no file."""
+    """One configuration file.
+
+    ``config`` None: the file cannot be used, and ``problems`` say why; without ``problems`` the file does not exist.
+    """
 
     path: Path
     config: C | None
@@ -34,14 +36,14 @@ class Side(Generic[C]):
 
 @dataclass(frozen=True)
 class Gateway:
-    """Both files. A machine may have only one of them."""
+    """Both configuration files. A machine may have only one of them."""
 
     hub: Side[HubConfig]
     link: Side[LinkConfig]
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name the two files."""
+    """Add the options that name the two configuration files."""
     hub = os.environ.get(hub_config.VARIABLE)
     link = os.environ.get(_LINK_VARIABLE)
     for name, variable, default in (("hub", hub_config.VARIABLE, hub), ("link", _LINK_VARIABLE, link)):
@@ -50,7 +52,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:
-    """Read both files; None: the file at its usual place, which may be missing."""
+    """Read both configuration files; None: the file at its usual path, which may be missing."""
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)
     )

@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"  # the first member of a backup
 
 
 class BackupError(Exception):
-    """Raise if a backup, or a restore, failed; the message is for the operator."""
+    """Raised if a backup, or a restore, failed; the message is for the operator."""
 
 
 def _absolute(path: str) -> str:

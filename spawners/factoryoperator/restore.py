@@ -27,12 +27,12 @@ from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfigError
 
 _LARGEST_MANIFEST = 16 * 2**20
-_SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the database that is replaced: the new one must not meet them
+_SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the replaced database: they must not be used with the new one
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A backup that was read and checked. ``folder`` holds its members."""
+    """A backup that was unpacked and checked. ``folder``: the folder with its members."""
 
     manifest: Manifest
     folder: Path
@@ -40,7 +40,7 @@ class Opened:
 
 @contextmanager
 def opened(backup: Path) -> Iterator[Opened]:
-    """Unpack a backup into a private folder and check each member. Raises BackupError."""
+    """Unpack a backup into a private folder, and check each member. Raises BackupError."""
     with tempfile.TemporaryDirectory(prefix="factorygate-") as name:
         folder = Path(name)
         try:
@@ -82,8 +82,11 @@ def _unpack(backup: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path
 
 @dataclass(frozen=True)
 class Plan:
-    """What a restore would do. ``write``: store and target; ``same``: targets that have the same content already;
-    ``other``: targets with other content."""
+    """What a restore would write.
+
+    ``write``: stores with their targets; ``same``: targets that have the same content already; ``other``: targets with
+    other content, which the restore would overwrite.
+    """
 
     write: tuple[tuple[Kept, Path], ...]
     same: tuple[Path, ...]
@@ -91,8 +94,10 @@ class Plan:
 
 
 def plan(found: Opened, under: Path, databases: bool = True) -> Plan:
-    """Compare a backup with what exists. ``under``: the folder that replaces ``/``. ``databases``: also compare those
-    on a server."""
+    """Compare a backup with the existing files. ``under``: the folder that replaces ``/``.
+
+    ``databases``: also compare the databases on a server.
+    """
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
     other: list[Path] = []
@@ -112,7 +117,7 @@ def plan(found: Opened, under: Path, databases: bool = True) -> Plan:
 
 
 def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> None:
-    """Write what is planned. Raises BackupError before anything is written if something prevents it."""
+    """Write the planned stores. Raises BackupError, before anything is written, if something prevents the restore."""
     manifest = found.manifest
     _accounts(manifest, what)
     _nothing_runs(found, under)
@@ -143,8 +148,10 @@ def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> 
 
 
 def _accounts(manifest: Manifest, what: Plan) -> None:
-    """Check that the owners are accounts of this machine. Root gives files back to their owners; any other user must be
-    the owner."""
+    """Raise BackupError if this machine lacks the user or the group of a file that root restores.
+
+    Only root gives files back to their owners, so nothing is checked for any other user.
+    """
     if os.geteuid() != 0:
         return
     lacking = set()
@@ -160,7 +167,7 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 
 
 def _nothing_runs(found: Opened, under: Path) -> None:
-    """Check that neither hub nor link runs, since they must not write to stores that are being replaced."""
+    """Raise BackupError if the hub or the link runs, since they must not write to stores that are being replaced."""
     for kept in found.manifest.stores:
         if Path(kept.path).name != "hmac.key":
             continue
@@ -181,7 +188,7 @@ def _nothing_runs(found: Opened, under: Path) -> None:
 
 
 def _config(manifest: Manifest, folder: Path, path: str) -> Path:
-    """Return the copy of hub.yaml or link.yaml in the backup."""
+    """Return the path of the backup's copy of hub.yaml or link.yaml."""
     member = next((one.member for one in manifest.stores if one.path == path), None)
     if member is None:
         raise BackupError(f"The backup lacks {path}")
@@ -189,7 +196,7 @@ def _config(manifest: Manifest, folder: Path, path: str) -> Path:
 
 
 def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> None:
-    """Make the missing folders above a target, with their former modes and owners."""
+    """Make the missing folders above a target, with the modes and owners that the backup records."""
     for path in reversed(target.relative_to(under).parents):
         folder = under / path
         if folder.exists():
@@ -202,7 +209,7 @@ def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> No
 
 
 def _put(source: Path, kept: Kept, target: Path) -> None:
-    """Replace a file atomically; the new file is private from its first moment."""
+    """Replace a file atomically; the new file is private from its creation."""
     fresh = target.with_name(f"{target.name}.restored")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -227,7 +234,7 @@ def _owned(path: Path, kept: KeptFolder | Kept) -> None:
 
 
 def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
-    """Return where a database was, according to the configuration in the backup."""
+    """Return the URL of a database on a server, according to the configuration in the backup."""
     of_hub = Path(kept.path) == HUB_DUMP
     file = manifest.hub if of_hub else manifest.link
     if file is None:

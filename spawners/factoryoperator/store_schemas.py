@@ -115,7 +115,7 @@ def _ledger(gateway: Gateway) -> StoreSchema | None:
 
     def upgrade() -> None:
         try:
-            asyncio.run(_open(Ledger(database)))
+            asyncio.run(_open(Ledger(database, alone=True)))
         except LedgerError as error:
             raise SchemaError(str(error)) from error
 

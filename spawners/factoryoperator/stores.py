@@ -1,4 +1,4 @@
-"""The stores of a gateway that a restored gateway needs: databases, keys, tokens, and the configuration itself."""
+"""The stores that a restored gateway needs: databases, keys, tokens, and the configuration itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 @dataclass(frozen=True)
 class Store:
-    """One store. ``path``: its file; for a database on a server, a name for it. ``url``: that server."""
+    """One store. ``path``: its file, or a name for a database on a server. ``url``: URL of that database."""
 
     kind: Kind
     path: Path
@@ -35,11 +35,11 @@ class Store:
 
 
 class NotOurs(Exception):
-    """Raise for a database that only its own tools can back up; the message says which."""
+    """Raised for a database that only its own tools can back up; the message says which."""
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[Store]:
-    """Return all stores that exist, each once; ``databases`` False: without those on a server. Raises NotOurs."""
+    """Return all existing stores, each once. ``databases`` False: without databases on a server. Raises NotOurs."""
     found: dict[Path, Store] = {}
     for store in [*_hub(gateway), *_link(gateway)]:
         if store.kind == "other" and databases:

@@ -1,5 +1,7 @@
-"""Who may start anything: the authenticator decides, and the hub tells the link before each start and at each
-change."""
+"""Decides who may start anything: the authenticator decides, and the hub sends the result to the link.
+
+The hub sends it before each start and at each change.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,11 @@ _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 
 
 class Refusal(NamedTuple):
-    """Why a person may start nothing. ``out``: the person has lost access, so running sessions end, too; ``known``: the
-    hub's groups of the person are right, and only an acceptance (of the terms) is missing."""
+    """Why a person may start nothing.
+
+    ``out``: the person has lost access, so that running sessions end, too; ``known``: the hub's groups of the person
+    are right, and only an acceptance (of the terms) is missing.
+    """
 
     words: Words
     out: bool
@@ -34,9 +39,11 @@ class Refusal(NamedTuple):
 
 @runtime_checkable
 class LoginStatus(Protocol):
-    """An authenticator that can say at any time whether a person may start anything. A site's own class is one if it
-    has this method, so the method's name stays: under another name nothing would be refused, and nobody would
-    notice."""
+    """An authenticator that can decide at any time whether a person may start anything.
+
+    A site's own authenticator class takes part by having the method ``standing``. So this name must not change: under
+    another name nobody would be refused, and nobody would notice.
+    """
 
     async def standing(self, user: Any) -> Refusal | None:
         """Return why the person may start nothing; None if they may."""
@@ -44,45 +51,45 @@ class LoginStatus(Protocol):
 
 @runtime_checkable
 class Expires(Protocol):
-    """An authenticator whose answer about a person is valid for some time only."""
+    """An authenticator whose decision about a person expires."""
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return when the person must sign in, or be checked, again; None if never."""
+        """Return when the person must sign in, or be checked, again; None: never."""
 
 
 class TermsOf(NamedTuple):
-    """The gateway's terms, for one person. ``accepted_at``: when they accepted this version; None: not yet."""
+    """The gateway's terms, for one person. ``accepted_at``: when they accepted this version; None: they have not."""
 
     terms: LoginTerms
     accepted_at: datetime | None
 
     @property
     def accepted(self) -> str | None:
-        """Return the version that the person has accepted, if it is the present one."""
+        """Return the present version of the terms if the person has accepted it, else None."""
         return None if self.accepted_at is None else self.terms.version
 
 
 @runtime_checkable
 class KeepsTerms(Protocol):
-    """An authenticator that asks people to accept the gateway's terms."""
+    """An authenticator that makes people accept the gateway's terms."""
 
     def terms_of(self, name: str) -> TermsOf | None:
-        """Return the terms and whether the person has accepted them; None if there are no terms."""
+        """Return the terms, and when the person accepted them; None if there are no terms."""
 
     def accept_terms(self, name: str, version: str) -> None:
-        """Record that the person accepts the terms of that version."""
+        """Record that the person accepts ``version`` of the terms."""
 
 
-PersonUpdate = PersonBody | AccessStatus  # who a person is and whether they may start anything; or the latter alone
+PersonUpdate = PersonBody | AccessStatus  # a person's data and access status, or the status only
 
 
 async def status(
     authenticator: object, user: Any, options: JobOptions | None = None
 ) -> tuple[PersonUpdate, Refusal | None]:
-    """Return what to tell the link about a person, and why they may start nothing.
+    """Return the update to send to the link about a person, and why they may start nothing (None: they may).
 
-    If a person is refused but has not lost access, the link is told only the access status, so that it keeps the groups
-    that it knows: the hub cannot say that they are wrong.
+    If a person is refused but has not lost access, the update has only the access status, so that the link keeps the
+    groups that it has: the hub cannot tell whether they are wrong.
     """
     refusal = await authenticator.standing(user) if isinstance(authenticator, LoginStatus) else None
     until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
@@ -99,8 +106,10 @@ async def status(
 
 
 async def check(link: LinkClient, authenticator: object, user: Any, options: JobOptions | None = None) -> None:
-    """Tell the link who this is now, and whether they may start anything. ``options``: what the operator adds to their
-    jobs, if that is known. Raises StartFailed if they may start nothing, or the link does not answer."""
+    """Send the link the person's data and status. Raises StartFailed if they may start nothing, or if this fails.
+
+    ``options``: the operator's options for their jobs, if they are known.
+    """
     update, refusal = await status(authenticator, user, options)
     try:
         await tell(link, user.name, update)
@@ -121,7 +130,7 @@ async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
 
 
 async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None:
-    """Send the update to the link, now or when it answers again."""
+    """Send the update to the link, now or when the link answers again."""
     for pause in pauses():
         try:
             await tell(link, name, update)
@@ -133,7 +142,7 @@ async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None
 
 
 def options_of(user: Any) -> JobOptions | None:
-    """Return what the operator adds to the jobs of a person's unnamed server; None if that is not known."""
+    """Return the operator's options for the jobs of a person's unnamed server; None if they are not known."""
     try:
         options: JobOptions = user.spawner.job_options()
     except (SettingsError, AttributeError) as error:  # the start itself reports wrong settings
@@ -143,8 +152,10 @@ def options_of(user: Any) -> JobOptions | None:
 
 
 def groups(names: Iterable[str]) -> frozenset[str]:
-    """Return the names that are valid groups for the link. The hub's database accepts others, which no project can
-    name."""
+    """Return those of ``names`` that are valid group names for the link.
+
+    The hub's database accepts other names, too, but no project can name such a group.
+    """
     return frozenset(name for name in names if _can_be_told(name))
 
 

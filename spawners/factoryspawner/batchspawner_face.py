@@ -1,4 +1,4 @@
-"""The interface of batchspawner for operators and users: its settings, and the methods of its spawners."""
+"""batchspawner's interface for operators and users: its settings, and the methods of its spawners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from factoryspawner.session_handle import SessionHandle
 
 
 class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner is untyped
-    """Settings of batchspawner that reach the job; a spawner with any other setting is refused when it is created."""
+    """The settings of batchspawner that have an effect on the job.
+
+    A spawner with any other setting of batchspawner is refused when it is created.
+    """
 
     req_qos = Unicode("", help="Quality of service of every job").tag(config=True)
     req_constraint = Unicode("", help="Node features that every job asks for").tag(config=True)
@@ -29,14 +32,14 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
     @property
     @abstractmethod
     def handle(self) -> SessionHandle:
-        """Return the handle of this server's session, which may have none yet."""
+        """Return the handle of this server's session; the handle may have no session yet."""
 
     def job_options(self) -> JobOptions:
-        """Return what the settings add to the job. Raises SettingsError."""
+        """Return the job options from the settings. Raises SettingsError."""
         return job_options({name: getattr(self, name) for name in FEEDING})
 
     async def run_command(self, *_args: Any, **_kwargs: Any) -> str:
-        """Raise RuntimeError: batchspawner's function that runs shell commands must not be used."""
+        """Raise RuntimeError: batchspawner's method that runs shell commands must not be used."""
         raise RuntimeError("The hub runs no commands; the link talks to the schedulers")
 
     def state_ispending(self) -> bool:
@@ -44,16 +47,16 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
         return self.handle.session is not None and self.handle.session.state == SessionState.PENDING
 
     def state_isrunning(self) -> bool:
-        """Return whether the job has its node."""
+        """Return whether the job runs on a node."""
         return self.handle.session is not None and self.handle.session.state in (
             SessionState.STARTING,
             SessionState.RUNNING,
         )
 
     def state_isunknown(self) -> bool:
-        """Return whether the factory does not answer."""
+        """Return whether the state is unknown, since the factory does not answer."""
         return self.handle.session is not None and self.handle.session.state == SessionState.UNREACHABLE
 
     def state_gethost(self) -> str | None:
-        """Return the job's node."""
+        """Return the name of the job's node; None if it has none."""
         return self.handle.session.node if self.handle.session is not None else None

@@ -1,8 +1,8 @@
 """Removes batchspawner's callback from the hub.
 
 ``POST /hub/api/batchspawner`` sets any attribute of a spawner that its caller names, and accepts a notebook's own
-token; so a notebook could run commands as the hub. Importing batchspawner registers the callback, so code that imports
-batchspawner through this package gets a hub without it.
+token, so that a notebook could run commands as the hub. Importing batchspawner registers the callback; modules that
+import batchspawner through this package get a hub without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["BatchSpawnerBase", "JobStatus", "remove_callback"]
 
 
 def remove_callback() -> None:
-    """Remove the route to batchspawner's handler from the hub's default ones; other routes keep their order."""
+    """Remove the route to batchspawner's handler from the hub's default routes; other routes keep their order."""
     apihandlers.default_handlers[:] = [
         route for route in apihandlers.default_handlers if route[1] is not BatchSpawnerAPIHandler
     ]

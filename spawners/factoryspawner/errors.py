@@ -1,4 +1,4 @@
-"""The failures of a start, with texts that both the hub's API and its pages show."""
+"""The errors of a start, with texts that both the hub's API and its pages show."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ NOT_WRITTEN = Words(
 
 
 class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
-    """Raise if a start failed. ``kind``: the sort of failure; ``words``: what happened, what to do, the scheduler's own
-    words; ``session``: the session that has ended, for pages that show its log.
+    """Raised if a start failed.
 
-    JupyterHub's API answers ``{"status", "message"}`` with ``jupyterhub_message``; its pages use
-    ``jupyterhub_html_message`` (escaped here) or the exception itself.
+    ``kind``: the kind of error; ``words``: what happened, what to do, the scheduler's own words; ``session``: the
+    session that has ended, for pages that show its log. JupyterHub's API answers ``{"status", "message"}`` with
+    ``jupyterhub_message``; its pages use ``jupyterhub_html_message`` (escaped here) or the exception itself.
     """
 
     def __init__(self, kind: Kind, words: Words, *, field: str | None = None, session: Session | None = None) -> None:
@@ -96,15 +96,17 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untype
 
 
 class AskFirst(Exception):
-    """Raise for a link with options, which never starts a session: the page shows the form filled in, and the person
-    has to click *Start*."""
+    """Raised for a link to the start page with options: it fills in the form, and never starts a session by itself.
+
+    The person has to click *Start*.
+    """
 
     jupyterhub_message = ""
     jupyterhub_html_message = ""
 
 
 def problem_failed(problem: Problem) -> StartFailed:
-    """Return the failure for a refusal of the link."""
+    """Return the StartFailed for a refusal of the link."""
     words = Words(
         code=problem.code or problem.kind,
         parameters=problem.parameters,
@@ -117,7 +119,7 @@ def problem_failed(problem: Problem) -> StartFailed:
 
 
 def session_failed(session: Session) -> StartFailed:
-    """Return the failure of a start whose session ended before it could be used."""
+    """Return the StartFailed for a session that ended before it could be used."""
     words = session.end or Words(
         code=str(session.end_reason or "ended"), what=N_("The session ended before it could be used."), whose="you"
     )
@@ -125,7 +127,7 @@ def session_failed(session: Session) -> StartFailed:
 
 
 def beside(words: Words) -> str:
-    """Return the scheduler's own words, to be shown beside ``what``; "" if ``what`` already contains them."""
+    """Return the scheduler's own words, to be shown next to ``words.what``; "" if ``what`` already contains them."""
     held = " ".join(words.scheduler.split()) in " ".join(words.what.split())
     return "" if held else words.scheduler
 
@@ -135,7 +137,7 @@ def _said(scheduler: str) -> str:
 
 
 class FailureHtml(str):
-    """The failure as HTML, in English; ``translated`` returns it in another language."""
+    """The explanation of a failed start as HTML, in English; ``translated`` returns it in another language."""
 
     __slots__ = ("_session", "_words")
 
@@ -143,13 +145,13 @@ class FailureHtml(str):
     _session: Session | None
 
     def __new__(cls, words: Words, session: Session | None) -> FailureHtml:
-        """Escape everything that is shown."""
+        """Return the HTML, in which every shown text is escaped."""
         html = super().__new__(cls, _html(words, session, str))
         html._words, html._session = words, session
         return html
 
     def translated(self, said: Callable[[str], str]) -> Markup:
-        """Return the failure with its texts translated by ``said`` (``Language.said``)."""
+        """Return the HTML with its texts translated by ``said`` (``Language.said``)."""
         return _html(self._words, self._session, said)
 
 

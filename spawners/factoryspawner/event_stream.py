@@ -1,4 +1,4 @@
-"""Server-sent events to a browser that may disconnect at any moment."""
+"""Sends server-sent events to a browser, which may disconnect at any moment."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HEARTBEAT = 15.0  # seconds; tells proxies that the stream lives
 
 
 class PageStreams:
-    """Counts the streams that each person has open."""
+    """Counts the open streams of each person."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def one_more(self, person: str) -> Iterator[bool]:
-        """Count a stream of that person as long as it is open; yield False if they may have no more."""
+        """Count a stream of that person during the block; yield False if they may open no more."""
         if self._open[person] >= MOST_OF_A_PERSON:
             yield False
             return
@@ -38,7 +38,7 @@ class PageStreams:
 
 
 class Source(NamedTuple):
-    """Values that are sent under one event name."""
+    """Values that are sent as events of one name."""
 
     event: str
     shape: TypeAdapter[Any]
@@ -46,7 +46,7 @@ class Source(NamedTuple):
 
 
 class Stream:
-    """One stream of several sources. It ends with the first of them, or when ``stop`` is called."""
+    """One stream with the values of several sources. It ends with the first source that ends, or by ``stop``."""
 
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
@@ -54,13 +54,13 @@ class Stream:
         self._stopped = False
 
     def stop(self) -> None:
-        """End the stream: the reader has disconnected."""
+        """End the stream, since the client has disconnected."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()
 
     async def run(self, handler: RequestHandler) -> None:
-        """Write until the end. Nothing continues in the background afterwards."""
+        """Write events until the stream ends. No task continues in the background afterwards."""
         work = [*(self._copy(source, handler) for source in self._sources), _beat(handler)]
         self._tasks = [asyncio.get_running_loop().create_task(one) for one in work]
         try:

@@ -1,5 +1,4 @@
-"""The objects that all spawners and handlers of a hub process share: the client of the link, its table, and background
-work."""
+"""The objects that all spawners and handlers of a hub process share: the link's client, its table, background tasks."""
 
 from __future__ import annotations
 
@@ -26,14 +25,16 @@ _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[LinkAddress, HubGat
 
 
 class StopTimes:
-    """When each server was last requested to stop, so that a start that was requested before then is given up. Kept as
-    long as a start may take until it asks the link."""
+    """The time of the last stop request for each server, so that a start that was requested earlier is given up.
+
+    A time is kept as long as a start may take before it makes its request to the link.
+    """
 
     def __init__(self) -> None:
         self._at: dict[tuple[str, str], float] = {}  # by person and server, in the loop's time
 
     def note(self, user: str, server: str) -> None:
-        """Note that the server is to stop."""
+        """Record that a stop of the server was requested now."""
         now = asyncio.get_running_loop().time()
         self._at.pop((user, server), None)  # the newest goes last
         self._at[user, server] = now
@@ -41,12 +42,12 @@ class StopTimes:
             del self._at[oldest[0]]
 
     def since(self, user: str, server: str, asked: float) -> bool:
-        """Return whether the server was asked to stop after a moment of the loop's time."""
+        """Return whether a stop of the server was requested after ``asked``, in the loop's time."""
         return self._at.get((user, server), -math.inf) > asked
 
 
 class HubGateway:
-    """What one hub process shares about one link. Made by ``gateway()``; subscribes to the table at once."""
+    """The objects that one hub process has for one link. Made by ``gateway()``; subscribes to the table at once."""
 
     def __init__(self, at: LinkAddress) -> None:
         self.link = LinkClient(at)
@@ -63,18 +64,18 @@ class HubGateway:
         self.background(self.table.follow())
 
     def background(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
-        """Run work in the background; log what it raises. Return a function that cancels it."""
+        """Run ``work`` in the background, and log its errors. Return a function that cancels it."""
         return self.task(work).cancel
 
     def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run work in a task that the caller can also await; log what it raises."""
+        """Run ``work`` in a task that the caller can also await, and log its errors."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     def tell_rules(self, rules: HubRules) -> None:
-        """Tell the link this hub's rules for everybody: now, and at each new subscription."""
+        """Send the link this hub's rules for everybody, now and at each new subscription."""
         self._rules = rules
         self._tell_rules()
 
@@ -94,8 +95,10 @@ class HubGateway:
                 return
 
     async def network(self) -> NetworkView:
-        """Return the whole network as anybody may see it, at most 5 s old. So people without a login cause no more than
-        one question in that time, and share its answer. Raises LinkSilent."""
+        """Return the public view of the whole network, at most 5 s old. Raises LinkSilent.
+
+        So visitors without a login cause at most one request to the link in that time.
+        """
         await self.table.wait_for_link()
         if self.table.silent:
             raise LinkSilent("it does not answer")
@@ -113,7 +116,7 @@ class HubGateway:
             return self._network[1]
 
     async def close(self) -> None:
-        """End the subscription and all background work."""
+        """End the subscription and all background tasks."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -134,12 +137,18 @@ def gateway(at: LinkAddress) -> HubGateway:
     return mine[at]
 
 
+def banner_of(at: LinkAddress) -> Callable[[], str]:
+    """Return a function that returns what the operators tell everybody on all pages, as last heard; "": nothing."""
+    return lambda: gateway(at).table.banner
+
+
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table when the hub starts, even if the hub has no server to ask about. So the link learns
     that the hub is there and what its rules are, and starts servers again that the hub has forgotten.
 
-    Stops that an earlier hub left in its ``database`` (a URL of SQLAlchemy's) are carried out. Does nothing outside an
-    event loop (``jupyterhub token``).
+    So the link learns that the hub runs, and its rules, and it starts servers again that the hub has forgotten. Stop
+    requests that an earlier hub process left in its ``database`` (an SQLAlchemy URL) are carried out. Does nothing
+    outside an event loop (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The language of pages: which language a request asks for, and the link's texts in that language."""
+"""The language of pages: selects the language for a request, and translates the link's texts."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class PageLanguage(language.Language):
         return str(Locale.parse(self.code, sep="-").get_display_name() or self.code).capitalize()
 
     def moment(self, at: datetime) -> str:
-        """Return a moment in the reader's language, in UTC, since the server does not know the reader's time zone."""
+        """Return a time in the reader's language, in UTC, since the server does not know the reader's time zone."""
         return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
 
     def clock(self, at: datetime, now: datetime) -> str:
-        """Return a moment near ``now`` in the reader's language, in UTC; without the day if it is today."""
+        """Return a time near ``now`` in the reader's language, in UTC, without the date if it is today."""
         if at.astimezone(UTC).date() != now.astimezone(UTC).date():
             return self.moment(at)
         return f"{format_datetime(at, 'HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
@@ -52,7 +52,7 @@ class PageLanguage(language.Language):
         return Locale.parse(self.code, sep="-").territories
 
     def number(self, value: float) -> str:
-        """Return a number in the form of the reader's language."""
+        """Return a number in the format of the reader's language."""
         return str(format_decimal(value, locale=Locale.parse(self.code, sep="-")))
 
     def spoken(self, value: T) -> T:
@@ -73,12 +73,12 @@ class PageLanguage(language.Language):
 
     @cached_property
     def browser(self) -> dict[str, Any]:
-        """Return the texts of the pages' scripts."""
+        """Return the texts for the pages' scripts."""
         return self.page(lambda file: file.startswith(_SCRIPTS))
 
 
 class Languages:
-    """All languages of a folder: ``LANGUAGE/LC_MESSAGES/factorygate.po``; English is always there."""
+    """All languages with a file ``LANGUAGE/LC_MESSAGES/factorygate.po`` in a folder, and English."""
 
     def __init__(self, folder: Path) -> None:
         self._all = language.read(folder, PageLanguage)
@@ -87,13 +87,12 @@ class Languages:
         return iter(self._all.values())
 
     def of(self, request: HTTPServerRequest) -> PageLanguage:
-        """Return the language that a request asks for."""
+        """Return the language for a request."""
         return language.first(self._all, wanted(request))
 
 
 def wanted(request: HTTPServerRequest) -> list[str]:
-    """Return the languages that a request asks for: by ``?lang=``, by the cookie of the page's language switch, by the
-    browser."""
+    """Return the languages that a request prefers: by ``?lang=``, the language switch's cookie, the browser."""
     asked = [value.decode("ascii", "replace") for value in request.query_arguments.get("lang", [])]
     cookie = request.cookies.get(COOKIE)
     asked += [cookie.value] if cookie is not None else []
@@ -103,12 +102,12 @@ def wanted(request: HTTPServerRequest) -> list[str]:
 
 @cache
 def languages(folder: Path) -> Languages:
-    """Return the languages in a folder, which is read once in the life of a process."""
+    """Return the languages in a folder, which each process reads once."""
     return Languages(folder)
 
 
 def _accepted(header: str) -> list[str]:
-    """Return the languages of an ``Accept-Language`` header, the preferred ones first."""
+    """Return the languages in an ``Accept-Language`` header, the preferred ones first."""
     weighted: list[tuple[float, str]] = []
     for part in header.split(","):
         code, *more = (one.strip() for one in part.split(";"))

@@ -1,4 +1,4 @@
-"""What the hub tells the link about JupyterHub's configuration, and a check of `server_token_scopes`."""
+"""The hub's rules for the link, computed from JupyterHub's configuration, and a check of `server_token_scopes`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:se
 
 
 def of(config: Sections, login: LoginSettings | None) -> HubRules:
-    """Return the hub's rules for everybody: whether its authenticator has rules of its own, the version of its terms,
-    and what the operator adds to jobs."""
+    """Return the hub's rules for everybody.
+
+    They say whether its authenticator has rules of its own, the version of its terms, and the operator's options for
+    jobs.
+    """
     settings: dict[str, str] = {}
     for section in SECTIONS:
         given = config.get(section, {})
@@ -35,8 +38,10 @@ def of(config: Sections, login: LoginSettings | None) -> HubRules:
 
 
 def check_tokens(config: Sections) -> None:
-    """Raise SettingsError if a server's token could not be distinguished from its person's own token, which may do
-    more."""
+    """Raise SettingsError if a server's token could not be distinguished from its person's own token.
+
+    A person's own token has more permissions.
+    """
     scopes = config.get("Spawner", {}).get("server_token_scopes", ())
     for section in SECTIONS:
         scopes = config.get(section, {}).get("server_token_scopes", scopes)
@@ -60,8 +65,10 @@ def _is_too_much(scope: str) -> bool:
 
 
 def _has_rules(authenticator: object) -> bool:
-    """Return whether the authenticator decides who may start something (has ``standing``). True if it cannot be
-    imported: then the link starts nothing for people about whom the hub has said nothing."""
+    """Return whether the authenticator decides who may start something, that is, whether it has ``standing``.
+
+    True if it cannot be imported: then the link starts nothing for people about whom the hub has sent nothing.
+    """
     if isinstance(authenticator, str):
         known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}
         try:

@@ -1,8 +1,7 @@
-"""The hub's own copy of the link's table: every live session and cluster and each factory's health, updated by one
-subscription.
+"""The hub's copy of the link's table: live sessions and clusters, and the health of factories.
 
-Spawners and pages read it without I/O. While the link does not answer, the table keeps its last content, and is marked
-``silent``.
+One subscription keeps it up to date. Spawners and pages read it without I/O. While the link does not answer, the table
+keeps its last content, and is marked ``silent``.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ log = logging.getLogger("factoryspawner")
 
 
 class LinkTable:
-    """Sessions and clusters by id, and events for callers that wait for a change."""
+    """Sessions and clusters by id, with events for callers that wait for a change."""
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
@@ -36,14 +35,15 @@ class LinkTable:
         self._tried = asyncio.Event()  # the first attempt has an outcome
         self.factories: dict[str, Health] = {}
         self.silent = True  # the link does not answer
+        self.banner = ""  # what all pages show
         self.on_snapshot: Callable[[], object] = lambda: None  # called at each new subscription to the link
 
     def session(self, session_id: SessionId) -> Session | None:
-        """Return the session from the last update; None if the link never sent it, or no longer knows it."""
+        """Return the session as last received; None if the link has never sent it, or no longer knows it."""
         return self._sessions.get(session_id)
 
     def of(self, user: str, server: str | None = None) -> list[Session]:
-        """Return the live sessions of a person (of one server, if named), oldest first."""
+        """Return the live sessions of a person (of one server, if given), oldest first."""
         live = [
             session
             for session in self._sessions.values()
@@ -52,8 +52,10 @@ class LinkTable:
         return sorted(live, key=lambda session: session.created)
 
     def over(self, session_id: SessionId) -> bool:
-        """Return whether the link said that this session has ended, or that it does not know it. A link that does not
-        answer never makes this true."""
+        """Return whether the link has reported that this session has ended, or is unknown to it.
+
+        A link that does not answer never makes this true.
+        """
         session = self._sessions.get(session_id)
         if session is None:
             return not self.silent
@@ -67,10 +69,10 @@ class LinkTable:
             log.warning("The link has not answered in %g s", _FIRST_ANSWER)
 
     def answered(self, session: Session, known: Session | None) -> None:
-        """Record a session from the link's answer, before its event arrives.
+        """Store a session from the link's answer to a request, before its event arrives.
 
-        ``known``: the table's entry when the link was asked. If events have changed the entry meanwhile, they count:
-        they come in order and are complete, and the answer may be older.
+        ``known``: the table's entry when the request was made. If events have changed the entry meanwhile, the answer
+        is ignored: events arrive in order and are complete, while the answer may be older.
         """
         if self._sessions.get(session.id) is known:
             self._learn(session)
@@ -83,8 +85,10 @@ class LinkTable:
         self._wake(_of_session(session.id), _of_person(session.user))
 
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
-        """Yield the person's live sessions now and after every change, newest first. Ends when the link stops
-        answering, so that the reader asks anew and notices it."""
+        """Yield the person's live sessions now and after every change, newest first.
+
+        Ends when the link stops answering, so that the reader makes a new request and notices this.
+        """
         return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 
     def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
@@ -110,20 +114,25 @@ class LinkTable:
 
     @contextmanager
     def watch_session(self, session_id: SessionId) -> Iterator[asyncio.Event]:
-        """Provide an event that is set at every change of the session, and when the link stops answering or answers
-        again. Clear it, read the table, wait: then no change is missed."""
+        """Provide an event that is set at every change of the session.
+
+        It is also set when the link stops answering or answers again. To miss no change, clear the event, read the
+        table, then wait.
+        """
         with self._watch(_of_session(session_id)) as event:
             yield event
 
     @contextmanager
     def watch_person(self, user: str) -> Iterator[asyncio.Event]:
-        """Provide an event that is set at every change of a person's sessions, and when the link stops answering or
-        answers again."""
+        """Provide an event that is set at every change of a person's sessions.
+
+        It is also set when the link stops answering or answers again.
+        """
         with self._watch(_of_person(user)) as event:
             yield event
 
     async def follow(self) -> None:
-        """Subscribe, and subscribe again after every loss, as long as the hub runs."""
+        """Subscribe to the table, and subscribe again whenever the connection is lost, as long as the hub runs."""
         delays = pauses()
         while True:
             try:
@@ -146,6 +155,8 @@ class LinkTable:
             await self._take_snapshot(change.snapshot)
             self._take_clusters(change.clusters)
             self.on_snapshot()
+        if change.banner is not None:
+            self.banner = change.banner.text
         if change.health:
             self.factories.update(change.health)
         if change.session is not None:
@@ -158,8 +169,7 @@ class LinkTable:
             self._wake(*self._watches)
 
     async def _take_snapshot(self, sessions: tuple[Session, ...]) -> None:
-        """Apply the snapshot. If the table has a live session that the snapshot lacks, the session has ended meanwhile:
-        ask the link how."""
+        """Apply a snapshot. If a live session of the table is missing in it, ask the link how the session ended."""
         fresh = {session.id: session for session in sessions}
         missing = [session.id for session in self._sessions.values() if _live(session) and session.id not in fresh]
         for session_id in missing:
@@ -178,7 +188,7 @@ class LinkTable:
         self._wake(*(_of_clusters(cluster.user) for cluster in known.values()))
 
     def _learn_cluster(self, cluster: Cluster) -> None:
-        """Record a cluster. Ended clusters are removed, since the link is asked how they ended."""
+        """Store a cluster. Ended clusters are removed, since the link is asked about them."""
         if cluster.state == "ended":
             self._clusters.pop(cluster.id, None)
         else:

@@ -1,24 +1,74 @@
-"""The hub's log without tokens.
+"""The hub's log, and the ids of requests in it.
 
-JupyterHub hides a token in the address of a request, but not if that address is part of another: a person who is sent
-to the login page returns to where they were, so the address of the login page contains that address.
+JupyterHub hides a token in the URL of a request, but not if that URL is a parameter of another URL: the URL of the
+login page contains the URL of the page to return to.
 """
 
 from __future__ import annotations
 
 from logging import LogRecord
+from typing import Any, Literal
 
+from jupyterhub.handlers import BaseHandler
 from jupyterhub.log import CoroutineLogFormatter
 
+from factorycommon import request_id
+from factorycommon.json_logs import json_line
 from factorygate.hiding import hidden
+
+_GIVEN = "_factorygate_request_id"
 
 
 class Formatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's formatter, with tokens hidden."""
+    """JupyterHub's formatter, with tokens hidden, and with the id of the request that a record is about."""
 
     def format(self, record: LogRecord) -> str:
         """Return the record's line or lines."""
-        return hidden(str(super().format(record)))
+        text = hidden(str(super().format(record)))
+        if not (request := request_id.current()):
+            return text
+        first, newline, rest = text.partition("\n")
+        return f"{first} [{request}]{newline}{rest}"
 
 
-LOGGING = {"formatters": {"console": {"class": f"{__name__}.Formatter"}}}  # c.JupyterHub.logging_config
+class HubJsonFormatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is untyped
+    """Formats each record as one line of JSON, with tokens hidden."""
+
+    def format(self, record: LogRecord) -> str:
+        """Return the line."""
+        exception = self.formatException(record.exc_info) if record.exc_info else ""
+        return json_line(record, "hub", exception, hidden)
+
+
+def logging_config(form: Literal["text", "json"]) -> dict[str, Any]:
+    """Return ``c.JupyterHub.logging_config`` for a log of that form."""
+    formatter = HubJsonFormatter if form == "json" else Formatter
+    return {"formatters": {"console": {"class": f"{__name__}.{formatter.__name__}"}}}
+
+
+def request_id_of(handler: Any) -> str:
+    """Return the id of the request that a handler answers: the caller's, or a new one."""
+    found = getattr(handler.request, _GIVEN, None)
+    if found is None:
+        found = request_id.chosen(handler.request.headers.get(request_id.HEADER))
+        setattr(handler.request, _GIVEN, found)
+    return str(found)
+
+
+def give_request_ids() -> None:
+    """Give each request to the hub an id, which is in the log, in the answer's header and in all that the hub asks the
+    link for the request. JupyterHub's own handlers do so from now on, and ours."""
+    if hasattr(BaseHandler, _GIVEN):
+        return
+    setattr(BaseHandler, _GIVEN, True)
+    prepare, set_default_headers = BaseHandler.prepare, BaseHandler.set_default_headers
+
+    async def prepare_with_id(self: Any) -> None:
+        request_id.begin(request_id_of(self))
+        await prepare(self)
+
+    def set_headers_with_id(self: Any) -> None:
+        set_default_headers(self)
+        self.set_header(request_id.HEADER, request_id_of(self))
+
+    BaseHandler.prepare, BaseHandler.set_default_headers = prepare_with_id, set_headers_with_id

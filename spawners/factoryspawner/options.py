@@ -1,5 +1,4 @@
-"""Reads a choice of ids from a form or an API request. Everything else in the request is refused, with an
-explanation."""
+"""Reads a choice of ids from a form or an API request; any other field is refused with an explanation."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ _SHOWN = 60  # characters of a refused value that are shown again
 
 
 def choice_from_options(options: object) -> Choice:
-    """Return the choice in a JSON object. Raises StartFailed (400) that names the option at fault."""
+    """Return the choice in a JSON object. Raises StartFailed (400), which names the option at fault."""
     if not isinstance(options, Mapping):
         raise _invalid("The options must be an object such as {“factory”: “…”, “size”: “…”}.", None)
     for key, value in options.items():
@@ -34,7 +33,7 @@ def choice_from_options(options: object) -> Choice:
 
 
 def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
-    """Return the choice in a posted form or a query: lists of strings; a field left empty takes its default."""
+    """Return the choice in a posted form or a query, whose values are lists of strings; "" stands for the default."""
     options: dict[str, object] = {}
     for key, values in form.items():
         if key in _NOT_OPTIONS:
@@ -49,8 +48,7 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
 
 
 def plain(choice: Choice) -> dict[str, Any]:
-    """Return the choice in the form in which JupyterHub stores it: JSON, without options that take the factory's
-    default."""
+    """Return the choice as JSON, as JupyterHub stores it, without options that take the factory's default."""
     return choice.model_dump(mode="json", exclude_none=True)
 
 

@@ -1,4 +1,4 @@
-"""Names of servers whose start was refused: they do not count towards the named servers that a person may have."""
+"""Removes servers whose start was refused, so that they do not count towards a person's limit of named servers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ _NEW = 60.0  # seconds between JupyterHub making a name and its start, at most
 
 
 def limit(most: int) -> Callable[[Any], int]:
-    """Return JupyterHub's ``named_server_limit_per_user``, which JupyterHub calls before it makes a name.
+    """Return a function for JupyterHub's ``named_server_limit_per_user``.
 
-    The limit is ``most``; before it is returned, names of that person whose start was refused are removed. They are not
-    removed right after the refusal, since their page then still says why.
+    JupyterHub calls the function before it creates a name. The function removes those of the person's servers whose
+    start was refused, and returns ``most``. The servers are not removed right after the refusal, so that their page can
+    explain the refusal.
     """
 
     def of(handler: Any) -> int:
@@ -27,7 +28,7 @@ def limit(most: int) -> Callable[[Any], int]:
 
 
 def forget(user: Any) -> None:
-    """Remove the named servers of one of the hub's users that never had a session and that nobody is starting."""
+    """Remove a hub user's named servers that never had a session and that nobody is starting."""
     for name, row in list(user.orm_user.orm_spawners.items()):
         state = row.state or {}  # ``options``: of the last session that there was
         had_session = bool(state.get("session_id") or state.get("options"))
@@ -38,7 +39,7 @@ def forget(user: Any) -> None:
 
 
 def _starts(spawner: Any) -> bool:
-    """Return whether a start is being answered, or is about to begin: JupyterHub makes a name before its start."""
+    """Return whether a start is being answered, or is about to begin: JupyterHub creates a name before its start."""
     if spawner is None:  # from before the hub was restarted
         return False
     start = spawner._spawn_future

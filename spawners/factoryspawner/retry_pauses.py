@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 
 def pauses(first: float = 0.1, longest: float = 3.0) -> Iterator[float]:
-    """Yield seconds, without end: doubled up to the longest, each up to a quarter shorter at random so that callers
-    spread out."""
+    """Yield pauses in seconds, without end.
+
+    They are doubled up to ``longest``; each is shortened by up to a quarter at random, so that callers spread out.
+    """
     pause = first
     while True:
         yield pause * random.SystemRandom().uniform(0.75, 1.0)

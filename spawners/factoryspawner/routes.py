@@ -1,4 +1,4 @@
-"""All routes that this gateway adds to the hub: pages, their data, and their files."""
+"""All routes that this gateway adds to the hub: pages, their data, and static files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
 from factorylink.client import LinkAddress
-from factoryspawner import server_api
+from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
-from factoryspawner.pages import checklist, project, public
+from factoryspawner.pages import checklist, operator, project, public
 
 _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
@@ -18,15 +18,17 @@ _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clus
 
 def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. JupyterHub's
-    handlers that start and stop servers are replaced. ``link_at``: where the link listens; ``pages``: folder of
-    our templates, pictures and catalogues."""
+    handlers that start and stop servers are replaced, and each request gets an id. ``link_at``: where the link
+    listens; ``pages``: folder of our templates, pictures and catalogues."""
     server_api.replace_handlers()
+    logs.give_request_ids()
     to_link = {"link_at": link_at, "locale": pages / "locale"}
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
         *public.routes(link_at, pages / "locale"),
         *project.routes(link_at, pages),
         *checklist.routes(link_at, pages),
+        *operator.routes(link_at, pages),
         (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]

@@ -1,9 +1,11 @@
-"""JupyterHub's API for servers and people, for scripts: a start answers with the session, and a stop is recorded before
-it is answered, whatever the server is doing.
+"""JupyterHub's API for servers and users, changed for scripts.
 
-JupyterHub cancels a start, waits one second, and answers 500 if the start has not ended by then; the server continues.
-Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is under way.
-Until then the server counts as stopping.
+The answer to a start describes the session, and a stop is recorded before it is answered, in whatever state the server
+is.
+
+JupyterHub itself cancels a start, waits one second, and answers 500 if the start has not ended by then; the server
+continues. Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is
+running. Until then the server counts as stopping.
 """
 
 from __future__ import annotations
@@ -31,13 +33,18 @@ _LOOK_SECONDS = 0.05  # seconds between two checks of a server for which Jupyter
 
 
 class StartsServers:
-    """Mixin for JupyterHub's handlers that start servers: if somebody stops a start, its request is answered with an
-    explanation."""
+    """Mixin for JupyterHub's handlers that start servers.
+
+    If somebody stops a start, the request for the start is answered with an explanation.
+    """
 
     async def spawn_single_user(
         self, user: Any, server_name: str = "", display_name: str = "", options: Any = None
     ) -> None:
-        """Start a server as JupyterHub does. Raises HTTPError 400 if it is pending, or was stopped meanwhile."""
+        """Start a server as JupyterHub does.
+
+        Raises HTTPError 400 if the server is pending, or was stopped meanwhile.
+        """
         spawner = user.spawners.get(server_name)
         if spawner is not None and spawner.pending:
             raise web.HTTPError(400, f"{spawner._log_name} is pending {spawner.pending}")
@@ -54,15 +61,17 @@ class StopsServers:
     """Mixin for JupyterHub's handlers that stop servers."""
 
     async def recorded(self, *stops: Awaitable[None]) -> None:
-        """Return when these stops are recorded. Raises HTTPError 503."""
+        """Return when these stops are recorded. Raises HTTPError 503 if they cannot be recorded."""
         try:
             await asyncio.gather(*stops)
         except NotKept as error:
             raise web.HTTPError(503, f"{NOT_WRITTEN.what} {NOT_WRITTEN.do}") from error
 
     def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
-        """Begin to end a server, unless that has begun: cancel its start, stop it, and delete it if ``remove`` was
-        requested."""
+        """Start the task that ends a server, unless it is running already.
+
+        The task cancels the server's start, stops the server, and deletes it if ``remove`` was requested.
+        """
         spawner.remove_wanted |= remove
         if spawner.ending is None:
             stopped_by_others = spawner.pending == "stop"
@@ -75,7 +84,7 @@ class StopsServers:
         return spawner.ending
 
     async def answered(self, work: asyncio.Task[None]) -> None:
-        """Set the status: 204 if the work is done soon, else 202. Raises what the work raised."""
+        """Set the status: 204 if the work is done soon, else 202. Raises the error of the work."""
         await asyncio.wait([work], timeout=self.slow_stop_timeout)  # type: ignore[attr-defined]
         if work.done():
             work.result()
@@ -90,7 +99,7 @@ class StopsServers:
                 if user.spawners.get(spawner.name) is not spawner or not spawner.ready:
                     break
                 await (await self.stop_single_user(user, spawner.name))  # type: ignore[attr-defined]
-                if spawner.ready:  # its route could not be deleted, which JupyterHub reports to nobody
+                if spawner.ready:  # its route could not be deleted, which JupyterHub does not report
                     spawner._stop_pending = True
                     await asyncio.sleep(pause)
         finally:
@@ -110,12 +119,14 @@ class StopsServers:
 
 
 class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's handler, with our DELETE, and with the session in the answer to a start."""
+    """JupyterHub's handler for a server, with another DELETE, and with the session in the answer to a start."""
 
     @needs_scope("start:servers")  # type: ignore[untyped-decorator]
     async def post(self, user_name: str, server_name: str = "") -> None:
-        """Start a server as JupyterHub does; the body of the 201 or 202, which is empty in JupyterHub, describes the
-        session."""
+        """Start a server as JupyterHub does.
+
+        The body of the 201 or 202, which is empty in JupyterHub, describes the session.
+        """
         await super().post(user_name, server_name)
         user = self.find_user(user_name)
         self.set_header("Content-Type", "application/json")
@@ -124,7 +135,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
-        """Stop a server, and with ``{"remove": true}`` delete it: 202 or 204."""
+        """Stop a server; with ``{"remove": true}``, delete it as well. Answer 202 or 204."""
         user = self.find_user(user_name)
         if user is None:
             raise web.HTTPError(404)
@@ -146,11 +157,11 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
 
 class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's handler, with our DELETE."""
+    """JupyterHub's handler for a user, with another DELETE."""
 
     @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:
-        """Stop all servers of a person, and delete the person once they have stopped: 202 or 204."""
+        """Stop all servers of a user, and delete the user once they have stopped. Answer 202 or 204."""
         user = self.find_user(user_name)
         if user is None:
             raise web.HTTPError(404)
@@ -175,12 +186,15 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 
 
 class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's start page; a start that was stopped is answered 400."""
+    """JupyterHub's start page; if a start was stopped meanwhile, its request is answered with 400."""
 
 
 def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
-    """Return the session of a server that starts, as the link's user API describes it. Before the link has answered,
-    only its person and server, its id (None: another session must end first), its state and its address."""
+    """Return the session of a server that is starting, as the link's user API describes it.
+
+    Before the link has answered, return only its person and server, its id (None: another session must end first), its
+    state and its URL.
+    """
     root = f"{spawner.gateway_url}{base_url}"
     session = spawner.handle.session
     if session is not None:
@@ -198,21 +212,20 @@ _OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, Spa
 
 
 def replace_handlers() -> None:
-    """Replace JupyterHub's default handlers by ours."""
+    """Replace JupyterHub's default handlers by those of this module."""
     for routes in (apihandlers.default_handlers, handlers.default_handlers):
         routes[:] = [(route[0], _OURS.get(route[1], route[1]), *route[2:]) for route in routes]
 
 
 def _scheduler_client(caller: Any, owner: Any) -> By:
-    """Return the person or program that requests a stop. ``caller``: JupyterHub's user or service; a service counts as
-    the hub itself."""
+    """Return who requests a stop. ``caller``: JupyterHub's user or service; a service counts as the hub itself."""
     if not isinstance(caller, User):
         return "hub"
     return "person" if caller.name == owner.name else "operator"
 
 
 async def _let_go(spawner: FactorySpawner, stopped_by_others: bool) -> None:
-    """Return when nothing starts, checks or stops the server any more."""
+    """Return when no start, poll or stop of the server is running any more."""
     while True:
         under_way = [f for f in (spawner._spawn_future, spawner._stop_future) if f is not None and not f.done()]
         if under_way:

@@ -1,7 +1,6 @@
-"""The handle of a server's session: it finds the session, requests one, sends its environment, waits for it and stops
-it.
+"""The handle of a server's session: finds the session or requests one, sends its environment, waits for it, stops it.
 
-This module knows the link and its table, and nothing of JupyterHub.
+This module uses the link and its table, and nothing of JupyterHub.
 """
 
 from __future__ import annotations
@@ -33,9 +32,10 @@ _UNKNOWN = Words(
 class SessionHandle:
     """The session of one server.
 
-    ``session_id``: "" while there is none; ``token``: the hub token that the session's notebook has, "" if not known;
-    ``asked_to_stop``: somebody has requested the end of the session; ``was_certain``: the session was known to be live
-    at some time since this process has held it; ``predecessor``: an earlier session of the server that is still ending.
+    ``session_id``: "" while there is none; ``token``: the hub token of the session's notebook, "" if it is not known;
+    ``asked_to_stop``: whether somebody has requested the end of the session; ``was_certain``: whether the session was
+    known to be live at some time in this process; ``predecessor``: an earlier session of the server that is still
+    ending.
     """
 
     def __init__(self, gateway: HubGateway, user: str, server: str) -> None:
@@ -57,7 +57,7 @@ class SessionHandle:
         return self._table.session(self.session_id)
 
     def names(self) -> dict[str, str]:
-        """Return what the notebook's code may know about its session, as environment variables."""
+        """Return the environment variables that describe the session to the notebook's code."""
         session = self.session
         if session is None:
             return {}
@@ -71,7 +71,10 @@ class SessionHandle:
         }
 
     def over(self) -> bool:
-        """Return whether the session is over or there is none. A link that does not answer never makes this true."""
+        """Return whether the session has ended, has a stop request, or does not exist.
+
+        A link that does not answer never makes this true.
+        """
         if not self.session_id or self.asked_to_stop:
             return True
         if self._put is not None and not self._put.done():
@@ -85,10 +88,9 @@ class SessionHandle:
         self.asked_to_stop = False
 
     async def find(self, wait: bool = True) -> Session | None:
-        """Return the live session of this server, or None. If the only one is stopping, wait for its end; with
-        ``wait=False`` return None at once.
+        """Return the live session of this server, or None. Raises StartFailed if the link does not answer.
 
-        Raises StartFailed if the link does not answer.
+        If the only session is stopping, wait for its end; with ``wait=False`` return None at once.
         """
         while True:
             known = {session.id: session for session in self._table.of(self._user, self._server)}
@@ -113,7 +115,7 @@ class SessionHandle:
                 self.predecessor = None
 
     def adopt(self, session: Session, spare: str) -> None:
-        """Take over a live session. ``spare``: the token to use if its notebook has none yet."""
+        """Adopt a live session. ``spare``: the token to use if its notebook has none yet."""
         if session.id != self.session_id:
             self.token = ""  # nosec B105
         self.session_id = session.id
@@ -123,18 +125,18 @@ class SessionHandle:
             self.token = spare
 
     def begin(self, token: str) -> None:
-        """Choose the id of a new session, which is not requested yet."""
+        """Choose the id of a new session, without requesting it yet."""
         self.session_id = uuid.uuid4().hex
         self.token = token
         self.asked_to_stop = False
         self.was_certain = True
 
     async def put(self, request: SessionRequest) -> None:
-        """Request the new session until the link answers: repeating the PUT starts no second job, so a lost answer does
-        no harm.
+        """Request the new session until the link answers.
 
-        Raises StartFailed if the link refuses; then nothing is left. Cancelling this call does not cancel the request:
-        a job may exist already, and ``stop`` must know.
+        Repeating the PUT starts no second job, so a lost answer does no harm. Raises StartFailed if the link refuses;
+        then there is no session. Cancelling this call does not cancel the request: a job may exist already, which
+        ``stop`` must end.
         """
         self._put = asyncio.get_running_loop().create_task(self._put_until_answered(self.session_id, request))
         problem = await asyncio.shield(self._put)
@@ -142,8 +144,11 @@ class SessionHandle:
             raise problem_failed(problem)
 
     async def reachable(self, environment: Environment, spare: str) -> str:
-        """Return the session's URL, once a request to it reaches the notebook. Time in the queue has no limit. Sends
-        the environment when the door is connected. Raises StartFailed if the session ends before."""
+        """Return the session's URL once a request to it reaches the notebook.
+
+        Sends the environment when the door is connected. There is no limit on the time in the queue. Raises StartFailed
+        if the session ends first.
+        """
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
             while True:
@@ -167,7 +172,7 @@ class SessionHandle:
                     await changed.wait()
 
     async def attend(self, environment: Environment) -> None:
-        """Follow a session that was reachable; return when it is over. A requeued job gets its environment again."""
+        """Follow a session that was reachable, until it has ended. A requeued job gets its environment again."""
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
             while not self.over():
@@ -180,14 +185,17 @@ class SessionHandle:
                     await changed.wait()
 
     async def stop(self) -> None:
-        """Return when the ledger holds the stop. Never fails. A PUT that is under way then starts no session, or one
-        that ends: the link remembers stops for ids that it does not know."""
+        """Return when the ledger holds the stop request; never raises.
+
+        A PUT that is running then starts no session, or one that ends: the link stores stops for ids that it does not
+        know.
+        """
         self.asked_to_stop = True
         if self.session_id:
             await self._gateway.stop_requests.held(self.session_id)
 
     async def until_over(self, session_id: SessionId) -> None:
-        """Return when the link says that this session is over."""
+        """Return when the link reports that this session has ended."""
         with self._table.watch_session(session_id) as changed:
             while not self._table.over(session_id):
                 changed.clear()
@@ -212,11 +220,11 @@ class SessionHandle:
         raise AssertionError("pauses() has no end")
 
     def _unwanted(self, session_id: SessionId) -> bool:
-        """Return whether the session is no longer wanted, so that it must not be requested."""
+        """Return whether a stop was requested, so that the session must not be requested any more."""
         return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:
-        """Send the environment through the door; return whether the link says that it has arrived."""
+        """Send the environment through the door; return whether the link confirms that it has arrived."""
         variables, argv = environment()
         try:
             await self._link.send_environment(self.session_id, variables, argv)
@@ -237,7 +245,7 @@ class SessionHandle:
         return True
 
     async def _ask_token(self, spare: str) -> None:
-        """Ask the door for the notebook's own token, since the hub's database has lost it."""
+        """Ask the door for the notebook's own token, which the hub's database has lost."""
         if self.session is None or not self.session.door_open:
             return
         try:
@@ -247,7 +255,7 @@ class SessionHandle:
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:
-    """Return at a change, or after that time, to repeat what failed."""
+    """Return at a change, or after ``seconds``, so that the caller can repeat what failed."""
     try:
         await asyncio.wait_for(changed.wait(), seconds)
     except TimeoutError:

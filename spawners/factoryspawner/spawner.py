@@ -1,9 +1,9 @@
-"""FactorySpawner: a JupyterHub server that is a batch job at a factory, which the link manages.
+"""FactorySpawner: a JupyterHub spawner whose server is a batch job at a factory, which the link manages.
 
 Much of this follows from JupyterHub 6. ``User.spawn`` clears a spawner's state before ``start``, and saves it only
-after. When a hub starts, ``poll`` decides: None makes JupyterHub look for the server and *stop* it if it does not
-answer, a number makes it forget the server without ``stop``. ``User.stop`` calls ``stop`` only if ``poll`` is None,
-revokes the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
+after. When a hub starts, the result of ``poll`` decides: with None JupyterHub tries to reach the server and *stops* it
+if it does not answer; with a number JupyterHub forgets the server without ``stop``. ``User.stop`` calls ``stop`` only
+if ``poll`` is None, revokes the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ATTEMPTS = 3  # attempts to take a server whose session another start made at t
 class FactorySpawner(BatchspawnerFace):
     """Starts, adopts, watches and stops one session through the link."""
 
-    user_options: Any  # JupyterHub's: what was posted, or posted last
+    user_options: Any  # JupyterHub's: the posted options, or those posted last
     _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None  # JupyterHub's, which sets it at a stop only
     link_at = AnyTrait(help="Where the link listens for the hub: a path, or a NetworkLink").tag(config=True)
     gateway_url = Unicode(help="Where people get in, without base_url; empty: addresses are paths").tag(config=True)
@@ -68,20 +68,24 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def handle(self) -> SessionHandle:
-        """Return the handle of this server's session, which may have none yet. It is made late: it needs the event
-        loop."""
+        """Return the handle of this server's session; the handle may have no session yet.
+
+        It is created at the first use, since it needs the event loop.
+        """
         if self._handle_made is None:
             self._handle_made = SessionHandle(self.gateway, self.user.name, self.name)
         return self._handle_made
 
     @property
     def will_resume(self) -> bool:
-        """Return whether the session continues although JupyterHub forgets the server: then its token must stay
-        valid."""
+        """Return whether the session continues although JupyterHub forgets the server.
+
+        In this case its token must stay valid.
+        """
         return not self.handle.over()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what an earlier hub process knew. A stop that did not reach the ledger then is requested again."""
+        """Restore the state of an earlier hub process. A stop that did not reach the ledger then is requested again."""
         super().load_state(state)
         self.handle.session_id = state.get("session_id", "")
         self.handle.token = self.api_token = state.get("api_token", "")
@@ -93,7 +97,7 @@ class FactorySpawner(BatchspawnerFace):
             self.handle.asked_to_stop = True
 
     def get_state(self) -> dict[str, Any]:
-        """Return the state for the hub's database: session, its token, and the options of the last good start."""
+        """Return the state for the hub's database: session, its token, and the options of the last successful start."""
         state: dict[str, Any] = super().get_state()
         if self.handle.session_id:
             state.update(session_id=self.handle.session_id, api_token=self.handle.token)
@@ -106,7 +110,7 @@ class FactorySpawner(BatchspawnerFace):
         return state
 
     def clear_state(self) -> None:
-        """Forget the session only if it is over, since JupyterHub calls this before each start and after each stop."""
+        """Clear the state if the session has ended; JupyterHub calls this before each start and after each stop."""
         over = self.handle.over()
         super().clear_state()
         if over:
@@ -114,7 +118,10 @@ class FactorySpawner(BatchspawnerFace):
         self.api_token = self.handle.token
 
     def _save(self, old_token: str | None = None) -> None:
-        """Commit the state; delete a token that was kept for a session that is over, or that has another token."""
+        """Commit the state.
+
+        Also delete a token that was kept for a session that has ended, or that has another token.
+        """
         self.orm_spawner.state = self.get_state()
         if old_token and old_token not in (self.handle.token, self.api_token):
             found = orm.APIToken.find(self.user.db, old_token)
@@ -129,19 +136,19 @@ class FactorySpawner(BatchspawnerFace):
         return lambda _spawner, _options: None  # start() reads the options
 
     def options_from_form(self, form_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Return the posted form as options. Raises StartFailed (400) for a field that is not an option."""
+        """Return the posted form as options. Raises StartFailed (400) for an unknown field."""
         return plain(choice_from_form(form_data))
 
     def options_from_query(self, query_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Raise AskFirst: options in a link are shown in the form and never start anything."""
+        """Raise AskFirst: options in a URL only fill in the form, and never start a session."""
         choice_from_form(query_data)
         raise AskFirst
 
     async def start(self) -> str:
         """Adopt the server's live session or request a new one; return its URL when the notebook answers.
 
-        Raises StartFailed: the options or the factory refused, the link does not answer, the session ended first, or
-        somebody stopped the server after this start was requested. Cancelling it cancels no job.
+        Raises StartFailed if the options are invalid, the factory refused, the link does not answer, the session ended
+        first, or somebody stopped the server after this start was requested. Cancelling this call cancels no job.
         """
         self._asked = self._asked_at()
         self._still_wanted()
@@ -168,8 +175,10 @@ class FactorySpawner(BatchspawnerFace):
         return url
 
     def _request(self) -> SessionRequest | None:
-        """Return the request to the link; None if the link starts a server that the hub has forgotten, which only
-        adopts its session."""
+        """Return the request for the link.
+
+        None if the link starts a server that the hub has forgotten, which only adopts its session.
+        """
         if isinstance(self.user_options, Mapping) and ADOPT in self.user_options:
             self._take_back_options()
             self.user_options = self._good_options
@@ -220,8 +229,10 @@ class FactorySpawner(BatchspawnerFace):
             raise
 
     def _take_back_options(self) -> None:
-        """Restore the last good options: JupyterHub stores options before it knows whether they are valid, and an empty
-        body repeats them."""
+        """Restore the options of the last successful start.
+
+        JupyterHub stores new options before they are validated, and a start with an empty body repeats the stored ones.
+        """
         self.orm_spawner.user_options = self._good_options
         self.user.db.commit()
 
@@ -232,7 +243,7 @@ class FactorySpawner(BatchspawnerFace):
         self._save()
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
-        """Return environment and argv for the door. The token is passed to nothing else."""
+        """Return environment and argv for the door. The token in it is passed nowhere else."""
         self.api_token = self.handle.token
         variables = {name: str(value) for name, value in self.get_env().items()}
         if self._languages:
@@ -240,7 +251,7 @@ class FactorySpawner(BatchspawnerFace):
         return variables | self.handle.names(), [*self.cmd, *self.get_args()]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield each change of the session, until it can be used or is over."""
+        """Yield each change of the session, until it can be used or has ended."""
         last: dict[str, Any] = {}
         table = self.gateway.table
         with table.watch_person(self.user.name) as changed:
@@ -260,10 +271,10 @@ class FactorySpawner(BatchspawnerFace):
     # --- while it runs ----------------------------------------------------------------------------------------------
 
     async def poll(self) -> int | None:
-        """Return None while the session lives, else its exit code; from the table, without I/O.
+        """Return None while the session is live, else its exit code; reads the table only, without I/O.
 
-        When a hub starts, the answer is None only for a session that can be reached now. A pending one is then
-        forgotten without ``stop``; the link starts the server again, and ``start`` adopts the session.
+        When a hub starts, the result is None only for a session that can be reached now. A pending session is then
+        forgotten by JupyterHub without ``stop``; the link starts the server again, and ``start`` adopts the session.
         """
         handle = self.handle
         if not handle.session_id:
@@ -286,19 +297,22 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def _certain(self) -> bool:
-        """Return whether a stop is intended. A hub that cannot reach a server while it starts calls ``stop`` without
-        intending it; a stop for a blocked user is intended."""
+        """Return whether a call of ``stop`` is intended.
+
+        A hub that cannot reach a server at its own start calls ``stop`` without intending it; a stop for a blocked user
+        is intended.
+        """
         return self._confirmed or self.user.name in self.authenticator.blocked_users
 
     async def get_url(self) -> str:
-        """Return the session's present address, with the server's own path."""
+        """Return the session's present URL, with the server's base URL."""
         session = self.handle.session
         if session is None or session.url is None:
             return str(await super().get_url())
         return f"{session.url}{self.server.base_url}"
 
     def start_polling(self) -> None:
-        """Follow the server from here on, since it answers; a stop is intended from now on."""
+        """Start following the server, since it answers; calls of ``stop`` are intended from now on."""
         super().start_polling()
         self._confirmed = True
         self._unfollow = self.gateway.background(self._follow())
@@ -318,7 +332,7 @@ class FactorySpawner(BatchspawnerFace):
         if self.pending:  # the start that is under way sees the end as well
             await self.poll_and_notify()
             return
-        # JupyterHub says so only once its proxy has answered; it would also stop what somebody starts before that.
+        # JupyterHub would start this only after its proxy's answer, and stop servers that start before.
         self._stop_pending, self._stop_future = True, asyncio.current_task()
         try:
             await self.poll_and_notify()
@@ -326,8 +340,10 @@ class FactorySpawner(BatchspawnerFace):
             self._stop_pending, self._stop_future = False, None
 
     async def _settle(self) -> None:
-        """Wait until the session that the hub forgot at its start is over; delete its token unless the server was
-        started again."""
+        """Wait until the session that the hub forgot at its start has ended.
+
+        Then delete its token, unless the server was started again.
+        """
         session_id, token = self.handle.session_id, self.handle.token
         await self.handle.until_over(session_id)
         if self.orm_spawner.server is None and (self.orm_spawner.state or {}).get("session_id") == session_id:
@@ -338,10 +354,10 @@ class FactorySpawner(BatchspawnerFace):
     # --- stop -------------------------------------------------------------------------------------------------------
 
     def request_stop(self, by: By = "hub") -> Awaitable[None]:
-        """Start no session for a start that was requested before now, and stop the server's sessions.
+        """Stop the server's sessions, and give up starts that were requested before now.
 
-        Return an awaitable that is done once the stops are recorded; it raises NotKept if they cannot be. The hub may
-        have forgotten a session after a restart; the link would start its server again.
+        Return an awaitable that is done once the stops are recorded; it raises NotKept if they cannot be. Sessions that
+        a restarted hub has forgotten are stopped as well, since the link would start their server again.
         """
         self.gateway.stop_times.note(self.user.name, self.name)
         self._confirmed = True
@@ -353,16 +369,19 @@ class FactorySpawner(BatchspawnerFace):
         return self.gateway.stop_requests.keep(found, by)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Return when the ledger holds the stop. Never raises: JupyterHub clears the state all the same."""
+        """Return when the ledger holds the stop request.
+
+        Never raises, since JupyterHub clears the state all the same.
+        """
         if not self._certain:
             return
         await self.handle.stop()
 
     async def delete_forever(self) -> None:
-        """Stop the session of a server that is deleted, or whose person is deleted.
+        """Stop the session of a server that is deleted, or whose user is deleted.
 
         A session that a restarted hub has forgotten ends as well, since the link would start its server again. Never
-        raises: JupyterHub deletes the server all the same.
+        raises, since JupyterHub deletes the server all the same.
         """
         try:
             await self.request_stop()
@@ -375,6 +394,6 @@ class FactorySpawner(BatchspawnerFace):
             )
 
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Raise HTTPError (400) while the link has a session under the old name."""
+        """Raise HTTPError (400) while the link has a session under the server's old name."""
         if self.gateway.table.of(self.user.name, old_name):
             raise web.HTTPError(400, "This server has a session; stop it first.")

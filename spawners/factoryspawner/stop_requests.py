@@ -1,7 +1,7 @@
-"""Requests to stop sessions: kept in the hub's database until the link's ledger holds them.
+"""Stop requests for sessions, kept in the hub's database until the link's ledger holds them.
 
 A stop is recorded before it is answered, and sent to the link by this hub process or by the next one, as soon as the
-link answers. For this the hub's database has one more table; JupyterHub neither reads nor changes it.
+link answers. The hub's database has an additional table for this, which JupyterHub neither reads nor changes.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ _STOPS = Table(
 
 
 class NotKept(Exception):
-    """Raise if a stop could not be recorded: neither the hub's database nor the link accepts it."""
+    """Raised if a stop could not be recorded: neither the hub's database nor the link accepts it."""
 
 
 class StopStore:
-    """The table in the hub's database. ``url``: the database as a URL of SQLAlchemy's. Each call is one transaction on
-    a connection of its own, and blocks until it is on the disk."""
+    """The table of stop requests in the hub's database. ``url``: an SQLAlchemy URL.
+
+    Each call is one transaction on a connection of its own, and blocks until it is on the disk.
+    """
 
     def __init__(self, url: str) -> None:
         waits = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
@@ -53,7 +55,7 @@ class StopStore:
         self._made = False
 
     def load(self) -> dict[SessionId, By]:
-        """Return who requested each stop in the table, by session. Raises SQLAlchemyError."""
+        """Return who requested each stop, by session. Raises SQLAlchemyError."""
         if not inspect(self._engine).has_table(_STOPS.name):
             return {}
         with self._engine.connect() as connection:
@@ -61,7 +63,7 @@ class StopStore:
         return {row.session: _BY.get(row.by, "hub") for row in rows if _ID.fullmatch(row.session)}
 
     def change(self, added: Mapping[SessionId, By], removed: Iterable[SessionId]) -> None:
-        """Write some stops and remove others. Raises SQLAlchemyError; then nothing has changed."""
+        """Add some stops and remove others. Raises SQLAlchemyError; then nothing has changed."""
         with self._engine.begin() as connection:
             if not self._made:
                 _METADATA.create_all(connection)
@@ -73,15 +75,17 @@ class StopStore:
 
 
 class StopRequests:
-    """All stops of this hub that the ledger does not hold yet. Stops that arrive during a write are written together
-    afterwards."""
+    """All stop requests of this hub that the ledger does not hold yet.
+
+    Stops that arrive during a write are written together in the next one.
+    """
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
         self._store: StopStore | None = None
         self._open: dict[SessionId, asyncio.Future[None]] = {}  # until the ledger holds them
-        self._by: dict[SessionId, By] = {}  # of those, in the order in which the link is asked
-        self._late: set[SessionId] = set()  # of those, stops that the link did not take at once
+        self._by: dict[SessionId, By] = {}  # who requested each open stop, in the order of the requests to the link
+        self._late: set[SessionId] = set()  # open stops that the link did not accept at once
         self._asking: asyncio.Task[None] | None = None
         # the last stopped sessions of this process, oldest first; none of them is adopted again
         self._ever: dict[SessionId, None] = {}
@@ -91,7 +95,10 @@ class StopRequests:
         self._round: asyncio.Task[None] | None = None
 
     def keep_in(self, store: StopStore) -> None:
-        """Keep stops in this store, and send those that are in it to the link. Blocks until they are read."""
+        """Keep stops in this store from now on, and send those that it contains to the link.
+
+        Blocks until they are read.
+        """
         self._store = store
         try:
             left = store.load()
@@ -103,27 +110,29 @@ class StopRequests:
             _ = self._carry_out(session_id, by)
 
     def are_open(self, session_id: SessionId) -> bool:
-        """Return whether the session is to stop, and the ledger is not known to hold the stop."""
+        """Return whether the session has a stop request that the ledger is not known to hold."""
         return session_id in self._open
 
     def unwanted(self, session_id: SessionId) -> bool:
-        """Return whether a stop was ever requested; the link's answer may be older than that stop."""
+        """Return whether a stop of the session was ever requested; the link's answers may be older than the request."""
         return session_id in self._open or session_id in self._ever
 
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
-        """Return once these stops are recorded, in the link's ledger or, if that takes more than a second, in the hub's
-        database. Raises NotKept if neither accepts them; the hub keeps trying in any case."""
+        """Return once these stops are recorded. Raises NotKept if they cannot be; the hub keeps trying in any case.
+
+        They are recorded in the link's ledger or, if that takes more than a second, in the hub's database.
+        """
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
     async def held(self, session_id: SessionId, by: By = "hub") -> None:
-        """Return when the ledger holds the stop; the link is asked until then, even if the caller is cancelled."""
+        """Return when the ledger holds the stop; requests to the link continue even if the caller is cancelled."""
         carried = self._carry_out(session_id, by)
         with contextlib.suppress(NotKept):  # the log has it
             await self._keep(session_id, by)
         await asyncio.shield(carried)
 
     async def close(self) -> None:
-        """Write what is still to be written, and stop asking the link."""
+        """Write the stops that are not written yet, and end the requests to the link."""
         tasks = [task for task in (self._asking, self._round) if task is not None]
         if self._asking is not None:
             self._asking.cancel()
@@ -158,7 +167,7 @@ class StopRequests:
         return self._round
 
     async def _go_rounds(self) -> None:
-        """Write until nothing is left to be written. Raises SQLAlchemyError."""
+        """Write to the database until no change is left. Raises SQLAlchemyError."""
         while self._store is not None and (self._to_add or self._to_remove):
             added, removed = self._to_add, self._to_remove
             self._to_add, self._to_remove = {}, set()
@@ -175,7 +184,7 @@ class StopRequests:
     # --- the link
 
     def _carry_out(self, session_id: SessionId, by: By) -> asyncio.Future[None]:
-        """Ask the link to stop the session; return a future that is done once the ledger holds the stop."""
+        """Start requesting the stop at the link; return a future that is done once the ledger holds the stop."""
         if session_id not in self._open:
             self._ever[session_id] = None
             while len(self._ever) > _REMEMBERED:
@@ -187,7 +196,7 @@ class StopRequests:
         return self._open[session_id]
 
     async def _ask(self) -> None:
-        """Ask the link for all open stops, many at once, until it has accepted the last of them."""
+        """Request all open stops at the link, many at once, until the link has accepted the last of them."""
         delays = pauses()
         while self._open:
             asked = dict(islice(self._by.items(), _AT_ONCE))
@@ -201,7 +210,10 @@ class StopRequests:
                 delays = pauses()
 
     async def _asked(self, stops: Mapping[SessionId, By]) -> tuple[frozenset[SessionId], str]:
-        """Send the stops. Return those that the link accepted, and why it did not accept the others."""
+        """Send the stops to the link.
+
+        Return those that it accepted, and the reason why it did not accept the others.
+        """
         try:
             return await self._link.stop_all(stops), "its ledger does not answer"
         except (LinkSilent, LinkProblem) as error:
@@ -211,7 +223,7 @@ class StopRequests:
             return frozenset(), str(error)
 
     async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
-        """Record here the stops that the link did not accept, and request them again after all others."""
+        """Record the stops that the link did not accept, and request them again after all others."""
         for session_id in left:
             self._by[session_id] = self._by.pop(session_id)
         late = [session_id for session_id in left if session_id not in self._late]
@@ -232,7 +244,9 @@ class StopRequests:
 
 
 def _looked_at(task: asyncio.Future[None]) -> None:
-    """Retrieve a task's exception, so that asyncio does not report it: it is logged already, and raised to the code
-    that awaits the task."""
+    """Retrieve a task's exception, so that asyncio does not report it.
+
+    It is logged already, and raised in the code that awaits the task.
+    """
     if not task.cancelled():
         task.exception()

@@ -1,6 +1,6 @@
 """``bin/demo``: proxy, hub, link and a real scheduler for each factory, on 127.0.0.1 of this machine.
 
-Stays in the foreground until Ctrl-C. Exit codes: 0; 1 if something went wrong; 3 if this machine cannot run it.
+The command stays in the foreground until Ctrl-C. Exit codes: 0 success; 1 an error; 3 this machine cannot run the demo.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from testbed.options import isolation_argv
 from testbed.supervisor import SupervisorRecord
 
 READY = "\0ready"  # the last line of a detached start that succeeded
-STOP_PATIENCE = 60  # seconds for a supervisor to end all; then it is killed and what it left is ended from here
+STOP_PATIENCE = 60  # seconds for a supervisor to stop; then it is killed, and its processes are ended
 REAP_PATIENCE = 5  # seconds for init to take note of the end of a detached supervisor
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the action that the command line names; return the exit code."""
     options = arguments(argv)
     os.umask(0o022)  # what site accounts must not read is made 0600 or 0700 where it is made
     programs = install.program_folder()
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace) -> None:
-    """Run until a signal asks to end."""
+    """Run the demo until a signal ends it."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -91,7 +91,7 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
 
 
 def detach(options: argparse.Namespace) -> int:
-    """Start another process that continues in the background, and print its messages until the demo can be used."""
+    """Start the demo in a background process, and print its messages until the demo is ready."""
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--base-url", options.base_url]
     argv += ["--factories", options.factories]
@@ -120,7 +120,10 @@ def detach(options: argparse.Namespace) -> int:
 
 
 def _report_ready(descriptor: int, log: Path) -> None:
-    """Tell the waiting terminal that the demo is ready, and write to a log from now on."""
+    """Tell the waiting terminal that the demo is ready; write messages to ``log`` from now on.
+
+    ``descriptor``: the pipe to the terminal's process.
+    """
     os.write(descriptor, f"{READY}\n".encode())
     os.close(descriptor)
     with log.open("ab") as file:
@@ -129,14 +132,16 @@ def _report_ready(descriptor: int, log: Path) -> None:
 
 
 def open_private(path: Path) -> IO[str]:
-    """Open a file for a lock, 0600."""
+    """Open a file for a lock, with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
 
 
 def _runs_already(folder: DemoFolder, detached: bool) -> int:
-    """Print where the running demo is and how to log in, and return the exit code; a second start changes nothing. A
-    detached start at the same address counts as a success."""
+    """Print the running demo's address and how to log in; return the exit code.
+
+    A second start changes nothing. A detached start at the same address counts as a success.
+    """
     try:
         url = json.loads((folder.path / "demo.json").read_text(encoding="utf-8"))["hub_url"]
         print(folder.greeting.read_text(encoding="utf-8"), flush=True)
@@ -150,7 +155,7 @@ def _runs_already(folder: DemoFolder, detached: bool) -> int:
 
 
 def stop(folder: DemoFolder, clusters: Path) -> int:
-    """End a demo, even if its supervisor is gone; return when none of its processes is left."""
+    """Stop a demo, even if its supervisor is gone; return when none of its processes is left."""
     supervisor = SupervisorRecord(folder.path / "supervisor.json")
     running = supervisor.read()
     for identity in running.values():

@@ -1,4 +1,4 @@
-"""The files that the demo keeps in ``.demo``: logins, secrets, configuration of hub and link. They are 0600."""
+"""The files that the demo keeps in ``.demo``: logins, secrets, configuration of hub and link; all are 0600."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask", "torch")
 
 
 class DemoFolder:
-    """The folder with everything that one demo keeps between starts."""
+    """The folder with all files that one demo keeps between starts."""
 
     def __init__(
         self, path: Path, ports: Ports, programs: Path, login: Login = "passwords", base_url: str = "/"
@@ -45,17 +45,17 @@ class DemoFolder:
 
     @property
     def issuer(self) -> str:
-        """Return the login provider's address, if the demo has a provider."""
+        """Return the login provider's address; "" if the demo has no provider."""
         return f"http://127.0.0.1:{self.ports.provider}"
 
     @property
     def url(self) -> str:
-        """Return the address for people, without a slash at its end."""
+        """Return the URL that people open, without a slash at its end."""
         return f"{self.public_url}{self.base_url}".rstrip("/")
 
     @property
     def public_url(self) -> str:
-        """Return the proxy's own address, without the path below it."""
+        """Return the proxy's own URL, without the path of the gateway below it."""
         return f"http://127.0.0.1:{self.ports.public}"
 
     @property
@@ -75,21 +75,21 @@ class DemoFolder:
 
     @property
     def link_socket(self) -> Path:
-        """Return the socket on which the link listens for the hub."""
+        """Return the path of the Unix socket on which the link listens for the hub."""
         return self.path / "link" / "hub.sock"
 
     @property
     def greeting(self) -> Path:
-        """Return the file with the text printed at the start: the address and how to log in."""
+        """Return the path of the file with the text printed at the start: the address and how to log in."""
         return self.path / "greeting.txt"
 
     @property
     def record(self) -> Path:
-        """Return the file that names the demo's processes."""
+        """Return the path of the file that records the demo's processes."""
         return self.path / "processes.json"
 
     def prepare(self) -> None:
-        """Make the folders, and missing logins and secrets. Raises ValueError with an explanation."""
+        """Make the folders, and any missing logins and secrets. Raises ValueError with an explanation."""
         longest = self.path / "link" / "back.sock"
         if len(str(longest).encode()) > SOCKET_LIMIT:
             raise ValueError(f"the path of this checkout is too long: {longest} must fit into {SOCKET_LIMIT} bytes")
@@ -102,14 +102,14 @@ class DemoFolder:
         write_passwords(self.path / "passwords.json", self.logins())
 
     def secret(self, name: str) -> str:
-        """Return a token, which is made at its first use and kept."""
+        """Return the token ``name``, which is made at its first use and then kept."""
         file = self.path / f"{name}.token"
         if not file.exists():
             write_private(file, secrets.token_hex(32))
         return file.read_text(encoding="ascii")
 
     def logins(self) -> dict[str, str]:
-        """Return the password of each name, made at the first use and kept."""
+        """Return the password of each login name; passwords are made at the first use and then kept."""
         file = self.path / "logins.json"
         known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         wanted = {name: known.get(name) or secrets.token_urlsafe(9) for name in (*PEOPLE, ADMIN)}
@@ -141,14 +141,17 @@ class DemoFolder:
         return self._write_yaml("hub.yaml", content)
 
     def write_link_config(self, clusters: Mapping[str, Running], catalogue: Mapping[str, Factory]) -> Path:
-        """Write the link's YAML: how it reaches each cluster, and the environment of notebooks there. Return its
-        path."""
+        """Write the link's YAML; return its path.
+
+        The file says how the link reaches each cluster, and which environment the notebooks use there.
+        """
         content = {
             "catalogue": str(install.CHECKOUT / "hub_config" / "factories"),
             "state_dir": str(self.path / "link"),
             "socket": str(self.link_socket),
             "listen_port": self.ports.link,
             "session_ports": list(self.ports.sessions),
+            "metrics": {"host": "127.0.0.1", "port": self.ports.link_metrics},
             "hub": {
                 "url": self.hub_url,
                 "base_url": self.base_url,
@@ -188,8 +191,10 @@ class DemoFolder:
         return demo_login.provider(install.provider(self.programs), self.ports.provider, self.path, environ)
 
     def proxy(self, environ: Mapping[str, str]) -> Program:
-        """Return the program of the proxy, which runs separately from the hub. Its token is in its environment, which
-        only its own user can read."""
+        """Return the program of the proxy, which runs separately from the hub.
+
+        The proxy's token is in its environment, which only its own user can read.
+        """
         ports = self.ports
         argv = (
             str(install.node(Path(sys.executable))),
@@ -197,6 +202,7 @@ class DemoFolder:
             str(self.programs / "node/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
             *("--ip", "127.0.0.1", "--port", str(ports.public)),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
+            *("--metrics-ip", "127.0.0.1", "--metrics-port", str(ports.proxy_metrics)),
             # Until it has its routes again, a new proxy sends all requests to the hub, which lets a browser come back.
             *("--default-target", self.hub_url, "--error-path", str(install.CHECKOUT / "hub_config" / "error")),
         )
@@ -223,7 +229,7 @@ class DemoFolder:
 
 
 def environment(programs: Path) -> Environment:
-    """Return the environment of the demo's notebooks, with the packages that are really installed there."""
+    """Return the catalogue's description of the notebooks' environment, with the packages installed in it."""
     places = (*programs.glob("notebook/lib/python3*/site-packages"), pytorch.module(programs / "pytorch"))
     folders = [str(path) for path in places]
     found = {

@@ -1,4 +1,4 @@
-"""``bin/demo --login oidc``: a login provider on this machine, the demo's people in it, and their projects.
+"""``bin/demo --login oidc``: a login provider on this machine, with the demo's people and their projects.
 
 The provider (oidc-provider-mock) asks for no password: whoever reaches it can log in as anybody. So it listens on
 loopback, and works with a gateway on loopback only.
@@ -32,7 +32,7 @@ EVERYTHING = "EHPC-DEMO-000"
 
 
 def claims(name: str, groups: Iterable[str]) -> dict[str, Any]:
-    """Return the claims of a person who is in these groups."""
+    """Return the OIDC claims of the person ``name``, who is in these groups."""
     return {
         "preferred_username": name,
         "eduperson_entitlement": [f"{NAMESPACE}:group:{group}:role=member#{AUTHORITY}" for group in groups],
@@ -40,7 +40,7 @@ def claims(name: str, groups: Iterable[str]) -> dict[str, Any]:
 
 
 def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) -> Program:
-    """Return the provider's process. Changes made in the provider are lost when it restarts."""
+    """Return the login provider's program. Changes made in the provider are lost when it restarts."""
     people = (json.dumps({"sub": name, **claims(name, groups)}) for name, groups in GROUPS.items())
     argv = (
         *(str(python), "-m", "oidc_provider_mock", "-H", "127.0.0.1", "-p", str(port)),
@@ -50,7 +50,7 @@ def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) 
 
 
 def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
-    """Return ``login`` of hub.yaml. Raises CannotRun if others could reach the gateway."""
+    """Return the section ``login`` of hub.yaml. Raises CannotRun if other machines could reach the gateway."""
     if not is_loopback(public_url) or not is_loopback(issuer):
         raise CannotRun("--login oidc: its provider lets anybody in, so the gateway must be on 127.0.0.1")
     for name in ("crypt.key", "client.secret"):
@@ -79,7 +79,10 @@ def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
 
 
 def projects(factories: Iterable[str]) -> dict[str, Any]:
-    """Return ``projects.yaml``: the first two factories have a project each; all others are for the operators only."""
+    """Return the content of ``projects.yaml``.
+
+    The first two factories have a project each; all other factories are for the operators only.
+    """
     names = list(factories)
     first, second = names[0], names[min(1, len(names) - 1)]
     return {

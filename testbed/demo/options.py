@@ -1,4 +1,4 @@
-"""The command line of ``bin/demo``, and all refusals that are possible before anything is installed or started.
+"""The command line of ``bin/demo``, and all checks that are possible before anything is installed or started.
 
 ``bin/demo`` runs ``python3 -m testbed.demo.options ARGUMENTS`` first, under the system's bare Python: standard library
 only. Exit codes like those of ``testbed.demo``: 0 if the demo can start, 1 if a port is taken, 2 for wrong options, 3
@@ -25,15 +25,15 @@ NEEDS_ROOT = "--isolated needs root, for network namespaces and sshd; without --
 
 
 class Ports:
-    """TCP ports of one demo, all on 127.0.0.1 and derived from the port that people use."""
+    """TCP ports of one demo, all on 127.0.0.1 and computed from the port that people use."""
 
     def __init__(self, public: int) -> None:
         self.public, self.proxy_api, self.hub, self.link = public, public + 1, public + 81, public + 90
-        self.provider = public + 91
+        self.provider, self.proxy_metrics, self.link_metrics = public + 91, public + 2, public + 3
 
     @property
     def sessions(self) -> tuple[int, int]:
-        """Return the port range for sessions. Demos on other ports get other ranges."""
+        """Return the port range for sessions. Demos on different ports have different ranges."""
         if self.public == 8000:
             return 20000, 23999
         start = 24000 + self.public % 300 * 20
@@ -41,7 +41,8 @@ class Ports:
 
     def taken(self, login: str) -> list[int]:
         """Return the ports of a demo with this login on which another program listens."""
-        wanted = [self.public, self.proxy_api, self.hub, self.link, *([self.provider] if login == "oidc" else [])]
+        wanted = [self.public, self.proxy_api, self.proxy_metrics, self.link_metrics, self.hub, self.link]
+        wanted += [self.provider] if login == "oidc" else []
         return [port for port in wanted if not ports.is_free(port, "127.0.0.1")]
 
 
@@ -75,7 +76,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print what prevents this start; return the exit code."""
+    """Print what prevents a start of the demo; return the exit code."""
     options = arguments(argv)
     folder = options.folder or install.state_folder()
     if options.stop or is_running(folder):
@@ -103,7 +104,7 @@ def is_running(folder: Path) -> bool:
 
 @contextmanager
 def locked(descriptor: int) -> Iterator[bool]:
-    """Try to hold a file's lock while the block runs; yields whether it is held."""
+    """Try to lock a file while the block runs; yield whether the lock is held."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -116,7 +117,7 @@ def locked(descriptor: int) -> Iterator[bool]:
 
 
 def in_use(*ports: int) -> str:
-    """Return the message about ports that other programs have."""
+    """Return the message that says which of the ports other programs use."""
     listed = " and ".join(str(port) for port in ports)
     return f"port {listed} of 127.0.0.1 is in use by another program; choose others with --port N"
 

@@ -1,4 +1,4 @@
-"""A running demo: its clusters, its programs, and what it publishes about itself (``demo.json``)."""
+"""A running demo: its clusters, its programs, and the description of itself that it publishes (``demo.json``)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_"
 
 
 class DemoError(Exception):
-    """Raise if the demo could not be started; the message is for the person at the terminal."""
+    """Raised if the demo could not be started; the message is for the person at the terminal."""
 
 
 class Demo:
-    """Starts and ends all parts. ``clusters``: the folder of the clusters; ``isolation``: how they are isolated;
-    ``accounting``: whether accounts and QOS are enforced."""
+    """Starts and stops all parts of the demo.
+
+    ``clusters``: the folder of the clusters; ``isolation``: how they are isolated; ``accounting``: whether accounts and
+    QOS are enforced.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Demo:
 
     @staticmethod
     async def until(work: Coroutine[Any, Any, None], ended: asyncio.Event) -> bool:
-        """Do the work, or cancel it when the event is set; return whether it was done."""
+        """Run ``work``, and cancel it when ``ended`` is set; return whether it was completed."""
         tasks = [asyncio.create_task(work), asyncio.create_task(ended.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         done = tasks[0].done()
@@ -104,7 +107,7 @@ class Demo:
         await self._supervisor.broken()
 
     async def stop(self) -> None:
-        """End everything; return when no process is left."""
+        """Stop everything; return when no process is left."""
         if self._clusters:
             await self._end_sessions()
         await self._supervisor.stop()
@@ -115,7 +118,10 @@ class Demo:
             await asyncio.gather(*(asyncio.to_thread(factories.load(self._clusters_folder, n).down) for n in names))
 
     def greet(self) -> str:
-        """Return the address and how to log in; kept in a 0600 file for the next start of this demo."""
+        """Return the text that names the demo's address and how to log in.
+
+        The text is kept in a 0600 file, for the next start of this demo to print.
+        """
         words = self._greeting()
         write_private(self._folder.greeting, words)
         return words
@@ -172,7 +178,10 @@ class Demo:
         write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
 
     async def _restarted(self, name: str) -> None:
-        """Ask the hub to restore its routes if the proxy was restarted: by itself the hub notices only within 300 s."""
+        """Ask the hub to restore its routes if the program ``name`` is the proxy; called after a restart.
+
+        Without this, the hub notices only within 300 s.
+        """
         if name != "proxy":
             return
         token = {"Authorization": f"token {self._folder.secret('proxy')}"}
@@ -183,7 +192,7 @@ class Demo:
             await retry(lambda: _ok(http.post(hub, headers=admin)), ROUTE_PAUSES)
 
     async def _end_sessions(self) -> None:
-        """Stop the sessions, so that at the next start people find them ended, and not lost with their clusters."""
+        """Stop the sessions, so that people find them ended at the next start, and not lost with their clusters."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
         async with httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link:
 
@@ -244,7 +253,7 @@ class Demo:
 
 
 def _schedulers(chosen: Mapping[str, Factory]) -> str:
-    """Return words such as ``Slurm for a, b, PBS for c``."""
+    """Return the schedulers of the factories as text, such as ``Slurm for a, b, PBS for c``."""
     names: dict[str, list[str]] = {}
     for name, factory in chosen.items():
         names.setdefault(factory.scheduler, []).append(name)
@@ -253,8 +262,10 @@ def _schedulers(chosen: Mapping[str, Factory]) -> str:
 
 
 def environment_passed_on() -> dict[str, str]:
-    """Return the environment of the demo's programs: this process's environment, without variables that would change
-    what they do."""
+    """Return the environment of the demo's programs.
+
+    It is this process's environment, without variables that would change what the programs do.
+    """
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
 
 
@@ -266,8 +277,10 @@ async def _ok(request: Awaitable[httpx.Response]) -> bool:
 
 
 async def retry(check: Callable[[], Awaitable[bool]], pauses: Iterable[float] = (RETRY,)) -> None:
-    """Call ``check`` until it is true, for another program's readiness that nothing reports. ``pauses``: seconds
-    between two calls; the last one is for all further calls."""
+    """Call ``check`` until it returns true, for another program's readiness that nothing reports.
+
+    ``pauses``: seconds between two calls; the last value applies to all further calls.
+    """
     waits, pause = iter(pauses), RETRY
     while True:
         since = time.monotonic()

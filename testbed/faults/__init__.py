@@ -1,1 +1,1 @@
-"""Faults at a factory, by command, each with its undo."""
+"""Causes faults at a factory by command, and undoes them."""

@@ -1,4 +1,4 @@
-"""What goes wrong at a factory, by command: each fault with its undo, remembered on disk until then.
+"""Causes and undoes faults at a factory; each fault is recorded on disk until it is undone.
 
 ::
 
@@ -6,7 +6,7 @@
         ...
     faults.begin(cluster, "node-down", "gpu001").undo()
 
-The kinds are the table in :mod:`testbed.faults.kinds`; ``down`` takes away whatever is left of any.
+The kinds are in the table of :mod:`testbed.faults.kinds`. The testbed's command ``down`` undoes all faults.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Outage(Model):
     note: str = ""
 
     def fits(self, kind: str | None = None, *args: str) -> bool:
-        """Return whether the fault is of this kind, with these arguments; arguments that are left out match all."""
+        """Return whether the fault is of this kind and has these arguments; omitted arguments match any value."""
         return kind in (None, self.kind) and args in ((), self.args)
 
     def __str__(self) -> str:
@@ -44,14 +44,14 @@ _OUTAGES = TypeAdapter(tuple[Outage, ...])
 
 
 class Fault:
-    """A fault that was begun here or by another process. As a context manager it is undone at the end."""
+    """A fault that this or another process has caused. As a context manager, it is undone at the end of the block."""
 
     def __init__(self, cluster: SlurmCluster, outage: Outage) -> None:
         self.cluster = cluster
         self.outage = outage
 
     def undo(self) -> None:
-        """Undo the fault; return when that is effective. A second call does nothing. Raises TestbedError."""
+        """Undo the fault; return when the undo is effective. A second call does nothing. Raises TestbedError."""
         with _locked(self.cluster):
             there = _read(self.cluster)
             if self.outage in there:
@@ -68,8 +68,11 @@ class Fault:
 
 
 def begin(cluster: SlurmCluster, kind: str, *args: str | float) -> Fault:
-    """Cause a fault; return when it is effective. The table has the kinds and their arguments. Raises NoSuchFault (also
-    if the cluster is not isolated, or the fault is present already), or another TestbedError."""
+    """Cause a fault; return when it is effective.
+
+    The table of :mod:`testbed.faults.kinds` has the kinds and their arguments. Raises NoSuchFault (also if the cluster
+    is not isolated, or the fault is present already), or another TestbedError.
+    """
     words = tuple(str(arg) for arg in args)
     if kind not in KINDS:
         raise NoSuchFault(f"{kind!r} is none of {', '.join(KINDS)}")
@@ -89,7 +92,7 @@ def begin(cluster: SlurmCluster, kind: str, *args: str | float) -> Fault:
 
 
 def standing(cluster: SlurmCluster) -> list[Fault]:
-    """Return the present faults, the latest first: the order in which to undo them."""
+    """Return the present faults, the latest first, which is the order in which to undo them."""
     return [Fault(cluster, outage) for outage in reversed(_read(cluster))]
 
 

@@ -1,6 +1,7 @@
-"""The table of faults: how each is made and undone, and which arguments it takes.
+"""The table of faults: how each is caused and undone, and which arguments it takes.
 
-``begin`` gives a note that its ``undo`` gets back; both return when the change is effective."""
+``begin`` returns a note that is passed to ``undo``; both functions return when the change is effective.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from testbed.slurm.cluster import SlurmCluster
 
 @dataclass(frozen=True)
 class FaultKind:
-    """A kind of fault. ``lasts``: there is something to undo. ``once``: it cannot be begun twice with the same
-    arguments."""
+    """A kind of fault.
+
+    ``lasts``: whether there is something to undo. ``once``: whether it cannot be caused twice with the same arguments.
+    """
 
     begin: Callable[..., str]
     undo: Callable[..., None]

@@ -1,4 +1,4 @@
-"""Faults of the connection to an isolated factory and of its login side, each with its undo."""
+"""Faults of an isolated factory's login side and of the connection to it, each with its undo."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ _COMMAND_SECONDS = 30
 
 
 def sshd_down(cluster: SlurmCluster) -> str:
-    """Stop sshd with all its connections, as when the login node is rebooted; also connections that are just being
-    opened."""
+    """Stop sshd with all its connections, as a reboot of the login node does; connections being opened end, too."""
     while left := [one for one in on_host(cluster, LOGIN) if _is_sshd(one)]:
         for process in left:
             processes.kill(process)
@@ -36,15 +35,17 @@ def sshd_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
 
 
 def other_host_key(cluster: SlurmCluster) -> str:
-    """Serve another key at the same address; existing connections are closed, as if another machine had taken the
-    address."""
+    """Serve another host key at the same address.
+
+    Existing connections are closed, as if another machine had taken over the address.
+    """
     login_side.host_key(cluster.folder, "other_key")
     _serve(cluster, "other_key")
     return ""
 
 
 def own_host_key(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Serve the previous key."""
+    """Serve the previous host key again."""
     _serve(cluster, "host_key")
 
 
@@ -55,31 +56,31 @@ def _serve(cluster: SlurmCluster, key: str) -> None:
 
 
 def distrust(cluster: SlurmCluster) -> str:
-    """Accept no certificate of the gateway any more; existing connections stay."""
+    """Make sshd accept no certificate of the gateway; existing connections stay."""
     login_side.trust(cluster.folder, False)
     return ""
 
 
 def trust(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Accept the gateway's certificates again."""
+    """Make sshd accept the gateway's certificates again."""
     login_side.trust(cluster.folder, True)
 
 
 def cut(cluster: SlurmCluster) -> str:
-    """Drop all packets between hub and factory, of every connection, without telling anybody."""
+    """Drop all packets between hub and factory silently, on every connection."""
     for rule in _CUT:
         _border(cluster, "iptables", "-A", *rule)
     return ""
 
 
 def mend(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Let packets pass again; TCP continues existing connections."""
+    """Let packets pass again; existing TCP connections continue."""
     for rule in _CUT:
         _border(cluster, "iptables", "-D", *rule)
 
 
 def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str = PERCENT) -> str:
-    """Delay packets by half of ``milliseconds`` each way, and lose this share of them each way."""
+    """Delay packets by half of ``milliseconds`` in each direction, and drop ``percent`` of them in each direction."""
     try:
         settings = [str(float(milliseconds) / 2), str(float(percent))]
     except ValueError:
@@ -106,7 +107,7 @@ def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str =
 
 
 def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
-    """Send no packet through the device any more; packets in transit are lost."""
+    """Stop delaying packets; packets in transit are lost."""
     for interface in (HUB, INSIDE):
         _border(cluster, "ip", "rule", "delete", "iif", interface, "lookup", _TABLE)
     process = processes.find(int(note))
@@ -115,7 +116,7 @@ def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
 
 
 def disk_full(cluster: SlurmCluster, account: str) -> str:
-    """Replace the account's home by a full file system, with a copy of its content."""
+    """Replace the account's home by a full file system with a copy of the home's content."""
     if account not in (*cluster.accounts, login_side.WATCHER):
         raise FaultFailed(f"disk-full: {account!r} is none of {', '.join(cluster.accounts)}")
     home, kept = str(accounts.home(account)), cluster.folder / "homes" / account
@@ -142,7 +143,7 @@ def plug(cluster: SlurmCluster, node: str, state: str) -> None:
 
 
 def on_host(cluster: SlurmCluster, host: str) -> list[processes.Process]:
-    """Return all processes on the login side or a node, by age."""
+    """Return all processes on ``host`` (the login side or a node), sorted by age."""
     return processes.in_namespaces(frozenset([network.inode(_network(cluster), host)]))
 
 

@@ -18,8 +18,10 @@ _REASON = "Reason=testbed"
 
 
 def slurmctld_down(cluster: SlurmCluster) -> str:
-    """Stop the controller in order, so that it writes its state. (A crash would lose the jobs of the last seconds, here
-    as on any site.)"""
+    """Stop slurmctld in an orderly way, so that it saves its state.
+
+    A crash would lose the jobs of the last seconds, as on any site.
+    """
     process = daemons.running(cluster.folder, daemons.CONTROLLER)
     if process is not None:
         processes.end(process, SECONDS)
@@ -27,13 +29,13 @@ def slurmctld_down(cluster: SlurmCluster) -> str:
 
 
 def slurmctld_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Start the controller, with the state that it wrote."""
+    """Start slurmctld with the state that it saved."""
     cluster.start_daemons(daemons.CONTROLLER)
     _await(lambda: not _nodes_in(cluster, "unk"), "the controller knows its nodes")
 
 
 def state_lost(cluster: SlurmCluster) -> str:
-    """Start the controller without its state: it knows no jobs, and ids begin again at 1."""
+    """Start slurmctld without its state, so that it knows no jobs, and job ids begin again at 1."""
     slurmctld_down(cluster)
     folder = cluster.record.place.base / layout.STATE
     shutil.rmtree(folder)
@@ -43,14 +45,16 @@ def state_lost(cluster: SlurmCluster) -> str:
 
 
 def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
-    """Cut a node off as if its power failed: no packet, no process. The controller finds out by itself, unless it is
-    told ``now``."""
+    """Cut off a node as a power failure does: drop its packets and kill its processes.
+
+    slurmctld finds out by itself, or is told at once if ``now`` is given.
+    """
     _check_node(cluster, node)
     if cluster.network is None:
         cluster.kill(node)
     else:
         faults_site.plug(cluster, node, "down")
-        while left := faults_site.on_host(cluster, node):  # some daemons start others meanwhile
+        while left := faults_site.on_host(cluster, node):  # daemons may start others meanwhile
             for process in left:
                 processes.kill(process)
     if now:
@@ -59,7 +63,7 @@ def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
 
 
 def node_up(cluster: SlurmCluster, note: str, node: str, *_: str) -> None:  # noqa: ARG001
-    """Restore a node, and have it take jobs."""
+    """Restore a node, and make Slurm start jobs on it again."""
     if cluster.network is not None:
         faults_site.plug(cluster, node, "up")
     cluster.start_daemons(node)
@@ -67,14 +71,14 @@ def node_up(cluster: SlurmCluster, note: str, node: str, *_: str) -> None:  # no
 
 
 def drain(cluster: SlurmCluster, node: str = "") -> str:
-    """Have one node, or all, take no new jobs; running jobs continue."""
+    """Drain one node, or all nodes; running jobs continue."""
     for name in _drained(cluster, node):
         _control(cluster, "update", f"NodeName={name}", "State=DRAIN", _REASON)
     return ""
 
 
 def undrain(cluster: SlurmCluster, note: str, node: str = "") -> None:  # noqa: ARG001
-    """Have the nodes take jobs again."""
+    """Resume the drained nodes, so that they accept jobs again."""
     names = set(_drained(cluster, node))
     for name in names:
         cluster.run("scontrol", "update", f"NodeName={name}", "State=UNDRAIN")
@@ -82,14 +86,16 @@ def undrain(cluster: SlurmCluster, note: str, node: str = "") -> None:  # noqa: 
 
 
 def requeue(cluster: SlurmCluster, job: str) -> str:
-    """Put a job back into the queue, as the administrator."""
+    """Requeue a job, as the administrator."""
     _control(cluster, "requeue", job)
     return ""
 
 
 def preempt(cluster: SlurmCluster, job: str) -> str:
-    """Preempt a job by another account's job, if the job's partition can be preempted; else requeue it as the
-    administrator."""
+    """Preempt a job by another account's job if the job's partition can be preempted.
+
+    Otherwise requeue it as the administrator.
+    """
     fields = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
     if len(fields) != 3:
         raise FaultFailed(f"preempt: job {job} does not run")
@@ -110,7 +116,7 @@ def preempt(cluster: SlurmCluster, job: str) -> str:
 
 
 def let_be(cluster: SlurmCluster, note: str, job: str) -> None:  # noqa: ARG001
-    """End the job that preempted it."""
+    """End the job that preempted ``job``."""
     if note:
         cluster.run("scancel", note)
         _await(lambda: _state(cluster, note) not in ("RUNNING", "COMPLETING"), f"job {note} ends")
@@ -152,8 +158,10 @@ def _drained(cluster: SlurmCluster, node: str) -> tuple[str, ...]:
 
 
 def _takes_jobs(cluster: SlurmCluster, node: str) -> bool:
-    """Resume a node that is down, since a node that was set down by hand must be resumed by hand; return whether it
-    takes jobs."""
+    """Return whether a node accepts jobs; resume it first if it is down.
+
+    A node that was set down by an administrator does not come back by itself.
+    """
     states = set(cluster.run("sinfo", "-h", "-n", node, "-o", "%t").stdout.split())
     if any(state.startswith("down") for state in states):
         cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
@@ -161,7 +169,7 @@ def _takes_jobs(cluster: SlurmCluster, node: str) -> bool:
 
 
 def _nodes_in(cluster: SlurmCluster, state: str) -> set[str]:
-    """Return the nodes whose state begins with ``state``; all of them, if the controller does not answer."""
+    """Return the nodes whose state begins with ``state``; return all nodes if slurmctld does not answer."""
     answer = cluster.run("sinfo", "-h", "-N", "-o", "%N %t")
     rows = [line.split() for line in answer.stdout.splitlines()]
     return {node for node, now in rows if now.startswith(state)} if answer.returncode == 0 else set(cluster.nodes)
@@ -176,7 +184,10 @@ def _partitions_of(cluster: SlurmCluster, node: str) -> list[str]:
 
 
 def _tiers(cluster: SlurmCluster) -> dict[str, int]:
-    """Return the priority tier of each partition: a partition may preempt one of a lower tier."""
+    """Return the priority tier of each partition.
+
+    Jobs of a partition may preempt those of partitions with a lower tier.
+    """
     found: dict[str, int] = {}
     for line in cluster.run("scontrol", "-o", "show", "partition").stdout.splitlines():
         fields = dict(word.split("=", 1) for word in line.split() if "=" in word)

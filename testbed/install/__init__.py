@@ -1,1 +1,1 @@
-"""Installs what the demo and the tests need into this checkout."""
+"""Installs the programs that the demo and the tests need into this checkout."""

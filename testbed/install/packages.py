@@ -1,9 +1,8 @@
-"""Slurm, munge and MariaDB from the distribution's packages, unpacked into a folder: without root, and without
-installing anything.
+"""Unpacks Slurm, munge and MariaDB from the distribution's packages into a folder.
 
-The packages are those that apt would install, with all dependencies; only packages that contain programs or libraries
-are unpacked, never libc. The system's package lists are used as they are; if they are empty or outdated, lists are
-fetched into the folder itself.
+This needs no root, and installs nothing in the system. The packages are those that apt would install, with all
+dependencies; only packages that contain programs or libraries are unpacked, never libc. The system's package lists are
+used as they are; if they are empty or outdated, lists are fetched into the folder itself.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ ACCOUNTING = ("slurmdbd", "mariadb-server-core")
 # Never unpacked beside the system's own: the loader must stay one with libc, and the rest only runs at install time.
 _LEFT_OUT = ("libc6", "libc-bin", "libgcc-s1", "gcc-", "adduser", "passwd", "ucf", "debconf", "init-", "systemd")
 _APT_TIMEOUT = 300.0
-_FORM = "2"  # of the unpacked folder; another one is replaced
+_FORM = "2"  # version of the unpacked folder's form; folders of another one are replaced
 
 
 @dataclass(frozen=True)
 class Packages:
-    """An unpacked Slurm. ``root`` holds ``usr/…``; ``libraries`` is one directory, with the plugins' below it."""
+    """An unpacked Slurm. ``root`` holds ``usr/…``; all libraries are in ``libraries``, plugins in a folder below it."""
 
     root: Path
     version: str  # of Slurm, as the distribution numbers it
@@ -52,12 +51,14 @@ class Packages:
 
     @property
     def libraries(self) -> Path:
-        """Return the folder in which programs in a sibling of the folder above it find their libraries, as in ``sbin``
-        and ``lib``."""
+        """Return the folder with all libraries.
+
+        Programs find their libraries there by a relative path: ``sbin`` and ``lib`` are siblings.
+        """
         return self.root / "usr/lib"
 
     def daemon(self, name: str) -> Path:
-        """Return the program file of slurmctld, slurmd, slurmstepd or munged; of slurmdbd or mariadbd."""
+        """Return the path of a daemon's program: slurmctld, slurmd, slurmstepd, munged, slurmdbd or mariadbd."""
         for file in (self.root / f"usr/sbin/{name}-wlm", self.root / f"usr/sbin/{name}"):
             if file.is_file():
                 return file
@@ -65,7 +66,7 @@ class Packages:
 
 
 def installed(dest: Path) -> Packages | None:
-    """Return what an earlier :func:`install` left in ``dest``, or None."""
+    """Return the packages that an earlier :func:`install` left in ``dest``; None if there are none."""
     try:
         stamp = json.loads((dest / "installed.json").read_text())
     except FileNotFoundError:
@@ -82,20 +83,22 @@ def install(dest: Path) -> Packages:
 
 
 def accounting(slurm: Packages) -> Path:
-    """Return the folder of slurmdbd and its database for an unpacked Slurm."""
+    """Return the folder for slurmdbd and its database that belongs to an unpacked Slurm."""
     return slurm.root.parent / "accounting"
 
 
 def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> Packages:
-    """Install slurmdbd and MariaDB beside ``slurm``; ``finish`` is called once, before any other process can see
-    them."""
+    """Install slurmdbd and MariaDB beside ``slurm``.
+
+    ``finish`` is called once, before any other process can see the packages.
+    """
     return _install(accounting(slurm), ACCOUNTING, finish)
 
 
 def _install(dest: Path, wanted: Sequence[str], finish: Callable[[Packages], None] = lambda _: None) -> Packages:
     dest = dest.absolute()
     done = installed(dest)
-    if done is not None:  # perhaps by somebody else, in a folder that we may only read
+    if done is not None:  # perhaps by another user, in a folder that this user may only read
         return done
     dest.mkdir(parents=True, exist_ok=True)
     with locked(dest / "lock"):
@@ -117,7 +120,7 @@ def _install(dest: Path, wanted: Sequence[str], finish: Callable[[Packages], Non
 
 
 def _make_movable(root: Path) -> None:
-    """Make the programs in ``root`` run from any folder: with one folder for all libraries, and run paths to it."""
+    """Make the programs in ``root`` run from any folder: put all libraries into one folder, and set run paths to it."""
     root.chmod(0o755)
     (plugins,) = root.glob("usr/lib/*/slurm-wlm")
     for library in plugins.parent.glob("*.so*"):
@@ -144,10 +147,10 @@ def _need_programs(*names: str) -> None:
 def unpack(
     wanted: Sequence[str], root: Path, apt: Path, belongs: Callable[[str], bool] = lambda _name: True
 ) -> dict[str, str]:
-    """Unpack these packages and their dependencies into ``root``; return the version of each.
+    """Unpack the packages ``wanted`` and their dependencies into ``root``; return the version of each package.
 
-    ``apt``: a folder for apt's own files. ``belongs``: returns whether a needed package, by its name, is to be
-    included. Raises CannotRun.
+    ``apt``: a folder for apt's own files. ``belongs``: returns whether a dependency, by its name, is to be unpacked,
+    too. Raises CannotRun.
     """
     _need_programs("apt-get", "dpkg", "dpkg-deb")
     with tempfile.TemporaryDirectory(dir=root.parent, prefix="debs-") as debs:
@@ -158,8 +161,10 @@ def unpack(
 
 
 def _download(wanted: Sequence[str], apt: Path, debs: Path, belongs: Callable[[str], bool]) -> dict[str, Path]:
-    """Fetch the packages into ``debs``: with the system's lists, else with lists of our own. Return the file of each
-    name."""
+    """Download the packages into ``debs``; return the file of each package by its name.
+
+    The system's package lists are used, or newly fetched lists if those fail.
+    """
     (apt / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
     (apt / "lists/partial").mkdir(parents=True, exist_ok=True)
     common = [
@@ -196,7 +201,7 @@ def _download_with(
 
 
 def _closure(apt: Sequence[str], wanted: Sequence[str], belongs: Callable[[str], bool]) -> list[str]:
-    """Return the wanted packages and those of their dependencies that are not installed, as apt would install them."""
+    """Return the packages ``wanted`` and their dependencies that are not installed, as apt would install them."""
     plan = _run([*apt, "-s", "install", "--no-install-recommends", *wanted])
     planned = [line.split()[1].split(":")[0] for line in plan.splitlines() if line.startswith("Inst ")]
     extra = [name for name in planned if not name.startswith(_LEFT_OUT) and belongs(name)]
@@ -204,7 +209,7 @@ def _closure(apt: Sequence[str], wanted: Sequence[str], belongs: Callable[[str],
 
 
 def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
-    """Run a program and return its standard output. Raises CalledProcessError, with the program's message in it."""
+    """Run a program and return its standard output. Raises CalledProcessError with the program's error message."""
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=_APT_TIMEOUT, check=True)
     return done.stdout

@@ -1,8 +1,9 @@
-"""PyTorch for CPUs, from the distribution's packages, since PyPI's for x86-64 brings gigabytes for NVIDIA's GPUs.
+"""Unpacks PyTorch for CPUs from the distribution's packages.
 
-Unpacked into a folder, like Slurm: without root, and without installing anything. Its C++ libraries are in one folder
-that its Python module finds by itself, so that no job needs a variable for it. A path file makes it available to one
-virtual environment of the same Python; packages of that environment (above all numpy) come first.
+The PyPI package for x86-64 would bring gigabytes for NVIDIA's GPUs. Like Slurm, PyTorch is unpacked into a folder:
+without root, and without installing anything. Its C++ libraries are in one folder that its Python module finds by
+itself, so that no job needs an environment variable. A path file makes it available to one virtual environment of the
+same Python; packages of that environment (above all numpy) come first.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from testbed.install import packages
 from testbed.install.relocate import relocate
 
 WANTED = ("python3-torch", "python3-sympy", "python3-mpmath", "python3-filelock", "libopenblas0-pthread")
-# For GPUs of AMD, and for tests; the rest of what is needed of Python's is in the environment.
+# Excluded: for AMD's GPUs, for tests, and Python packages that the environment has.
 _LEFT_OUT = ("libllvm", "libamd", "libhsa", "libtorch-test")
 
 
 def module(dest: Path) -> Path:
-    """Return the folder with Python's modules below ``dest``."""
+    """Return the folder of the Python modules below ``dest``."""
     return dest / "root/usr/lib/python3/dist-packages"
 
 
 def install(dest: Path, environment: Path) -> None:
-    """Make the Python of the virtual ``environment`` able to import torch, which is unpacked below ``dest`` if it is
-    not there yet. Raises CannotRun if the system's package sources do not have it, or not for this Python."""
+    """Make torch importable in the virtual environment ``environment``; unpack it below ``dest`` if it is missing.
+
+    Raises CannotRun if the system's package sources do not have torch, or not for this Python.
+    """
     if not module(dest).exists():
         dest.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=dest, prefix="new-") as scratch:
@@ -56,7 +59,7 @@ def _make_movable(root: Path) -> None:
         for file in libraries.glob(pattern):
             if not (library / file.name).is_symlink():
                 (library / file.name).symlink_to(Path("../../../..") / file.relative_to(libraries))
-    # PyTorch's own switch: what it would load ahead is MPI, which nothing here uses, and by the system's search path.
+    # PyTorch's own switch: else it loads MPI from the system's search path, which nothing uses.
     switches = torch / "_utils_internal.py"
     text = switches.read_text(encoding="utf-8")
     switches.write_text(text.replace("USE_GLOBAL_DEPS = True", "USE_GLOBAL_DEPS = False"), encoding="utf-8")

@@ -18,7 +18,10 @@ _DYNAMIC_ENTRY = struct.Struct("<qQ")  # tag, value
 
 
 def relocate(program: Path, run_path: bytes = RUN_PATH) -> bool:
-    """Rewrite the run path of an ELF file (64 bit, little endian); return False if it has none, or a shorter one."""
+    """Rewrite the run path of an ELF file (64 bit, little endian).
+
+    Return False if the file has no run path, or one that is too short to be replaced.
+    """
     image = bytearray(program.read_bytes())
     if not image.startswith(_IDENT_64_LITTLE):
         return False
@@ -43,7 +46,7 @@ def relocate(program: Path, run_path: bytes = RUN_PATH) -> bool:
 
 
 def _dynamic(image: bytearray) -> tuple[int, int, int] | None:
-    """Return file offset and size of the dynamic section, and the file offset of its strings."""
+    """Return the file offset and the size of the dynamic section, and the file offset of its string table."""
     (table,) = struct.unpack_from("<Q", image, 0x28)
     entry_size, count = struct.unpack_from("<HH", image, 0x3A)
     sections = [struct.unpack_from("<IIQQQQII", image, table + number * entry_size) for number in range(count)]

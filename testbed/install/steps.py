@@ -1,4 +1,4 @@
-"""The steps of every installation: print progress, run programs, and record in a folder what it was made from.
+"""Helpers for every installation: print progress, run programs, and record in a folder which sources it was made from.
 
 Standard library only: the installer runs under the system's bare Python.
 """
@@ -18,11 +18,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class InstallError(Exception):
-    """Raise if something is missing or failed; the message is for the person at the terminal."""
+    """Raised if something is missing or failed; the message is for the person at the terminal."""
 
 
 def say(text: str) -> None:
-    """Print progress to stderr, since stdout carries the result."""
+    """Print progress to stderr, since stdout is for the result."""
     print(f"  {text} ...", file=sys.stderr, flush=True)
 
 
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], quiet: bool = False, cwd: Path = CHECKOUT, **env: s
 
 
 def digest(*parts: object) -> str:
-    """Return one word that identifies the given sources."""
+    """Return a hash that identifies the given sources."""
     total = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()
@@ -56,14 +56,14 @@ def stamped(folder: Path, stamp: str) -> bool:
 
 
 def stamp(folder: Path, made_from: str) -> None:
-    """Record in a folder what it was made from."""
+    """Record in a folder the hash of the sources that it was made from."""
     folder.mkdir(exist_ok=True)
     (folder / ".stamp").write_text(made_from, encoding="ascii")
 
 
 @contextmanager
 def alone(programs: Path) -> Iterator[None]:
-    """Wait for another installation to end, and make the next one wait."""
+    """Hold the lock of installations during the block; wait if another process holds it."""
     programs.mkdir(parents=True, exist_ok=True, mode=0o755)
     with open(programs / ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

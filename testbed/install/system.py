@@ -1,6 +1,6 @@
-"""Debian's packages that isolated factories and the tests need; missing ones are installed, as root.
+"""Installs Debian's packages that isolated factories and the tests need, as root.
 
-This starts no service, and changes none that runs. Standard library only: the installer uses it too.
+This starts no service, and changes none that runs. Standard library only: the installer uses this module, too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ ISOLATED = {
 TESTS = ISOLATED | {
     "sudo": "sudo",  # with which a site lets the gateway use its wrapper
     "pg_ctlcluster": "postgresql",  # on which a ledger may be
+    "promtool": "prometheus",  # asks a gateway for its metrics, and tests the rules of alerts
 }
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _POLICY = Path("/usr/sbin/policy-rc.d")  # whom Debian's maintainer scripts ask before they start a service
@@ -31,7 +32,7 @@ _APT_SECONDS = 300
 
 
 def program(name: str) -> str:
-    """Return the file of a program that an administrator's PATH would find. Raises FileNotFoundError."""
+    """Return the path of a program that is in an administrator's PATH. Raises FileNotFoundError."""
     found = shutil.which(name, path=_PATH)
     if found is None:
         raise FileNotFoundError(f"the program {name}")
@@ -39,12 +40,12 @@ def program(name: str) -> str:
 
 
 def missing(programs: Mapping[str, str]) -> list[str]:
-    """Return the packages of those programs that are missing."""
+    """Return the packages that provide the missing ones of ``programs``. ``programs``: package by program."""
     return sorted({package for name, package in programs.items() if shutil.which(name, path=_PATH) is None})
 
 
 def install(packages: Sequence[str]) -> str:
-    """Install Debian packages (as root); return what went wrong, in words, or nothing."""
+    """Install Debian packages (as root); return an error message, or ""."""
     apt = ["apt-get", "-qq", "-oDPkg::Lock::Timeout=300"]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     wanted = [*apt, "install", "-y", "--no-install-recommends", *packages]
@@ -63,7 +64,7 @@ def install(packages: Sequence[str]) -> str:
 
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
-    """Forbid new services to start, unless the system has such a rule already."""
+    """Forbid that new services start during the block, unless the system has such a rule already."""
     try:
         descriptor = os.open(_POLICY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755)
     except FileExistsError:

@@ -1,1 +1,1 @@
-"""Networks and login sides of isolated factories."""
+"""The networks and login sides of isolated factories."""

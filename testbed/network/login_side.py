@@ -1,4 +1,4 @@
-"""The login side of an isolated factory: OpenSSH's sshd, with host keys of its own and a CA that it trusts."""
+"""The login side of an isolated factory: OpenSSH's sshd, with its own host keys and a CA that it trusts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Isolation(Model):
 
 
 def isolation(options: argparse.Namespace) -> Isolation | None:
-    """Return the isolation that a command line asks for; None: the factories run on 127.0.0.1."""
+    """Return the isolation that the command line selects; None: the factories run on 127.0.0.1."""
     if not options.isolated:
         return None
     forwarding = options.forwarding == "yes"
@@ -48,23 +48,25 @@ def check(isolation: Isolation) -> None:
 
 
 def ca_key(state: Path) -> Path:
-    """Return the private key of the CA whose certificates all isolated factories of a state folder accept; made at
-    first use."""
+    """Return the path of the CA's private key, which is made at its first use.
+
+    All isolated factories of the state folder accept this CA's certificates.
+    """
     return _key(state / _CA)
 
 
 def host_key(folder: Path, name: str = "host_key") -> Path:
-    """Return a private host key of the factory's login side, made at first use and kept."""
+    """Return the path of a private host key of the login side; the key is made at its first use and then kept."""
     return _key(folder / "login" / name)
 
 
 def public(key: Path) -> str:
-    """Return the public half, as in ``authorized_keys``: type and base64, without the comment."""
+    """Return the public half of ``key`` as in ``authorized_keys``: type and base64, without the comment."""
     return " ".join(Path(f"{key}.pub").read_text(encoding="ascii").split()[:2])
 
 
 def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Mapping[str, str]) -> None:
-    """Write sshd's files. ``env``: the environment of people who log in."""
+    """Write the configuration files of sshd. ``env``: the environment of people who log in."""
     shutil.copy(system.program("sshd"), folder / "sbin/sshd")  # so that it is known as this cluster's
     login = folder / "login"
     for each in (login, login / "authorized_keys"):
@@ -77,14 +79,14 @@ def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Map
 
 
 def serve(folder: Path, key: str) -> None:
-    """Let sshd present the host key of that name, from its next start."""
+    """Make sshd present the host key named ``key``, from its next start."""
     served = folder / "login/served_key"
     served.unlink(missing_ok=True)
     served.symlink_to(key)
 
 
 def trust(folder: Path, wanted: bool) -> None:
-    """Set whether certificates of the CA are accepted, from the next login."""
+    """Set whether sshd accepts certificates of the CA, from the next login."""
     (folder / "login/trusted_user_cas").write_text(public(ca_key(folder.parent)) + "\n" if wanted else "")
 
 

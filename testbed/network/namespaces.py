@@ -1,9 +1,10 @@
-"""An isolated factory's network: one namespace for the login side, one for each node, and a border to the hub.
+"""The network of an isolated factory: one namespace for the login side, one for each node, and a border to the hub.
 
-The hub's namespace (that of this process) has one veth pair to the border; behind it lies a bridge with the login side
-and the nodes. All rules are the border's: nothing of the hub's own rules is touched. A mount namespace of the factory
-holds its ``/etc/hosts``, ``/etc/resolv.conf`` and homes; each host has a host name of its own. Those namespaces are
-kept by files: network namespaces in ``/run/netns``, the others in ``STATE/ID/ns``.
+One veth pair connects the hub's namespace (that of this process) to the border; behind the border, a bridge connects
+the login side and the nodes. All firewall rules are in the border's namespace, so that the hub's own rules stay
+unchanged. A mount namespace of the factory holds its ``/etc/hosts``, ``/etc/resolv.conf`` and homes; each host has a
+host name of its own. Files keep the namespaces alive: network namespaces in ``/run/netns``, the others in
+``STATE/ID/ns``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from testbed.install import packages, system
 LOGIN = "login01"
 BORDER = "border"
 INSIDE, HUB = "inside", "hub"  # the border's two interfaces
-SLOW = "slow"  # a third, while its wire is slow: what is routed into it comes out of it later
+SLOW = "slow"  # a third interface, while the wire is slow: packets routed into it come out later
 SSH_PORT = 22
 FAULTS = "FAULTS"  # the chain of the border's rules that a fault fills; it comes first
 _NETNS = Path("/run/netns")
@@ -38,7 +39,7 @@ _NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file
 class Network(Model):
     """The addresses of a factory's hosts. ``subnet``: the first three bytes of all its addresses."""
 
-    tag: str  # tells the factory from those of other checkouts; names the hub's interface
+    tag: str  # distinguishes the factory from those of other checkouts; names the hub's interface
     factory: str
     subnet: str
     nodes: tuple[str, ...]
@@ -51,12 +52,12 @@ class Network(Model):
 
     @property
     def hub(self) -> str:
-        """Return the hub's address on its way to the border."""
+        """Return the hub's address on the veth pair to the border."""
         return f"{self.subnet}.253"
 
     @property
     def interface(self) -> str:
-        """Return the hub's interface."""
+        """Return the name of the hub's network interface towards the border."""
         return _interface(self.tag)
 
     def namespace(self, host: str) -> str:
@@ -88,7 +89,7 @@ def at_border(network: Network) -> tuple[str, ...]:
 
 
 def rules(network: Network) -> str:
-    """Return the border's rules, for iptables-restore. A packet that is not allowed gets no answer."""
+    """Return the border's firewall rules, as input of iptables-restore. A packet that is not allowed gets no answer."""
     login = network.hosts[LOGIN]
     lines = ["*raw", f"-A PREROUTING -i {SLOW} -j CT --notrack", "COMMIT"]  # it has been tracked on its way in
     lines += ["*filter", ":INPUT DROP", ":FORWARD DROP", ":OUTPUT DROP", f":{FAULTS} -"]
@@ -105,7 +106,7 @@ def rules(network: Network) -> str:
 
 
 def hosts_file(network: Network) -> str:
-    """Return the text of /etc/hosts: names resolve inside only."""
+    """Return the text of /etc/hosts; these names are known inside the factory only."""
     lines = ["127.0.0.1 localhost"]
     return "\n".join([*lines, *(f"{address} {name}" for name, address in network.hosts.items()), ""])
 
@@ -113,7 +114,7 @@ def hosts_file(network: Network) -> str:
 def choose(
     folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["compute", "login", "none", "unknown"]
 ) -> Network:
-    """Return a network for the factory in ``folder``, with addresses for which this machine has no route."""
+    """Return a network for the factory in ``folder``, with addresses to which this machine has no route yet."""
     name = tag(folder)
     taken = [
         ipaddress.ip_network(route["dst"])
@@ -129,8 +130,10 @@ def choose(
 
 
 def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
-    """Make all namespaces, in place of those of an earlier start. ``homes``: the folder that is mounted over each path.
-    Raises DidNotStart."""
+    """Make all namespaces, and replace those of an earlier start.
+
+    ``homes``: the folder that is mounted over each path. Raises DidNotStart.
+    """
     with packages.locked(_LOCK):
         remove(folder)
         _make_wires(network)
@@ -140,7 +143,7 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove everything that :func:`build` made for ``folder``. The processes in it must have ended."""
+    """Remove everything that :func:`build` made for ``folder``. The processes in the namespaces must have ended."""
     interface = _interface(tag(folder))
     # By itself it goes only when the kernel gets to clearing the border's namespace.
     if (_INTERFACES / interface).exists():
@@ -154,20 +157,19 @@ def remove(folder: Path) -> None:
 
 
 def stands(network: Network, folder: Path) -> bool:
-    """Return whether all namespaces exist; after a boot they do not."""
+    """Return whether all namespaces exist; after a reboot they do not."""
     names = [network.namespace(host) for host in (BORDER, *network.hosts)]
     files = [folder / "ns" / name for name in ("mnt", *network.hosts)]
     return all(_mounted(_NETNS / name) for name in names) and all(_mounted(file) for file in files)
 
 
 def inode(network: Network, host: str) -> int:
-    """Return the network namespace of one host, as its processes show it in ``/proc/PID/ns/net``."""
+    """Return the inode of a host's network namespace, as in ``/proc/PID/ns/net`` of its processes."""
     return (_NETNS / network.namespace(host)).stat().st_ino
 
 
 def inodes(folder: Path) -> frozenset[int]:
-    """Return all network namespaces of the factory in ``folder``, as their processes show them in
-    ``/proc/PID/ns/net``."""
+    """Return the inodes of all network namespaces of the factory in ``folder``, as in ``/proc/PID/ns/net``."""
     return frozenset(path.stat().st_ino for path in _kept(folder) if _mounted(path))
 
 
@@ -203,8 +205,10 @@ def _make_wires(network: Network) -> None:
 
 
 def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
-    """Make the mount namespace and the host names, kept by files in a folder that is a private mount, as the kernel
-    requires."""
+    """Make the mount namespace and the namespaces of the host names, kept alive by files.
+
+    The kernel requires that these files are in a folder that is a private mount.
+    """
     mount, unshare = system.program("mount"), system.program("unshare")
     etc, ns = folder / "etc", folder / "ns"
     etc.mkdir(exist_ok=True)
@@ -226,7 +230,7 @@ def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> N
 
 
 def _mounted(file: Path) -> bool:
-    """Return whether a file (or folder) is a mount point; the file of a kept namespace is one."""
+    """Return whether a file (or folder) is a mount point, as the file of a kept namespace is."""
     name = os.path.realpath(file).replace(" ", "\\040")
     return f" {name} " in Path("/proc/self/mountinfo").read_text()
 

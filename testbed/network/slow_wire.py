@@ -1,7 +1,7 @@
-"""A slow and lossy wire where the kernel has no ``netem``: a TUN device whose packets come back later, or not at all.
+"""A slow and lossy network link for kernels without ``netem``: a TUN device that returns packets late, or drops them.
 
-Runs at an isolated factory's border, which routes through the device what passes between hub and factory. Being below
-TCP it needs no say in who connects where, and connections that stand feel it too. Standard library only::
+Runs at an isolated factory's border, which routes the packets between hub and factory through the device. The device
+works below TCP, so it affects every connection, also existing ones. Standard library only::
 
     python slow_wire.py NAME MILLISECONDS PERCENT      # prints "ready" once the device NAME is there; ends when killed
 """
@@ -23,7 +23,7 @@ _MOST = 10000  # packets under way; a full queue drops, as a real one does
 
 
 class SlowWire:
-    """Delays and loses packets. ``delay``: seconds for each packet; ``loss``: the share of lost packets."""
+    """Delays and drops packets. ``delay``: seconds for each packet; ``loss``: the share of packets that are dropped."""
 
     def __init__(self, device: int, delay: float, loss: float) -> None:
         self._device, self._delay, self._loss = device, delay, loss

@@ -1,8 +1,9 @@
-"""One factory as a running OpenPBS: start it, adopt it, repair it, stop it. Its programs must be installed already.
+"""One factory as a running OpenPBS: start, adopt, repair and stop it. OpenPBS must be installed already.
 
-The factory stands isolated, as :mod:`testbed.network.namespaces` says: the login side has server, scheduler, comm
-and sshd, and each node a mom. All files lie in ``STATE/ID``: ``pbs.conf`` and ``home`` (PBS_HOME, with the server's
-database) of the login side, the same of each node in ``moms``, ``homes``, ``log``, and ``pbs.json``."""
+The factory is isolated as :mod:`testbed.network.namespaces` describes: the login side has server, scheduler, comm and
+sshd, and each node a mom. All files are in ``STATE/ID``: ``pbs.conf`` and ``home`` (PBS_HOME, with the server's
+database) of the login side, the same files of each node in ``moms``, ``homes``, ``log``, and ``pbs.json``.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ _UP = {"free", "job-busy", "job-exclusive"}
 
 
 class PbsCluster:
-    """A factory's cluster. Made by :func:`testbed.pbs.up.up` and :func:`load`."""
+    """The OpenPBS cluster of a factory, made by :func:`testbed.pbs.up.up` and :func:`load`."""
 
     root = True  # no daemon of PBS runs otherwise
 
@@ -45,7 +46,7 @@ class PbsCluster:
 
     @property
     def conf(self) -> Path:
-        """Return the configuration file of the login side."""
+        """Return the path of the configuration file of the login side."""
         return self.folder / "pbs.conf"
 
     @property
@@ -86,7 +87,7 @@ class PbsCluster:
         return network.enter(self.record.network, self.folder, host)
 
     def home(self, host: str) -> Path:
-        """Return PBS_HOME of a host."""
+        """Return the path of PBS_HOME of a host."""
         return self.folder / "home" if host == network.LOGIN else self.folder / "moms" / host
 
     def access_fields(self) -> dict[str, object]:
@@ -107,8 +108,10 @@ class PbsCluster:
     def run(
         self, *argv: str, account: str | None = None, stdin: str = "", timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
-        """Run a client command as the cluster's administrator, or as a site account, with text input and output. A
-        failed command raises nothing."""
+        """Run a client command as the cluster's administrator, or as a site account, with text input and output.
+
+        A command that fails raises no exception.
+        """
         who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
         return subprocess.run(
             [*self.prefix, *who, *argv],
@@ -121,19 +124,23 @@ class PbsCluster:
         )
 
     def ready(self) -> bool:
-        """Return whether the server answers and all nodes take jobs."""
+        """Return whether the server answers and all nodes accept jobs."""
         answer = self.run("pbsnodes", "-a", "-F", "json")
         return answer.returncode == 0 and pbs_record.states(answer.stdout, self.nodes) <= _UP
 
     def start_missing(self) -> None:
-        """Start the daemons that do not run, with the state that they left, and wait until the nodes take jobs. Raises
-        DidNotStart."""
+        """Start the daemons that do not run, with their saved state, and wait until the nodes accept jobs.
+
+        Raises DidNotStart.
+        """
         self.start_daemons()
         self._wait_until_ready()
 
     def lay_homes(self) -> None:
-        """Make each PBS_HOME by PBS' own program, and change what is specific to this cluster. Raises DidNotStart,
-        CannotLayOut."""
+        """Make each host's PBS_HOME with PBS' own program, and set the values that are specific to this cluster.
+
+        Raises DidNotStart, CannotLayOut.
+        """
         for host in (network.LOGIN, *self.nodes):
             home = self.home(host)
             home.parent.mkdir(exist_ok=True)
@@ -146,7 +153,7 @@ class PbsCluster:
         config.write_text(pbs_layout.sched_config(config.read_text(), self.record.resources))
 
     def give_orders(self) -> None:
-        """Set up queues, resources and nodes at a server with an empty database. Raises DidNotStart."""
+        """Create queues, resources and nodes at a server with an empty database. Raises DidNotStart."""
         self.start_daemons()
         done = self.run("qmgr", stdin="".join(f"{order}\n" for order in self.record.orders), timeout=READY_SECONDS)
         if done.returncode != 0 or done.stderr.strip():
@@ -169,8 +176,10 @@ class PbsCluster:
             raise DidNotStart(f"{self.id}: no server answered in {READY_SECONDS:.0f} s\n{log_tails(self.folder)}")
 
     def kill(self, name: str) -> None:
-        """Kill one daemon as a crash would: ``pbs_server``, ``pbs_sched``, ``pbs_comm``, ``sshd``, or the mom of a
-        node, by its name. Undo it with :meth:`start_missing`."""
+        """Kill one daemon with SIGKILL, as a crash would; undo it with :meth:`start_missing`.
+
+        ``name``: ``pbs_server``, ``pbs_sched``, ``pbs_comm``, ``sshd``, or a node's name for its mom.
+        """
         process = self._process(name)
         if process is not None:
             processes.kill(process)
@@ -186,8 +195,10 @@ class PbsCluster:
             network.remove(self.folder)
 
     def stop_daemons(self) -> None:
-        """Stop the daemons: the server first and in order, since its database is consistent only then; then all
-        others."""
+        """Stop the daemons: first the server, in an orderly way; then all others.
+
+        The server's database is consistent only after an orderly end.
+        """
         if pbs_record.SERVER in self.pids:
             self.run("qterm", "-t", "quick")
             processes.wait_until(lambda: pbs_record.SERVER not in self.pids, _STOP_SECONDS, pause=0.05)
@@ -201,7 +212,7 @@ class PbsCluster:
         return self.conf if host == network.LOGIN else self.folder / "moms" / f"{host}.conf"
 
     def _call(self, host: str, program: str, seconds: float) -> None:
-        """Run one of PBS' own programs on a host, to its end or until it is in the background. Raises DidNotStart."""
+        """Run one of PBS' own programs on a host until it ends or goes into the background. Raises DidNotStart."""
         self._start(host, str(self.record.programs / program), seconds=seconds)
 
     def _start(self, host: str, *argv: str, seconds: float = READY_SECONDS) -> None:
@@ -237,7 +248,7 @@ class PbsCluster:
 
 
 def load(state: Path, factory_id: str) -> PbsCluster:
-    """Return the cluster that was started, running or not. Raises NotThere."""
+    """Return the cluster that was started in ``state``, whether it runs or not. Raises NotThere."""
     folder = state.absolute() / factory_id
     remembered = pbs_record.read(folder)
     if remembered is None:

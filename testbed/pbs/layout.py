@@ -1,9 +1,11 @@
-"""Writes OpenPBS' configuration from a factory of the catalogue: pure text, no file is touched.
+"""Makes OpenPBS' configuration from a factory of the catalogue as text; no file is touched.
 
-Server, scheduler and comm are on the login side, and each node has a mom, all in network namespaces: PBS does not
-work on a name that leads to the loopback, and so every host has all ports to itself. The commands for qmgr follow
-the Administrator's Guide: host-level resources of the site are made with ``flag=h`` (numbers: ``nh``) and named to
-the scheduler in ``sched_config``; queues find their nodes by a list (``Qlist``) where not every queue uses all."""
+Server, scheduler and comm are on the login side, and each node has a mom, all in network namespaces: PBS does not work
+with host names that resolve to loopback addresses, so every host needs an address, and all ports, of its own. The
+commands for qmgr follow the Administrator's Guide: host-level resources of the site are made with ``flag=h`` (numbers:
+``nh``) and named to the scheduler in ``sched_config``. If a queue does not use all nodes, each queue finds its nodes by
+a list (``Qlist``).
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,22 @@ _KNOWN_RESOURCES = {"aoe", "arch", "host", "mem", "ncpus", "vmem", "vnode"}
 _RESOURCE = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=([A-Za-z0-9_./@-]+)")
 _QUEUE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")  # longer names are refused
 _LISTS = "Qlist"
-SECONDS_BETWEEN_CYCLES = 20  # of the scheduler, where nothing makes it begin one
+SECONDS_BETWEEN_CYCLES = 20  # of the scheduler, if no event starts a cycle
 HISTORY = "24:00:00"  # how long a job that is over is remembered
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the nodes to start, as for Slurm. Raises CannotLayOut."""
+    """Return the groups of nodes to start, as for Slurm. Raises CannotLayOut."""
     if factory.scheduler != "pbs":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is PBS'")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
 
 
 def pbs_conf(programs: Path, home: Path, mom: bool) -> str:
-    """Return the text of pbs.conf for a node, or for the login side, which has all other daemons. ``home``: the host's
-    own PBS_HOME."""
+    """Return the text of pbs.conf for a node, which runs a mom, or for the login side, which runs all other daemons.
+
+    ``home``: PBS_HOME of the host.
+    """
     settings = {
         "PBS_EXEC": programs,
         "PBS_HOME": home,
@@ -55,20 +59,27 @@ def environment(programs: Path, conf: Path) -> dict[str, str]:
 
 
 def job_environment(environ: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """Return the text of pbs_environment: the environment of every job. ``mark``: name and value by which its processes
-    are known."""
+    """Return the text of pbs_environment, the environment of every job.
+
+    ``mark``: name and value of the variable by which the cluster's processes are found.
+    """
     return "".join(f"{name}={value}\n" for name, value in (*environ.items(), mark))
 
 
 def mom_config() -> str:
-    """Return the text of the mom's configuration: all hosts share one file system, so output is not copied to another
-    host."""
+    """Return the text of the mom's configuration.
+
+    All hosts share one file system, so output is not copied to another host.
+    """
     return "$usecp *:/ /\n"
 
 
 def sched_config(text: str, resources: Sequence[str]) -> str:
-    """Return PBS' own sched_config with those resources of the site in it, and with jobs in their order, so that the
-    first waiting job has an estimate. Raises CannotLayOut if the file has no such lines."""
+    """Return PBS' own sched_config ``text`` with the site's ``resources`` added, and with strict ordering of jobs.
+
+    With this order, the first waiting job has an estimated start. Raises CannotLayOut if the file lacks the lines to
+    change.
+    """
     found = re.search(r'^(\s*resources:\s*")([^"\n]*)(")', text, re.M)
     if found is None:
         raise CannotLayOut("the line `resources:` is not in PBS' sched_config")
@@ -82,7 +93,7 @@ def sched_config(text: str, resources: Sequence[str]) -> str:
 
 
 def of_a_chunk(factory: Factory) -> dict[str, str]:
-    """Return the resources that ``constraint`` requests, which all nodes have."""
+    """Return the resources that the factory's ``constraint`` requests in each chunk; all nodes have them."""
     words = factory.constraint.split(":") if factory.constraint else []
     found = [_RESOURCE.fullmatch(word) for word in words]
     if not all(found):
@@ -91,14 +102,14 @@ def of_a_chunk(factory: Factory) -> dict[str, str]:
 
 
 def resources(factory: Factory, sets: Sequence[NodeSet]) -> dict[str, str]:
-    """Return the site's own resources, and how each is created."""
+    """Return the site's own resources, each with the flags and type that create it."""
     made = {"ngpus": "type=long,flag=nh"} if any(nodes.gpus for nodes in sets) else {}
     made |= {name: "type=string,flag=h" for name in of_a_chunk(factory) if name not in _KNOWN_RESOURCES}
     return made | ({_LISTS: "type=string_array,flag=h"} if len(sets) > 1 else {})
 
 
 def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
-    """Return the lines for qmgr, for a server with an empty database."""
+    """Return the qmgr commands for a server with an empty database."""
     lines = [f"create resource {name} {how}" for name, how in resources(factory, sets).items()]
     lines += [
         "set server scheduling = True",
@@ -128,7 +139,7 @@ def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
 
 
 def clock(hours: float) -> str:
-    """Return hours in PBS' form: 1.5 -> 01:30:00."""
+    """Return ``hours`` in PBS' form: 1.5 -> 01:30:00."""
     seconds = math.ceil(round(hours * 3600, 6))
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 

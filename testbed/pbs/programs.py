@@ -1,4 +1,4 @@
-"""Finds an installed OpenPBS. No distribution has it, so nothing is fetched here."""
+"""Finds an installed OpenPBS. No distribution packages OpenPBS, so nothing is fetched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMANDS = (
 )
 DAEMONS = ("pbs_comm", "pbs_mom", "pbs_sched", "pbs_server")
 HABITAT = "libexec/pbs_habitat"  # makes PBS_HOME, with the server's database
-IFF = "sbin/pbs_iff"  # proves to the server who the client is; set-user-id root, or it cannot
+IFF = "sbin/pbs_iff"  # authenticates a client to the server; must be set-user-id root
 DATA_SERVICE = "sbin/pbs_dataservice"
 WANTED = (
     *(f"bin/{name}" for name in COMMANDS),
@@ -34,19 +34,21 @@ _OTHERS_MAY = 0o005
 
 @dataclass(frozen=True)
 class Programs:
-    """An installed OpenPBS: its PBS_EXEC."""
+    """An installed OpenPBS: the folder PBS_EXEC."""
 
     exec: Path
     version: str
 
     def program(self, name: str) -> str:
-        """Return the file of a program below PBS_EXEC, as ``sbin/pbs_mom``."""
+        """Return the path of a program below PBS_EXEC, such as ``sbin/pbs_mom``."""
         return str(self.exec / name)
 
 
 def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, ...]:
-    """Return the folders to look in, in this order: ``PBS_EXEC`` of the environment, that of pbs.conf, the usual
-    folder."""
+    """Return the folders in which to look for OpenPBS, the first choice first.
+
+    They are ``PBS_EXEC`` of the environment, ``PBS_EXEC`` of pbs.conf, and the usual folder.
+    """
     file = Path(environ.get("PBS_CONF_FILE") or conf or CONF)
     try:
         said = conf_value(file.read_text(errors="replace"), "PBS_EXEC")
@@ -56,19 +58,21 @@ def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, 
 
 
 def conf_value(text: str, name: str) -> str:
-    """Return the value of a name in a pbs.conf; empty if the name is missing."""
+    """Return the value of ``name`` in the text of a pbs.conf; "" if the name is missing."""
     found = re.findall(rf"^\s*{name}=[\"']?([^\"'\n]*?)[\"']?\s*$", text, re.M)
     return found[-1] if found else ""
 
 
 def absent(place: Path) -> list[str]:
-    """Return the programs that are missing below a PBS_EXEC."""
+    """Return the programs that are missing below the folder ``place``, a PBS_EXEC."""
     return [name for name in WANTED if not os.access(place / name, os.X_OK)]
 
 
 def find(environ: Mapping[str, str] | None = None, conf: Path | None = None) -> Programs:
-    """Return the OpenPBS of this machine. Raises CannotRun, with what is missing, where it was looked for, and what
-    to do."""
+    """Return the OpenPBS of this machine.
+
+    Raises CannotRun, which says what is missing, where it was looked for, and what to do.
+    """
     looked = places(os.environ if environ is None else environ, conf)
     for place in looked:
         if not absent(place):
@@ -83,7 +87,7 @@ def find(environ: Mapping[str, str] | None = None, conf: Path | None = None) -> 
 
 
 def check_system(programs: Programs) -> None:
-    """Check that this machine and user can run its daemons. Raises CannotRun."""
+    """Raise CannotRun if this machine or user cannot run the daemons of OpenPBS."""
     missing = []
     if os.geteuid() != 0:
         missing.append("root, as whom the daemons of PBS run")
@@ -103,8 +107,10 @@ def check_system(programs: Programs) -> None:
 
 
 def _database_programs(programs: Programs) -> Path:
-    """Return the folder where PBS looks for PostgreSQL's programs: its own folder, the one that pg_config names, or the
-    one of psql."""
+    """Return the folder in which PBS finds PostgreSQL's programs.
+
+    It is PBS' own folder, the folder that pg_config names, or the folder of psql.
+    """
     own = programs.exec / "pgsql/bin"
     if own.is_dir():
         return own

@@ -1,4 +1,4 @@
-"""The record of an OpenPBS between processes (``STATE/ID/pbs.json``), and which processes are its daemons."""
+"""The record of an OpenPBS cluster for later processes (``STATE/ID/pbs.json``), and the search for its daemons."""
 
 from __future__ import annotations
 
@@ -42,8 +42,10 @@ class PbsRecord(Model):
 
 
 def read(folder: Path) -> PbsRecord | None:
-    """Return the record in ``folder``. A record that cannot be read, is of another version, or was truncated by a crash
-    counts as none."""
+    """Return the record in ``folder``; None if there is no valid record.
+
+    A record is invalid if it cannot be read, is of another version, or was truncated by a crash.
+    """
     try:
         return PbsRecord.model_validate_json((folder / FILE).read_text())
     except (FileNotFoundError, ValidationError):
@@ -51,15 +53,19 @@ def read(folder: Path) -> PbsRecord | None:
 
 
 def states(answer: str, nodes: tuple[str, ...]) -> set[str]:
-    """Return the states of those nodes in the answer of ``pbsnodes -a -F json``; a node that is missing there is
-    ``missing``."""
+    """Return the states of ``nodes`` in the output of ``pbsnodes -a -F json``.
+
+    A node without an entry is ``missing``.
+    """
     found = json.loads(answer or "{}").get("nodes", {})
     return {state for node in nodes for state in str(found.get(node, {}).get("state", "missing")).split(",")}
 
 
 def daemon(programs: Path, home: Path, name: str) -> processes.Process | None:
-    """Return the running process of a daemon, by the file that it locks, since its pid may be another process's by
-    now."""
+    """Return the running process of a daemon; None if it does not run.
+
+    The process is found by the file that it locks, since a recorded pid may belong to another process by now.
+    """
     try:
         process = processes.find(int((home / _LOCKS[name]).read_text().split()[0]))
     except (FileNotFoundError, ValueError, IndexError):

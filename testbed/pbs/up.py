@@ -30,7 +30,7 @@ def up(
     names: tuple[str, ...] = accounts.NAMES,
     isolation: Isolation | None = None,
 ) -> PbsCluster:
-    """Return a running cluster for ``factory`` with its files below ``state``, by the OpenPBS of this machine.
+    """Return a running cluster for ``factory`` with its files below ``state``, using the OpenPBS of this machine.
 
     A running cluster is adopted, and its dead daemons are started again; a cluster with another layout is replaced,
     with its jobs. Raises CannotRun, CannotLayOut, DidNotStart.
@@ -86,7 +86,7 @@ def up(
 
 
 def _lay(cluster: PbsCluster) -> None:
-    """Make folders, interfaces and the login side; of an earlier start only logs and homes are kept."""
+    """Make folders, network interfaces and the login side; only logs and homes of an earlier start are kept."""
     folder = cluster.folder
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -103,8 +103,10 @@ def _lay(cluster: PbsCluster) -> None:
 
 
 def _own_sockets(folder: Path) -> Path:
-    """Return the folder that replaces ``_SOCKETS`` for this factory: its server's database listens there under a name
-    that is the same in every factory."""
+    """Return the folder that replaces ``_SOCKETS`` for this factory.
+
+    PostgreSQL of each PBS server listens in ``_SOCKETS`` under the same name, so each factory needs its own folder.
+    """
     own = folder / "run" / "postgresql"
     own.mkdir(mode=0o775)
     shutil.chown(own, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)
@@ -112,7 +114,7 @@ def _own_sockets(folder: Path) -> Path:
 
 
 def _make_place_for_sockets() -> None:
-    """Make the folder in which Debian's PostgreSQL listens; otherwise only its own start script makes it."""
+    """Make the folder for the sockets of Debian's PostgreSQL, which is otherwise made only by its start script."""
     if not _SOCKETS.exists():
         _SOCKETS.mkdir(mode=0o775)
         shutil.chown(_SOCKETS, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)

@@ -1,5 +1,7 @@
-"""Accounts, QOS and their limits: slurmdbd's configuration, and the commands for ``sacctmgr`` from the catalogue's
-entry. Pure text."""
+"""Makes slurmdbd's configuration, and the ``sacctmgr`` commands for accounts, QOS and limits, from the catalogue.
+
+Text only; no file is touched.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +27,18 @@ class Accounting(Model):
 
 
 def account(factory: Factory) -> str:
-    """Return the account that is charged for all jobs there. Slurm keeps such names in lower case."""
+    """Return the account that is charged for all jobs at the factory. Slurm stores account names in lower case."""
     return (factory.account_example or _ANY_ACCOUNT).lower()
 
 
 def project_qos(factory: Factory) -> str | None:
-    """Return the QOS that jobs must name if their size has none; sites give it the project's name."""
+    """Return the QOS for jobs whose size has no QOS, or None; sites give this QOS the project's name."""
     needed = factory.qos_mandatory and any(size.qos is None for size in factory.sizes)
     return account(factory) if needed else None
 
 
 def slurm_settings(where: Accounting, base: Path) -> dict[str, str]:
-    """Return the settings for slurm.conf."""
+    """Return the settings of slurm.conf that enable accounting."""
     return {
         "AccountingStorageType": "accounting_storage/slurmdbd",
         "AccountingStorageHost": where.host,
@@ -68,11 +70,11 @@ def slurmdbd_conf(where: Accounting, base: Path, user: str) -> str:
 
 
 def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the arguments of ``sacctmgr -i``, for one command each, that put the entry's accounts and QOS into an
-    empty database.
+    """Return the arguments of each ``sacctmgr -i`` command that creates the factory's accounts and QOS.
 
-    ``people``, the site accounts, may run in :func:`account` with each QOS of the entry. If a job must name an account,
-    their default account may use nothing; if a job must name a QOS, there is no default one or it allows nothing.
+    The database must be empty. ``people``, the site accounts, may run in :func:`account` with each QOS of the factory.
+    If a job must name an account, the default account of ``people`` may use nothing; if a job must name a QOS, there is
+    no default QOS, or it allows nothing.
     """
     named = {qos.name.lower(): qos for qos in factory.qos}
     project = project_qos(factory)
@@ -101,7 +103,7 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:
-    limits = ["Flags=DenyOnLimit"]  # what is over one is refused at once
+    limits = ["Flags=DenyOnLimit"]  # jobs over a limit are refused at once
     if qos.max_hours is not None:  # which stands in place of the partition's
         limits = ["Flags=DenyOnLimit,PartitionTimeLimit"]
         limits.append(f"MaxWall={max(1, math.ceil(round(qos.max_hours * 60, 6)))}")

@@ -1,10 +1,11 @@
-"""One factory as a running Slurm: start it, adopt it, repair it, stop it.
+"""One factory as a running Slurm: start, adopt, repair and stop it.
 
-All files of a cluster lie in ``STATE/ID``: ``etc``, ``sbin`` (its own copies of the daemons, by which its processes
-are known), ``dev``, ``munge``, ``ctld``, ``spool``, ``run``, ``log``, and ``cluster.json`` with what a later process
-needs to know. Daemons speak on 127.0.0.1 and clients need nothing but the environment in :attr:`Cluster.env`; those
-of an isolated cluster are in namespaces (:mod:`testbed.network.namespaces`), which :attr:`Cluster.prefix` leads
-into."""
+All files of a cluster are in ``STATE/ID``: ``etc``, ``sbin`` (its own copies of the daemons, by which its processes are
+found), ``dev``, ``munge``, ``ctld``, ``spool``, ``run``, ``log``, and ``cluster.json``, the record for later processes.
+Daemons listen on 127.0.0.1, and clients need only the environment in :attr:`SlurmCluster.env`. The daemons of an
+isolated cluster are in namespaces (:mod:`testbed.network.namespaces`); :attr:`SlurmCluster.prefix` runs a command
+inside them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ _READY_STATES = ("idle", "mix", "alloc")
 
 
 class SlurmCluster:
-    """A factory's cluster. Made by :func:`up` and :func:`load`."""
+    """The Slurm cluster of a factory, made by :func:`up` and :func:`load`."""
 
     def __init__(self, folder: Path, remembered: SlurmRecord, slurm: packages.Packages) -> None:
         self.folder = folder
@@ -44,7 +45,7 @@ class SlurmCluster:
 
     @property
     def slurm_conf(self) -> Path:
-        """Return the configuration file."""
+        """Return the path of slurm.conf."""
         return self.record.place.base / "etc/slurm.conf"
 
     @property
@@ -129,23 +130,27 @@ class SlurmCluster:
         }
 
     def run(self, *argv: str, account: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run a client command as the cluster's administrator, or (as root) as a site account, with text output. A
-        failed command raises nothing."""
+        """Run a client command as the cluster's administrator, or (as root) as a site account, with text output.
+
+        A command that fails raises no exception.
+        """
         who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
         env = {**os.environ, **self.env}
         words = [*self.prefix, *who, *argv]
         return subprocess.run(words, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     def ready(self) -> bool:
-        """Return whether the controller answers and all nodes are up and take jobs."""
+        """Return whether slurmctld answers and all nodes are up and accept jobs."""
         answer = self.run("sinfo", "-h", "-N", "-o", "%N %t")
         states = {tuple(line.split()) for line in answer.stdout.splitlines()}  # a node comes once for each partition
         good = {(node, state) for node in self.nodes for state in _READY_STATES}
         return answer.returncode == 0 and states <= good and {node for node, *_ in states} == set(self.nodes)
 
     def start_missing(self) -> None:
-        """Start the daemons that do not run, with the state that they left, and wait until the nodes take jobs. Raises
-        DidNotStart."""
+        """Start the daemons that do not run, with their saved state, and wait until the nodes accept jobs.
+
+        Raises DidNotStart.
+        """
         self._start_accounting()
         self.start_daemons(*self._daemons)
         if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
@@ -153,7 +158,7 @@ class SlurmCluster:
             raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{tails}")
 
     def start_daemons(self, *names: str) -> None:
-        """Start those daemons that do not run; do not wait for the nodes. Raises DidNotStart."""
+        """Start those of the named daemons that do not run, without waiting for the nodes. Raises DidNotStart."""
         missing = [name for name in names if name not in self.pids]
         env = {
             **self.env,
@@ -186,8 +191,10 @@ class SlurmCluster:
             self._order("add", "cluster", self.id)  # a controller that does so itself takes seconds
 
     def give_orders(self) -> None:
-        """Create accounts and QOS in an empty database; the controller must run, since it names the resources that are
-        counted there. Raises DidNotStart."""
+        """Create accounts and QOS in an empty database. Raises DidNotStart.
+
+        slurmctld must run, since it registers the TRES that slurmdbd counts.
+        """
         for order in self.record.orders:
             self._order(*order)
 
@@ -198,8 +205,10 @@ class SlurmCluster:
             raise DidNotStart(f"{self.id}: sacctmgr -i {' '.join(order)}: {said}")
 
     def kill(self, name: str) -> None:
-        """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``slurmdbd``, ``mariadbd``, ``sshd`` or, by its
-        node, a slurmd. Jobs continue; undo it with :meth:`start_missing`."""
+        """Kill one daemon with SIGKILL, as a crash would; jobs continue. Undo it with :meth:`start_missing`.
+
+        ``name``: ``munged``, ``slurmctld``, ``slurmdbd``, ``mariadbd``, ``sshd``, or a node's name for its slurmd.
+        """
         process = daemons.running(self.folder, name)
         if process is not None:
             processes.kill(process)
@@ -226,13 +235,13 @@ def up(
     isolation: Isolation | None = None,
     accounting: bool = False,
 ) -> SlurmCluster:
-    """Return a running cluster for ``factory`` with its files below ``state``; ``prefix``: where Slurm is unpacked.
+    """Return a running cluster for ``factory`` with its files below ``state``. ``prefix``: where Slurm is unpacked.
 
     A running cluster is adopted, and its dead daemons are started again; a cluster with another layout is replaced,
-    with its jobs. ``names``: the site accounts (as root). ``isolation``: in network namespaces of its own, behind sshd.
-    ``accounting``: with slurmdbd, so that accounts, QOS and their limits are enforced and ``sacct`` answers. Takes
-    about 3 s from nothing, some 3 s more with accounting, below 1 s if it runs. Raises CannotRun, CannotLayOut,
-    DidNotStart.
+    with its jobs. ``names``: the site accounts (as root). ``isolation``: the cluster runs in network namespaces of its
+    own, behind sshd. ``accounting``: the cluster has slurmdbd, so that accounts, QOS and their limits are enforced and
+    ``sacct`` answers. Takes about 3 s for a new cluster, some 3 s more with accounting, below 1 s if the cluster runs
+    already. Raises CannotRun, CannotLayOut, DidNotStart.
     """
     state = state.absolute()
     if isolation is not None:
@@ -270,7 +279,7 @@ def up(
 
 
 def load(state: Path, factory_id: str) -> SlurmCluster:
-    """Return the cluster that :func:`up` made, running or not. Raises NotThere."""
+    """Return the cluster that :func:`up` made, whether it runs or not. Raises NotThere."""
     folder = state.absolute() / factory_id
     remembered = record.read(folder)
     if remembered is None:
@@ -282,7 +291,7 @@ def load(state: Path, factory_id: str) -> SlurmCluster:
 
 
 def known(state: Path) -> list[str]:
-    """Return the ids of all clusters ever started in ``state`` and still remembered."""
+    """Return the ids of all clusters ever started in ``state`` that still have a record."""
     return sorted(file.parent.name for file in state.absolute().glob(f"*/{record.FILE}"))
 
 
@@ -291,7 +300,7 @@ def _stands(cluster: SlurmCluster) -> bool:
 
 
 def _clear(folder: Path) -> set[processes.Process]:
-    """End all processes and namespaces in the folder; return the processes that were ended."""
+    """End all processes and remove all namespaces of the cluster in ``folder``; return the ended processes."""
     dead = processes.end_all(folder, network.inodes(folder))
     network.remove(folder)
     return dead

@@ -1,4 +1,4 @@
-"""The daemons of one cluster: how each is started, and which process it is."""
+"""Starts the daemons of one cluster, and finds their processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _START_SECONDS = 90
 
 
 def running(folder: Path, name: str) -> processes.Process | None:
-    """Return the running process of daemon ``name`` (munged, slurmctld, sshd, or a node), by its pid file."""
+    """Return the running process of daemon ``name`` (munged, slurmctld, sshd, or a node), found by its pid file."""
     file = folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
     try:
         pid = int(file.read_text().strip() or "0")
@@ -41,8 +41,11 @@ def start(
     enter: Callable[[str], tuple[str, ...]] = lambda _: (),
     accounting: Packages | None = None,
 ) -> None:
-    """Start those daemons; each goes into the background by itself. ``enter``: the argv prefix that runs a command
-    where a daemon belongs; ``accounting``: the parts of slurmdbd and its database. Raises DidNotStart."""
+    """Start the daemons ``names``; each goes into the background by itself.
+
+    ``enter``: the argv prefix that runs a command where a daemon belongs; ``accounting``: the packages of slurmdbd and
+    its database. Raises DidNotStart.
+    """
     asked = list(names)
     others = [name for name in asked if not any(name in stage for stage in _FIRST)]
     for stage in (*_FIRST, others):

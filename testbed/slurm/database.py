@@ -1,7 +1,7 @@
 """A cluster's own MariaDB: a data folder, a Unix socket in it, no network, and no password.
 
-Whoever can enter the folder (0700) is its administrator, so grant tables and passwords would protect nothing. The data
-are kept only as long as the cluster, so nothing waits until they are on the disk.
+Whoever can enter the folder (0700) is the database's administrator, so grant tables and passwords would protect
+nothing. The data are kept only as long as the cluster, so the server does not wait for writes to reach the disk.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ _SECONDS = 60.0
 
 
 def socket(base: Path) -> Path:
-    """Return the socket for clients."""
+    """Return the path of the Unix socket for clients."""
     return base / FOLDER / "socket"
 
 
 def argv(program: Path, packages: Packages, data: Path, base: Path, root: bool) -> list[str]:
-    """Return the command that starts the server over the data folder ``data``; ``base`` is the cluster's folder by a
-    short path."""
+    """Return the command that starts the server on the data folder ``data``.
+
+    ``base``: a short path of the cluster's folder.
+    """
     return [
         *_argv(program, packages, data, root),
         f"--socket={socket(base)}",
@@ -36,8 +38,10 @@ def argv(program: Path, packages: Packages, data: Path, base: Path, root: bool) 
 
 
 def prepare(packages: Packages) -> None:
-    """Make an empty database, once for all clusters that use these packages; clusters start with a copy. Raises
-    CannotRun."""
+    """Make an empty database, once for all clusters that use these packages; each cluster starts with a copy of it.
+
+    Raises CannotRun.
+    """
     # Slurm's database has to be there: with some clients slurmdbd fails where it has to make it itself.
     tables = (packages.root / "usr/share/mariadb/mariadb_system_tables.sql").read_text()
     orders = f"create database {NAME};\ncreate database mysql;\nuse mysql;\n{tables}"
@@ -55,7 +59,7 @@ def prepare(packages: Packages) -> None:
 
 
 def lay(packages: Packages, folder: Path) -> None:
-    """Put an empty database into the cluster's ``folder``, in place of an old one."""
+    """Put an empty database into the cluster's ``folder``, replacing an old one."""
     remove(folder)
     (folder / FOLDER).mkdir(mode=0o700)
     shutil.copytree(packages.root.parent / _EMPTY, folder / FOLDER, dirs_exist_ok=True)
@@ -78,7 +82,7 @@ def _argv(program: Path, packages: Packages, data: Path, root: bool) -> list[str
         f"--lc-messages-dir={share}",
         f"--character-sets-dir={share}/charsets",
         "--skip-networking",
-        "--ssl=0",  # else it makes itself a key at each start, which takes a second
+        "--ssl=0",  # else the server makes a key at each start, which takes a second
         "--skip-grant-tables",
         "--skip-log-bin",
         "--performance-schema=0",

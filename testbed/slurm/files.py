@@ -1,4 +1,4 @@
-"""The files of one cluster, written anew at every clean start; logs of earlier starts are kept."""
+"""Writes the files of one cluster anew at every clean start; logs of earlier starts are kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _KEY_BYTES = 128
 
 
 def short_path(folder: Path) -> Path:
-    """Return ``folder`` itself, or a link to it in the temporary folder if its own path is too long for sockets."""
+    """Return ``folder``, or a symbolic link to it if its own path is too long for Unix sockets.
+
+    The link is in the temporary folder.
+    """
     if len(str(folder)) <= _LONGEST_BASE:
         return folder
     while True:
@@ -42,8 +45,11 @@ def prepare(
     gpus: Iterable[str],
     accounting: Packages | None = None,
 ) -> None:
-    """Prepare ``folder`` for a start with an empty queue. ``configuration``: file name below etc -> text; ``gpus``:
-    names of device files; ``accounting``: slurmdbd and its database, if the cluster has them."""
+    """Prepare ``folder`` for a start with an empty queue.
+
+    ``configuration``: the text of each file below etc, by file name; ``gpus``: names of device files; ``accounting``:
+    slurmdbd and its database, if the cluster has them.
+    """
     for name in ("etc", "sbin", "dev", "munge", "ctld", "spool", "run"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(mode=0o755)
@@ -75,7 +81,7 @@ def prepare(
 
 
 def log_tails(folder: Path, lines: int = 12) -> str:
-    """Return the end of every log, for an error message."""
+    """Return the last lines of every log, for an error message."""
     parts = []
     for file in sorted((folder / "log").glob("*")):
         tail = file.read_text(errors="replace").splitlines()[-lines:]

@@ -1,7 +1,8 @@
-"""Writes Slurm's configuration from a factory of the catalogue: pure text, no file is touched.
+"""Makes Slurm's configuration from a factory of the catalogue as text; no file is touched.
 
-A cluster has as few nodes as possible: partitions whose nodes look alike share one set. A core in the catalogue is a
-CPU to Slurm. A node gets ``memory_gb`` x 1024 MiB, so that a request fits in whichever way the site reads a GB.
+A cluster has as few nodes as possible: partitions with the same kind of node share their nodes. A core in the catalogue
+is a CPU to Slurm. A node gets ``memory_gb`` x 1024 MiB, so that a request fits whether the site's GB is 1000 or 1024
+MiB.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _UNKNOWN_HOURS = 24.0  # of a partition that no node size uses
 
 @dataclass(frozen=True)
 class NodeSet:
-    """Nodes that look alike, and the partitions over them."""
+    """A group of nodes with the same hardware, and the partitions that use them."""
 
     names: tuple[str, ...]
     cores: int
@@ -52,14 +53,14 @@ class Layout(Model):
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the nodes to start: ``gpu_nodes`` for each kind of node with GPUs, ``cpu_nodes`` for each kind without."""
+    """Return the groups of nodes to start: ``gpu_nodes`` of each kind with GPUs, ``cpu_nodes`` of each other kind."""
     if factory.scheduler != "slurm":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is Slurm's")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
 
 
 def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the nodes to start, as :func:`node_sets`, whatever the factory's scheduler is."""
+    """Return the groups of nodes to start as :func:`node_sets` does, for a factory with any scheduler."""
     if not factory.partitions:
         raise CannotLayOut(f"{factory.id}: the catalogue knows no partition of it")
     kinds: dict[tuple[NodeShape, int], list[Partition]] = {}
@@ -88,13 +89,15 @@ def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> t
 
 
 def gpu_name(factory: Factory, number: int) -> str:
-    """Return the name of the device file of GPU ``number``; Slurm takes the index from the digits at its end."""
+    """Return the name of the device file of GPU ``number``; Slurm reads the GPU's index from the digits at its end."""
     return f"{_GPU_FILES[factory.accelerator.vendor]}{number}"
 
 
 def gres_conf(factory: Factory, sets: Sequence[NodeSet], base: Path) -> str:
-    """Return the text of gres.conf: one line for each GPU, the same files on every node since all nodes share this
-    machine."""
+    """Return the text of gres.conf: one line for each GPU.
+
+    Every node lists the same device files, since all nodes share this machine.
+    """
     kind = factory.accelerator.gres_type
     typed = f" Type={kind}" if kind else ""
     lines = ["AutoDetect=off"]
@@ -123,9 +126,11 @@ def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Layout) -> str:
 
 
 def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """Return a script whose output Slurm adds to the environment of every task: so client commands work in jobs as on a
-    site, whatever environment the job was submitted with. ``mark``: name and value by which the cluster's processes are
-    known."""
+    """Return a TaskProlog script, whose output Slurm adds to the environment of every task.
+
+    With it, client commands work in jobs as on a real site, whatever environment the job was submitted with. ``mark``:
+    name and value of the variable by which the cluster's processes are found.
+    """
     path = environment["PATH"].split(":")[0]
     lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']
     lines += [f'echo "export {key}={value}"' for key, value in (*environment.items(), mark) if key != "PATH"]
@@ -239,12 +244,12 @@ def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, defa
 
 
 def longest_hours(factory: Factory, partition: Partition) -> float:
-    """Return the partition's limit, or the longest time that people may choose there if a QOS allows more."""
+    """Return the time limit of a partition in hours, or a longer time that people may choose because of a QOS."""
     sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
     known = [*sizes, *([] if partition.max_hours is None else [partition.max_hours])]
     return max(known, default=_UNKNOWN_HOURS)
 
 
 def _minutes(hours: float) -> int:
-    """Return whole minutes, rounded up as Slurm does with a job's limit, so that the limit itself may be requested."""
+    """Return ``hours`` in whole minutes, rounded up as Slurm does for jobs; so a job may request the whole limit."""
     return max(1, math.ceil(round(hours * 60, 6)))

@@ -1,4 +1,4 @@
-"""The record of a cluster between processes, and how it is made: ``STATE/ID/cluster.json``."""
+"""The record of a cluster for later processes, ``STATE/ID/cluster.json``, and how it is made."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ class SlurmRecord(Model):
 
 
 def read(folder: Path) -> SlurmRecord | None:
-    """Return the record in ``folder``. A record that cannot be read, is of another version, or was truncated by a crash
-    counts as none."""
+    """Return the record in ``folder``; None if there is no valid record.
+
+    A record is invalid if it cannot be read, is of another version, or was truncated by a crash.
+    """
     try:
         return SlurmRecord.model_validate_json((folder / FILE).read_text())
     except (FileNotFoundError, ValidationError):
@@ -68,7 +70,7 @@ def lay_out(
     people: tuple[str, ...],
     isolation: Isolation | None,
 ) -> SlurmRecord:
-    """Return the record of ``factory`` at ``place``: equal for the same catalogue, packages and accounts."""
+    """Return the record of ``factory`` at ``place``. The same catalogue, packages and accounts give an equal record."""
     configuration = {
         "slurm.conf": layout.slurm_conf(factory, sets, place),
         "gres.conf": layout.gres_conf(factory, sets, place.base),
@@ -100,8 +102,10 @@ def new_place(
     isolated: bool,
     dbd: packages.Packages | None = None,
 ) -> layout.Layout:
-    """Return the place of a cluster that starts anew: free ports or addresses, and job ids above those of the ``old``
-    one."""
+    """Return the layout of a cluster that starts anew, with free ports or addresses.
+
+    Its job ids are above those of the ``old`` cluster.
+    """
     nodes = [name for nodes in sets for name in nodes.names]
     if isolated:
         where = network.choose(folder, factory.id, nodes, factory.outbound)

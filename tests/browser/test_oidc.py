@@ -18,6 +18,7 @@ from tests.browser.test_first_session import choose, open_start
 from tests.conftest import CHECKOUT, PORTS, started
 from tests.faults.test_kill import kill
 from tests.support.gateway import Gateway, eventually
+from tests.support.prometheus import DASHBOARDS, MONITORING, Query, queries, watching
 
 AXE = Path(__file__).resolve().parents[2] / "extensions/lab/node_modules/axe-core/axe.min.js"
 PROJECTS = {"EHPC-AIF-2026PG01-101": "lumi-aif", "EHPC-AIF-2026FL01-202": "it4lia"}
@@ -238,3 +239,21 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
         assert answer.status_code == 403, answer.text
     finally:
         rules_at(gateway, factory, None)
+
+
+def test_each_query_of_each_dashboard_has_data(gateway: Gateway, tmp_path: Path) -> None:
+    """Of a demo with projects, by the Prometheus that Debian ships."""
+    asked = [query for path in DASHBOARDS for query in queries(path)]
+    assert len(asked) > 70
+    rules = (MONITORING / "alerts.yml").read_text()
+    with watching(gateway, tmp_path, rules) as prometheus:
+        factory = next(iter(gateway.factories))
+
+        def without_data() -> list[Query]:
+            return [one for one in asked if not prometheus.query(one.expression.replace("$factory", factory))]
+
+        eventually(lambda: not without_data(), every=1, what="each query has data")
+        assert (
+            prometheus.query('factorygate_gpu_hours_granted{project="EHPC-AIF-2026PG01-101"}')[0]["value"][1] == "500"
+        )
+        assert prometheus.alerts() == set()

@@ -29,7 +29,7 @@ from factorylink.transports.base import ByteStream, SocketStream, Transport
 from factorylink.transports.local import LocalTransport
 
 SESSION = "ab" * 16
-EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
+SOURCES = os.pathsep.join(str(Path(__file__).parents[2] / name) for name in ("extensions", "spawners"))
 
 # Answers on FACTORYGATE_NOTEBOOK_SOCKET. /env: its environment; /big: 32 MB; /echo: 101, then echoes until the end,
 # says how much it was, and closes; /hold: 101, and hangs up when somebody asks /drop, which says how many that were;
@@ -182,7 +182,7 @@ async def running_door(
     environment: dict[str, str] | None = None,
     key: asyncssh.SSHKey | None = None,
     session: str = SESSION,
-    sources: str = EXTENSIONS,
+    sources: str = SOURCES,
 ) -> AsyncIterator[RunningDoor]:
     """Start a door on loopback and wait for its file; whatever is left of it is ended. ``sources``: where Python finds
     its packages."""
@@ -222,7 +222,7 @@ class Files:
     """A transport for these tests: files, ports and programs of this machine, as this user."""
 
     def __init__(self) -> None:
-        self._commands = LocalTransport(LocalSettings(env={"PYTHONPATH": EXTENSIONS}))
+        self._commands = LocalTransport(LocalSettings(env={"PYTHONPATH": SOURCES}))
 
     async def run(self, ask: Any, account: str | None = None) -> Any:
         """Doors run nothing."""

@@ -16,11 +16,14 @@ from pydantic import TypeAdapter
 from factorycommon.models import (
     AcceptBody,
     AccessStatus,
+    BannerBody,
+    BannerView,
     ChecklistView,
     Cluster,
     ComingView,
     CredentialBody,
     CredentialView,
+    DrainBody,
     EnvironmentBody,
     ExtendBody,
     FactoryView,
@@ -28,6 +31,7 @@ from factorycommon.models import (
     Health,
     HubRules,
     NetworkView,
+    OperatorView,
     PersonBody,
     Problem,
     ProjectView,
@@ -79,6 +83,10 @@ class FakeLink:
         self.refuse: Problem | None = None
         self.projects_of: dict[str, list[ProjectView]] = {}  # of these people, in place of the same for all
         self.usage: list[UsageLine] = []
+        self.operator = OperatorView(
+            closed=None, banner="", factories=(), waiting=(), more_waiting=0, failures=(), hours=24
+        )
+        self.orders: list[tuple[str, str, str]] = []  # what, where or its text, by whom
         self.auto = True
         self.free = asyncio.Event()  # cleared: a PUT waits
         self.free.set()
@@ -271,6 +279,30 @@ class FakeLink:
             return StreamingResponse(
                 self._read([("snapshot", snapshot.model_dump_json())]), media_type="text/event-stream"
             )
+
+        @app.get("/operator")
+        async def operator() -> OperatorView:
+            return self.operator
+
+        @app.put("/starts/pause", status_code=204)
+        @app.put("/factories/{factory}/drain", status_code=204)
+        async def drain(body: DrainBody, factory: str = "") -> None:
+            self.orders.append(("pause", f"{factory}: {body.message}", body.by))
+
+        @app.delete("/starts/pause", status_code=204)
+        @app.delete("/factories/{factory}/drain", status_code=204)
+        async def undrain(by: str, factory: str = "") -> None:
+            self.orders.append(("resume", factory, by))
+
+        @app.put("/banner", status_code=204)
+        async def banner(body: BannerBody) -> None:
+            self.orders.append(("banner", f"{body.message} {body.sessions}", body.by))
+            self._tell("banner", BannerView(text=body.message).model_dump_json())
+
+        @app.delete("/banner", status_code=204)
+        async def no_banner(by: str) -> None:
+            self.orders.append(("remove", "", by))
+            self._tell("banner", BannerView().model_dump_json())
 
         @app.get("/factories")
         async def factories(user: str) -> list[FactoryView]:

@@ -21,7 +21,9 @@ from factorycommon.models import (
     EndReason,
     Environment,
     Estimate,
+    FactoryOverview,
     FactoryView,
+    FailureCount,
     Folder,
     GpuHours,
     Health,
@@ -34,6 +36,7 @@ from factorycommon.models import (
     NodeSize,
     Notice,
     Offer,
+    OperatorView,
     Outcome,
     PartitionLoad,
     Price,
@@ -46,6 +49,7 @@ from factorycommon.models import (
     SiteInfo,
     SizeView,
     UsageLine,
+    WaitingSession,
 )
 from factorylink.api.network_view import network as whole_network
 from factorylink.catalogue import catalogue as federation
@@ -161,6 +165,7 @@ def fill(link: FakeLink) -> None:
                     spent=8.5, left=0.5, factories=("one",)),
     ]  # fmt: skip
     fill_checklist(link)
+    link.operator = operator(now)
     kinds = ("own", "lent", "shared", "missing")
     link.ready = ReadyView(accounts=tuple(
         AccountView(project="EHPC-AIF-2026PG01-756", factory="one", machine="ONE", account=kind) for kind in kinds
@@ -307,6 +312,7 @@ ALL = {
     "error": Shown("/hub/no-such-page", ".error h1"),
     "token": Shown("/hub/token", "#api-tokens-table"),
     "admin": Shown("/hub/admin", "#react-admin-hook table"),
+    "operator": Shown("/hub/operator", "#fg-failed-head"),
 }
 
 # What can be used on a page, in order. One of a group of radio buttons stands for all.
@@ -327,6 +333,30 @@ FOCUSED = """() => {
     seen: box.bottom > 0 && box.top < innerHeight,
   };
 }"""
+
+
+def operator(now: datetime) -> OperatorView:
+    """The operators' page with something in each part."""
+    health = Health(state="ok", since=now, answered_at=now)
+    refused = explain.refused("sbatch: error: Invalid qos specification")
+    numbers = {SessionState.RUNNING: 4, SessionState.PENDING: 1}
+    return OperatorView(
+        closed=None,
+        banner="Upgrade on Monday at 14:00.",
+        factories=(
+            FactoryOverview(id="one", machine="ONE", health=health, drained=None, paused=None, sessions=numbers),
+            FactoryOverview(id="three", machine="THREE", health=health, drained=DRAIN, paused="Talks.", sessions={}),
+        ),
+        waiting=(
+            WaitingSession(
+                id="1" * 32, user="ada", server="busy", factory="one", size="gpu-1", state=SessionState.PENDING,
+                since=now, position=3, expected_start=now + timedelta(hours=1), words=_waits("Priority"),
+            ),
+        ),
+        more_waiting=2,
+        failures=(FailureCount(factory="one", reason=EndReason.REFUSED, count=3, last=now, words=refused),),
+        hours=24,
+    )  # fmt: skip
 
 
 async def signed_in(context: BrowserContext, who: str = "ada") -> None:

@@ -95,6 +95,23 @@ def test_every_store_comes_back_as_it_was(configured: Configured, tmp_path: Path
     assert main(["restore", str(tmp_path / "kept.tar.gz"), "--under", str(empty), "--overwrite"]) == 0
 
 
+def test_a_backup_notes_when_it_succeeded(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noted = configured.folder / "link" / "last-backup"
+    assert backup(configured, tmp_path / "one.tar.gz") == 0
+    os.utime(noted, (1000, 1000))
+    assert backup(configured, tmp_path / "one.tar.gz") == 1  # it is there already
+    assert noted.stat().st_mtime == 1000
+    assert backup(configured, tmp_path / "two.tar.gz") == 0
+    assert noted.stat().st_mtime > 1000
+    noted.unlink()
+    noted.symlink_to(tmp_path / "elsewhere")
+    assert backup(configured, tmp_path / "three.tar.gz") == 0
+    assert "Not noted for the metrics" in capsys.readouterr().out
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_no_secret_is_printed(configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     backup(configured, tmp_path / "kept.tar.gz")
     main(["restore", str(tmp_path / "kept.tar.gz"), "--list"])

@@ -299,3 +299,17 @@ async def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path) -> Non
     _, said = await process.communicate()
     assert process.returncode == 2
     assert b"can be entered by others" in said
+
+
+async def test_a_command_is_logged_with_the_id_of_the_request_that_it_is_for() -> None:
+    async with running_door() as door:
+        link = await door.enter()
+        for id in ("from-the-link-1", "x\nforged line"):
+            process = await link.create_process("hello", env={"FACTORYGATE_REQUEST": id})
+            assert json.loads(await process.stdout.readline())["session"] == SESSION
+            await process.wait_closed()
+        await ask(link, "hello")
+        lines = [line for line in door.log.read_text().splitlines() if "command hello" in line]
+        assert lines[0].endswith("command hello [from-the-link-1]")
+        assert len(lines) == 2
+        assert "forged" not in door.log.read_text()

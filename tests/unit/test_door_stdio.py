@@ -17,7 +17,7 @@ from factorylink.doors import port_forwarder
 from factorylink.doors.manager import DoorManager
 from factorylink.doors.protocol import DoorStatus
 from factorylink.transports.base import ByteStream
-from tests.support.door import BRIDGE, EXTENSIONS, PATIENCE, SESSION, Files, held, running_door, until, way
+from tests.support.door import BRIDGE, PATIENCE, SESSION, SOURCES, Files, held, running_door, until, way
 from tests.unit.test_doorkeeper import KEY, Keeper, kept, start
 
 
@@ -159,7 +159,7 @@ async def test_the_bridge_carries_both_ways_and_ends_with_either_side(tmp_path: 
     gone = asyncio.Event()
     server = await asyncio.start_unix_server(echo, tmp_path / "s")
     bridge = await asyncio.create_subprocess_exec(
-        *BRIDGE, str(tmp_path / "s"), stdin=-1, stdout=-1, env={"PYTHONPATH": EXTENSIONS}
+        *BRIDGE, str(tmp_path / "s"), stdin=-1, stdout=-1, env={"PYTHONPATH": SOURCES}
     )
     assert bridge.stdin is not None and bridge.stdout is not None
     sent = os.urandom(5 << 20)
@@ -189,7 +189,7 @@ async def test_the_bridge_says_what_is_wrong(tmp_path: Path) -> None:
     ):
         bridge = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "factorygate.session.bridge", *arguments),
-            env={"PYTHONPATH": EXTENSIONS}, stdin=-1, stdout=-1, stderr=-1,
+            env={"PYTHONPATH": SOURCES}, stdin=-1, stdout=-1, stderr=-1,
         )  # fmt: skip
         said, wrong = await bridge.communicate()
         assert (bridge.returncode, said) == (code, b"")

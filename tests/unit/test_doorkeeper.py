@@ -24,6 +24,7 @@ from factorylink.doors.protocol import DoorStatus
 from factorylink.errors import Refused, Unreachable
 from factorylink.transports.base import ByteStream, Transport
 from factorylink.transports.local import LocalTransport
+from factorylink.util import metrics
 from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -256,6 +257,20 @@ async def test_opens_a_lost_door_again_while_requests_wait(monkeypatch: pytest.M
             assert keeper.told[-1] is not None
             assert keeper.told[-1].phase == "up"
             relay.cut()
+
+
+async def test_bytes_and_a_door_that_is_opened_again_are_counted() -> None:
+    async with running_door(key=KEY) as door, kept(door) as keeper:
+        await start(keeper)
+        entered = keeper._doors[SESSION]
+        counted, again = metrics.traffic(entered.route.factory), metrics.DOOR_REOPENS.labels(entered.route.factory)
+        before = [each._value.get() for each in (counted.to_notebook, counted.from_notebook, again)]
+        body = await keeper.get("/env")
+        assert counted.from_notebook._value.get() - before[1] >= len(body) > 0
+        assert 0 < counted.to_notebook._value.get() - before[0] < 200
+        assert entered._connection is not None
+        entered._connection.abort()
+        await until(lambda: again._value.get() == before[2] + 1, what="the door is opened again")
 
 
 async def test_another_link_takes_over_and_the_way_back_follows() -> None:

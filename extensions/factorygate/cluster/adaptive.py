@@ -1,5 +1,8 @@
-"""Adapts the number of jobs to the work, if jobs wait in a queue: patient with waiting jobs, whole jobs only, and never
-more than allowed."""
+"""Adapts the number of a cluster's batch jobs to its work.
+
+``FactoryAdaptive`` keeps jobs that wait in the queue for some time, starts and ends whole jobs only, and never exceeds
+the cluster's maximum.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,21 @@ PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a no, until it is asked again
 
 
 class FactoryAdaptive(Adaptive):
-    """Dask's adaptive deployment for jobs that wait in a batch queue: patient with waiting jobs, by whole jobs only."""
+    """Dask's adaptive deployment for workers that are batch jobs.
+
+    Waiting jobs are kept for some time although the work does not need them; only whole jobs are started or retired.
+    """
 
     cluster: Any  # a FactoryCluster, which imports this
 
     def __init__(
         self, *args: Any, idle_grace: float | None = None, pending_grace: float = PENDING_GRACE, **kw: Any
     ) -> None:
-        """``idle_grace``, ``pending_grace``: seconds for which idle workers and waiting jobs are kept though the
-        work does not need them. ``idle_grace`` None: about as long as jobs of late took to come."""
+        """Set the grace periods in seconds: ``idle_grace`` for idle workers, ``pending_grace`` for waiting jobs.
+
+        Workers and jobs that the work does not need are kept that long. ``idle_grace`` None: about the time that recent
+        jobs took from the request until their workers connected.
+        """
         super().__init__(*args, **kw)
         self._idle_grace = idle_grace
         self._pending_grace = pending_grace
@@ -38,7 +47,7 @@ class FactoryAdaptive(Adaptive):
         self._stopped = False
 
     def stop(self, reason: str = "unknown") -> None:
-        """Stop, also what was about to be done."""
+        """Stop adapting, and drop recommendations that were not carried out yet."""
         self._stopped = True
         super().stop(reason)
 
@@ -61,7 +70,7 @@ class FactoryAdaptive(Adaptive):
                 return {"status": "same"}
             return {"status": "up", "n": (len(units) + more) * each}
         over = 0 if math.isinf(self.maximum) else len(units) - math.ceil(self.maximum / each)
-        if over > 0:  # the maximum was lowered: who works finishes first what it runs
+        if over > 0:  # the maximum was lowered: working jobs first finish their tasks
             working = [unit for unit in reversed(units) if unit not in waiting]
             idle = set(await self.workers_to_close(jobs * each))
             working.sort(key=lambda unit: not all(self._is_idle(job, idle) for job in unit))
@@ -110,7 +119,7 @@ class FactoryAdaptive(Adaptive):
             await self.cluster.scale_up(n)
             self._pause = 0.0
         except (LinkError, ValueError) as error:
-            if not self._stopped:  # else the number is somebody else's business by now
+            if not self._stopped:  # else adapting no longer sets the number
                 self.cluster.worker_plan.message = of_error(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._not_before = asyncio.get_running_loop().time() + self._pause

@@ -216,23 +216,26 @@ class FactoryCluster(JobQueueCluster):
             )
         except BaseException:
             if not asynchronous and hasattr(self, "_loop_runner"):
-                self._loop_runner.stop()  # nobody would have it in hand
+                self._loop_runner.stop()  # no variable refers to the cluster
             raise
         self.shutdown_on_close = name is None  # by the kernel's end
         if workers and not asynchronous:
             try:
                 self.scale(workers)
             except BaseException:
-                self.close()  # nobody would have it in hand
+                self.close()  # no variable refers to the cluster
                 raise
 
     @classmethod
     def from_name(
         cls, name: str, *, token: str | None = None, asynchronous: bool = False, loop: Any = None
     ) -> FactoryCluster:
-        """Return the cluster of that name, which was left or whose kernel ended, with its workers and results.
-        ``token``: a hub token of your own, needed for a cluster of another factory or project than this session's.
-        Raises ValueError, with the names of your clusters; LinkError; VersionsDifferError."""
+        """Return the cluster named ``name`` with its workers and results, after ``leave`` or after its kernel ended.
+
+        ``token``: a hub token of your own, needed if the cluster belongs to another factory or project than this
+        session. Raises ValueError with the names of your clusters if none has this name; LinkError;
+        VersionsDifferError.
+        """
         route = LinkRoute.here(token=token)
         live = get_now("/clusters", list[ClusterTold], route, live="true")
         found = {one.name: one for one in live if one.state == "live"}
@@ -262,8 +265,10 @@ class FactoryCluster(JobQueueCluster):
         )
 
     def _get_worker_security(self, security: Any) -> Any:
-        """Return the caller's own security, for ``job_script`` to show; None for keys made here, which the workers get
-        from the link."""
+        """Return the Security that ``job_script`` shows: the caller's own, or None.
+
+        None: the keys were made by this class, and the workers get them from the link.
+        """
         return None if security is self._keys else security
 
     # --- its beginning and its end
@@ -287,7 +292,7 @@ class FactoryCluster(JobQueueCluster):
             self.worker_plan.plan(self._jobs(wanted))
 
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
-        """Start or find the cluster's scheduler outside of this kernel. If that fails, nothing of it is left."""
+        """Start or find the cluster's scheduler outside of this kernel; if that fails, remove whatever was started."""
         request = external_scheduler.SchedulerRequest(
             self.name, self.cluster_api, self.terms, self.route, self.idle_minutes, self.scheduler_hours
         )
@@ -299,7 +304,7 @@ class FactoryCluster(JobQueueCluster):
             await self._close()
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
-                raise LinkError("gone", N_("The cluster was closed.")) from error  # by somebody else, meanwhile
+                raise LinkError("gone", N_("The cluster was closed.")) from error  # by another call, meanwhile
             raise
         self.security = self._keys = found.keys
         self.scheduler = await found
@@ -310,11 +315,11 @@ class FactoryCluster(JobQueueCluster):
                 self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address))
             )
         except BaseException:
-            await self._close()  # nobody would have it in hand
+            await self._close()  # no variable refers to the cluster
             raise
 
     async def _take_up(self) -> None:
-        """Take over the jobs of a cluster that was left, and the plan that its last owner saved."""
+        """Take over the jobs of a cluster that a kernel left, and the plan that this kernel saved."""
         if not self.cluster_api.workers:
             return
         for name, known in self.cluster_api.workers.items():
@@ -324,8 +329,11 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
-        """Disconnect from the cluster. It continues with its workers until it has computed nothing for its idle time.
-        Raises ValueError for a cluster whose scheduler is in this kernel, which has no name."""
+        """Disconnect from the cluster, which continues with its workers.
+
+        The cluster ends when it has computed nothing for its idle time. Raises ValueError if the cluster's scheduler
+        runs in this kernel; such a cluster has no name.
+        """
         return self.sync(self._leave)
 
     async def _leave(self) -> None:
@@ -340,14 +348,17 @@ class FactoryCluster(JobQueueCluster):
         await self.scheduler.close()
 
     def _stop_asking(self) -> None:
-        """Stop adapting and replacing: from now on no more jobs are requested."""
+        """Stop adapting and replacing, so that no more jobs are requested."""
         self._ends = True
         self.stop_adapting()
         if self._replacer is not None:
             self._replacer.stop()
 
     async def _close(self) -> None:
-        """Close the cluster, once for all callers. A caller that stops waiting does not stop the closing."""
+        """Close the cluster; concurrent callers share one closing.
+
+        If a caller is cancelled, the closing continues.
+        """
         if self.status is Status.closed:
             return
         if self._close_task is None or self._close_task.done():
@@ -360,7 +371,7 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.plan(0)
         try:
             await self.cluster_api.end()  # which answers all callers that wait for jobs
-        except LinkError as error:  # it ends by itself: nobody reads of it any more
+        except LinkError as error:  # the cluster ends by itself, since its events are no longer read
             self.worker_plan.message = of_error(error)
         if self._begin_task is not None and not self._begin_task.done():
             self._begin_task.cancel()
@@ -396,7 +407,7 @@ class FactoryCluster(JobQueueCluster):
     # --- how many
 
     def name_of_job(self, number: int) -> str:
-        """Return the name of the job of that number, as this class or a subclass makes it."""
+        """Return the name of the job with that number; a subclass may form names differently."""
         return str(self._new_worker_name(number))
 
     @property
@@ -410,7 +421,7 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def message(self) -> str:
-        """Return what last went wrong, in words."""
+        """Return a description of the last error; "" if there was none."""
         return self.worker_plan.message
 
     def next_job(self) -> tuple[str, Any]:
@@ -432,7 +443,7 @@ class FactoryCluster(JobQueueCluster):
         return self._i
 
     def new_worker_spec(self) -> dict[str, Any]:
-        """Return name and specification of the next job: a name that no job of the cluster has had."""
+        """Return the name and the specification of the next job, as a dict; the name was never used in this cluster."""
         for number in range(self._i, self._i + MOST_NAMES):
             name = self.name_of_job(number)
             if name not in self.worker_spec and name not in self.cluster_api.workers:
@@ -478,7 +489,7 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     def within_cap(self, more: int) -> None:
-        """Raise ValueError if ``more`` jobs could exceed the cluster's GPU-hours. The link checks this again."""
+        """Raise ValueError if ``more`` jobs could exceed the cluster's cap in GPU-hours. The link checks this again."""
         self.terms.check_cap(more, self.cluster_api.cluster)
 
     def adapt(
@@ -495,9 +506,11 @@ class FactoryCluster(JobQueueCluster):
         maximum_memory: str | None = None,
         **options: Any,
     ) -> Any:
-        """Let the work decide how many jobs there are, within bounds in workers (``minimum``, ``maximum``), jobs,
-        cores or memory. A bound that is given in none of these comes from dask's configuration
-        (``distributed.adaptive``). Raises ValueError."""
+        """Adapt the number of jobs to the work, within bounds.
+
+        The bounds are in workers (``minimum``, ``maximum``), jobs, cores or memory. If a lower or upper bound is given
+        in none of these units, it comes from dask's configuration (``distributed.adaptive``). Raises ValueError.
+        """
         keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
         keywords.counts(maximum=None if maximum == math.inf else maximum)
         each = self.place.processes
@@ -524,13 +537,16 @@ class FactoryCluster(JobQueueCluster):
     def stop_adapting(self) -> None:
         """Stop adapting; the number of wanted jobs stays unchanged."""
         if self.adapting is not None:
-            if self._adaptive is not None:  # somebody may have let go of it
+            if self._adaptive is not None:  # another call may have ended adapting
                 self._adaptive.stop()
             self.adapting = None
 
     async def scale_up(self, n: int) -> None:
-        """Request jobs up to ``n`` workers in all; called by adapting. If cap or budget allow fewer, request those, and
-        say so in the message. Raises ValueError or LinkError if none is allowed."""
+        """Request jobs until there are ``n`` workers; called by adapting.
+
+        If the cap or the budget allows fewer jobs, request those and set ``message``. Raises ValueError or LinkError if
+        no job is allowed.
+        """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
             return
@@ -555,8 +571,10 @@ class FactoryCluster(JobQueueCluster):
             self.worker_plan.message = joined(said, why)
 
     def _room(self, more: int) -> tuple[int, str]:
-        """Return how many of ``more`` jobs the cap allows, and why not all, or "". Raises ValueError if it allows
-        none."""
+        """Return how many of ``more`` jobs the cap allows, and the reason if it allows fewer than ``more``, else "".
+
+        Raises ValueError if the cap allows none.
+        """
         fits = self.terms.fit_cap(self.cluster_api.cluster)
         if fits is None or fits >= more:
             return more, ""
@@ -569,7 +587,7 @@ class FactoryCluster(JobQueueCluster):
         return more, ""
 
     async def scale_down(self, workers: Iterable[str]) -> None:
-        """Retire jobs that are not needed; called by adapting. ``workers``: names of jobs."""
+        """Retire jobs that the work does not need; called by adapting. ``workers``: names of jobs."""
         if self._ends:
             return
         self.worker_plan.drop(tuple(workers))
@@ -584,16 +602,20 @@ class FactoryCluster(JobQueueCluster):
     # --- making it so
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """Start and retire jobs until they are those of the plan, in one task for all callers; a caller that stops
-        waiting does not end it."""
+        """Start and retire jobs until they match the plan, in one task that all callers share.
+
+        If a caller is cancelled, the task continues.
+        """
         return asyncio.shield(super()._correct_state())
 
     async def _correct_state_internal(self) -> None:
-        """Start planned jobs, and retire those that are not planned. SpecCluster's own method would end jobs before
-        their workers have handed over their results."""
+        """Start planned jobs, and retire jobs that are not in the plan.
+
+        SpecCluster's own method would end jobs before their workers have handed over their results.
+        """
         self._let_go()
         async with self._lock:
-            self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
+            self._correct_state_waiting = None  # later callers get a task of their own
             self._let_go()
             try:
                 scheduler = self.scheduler  # None where the cluster did not begin: then no job is planned either
@@ -609,7 +631,7 @@ class FactoryCluster(JobQueueCluster):
                     self.worker_plan.drop((name,))
                 raise
             finally:
-                self._let_go()  # what was let go meanwhile
+                self._let_go()  # jobs that were dropped from the plan meanwhile
 
     def _let_go(self) -> None:
         """Begin to retire the jobs that are no longer in the plan."""
@@ -638,8 +660,10 @@ class FactoryCluster(JobQueueCluster):
         return cluster_view.view(self)
 
     def log_tail(self, job: str) -> Any:
-        """Return the last lines that a job of the cluster has written, also while it runs. ``job``: its name, as in
-        ``view().jobs``. Raises LinkError."""
+        """Return the last lines that a job of the cluster has written; the job may still run.
+
+        ``job``: the job's name, as in ``view().jobs``. Raises LinkError.
+        """
         return self.sync(self.cluster_api.log, job)
 
     def read_log(self, job: str) -> None:

@@ -1,4 +1,4 @@
-"""Requests one cluster's jobs from the link, many in one request, and follows their states."""
+"""Requests the jobs of one cluster from the link, many jobs in one HTTP request, and follows their states."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from factorygate.link import Link, LinkError
 
 log = logging.getLogger("factorygate.cluster")
 
-GATHER = 0.02  # seconds in which what is asked for goes together
+GATHER = 0.02  # seconds in which requests are collected for one batch
 MOST = 1000  # jobs in one request
-END_SECONDS = 60.0  # for the end of the cluster to be taken; else it ends by itself, since nobody reads of it any more
+END_SECONDS = 60.0  # to end the cluster; else it ends by itself, since its events are not read
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds before the same request is sent again
 
 T = TypeVar("T")
-Asked = tuple[str, asyncio.Future[None]]  # a job's name, and who waits for the answer
+Asked = tuple[str, asyncio.Future[None]]  # a job's name, and the future of its caller
 
 
 def _closed() -> LinkError:
@@ -39,13 +39,16 @@ def _closed() -> LinkError:
 
 
 class ClusterApi:
-    """One cluster at the link. ``on_change`` is called with the names of jobs that changed. For one event loop."""
+    """The client of the link for one cluster; for one event loop.
+
+    ``on_change`` is called with the names of jobs that changed.
+    """
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
         self.id = uuid.uuid4().hex
         self.cluster: Cluster | None = None  # as the link tells it, without its workers
         self.workers: dict[str, Worker] = {}
-        self.logs: dict[str, tuple[str, ...]] = {}  # the last lines of jobs' logs, of those that were asked for
+        self.logs: dict[str, tuple[str, ...]] = {}  # last lines of the requested logs, by job
         self.request: ClusterRequest | None = None  # what the cluster was begun with
         self._link = link
         self._on_change = on_change
@@ -74,7 +77,7 @@ class ClusterApi:
             try:
                 self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request, Cluster)))
             except LinkError as error:
-                self._begun = error.transient  # else it was refused
+                self._begun = error.transient  # else the cluster was refused
                 raise
         self._must_be_open()
         if self._following is None:
@@ -91,7 +94,7 @@ class ClusterApi:
         return await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler", Scheduler))
 
     async def changed(self) -> None:
-        """Wait for the link's next event about the cluster. Raises LinkError if there will be none."""
+        """Wait for the link's next event about the cluster. Raises LinkError if the event stream has ended for good."""
         self._must_be_open()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -110,8 +113,10 @@ class ClusterApi:
         await self._gather(self._unwanted, name)
 
     def strays(self, known: Container[str]) -> list[str]:
-        """Return the live jobs at the link that are neither in ``known`` nor cancelled: the link accepted them, but
-        its answer was lost."""
+        """Return live jobs of the link that are not in ``known`` and not cancelled.
+
+        The link accepted such a job, but its answer was lost.
+        """
         return [
             name
             for name, worker in self.workers.items()
@@ -119,7 +124,7 @@ class ClusterApi:
         ]
 
     async def look(self) -> None:
-        """Ask the link for the cluster now, which makes the link ask the factory; an error is only logged."""
+        """Ask the link for the cluster now; the link then asks the factory. An error is only logged."""
         if self._closed:
             return
         try:
@@ -134,8 +139,11 @@ class ClusterApi:
         return worker.lines
 
     async def end(self) -> None:
-        """End the cluster with all its jobs. Calls that still wait for an answer raise LinkError at once. Raises
-        LinkError itself, also after ``END_SECONDS`` without an answer."""
+        """End the cluster with all its jobs.
+
+        Raises LinkError, also after ``END_SECONDS`` without an answer. Pending calls of other methods raise LinkError
+        at once.
+        """
         self._closed = True
         await self._stop_flush()
         try:
@@ -151,7 +159,7 @@ class ClusterApi:
             await self.close()
 
     async def close(self) -> None:
-        """Stop following the cluster, whose jobs continue. Calls that still wait for an answer raise LinkError."""
+        """Stop following the cluster, whose jobs continue. Pending calls raise LinkError."""
         self._closed = True
         await self._stop_flush()
         if self._following is not None:
@@ -196,7 +204,7 @@ class ClusterApi:
             self._answer_rest()
 
     async def _flush_now(self) -> None:
-        """Send the requests that were collected, and answer each caller, also if sending fails."""
+        """Send the collected requests, and complete each caller's future, also if sending fails."""
         asked, self._asked = self._asked, []
         unwanted, self._unwanted = self._unwanted, []
         problem = _closed()
@@ -213,10 +221,10 @@ class ClusterApi:
             _answer([*(done for _, _, done in asked), *(done for _, done in unwanted)], problem)
 
     async def _submit(self, alike: list[Asked], hours: float | None) -> None:
-        """Request all of these jobs or none, in batches of ``MOST``.
+        """Request all of these jobs or none, in batches of at most ``MOST`` jobs.
 
-        The first batch names the total, so that the link refuses it if not all may start. If a later batch is refused,
-        the jobs of the earlier ones are cancelled.
+        The first batch names the total, so that the link refuses it if not all jobs may start. If a later batch is
+        refused, the jobs of the earlier batches are cancelled.
         """
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
@@ -233,8 +241,10 @@ class ClusterApi:
         _answer([done for _, done in alike])
 
     async def _take_back(self, names: list[str]) -> None:
-        """Cancel jobs that were accepted before a later batch was refused. If that fails, the jobs become strays,
-        which are cancelled later."""
+        """Cancel jobs that were accepted before a later batch was refused.
+
+        If cancelling fails, the jobs become strays (see ``strays``), which are cancelled later.
+        """
         try:
             await self._cancel_all(names)
         except LinkError as error:
@@ -256,8 +266,10 @@ class ClusterApi:
         self._take(await self._again(lambda: self._link.post(f"/clusters/{self.id}/cancel", body, Cluster)))
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of ``ask``, repeated after the pauses of ``PAUSES`` while its error is transient. The link
-        treats a repeated request as one. Raises LinkError."""
+        """Return the result of ``ask``; repeat the call after the pauses in ``PAUSES`` while its error is transient.
+
+        Repeating a request is safe, since the link treats repetitions as one request. Raises LinkError.
+        """
         for pause in PAUSES:
             try:
                 return await ask()
@@ -303,10 +315,10 @@ class ClusterApi:
         """Create the cluster once more after the link has lost its ledger, and have the link take over the existing
         jobs. Raises LinkError."""
         batches: dict[str, list[str]] = {}
-        for name, worker in self.workers.items():  # in the order in which they were asked for
+        for name, worker in self.workers.items():  # in the order of their requests
             batches.setdefault(worker.batch, []).append(name)
         alive = {name for name, worker in self.workers.items() if worker.state != WorkerState.ENDED}
-        # Of those that run it will see itself how long they do.
+        # For running jobs, the link itself counts the time from now on.
         running = sum(_hours_until(self._updated_at, worker) for worker in self.workers.values())
         if self.cluster is None or self.request is None:
             raise _closed()  # the link never got it
@@ -332,7 +344,7 @@ class ClusterApi:
 
 
 def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None = None) -> None:
-    """End the wait of each caller that still waits: without an error, or by raising ``problem`` there."""
+    """Complete the futures that are still pending, with ``problem`` as their exception if it is given."""
     for done in waiting:
         if not done.done():
             if problem is None:

@@ -1,5 +1,4 @@
-"""Makes what is shown of a cluster: the link's data about its jobs, joined with the Dask scheduler's data about its
-workers."""
+"""Builds the view of a cluster: the link's data about jobs, joined with the Dask scheduler's data about workers."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ ENDED_SHOWN = 20  # jobs that are over, the last ones
 
 
 class ShownCluster(Protocol):
-    """A cluster, as far as its view reads it; the view changes nothing."""
+    """The part of a cluster that ``view`` and ``line`` read; they change nothing."""
 
     name: str
     was_left: bool
@@ -53,7 +52,7 @@ def view(cluster: ShownCluster) -> ClusterView:
         count = sum(worker in by_name for worker in process_names(name, place.processes))
         shown = _job(name, state, count, cluster_api.logs.get(name, ()))
         if closed and shown.state in ("asked", "pending", "running", "unreachable"):
-            shown = replace(shown, state="ended")  # or soon: nobody tells any more
+            shown = replace(shown, state="ended")  # or it ends soon: no more events come
         if name in wanted or shown.state in ("pending", "running", "unreachable"):
             jobs.append(shown)
         elif shown.state != "ended" or shown.why:

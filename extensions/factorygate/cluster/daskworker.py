@@ -14,15 +14,17 @@ from factorygate.cluster.pages import QuietWorker
 log = logging.getLogger("factorygate.cluster")
 
 LAST = 5.0  # seconds before the job's end at which a worker goes, come what may
-AGAIN = 2.0  # seconds between two looks for somebody who takes what it holds
+AGAIN = 2.0  # seconds between two attempts to hand over the results
 STEP = 0.1  # seconds between two looks at what still runs
 NOT_BEGUN = frozenset({"ready", "constrained", "waiting"})
 
 
 class FactoryWorker(QuietWorker):
-    """A Dask worker that leaves before its job ends. ``leaves`` and ``ends``: both moments, in seconds since 1970.
+    """A Dask worker that leaves before its job ends.
 
-    To leave, the worker takes no more work, gives back tasks that have not begun, finishes those that run, and copies
+    ``leaves``: when the worker leaves; ``ends``: when its job ends; both in seconds since 1970.
+
+    To leave, the worker takes no more work, gives back tasks that have not begun, finishes running tasks, and copies
     its results to other workers. While there are no other workers it continues to work, since one may still connect.
     """
 
@@ -34,8 +36,11 @@ class FactoryWorker(QuietWorker):
         self.handlers |= {"leaving": self.leaving, "staying": self.staying}
 
     async def leaving(self) -> int:
-        """Give back the tasks that have not begun. Return how many tasks still run, or have ended without the scheduler
-        knowing it yet. A worker that still takes work gives nothing back, and returns at least 1."""
+        """Give back the tasks that have not begun, and return the number of tasks that are not finished.
+
+        Tasks that have ended, but that the scheduler does not know to have ended, count as not finished. A worker that
+        still takes work gives nothing back, and returns at least 1.
+        """
         if self.status is not Status.closing_gracefully:
             return len(self.state.all_running_tasks) + 1
         stimulus = f"leaving-{time.time()}"
@@ -48,8 +53,10 @@ class FactoryWorker(QuietWorker):
         return sum(map(len, known.values()))
 
     async def staying(self) -> None:
-        """Take work again, since no other worker has taken the results. Ignored if this worker leaves because its time
-        is over: then it decides by itself."""
+        """Take work again, since no other worker has taken the results.
+
+        Ignored if this worker leaves because its job's time is over: then the worker itself decides when to take work.
+        """
         if not self._goes:
             self._stay()
 
@@ -58,8 +65,10 @@ class FactoryWorker(QuietWorker):
             self.status = Status.running
 
     async def close_gracefully(self, restart: bool | None = None, reason: str = "worker-close-gracefully") -> None:
-        """Leave because the job's time is almost over: try to hand over the results until shortly before the job's
-        end, then close."""
+        """Leave because the job's time is almost over.
+
+        The worker tries to hand over its results until shortly before the job's end, then closes.
+        """
         if self.status in (Status.closing, Status.closed):
             await self.finished()
             return
@@ -70,7 +79,7 @@ class FactoryWorker(QuietWorker):
             if left <= 0:
                 log.warning("%s goes, though nobody has what it holds", self.name)
                 break
-            await asyncio.sleep(min(AGAIN, left))  # nobody tells when there is another
+            await asyncio.sleep(min(AGAIN, left))  # no event reports a new worker
         await self.close(nanny=not restart, reason=reason)
 
     async def _leave(self) -> bool:
@@ -91,8 +100,10 @@ class FactoryWorker(QuietWorker):
         return False
 
     async def _handed_over(self, remove: bool = False) -> bool:
-        """Ask the scheduler to copy this worker's results to others, and to send it no more work; return whether
-        that worked. ``remove``: whether the scheduler forgets the worker then."""
+        """Ask the scheduler to copy this worker's results to other workers, and to send this worker no more work.
+
+        Return whether the scheduler has done so. ``remove``: whether the scheduler then also forgets the worker.
+        """
         left = await self.scheduler.retire_workers(
             workers=[self.address], close_workers=False, remove=remove, stimulus_id=f"leave-{time.time()}"
         )

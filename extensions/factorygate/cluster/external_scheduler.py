@@ -1,4 +1,4 @@
-"""Starts or finds a cluster's Dask scheduler outside of this process, and connects to it."""
+"""Starts or finds a cluster's Dask scheduler that runs outside of this process, and connects to this scheduler."""
 
 from __future__ import annotations
 
@@ -42,18 +42,24 @@ Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]  # makes t
 
 
 def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
-    """Return the function that starts a cluster's scheduler; None: the scheduler runs in this process."""
+    """Return the function that starts the cluster's scheduler; None if the scheduler is to run in this process."""
     if scheduler == "job" or (scheduler is None and not here):
         return as_job
     return None if name is None else beside
 
 
 class ExternalScheduler(ProcessInterface):
-    """A Dask scheduler outside of this process. ``address``: for workers; ``external_address``: for clients here."""
+    """A Dask scheduler outside of this process.
+
+    ``address``: the address for workers; ``external_address``: the address for clients in this process.
+    """
 
     def __init__(self, description: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:
-        """``description``: what the scheduler reports of itself; ``where``: the place where it runs, in words;
-        ``forwarder``: the connection to a scheduler at another factory. Raises VersionsDifferError."""
+        """Check the versions of the scheduler against those installed here. Raises VersionsDifferError.
+
+        ``description``: the scheduler's own report; ``where``: a text that names the place where the scheduler runs;
+        ``forwarder``: the connection, if the scheduler runs at another factory.
+        """
         versions.check(description.versions, where)
         super().__init__()
         self.description = description
@@ -112,7 +118,7 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 def _waits(cluster: Cluster | None) -> str:
-    """Return why the scheduler's job waits, in words."""
+    """Return a text that says why the scheduler's job waits in the queue."""
     head = None if cluster is None else cluster.head
     return "" if head is None or head.waits_for is None else head.waits_for.what
 
@@ -143,7 +149,7 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
 
 
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Return a running scheduler, reached directly at this session's factory, and through the gateway elsewhere."""
+    """Return a connection to a running scheduler: directly at this session's factory, through the gateway elsewhere."""
     cluster_api, place = wanted.cluster_api, wanted.terms.place
     description = await cluster_api.scheduler()
     if place.here:
@@ -153,10 +159,10 @@ async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], Scheduler]:
-    """Start the scheduler's process; return the process and what it reports.
+    """Start the scheduler's process; return the process and the scheduler's description.
 
-    The process gets the person's own token, if there is one, in its environment, since it must keep the cluster alive
-    at the link as long as it runs. Raises RuntimeError.
+    If the person has passed a token of their own, the process gets this token in its environment: it must keep the
+    cluster alive at the link for as long as the process runs. Raises RuntimeError.
     """
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"

@@ -1,4 +1,4 @@
-"""Connects to a cluster's scheduler at another factory: a loopback port for clients here, and a socket for its pages.
+"""Connects to a cluster's scheduler at another factory: a loopback port for clients, a Unix socket for Dask's pages.
 
 Each connection is a WebSocket to the gateway, which passes the bytes on to the door of the scheduler's job. A program
 on this node that connects to the port still needs the cluster's key; the socket is in a folder that only this account
@@ -27,8 +27,10 @@ _PASSING = (502, 503, 504)  # of a link or door that is away for a moment; a pro
 
 
 class Forwarder:
-    """Forwards connections to a scheduler at another factory. ``pages``: path of the socket for its pages. For one
-    event loop."""
+    """Forwards connections to a scheduler at another factory; for one event loop.
+
+    ``pages``: path of the Unix socket for the scheduler's pages.
+    """
 
     def __init__(self, route: LinkRoute, cluster_id: str, pages: Path) -> None:
         self._route = route
@@ -38,7 +40,7 @@ class Forwarder:
         self._servers: list[asyncio.Server] = []
 
     async def open(self) -> str:
-        """Listen; return the address for clients, ``tls://127.0.0.1:PORT``."""
+        """Listen, and return the address for clients: ``tls://127.0.0.1:PORT``."""
         connector = aiohttp.UnixConnector(self._route.socket) if self._route.socket else aiohttp.TCPConnector()
         self._http = aiohttp.ClientSession(
             connector=connector, headers=self._route.headers, trust_env=self._route.socket is None
@@ -87,7 +89,7 @@ class Forwarder:
             stream.close()
 
     async def _page(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass one request for a page on. If its connection breaks, the browser has to ask again."""
+        """Pass on one HTTP request for a page. If the connection breaks, the browser has to repeat the request."""
         try:
             async with self._connected() as stream:
                 tasks = [asyncio.create_task(_out(reader, stream)), asyncio.create_task(_in(stream, writer))]
@@ -111,14 +113,14 @@ class Forwarder:
 
 
 class _SocketStream:
-    """Makes a WebSocket a carrier: its messages are pieces of one stream."""
+    """Wraps a WebSocket as a ``Carrier``: the messages are joined to one stream of bytes."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._left = bytearray()
 
     async def some(self) -> bytes:
-        """Return the next piece. Raises EOFError when the gateway has closed the connection."""
+        """Return the bytes of the next message. Raises EOFError when the gateway has closed the connection."""
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.BINARY:
             raise EOFError("The gateway closed the way.")

@@ -1,4 +1,4 @@
-"""A worker's job for dask-jobqueue: requested from the link instead of by a scheduler's commands."""
+"""A worker's job as dask-jobqueue's ``Job``, requested from the link instead of with a scheduler's commands."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ HEADER = """\
 
 
 class FactoryJob(Job):
-    """One job of a cluster. dask-jobqueue usually makes it, with the options that ``FactoryCluster`` has for all its
-    jobs.
+    """One job of a cluster.
 
-    Without ``cluster_api`` the job belongs to no ``FactoryCluster``, as in ``JobQueueCluster(job_cls=FactoryJob,
-    cores=4, memory="8GB")``: the same keywords say where the job runs, but nothing replaces it when it is lost.
+    Usually dask-jobqueue makes the job, with the options that ``FactoryCluster`` sets for all its jobs. Without
+    ``cluster_api`` the job belongs to no ``FactoryCluster``, as in ``JobQueueCluster(job_cls=FactoryJob, cores=4,
+    memory="8GB")``: the same keywords say where the job runs, but nothing replaces the job when it is lost.
     """
 
     config_name = keywords.SECTION
@@ -67,8 +67,10 @@ class FactoryJob(Job):
 
     @classmethod
     def default_config_name(cls) -> str:
-        """Return the name of our section of dask's configuration, after adding its defaults, since Dask reads the
-        section next."""
+        """Return the name of this class's section of dask's configuration.
+
+        The section's defaults are added first, since Dask reads the section next.
+        """
         keywords.have_section()
         return str(super().default_config_name())
 
@@ -85,7 +87,7 @@ class FactoryJob(Job):
         let_go = self._is_closed  # while it was asked for
         self.status = Status.running
         if let_go:
-            with suppress(LinkError):  # then it is found among the strays
+            with suppress(LinkError):  # then the job is found among the strays
                 await self._end(self._cluster_api)
 
     async def _begin(self) -> ClusterApi:
@@ -121,17 +123,17 @@ class FactoryJob(Job):
 
     @property
     def data(self) -> Worker | None:
-        """Return the job as the link last reported it; None while nothing is known."""
+        """Return the link's last report about the job; None before the first report."""
         return None if self._cluster_api is None else self._cluster_api.workers.get(str(self.name))
 
 
 async def make_missing(
     planned: Mapping[str, Mapping[str, Any]], there: Container[str], address: str, cluster: weakref.ref[Any]
 ) -> dict[str, FactoryJob]:
-    """Return a job for each name of ``planned`` that is not in ``there``.
+    """Return a new job for each name of ``planned`` that is not in ``there``.
 
-    A few are made at a time, since each renders a script, and the event loop also serves the scheduler. ``planned`` may
-    change meanwhile. ``address``: the scheduler's address for workers.
+    The jobs are made a few at a time, since each renders a script, and the event loop also serves the scheduler.
+    ``planned`` may change meanwhile. ``address``: the scheduler's address for workers.
     """
     made: dict[str, FactoryJob] = {}
     for name in [name for name in planned if name not in there]:
@@ -144,7 +146,7 @@ async def make_missing(
 
 
 async def start_together(jobs: Iterable[FactoryJob]) -> None:
-    """Request all these jobs at once, and return when each has an answer. Raises LinkError."""
+    """Request all these jobs at once; return when the link has answered for each. Raises LinkError."""
     starting = [asyncio.ensure_future(job) for job in jobs]
     if starting:
         await asyncio.wait(starting)

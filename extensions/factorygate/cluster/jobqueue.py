@@ -1,7 +1,7 @@
-"""dask_jobqueue's classes, imported without the side effect of that import.
+"""Imports dask_jobqueue's classes without the side effect of that import.
 
 ``dask_jobqueue.runner`` installs a handler for SIGINT when it is imported. With this handler, interrupting a kernel
-ends the kernel instead of the cell; and in any thread but the first, as in a Dask task, the import fails.
+ends the kernel instead of the cell; and outside the main thread, as in a Dask task, the import fails.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from factorygate.cluster.versions import versions
 
 
 class Keys(Security):
-    """Dask's Security with sockets of ours, so that a connection that fails does not break others. See ``tls``."""
+    """Dask's Security with the sockets of ``tls``, so that a connection that fails does not break other connections."""
 
     @classmethod
     def new(cls) -> Keys:
@@ -24,7 +24,7 @@ class Keys(Security):
 
     @classmethod
     def of(cls, values: Scheduler) -> Keys:
-        """Return the keys in a scheduler's description."""
+        """Return the keys that a scheduler's description contains."""
         role = {"cert": values.certificate, "key": values.key}
         named = {
             f"tls_{who}_{what}": value for who in ("scheduler", "worker", "client") for what, value in role.items()
@@ -32,8 +32,10 @@ class Keys(Security):
         return cls(tls_ca_file=values.ca, require_encryption=True, **named)
 
     def tell(self, address: str) -> Scheduler:
-        """Return the description of the scheduler at ``address``, for its workers and clients. It contains the keys, so
-        whoever reads it may use the cluster."""
+        """Return the description of the scheduler at ``address``, for its workers and clients.
+
+        The description contains the keys, so whoever reads it may use the cluster.
+        """
         mine = self.get_tls_config_for_role("worker")
         return Scheduler(
             address=address, ca=mine["ca_file"], certificate=mine["cert"], key=mine["key"], versions=versions()
@@ -41,8 +43,10 @@ class Keys(Security):
 
     @classmethod
     def like(cls, theirs: Security) -> Keys:
-        """Return the workers' keys of a Security that the caller made, read from their files if it names files.
-        Raises ValueError, OSError."""
+        """Return the keys for workers from a Security that the caller made; files that it names are read.
+
+        Raises ValueError, OSError.
+        """
         named = {name: _pem(value) for name, value in theirs.get_tls_config_for_role("worker").items() if value}
         if not {"ca_file", "cert", "key"} <= named.keys():
             raise ValueError("security= lacks a CA file, or a certificate or key for workers.")
@@ -58,9 +62,11 @@ class Keys(Security):
 
 
 class _Mended(Security):
-    """The class that ``mend`` gives to a Security that the caller made, with the same sockets as ``Keys``. Dask takes a
-    class's slots for its parameters, so this class has none; for that reason it is not ``Keys``, and nobody
-    makes an object of it directly."""
+    """The class that ``mend`` gives to a Security that the caller made: the same sockets as ``Keys``, but no slots.
+
+    Dask takes a class's slots for its parameters, so this class must have none and cannot be ``Keys``. No object of
+    this class is made directly.
+    """
 
     __slots__ = ()
 
@@ -76,20 +82,22 @@ def _mended_context(security: Security, config: Any, purpose: ssl.Purpose) -> ss
 
 
 def mend(theirs: Security) -> None:
-    """Change a Security that the caller made, and that cluster and clients use directly, so that it opens the sockets
-    of ``tls``."""
+    """Change a Security that the caller made so that it opens the sockets of ``tls``.
+
+    The cluster and its clients use this Security object directly.
+    """
     if type(theirs) is Security:
         theirs.__class__ = _Mended
 
 
 def in_files(security: Security | None) -> bool:
-    """Return whether a Security names files and contains no key itself, so that a script may show it."""
+    """Return whether a Security names files only and contains no key, so that a script may show it."""
     named = {} if security is None else security.get_tls_config_for_role("worker")
     return bool(named) and not any("\n" in value for value in named.values() if value)
 
 
 def _pem(value: str) -> str:
-    """Return the PEM blocks of ``value``, which is PEM text or the name of a file, without any text around them."""
+    """Return only the PEM blocks of ``value``, which is PEM text or the name of a PEM file."""
     text = value if "\n" in value else Path(value).read_text(encoding="utf-8")
     blocks = re.findall(r"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", text, re.DOTALL)
     return "\n".join(blocks) + "\n"

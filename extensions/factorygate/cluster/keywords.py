@@ -58,8 +58,10 @@ INSTEAD = {
 
 
 def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
-    """Raise ValueError for a keyword that is not supported here, with what to use instead, and for an invalid
-    ``name``."""
+    """Raise ValueError for a keyword that is not supported, or for an invalid ``name``.
+
+    The message says what to use instead.
+    """
     for word, value in given.items():
         if word in INSTEAD and value not in (None, "", [], (), {}):
             raise ValueError(f"{word}={value!r} cannot be said here: {INSTEAD[word]}.")
@@ -73,7 +75,7 @@ def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
 
 
 def counts(least: int = 0, **given: Any) -> None:
-    """Check that each number is whole and at least ``least``; None is not checked. Raises ValueError."""
+    """Raise ValueError if a number is not whole or below ``least``; None is not checked."""
     for word, value in given.items():
         if value is None:
             continue
@@ -84,7 +86,7 @@ def counts(least: int = 0, **given: Any) -> None:
 
 
 def amounts(**given: Any) -> None:
-    """Check that each amount is a finite number above 0; None is not checked. Raises ValueError."""
+    """Raise ValueError if an amount is not a finite number above 0; None is not checked."""
     for word, value in given.items():
         if value is None:
             continue
@@ -93,9 +95,11 @@ def amounts(**given: Any) -> None:
 
 
 def have_section(section: str | None = None) -> None:
-    """Add defaults to a section of dask's configuration for everything that dask-jobqueue reads; a person's values
-    stay. ``section``: None: our own, which is made if it is missing. Raises ValueError if another section does not
-    exist."""
+    """Add defaults for everything that dask-jobqueue reads to a section of dask's configuration.
+
+    A person's values stay. ``section`` None: this package's section, which is made if it is missing. Raises ValueError
+    if another section does not exist.
+    """
     wanted = section or SECTION
     there = dask.config.get("jobqueue", None) or {}
     if wanted != SECTION and not isinstance(there.get(wanted), Mapping):
@@ -107,8 +111,10 @@ def have_section(section: str | None = None) -> None:
 
 
 def settled(section: str | None, **given: Any) -> dict[str, Any]:
-    """Return the given values; each value that is None is taken from that section of dask's configuration. Raises
-    ValueError."""
+    """Return the given values; a value that is None is replaced by the value from ``section`` of dask's configuration.
+
+    Raises ValueError.
+    """
     have_section(section)
     found = dask.config.get(f"jobqueue.{section or SECTION}")
     return {
@@ -118,8 +124,10 @@ def settled(section: str | None, **given: Any) -> dict[str, Any]:
 
 
 def _hours(section: str | None, said: float | None, walltime: str | int | timedelta | None) -> float | None:
-    """Return each job's walltime in hours, from ``said`` (hours), from ``walltime``, or from the configuration; None if
-    it is not given. Raises ValueError."""
+    """Return each job's walltime in hours; None if no walltime is given.
+
+    The walltime comes from ``said`` (hours), else from ``walltime``, else from the configuration. Raises ValueError.
+    """
     if said is not None and walltime is not None:
         raise ValueError("hours= and walltime= say the same thing: one of them is enough.")
     if said is None and walltime is None:
@@ -151,9 +159,11 @@ def place(
     route: LinkRoute | None = None,
     **given: Any,
 ) -> WorkerPlace:
-    """Return where jobs are to run, as ``find`` does, with the walltime as hours or in Slurm's form; values that are
-    not given come from the configuration. ``route``: how to reach the gateway; None: this session's. Raises LinkError,
-    ValueError."""
+    """Return the place where jobs are to run, as ``find`` does.
+
+    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. Values that are not given come from the
+    configuration. ``route``: how to reach the gateway; None: this session's route. Raises LinkError, ValueError.
+    """
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
     known["project"] = None
     wanted = settled(section, **known | given)
@@ -164,7 +174,7 @@ def place(
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of each Dask worker for the gateway, only those that were given. Raises ValueError."""
+    """Return the options of each Dask worker, as sent to the gateway: only those that were given. Raises ValueError."""
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})
     args = said.pop("worker_extra_args") or said.pop("extra")

@@ -1,7 +1,7 @@
-"""Keeps Dask's own pages from other users of the node: a scheduler serves them on a Unix socket, and a worker has none.
+"""Keeps Dask's own pages from other users of the node.
 
-Dask itself serves them over TCP to anybody. The notebook server shows them (``session.pages``) behind its person's
-login.
+Dask itself serves its pages over TCP to everybody. Here a scheduler serves them on a Unix socket, and a worker serves
+none. The notebook server shows them (``session.pages``) behind the person's login.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ SOCKET = "pages.sock"
 
 
 def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
-    """Return a cluster's folder on this node for sockets and files (0700), made if missing. The session removes it when
-    it ends."""
+    """Return the folder (0700) on this node for a cluster's sockets and files, made if missing.
+
+    The session removes the folder when the session ends.
+    """
     hub = here.get("FACTORYGATE_HUB_SOCKET")
     if hub is None:  # in no session
         return Path(tempfile.mkdtemp(prefix="factorygate-cluster-"))
@@ -38,7 +40,7 @@ def link(cluster_id: str, here: Mapping[str, str] = os.environ) -> str:
 
 
 def short(cluster_id: str) -> str:
-    """Return the short form of a cluster's id that names its folder: a socket's path must not be long."""
+    """Return the short form of a cluster's id, which names its folder, since the path of a socket must not be long."""
     return cluster_id[:8]
 
 
@@ -57,10 +59,10 @@ class QuietScheduler(Scheduler):
 
 
 class QuietWorker(Worker):
-    """A worker that listens for its scheduler and other workers only."""
+    """A Dask worker that serves no pages: it listens for its scheduler and other workers only."""
 
     def start_http_server(self, routes: Any, *_args: Any, **_options: Any) -> None:
-        """Make the server that Dask expects, without listening anywhere."""
+        """Make the server object that Dask expects, without listening on any port."""
         _serve(self, routes)
 
 

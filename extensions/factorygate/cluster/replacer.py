@@ -1,4 +1,4 @@
-"""Replaces a cluster's jobs that are lost, and, before they end, those whose walltime is almost over."""
+"""Replaces a cluster's lost jobs, and requests replacements for jobs whose walltime is almost over."""
 
 from __future__ import annotations
 
@@ -28,21 +28,23 @@ STEP = 2.0  # seconds between two looks at the time
 GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
 TOGETHER = 30.0  # seconds within which lost jobs are reported as one number
-CRASHES = 3  # of those in a row, then no more are asked for
+CRASHES = 3  # in a row, after which no more jobs are requested
 # Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
 # worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
 FAILURES, FAILURES_SECONDS = 5, 600.0
 BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # the last: a worker's program that was made to end
 FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some were seen
 SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
-WAITS = 20  # of the last jobs that are remembered
+WAITS = 20  # number of recent jobs whose waits are stored
 PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a no, until it is asked again
-KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted, for who takes the cluster up
+KEPT = "factorygate-jobs"  # key of the saved plan in the Dask scheduler's metadata
 
 
 class ReplacedCluster(Protocol):
-    """A cluster, as far as its replacer uses it: the replacer changes the plan, and calls these methods for everything
-    else."""
+    """The part of a cluster that its replacer uses.
+
+    The replacer changes the plan itself, and calls these methods for everything else.
+    """
 
     name: str
     workers: Mapping[str, Any]
@@ -52,7 +54,7 @@ class ReplacedCluster(Protocol):
     leaving: WorkerRetirement
 
     def stop_adapting(self) -> None:
-        """Keep the number of jobs unchanged."""
+        """Stop adapting; the number of jobs stays unchanged."""
         ...
 
     def forget_job(self, name: str) -> None:
@@ -60,11 +62,11 @@ class ReplacedCluster(Protocol):
         ...
 
     def within_cap(self, more: int) -> None:
-        """Raise ValueError if that many more jobs could use more than the cluster may."""
+        """Raise ValueError if ``more`` jobs could exceed the cluster's cap in GPU-hours."""
         ...
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """Start and retire jobs until they are those of the plan."""
+        """Start and retire jobs until they match the plan."""
         ...
 
 
@@ -80,13 +82,13 @@ class Replacer:
         self._alone: dict[str, float] = {}  # jobs that run without their workers: since when, by the loop's clock
         self._waits: deque[float] = deque(maxlen=WAITS)
         self._crashes = 0
-        self._failures: deque[float] = deque()  # of jobs whose workers had come, by the loop's clock
+        self._failures: deque[float] = deque()  # times of failures of jobs with connected workers, by the loop's clock
         self._pause = 0.0
         self._not_before = 0.0  # by the loop's clock
         self._said = self._said_before = ""
         self._kept: dict[str, Any] = {}
         self._gone: list[float] = []  # when jobs were lost of late, by the loop's clock
-        self._most: int | None = None  # jobs that may be asked for next, by what was said to the last ones
+        self._most: int | None = None  # number of jobs that the link would accept, from its last refusal
 
     def start(self) -> None:
         """Begin to replace jobs."""
@@ -99,17 +101,20 @@ class Replacer:
                 task.cancel()
 
     def forgive(self) -> None:
-        """Forget which jobs ended because of their work; called when a person requests jobs."""
+        """Forget the jobs that failed because of their work; called when a person requests jobs."""
         self._failures.clear()
 
     def changed(self, names: list[str]) -> None:
-        """Look at the jobs soon; called when the link reports a change of the jobs ``names``."""
+        """Check the jobs soon; called when the link reports a change of the jobs ``names``."""
         if names:
             self._wake.set()
 
     def worker_came_or_went(self, op: str) -> None:
-        """Look at the jobs soon; called when a Dask worker connected or disconnected. ``op``: Dask's word for it; after
-        "remove" the factory is asked at once, since the worker's job may be lost."""
+        """Check the jobs soon; called when a Dask worker connected or disconnected.
+
+        ``op``: Dask's word for the event; after "remove" the link asks the factory at once, since the worker's job may
+        be lost.
+        """
         self._wake.set()
         running = self._task is not None and not self._task.done()
         if op == "remove" and running and (self._looking is None or self._looking.done()):
@@ -117,7 +122,7 @@ class Replacer:
 
     @property
     def usual_wait(self) -> float:
-        """Return the time in seconds within which nine of ten jobs had connected workers after their request."""
+        """Return the seconds after their request within which nine of ten jobs had connected workers."""
         return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 
     async def _keep(self) -> None:
@@ -166,8 +171,10 @@ class Replacer:
             self._kept = plan
 
     def _meet(self, connected: set[str]) -> None:
-        """Note the jobs whose workers connected for the first time, and how long they took: replacements are requested
-        that much earlier."""
+        """Record jobs whose workers connected for the first time, and how long each job took to connect.
+
+        Replacements are requested earlier by that time.
+        """
         for name in connected - self._came:
             self._came.add(name)
             self._crashes = 0
@@ -176,8 +183,10 @@ class Replacer:
                 self._waits.append((datetime.now(UTC) - worker.asked).total_seconds())
 
     def _lost(self, name: str, worker: Worker) -> None:
-        """Remove a lost job from the plan, so that it counts as missing and is replaced; or stop requesting jobs, if
-        another one would probably end in the same way."""
+        """Remove a lost job from the plan, so that it counts as missing and is replaced.
+
+        If a replacement would probably fail in the same way, stop requesting jobs instead.
+        """
         cluster = self._cluster
         cluster.forget_job(name)
         began, ended = worker.started, worker.ended
@@ -201,15 +210,17 @@ class Replacer:
             self._give_up(joined(said.format(jobs=len(self._failures), minutes=minutes), words))
 
     def _give_up(self, why: str) -> None:
-        """Request no more jobs until a person wants some, and say why."""
+        """Request no more jobs until a person asks for some, and show ``why`` in the cluster's message."""
         self._cluster.stop_adapting()
         self._cluster.worker_plan.give_up()
         self._cluster.worker_plan.message = why
         log.warning("%s: %s", self._cluster.name, why)
 
     def _fails_too_often(self) -> bool:
-        """Count one more job that ended because of its work; return whether too many ended like this within
-        ``FAILURES_SECONDS``."""
+        """Count one more job that failed because of its work.
+
+        Return whether too many did within ``FAILURES_SECONDS``.
+        """
         now = asyncio.get_running_loop().time()
         self._failures.append(now)
         while now - self._failures[0] > FAILURES_SECONDS:
@@ -217,8 +228,10 @@ class Replacer:
         return len(self._failures) >= max(FAILURES, self._cluster.worker_plan.wanted)
 
     def _say_lost(self, lost: list[Worker]) -> None:
-        """Say in the cluster's message how many jobs recently ended and are replaced, and why. Jobs that ended at their
-        walltime are not mentioned."""
+        """Show in the cluster's message how many jobs recently ended and are replaced, and why.
+
+        Jobs that ended at their walltime are not mentioned.
+        """
         found = [worker for worker in lost if worker.end_reason != "walltime"]
         if found and self._cluster.worker_plan.missing:
             now = asyncio.get_running_loop().time()
@@ -228,8 +241,10 @@ class Replacer:
             self._cluster.worker_plan.message = joined(said.format(jobs=len(self._gone)), why)
 
     def _is_alone_for_long(self, name: str, worker: Worker, connected: set[str]) -> bool:
-        """Return whether a job runs, but its workers, which had connected, have been disconnected for dask's
-        ``lost-worker-timeout``."""
+        """Return whether a running job's workers have been disconnected for longer than dask's ``lost-worker-timeout``.
+
+        A job whose workers have never connected does not count.
+        """
         if name in connected or name not in self._came or worker.state != "running":
             self._alone.pop(name, None)
             return False
@@ -240,8 +255,10 @@ class Replacer:
     # --- asking for more
 
     def _ask(self, connected: set[str]) -> bool:
-        """Plan the missing jobs, and replacements for jobs that end soon, as far as the cap allows; return whether
-        any job was planned."""
+        """Plan the missing jobs, and replacements for jobs that end soon, as far as the cap allows.
+
+        Return whether any job was planned.
+        """
         cluster, worker_plan, asked = self._cluster, self._cluster.worker_plan, 0
         over = [name for name in worker_plan.jobs if name in connected and self._is_over_soon(name)]
         over = [name for name in over if not worker_plan.has_replacement(name)]
@@ -271,20 +288,28 @@ class Replacer:
         self._not_before = asyncio.get_running_loop().time() + self._pause
 
     def _is_over_soon(self, name: str) -> bool:
-        """Return whether a job ends so soon that its replacement must be requested now; not before half its time."""
+        """Return whether a job ends so soon that its replacement must be requested now.
+
+        A replacement is never requested before half of the job's walltime is over.
+        """
         left, whole = self._left(name)
         return left < min(margin(whole, 1.0) + self.usual_wait + SPARE, 0.5 * whole)
 
     def _left(self, name: str) -> tuple[float, float]:
-        """Return the seconds until a job's walltime is over, and its whole walltime; infinite if it does not run."""
+        """Return the seconds that remain of a job's walltime, and its whole walltime.
+
+        Infinite if the job does not run.
+        """
         worker = self._cluster.cluster_api.workers.get(name)
         if worker is None or worker.state != "running" or worker.ends is None or worker.started is None:
             return float("inf"), float("inf")
         return (worker.ends - datetime.now(UTC)).total_seconds(), (worker.ends - worker.started).total_seconds()
 
     def _warn(self, connected: set[str]) -> None:
-        """Warn in the cluster's message if the jobs of all connected workers end soon, so that no worker can take their
-        results; remove the warning when that has changed."""
+        """Warn in the cluster's message if the jobs of all connected workers end soon.
+
+        No worker can then take the results of the others. The warning is removed once this has changed.
+        """
         left = [self._left(name) for name in connected]
         alone = bool(left) and all(seconds < margin(whole) for seconds, whole in left)
         if alone and not self._said:
@@ -301,12 +326,12 @@ class Replacer:
 
 
 def _why(worker: Worker) -> str:
-    """Return why a job ended, in words."""
+    """Return a text that says why a job ended."""
     return "" if worker.end is None else worker.end.as_message("what")
 
 
 def _is_early(worker: Worker) -> bool:
-    """Return whether the work in a job ended it, and not its walltime."""
+    """Return whether a job ended early because of its work, and not at its walltime."""
     ends, ended, started = worker.ends, worker.ended, worker.started
     if worker.end_reason not in BY_WORK or ended is None:
         return False

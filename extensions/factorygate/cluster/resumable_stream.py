@@ -1,11 +1,11 @@
 """One stream of bytes that continues over several connections (carriers), one after the other.
 
-Dask drops what a client computes when its connection breaks. A connection to another factory leads through a door, a
-link and networks, each of which may fail for a moment. So both ends keep what the other has not confirmed, and continue
-over the next carrier when one has broken. Neither end of Dask notices more than a pause.
+Dask drops what a client computes when the client's connection breaks. A connection to another factory leads through a
+door, a link and networks, each of which may fail for a moment. So both ends keep the bytes that the other end has not
+confirmed, and continue over the next carrier when one has broken. Dask notices only a pause.
 
-On the carrier: first ``HELLO`` and the other end's ``COUNT``, then frames: a ``HEADER`` and, for ``DATA``, that many
-bytes.
+Protocol on a carrier: first ``HELLO`` and the other end's ``COUNT``, then frames: a ``HEADER`` and, for ``DATA``, as
+many bytes as the header says.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ResumableStream:
         self.taken = 0  # bytes from the other end
         self.over = asyncio.Event()
         self._reader, self._writer = reader, writer
-        self._held: deque[tuple[int, bytes]] = deque()  # what is not confirmed, each with where it begins
+        self._held: deque[tuple[int, bytes]] = deque()  # pieces that are not confirmed, each with its position
         self._sent = self._confirmed = 0
         self._ended = False  # the connection here says no more
         self._more, self._room = asyncio.Event(), asyncio.Event()
@@ -77,14 +77,17 @@ class ResumableStream:
         self._writer.close()
 
     async def drop_carrier(self) -> None:
-        """Stop using the present carrier before another is used, since it may be broken without our noticing."""
+        """Stop using the present carrier, which may be broken without an error, before another is used."""
         for task in self._carrying:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def carry(self, carrier: Carrier, theirs: int) -> None:
-        """Carry bytes over ``carrier`` until the stream ends. ``theirs``: how many bytes the other end has received so
-        far. Raises OSError or EOFError when the carrier breaks."""
+        """Carry bytes over ``carrier`` until the stream ends.
+
+        ``theirs``: the number of bytes that the other end has received so far. Raises OSError or EOFError when the
+        carrier breaks.
+        """
         self._confirm(theirs)
         self._carrying = tasks = [asyncio.create_task(self._give(carrier)), asyncio.create_task(self._take(carrier))]
         try:

@@ -1,4 +1,4 @@
-"""Retires jobs that are no longer wanted: their workers finish their tasks and hand over their results first."""
+"""Retires jobs that are no longer wanted: their workers first finish their tasks and hand over their results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from factorygate.link import LinkError
 
 log = logging.getLogger("factorygate.cluster")
 
-SECONDS = 60.0  # for workers to finish and to hand over, before their jobs end all the same
+SECONDS = 60.0  # for workers to finish and to hand over, before their jobs are ended
 STEP = 0.5  # seconds between two looks at them
 ANSWER = 30.0  # seconds for the Dask scheduler to do one thing
 
 
 class RetiringCluster(Protocol):
-    """A cluster, as far as the retirement of its workers reads it."""
+    """The part of a cluster that ``WorkerRetirement`` reads."""
 
     scheduler_comm: Any
     scheduler_info: Any
@@ -34,9 +34,12 @@ class RetiringCluster(Protocol):
 
 @dataclass
 class _RetiringWorker:
-    """A job that retires. ``until``: when it ends in any case, in seconds of the loop's clock; ``patient``: whether it
-    waits until then even if no other worker can take its results; ``quiet``: whether its workers take no more work and
-    have handed over the results that they had."""
+    """A job that retires.
+
+    ``until``: when the job ends at the latest, in seconds of the loop's clock; ``patient``: whether the job waits until
+    then even if no other worker can take its results; ``quiet``: whether its workers take no more work and have handed
+    over the results that they had.
+    """
 
     job: FactoryJob
     until: float
@@ -45,7 +48,10 @@ class _RetiringWorker:
 
 
 class WorkerRetirement:
-    """Retires jobs of one cluster, in its event loop. All retire together: a hundred take as few requests as one."""
+    """Retires jobs of one cluster, in its event loop.
+
+    All jobs retire together, so that a hundred jobs take as few requests as one.
+    """
 
     def __init__(self, cluster: RetiringCluster) -> None:
         self._cluster = cluster
@@ -53,8 +59,11 @@ class WorkerRetirement:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
-        """Begin to retire these jobs. ``relieved``: names of jobs that a replacement has taken over from; they have
-        until the end of their walltime, the others ``SECONDS``."""
+        """Begin to retire these jobs.
+
+        ``relieved``: names of jobs whose work a replacement has taken over; these have until the end of their walltime,
+        the other jobs have ``SECONDS``.
+        """
         now = asyncio.get_running_loop().time()
         for name, job in jobs.items():
             patient = name in relieved
@@ -69,15 +78,17 @@ class WorkerRetirement:
         return iter(self._retiring_workers)
 
     async def finish(self) -> None:
-        """End all jobs that are retiring now, since nothing will watch them any more; other workers repeat their
-        tasks."""
+        """End all retiring jobs now; their unfinished tasks are repeated by other workers.
+
+        Called when nothing will follow the jobs any more.
+        """
         for retiring in self._retiring_workers.values():
             retiring.until = 0.0
         if self._task is not None:
             await self._task
 
     def stop(self) -> None:
-        """Stop, and forget all jobs that retire; called when the whole cluster ends."""
+        """Stop, and forget all retiring jobs; called when the whole cluster ends."""
         if self._task is not None:
             self._task.cancel()
         for retiring in self._retiring_workers.values():
@@ -100,7 +111,7 @@ class WorkerRetirement:
         return {name for name, retiring in self._retiring_workers.items() if retiring.until <= now}
 
     async def _round(self) -> set[str]:
-        """Take all retiring jobs one step further; return the names of those that are to end now."""
+        """Take all retiring jobs one step further; return the names of the jobs that are to end now."""
         comm = self._cluster.scheduler_comm
         there = {str(retired["name"]): address for address, retired in self._cluster.scheduler_info["workers"].items()}
         worker_plan = self._cluster.worker_plan
@@ -109,7 +120,7 @@ class WorkerRetirement:
         over = {
             name for name, addresses in mine.items() if not addresses or (name in late and not self._is_quiet(name))
         }
-        if len(there) == sum(map(len, mine.values())):  # nobody is left to hand over to
+        if len(there) == sum(map(len, mine.values())):  # no other worker is left to take the results
             over |= {name for name, retiring in self._retiring_workers.items() if not retiring.patient}
         for address in (address for name in over for address in mine[name]):  # before their jobs are cancelled
             await comm.unregister(address=address, expected=True, stimulus_id=f"leaving-{address}")
@@ -129,8 +140,10 @@ class WorkerRetirement:
         return over
 
     async def _close(self, done: dict[str, set[str]]) -> set[str]:
-        """Hand over the last results of these jobs' workers, and close the workers; return the jobs for which that
-        worked. The workers of the other jobs take work again."""
+        """Hand over the last results of these jobs' workers, and close the workers.
+
+        Return the jobs for which that succeeded. The workers of the other jobs take work again.
+        """
         comm = self._cluster.scheduler_comm
         if not done:
             return set()
@@ -148,7 +161,7 @@ class WorkerRetirement:
         return self._retiring_workers[name].quiet
 
     async def _end(self, name: str) -> None:
-        """Cancel a job, and forget it once the link has recorded that; otherwise try again later."""
+        """Cancel a job, and forget it once the link has recorded the cancellation; if that fails, try again later."""
         try:
             await self._retiring_workers[name].job.close()
         except LinkError as error:
@@ -158,5 +171,5 @@ class WorkerRetirement:
 
 
 def _left(worker: Worker | None) -> float:
-    """Return the seconds until a job's walltime is over; ``SECONDS`` if that is not known."""
+    """Return the seconds that remain of a job's walltime; ``SECONDS`` if they are not known."""
     return SECONDS if worker is None or worker.ends is None else (worker.ends - datetime.now(UTC)).total_seconds()

@@ -21,8 +21,11 @@ CLEAR = (
 
 
 async def begin(address: str, security: Security | None, terms: ClusterTerms) -> ClusterApi:
-    """Create a cluster at the link for one job. ``address``: of its Dask scheduler; ``security``: the scheduler's keys;
-    None: its traffic is not encrypted, which gives a warning. Raises LinkError, ValueError."""
+    """Create a cluster at the link for one job.
+
+    ``address``: the address of the Dask scheduler; ``security``: the scheduler's keys; None: the traffic is not
+    encrypted, which gives a warning. Raises LinkError, ValueError.
+    """
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)
         scheduler = Scheduler(address=address, versions=versions())

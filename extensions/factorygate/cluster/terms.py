@@ -1,5 +1,4 @@
-"""The parameters of a cluster: where its jobs run, which project is charged, what it may use at most, and its workers'
-options."""
+"""The terms of a cluster: where its jobs run, which project is charged, its cap, and the options of its workers."""
 
 from __future__ import annotations
 
@@ -40,9 +39,11 @@ class ClusterTerms:
         route: LinkRoute | None = None,
         **where: Any,
     ) -> ClusterTerms:
-        """Return the terms from the keywords; each keyword that is None is taken from that section of dask's
-        configuration. ``options``: those of workers; ``route``: how to reach the gateway. Raises LinkError,
-        ValueError."""
+        """Return the terms made from the keywords.
+
+        A keyword that is None is taken from ``section`` of dask's configuration. ``options``: the workers' options;
+        ``route``: how to reach the gateway. Raises LinkError, ValueError.
+        """
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
         place = keywords.place(section, route=route, project=paid["project"], **where)
@@ -75,8 +76,10 @@ class ClusterTerms:
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
     def fit_cap(self, cluster: Cluster | None) -> int | None:
-        """Return how many more jobs the cap allows; None if there is no limit. ``cluster``: the cluster as the link
-        reports it; None: it has reported nothing yet."""
+        """Return how many more jobs the cap allows; None if there is no limit.
+
+        ``cluster``: the link's last report of the cluster; None: there was none yet.
+        """
         each = self._each(cluster)
         if self.cap_gpu_hours is None or not each:
             return None
@@ -84,12 +87,14 @@ class ClusterTerms:
         return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
     def _each(self, cluster: Cluster | None) -> float:
-        """Return the most GPU-hours that each job may use."""
+        """Return the most GPU-hours that one job may use."""
         return (self.place.gpus if cluster is None else cluster.gpus) * self.place.hours
 
     def check_cap(self, more: int, cluster: Cluster | None) -> None:
-        """Raise ValueError if ``more`` jobs could exceed the cluster's GPU-hours; the link checks this again.
-        ``cluster``: the cluster as the link reports it; None: it has reported nothing yet."""
+        """Raise ValueError if ``more`` jobs could exceed the cluster's cap in GPU-hours; the link checks this again.
+
+        ``cluster``: the link's last report of the cluster; None: there was none yet.
+        """
         if self.cap_gpu_hours is None or more <= 0:
             return
         used = cluster.gpu_hours.spent + cluster.gpu_hours.committed if cluster else 0.0

@@ -1,15 +1,15 @@
-"""TLS sockets that report only their own failures, and that treat a connection closed without a TLS goodbye like any
-other end.
+"""TLS sockets that report only their own errors, and that accept a connection closed without TLS's close_notify.
 
-Both are about errors that OpenSSL keeps in one queue for each thread, while Dask has all its connections in one thread:
+Both problems concern OpenSSL's error queue, of which each thread has one, while Dask has all its connections in one
+thread:
 
 - CPython (3.10 to 3.14: its issues 81891, 127257 and 148594) raises OSError for a write into a connection that the peer
-has reset, and leaves the error in the queue. Every later operation of that thread then fails with that error, on
-whatever connection it is. So a worker that was killed ended the connections of clients, and lost all their futures.
+  has reset, and leaves the error in the queue. Every later operation of that thread then fails with that error, on
+  whatever connection it is. So a worker that was killed ended the connections of clients, and lost all their futures.
 
-- OpenSSL 3 takes an end without a TLS goodbye for an attack and answers it with an alert into the closed connection;
-the failure of that write is left in the queue in the same way. Dask's messages have lengths, so a truncated message is
-noticed anyway.
+- OpenSSL 3 treats an end of file without close_notify as an attack, and answers with an alert into the closed
+  connection; the failure of that write is left in the queue in the same way. Dask's messages have lengths, so a
+  truncated message is noticed anyway.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ class OwnErrorsSocket(ssl.SSLSocket):
 
 
 def _own(operation: Callable[[], T]) -> T:
-    """Return what the operation returns. An OSError may be another connection's: the queue is emptied and the operation
-    tried once more, which fails again if the error is its own."""
+    """Return the result of ``operation``; if it raises OSError, empty the error queue and call it once more.
+
+    The first error may belong to another connection; if it belongs to this one, the second call fails again.
+    """
     try:
         return operation()
     except ssl.SSLError:  # CPython has emptied the queue for these
@@ -64,6 +66,6 @@ def _empty_queue() -> None:
 
 
 def mend(context: ssl.SSLContext) -> None:
-    """Make the connections of this context independent of each other's errors."""
+    """Make the connections of ``context`` independent of each other's errors."""
     context.sslsocket_class = OwnErrorsSocket
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF

@@ -1,4 +1,4 @@
-"""The versions that a notebook, its cluster's scheduler and its workers must have in common."""
+"""Compares the package versions that a notebook, its cluster's scheduler and its workers must have in common."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _BEGIN = "The environments differ: "
 
 
 class VersionsDifferError(Exception):
-    """Two ends cannot work together; the text says what differs, and what to do."""
+    """Raised if two processes have incompatible versions; the text says what differs, and what to do."""
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages ``NAMES`` that are installed here, by name."""
+    """Return the installed versions of Python and of the packages in ``NAMES``, by name."""
     found = {"python": "{}.{}".format(*sys.version_info)}
     for name in NAMES:
         try:
@@ -29,8 +29,10 @@ def versions() -> dict[str, str]:
 
 
 def check(theirs: Mapping[str, str], where: str) -> None:
-    """Raise VersionsDifferError if ``theirs`` has another version of a package that is also installed here. ``where``:
-    the place of ``theirs``, for the message."""
+    """Raise VersionsDifferError if ``theirs`` has another version of a package that is also installed here.
+
+    ``where``: a text that names the other process's place, for the message.
+    """
     ours = versions()
     differ = [
         f"{name} is {ours[name]} here and {version} {where}"
@@ -45,5 +47,5 @@ def check(theirs: Mapping[str, str], where: str) -> None:
 
 
 def said(log: Iterable[str]) -> str:
-    """Return what a worker's log says about different versions; empty if it says nothing."""
+    """Return the lines of a worker's log about different versions; "" if there are none."""
     return next((f"{_BEGIN}{line.partition(_BEGIN)[2]}" for line in log if _BEGIN in line), "")

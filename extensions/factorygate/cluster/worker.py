@@ -1,7 +1,7 @@
-"""``python -P -m factorygate.cluster.worker``: the only program of a worker's job.
+"""``python -P -m factorygate.cluster.worker``: the program that a worker's job runs.
 
 It reads the address and the keys of its Dask scheduler from a 0600 file, and runs one Dask worker in each process, each
-with its own GPU. Its workers leave before the job's walltime is over, after handing their results to others.
+with its own GPU. Its workers leave before the job's walltime is over, after handing their results to other workers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line; no option is secret. ``--memory``: bytes of each process."""
+    """Parse the command line, which contains no secrets. ``--memory``: bytes of each process."""
     parser = argparse.ArgumentParser(prog="factorygate.cluster.worker", description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="the scheduler's address, and keys")
     parser.add_argument("--names", type=lambda text: text.split(","), required=True, help="of the batch's jobs")
@@ -49,8 +49,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def own_name(names: list[str], environment: dict[str, str]) -> str:
-    """Return this job's name among the batch's names, by the job's index in the array. A job that is in no array has
-    the first name."""
+    """Return this job's name: the entry of ``names`` at the job's index in its job array.
+
+    A job outside of an array has the first name.
+    """
     return names[(job_environment(environment).index or 1) - 1]
 
 
@@ -61,18 +63,21 @@ def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
 
 
 def margin(seconds: float, place: float = 0.0) -> float:
-    """Return how many seconds before a job's end its workers leave. ``seconds``: the job's walltime; ``place``: the
-    job's place in its batch, from 0 to 1; jobs at 1 leave first."""
+    """Return how many seconds before a job's end its workers leave.
+
+    ``seconds``: the job's walltime; ``place``: the job's position among the jobs of its batch, from 0 to 1; jobs at 1
+    leave first.
+    """
     return min(MARGIN, MARGIN_SHARE * seconds) + place * min(SPREAD, SPREAD_SHARE * seconds)
 
 
 def process_names(name: str, processes: int) -> list[str]:
-    """Return the names of a job's Dask workers: the job's own name, or that name with a number for each of several."""
+    """Return the names of a job's Dask workers: the job's name, with a number appended if there are several workers."""
     return [name] if processes == 1 else [f"{name}-{index}" for index in range(processes)]
 
 
 def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str]) -> list[dict[str, str]]:
-    """Return for each process the variables that show it its own share of the GPUs; empty if the job has no GPU."""
+    """Return the environment variables that assign each process its share of the GPUs; empty if the job has no GPU."""
     if gpus == 0:
         return [{} for _ in range(processes)]
     variables = VISIBLE[vendor]
@@ -84,8 +89,10 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
 
 
 def wanted(file: Path) -> WorkerOptions:
-    """Return the options for each Dask worker from the file ``ASKED`` beside ``file``; defaults if there is no such
-    file."""
+    """Return the options for each Dask worker from the file ``ASKED`` in the folder of ``file``.
+
+    If that file does not exist, return the defaults.
+    """
     try:
         return WorkerOptions.model_validate_json(file.with_name(ASKED).read_bytes(), extra="ignore")
     except FileNotFoundError:
@@ -93,8 +100,10 @@ def wanted(file: Path) -> WorkerOptions:
 
 
 def scratch_folder(asked: str | None, otherwise: Path) -> Path:
-    """Return this node's folder for data that workers spill: ``asked`` with this job's variables filled in, made if
-    missing; else ``otherwise``."""
+    """Return this node's folder for data that workers spill.
+
+    The folder is ``asked`` with this job's variables filled in, made if missing; ``otherwise`` if ``asked`` is None.
+    """
     if asked is None:
         return otherwise
     folder = Path(os.path.expandvars(asked)).expanduser()

@@ -1,4 +1,4 @@
-"""Where a cluster's workers run: factory, node size and what each job has, from the gateway's catalogue."""
+"""Finds the place where a cluster's workers run in the gateway's catalogue: factory, node size, a job's resources."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """Where a cluster's jobs run, and what Dask uses of each. ``factory_name``: the factory's machine, as the start
-    page names it; ``cores``, ``memory`` (bytes): what Dask uses of a job, which is all of it if ``whole``;
-    ``processes``: Dask workers in a job; ``hours``: a job's walltime."""
+    """The place where a cluster's jobs run, and the resources of each job that Dask uses.
+
+    ``factory_name``: the factory's machine, as the start page names it; ``cores``, ``memory`` (bytes): what Dask uses
+    of a job, which is the whole job if ``whole``; ``processes``: Dask workers in a job; ``hours``: a job's walltime.
+    """
 
     factory: str
     factory_name: str
@@ -45,16 +47,17 @@ class WorkerPlace:
         return max(1, self.cores // self.processes)
 
     def jobs(self, workers: float = 0, cores: int | None = None, memory: str | int | None = None) -> int:
-        """Return how many jobs together have that many workers, that many cores and that much memory (bytes, or
-        text)."""
+        """Return how many jobs are needed for that many workers, cores and that much memory (bytes, or text)."""
         share = float(parse_bytes(memory or 0)) / self.memory
         return math.ceil(max(workers / self.processes, (cores or 0) / self.cores, share))
 
     def most_jobs(
         self, workers: float = math.inf, cores: int | None = None, memory: str | int | None = None
     ) -> int | None:
-        """Return the most jobs that together stay within these bounds; one job if the bounds are above 0 but too small
-        for one. None: there is no bound."""
+        """Return the largest number of jobs that stay within these bounds; None if there is no bound.
+
+        The number is 1 if the bounds are above 0 but too small for one job.
+        """
         bounds: list[float] = [workers / self.processes]
         bounds += [] if cores is None else [cores / self.cores]
         bounds += [] if memory is None else [parse_bytes(memory) / self.memory]
@@ -74,13 +77,13 @@ def find(
     route: LinkRoute | None = None,
     project: str | None = None,
 ) -> WorkerPlace:
-    """Return the place for jobs, with defaults from the link; factory, size and environment that are not given are this
-    session's.
+    """Return the place for jobs.
 
-    ``route``: how to reach the gateway; None: this session's; ``project``: the one that is charged. ``cores``,
-    ``memory``: what Dask is to use of each job. If they are given and ``size`` is not, the smallest size that has them
-    is used. If ``processes`` is not given, it is then what dask-jobqueue computes from ``cores``, else one for each
-    GPU. Raises LinkError; ValueError, with what is allowed, for values that the catalogue does not have.
+    Factory, size and environment default to this session's, the rest to the link's presets. ``route``: how to reach the
+    gateway; None: this session's route. ``project``: the project that is charged. ``cores``, ``memory``: what Dask is
+    to use of each job; if they are given and ``size`` is not, the smallest size that has them is used. If ``processes``
+    is not given, it is then computed from ``cores`` as dask-jobqueue does, otherwise it is one for each GPU. Raises
+    LinkError; ValueError, with what is allowed, for values that the catalogue does not have.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)
@@ -124,7 +127,7 @@ def find(
 
 
 def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
-    """Return the link's answer to a choice. Raises LinkError; ValueError if the catalogue does not have it."""
+    """Return the link's answer to a choice. Raises LinkError; ValueError if the catalogue does not have the choice."""
     try:
         return get_now("/choice", ChoiceView, route, **wanted)
     except LinkError as error:
@@ -134,8 +137,10 @@ def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView
 
 
 def own_address(here: Mapping[str, str] = os.environ) -> str:
-    """Return an address of this node that other nodes can reach: from the batch scheduler's name for the node, else
-    from its host name, else 127.0.0.1."""
+    """Return an address of this node that other nodes can reach.
+
+    The address comes from the batch scheduler's name for the node, else from the host name; else it is 127.0.0.1.
+    """
     for name in (job_environment(here).node, socket.gethostname()):
         if not name:
             continue

@@ -33,10 +33,10 @@ class PlannedCluster(Protocol):
 
 
 class WorkerPlan:
-    """The plan only; the cluster's ``_correct_state`` carries it out.
+    """The planned jobs of a cluster; the cluster's ``_correct_state`` carries the plan out.
 
-    ``jobs``: the specifications of the planned jobs by name, in the order in which they were planned; ``worker_spec``
-    of the cluster is this dict. ``message``: what last went wrong, in words for the person.
+    ``jobs``: the specifications of the planned jobs by name, in the order in which they were planned; the cluster's
+    ``worker_spec`` is this dict. ``message``: a text for the person that describes the last error.
     """
 
     def __init__(self, cluster: PlannedCluster) -> None:
@@ -44,11 +44,11 @@ class WorkerPlan:
         self.message = ""
         self.wanted = 0  # jobs
         self._cluster = cluster
-        self.relieved: set[str] = set()  # those that another took over from
+        self.relieved: set[str] = set()  # jobs whose replacement has taken over
         self._replacements: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
 
     def saved(self) -> dict[str, Any]:
-        """Return the plan in the form that is stored for the next kernel that takes over the cluster."""
+        """Return the plan as JSON-like data, which is stored for the next kernel that takes over the cluster."""
         self.units()
         names, young = list(self.jobs), self._cluster.next_number
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
@@ -56,8 +56,8 @@ class WorkerPlan:
     def take_up(self, names: list[str], saved: dict[str, Any] | None) -> None:
         """Plan these jobs, which exist already.
 
-        ``saved``: the plan that the cluster's previous owner stored; jobs that it had dropped are not planned, jobs
-        that were requested later are.
+        ``saved``: the plan that the cluster's previous owner stored. Jobs that the previous owner had dropped are not
+        planned; jobs that were requested after the plan was stored are.
         """
         saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
         known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by the previous owner
@@ -68,7 +68,7 @@ class WorkerPlan:
         self.wanted = max(saved["wanted"], len(self.units()))
 
     def units(self) -> list[tuple[str, ...]]:
-        """Return the planned jobs, a replacement together with the job that it replaces: such a pair counts as one."""
+        """Return the planned jobs in groups: a job with its replacement is one group, as is any other job."""
         names = self.jobs
         self._replacements = {old: new for old, new in self._replacements.items() if old in names and new in names}
         before = {new: old for old, new in self._replacements.items()}
@@ -95,12 +95,14 @@ class WorkerPlan:
 
     @property
     def missing(self) -> int:
-        """Return how many jobs are wanted and not planned."""
+        """Return how many wanted jobs are not planned."""
         return max(0, self.wanted - len(self.units()))
 
     def plan(self, jobs: int) -> None:
-        """Plan that many jobs from now on. If there are too many, jobs without connected workers are dropped first,
-        then the youngest of the others."""
+        """Plan ``jobs`` jobs from now on.
+
+        If there are too many, jobs without connected workers are dropped first, then the youngest of the others.
+        """
         self.wanted = jobs
         units, connected = self.units(), self.connected()
         youngest_first = units[::-1]
@@ -112,7 +114,7 @@ class WorkerPlan:
                 self.one_more()
 
     def give_up(self) -> None:
-        """Lower the number of wanted jobs to those that are planned."""
+        """Lower the number of wanted jobs to the number of planned jobs."""
         self.wanted = min(self.wanted, len(self.units()))
 
     def drop(self, names: tuple[str, ...]) -> None:
@@ -127,15 +129,15 @@ class WorkerPlan:
         return name
 
     def has_replacement(self, name: str) -> bool:
-        """Return whether a replacement of that job is planned."""
+        """Return whether a replacement of the job ``name`` is planned."""
         return name in self._replacements
 
     def add_replacement(self, name: str) -> None:
-        """Plan a job that replaces that one."""
+        """Plan a job that replaces the job ``name``."""
         self._replacements[name] = self.one_more()
 
     def let_replacements_take_over(self) -> bool:
-        """Drop the jobs whose replacements have connected workers; return whether there were any."""
+        """Drop the jobs whose replacements have connected workers; return whether any job was dropped."""
         self.units()
         connected = self.connected()
         ready = tuple(old for old, new in self._replacements.items() if new in connected)

@@ -1,4 +1,4 @@
-"""Follows a cluster's workers as its Dask scheduler reports them, as long as the cluster runs."""
+"""Passes the Dask scheduler's messages about workers to a cluster, as long as the cluster runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before the scheduler is asked again
 
 
 class FollowedCluster(Protocol):
-    """A cluster whose scheduler is followed."""
+    """The part of a cluster that ``follow`` uses."""
 
     status: Status
     scheduler_comm: Any
@@ -37,9 +37,11 @@ class FollowedCluster(Protocol):
 
 
 async def follow(cluster: FollowedCluster, comm: Any) -> None:
-    """Pass the scheduler's messages about workers to the cluster until the cluster ends. If the connection breaks, open
-    another, since otherwise nothing would know which workers there are. ``comm``: the first connection, already
-    subscribed."""
+    """Pass the scheduler's messages about workers to the cluster until the cluster ends.
+
+    If the connection breaks, open another, since otherwise the cluster would not know its workers. ``comm``: the first
+    connection, already subscribed.
+    """
     problem: Exception
     while True:
         try:
@@ -48,7 +50,7 @@ async def follow(cluster: FollowedCluster, comm: Any) -> None:
                     cluster._update_worker_status(op, message)
         except OSError as error:
             problem = error
-        except Exception as error:  # any error: nobody else takes what it tells
+        except Exception as error:  # any error: no other task reads these messages
             log.exception("What the scheduler told of workers could not be taken")
             problem = error
         comm.abort()

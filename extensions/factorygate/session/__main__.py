@@ -1,6 +1,6 @@
-"""``python -P -m factorygate.session``: the one program of a session's job.
+"""``python -P -m factorygate.session``: the program that a session's job runs.
 
-Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened, 3 nobody sent the environment.
+Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened, 3 no environment was received.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _key(text: str) -> str:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line; no option is secret."""
+    """Parse the command line, which contains no secrets."""
     parser = argparse.ArgumentParser(prog="factorygate.session", description=__doc__)
     parser.add_argument("--id", type=_session_id, required=True, help="the session's id")
     parser.add_argument("--folder", type=Path, required=True, help="the session's folder, absolute")
@@ -103,7 +103,7 @@ def _listen_to_scheduler(session: JobSession) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run the session from its first moment to its end; return the exit code. Raises FolderError, OSError."""
+    """Run the session from its start to its end; return the exit code. Raises FolderError, OSError."""
     started, umask = time.time(), os.umask(0o077)
     shared = folder.session_folder(options.folder)
     for name in ("end.json", "door.json"):  # of a run before a requeue

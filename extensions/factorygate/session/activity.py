@@ -1,8 +1,7 @@
-"""Reports to the door when the notebook server was last used, whether it is busy, whether it was opened, and what it
-uses.
+"""Reports the notebook server's activity to the door: last use, busy or not, opened or not, and resource use.
 
-Runs inside the single-user server. It asks the server's own objects, so it needs neither tokens nor requests. Without
-``attach`` it does nothing.
+Runs inside the single-user server and reads the server's own objects, so that no tokens or requests are needed. Without
+``attach`` nothing is reported.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def attach(descriptor: int) -> None:
 
 
 class Reporter:
-    """Observes the server and reports changes to the door."""
+    """Observes the notebook server and reports changes to the door."""
 
     def __init__(self, server: ServerApp, descriptor: int, gauge: Gauge) -> None:
         self._server = server
@@ -89,7 +88,7 @@ class Reporter:
         return {one for one in ids if getattr(kernels.get_kernel(one), "execution_state", None) == "busy"}
 
     def _busy(self) -> tuple[str, ...] | None:
-        """Return the names of busy notebooks and terminals; None: nothing is busy."""
+        """Return the names of busy notebooks and terminals; None if nothing is busy."""
         busy = self._busy_kernels()
         terminals = self._server.web_app.settings.get("terminal_manager")
         shells = terminals.terminals if terminals is not None else {}
@@ -100,7 +99,7 @@ class Reporter:
         return tuple(name[:NAME_LENGTH] for name in [*notebooks, *names][:MOST_NAMES])
 
     async def _look_again(self) -> None:
-        """Learn the names of busy notebooks, then look."""
+        """Look up the names of busy notebooks, then send a report if needed."""
         if self._busy_kernels() - self._notebooks.keys():
             sessions = await self._server.session_manager.list_sessions()
             self._notebooks = {one["kernel"]["id"]: str(one["path"]).rpartition("/")[2] for one in sessions}

@@ -1,8 +1,8 @@
 """``python -P -m factorygate.session.bridge SOCKET``: joins stdin and stdout to the door's socket.
 
-The scheduler runs this program inside the job, at sites where the door's node cannot be reached. The program ends when
-either side ends: the SSH connection that it carries announces its own end. Exit codes: 0 one side ended, 1 the door's
-socket cannot be reached, 2 wrong arguments.
+The batch scheduler runs this program inside the job, at sites where the door's node cannot be reached over the network.
+The program ends when either side closes: the SSH connection that it carries signals its own end. Exit codes: 0 one side
+closed, 1 the door's socket cannot be reached, 2 wrong arguments.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ PIECE = 1 << 18  # bytes moved at a time
 
 
 def _copy(source: int, sink: int) -> None:
-    """Copy bytes from ``source`` to ``sink`` until their end, through our own memory: not every scheduler's stdin and
-    stdout can be spliced."""
+    """Copy bytes from ``source`` to ``sink`` until end of file, through a buffer of this process.
+
+    ``splice`` is not used, since not every scheduler's stdin and stdout support it.
+    """
     buffer = bytearray(PIECE)
     view = memoryview(buffer)
     while count := os.readv(source, [buffer]):
@@ -29,7 +31,10 @@ def _copy(source: int, sink: int) -> None:
 
 
 def _widen(descriptor: int) -> None:
-    """Enlarge a pipe's buffer from 64 KiB to 1 MiB, so that the scheduler copies larger pieces; ignore other files."""
+    """Enlarge a pipe's buffer from 64 KiB to 1 MiB, so that larger pieces are copied.
+
+    Ignore files that are no pipes.
+    """
     with contextlib.suppress(OSError):  # not a pipe, or over the system's limit
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)
 

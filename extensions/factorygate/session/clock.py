@@ -1,9 +1,9 @@
-"""``GET api/factorygate/clock`` of the notebook server: when the session ends, and whether that is near.
+"""``GET api/factorygate/clock`` of the notebook server: when the session ends, and the warning before its end.
 
 JSON: ``session``; ``ends`` by walltime and ``ends_idle``, RFC 3339 or null; ``notice``, null or ``{"kind": "walltime" |
-"idle" | "unopened", "at": RFC 3339, "minutes": the step that was passed}``; ``messages``, the last ones for the person,
-each ``{"id", "text", "kind", "at"}``. Whoever may enter the server may ask, and nobody else. The door writes the
-content to a file beside the server's socket.
+"idle" | "unopened", "at": RFC 3339, "minutes": the step that was passed}``; ``messages``, the last messages for the
+person, each ``{"id", "text", "kind", "at"}``. Only users with access to the server may make the request. The door
+writes the content to a file beside the server's socket.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tornado import web
 
 
 class Polled(APIHandler):
-    """A handler that pages call again and again by themselves; such a request does not count as use of the session."""
+    """A handler that pages poll by themselves; its requests do not count as activity of the session."""
 
     auth_resource = "contents"
 

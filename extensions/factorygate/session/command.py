@@ -9,6 +9,7 @@ import logging
 
 import asyncssh
 
+from factorycommon import request_id
 from factorygate.session.session import JobSession, SessionConflict
 from factorygate.session.status import OLDEST_PROTOCOL, PROTOCOL_VARIABLE, DoorStatusLine, spoken
 
@@ -20,11 +21,11 @@ WATCH_SECONDS = 30.0
 
 
 class DoorCommand(asyncssh.SSHServerSession[bytes]):
-    """One command: reads its input to the end, answers in JSON lines."""
+    """One command at the door: reads its input to the end, then answers in lines of JSON."""
 
     def __init__(self, session: JobSession, running: set[asyncio.Task[None]]) -> None:
         self._session = session
-        self._running = running  # holds the task, and tells the door what is still under way
+        self._running = running  # holds the task, and shows the door which commands still run
         self._name = ""
         self._protocol = OLDEST_PROTOCOL
         self._input = bytearray()
@@ -34,7 +35,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """Keep the channel; nothing was asked yet."""
+        """Keep the channel; the command follows later."""
         self._chan = chan
 
     def pty_requested(self, *_: object) -> bool:
@@ -61,8 +62,12 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Answer the command, in the protocol that the link asked for."""
-        self._protocol = spoken(self._chan.get_environment().get(PROTOCOL_VARIABLE))
+        """Answer the command, in the protocol that the link asked for. The link may have named the request that the
+        command is for."""
+        environment = self._chan.get_environment()
+        self._protocol = spoken(environment.get(PROTOCOL_VARIABLE))
+        if (given := environment.get(request_id.DOOR_VARIABLE)) is not None:
+            log.info("command %s [%s]", self._name, request_id.begin(given))
         self._task = asyncio.create_task(self._run())
         self._running.add(self._task)
         self._task.add_done_callback(self._running.discard)
@@ -81,16 +86,16 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True  # the answer is still to come
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Cancel the command: nobody waits for its answer any more."""
+        """Cancel the command, since the client that would read its answer is gone."""
         if self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
-        """Stop sending: the link reads too slowly."""
+        """Pause sending, since the link reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Send again: the link has caught up."""
+        """Resume sending, since the link has caught up."""
         self._writable.set()
 
     def _say(self, content: dict[str, object] | DoorStatusLine) -> None:

@@ -1,8 +1,8 @@
-"""The notebook server's contents manager and files handler: a transfer arrives completely, or visibly not at all.
+"""The notebook server's contents manager and files handler: no transfer leaves an incomplete file unnoticed.
 
-jupyter_server appends each piece of a large upload to the file itself, so an interrupted upload leaves an incomplete
-file under the full name. Here the pieces go to a hidden file (see ``partial_uploads``). Downloads get what a browser
-needs to resume them: a strong ETag, and a server that obeys If-Range.
+jupyter_server appends each piece of a large upload to the file itself, so that an interrupted upload leaves an
+incomplete file under the full name. Here the pieces go to a hidden file (see ``partial_uploads``). Downloads get what a
+browser needs to resume them: a strong ETag, and a server that obeys If-Range.
 """
 
 from __future__ import annotations
@@ -33,16 +33,19 @@ _NOT_UNDER_WAY = "The upload of {name} was cut, and what had arrived is gone; th
 
 
 class Downloads(AuthenticatedFileHandler):
-    """Serves files so that a browser can resume a download, and never joins parts of two versions."""
+    """Serves files so that a browser can resume a download without joining parts of two versions of a file."""
 
     def compute_etag(self) -> str | None:
-        """Return an ETag made of the file's inode, size and time; the content is not read."""
+        """Return an ETag made from the file's inode, size and modification time; the content is not read."""
         found = os.stat(self.absolute_path or "")
         return f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
 
     def set_headers(self) -> None:
-        """Set the headers, and drop a Range that was meant for another version of the file (If-Range), so that the
-        whole file is sent. Tornado itself takes any Range."""
+        """Set the headers.
+
+        Ignore a Range whose If-Range names another version of the file, so that the whole file is sent. Tornado itself
+        accepts any Range.
+        """
         super().set_headers()
         meant = self.request.headers.get("If-Range")
         if meant is not None and meant not in (self._headers.get("Etag"), self._headers.get("Last-Modified")):
@@ -56,14 +59,14 @@ class Contents(AsyncLargeFileManager):
         super().__init__(**kwargs)
         self._parts = Parts(Path(jupyter_data_dir()) / "factorygate-uploads")
         self._uploads: dict[Path, Part] = {}
-        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()  # gone with who waits for them
+        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()  # removed with its last user
 
     @default("files_handler_class")
     def _downloads(self) -> type[Downloads]:
         return Downloads
 
     async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
-        """Save a file; with ``chunk`` in the model, one piece of it: 1, 2, 3, ..., -1 for the last."""
+        """Save a file, or one piece of it if ``model`` has ``chunk``: 1, 2, 3, ..., -1 for the last piece."""
         number = model.get("chunk")
         if number is None:
             saved: dict[str, Any] = await super().save(model, path)
@@ -111,7 +114,7 @@ class Contents(AsyncLargeFileManager):
         await asyncio.to_thread(self._parts.drop, part)
 
     async def sweep(self) -> None:
-        """Remove what interrupted uploads have left; called at the server's start and now and then."""
+        """Remove the files that interrupted uploads have left; called at the server's start and periodically."""
         removed = await asyncio.to_thread(self._parts.sweep, time.time())
         for path in removed:
             self.log.info("An upload was cut and is removed: %s", path)

@@ -1,5 +1,4 @@
-"""The deadlines of a session: when it must end, and what to warn of before. A pure function; the loop is in
-``session``."""
+"""Decides when a session must end, and when to warn before. Pure functions; the loop is in ``session``."""
 
 from __future__ import annotations
 
@@ -15,20 +14,26 @@ IDLE_WARNING = 300.0
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """Limits in seconds. ``environment``: how long the door waits for its environment; ``unopened``: how long a
-    notebook that answers waits to be opened; ``idle``: how long it may be unused."""
+    """Limits of a session in seconds.
+
+    ``environment``: how long the door waits for its environment; ``unopened``: how long a running notebook server waits
+    to be opened; ``idle``: how long it may be unused.
+    """
 
     environment: float
     unopened: float
     idle: float
 
 
-MOST_NAMES, NAME_LENGTH = 3, 60  # of what is busy: a report must fit into one write to a pipe
+MOST_NAMES, NAME_LENGTH = 3, 60  # of busy notebooks: a report must fit into one write to a pipe
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What the notebook server says of itself. ``last``: seconds since the epoch; ``gpu_percent``: the busiest GPU."""
+    """The notebook server's report of its activity.
+
+    ``last``: the last activity, in seconds since the epoch; ``gpu_percent``: use of the busiest GPU.
+    """
 
     last: float
     busy: bool = False
@@ -40,10 +45,10 @@ class Activity:
 
 @dataclass(frozen=True)
 class Facts:
-    """The state of the session for the deadlines; moments are seconds since the epoch."""
+    """The state of the session on which its deadlines depend; times are seconds since the epoch."""
 
     started: float
-    ends: float | None = None  # by walltime, if the scheduler tells it
+    ends: float | None = None  # by walltime, if the scheduler reports it
     environment: bool = False
     up: float | None = None  # since when the notebook answers
     activity: Activity | None = None  # None: this program does not tell, so it is never idle
@@ -51,8 +56,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Warned:
-    """A warning: the session ends by itself at ``at`` (seconds since the epoch), for ``reason``. ``minutes``: the last
-    step of the warnings that has been passed."""
+    """A warning that the session ends by itself at ``at`` (seconds since the epoch), for ``reason``.
+
+    ``minutes``: the last of the warning steps that has been passed.
+    """
 
     reason: Reason
     at: float
@@ -61,8 +68,11 @@ class Warned:
 
 @dataclass(frozen=True)
 class DeadlineVerdict:
-    """``reason`` and ``message`` are set when the session must end now; ``wake`` is when to look again if nothing else
-    changes. ``notice``: what will end it soon."""
+    """The decision about a session: end now, or check again at ``wake``.
+
+    ``reason`` and ``message`` are set if the session must end now. ``wake``: when to decide again if nothing else
+    changes. ``notice``: the warning about the next deadline.
+    """
 
     wake: float
     reason: Reason | None = None

@@ -1,8 +1,8 @@
-"""The door itself: an SSH server for exactly one key, with exactly what a session needs and nothing else.
+"""The door: an SSH server that accepts exactly one key, and offers only what a session needs.
 
-With its key one can run a few commands, connect to the notebook's socket, and open one reverse listener on the hub's
-socket. The hub's socket is the door's own and stays when links connect and disconnect: connections to it go to the link
-that asked last.
+A client with this key can run a few commands, connect to the notebook's socket, and open one reverse listener on the
+hub's socket. The door owns the hub's socket, which stays when links connect and disconnect: connections to it go to the
+link that requested them last.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 
 
 class _OnlyRefusals(logging.Filter):
-    """Passes only those of asyncssh's log lines that report a refusal; asyncssh logs every accepted connection, too."""
+    """Passes only those log lines of asyncssh that report a refusal; asyncssh logs every accepted connection, too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or "denied" in record.getMessage()
 
 
 def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
-    """Log every channel that is refused, of whatever kind; some kinds never reach ``_Server``."""
+    """Log every refused channel, whatever its type; some types never reach ``_Server``."""
     refuse = connection.send_channel_open_failure
 
     def log_and_refuse(send_chan: int, code: int, reason: str, lang: str) -> None:
@@ -49,9 +49,11 @@ def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
 
 
 def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
-    """Stop sending an empty message before each message of ``connection``. asyncssh does so against an attack on CBC
-    ciphers (RFC 4251, 9.3.1), of which none is offered here. Apart from its bytes, each such message costs as much as a
-    packet of data."""
+    """Make asyncssh send no empty message before each message of ``connection``.
+
+    asyncssh does so against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here. Apart from its
+    bytes, each such message costs as much as a packet of data.
+    """
     send = connection.send_packet
 
     def send_packet(pkttype: int, *args: bytes, handler: Any = None) -> None:
@@ -62,7 +64,7 @@ def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
 
 
 class _Back(asyncssh.SSHListener):
-    """A link's request to receive connections to the hub's socket; it ends with the link's connection."""
+    """One link's request to receive connections to the hub's socket; it ends with that link's SSH connection."""
 
     def __init__(self, door: Door, connection: asyncssh.SSHServerConnection) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class _Back(asyncssh.SSHListener):
 
 
 class _Server(asyncssh.SSHServer):
-    """One connection, from anyone who can reach the port."""
+    """The server's side of one SSH connection, from any host that can reach the port."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -139,7 +141,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class Door:
-    """The open door. ``host_key`` is made anew in memory each time; the link reads its public part from a file."""
+    """The open door. ``host_key`` is made anew in memory for each door; the link reads its public part from a file."""
 
     def __init__(self, session: JobSession, authorized: str) -> None:
         self.session = session
@@ -156,14 +158,13 @@ class Door:
         return self._key.export_public_key("openssh").decode().strip()
 
     def take_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Send connections to the hub's socket through this connection from now on."""
+        """Send connections to the hub's socket through ``connection`` from now on."""
         if self._link.done():
             self._link = asyncio.get_running_loop().create_future()
         self._link.set_result(connection)
 
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Forget this connection, which has ended; if it was the last that asked, the hub's socket waits for
-        another."""
+        """Forget ``connection``, which has ended; if it received the hub's connections, these wait for another link."""
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
 
@@ -206,8 +207,11 @@ class Door:
             writer.close()
 
     async def close(self, patience: float = 2.0) -> None:
-        """Close the door once the links that watch it have read the last status and disconnected: a link that writes to
-        a closed connection loses what it has not read yet. ``patience``: seconds for each of the waits."""
+        """Shut down the door once the links that watch it have read the last status and disconnected.
+
+        A link that writes to a closed connection loses what it has not read yet. ``patience``: seconds for each of the
+        waits.
+        """
         self._acceptor.close()
         self._hub.close()
         if self.commands:
@@ -225,8 +229,10 @@ class Door:
 async def _pump(
     reader: asyncio.StreamReader | asyncssh.SSHReader[bytes], writer: asyncio.StreamWriter | asyncssh.SSHWriter[bytes]
 ) -> None:
-    """Copy bytes in one direction until their end, at the pace of the slower side; then pass the end on, or close on an
-    error."""
+    """Copy bytes in one direction until end of file, at the pace of the slower side, and pass the end of file on.
+
+    On an error, close the writer.
+    """
     try:
         while data := await reader.read(PACKET):
             writer.write(data)
@@ -237,7 +243,10 @@ async def _pump(
 
 
 def bind_path(path: Path) -> socket.socket:
-    """Return a listening Unix socket at ``path``, for links that enter through the scheduler. Raises OSError."""
+    """Return a listening Unix socket at ``path``, for links that connect through the batch scheduler.
+
+    Raises OSError.
+    """
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bound.bind(str(path))
     bound.listen(64)

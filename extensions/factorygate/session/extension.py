@@ -1,7 +1,8 @@
 """The Jupyter server extension of a session's notebook server.
 
-It reports activity and use to the door, shows the session's clock and more to the browser, keeps tokens out of the log,
-and removes interrupted uploads. It is loaded through a configuration folder that only this server sees.
+It reports activity and resource use to the door, serves the session's clock and the other session data to the browser,
+keeps tokens out of the log, and removes interrupted uploads. It is loaded through a configuration folder that only this
+server reads.
 """
 
 from __future__ import annotations

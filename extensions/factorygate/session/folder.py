@@ -18,11 +18,14 @@ _LONGEST_NAME = len("/run/kernel-") + 36 + len("-ipc-5")  # the longest socket m
 
 
 class FolderError(Exception):
-    """A folder cannot be used; the text says which and why."""
+    """Raised if a folder cannot be used; the text says which folder and why."""
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the content of ``path`` atomically with ``text``; only its owner may read it, before and after."""
+    """Replace the content of ``path`` atomically with ``text``.
+
+    The file is readable for its owner only, at any moment.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp opens with 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -41,7 +44,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def check_private(path: Path) -> None:
-    """Raise FolderError unless ``path`` is a real folder of ours that nobody else can enter."""
+    """Raise FolderError unless ``path`` is a real folder of this account that no other account can enter."""
     try:
         found = path.lstat()
     except OSError as error:
@@ -65,10 +68,10 @@ def session_folder(path: Path) -> Path:
 
 
 def node_folder(tmp: Path, session: str) -> Path:
-    """Make and return a 0700 folder below ``tmp`` for the session's sockets; remove leftovers of an earlier run here.
+    """Make and return a 0700 folder below ``tmp`` for the session's sockets.
 
-    The name has a random end, so that nobody on the node can create it before us; the door itself reports the paths of
-    the sockets to the link. Raises FolderError.
+    Remove folders of the session's earlier runs. The name ends randomly, so that nobody else on the node can create the
+    folder first; the door itself reports the sockets' paths to the link. Raises FolderError.
     """
     prefix = f"factorygate-{os.getuid()}-{session[:8]}"
     try:
@@ -89,10 +92,13 @@ def node_folder(tmp: Path, session: str) -> Path:
 
 
 def kernels_fit(folder: Path) -> bool:
-    """Return whether kernels can listen on Unix sockets below ``folder`` (else they take loopback ports)."""
+    """Return whether paths below ``folder`` are short enough for kernels' Unix sockets.
+
+    If not, kernels use loopback ports.
+    """
     return len(os.fsencode(folder)) + _LONGEST_NAME <= SOCKET_PATH_LIMIT
 
 
 def remove(folder: Path) -> None:
-    """Remove the node's folder. If something cannot be removed, only log it, since the session ends all the same."""
+    """Remove the node's folder. If a file cannot be removed, only log that, since the session ends all the same."""
     shutil.rmtree(folder, onerror=lambda _call, path, error: log.warning("could not remove %s: %s", path, error[1]))

@@ -1,5 +1,4 @@
-"""The commands of the vendors' programs that report the use of GPUs, and parsers of their output. Pure: runs
-nothing."""
+"""Commands of the vendors' programs that report the use of GPUs, and parsers of their output; nothing is run here."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ _MIB = 1 << 20
 _NUMBERS = re.compile(r"\d+(,\d+)*")
 _NAMES = re.compile(r"(\d+|GPU-[0-9a-f-]+)(,(\d+|GPU-[0-9a-f-]+))*")
 _MIG = re.compile(r"MIG-(GPU-[0-9a-f-]+/\d+/\d+|[0-9a-f-]+)")  # a MIG device: as drivers before 470 name it, and since
-_NONE = ("", "-1", "NoDevFiles")  # of the variables that say which GPUs a job has: none
+_NONE = ("", "-1", "NoDevFiles")  # values of the variables for a job without GPUs
 _LONGEST = 100  # characters of a name that we show
 
 _LISTED_GPU = re.compile(r"GPU +(\d+): (.+) \(UUID: (GPU-[0-9a-f-]+)\)")
@@ -27,7 +26,7 @@ _UNITS = {"B": 1, "KB": 1 << 10, "MB": _MIB, "GB": 1 << 30}  # amd-smi counts in
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: how busy it is in percent, and its memory in bytes; None if the program does not tell."""
+    """One GPU: its use in percent, and its memory in bytes; None if the program does not report a value."""
 
     name: str
     percent: int | None = None
@@ -37,11 +36,12 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Question:
-    """How one program reports the GPUs of a job.
+    """The way in which one vendor's program reports the GPUs of a job.
 
-    ``command`` makes an argv from the job's environment; it is empty if the program has nothing to report about this
-    job. ``names`` makes the argv for values that stay the same while the job runs; it is run once. ``read`` makes GPUs
-    from the environment and the output of ``command`` and ``names``; none: the output was not understood.
+    ``command`` returns an argv for the job's environment, or an empty one if the program has nothing to report about
+    this job. ``names`` returns the argv for values that stay the same while the job runs; it is run once. ``read``
+    returns GPUs from the environment and the outputs of ``command`` and ``names``; no GPUs if the output was not
+    understood.
     """
 
     command: Callable[[Environment], list[str]]
@@ -50,7 +50,7 @@ class Question:
 
 
 def _count(text: object) -> int | None:
-    """Return a number in these programs' form; None for "[N/A]" and the like."""
+    """Parse a number in the output of these programs; return None for "[N/A]" and the like."""
     try:
         number = float(str(text))
     except ValueError:
@@ -111,8 +111,11 @@ def mig_names(environment: Environment) -> list[str]:
 
 
 def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
-    """Return those of ``devices`` that are listed, with their memory from the table. NVIDIA tells no percent here."""
-    places: dict[str, tuple[str, int, int]] = {}  # by the device's name: what it is, its GPU, its number there
+    """Return the GPUs for those of ``devices`` that ``listed`` contains, with their memory from ``table``.
+
+    NVIDIA reports no percentage for MIG devices.
+    """
+    places: dict[str, tuple[str, int, int]] = {}  # by the device's name: its type, its GPU, its number on the GPU
     gpus: dict[str, int] = {}
     model = number = None
     for line in listed.splitlines():
@@ -139,8 +142,10 @@ def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
 def _older(
     device: str, gpus: Mapping[str, int], instances: Mapping[tuple[int, ...], int]
 ) -> tuple[str, int, int] | None:
-    """Return a name, the GPU's number and the number in the table for a MIG device with an old name; None if it is not
-    found. ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance."""
+    """Return the name, the GPU's number and the number in the table for a MIG device with a name of the old form.
+
+    None if the device is not found. ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance.
+    """
     if _MIG.fullmatch(device) is None or "/" not in device:
         return None
     gpu, of_gpu, of_compute = device.removeprefix("MIG-").split("/")
@@ -153,7 +158,10 @@ def _older(
 
 
 def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
-    """Return the command for the job's own GPUs; empty if the job has no GPU. Both programs take GPU numbers only."""
+    """Return the command for the job's own GPUs; empty if the job has no GPU.
+
+    ``amd-smi`` and ``rocm-smi`` accept only numbers of GPUs.
+    """
     visible = environment.get("ROCR_VISIBLE_DEVICES")
     if visible in _NONE:
         return []
@@ -172,7 +180,10 @@ def amd_names(environment: Environment) -> list[str]:
 
 
 def parse_amd(metric: str, static: str) -> tuple[Gpu, ...]:
-    """Return the GPUs of ``amd-smi``: a list of them, which ROCm 7 puts into ``gpu_data``; each number has its unit."""
+    """Parse the output of ``amd-smi``: a list of GPUs, which ROCm 7 puts into ``gpu_data``.
+
+    Each number has its unit.
+    """
     names = {number: fields.get("asic") for number, fields in _amd_gpus(static)}
     found = []
     for number, fields in _amd_gpus(metric):
@@ -219,8 +230,10 @@ def rocm_command(environment: Environment) -> list[str]:
 
 
 def parse_rocm(text: str) -> tuple[Gpu, ...]:
-    """Return the GPUs of ``rocm-smi``'s JSON, an object with ``card0``, ``card1``, ...; releases write the names of the
-    fields in different cases."""
+    """Parse the JSON of ``rocm-smi``, an object with ``card0``, ``card1``, ...
+
+    Releases write the names of the fields in different cases.
+    """
     parsed = _json(text)
     found = []
     for card, fields in parsed.items() if isinstance(parsed, dict) else ():
@@ -245,7 +258,7 @@ def _json(text: str) -> object:
         return None
 
 
-# Of each vendor, what is asked: the first whose program is there and whose answer is understood.
+# For each vendor the questions, of which the first with an installed program and a parsed answer counts.
 VENDORS = (
     (
         Question(mig_command, lambda env, table, listed: parse_mig(mig_devices(env), table, listed), mig_names),

@@ -1,8 +1,8 @@
-"""What the JupyterLab extension requests from the notebook server.
+"""The HTTP handlers of the notebook server for the JupyterLab extension.
 
 ``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
-api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``). Only
-people who may enter the server may make these requests; those that change something carry JupyterLab's XSRF token.
+api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``). Only users
+with access to the server may make these requests; those that change something carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Look(Polled):
 
 
 class Texts(Polled):
-    """Answers with the extension's texts, in the language that JupyterLab names, else in the person's own."""
+    """Answers with the extension's texts in the language that JupyterLab names, else in the person's own language."""
 
     @web.authenticated
     @authorized
@@ -63,7 +63,7 @@ class Texts(Polled):
 
 
 class Extend(APIHandler):
-    """Asks for more time for this session."""
+    """Requests more time for this session."""
 
     auth_resource = "contents"
 
@@ -74,8 +74,10 @@ class Extend(APIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Request ``hours`` more; answer with the session as it is then, or with an error status and the refusal's
-        ``message``."""
+        """Request ``hours`` more.
+
+        Answer with the session's new data, or with an error status and the refusal's ``message``.
+        """
         body = self.get_json_body()
         hours = body.get("hours") if isinstance(body, dict) else None
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours <= _MOST_HOURS:
@@ -107,8 +109,10 @@ class Examples(APIHandler):
 
 
 def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Return two addresses: of the hub's page with the person's sessions, and the one below which each session can be
-    opened; both "" without a hub."""
+    """Return two URLs: the hub's page of the person's sessions, and the prefix below which each session can be opened.
+
+    Both are "" without a hub.
+    """
     base = environment.get("JUPYTERHUB_BASE_URL", "")
     if not base:
         return "", ""

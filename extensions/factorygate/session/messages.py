@@ -1,4 +1,4 @@
-"""Short messages to the person in a session: what the door accepts, and the last few messages that it keeps."""
+"""Short messages to the person in a session: parses new messages, and keeps the last few."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ class ShownMessage:
 
 
 def read_message(body: object, now: float) -> ShownMessage:
-    """Parse a message ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. Raises ValueError, with an
-    explanation, for anything else."""
+    """Parse a message ``{"id", "text", "kind"}``. ``now``: seconds since the epoch.
+
+    Raises ValueError with an explanation if ``body`` is not such a message.
+    """
     found = body if isinstance(body, dict) else {}
     name, text, kind = found.get("id"), found.get("text"), found.get("kind", "info")
     if not isinstance(name, str) or not _ID.fullmatch(name):

@@ -1,4 +1,4 @@
-"""The notebook server as a process: started early, given its environment, watched, and ended cleanly."""
+"""The notebook server's process: starts it early, sends it its environment, watches it and stops it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What describes a machine is right on the node and wrong on the hub, whatever the hub sends.
 _OF_THE_NODE = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "PWD"})
 _KILL_SECONDS = 3.0
-AUTOSAVE_SECONDS = 15  # of JupyterLab (its own default: 120): what a session's end may cost of what was typed
+AUTOSAVE_SECONDS = 15  # JupyterLab's autosave (its default: 120): the most typing that is lost at an end
 
 
 def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
-    """Return ``environment`` and ``argv`` of ``body``, if they can start a process. Raises ValueError, with an
-    explanation."""
+    """Return ``environment`` and ``argv`` of ``body`` if a process can be started with them.
+
+    Raises ValueError with an explanation if not.
+    """
     environment, argv = (body.get("environment"), body.get("argv")) if isinstance(body, dict) else (None, None)
     if not isinstance(environment, dict) or not isinstance(argv, list) or not argv:
         raise ValueError("an object `environment` and a non-empty list `argv` are needed")
@@ -43,8 +45,10 @@ def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
 
 
 def read_activity(line: bytes) -> Activity:
-    """Parse a line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for any other
-    line."""
+    """Parse a report of ``activity.Reporter``.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for other lines.
+    """
     report = json.loads(line)
     gpu, memory, names = report.get("gpu_percent"), report.get("memory_bytes"), report.get("busy_with", [])
     return Activity(
@@ -58,18 +62,18 @@ def read_activity(line: bytes) -> Activity:
 
 
 def _through(socket: Path, url: str) -> str:
-    """Return the address of the path of ``url`` on a Unix socket."""
+    """Return the address that reaches the path of ``url`` on a Unix socket."""
     return f"http+unix://{quote(str(socket), safe='')}{urlsplit(url).path}"
 
 
 def prepare(
     environment: Mapping[str, str], argv: Sequence[str], node: Path, root: Path
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the environment and argv for this job, from those that the hub sent: with Unix sockets in the folder
-    ``node`` in place of network addresses.
+    """Return this job's environment and argv, made from those that the hub sent.
 
-    ``root``: the folder of the notebook's files. A program other than jupyterhub-singleuser gets the variables only;
-    FACTORYGATE_NOTEBOOK_SOCKET is the path on which it must listen.
+    Network addresses are replaced by Unix sockets in the folder ``node``. ``root``: the folder of the notebook's files.
+    A program other than jupyterhub-singleuser gets the variables only; it must listen on the path
+    FACTORYGATE_NOTEBOOK_SOCKET.
     """
     socket, hub = node / "notebook.sock", node / "hub.sock"
     given = {name: value for name, value in environment.items() if name not in _OF_THE_NODE}
@@ -103,7 +107,7 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """Write the configuration folder that only this notebook server reads, and that wins over the person's own."""
+    """Write the configuration folder that only this notebook server reads; its settings override the person's own."""
     config = node / "config"
     files = {
         "jupyter_server_config.json": {
@@ -125,7 +129,7 @@ def write_config(node: Path) -> None:
 
 
 class Notebook:
-    """One notebook server as a process. Call ``start`` before anything else, and ``give`` once."""
+    """The process of one notebook server. Call ``start`` before any other method, and ``give`` once."""
 
     def __init__(self, node: Path, umask: int, on_activity: Callable[[Activity], None]) -> None:
         self._node = node
@@ -145,7 +149,7 @@ class Notebook:
         return self._process
 
     async def start(self) -> None:
-        """Start the launcher, which does its imports and waits."""
+        """Start the launcher, which imports its modules and waits for its environment."""
         write_config(self._node)
         reading, writing = os.pipe()
         try:
@@ -179,7 +183,10 @@ class Notebook:
             transport.close()
 
     async def give(self, environment: Mapping[str, str], argv: Sequence[str], root: Path) -> None:
-        """Give the launcher the environment and the command; the program starts now. ``root``: folder of the files."""
+        """Send the environment and the command to the launcher, which then starts the program.
+
+        ``root``: folder of the files.
+        """
         ready, words = prepare(environment, argv, self._node, root)
         stdin = self._started().stdin
         if stdin is None:
@@ -190,8 +197,10 @@ class Notebook:
         stdin.close()
 
     async def listening(self) -> None:
-        """Return once the server accepts connections on its socket. This has to be polled, since nothing reports when a
-        Unix socket appears."""
+        """Return once the server accepts connections on its socket.
+
+        The socket has to be polled, since nothing reports when a Unix socket appears.
+        """
         while True:
             try:
                 _, writer = await asyncio.open_unix_connection(str(self._node / "notebook.sock"))
@@ -206,8 +215,10 @@ class Notebook:
         return await self._started().wait()
 
     async def stop(self, grace: float) -> int:
-        """Send SIGTERM, give the server ``grace`` seconds to save and shut down kernels, then kill whatever is left;
-        return the exit code."""
+        """Stop the process: send SIGTERM, wait up to ``grace`` seconds, then kill all that is left.
+
+        In these seconds the server saves and shuts down its kernels. Return the exit code.
+        """
         process = self._started()
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

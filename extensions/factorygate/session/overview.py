@@ -1,8 +1,8 @@
-"""Everything that the session's pages show beside the person's work, collected once for all of them.
+"""The overview of a session for all its pages, collected once for all of them.
 
-The deadlines and the session's use come from this node and are always available. The gateway's data (the person's
-sessions and clusters) are requested at most every ``FRESH`` seconds and only while somebody looks; while the gateway
-does not answer, its last answer stays, and ``trouble`` says so in words.
+The deadlines and the resource use come from this node and are always available. The gateway's data (the person's
+sessions and clusters) are requested at most every ``FRESH`` seconds and only while a page asks for them; while the
+gateway does not answer, its last answer stays, and ``trouble`` describes the error.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ def _pick(view: BaseModel, fields: set[str]) -> dict[str, Any]:
 
 
 class Overview:
-    """The overview of one server. ``home``: address of the gateway's page with the person's sessions; ``servers``:
-    address below which each of them can be opened."""
+    """The overview of one notebook server.
+
+    ``home``: URL of the gateway's page of the person's sessions; ``servers``: URL prefix below which each session can
+    be opened.
+    """
 
     def __init__(
         self, clock: Path, gauge: Gauge, home: str, servers: str, link: Callable[[], Link] = Link.here
@@ -79,7 +82,7 @@ class Overview:
         }
 
     async def extend(self, hours: float) -> dict[str, Any]:
-        """Request that many more ``hours`` for this session; return the session as it is then. Raises LinkError."""
+        """Request ``hours`` more for this session; return the session's new data. Raises LinkError."""
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
         self._asked = -NAMES_FRESH  # the next reader gets the new session
@@ -115,7 +118,7 @@ class Overview:
             pass  # a server without a gateway shows its clock
         except LinkError as error:
             self._last = self._last | {"trouble": language.here().said(of_error(error))}
-        if self._asked >= 0:  # else something happened meanwhile, of which the answers may not tell
+        if self._asked >= 0:  # else something happened meanwhile that the answers may lack
             self._asked = time.monotonic()
 
     def _session(self, view: Session) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The Dask pages of this session's clusters, for everybody who may use the session's notebook server.
+"""Serves the Dask pages of this session's clusters to everybody who may use the session's notebook server.
 
-Each cluster has a socket in the session's folder on the node. Its scheduler listens there; for a scheduler at another
-factory, the ``Forwarder`` does.
+Each cluster has a Unix socket in the session's folder on the node. The cluster's scheduler listens on it; if the
+scheduler runs at another factory, the ``Forwarder`` listens on it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from jupyter_server_proxy.handlers import LocalProxyHandler
 from tornado.web import HTTPError
 
 PLACEHOLDER = 80  # a socket has no port, and the handler wants one
-_KEPT = ("cookie", "authorization", "x-xsrftoken")  # what is for the notebook server and for nobody behind it
+_KEPT = ("cookie", "authorization", "x-xsrftoken")  # headers for the notebook server only
 
 
 class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
-    """Passes requests on to the pages of a cluster's Dask scheduler; takes GET and HEAD only."""
+    """Forwards requests to the pages of a cluster's Dask scheduler; accepts GET and HEAD only."""
 
     SUPPORTED_METHODS = ("GET", "HEAD")
 
     def initialize(self, folder: Path) -> None:
-        """``folder``: contains a folder for each cluster."""
+        """Set the folder: ``folder`` contains a subfolder for each cluster."""
         self._folder = folder
 
     def _find(self, cluster: str) -> None:
@@ -35,12 +35,12 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
         self.unix_socket = str(socket)
 
     async def proxy(self, cluster: str, path: str) -> Any:
-        """Pass a request on to the pages of ``cluster``."""
+        """Forward a request to the pages of ``cluster``."""
         self._find(cluster)
         return await super().proxy(PLACEHOLDER, path)
 
     async def open(self, cluster: str, path: str) -> None:
-        """Pass a WebSocket on to the pages of ``cluster``."""
+        """Forward a WebSocket to the pages of ``cluster``."""
         self._find(cluster)
         await self.proxy_open("localhost", PLACEHOLDER, path)
 

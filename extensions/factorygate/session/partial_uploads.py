@@ -1,8 +1,8 @@
-"""Files that are being uploaded: the received bytes are in a hidden file (a part) beside the target, and the part gets
-the target's name when it is complete.
+"""Unfinished uploads: the received bytes are in a hidden file (a part) in the target's folder.
 
-Each part has a record, a link to it in a folder of the account's own, so that a later server finds what an earlier one
-left without searching the home. Blocking; call it in a thread.
+A complete part is renamed to the target's name. Each part has a record: a link to the part, in a folder of this
+account. So a later server finds parts that an earlier server left without searching the home. Blocking; call it in a
+thread.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ _MARK = ".part-"
 
 
 class OutOfOrder(Exception):
-    """This piece is not the one that must come next; the text explains this to a person."""
+    """Raised if a piece is not the next one; the text explains this to a person."""
 
 
 @dataclass
 class Part:
-    """An upload in progress. ``begin`` and ``size``: bytes before and after the last piece; ``number``: the last
-    piece's."""
+    """An upload in progress.
+
+    ``number``: the number of the last piece; ``begin`` and ``size``: the part's bytes before and after that piece.
+    """
 
     target: Path
     path: Path
@@ -38,14 +40,16 @@ class Part:
 
 
 class Parts:
-    """Makes, fills and removes parts. ``records``: a folder of the account's own, the same for all its sessions; made
-    when it is needed."""
+    """Makes, fills and removes parts.
+
+    ``records``: a folder of the account, the same for all its sessions; made when it is needed.
+    """
 
     def __init__(self, records: Path) -> None:
         self._records = records
 
     def open(self, target: Path) -> Part:
-        """Make an empty part for ``target``. Raises OSError; a PermissionError if the file may not be replaced."""
+        """Make an empty part for ``target``. Raises OSError; PermissionError if the file may not be replaced."""
         if target.is_dir():
             raise IsADirectoryError(f"{target.name} is a folder")
         if target.exists() and not os.access(target, os.W_OK):
@@ -66,9 +70,10 @@ class Parts:
         return part
 
     def write(self, part: Part, number: int, data: bytes) -> None:
-        """Write a piece. Writing the same piece again replaces it: browsers repeat a request whose answer was lost.
+        """Write a piece.
 
-        Raises OutOfOrder; OSError if the piece cannot be written, and then the part is as before.
+        A piece that was written already is replaced, since browsers repeat requests without an answer. Raises
+        OutOfOrder; OSError if the piece cannot be written, which leaves the part unchanged.
         """
         again = number == part.number and number != LAST
         if not again and number not in (part.number + 1, LAST):
@@ -92,7 +97,7 @@ class Parts:
         part.number, part.begin, part.size = number, at, at + len(data)
 
     def finish(self, part: Part) -> None:
-        """Rename a complete part to its target's name; this replaces the old file atomically."""
+        """Rename a complete part to its target's name; this replaces an existing file atomically."""
         os.replace(part.path, part.target)
         part.record.unlink(missing_ok=True)
 
@@ -103,7 +108,9 @@ class Parts:
 
     def sweep(self, now: float) -> list[Path]:
         """Remove parts, of this or any earlier session, that have not grown for STALE_SECONDS; return their paths.
-        ``now``: seconds since the epoch. Parts of other sessions that still grow stay."""
+
+        ``now``: seconds since the epoch. Parts of other sessions that still grow are kept.
+        """
         removed = []
         for record in self._records.glob("*"):
             with contextlib.suppress(OSError):  # unreadable now: another time
@@ -111,7 +118,7 @@ class Parts:
                 try:
                     found = path.lstat()
                 except FileNotFoundError:
-                    if now - record.lstat().st_mtime > STALE_SECONDS:  # else it is just being made
+                    if now - record.lstat().st_mtime > STALE_SECONDS:  # else the part is being created now
                         record.unlink()
                     continue
                 if now - found.st_mtime < STALE_SECONDS:

@@ -1,7 +1,7 @@
-"""The notebook's processes: all descendants of this one, found in /proc.
+"""Finds and ends the notebook's processes, which are all descendants of this process in /proc.
 
 Kernels and terminals leave the notebook's process group, so a signal to the group does not reach them. Therefore the
-door adopts orphans (Linux ``PR_SET_CHILD_SUBREAPER``), so that everything that the notebook started stays below the
+door adopts orphans (Linux ``PR_SET_CHILD_SUBREAPER``): everything that the notebook started stays a descendant of the
 door.
 """
 
@@ -28,17 +28,20 @@ def _prctl(option: int, value: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Make orphaned descendants our children from now on. If the system cannot do that, only log it."""
+    """Make orphaned descendants children of this process from now on.
+
+    If the system does not support that, only log it.
+    """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_with_parent() -> None:
-    """Have SIGTERM sent to this process when its parent dies, however that happens."""
+    """Make the kernel send SIGTERM to this process when its parent dies, in whatever way."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _parents() -> dict[int, tuple[int, str]]:
-    """Return the parent's pid and the state letter of every process that can be seen, by pid."""
+    """Return the parent's pid and the state letter of every visible process, by pid."""
     found = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -62,8 +65,10 @@ def descendants() -> list[int]:
 
 
 def kill_descendants() -> int:
-    """Send SIGKILL to all present descendants of this process; return how many there were. What they fork meanwhile
-    needs another call."""
+    """Send SIGKILL to all present descendants of this process; return how many there were.
+
+    Processes that they fork meanwhile need another call.
+    """
     pids = descendants()
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):  # it ended while we looked
@@ -72,7 +77,7 @@ def kill_descendants() -> int:
 
 
 def reap_orphans(keep: Collection[int]) -> None:
-    """Collect adopted children that have ended; ``keep``: those whose exit code other code waits for."""
+    """Collect the exit status of adopted children that have ended. ``keep``: pids whose status other code waits for."""
     own = os.getpid()
     for pid, (parent, state) in _parents().items():
         if parent == own and state == "Z" and pid not in keep:
@@ -81,5 +86,5 @@ def reap_orphans(keep: Collection[int]) -> None:
 
 
 def have_children(pids: Collection[int]) -> bool:
-    """Return whether any of ``pids`` has a child that runs: a shell without one waits for its person."""
+    """Return whether any of ``pids`` has a running child. A shell without one waits for input."""
     return any(parent in pids and state != "Z" for parent, state in _parents().values())

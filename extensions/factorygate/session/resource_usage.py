@@ -1,6 +1,6 @@
-"""What a session uses of its node: memory, and its GPUs as the vendor's own program reports them.
+"""Measures the use of the node by a session: memory, and GPUs as the vendor's own program reports them.
 
-The memory is that of the job's control group if that has a limit, else of the processes below this one.
+The memory is that of the job's control group if the group has a limit, else that of this process and its descendants.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ class ResourceUsage:
 
 
 def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUPS) -> tuple[int, int] | None:
-    """Return the bytes in use and the limit, of this process's nearest control group with a limit; None if none has
-    one.
+    """Return the bytes in use and the limit of this process's nearest control group with a limit; None if none has one.
 
-    Files that were only read are not counted: the kernel frees their memory when it is needed.
+    Page cache of files that were only read is not counted: the kernel frees this memory when it is needed.
     """
     try:
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()
@@ -71,7 +70,7 @@ def _cached(group: Path) -> int:
 
 
 def memory_of_processes() -> int:
-    """Return the bytes that this process and its descendants have in memory; shared memory is counted for each."""
+    """Return the resident memory of this process and its descendants in bytes; shared memory is counted for each."""
     pages = 0
     for pid in (os.getpid(), *processes.descendants()):
         try:
@@ -90,7 +89,7 @@ def _memory(environment: Mapping[str, str]) -> tuple[int, int | None]:
 
 
 async def _said(argv: list[str]) -> str:
-    """Return the output of a program; "" if it fails, or takes longer than ``_PROGRAM_SECONDS``."""
+    """Return the output of a program; "" if the program fails, or takes longer than ``_PROGRAM_SECONDS``."""
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -104,8 +103,10 @@ async def _said(argv: list[str]) -> str:
 
 
 async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
-    """Measure the use once; what cannot be measured is left out. ``names``: keeps answers that never change, for the
-    next call."""
+    """Measure the use once; values that cannot be measured are left out.
+
+    ``names``: a cache of outputs that never change, which the next call needs again.
+    """
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names
     found: tuple[Gpu, ...] = ()
@@ -131,7 +132,7 @@ def _step(count: int | None, step: int) -> int | None:
 
 
 class Gauge:
-    """Measures the use every ``LOOK_MS``, once started. ``use``: the last measurement."""
+    """Measures the resource use every ``LOOK_MS`` once started. ``use``: the last measurement."""
 
     def __init__(self) -> None:
         self.use: ResourceUsage | None = None
@@ -145,10 +146,9 @@ class Gauge:
         await self._look()
 
     def coarse(self) -> tuple[int | None, int | None]:
-        """Return how busy the busiest GPU was in the last minute, in percent, and the memory in bytes; None if not
-        known.
+        """Return the use of the busiest GPU in the last minute in percent, and the memory in bytes; None if not known.
 
-        Both are rounded up to a step, so that a session in which nothing happens has nothing new to report.
+        Both are rounded up to a step, so that an idle session has nothing new to report.
         """
         percent = max((percent for percent in self._busiest if percent is not None), default=None)
         memory = self.use.memory if self.use is not None else None

@@ -1,9 +1,8 @@
-"""A cluster's Dask scheduler as a process of its own, which outlives the kernel that started it.
+"""Runs a cluster's Dask scheduler as a process of its own, which outlives the kernel that started it.
 
 Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. As a job of its own, a
 session's launcher runs it instead of a notebook server. It makes its own keys and writes them, with its address, to a
-0600 file. It ends when nothing was computed for some time, when it is told to, or when the gateway says that the
-cluster is over.
+0600 file. It ends when nothing was computed for some time, on SIGTERM, or when the gateway reports the cluster's end.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ log = logging.getLogger("factorygate.cluster")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line; no option is secret."""
+    """Parse the command line, which contains no secrets."""
     parser = argparse.ArgumentParser(prog=HEAD_PROGRAM, description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="where it tells its address and keys, 0600")
     parser.add_argument("--name", required=True, help="of the cluster")
@@ -44,7 +43,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 class SchedulerGate:
-    """One Unix socket for all connections from elsewhere: clients' resumable streams, and requests for pages."""
+    """The Unix socket for all connections from outside: resumable streams of clients, and HTTP requests for pages."""
 
     def __init__(self, scheduler: tuple[str, int], pages: Path) -> None:
         self._scheduler = scheduler
@@ -86,7 +85,7 @@ class SchedulerGate:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(resumable_stream.PATIENCE):
                     await stream.over.wait()
-        if self._carriers.get(id) == carriers:  # nobody came after us
+        if self._carriers.get(id) == carriers:  # no later connection has replaced this one
             stream.close()
             self._streams.pop(id, None)
             self._carriers.pop(id, None)
@@ -101,7 +100,7 @@ class SchedulerGate:
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy bytes in one direction until their end, at the pace of the slower side, and pass the end on."""
+    """Copy bytes in one direction until end of file, at the pace of the slower side, and pass the end of file on."""
     while piece := await reader.read(resumable_stream.PIECE):
         writer.write(piece)
         await writer.drain()
@@ -110,8 +109,10 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def run(options: argparse.Namespace, listen: str | None) -> int:
-    """Run the scheduler until its end; return the exit code. ``listen``: the Unix socket for the gateway, if the
-    scheduler is a job of its own."""
+    """Run the scheduler until its end; return the exit code.
+
+    ``listen``: the Unix socket for the gateway, if the scheduler is a job of its own.
+    """
     pages = options.pages or Path(listen or options.file).with_name(SOCKET)
     keys = Keys.new()
     scheduler = await QuietScheduler(
@@ -142,8 +143,10 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
 
 
 async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
-    """Read the cluster's events, which keeps the cluster alive, and close the scheduler when the gateway says that the
-    cluster is over. If this task is cancelled first, end the cluster at the gateway."""
+    """Read the cluster's events, which keeps the cluster alive; close the scheduler when the gateway reports its end.
+
+    If this task is cancelled first, end the cluster at the gateway.
+    """
     try:
         link = Link.here()
     except NoLinkError:
@@ -156,7 +159,7 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
                         await scheduler.close(reason="the cluster is over")
                         return
             except LinkError as error:
-                if error.kind == "gone":  # not known yet, or not any more: then nobody comes, and it is idle
+                if error.kind == "gone":  # the cluster is not known yet, or no longer; without clients it becomes idle
                     log.info("the gateway does not know the cluster: %s", error)
             await asyncio.sleep(5)
     except asyncio.CancelledError:
@@ -169,8 +172,10 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
 
 
 def become(argv: list[str], report: int) -> int:
-    """Run in a session's launcher, as its program; return the exit code. ``report``: the pipe on which the door is told
-    that the session is in use."""
+    """Run as the program of a session's launcher; return the exit code.
+
+    ``report``: the pipe to the door, on which the scheduler reports that the session is in use.
+    """
     cluster = {"last": time.time(), "busy": True, "opened": True}  # until it ends itself: it knows when it is idle
     os.write(report, json.dumps(cluster).encode() + b"\n")
     return _main(argv, os.environ["FACTORYGATE_NOTEBOOK_SOCKET"])

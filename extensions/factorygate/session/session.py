@@ -1,4 +1,4 @@
-"""One session in its job: its state, the operations of the door's commands, and how it ends."""
+"""One session in its job: its state, the operations of the door's commands, and its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all others
 
 
 class SessionConflict(Exception):
-    """The session cannot do this now; the text says why."""
+    """Raised if the session's state does not allow an operation; the text says why."""
 
 
 class JobSession:
@@ -116,8 +116,10 @@ class JobSession:
         return self.status
 
     def new_end(self, body: object) -> DoorStatusLine:
-        """Note that the scheduler moved the session's end. ``body``: ``{"ends": RFC 3339}`` with its time zone. Raises
-        ValueError for anything else."""
+        """Store the session's new end, which the batch scheduler has moved.
+
+        ``body``: ``{"ends": RFC 3339}`` with a time zone. Raises ValueError if ``body`` has another form.
+        """
         text = body.get("ends") if isinstance(body, dict) else None
         ends = datetime.fromisoformat(text) if isinstance(text, str) else None
         if ends is None or ends.tzinfo is None:
@@ -128,25 +130,30 @@ class JobSession:
         return self.status
 
     def tell(self, body: object) -> DoorStatusLine:
-        """Show the person in the session a message (see ``messages``). The same id twice is one message. Raises
-        ValueError."""
+        """Show a message to the person in the session (see ``messages``); an id that was seen already is ignored.
+
+        Raises ValueError.
+        """
         self._messages.add(read_message(body, time.time()))
         self._tell_notebook()
         return self.status
 
     def scheduler_warned(self) -> None:
-        """Handle the scheduler's signal that its limit is near: end the session, unless our own clock expects the limit
-        within ``_AGREES`` seconds and ends the session in time by itself."""
+        """Handle the batch scheduler's signal that the job's time limit is near: end the session.
+
+        The signal is ignored if the session's own deadline is at most ``_AGREES`` seconds away, since the session then
+        ends in time by itself.
+        """
         ends = self._facts.ends
         if ends is None or not 0 < ends - time.time() < _AGREES:
             self.end("walltime", "The scheduler said that the session's time is over.", GRACE_SIGNALLED)
 
     def token(self) -> str | None:
-        """Return the notebook's hub token, for a hub that has lost it; None before the environment has come."""
+        """Return the notebook's hub token, for a hub that has lost it; None before the environment is received."""
         return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
 
     def end(self, reason: Reason, message: str, grace: float = GRACE) -> None:
-        """End the session; the first reason given is the one that counts."""
+        """End the session; if this is called again, the first reason counts."""
         if not self._end.done():
             log.info("ending: %s: %s", reason, message)
             self._end.set_result((reason, message, grace))
@@ -154,7 +161,7 @@ class JobSession:
     # --- its life ---
 
     async def start(self) -> None:
-        """Start what can be started before the environment has come."""
+        """Start what does not need the environment."""
         await self._notebook.start()
 
     async def live(self) -> int:
@@ -198,8 +205,10 @@ class JobSession:
                 await asyncio.wait_for(self._look.wait(), min(_LOOK, max(0.05, verdict.wake - now)))
 
     def _tell_notebook(self) -> None:
-        """Write the clock's file, which the notebook server shows to the browser (see ``clock``), if its content has
-        changed."""
+        """Write the clock's file if its content has changed.
+
+        The notebook server shows it to the browser (see ``clock``).
+        """
         status = self.status
         content: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
         content["notice"] = asdict(status.notice) if status.notice is not None else None
@@ -216,7 +225,7 @@ class JobSession:
         self._last_content = text
 
     async def _keep_tidy(self) -> None:
-        """Collect ended processes of the notebook that the door has adopted."""
+        """Collect the exit status of ended processes of the notebook that the door has adopted."""
         while True:
             await asyncio.sleep(_TIDY)
             keep = () if self._notebook.pid is None else (self._notebook.pid,)

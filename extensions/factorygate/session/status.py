@@ -1,4 +1,4 @@
-"""The door's report about its session, as one line of JSON."""
+"""The door's status report about its session: one line of JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def spoken(asked: str | None) -> int:
 
 
 def moment(seconds: float | None) -> str | None:
-    """Return RFC 3339 in UTC for seconds since the epoch; None for None."""
+    """Return ``seconds`` since the epoch as RFC 3339 in UTC; None for None."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -35,7 +35,10 @@ def moment(seconds: float | None) -> str | None:
 
 @dataclass(frozen=True)
 class StatusNotice:
-    """The session will end by itself soon. ``at``: when, RFC 3339; ``minutes``: the step that has been passed."""
+    """A warning that the session will end by itself at ``at`` (RFC 3339).
+
+    ``minutes``: the warning step that has passed.
+    """
 
     kind: Reason
     at: str

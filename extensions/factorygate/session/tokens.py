@@ -1,12 +1,12 @@
-"""Tokens in the addresses of requests: who may send one there, and how they are kept out of the log.
+"""Tokens in the URLs of requests: which of them are accepted, and how they are kept out of the log.
 
-Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the address of a kernel's
-WebSocket, and no header. JupyterHub accepts this from browsers only. Here such a token is treated like the header if
-the session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the WebSockets of kernels and terminals
-only; elsewhere the refusal says what to do.
+Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the URL of a kernel's
+WebSocket, and no header. JupyterHub accepts a token in a URL from browsers only. Here such a token is treated like the
+header if the session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the WebSockets of kernels and
+terminals only; on other paths the refusal says what to do.
 
-Any address may contain a token all the same. jupyter_server hides it in its line for each request, but Tornado does not
-if a handler raised an error. So tokens are removed where the log is written.
+Any URL may contain a token all the same. jupyter_server hides tokens in its log line for each request, but Tornado does
+not if a handler raised an error. So tokens are removed where the log is written.
 """
 
 from __future__ import annotations
@@ -40,16 +40,20 @@ class TokenRefused(RequestHandler):
 
 
 class Addresses:
-    """Looks at the token in each request's address before a handler is chosen. ``base_url``: the server's; ``allowed``:
-    whether the session's owner allowed such tokens."""
+    """Checks the token in each request's URL before a handler is chosen.
+
+    ``base_url``: the server's base URL; ``allowed``: whether the session's owner allowed such tokens.
+    """
 
     def __init__(self, base_url: str, allowed: bool) -> None:
         self._paths = tuple(url_path_join(base_url, path) for path in ("api/kernels/", "terminals/websocket/"))
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move the token of a WebSocket's address into the header. Return False for a token that is not allowed, in a
-        request without a cookie."""
+        """Move the token from a WebSocket's URL into the header; return whether the request may go on.
+
+        False: the request has no cookie, and its token is not allowed in the URL.
+        """
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):
             return True

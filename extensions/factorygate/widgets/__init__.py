@@ -1,7 +1,7 @@
 """The widgets for notebooks: a picker of factories, and a panel of a cluster.
 
-Only Python writes the data; the page sends a person's actions as ``{"op": …}``, which are checked before they are
-carried out.
+Only Python code sets the widgets' data. The page sends a person's actions as ``{"op": …}``, which Python checks before
+it carries them out.
 """
 
 from factorygate.widgets.panel import ClusterPanel

@@ -1,4 +1,4 @@
-"""The scripts and styles of the widgets, as anywidget needs them: one ES module and one style sheet for each.
+"""The scripts and styles of the widgets in anywidget's form: one ES module and one style sheet for each widget.
 
 ``built`` holds the bundles that ``extensions/frontend/build.mjs`` makes from the code that pages, widgets and
 JupyterLab share. The texts of a script are in the language of the session's person.
@@ -21,7 +21,7 @@ _SOURCE = re.compile(r"^// (\w+/\w+\.js)$", re.MULTILINE)  # esbuild names each 
 
 
 def module(widget: str) -> str:
-    """Return the script of a widget, with the catalogue that ``widgets/catalogue.js`` reads before it."""
+    """Return the script of a widget, preceded by the texts that ``widgets/catalogue.js`` reads."""
     script = _text(f"{widget}.js")
     sources = {f"extensions/frontend/{name}" for name in _SOURCE.findall(script)}
     catalogue = language.here().page(lambda file: file in sources)
@@ -34,8 +34,11 @@ def styles(widget: str) -> str:
 
 
 def kept(bundle: Any, model_id: str | None, text: str) -> Any:
-    """Return the MIME bundle of a widget with its state as text: for JupyterLab when the kernel no longer has the
-    widget (the extension's ``kept.ts``), and for programs that show no widgets."""
+    """Return the MIME bundle of a widget, extended by the widget's state as text.
+
+    JupyterLab shows this state when the kernel no longer has the widget (``kept.ts`` of the extension); programs
+    without widgets show the text.
+    """
     if bundle is None or model_id is None:
         return bundle
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})

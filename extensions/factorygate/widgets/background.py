@@ -1,6 +1,6 @@
 """One thread with an event loop for all widgets of a kernel, started when the first widget needs it.
 
-A kernel's own loop stops while a cell runs; widgets must still be updated.
+A kernel's own event loop stops while a cell runs, but widgets must be updated then, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def start(work: Coroutine[Any, Any, None]) -> Future[None]:
-    """Run the coroutine in the background; cancel the future to end it."""
+    """Run the coroutine in the background thread; cancel the returned future to end it."""
     return asyncio.run_coroutine_threadsafe(work, _running_loop())
 
 
@@ -35,16 +35,18 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 
 class Looking(Protocol):
-    """An object whose ``look`` is called regularly; it must return quickly."""
+    """An object whose ``look`` is called regularly; the call must return quickly."""
 
     def look(self) -> bool:
-        """Look for changes; return False if this need not be called again."""
+        """Look for changes; return False if ``look`` need not be called again."""
         ...
 
 
 class Ticker:
-    """Calls ``look`` of all its objects every ``INTERVAL``; it keeps none of them alive, and rests while there are
-    none."""
+    """Calls ``look`` of all its objects every ``INTERVAL``.
+
+    It keeps weak references only, and rests while it has no objects.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Follows the gateway's catalogue, and asks when a choice would start, as long as somebody looks."""
+"""Follows the gateway's catalogue, and asks when a choice would start, as long as a widget is shown."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ _FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before it is tried again; doublin
 async def follow(
     make: Callable[[], Link], hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]
 ) -> None:
-    """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL``; call ``trouble`` with
-    each error, after which it is tried again. Ends when either returns False, or if there is no link."""
+    """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL``.
+
+    ``trouble`` is called with each error, after which the request is repeated. Ends when either function returns False,
+    or if there is no link.
+    """
     wait = _FIRST_WAIT
     while True:
         try:
@@ -31,7 +34,7 @@ async def follow(
                     if name == "factories" and not hear(factories):
                         return
                     wait = _FIRST_WAIT
-                    await asyncio.sleep(INTERVAL)  # what comes meanwhile waits on the connection
+                    await asyncio.sleep(INTERVAL)  # later events wait on the connection
         except LinkError as error:
             if not trouble(error):
                 return
@@ -44,8 +47,10 @@ async def follow(
 async def estimates(
     make: Callable[[], Link], factory: str, size: str, hours: Iterable[float]
 ) -> dict[float, str | None]:
-    """Return when a session with each of these hours would start (RFC 3339), all asked at the same time; None if not
-    known."""
+    """Return when a session of each of these lengths in ``hours`` would start (RFC 3339); None if not known.
+
+    All lengths are requested concurrently.
+    """
 
     async def ask(each: float) -> str | None:
         try:

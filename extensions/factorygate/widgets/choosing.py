@@ -1,7 +1,7 @@
-"""A choice of factory, node size, environment, hours and project: checked, and completed from the catalogue.
+"""Checks a choice of factory, node size, environment, hours and project, and completes it from the catalogue.
 
-The link decides what fits, what is preset and within which bounds: each size's ``offer`` says it. The start page
-completes a choice in the same way.
+The link decides which sizes are offered, their defaults and their bounds, and sends them in the ``offer`` of each size.
+The start page completes a choice in the same way.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def checked(desired: Mapping[str, Any]) -> Choice:
-    """Return the desired choice if its form is valid; values that are None or left out are open. Raises ValueError with
-    an explanation."""
+    """Return ``desired`` as a Choice if its types are valid; values that are None or missing stay open.
+
+    Raises ValueError with an explanation.
+    """
     unknown = sorted(set(desired) - set(FIELDS))
     if unknown:
         said = Message("choice-field-unknown", "A choice has no {unknown}; it has {fields}.")
@@ -59,8 +61,10 @@ def _hours(value: object) -> float:
 
 
 def completed(desired: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
-    """Return the offered choice that is nearest to a checked one, with nothing left open; None if nothing is offered.
-    ``here``: the factory that is preset, while it takes requests."""
+    """Return the offered choice that is nearest to ``desired``, without open values; None if nothing is offered.
+
+    ``desired``: a checked choice; ``here``: the factory that is the default while it accepts requests.
+    """
     factory = _find(factories, desired.get("factory")) or _usual(factories, here)
     if factory is None or not factory.sizes:
         return None
@@ -75,7 +79,7 @@ def completed(desired: Mapping[str, Any], factories: Factories, here: str | None
 
 
 def refusal(desired: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
-    """Return why the desired choice is not the offered one, in words; empty if it is."""
+    """Return a text that says why ``desired`` differs from the offered ``choice``; "" if it does not."""
     for field, value in desired.items():
         if choice is None:
             return N_("No factory is open to you at this moment.")
@@ -142,7 +146,7 @@ def _list(ones: Sequence[_Named]) -> str:
 
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
-    """Return the part of the catalogue that changes with the catalogue only."""
+    """Return the part of the catalogue that changes only when the gateway's configuration does."""
     fields = {
         "id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "bounds",
         "projects",
@@ -159,8 +163,11 @@ def _standing_size(view: SizeView) -> dict[str, Any]:
 
 
 def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
-    """Return the part of the catalogue that changes from minute to minute, by factory: small, since it is sent whole at
-    each change. ``reached``: the only factory for which the notebook's token is valid; None: all of them."""
+    """Return the part of the catalogue that changes from minute to minute, by factory.
+
+    The part is small, since it is sent as a whole at each change. ``reached``: the only factory for which the
+    notebook's token is valid; None: the token is valid for all.
+    """
     needs_token = language.here().said(NEEDS_TOKEN)
     loads = {"name", "gpus_total", "gpus_free", "pending"}
     return {
@@ -176,19 +183,25 @@ def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
 
 
 def _start(view: SizeView) -> str | None:
-    """Return when a session of that size would start, as JSON, as far as it is known."""
+    """Return when a session of that size would start, as JSON; None if not known."""
     return None if view.estimate is None else view.estimate.model_dump(mode="json")["start"]
 
 
 def _rules_open(words: Words | None) -> dict[str, str] | None:
-    """Return why nothing may start there, with what to do, since a notebook has no link to the hub's pages."""
+    """Return texts that say why nothing may start at the factory and what to do.
+
+    A notebook has no link to the hub's pages.
+    """
     said = language.here().said
     return None if words is None else {"what": said(joined(words.as_message("what"), words.as_message("do")))}
 
 
 def _health(health: Health) -> dict[str, Any]:
-    """Return the health. When the factory last answered is included only if it no longer answers; otherwise the health
-    would change with every answer."""
+    """Return the factory's health as JSON.
+
+    The time of the factory's last answer is included only if it no longer answers; otherwise the health would change
+    with every answer.
+    """
     shown, said = health.model_dump(mode="json", include={"state", "words", "answered_at"}), language.here().said
     if health.words is not None:
         shown["words"] |= {name: said(health.words.as_message(name)) for name in health.words.TEXTS}

@@ -1,4 +1,4 @@
-"""ClusterPanel: watch a cluster in a notebook, and scale, adapt or end it there."""
+"""ClusterPanel: shows a cluster in a notebook, with controls to scale, adapt or end it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ _MOST_PAGES = 100
 
 
 class ClusterPanel(anywidget.AnyWidget):
-    """Shows any cluster that has the four methods of ``Watched``, at most twice a second and only what has changed.
+    """A panel for any cluster that has the methods of ``Watched``.
 
-    It looks at the cluster while it is on a page. GPU-hours count one GPU as the factory's scheduler does.
+    The panel reads the cluster while it is shown on a page, and sends changes only, at most twice a second. GPU-hours
+    count one GPU as the factory's scheduler does.
     """
 
     _esm = assets.module("panel")
     _styles = traitlets.Unicode(assets.styles("panel")).tag(sync=True)
     _summary = traitlets.Dict().tag(sync=True)
-    _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # about what was asked for here last
+    _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # about the last request from the panel
 
     def __init__(self, cluster: Watched) -> None:
         self._cluster = cluster
@@ -47,7 +48,10 @@ class ClusterPanel(anywidget.AnyWidget):
         self.on_msg(type(self)._heed)
 
     def look(self) -> bool:
-        """Send the page what has changed; return False if nobody looks or nothing can change any more."""
+        """Send the changes to the page.
+
+        Return False if no page shows the panel, or if the cluster can no longer change.
+        """
         with self._looking:
             if not self._pages or self.comm is None:
                 return False
@@ -89,7 +93,7 @@ class ClusterPanel(anywidget.AnyWidget):
     # --- the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
-        """Handle a message of the page; an invalid message changes nothing."""
+        """Handle a message from the page; an invalid message changes nothing."""
         op = content.get("op") if isinstance(content, dict) else None
         deed = {
             "watch": self._watch,
@@ -155,7 +159,7 @@ class ClusterPanel(anywidget.AnyWidget):
             self._act(self._cluster.close, N_("All jobs are being ended."))
 
     def _number(self, value: object) -> int | None:
-        """Return a number of jobs that may be requested; show an error if it is none."""
+        """Return ``value`` as a number of jobs that may be requested; show an error and return None if it is none."""
         most = self._seen.maximum
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
             return value

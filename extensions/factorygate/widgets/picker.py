@@ -1,4 +1,4 @@
-"""FactoryPicker: choose a factory, a node size, an environment, hours and a project in a notebook."""
+"""FactoryPicker: a widget for choosing a factory, a node size, an environment, hours and a project in a notebook."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ _COMPARED = 3  # walltimes whose start is asked for at once
 
 
 class FactoryPicker(anywidget.AnyWidget):
-    """Shows what the start page shows, live; ``value`` is the choice, as FactoryCluster and the gateway's API take it.
+    """Shows live what the start page shows.
 
-    ``value`` has ``factory``, ``size``, ``environment`` (ids), ``hours`` (float) and ``project`` (id of who pays; None
-    where none is needed). It may be set, also in parts: what is left out takes the factory's default. What is not
-    offered raises TraitError in words. Until the catalogue has come it is what was set, or None. Its observers are
-    called in the thread of whoever changed it: the kernel's, or, as the catalogue comes, one of the background.
+    ``value`` is the choice in the form of FactoryCluster and the gateway's API. ``value`` has ``factory``, ``size``,
+    ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged; None if none is
+    needed). ``value`` may be set, also in parts: missing parts take the factory's defaults. A choice that is not
+    offered raises TraitError with an explanation. Before the catalogue is received, ``value`` is what was set, or None.
+    Observers of ``value`` are called in the thread that changed it: the kernel's thread, or the background thread when
+    the catalogue is received.
     """
 
     _esm = assets.module("picker")
@@ -86,7 +88,7 @@ class FactoryPicker(anywidget.AnyWidget):
         return choice
 
     def _hear(self, factories: list[FactoryView]) -> bool:
-        """Take the catalogue, from the background."""
+        """Use the new catalogue; called in the background thread."""
         with self._choosing:
             desired = self.value or {}
             choice = completed(desired, factories, _here())
@@ -109,7 +111,7 @@ class FactoryPicker(anywidget.AnyWidget):
     # --- the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
-        """Handle a message of the page; an invalid message changes nothing."""
+        """Handle a message from the page; an invalid message changes nothing."""
         if not isinstance(content, dict) or self._factories is None:
             return
         if content.get("op") == "choose":
@@ -163,13 +165,16 @@ async def _tell_estimates(picker: weakref.ref[FactoryPicker], factory: str, size
 
 
 def _state(kind: str, message: str, do: str = "") -> dict[str, str]:
-    """Set the state that the page shows."""
+    """Return the state that the page shows."""
     words = language.here()
     return {"kind": kind, "message": words.said(message), "do": words.said(do)}
 
 
 def _here() -> str | None:
-    """Return the factory that this session runs at, since data and workers should be at the same place."""
+    """Return the factory at which this session runs.
+
+    The factory is the picker's default, since data and workers should be at the same place.
+    """
     return os.environ.get("FACTORYGATE_FACTORY")
 
 

@@ -1,4 +1,4 @@
-"""The jobs of a cluster for a page: a window of a sorted, filtered list, and only what has changed in it."""
+"""The rows of jobs for a panel's page: a window of a sorted, filtered list, sent as changes only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = 50  # rows that are shown at a time
 LOG_LINES = 200
 _OPEN_LOGS = 10
 
-# What needs somebody's eye comes first.
+# States that need attention come first.
 _ORDER = {"failed": 0, "lost": 0, "unreachable": 1, "asked": 2, "pending": 2, "running": 3, "ended": 4}
 FILTERS: dict[str, frozenset[str]] = {
     "all": frozenset(_ORDER),
@@ -27,7 +27,7 @@ JobRow = dict[str, Any]
 
 
 class Window:
-    """The jobs that are on the page, and what the page was last told of them."""
+    """The jobs that are on the page, and the rows that were last sent to the page."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -39,7 +39,7 @@ class Window:
         self._ask_whole = True
 
     def move(self, first: object, which: object) -> None:
-        """Set first row and filter as a page requests; invalid values change nothing."""
+        """Set the first row and the filter as the page requests; invalid values change nothing."""
         if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
             self.first = first
         if isinstance(which, str) and which in FILTERS:
@@ -47,18 +47,20 @@ class Window:
         self.forget()
 
     def open_log(self, name: object, shown: object) -> None:
-        """Send a job's log with its row, or stop sending it. If too many are open, the oldest is closed."""
+        """Send a job's log with its row, or stop sending it. If too many logs are open, the oldest is closed."""
         if isinstance(name, str):
             kept = [one for one in self._open if one != name]
             self._open = [*kept, name][-_OPEN_LOGS:] if shown is True else kept
 
     def forget(self) -> None:
-        """Forget what the page was told: the page is new, and gets everything again."""
+        """Forget the rows that were sent, since a new page needs all of them."""
         self._ask_whole = True
 
     def changes(self, view: ClusterView) -> dict[str, Any] | None:
-        """Return what the page must be told about ``view``: ``order`` (names) and ``rows`` by name, ``whole`` if these
-        are all that it shows; None: nothing."""
+        """Return the changes that the page needs to show ``view``; None if there are none.
+
+        ``order``: names of jobs; ``rows``: rows by name; ``whole``: whether these are all the rows that the page shows.
+        """
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)
         shown = {job.name: self._row(job) for job in jobs[self.first : self.first + PAGE]}
@@ -97,6 +99,6 @@ def counts(jobs: Iterable[JobView]) -> dict[str, int]:
 
 
 def _rank(job: JobView) -> tuple[int, list[tuple[int, str]]]:
-    """Return the sort key: by urgency, then by name with its numbers as numbers (w-9 before w-10)."""
+    """Return the sort key of a job: urgency, then name with numbers compared as numbers (w-9 before w-10)."""
     parts = re.split(r"(\d+)", job.name)
     return _ORDER[job.state], [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""A cluster in a few figures: for the panel's head, and as text if there is no page."""
+"""A summary of a cluster in a few figures: for the head of the panel, and as text if there is no page."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ FLOWING = ("spent", "committed")  # figures that go on by themselves while jobs 
 
 
 def summary(view: ClusterView) -> dict[str, Any]:
-    """Return everything that the panel's head shows, as plain JSON. GPU-hours have two digits, which is enough for a
-    page."""
+    """Return everything that the panel's head shows, as plain JSON. GPU-hours are rounded to two digits."""
     adapting, words = view.adapting, language.here()
     return {
         "name": view.name,
@@ -42,7 +41,7 @@ def summary(view: ClusterView) -> dict[str, Any]:
 
 
 def text(view: ClusterView) -> str:
-    """Return a few lines for scripts, logs and exported notebooks."""
+    """Return the summary as a few lines of text, for scripts, logs and exported notebooks."""
     figures = f"{view.gpu_hours_spent:.2f} spent, {view.gpu_hours_per_hour:g} an hour now"
     if view.gpu_hours_cap is not None:
         figures += f", at most {view.gpu_hours_cap:g}"

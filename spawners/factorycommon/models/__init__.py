@@ -1,8 +1,8 @@
-"""The models that all parts share: catalogue, requests, sessions, and what a scheduler reports.
+"""The models that all parts share: catalogue, requests, sessions, and reports of a scheduler.
 
-They use pydantic only and import nothing else of ours, so every part may import them. Times are seconds, moments are
-aware datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, ``hours``). A GB is 10**9 bytes as
-on the sites' price lists; dialects convert it to their scheduler's units.
+They use pydantic only and import no other package of the gateway, so every part may import them. Durations are in
+seconds, times are aware datetimes in UTC, memory is in bytes unless a name says otherwise (``memory_gb``, ``hours``). A
+GB is 10**9 bytes as on the sites' price lists; dialects convert it to their scheduler's units.
 """
 
 from factorycommon.models.antennas import Antenna, Antennas, LoginHint
@@ -74,6 +74,14 @@ from factorycommon.models.clusters import (
 )
 from factorycommon.models.entry import Coming, NetworkEntry, Planned, Seat, SiteInfo
 from factorycommon.models.messages import Coded, Parameters, Phrase
+from factorycommon.models.operators import (
+    BannerBody,
+    BannerView,
+    FactoryOverview,
+    FailureCount,
+    OperatorView,
+    WaitingSession,
+)
 from factorycommon.models.prices import Amount, Cost, Price
 from factorycommon.models.projects import ANTENNA, Group, Mode, Project, ProjectAt, Projects, ProvenGroup, SiteAccounts
 from factorycommon.models.provenance import Origin, Said, Sourced
@@ -142,6 +150,8 @@ __all__ = [
     "Antenna",
     "Antennas",
     "AuditLine",
+    "BannerBody",
+    "BannerView",
     "BatchId",
     "BatchRequest",
     "Bounds",
@@ -167,7 +177,9 @@ __all__ = [
     "Estimate",
     "ExtendBody",
     "Factory",
+    "FactoryOverview",
     "FactoryView",
+    "FailureCount",
     "Folder",
     "GpuHours",
     "Group",
@@ -197,6 +209,7 @@ __all__ = [
     "NodeState",
     "Notice",
     "Offer",
+    "OperatorView",
     "Origin",
     "Outcome",
     "Parameters",
@@ -251,6 +264,7 @@ __all__ = [
     "TokenBody",
     "UnixAccount",
     "UsageLine",
+    "WaitingSession",
     "Whose",
     "Word",
     "Words",

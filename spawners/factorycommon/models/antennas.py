@@ -1,4 +1,4 @@
-"""Antennas: national front offices without a machine, whose people run on the factories they are linked to."""
+"""Antennas: national front offices without a machine, whose people use the factories that the antenna is linked to."""
 
 from __future__ import annotations
 

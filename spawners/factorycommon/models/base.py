@@ -1,4 +1,4 @@
-"""The base of all models: types for ids, names and amounts from outside, and how strictly models check their input."""
+"""The base of all models: types for ids, names and amounts from outside, and the strictness of models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
 
 def believed(seconds: float) -> datetime | None:
-    """Return the moment that many seconds after 1970; None outside of ``EARLIEST`` to ``LATEST``."""
+    """Return the time that many seconds after 1970; None if it is not between ``EARLIEST`` and ``LATEST``."""
     if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():  # False for a NaN, too
         return None
     return datetime.fromtimestamp(seconds, UTC)

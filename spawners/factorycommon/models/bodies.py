@@ -1,4 +1,4 @@
-"""Bodies of the link's API."""
+"""Bodies of requests to the link's API, and of its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ProblemKind = Literal[
 
 
 def _written_out(moment: object) -> object:
-    """Refuse a number, which would be taken for seconds since 1970. Raises ValueError."""
+    """Return ``moment``. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
     if not isinstance(moment, datetime) and "T" not in str(moment).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return moment
@@ -35,7 +35,7 @@ _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end 
 class Problem(Coded):
     """Body of every error answer of the link. ``code``: as in Words, where it is one of those. ``fits``: how many of
     the jobs that were asked for may begin now; None where that is not known, or where it is not their number that is
-    refused."""
+    refused. ``request``: id of the request, to be quoted to the operators."""
 
     TEXTS = ("message", "do")
 
@@ -46,6 +46,7 @@ class Problem(Coded):
     do: str = ""
     whose: Whose | None = None
     fits: int | None = None
+    request: str = ""
 
 
 class EnvironmentBody(BaseModel):
@@ -91,9 +92,11 @@ class TokenBody(Model):
 
 
 class DrainBody(Model):
-    """Body of ``PUT /factories/{id}/drain`` and ``…/pause``: what people are told meanwhile."""
+    """Body of ``PUT /factories/{id}/drain`` and ``…/pause``, and of ``PUT /starts/pause``: what people are told
+    meanwhile. ``by``: the operator who says so, for the audit."""
 
     message: str = Field(min_length=1, max_length=500)
+    by: Person = "operator"
 
 
 class AccessStatus(Model):

@@ -1,4 +1,4 @@
-"""The catalogue: what a factory with a machine is."""
+"""The catalogue's models for a factory with a machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Dask clusters: what a notebook requests, and what the link answers.
+"""Dask clusters: the requests of a notebook, and the answers of the link.
 
-A worker here is one job; it may run several Dask workers (``processes``).
+A worker in this module is one job; it may run several Dask workers (``processes``).
 """
 
 from __future__ import annotations

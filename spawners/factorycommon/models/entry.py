@@ -1,4 +1,4 @@
-"""The catalogue: what every factory of the network has, with a machine or without."""
+"""The catalogue's models for every factory of the network, with a machine or without."""
 
 from __future__ import annotations
 

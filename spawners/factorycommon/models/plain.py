@@ -1,4 +1,4 @@
-"""Plain text: what a session, a site account or a scheduler says, made safe to log, to keep and to show."""
+"""Plain text: makes texts from a session, a site account or a scheduler safe to log, to store and to show."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ MOST = 2000  # characters of one text for a person
 
 
 def plain_text(text: str, most: int = MOST) -> str:
-    """Return ``text`` as one line of at most ``most`` characters: control characters and line separators become
-    U+FFFD, line ends and tabs a blank, terminal sequences nothing."""
+    """Return ``text`` as one line of at most ``most`` characters, without control characters.
+
+    Control characters and line separators become U+FFFD, line ends and tabs become a blank, terminal sequences are
+    removed.
+    """
     return _shortened(_BAD.sub(_replacement, _ESCAPES.sub("", _bounded(text, most))).strip(), most)
 
 
@@ -31,15 +34,19 @@ def plain_lines(text: str, most: int = MOST) -> str:
 
 
 def last_lines(text: str, count: int, width: int) -> tuple[str, ...]:
-    """Return the last ``count`` lines of a log, each plain and at most ``width`` characters. A line that was written
-    over with carriage returns (a progress bar) counts as what was visible at its end."""
+    """Return the last ``count`` lines of a log, each as plain text of at most ``width`` characters.
+
+    A line that was overwritten with carriage returns (a progress bar) counts as its last visible text.
+    """
     lines = text.removesuffix("\n").rsplit("\n", count)[-count:]
     return tuple(plain_text(line.rstrip("\r").rpartition("\r")[2], width) for line in lines)
 
 
 def _bounded(text: str, most: int) -> str:
-    """Cut the text before the slow replacements; four times ``most`` leaves room for terminal sequences that are
-    removed."""
+    """Return the beginning of ``text``, since the replacements are slow.
+
+    It is four times ``most`` characters long, which leaves room for terminal sequences that are removed.
+    """
     return text if len(text) <= 4 * most else text[: 4 * most]
 
 

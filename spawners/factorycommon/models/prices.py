@@ -1,4 +1,4 @@
-"""What a session costs, in numbers: for an hour of a node size, and for a whole job."""
+"""The prices of sessions: for an hour of a node size, and for a whole job."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Price(Cost):
     unit: str = "GPU"
 
     def of(self, seconds: float) -> Cost:
-        """Return the cost of that many seconds."""
+        """Return the cost of a job that runs ``seconds``."""
         hours = seconds / 3600
         own = None if self.own is None else Amount(amount=self.own.amount * hours, unit=self.own.unit)
         return Cost(gpu_hours=self.gpu_hours * hours, counted=self.counted * hours, own=own)

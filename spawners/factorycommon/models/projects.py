@@ -1,5 +1,7 @@
-"""Projects: the allocations that are charged. Who is in a project, what it may use and until when, and its accounts at
-each factory."""
+"""Projects: the allocations that are charged.
+
+A project has people, permissions with their end, and accounts at each factory.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,7 @@ class Project(Model):
     factories: dict[Slug, ProjectAt] = Field(min_length=1)
 
     def has(self, person: str, groups: frozenset[str]) -> bool:
-        """Return True if the person, whose groups are ``groups``, is in the project."""
+        """Return whether the person, whose groups are ``groups``, is in the project."""
         return person in self.members or person in self.managers or not groups.isdisjoint(self.groups)
 
 

@@ -1,4 +1,4 @@
-"""How sure a value of the catalogue is, and where it comes from."""
+"""The certainty and the source of each value in the catalogue."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Sourced(Model):
         return _leaves(self.model_dump(mode="json", exclude_unset=True), ())
 
     def origin(self, path: str) -> Origin | None:
-        """Return the origin of a value, from the most exact statement about its path; None if there is none."""
+        """Return the origin of a value, from the most specific statement about its path; None if there is none."""
         steps = path.split(".")
         fitting = [(_weight(of), said) for said in self.said for of in said.of if _covers(of.split("."), steps)]
         if not fitting:

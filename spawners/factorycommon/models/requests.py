@@ -1,4 +1,4 @@
-"""Requests: what a person asks for, and what the link asks a dialect for."""
+"""Requests: a person's choice, and the link's request to a dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A site's rules for a gateway: how to log in, what may happen without a person, and who has agreed."""
+"""A site's rules for a gateway: logins, permitted automation, and the agreement of the site's operator."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Policy(Model):
     note: str = ""
 
     def open_questions(self) -> tuple[Act, ...]:
-        """Return what the site's rules forbid or leave open, and an agreement must therefore allow."""
+        """Return the acts that the site's rules forbid or leave open, and that an agreement must therefore allow."""
         said: dict[Act, Permission | None] = {
             "unattended_submit": self.unattended_submit,
             "persistent_connection": self.persistent_connection,

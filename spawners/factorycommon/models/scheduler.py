@@ -1,4 +1,4 @@
-"""What a scheduler reports, independent of any dialect."""
+"""The reports of a scheduler, independent of any dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions, as hub, pages and notebooks see them."""
+"""Sessions, as the hub, pages and notebooks see them."""
 
 from __future__ import annotations
 
@@ -129,11 +129,11 @@ class Session(Model):
     charged: Cost | None = None  # once it has ended: what all runs of its job cost; None: not known
 
     def addressed(self, root: str) -> Session:
-        """Return the session with the address at which its person opens it, in place of its port on the link's machine.
+        """Return the session with the URL at which its person opens it, instead of its port on the link's machine.
 
-        ``root``: the gateway's address with the hub's base URL (``https://gateway.example.org/``), or its path only.
-        Until the session runs, its address shows the waiting page. A session that has ended, or that runs a cluster's
-        scheduler, has no address.
+        ``root``: the gateway's URL with the hub's base URL (``https://gateway.example.org/``), or its path only. Until
+        the session runs, its URL shows the waiting page. A session that has ended, or that runs a cluster's scheduler,
+        has no URL.
         """
         opens = self.state != SessionState.ENDED and not self.server.startswith(HEAD)
         return self.model_copy(update={"url": notebook_base(root, self.user, self.server) if opens else None})

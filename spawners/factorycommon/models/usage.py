@@ -1,4 +1,4 @@
-"""GPU-hours: what a project has, and who used how much."""
+"""GPU-hours: the balance of a project, and the use of each person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue as a person sees it, with health and what is free."""
+"""The catalogue as a person sees it, with health and free resources."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Bounds(Model):
     preset: float | None = None
 
     def nearest(self, wanted: float | None) -> float | None:
-        """Return the allowed value that is nearest to the wanted one; the preset if none is wanted."""
+        """Return the allowed value that is nearest to ``wanted``; the preset if ``wanted`` is None."""
         return self.preset if wanted is None else min(self.most, max(self.least, wanted))
 
 
@@ -72,7 +72,7 @@ class Offer(Model):
     project_in: Mapping[str, ProjectId] = Field(default_factory=dict)
 
     def nearest_environment(self, wanted: Slug | None) -> Slug | None:
-        """Return the wanted environment if it is offered, else the preset one."""
+        """Return the environment ``wanted`` if it is offered, else the preset one."""
         return wanted if wanted in self.environments else self.environment
 
 
@@ -105,7 +105,7 @@ class SizeView(Model):
         return joined(*(part.as_message("text") for part in parts), separator=", ") if parts else self.gpu_label
 
     def nearest_project(self, wanted: ProjectId | None) -> ProjectId | None:
-        """Return the wanted project if it may have the size, else the preset one."""
+        """Return the project ``wanted`` if it may use the size, else the preset one."""
         return wanted if wanted in self.projects else self.offer.project
 
 

@@ -1,4 +1,4 @@
-"""Finds out who calls the user API: a person with a token of their own, or a session with its server's token."""
+"""Identifies the caller of the user API: a person with their own token, or a session with its server's token."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ _NOT_TOLD = {
 
 
 class NoTokenError(ProblemError):
-    """There is no token, or the token belongs to nobody: 401."""
+    """Raised with status 401 if a request has no token, or a token that belongs to nobody."""
 
     status = 401
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The caller of a request. ``session``: set if the token is that session's; it then acts for the session's factory
-    and project only. None: the person's own token. ``machine``: of the session's factory, as people know it. ``root``:
-    the public address of the hub."""
+    """The caller of a request: a person or one of their sessions.
+
+    ``session``: the session whose token was used, which may act for its own factory and project only; None: the
+    person's own token was used. ``machine``: the name of the machine of the session's factory, as people know it.
+    ``root``: the public URL of the hub.
+    """
 
     user: str
     session: LiveSession | None
@@ -44,26 +47,32 @@ class Caller:
     root: str = ""
 
     def sees(self, session: Session) -> None:
-        """Raise ProblemError unless the caller may look at that session: 404 for another person's, whether or not it
-        exists, 403 where a session's token asks about another session of its person."""
+        """Raise ProblemError unless the caller may see ``session``.
+
+        The status is 404 for another person's session, whether or not it exists; 403 if a session's token is used for
+        another session of the same person.
+        """
         if session.user != self.user:
             raise gone(f"The session {session.id}")
         if self.session is not None and session.id != self.session.record.id:
             raise of_words("forbidden", explain.own("token-other-session"))
 
     def shown(self, session: Session) -> Session:
-        """Return a session of the person as the caller may see it in a list.
+        """Return ``session`` as the caller may see it in a list.
 
-        A session's token sees of other sessions only their names, states and times, and nothing of their site, job or
-        log. The address is the one at which the person opens the session.
+        With a session's token, other sessions show only their names, states and times, but no site, job or log. The URL
+        of the session is the one that the person opens.
         """
         if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)
         return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
-        """Return the project to act for at that factory; if none is named, a session's token acts for its own project.
-        Raises ProblemError if the token is not valid for that factory or project."""
+        """Return the project to act for at ``factory``.
+
+        If ``project`` is None, a session's token acts for the session's own project. Raises ProblemError if the token
+        is not valid for the factory or the project.
+        """
         if self.session is None:
             return project
         own = self.session.record.choice
@@ -72,34 +81,43 @@ class Caller:
         return self._payer(own)
 
     def chooses(self, choice: Choice) -> Choice:
-        """Return the choice for this caller: a session's token may choose for its own factory and project only. Raises
-        ProblemError if the token is not valid for the choice."""
+        """Return ``choice`` with this caller's restrictions applied.
+
+        A session's token may choose for its own factory and project only. Raises ProblemError if the token is not valid
+        for the choice.
+        """
         if self.session is None:
             return choice
         factory = choice.factory or self.session.record.choice.factory
         return choice.model_copy(update={"factory": factory, "project": self.acts_at(factory, choice.project)})
 
     def reaches(self, choice: ResolvedChoice) -> bool:
-        """Return whether the caller may act for a cluster with that factory and project."""
+        """Return whether the caller may act for a cluster at the factory and for the project of ``choice``."""
         own = None if self.session is None else self.session.record.choice
         return own is None or (choice.factory, self._payer(choice)) == (own.factory, self._payer(own))
 
     def has(self, cluster: ClusterRecord) -> None:
-        """Raise ProblemError unless the caller may act for that cluster: 404 for another person's, whether or not it
-        exists, 403 if a session's token is not valid for the cluster's factory or project."""
+        """Raise ProblemError unless the caller may act for ``cluster``.
+
+        The status is 404 for another person's cluster, whether or not it exists; 403 if a session's token is not valid
+        for the cluster's factory or project.
+        """
         if cluster.user != self.user:
             raise gone(f"The cluster {cluster.id}")
         if not self.reaches(cluster.choice):
             raise self._too_far()
 
     def may_begin(self) -> None:
-        """Raise ProblemError if the caller is a session that is ending: its token may start nothing any more."""
+        """Raise ProblemError if the caller is a session that is ending, since its token may start nothing any more."""
         if self.session is not None and self.session.record.wish != "run":
             raise of_words("forbidden", explain.own("token-session-over"))
 
     def begins(self, request: ClusterRequest) -> ClusterRequest:
-        """Return the request as it is for this caller: a session's token begins clusters for its own factory and
-        project, held by a session there. Raises ProblemError."""
+        """Return ``request`` with this caller's restrictions applied. Raises ProblemError.
+
+        A session's token creates clusters at its own factory and for its own project only. The session that holds such
+        a cluster must have this factory and project, too.
+        """
         self.may_begin()
         project = self.acts_at(request.factory, request.project)
         if self.session is None:
@@ -110,8 +128,10 @@ class Caller:
         return request.model_copy(update={"project": project})
 
     async def stream(self, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        """Yield the body of a stream of events. It ends with the session whose token asked for it, at the next event or
-        heartbeat."""
+        """Yield the body of an event stream.
+
+        If a session's token was used, the stream ends after the session has ended, at the next event or heartbeat.
+        """
         async with aclosing(body) as pieces:
             async for piece in pieces:
                 if self.session is not None and self.session.record.ended is not None:
@@ -126,7 +146,7 @@ class Caller:
 
 
 class Callers:
-    """Asks the hub who a token belongs to."""
+    """Finds the callers of requests by asking the hub for the owner of a token."""
 
     def __init__(
         self, hub: HubClient, table: SessionTable, projects: ProjectBook, factories: OfferedFactories, root: str
@@ -162,8 +182,10 @@ class Callers:
         return factory_id if connection is None else connection.factory.site.machine
 
     def _session(self, owner: TokenOwner) -> LiveSession | None:
-        """Return the session that a server's token acts for; None for a token of the person's own. Raises ProblemError
-        if that server has no session any more."""
+        """Return the session for which a server's token acts; None for a person's own token.
+
+        Raises ProblemError if the token's server has no session any more.
+        """
         if owner.server is None:
             return None
         of_server = (one for one in self._table.values() if one.record.user == owner.name and not one.record.head)

@@ -1,5 +1,4 @@
-"""A person's checklist: what they need before they can start, and have or lack: projects, accounts at the sites,
-acceptance of the sites' rules."""
+"""A person's checklist: the projects, site accounts and accepted rules that they need to start a session."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 class Checklist:
-    """Builds a person's checklist, and records that they accept a site's rules."""
+    """Builds a person's checklist, and records that the person accepts a site's rules."""
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class Checklist:
         )
 
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
-        """Record that a person accepts this version of a site's rules. Raises ProblemError, LedgerError."""
+        """Record that a person accepts ``version`` of a site's rules. Raises ProblemError, LedgerError."""
         connection = self._factories.get(factory_id)
         if connection is None:
             raise gone(f"The factory {factory_id}")
@@ -86,8 +85,10 @@ class Checklist:
                 )
 
     def _accounts(self, user: str, connection: FactoryConnection) -> tuple[AccountThere, ...]:
-        """Return each of the person's site accounts at a factory, with the projects that use it; empty if none of their
-        projects may use the factory."""
+        """Return the person's site accounts at a factory, each with the projects that use it.
+
+        Empty if none of the person's projects may use the factory.
+        """
         at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
         if self._projects.on:
             mine = self._projects.of(user)

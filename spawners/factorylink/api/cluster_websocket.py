@@ -1,8 +1,8 @@
-"""Carries a client's bytes to a cluster's scheduler at another factory, and back: by a WebSocket to the client, and a
-channel through a door to the scheduler.
+"""Carries bytes between a client and a cluster's scheduler at another factory.
 
-The bytes are TLS from end to end; the link has no key for it. They are cut into pieces, so that no message of Dask's is
-too large for any part of the way, and each side waits for the slower one.
+The client is connected by a WebSocket, the scheduler by a channel through its door. The bytes are TLS from end to end;
+the link has no key for it. They are cut into pieces, so that no message of Dask's is too large for any part of the
+path, and each side waits for the slower one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ID: TypeAdapter[str] = TypeAdapter(ClusterId)
 
 
 class ClusterWebSocket:
-    """The endpoint by which a client reaches a cluster's scheduler at another factory."""
+    """The WebSocket endpoint by which a client reaches a cluster's scheduler at another factory."""
 
     def __init__(self, clusters: Clusters, callers: Callers) -> None:
         self._clusters = clusters
@@ -41,14 +41,14 @@ class ClusterWebSocket:
         self._open: Counter[str] = Counter()
 
     async def handle(self, websocket: WebSocket, cluster_id: str) -> None:
-        """Serve one connection, from its request to its end."""
+        """Serve one WebSocket connection until it is closed."""
         try:
             caller = await self._callers.of(websocket.headers)
             self._check(caller, cluster_id)
         except ProblemError as error:
             await websocket.send_denial_response(answer(error))
             return
-        self._open[cluster_id] += 1  # before the next wait, so that what comes at the same moment is counted
+        self._open[cluster_id] += 1  # before the next await, so that concurrent connections are counted
         try:
             await self._carry(websocket, caller, cluster_id)
         finally:
@@ -96,13 +96,15 @@ async def _inwards(reader: asyncssh.SSHReader[bytes], websocket: WebSocket) -> N
 
 
 async def _over(session: LiveSession) -> None:
-    """Return when the session has ended, and its token is no longer valid."""
+    """Return when the session has ended, which makes its token invalid."""
     await session.job_over.wait()
 
 
 async def _first(*directions: Awaitable[None]) -> None:
-    """Run all ``directions`` until one ends, and cancel the others, since TLS cannot continue in one direction only.
-    Raises the error with which that one ended."""
+    """Run all ``directions`` until one ends, then cancel the others, since TLS needs both directions.
+
+    Raises the error with which the first direction ended.
+    """
     tasks = [asyncio.ensure_future(direction) for direction in directions]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

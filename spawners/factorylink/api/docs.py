@@ -1,8 +1,8 @@
-"""The page that describes the user API to people: the schema, and Swagger UI, which shows it.
+"""The page that describes the user API to people: the OpenAPI schema, and Swagger UI, which shows it.
 
-Swagger UI's files come with the package fastapi-offline; nothing is loaded from elsewhere. The page has the hub's own
-origin, so its policy allows it to run no script but these files, and to send requests nowhere else. It needs no token,
-since it says nothing about anybody; its requests carry the token that the reader enters.
+Swagger UI's files come with the package fastapi-offline; nothing is loaded from other hosts. The page has the hub's own
+origin, so its Content Security Policy allows only these scripts, and requests only to this origin. The page needs no
+token, since it contains no personal data; its requests carry the token that the reader enters.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ SwaggerUIBundle({ url: "openapi.json", dom_id: "#api", deepLinking: true, valida
 
 
 def describe(app: FastAPI, prefix: str) -> None:
-    """Serve the page at ``{prefix}/docs``, and the schema of ``app`` at ``{prefix}/openapi.json``. Neither is in the
-    schema itself."""
+    """Serve the page at ``{prefix}/docs``, and the schema of ``app`` at ``{prefix}/openapi.json``.
+
+    Neither path is part of the schema itself.
+    """
 
     @cache
     def schema() -> bytes:
@@ -72,7 +74,7 @@ def describe(app: FastAPI, prefix: str) -> None:
 
 @cache
 def _file(name: str) -> tuple[bytes, str] | None:
-    """Return a file of the page and its media type, or None."""
+    """Return a file of the page and its media type; None if there is no such file."""
     match name:
         case "begin.js":
             return _BEGIN.encode(), "text/javascript; charset=utf-8"

@@ -1,4 +1,4 @@
-"""Requests from inside a session: what its door sends goes to the hub's API or to the user API, and nowhere else."""
+"""Forwards requests from inside a session, which arrive through its door, to the hub's API or to the user API only."""
 
 from __future__ import annotations
 
@@ -72,8 +72,10 @@ class BackWay:
         await self._http.aclose()
 
     def target(self, raw_path: str) -> str | None:
-        """Return the address to which a request for this path goes, ``hub_url`` or ``user_url``; None: nowhere.
-        ``raw_path``: as it came over the wire."""
+        """Return the server to which a request for this path is forwarded, ``hub_url`` or ``user_url``; None: to none.
+
+        ``raw_path``: the path as it was received, without decoding.
+        """
         path = unquote(raw_path, errors="replace")
         if _ODD.search(raw_path) or _ODD_DECODED.search(path) or not path.startswith("/"):
             return None
@@ -86,7 +88,7 @@ class BackWay:
         return None
 
     async def handle(self, request: Request) -> Response:
-        """Pass a request on unchanged, and return the answer; 404 for a path that leads nowhere."""
+        """Forward a request unchanged, and return the answer; 404 for a path that is not forwarded."""
         raw_path = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
         target = self.target(raw_path)
         if target is None:
@@ -111,14 +113,14 @@ class BackWay:
 
 
 def back_app(back_way: BackWay) -> FastAPI:
-    """Return the app that serves the requests that come through the doors."""
+    """Return the app that serves requests that arrive through doors."""
     app = new_app("factorygate link, for sessions")
     app.add_api_route("/{path:path}", back_way.handle, methods=_METHODS)
     return app
 
 
 async def _sent(request: Request) -> AsyncIterator[bytes]:
-    """Yield the pieces of a request's body. Raises httpx.ReadTimeout if the sender stops sending."""
+    """Yield the pieces of a request's body. Raises httpx.ReadTimeout if the client stops sending."""
     pieces = request.stream()
     while True:
         try:

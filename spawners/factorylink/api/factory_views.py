@@ -1,4 +1,4 @@
-"""The catalogue as a person may use it, with health, what is free now, and when a session would start."""
+"""The catalogue for one person: what they may use, with health, free resources, and estimated starts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _ESTIMATE_PASSED = timedelta(minutes=1)  # "at once" was true for this long; aft
 
 
 class Shared(NamedTuple):
-    """A factory as everybody sees it, and the same in JSON. ``made``: when it was made, in ticks."""
+    """A factory as everybody sees it, as a view and in JSON. ``made``: when the view was made, in ticks."""
 
     made: float
     view: FactoryView
@@ -70,7 +70,7 @@ class Shared(NamedTuple):
 
 
 class Offers:
-    """Builds what the start page shows."""
+    """Builds the views for the start page."""
 
     def __init__(
         self,
@@ -98,15 +98,15 @@ class Offers:
         self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
 
     def views(self, user: str) -> list[FactoryView]:
-        """Return the factories where that person may start something, in order of their ids."""
+        """Return the factories where ``user`` may start something, in the order of their ids."""
         return [self._own(permissions, user, self._view(connection)) for connection, permissions in self._places(user)]
 
     async def projects(self, user: str) -> list[ProjectView]:
-        """Return the person's projects, with what each has left."""
+        """Return the person's projects, with what is left of each project's budget."""
         return await self._projects.views(user, self._charges)
 
     def ready(self, user: str) -> ReadyView:
-        """Return the site accounts that the person can use now, or why they can start nothing."""
+        """Return the site accounts that the person can use now, or the reason why they can start nothing."""
         try:
             self._permissions.check(user)
         except ProblemError as error:
@@ -114,7 +114,7 @@ class Offers:
         return ReadyView(accounts=tuple(self._permissions.accounts(user, self._factories)))
 
     def coming(self) -> list[ComingView]:
-        """Return the factories that have no machine yet: pages name them, and nobody can pick them."""
+        """Return the factories that have no machine yet; pages show them, but nobody can select them."""
         return self._factories.catalogue.coming()
 
     def _places(self, user: str) -> Iterator[tuple[FactoryConnection, list[Grant]]]:
@@ -139,8 +139,10 @@ class Offers:
             await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
 
     def _json(self, connection: FactoryConnection, permissions: list[Grant], user: str) -> str:
-        """Return a factory's view in JSON. The part that is the same for all people is made once for each change,
-        however many people read it."""
+        """Return a person's view of a factory in JSON.
+
+        The part that is the same for all people is made once for each change, not for each reader.
+        """
         shared, now = self._shared.get(connection.factory.id), clock.ticks()
         if shared is None or now - shared.made >= _STEP_SECONDS / 2:
             view = self._view(connection)
@@ -151,8 +153,10 @@ class Offers:
     async def estimate(
         self, factory_id: str, user: str, size: str, hours: float | None, project: ProjectId | None = None
     ) -> Estimate:
-        """Return when a session of that size would start at the factory, for that project, or for the person's first
-        project that may have the size. Raises ProblemError."""
+        """Return when a session of that size would start at the factory. Raises ProblemError.
+
+        ``project`` None: the person's first project that may use the size.
+        """
         connection = self._factories.get(factory_id)
         if connection is None:
             raise gone(f"The factory {factory_id}")
@@ -177,8 +181,11 @@ class Offers:
         return found
 
     async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
-        """Return a choice with every default filled in, and what it costs at most. If it names no size, ``cores`` and
-        ``memory_gb`` select the smallest size with that much. Raises ProblemError, as a start would."""
+        """Return a choice with every default filled in, and its highest possible cost.
+
+        If the choice names no size, ``cores`` and ``memory_gb`` select the smallest size that has both. Raises
+        ProblemError in the same cases as a start.
+        """
         connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:
             wanted = sized(connection.factory, wanted, cores, memory_gb)
@@ -201,7 +208,10 @@ class Offers:
         return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
 
     def _own(self, permissions: list[Grant], user: str, view: FactoryView) -> FactoryView:
-        """Return the view with the parts that apply to this person only; the same object if there are none."""
+        """Return the view with the parts that apply to this person only.
+
+        Returns the object ``view`` itself if there are no such parts.
+        """
         connection, own = permissions[0].connection, dict[str, object]()
         account = self._account_leases.seen(permissions[0], user) or ""
         if theirs := reserved.offered(permissions, user, self._account_leases):

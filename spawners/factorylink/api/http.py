@@ -1,4 +1,4 @@
-"""What all of the link's apps share: errors as ``models.Problem``, and streams of events."""
+"""Parts that all of the link's apps share: errors as ``models.Problem``, and event streams."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from factorycommon import request_id
 from factorycommon.models import Problem
 from factorylink.explain import explain
 from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError, invalid, of_words
+from factorylink.util import clock, metrics
 
 log = logging.getLogger("factorylink")
 
@@ -25,18 +27,22 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events."""
+    """A response of server-sent events."""
 
     media_type = "text/event-stream"
 
 
 class App(FastAPI):
-    """A FastAPI app that answers every error with a Problem, and declares this in its OpenAPI description. It has no
-    pages of its own."""
+    """A FastAPI app that answers every error with a Problem, and declares this in its OpenAPI description.
+
+    It serves no documentation pages of FastAPI's own.
+    """
 
     def openapi(self) -> dict[str, Any]:
-        """Return FastAPI's description with two corrections: wrong input is answered by 400 and not 422, and a Problem
-        is JSON also where the good answer is a stream."""
+        """Return FastAPI's OpenAPI description with two corrections.
+
+        Invalid input is answered by 400 and not by 422. A Problem is JSON also if the successful answer is a stream.
+        """
         schema = super().openapi()
         for operations in schema["paths"].values():
             for operation in operations.values():
@@ -48,14 +54,16 @@ class App(FastAPI):
 
 
 class OneLength:
-    """Refuses a request that gives the length of its body in two ways, since two readers could cut it differently (RFC
-    9112, 6.1)."""
+    """Refuses a request with both Content-Length and Transfer-Encoding.
+
+    Two servers could find different ends of its body (RFC 9112, 6.1).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request with both headers; pass on any other."""
+        """Refuse a request that has both headers; pass on any other request."""
         names = {name for name, _ in scope.get("headers", ())}
         if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= names:
             refusal = answer(invalid("A request has Content-Length or Transfer-Encoding, not both.", None))
@@ -66,8 +74,10 @@ class OneLength:
 
 
 class Bounded:
-    """Refuses a request whose body is longer than ``most`` bytes. This holds for everybody, since the body is read
-    before the caller is known."""
+    """Refuses a request whose body is longer than ``most`` bytes, whoever sends it.
+
+    The body is read before the caller is known.
+    """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
@@ -88,10 +98,48 @@ class Bounded:
         await self._app(scope, some if scope["type"] == "http" else receive, send)
 
 
+class RequestIds:
+    """Gives each request its id: the caller's, or a new one. The id is in the answer's header, in the log and in the
+    body of an error. Each request that changes something, or is refused, is one line of the log: with the path of its
+    route, which holds nothing that a person wrote."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin the request, and log it when its answer begins."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope.get("headers", ())).get(request_id.HEADER.lower().encode(), b"")
+        mine = request_id.begin(given.decode("latin-1"))
+        began = clock.ticks()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                named = [(name, value) for name, value in message.get("headers", ()) if name != _ID_HEADER]
+                message = {**message, "headers": [*named, (_ID_HEADER, mine.encode())]}
+                _log_request(scope, message["status"], clock.ticks() - began)
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+_ID_HEADER = request_id.HEADER.lower().encode()
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    if scope["method"] in ("GET", "HEAD") and status < 400:
+        return
+    path = getattr(scope.get("route"), "path", "?")
+    log.info("%s %s: %d in %.0f ms", scope["method"], path, status, 1000 * seconds)
+
+
 def new_app(title: str) -> App:
     """Return an app without operations that answers every error with a Problem."""
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
     app.add_middleware(OneLength)
+    app.add_middleware(RequestIds)
     app.exception_handler(ProblemError)(_say_problem)
     app.exception_handler(RequestValidationError)(_say_invalid)
     app.exception_handler(LedgerError)(_say_ledger)
@@ -105,12 +153,12 @@ def events(body: AsyncIterator[bytes]) -> EventStream:
 
 
 def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the problems that an operation may answer with, for its OpenAPI description."""
+    """Return the OpenAPI description of an operation's problems, by HTTP status."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def tells(*names: str) -> dict[int | str, dict[str, Any]]:
-    """Return the names of a stream's events, for its OpenAPI description; the data of each is JSON."""
+    """Return the OpenAPI description of an event stream with these event names; each event's data are JSON."""
     data = {"type": "string", "contentMediaType": "application/json"}
     event = {"type": "object", "required": ["event", "data"], "properties": {"event": {"enum": names}, "data": data}}
     return {200: {"description": "Events", "content": {EventStream.media_type: {"schema": event}}}}
@@ -118,22 +166,26 @@ def tells(*names: str) -> dict[int | str, dict[str, Any]]:
 
 def answer(error: ProblemError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """Return the problem as a response."""
-    return Response(error.problem.model_dump_json(), status or error.status, headers, "application/json")
+    problem = error.problem.model_copy(update={"request": request_id.current()})
+    return Response(problem.model_dump_json(), status or error.status, headers, "application/json")
 
 
 async def _say_problem(_request: Request, error: ProblemError) -> Response:
+    metrics.refused(error.problem.code or error.problem.kind)
     return answer(error)
 
 
 async def _say_invalid(_request: Request, error: RequestValidationError) -> Response:
-    """Answer wrong input: where it is and what is wrong, but not the values, which may be secrets."""
+    """Answer invalid input with its position and its mistake, but not with its values, which may be secrets."""
     found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
     message = "; ".join(f"{where}: {what}" for where, what in found)
+    metrics.refused("invalid")
     return answer(invalid(message, found[0][0] if found else None))
 
 
 async def _say_ledger(_request: Request, error: LedgerError) -> Response:
     log.error("%s", error)
+    metrics.refused("ledger")
     return answer(of_words("unreachable", explain.own("ledger")))
 
 

@@ -1,4 +1,4 @@
-"""The link's API for the hub process and the operator's command, on a Unix socket that only they can open."""
+"""The link's API for the hub and the operator's command, on a Unix socket that only these two can open."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from factorycommon.models import (
     AcceptBody,
     AccessStatus,
     AuditLine,
+    BannerBody,
     ChecklistView,
     Choice,
     Cluster,
@@ -33,6 +34,7 @@ from factorycommon.models import (
     HubRules,
     MessageBody,
     NetworkView,
+    OperatorView,
     Person,
     PersonBody,
     ProjectId,
@@ -63,9 +65,10 @@ from factorylink.projects.book import ProjectBook
 from factorylink.projects.people import KnownPeople
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
+from factorylink.sessions.operator_overview import OperatorOverview
 from factorylink.sessions.service import Sessions
 from factorylink.site.factory_connection import FactoryConnection
-from factorylink.site.offered_factories import OfferedFactories
+from factorylink.site.offered_factories import GATEWAY, OPERATOR, OfferedFactories
 
 log = logging.getLogger("factorylink")
 
@@ -75,21 +78,21 @@ Number = Annotated[int, Query(ge=0, lt=2**63)]  # of a line in the ledger
 
 
 def _in_full(text: object) -> object:
-    """Return ``text`` as it is. Raises ValueError for a number, which would be taken for seconds since 1970."""
+    """Return ``text`` as it is. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
     if "T" not in str(text).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return text
 
 
 def _a_day(text: object) -> object:
-    """Return ``text`` as it is. Raises ValueError for a number, which would be taken for seconds since 1970."""
+    """Return ``text`` as it is. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
     if len(str(text)) != len("2026-01-31"):
         raise ValueError("say it as 2026-01-31")
     return text
 
 
 class Csv(Response):
-    """A response in CSV, for a spreadsheet."""
+    """A CSV response, for spreadsheets."""
 
     media_type = "text/csv"
 
@@ -112,10 +115,13 @@ def hub_app(
     projects: ProjectBook,
     charges: Charges,
     ledger: Ledger,
+    operator: OperatorOverview,
     metrics: Callable[[], bytes],
 ) -> FastAPI:
-    """Return the app for the hub and the operator. Whoever can open the socket is one of these, so the app checks no
-    token. ``metrics``: returns the link's metrics."""
+    """Return the app for the hub and the operator. ``metrics``: returns the link's metrics.
+
+    The app checks no token, since only the hub and the operator can open its socket.
+    """
     app = new_app("factorygate link, for the hub")
 
     @app.put("/sessions/{session_id}", responses=says(403, 409) | {201: {"model": Session}})
@@ -164,7 +170,9 @@ def hub_app(
         stopped = await asyncio.gather(*(stop_kept(sessions, *stop) for stop in body.sessions.items()))
         return StopsView(done=tuple(one for one, kept in zip(body.sessions, stopped, strict=True) if kept))
 
-    @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory", "cluster"))
+    @app.get(
+        "/table", response_class=EventStream, responses=tells("snapshot", "banner", "session", "factory", "cluster")
+    )
     async def table() -> EventStream:
         recovery.hub_came()
         return events(feed.table())
@@ -222,26 +230,48 @@ def hub_app(
     @app.put("/factories/{factory_id}/drain", status_code=204, responses=says(404))
     async def drain(factory_id: Slug, body: DrainBody) -> None:
         _known(factory_id)
-        await factories.drain(factory_id, body.message)
+        await factories.drain(factory_id, body.message, body.by)
 
     @app.delete("/factories/{factory_id}/drain", status_code=204, responses=says(404))
-    async def undrain(factory_id: Slug) -> None:
+    async def undrain(factory_id: Slug, by: Person = OPERATOR) -> None:
         _known(factory_id)
-        await factories.undrain(factory_id)
+        await factories.undrain(factory_id, by)
 
     @app.put("/factories/{factory_id}/pause", status_code=204, responses=says(404))
     async def pause(factory_id: Slug, body: DrainBody) -> None:
         _known(factory_id)
-        await factories.pause(factory_id, body.message)
+        await factories.pause(factory_id, body.message, body.by)
 
     @app.delete("/factories/{factory_id}/pause", status_code=204, responses=says(404))
-    async def resume(factory_id: Slug) -> None:
+    async def resume(factory_id: Slug, by: Person = OPERATOR) -> None:
         _known(factory_id)
-        await factories.resume(factory_id)
+        await factories.resume(factory_id, by)
+
+    @app.get("/operator")
+    async def operator_view() -> OperatorView:
+        return await operator.view()
+
+    @app.put("/starts/pause", status_code=204)
+    async def pause_starts(body: DrainBody) -> None:
+        await factories.close_all(body.message, body.by)
+
+    @app.delete("/starts/pause", status_code=204)
+    async def resume_starts(by: Person = OPERATOR) -> None:
+        await factories.open_all(by)
+
+    @app.put("/banner", status_code=204)
+    async def show_banner(body: BannerBody) -> None:
+        await factories.show_banner(body.message, body.by)
+        if body.sessions:
+            operator.tell_sessions(body.message)
+
+    @app.delete("/banner", status_code=204)
+    async def drop_banner(by: Person = OPERATOR) -> None:
+        await factories.show_banner("", by)
 
     @app.get("/factories/{factory_id}/audit", responses=says(404))
     async def audit(factory_id: Slug, since: FullMoment | None = None, after: Number = 0) -> list[AuditLine]:
-        known = {*factories, *factories.catalogue.entries}
+        known = {*factories, *factories.catalogue.entries, GATEWAY}
         if factory_id not in known and not await ledger.audit(factory_id, limit=1):
             raise gone(f"The factory {factory_id}")  # else nothing done there looks like no such place
         return await ledger.audit(factory_id, since, after)
@@ -295,7 +325,7 @@ def hub_app(
 
 
 async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
-    """Return True if the ledger holds the stop, or if the link does not know the session and will never begin it."""
+    """Return True if the ledger holds the stop request, or if the link will never start this unknown session."""
     try:
         await sessions.stop(session_id, by)
     except LedgerError as error:
@@ -309,8 +339,10 @@ async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["pers
 async def renew_credential(
     projects: ProjectBook, connection: FactoryConnection, body: CredentialBody
 ) -> CredentialView:
-    """Use a person's token to log in as their own site accounts; return until when that lasts. Accounts that people
-    share take no token. Raises ProblemError."""
+    """Use a person's token to log in to their own site accounts; return until when that login is valid.
+
+    Accounts that several people share accept no token. Raises ProblemError.
+    """
     accounts, url = projects.personal(body.user, connection), connection.access_status.renew_url
     if not accounts or url is None:
         raise forbidden(messages.Message("takes-no-token", "This factory takes no token of yours."))

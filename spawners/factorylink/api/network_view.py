@@ -1,4 +1,4 @@
-"""The whole network as anybody may see it: all factories and antennas, with the health of what is offered."""
+"""The public view of the whole network: all factories and antennas, with the health of the offered factories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 def network(factories: OfferedFactories) -> NetworkView:
-    """Return the network, without anything personal or any scheduler's own words. Counts as a look at what is free."""
+    """Return the network without personal data and without any scheduler's own words.
+
+    The call counts as interest in free resources, so that the factories are asked for them.
+    """
     offered = {name: connection.factory for name, connection in factories.items()}
     known: dict[str, Factory | Planned] = {
         **factories.catalogue.factories,
@@ -51,7 +54,7 @@ def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFa
 
 
 def _health(health: Health) -> Health:
-    """Return the health without the scheduler's or a connection's own words, which may name accounts and machines."""
+    """Return the health without words of a scheduler or a connection, which may name accounts and machines."""
     words = health.words and health.words.model_copy(update={"scheduler": ""})
     return health.model_copy(update={"words": words, "answer_seconds": None})
 

@@ -1,5 +1,7 @@
-"""How many event streams a person may hold open at the link: each costs a connection and a reader for as long as they
-like."""
+"""Limits how many event streams a person may hold open at the link.
+
+Each stream costs a connection and a reader for as long as the person keeps it open.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ class ApiStreams:
         self._open: Counter[str] = Counter()
 
     def events(self, user: str, body: AsyncIterator[bytes]) -> EventStream:
-        """Return ``body`` as a stream of that person. Raises ProblemError if they have too many."""
+        """Return ``body`` as an event stream of ``user``.
+
+        Raises ProblemError if the person has too many open streams.
+        """
         if self._open[user] >= self._most:
             raise of_words("too-many", explain.own("too-many-streams"))
         return _Counted(self._open, user, body)
@@ -38,7 +43,7 @@ class _Counted(EventStream):
         open_[user] += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream; when it ends, for whatever reason, it no longer counts for the person."""
+        """Send the stream; when it ends, for whatever reason, stop counting it for the person."""
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -58,8 +58,10 @@ def user_app(
     offers: Offers,
     base_url: str,
 ) -> FastAPI:
-    """Return the app in which everyone sees only what is their own, and a session's token only what is of its own
-    session's factory and project. ``base_url``: the hub's, ``/`` mostly."""
+    """Return the app for people and sessions. ``base_url``: the hub's base path, usually ``/``.
+
+    A person sees only their own data; a session's token shows only data of its own session's factory and project.
+    """
     app = new_app("API of the factories")
     app.add_middleware(Bounded, most=MOST_BYTES)
     prefix = f"{base_url}services/factories"

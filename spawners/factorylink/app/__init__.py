@@ -1,1 +1,1 @@
-"""The link's process, and the one module that puts its parts together."""
+"""The link's process, and the module ``assembly``, which creates and connects the link's parts."""

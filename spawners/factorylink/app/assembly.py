@@ -1,4 +1,4 @@
-"""Makes all parts of a link, and gives each part the others that it uses."""
+"""Creates all parts of a link, and gives each part the other parts that it uses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from functools import partial
 from fastapi import FastAPI
 
 from factorycommon.models import Job
+from factorylink.api import metrics_view
 from factorylink.api.auth import Callers
 from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.hub import hub_app
-from factorylink.api.metrics_view import exposition, metrics_app
 from factorylink.api.user import user_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
+from factorylink.background.measuring import Measuring, measure_loop
 from factorylink.clusters.admission import ClusterAdmission
 from factorylink.clusters.reconciler import ClusterReconciler
 from factorylink.clusters.scheduler_jobs import SchedulerJobs
@@ -41,6 +42,7 @@ from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.mail import Mailer
+from factorylink.sessions.operator_overview import OperatorOverview
 from factorylink.sessions.orphans import OrphanFinder
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.reconciler import SessionReconciler
@@ -60,7 +62,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 @dataclass(frozen=True)
 class LinkParts:
-    """The parts of a link. Only the process and its tests use this object; no part gets it."""
+    """The parts of a link. Only the process and its tests use this object; no part receives it."""
 
     config: LinkConfig
     ledger: Ledger
@@ -91,10 +93,16 @@ class LinkParts:
     offers: Offers
     checklist: Checklist
     revocation: AccessRevocation
+    operator: OperatorOverview
+    measuring: Measuring
+    figures: metrics_view.LinkMetrics
 
     async def start(self) -> None:
-        """Listen on the ports of all live sessions first; then ask each factory for its jobs, and open the doors.
-        Raises LedgerError."""
+        """Start the link. Raises LedgerError.
+
+        The ports of all live sessions are opened first; then each factory is asked for its jobs, and doors are
+        connected.
+        """
         await self.factories.load()
         await self.people.load()
         await self.account_leases.load()
@@ -108,7 +116,7 @@ class LinkParts:
         await self.revocation.load()
 
     async def _ask(self, connection: FactoryConnection) -> None:
-        """Begin to ask a factory for its jobs, and to handle the answers."""
+        """Start asking a factory for its jobs, and handling its answers."""
         site, factory_id = connection.site, connection.factory.id
         site.on_answer = partial(self._answered, connection)
         site.private_to(partial(self.owners.accounts, factory_id), await self._may_have_jobs(connection))
@@ -122,7 +130,7 @@ class LinkParts:
         await self.cluster_reconciler.answered(connection, jobs, account)
 
     async def _may_have_jobs(self, connection: FactoryConnection) -> set[str]:
-        """Return the site accounts that may have jobs there, also those that the ledger has forgotten."""
+        """Return the site accounts that may have jobs at the factory, also accounts that the ledger has forgotten."""
         access, factory_id = connection.access, connection.factory.id
         found = {*access.account_pool, *access.accounts.values()}
         for project in self.projects.all():
@@ -131,16 +139,25 @@ class LinkParts:
         return found | set(await self.ledger.accounts(factory_id)) | self.owners.accounts(factory_id)
 
     async def close(self) -> None:
-        """End everything that runs in this process; jobs and notebooks continue."""
+        """Stop everything that runs in this process; jobs and notebooks continue."""
         self.feed.close()
         await self.tasks.close()
         await self.doors.shutdown()
         await self.factories.close()
 
+    def measure(self) -> None:
+        """Begin to measure what a scrape cannot wait for."""
+        self.tasks.begin(self.measuring.keep(), "sums of GPU-hours")
+        self.tasks.begin(measure_loop(), "the event loop's lag")
+
     # --- its interfaces
 
+    def metrics(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return self.figures.exposition()
+
     def callers(self, hub: HubClient) -> Callers:
-        """Return the object that finds out who a token belongs to."""
+        """Return the object that identifies the callers of the user API by their tokens."""
         return Callers(hub, self.live_sessions, self.projects, self.factories, self.config.root)
 
     def hub_app(self, recovery: HubRecovery) -> FastAPI:
@@ -158,15 +175,13 @@ class LinkParts:
             projects=self.projects,
             charges=self.charges,
             ledger=self.ledger,
-            metrics=self._metrics,
+            operator=self.operator,
+            metrics=self.metrics,
         )
 
     def metrics_app(self) -> FastAPI:
         """Return the app for Prometheus."""
-        return metrics_app(self._metrics)
-
-    def _metrics(self) -> bytes:
-        return exposition(self.views, self.factories, self.session_reconciler.same_name)
+        return metrics_view.metrics_app(self.metrics)
 
     def user_app(self, callers: Callers, base_url: str) -> FastAPI:
         """Return the app for people's scripts and notebooks."""
@@ -190,9 +205,12 @@ def assemble(
     public_key: str,
     project_table: ProjectTable | None = None,
 ) -> LinkParts:
-    """Make all parts of a link; nothing runs yet. ``public_key``: the key that doors accept. ``project_table``: None if
-    nobody needs a project."""
+    """Create all parts of a link without starting anything.
+
+    ``public_key``: the key that doors accept. ``project_table``: None if sessions need no project.
+    """
     limits, tasks = config.limits, BackgroundTasks()
+    metrics_view.begin(factories)
     audit = AuditEntries(factories)
     table, live_clusters = SessionTable(ledger, factories, doors, audit, tasks), ClusterTable()
     owners = JobOwners(identity, table, live_clusters)
@@ -284,6 +302,20 @@ def assemble(
         limits,
         tasks,
     )
+    measuring = Measuring(charges)
+    figures = metrics_view.LinkMetrics(
+        table,
+        live_clusters,
+        views,
+        feed,
+        factories,
+        projects,
+        ledger,
+        measuring,
+        session_reconciler.same_name,
+        config,
+        {} if config.tls is None else {"own": config.tls.certificate, "authority": config.tls.authority},
+    )
     return LinkParts(
         config=config,
         ledger=ledger,
@@ -316,4 +348,7 @@ def assemble(
         ),
         checklist=Checklist(factories, people, projects, permissions, account_leases, acceptances, charges),
         revocation=AccessRevocation(table, owners.all, ledger, people, projects, doors, sessions, clusters, limits),
+        operator=OperatorOverview(views, factories, ledger, sessions, tasks),
+        measuring=measuring,
+        figures=figures,
     )

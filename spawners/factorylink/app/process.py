@@ -40,11 +40,11 @@ _USER_API = "http://user-api"  # a name for the user app's Unix socket
 
 
 class StartError(Exception):
-    """The link cannot start; the text says why, for the operator."""
+    """Raised if the link cannot start; the text tells the operator why."""
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that handles no signals: the process does."""
+    """A uvicorn server that handles no signals, since the process handles them."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,8 +62,10 @@ class _Listener:
 
 
 async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
-    """Run until SIGTERM or SIGINT. ``factories``: those that this hub offers, with its overrides applied;
-    ``federation``: the whole catalogue. Raises StartError."""
+    """Run the link until SIGTERM or SIGINT. Raises StartError.
+
+    ``factories``: the factories that this hub offers, with its overrides applied; ``federation``: the whole catalogue.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -115,6 +117,7 @@ async def _serve(
         listeners.append(_Listener(parts.metrics_app(), _tcp_socket(read.host, read.port), tls))
     await parts.start()
     parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
+    parts.measure()
     parts.tasks.begin(recovery.run(), "bringing back what the hub forgot")
     servers = [_server(listener) for listener in listeners]
     serving = [
@@ -186,8 +189,10 @@ def _server(listener: _Listener) -> _Server:
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """Return a socket that listens at ``path``, with mode 0600 from the first moment. An old file there belongs to a
-    link that has ended."""
+    """Return a listening socket at ``path``, which has mode 0600 from its creation.
+
+    An existing file at ``path`` is replaced, since it belongs to a link that has ended.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -219,7 +224,10 @@ def _tcp_socket(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Take the lock of the state folder: two links on one ledger would submit every job twice. Raises StartError."""
+    """Hold the lock of the state folder during the block. Raises StartError if another link holds it.
+
+    Two links on one ledger would submit every job twice.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -1,2 +1,4 @@
-"""Work that no request starts: ending what people may no longer run, and starting servers again that the hub has
-forgotten."""
+"""Background work of the link.
+
+It ends sessions and clusters of people who have lost access, and starts servers again that the hub has forgotten.
+"""

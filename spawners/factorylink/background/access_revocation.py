@@ -1,8 +1,8 @@
-"""Ends sessions and clusters of people who may no longer use the project, after a grace time; tells the people at once.
+"""Ends sessions and clusters of people who have lost access to the project, after a grace time.
 
-Access is lost when a person leaves a group or the project, the project loses the factory or ends, or the person is
-blocked. If access comes back in time, nothing is ended. The ledger keeps each end, so a restart of the link changes
-none.
+The people are told at once. Access is lost when a person leaves a group or the project, when the project loses the
+factory or ends, or when the person is blocked. If access returns within the grace time, nothing is ended. The ledger
+keeps each announced end, so a restart of the link changes none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ LOOK_SECONDS = 5.0  # between two looks at the projects
 
 
 class AccessRevocation:
-    """Call ``load`` before ``run``. ``inhabitants``: returns all sessions and clusters that have not ended."""
+    """Announces and carries out ends for lost access. Call ``load`` before ``run``.
+
+    ``inhabitants``: returns all sessions and clusters that have not ended.
+    """
 
     def __init__(
         self,
@@ -66,13 +69,15 @@ class AccessRevocation:
         people.on_change = self._changed.set
 
     async def load(self) -> None:
-        """Read from the ledger which sessions and clusters are to end for lack of access, and when. Raises
-        LedgerError."""
+        """Read from the ledger which sessions and clusters are to end because of lost access, and when.
+
+        Raises LedgerError.
+        """
         rows = await self._ledger.rows(schema.losses, select(schema.losses))
         self._ends = {record["id"]: record["ends"] for record in rows}
 
     async def run(self) -> None:
-        """Look whenever somebody's groups change, and every ``LOOK_SECONDS``."""
+        """Check all sessions and clusters whenever a person's groups change, and every ``LOOK_SECONDS``."""
         while True:
             try:
                 await self._projects.refresh()
@@ -84,8 +89,10 @@ class AccessRevocation:
             self._changed.clear()
 
     async def look(self) -> None:
-        """Look at all sessions and clusters: announce an end, cancel an announced end, or end what is due. Raises
-        LedgerError."""
+        """Check all sessions and clusters: announce ends, cancel announced ends, and end what is due.
+
+        Raises LedgerError.
+        """
         here = {one.record.id: one for one in self._inhabitants() if one.record.wish == "run"}
         for one in here.values():
             if isinstance(one, LiveCluster) or not one.record.head:  # a scheduler goes with its cluster
@@ -121,7 +128,7 @@ class AccessRevocation:
             await self._tell(one, ends)
 
     async def _say(self, one: LiveSession | LiveCluster, text: str) -> None:
-        """Write ``text`` into a session's log (a cluster has none), and notify listeners that ``one`` has changed."""
+        """Write ``text`` into a session's log (a cluster has no log), and notify listeners that ``one`` has changed."""
         if isinstance(one, LiveCluster):
             one.touch()
             return
@@ -130,7 +137,10 @@ class AccessRevocation:
         self._table.touch(one)
 
     async def _tell(self, live_session: LiveSession, ends: datetime) -> None:
-        """Warn the person in the notebook of the end, once for each end. If that fails, try again at the next look."""
+        """Warn the person in the notebook of the session's end, once for each end.
+
+        If this fails, try at the next check.
+        """
         key = (live_session.record.id, ends)
         if key in self._warned or not self._doors.is_open(live_session.record.id):
             return

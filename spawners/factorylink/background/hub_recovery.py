@@ -1,5 +1,7 @@
-"""Sessions that live while the hub has forgotten their servers are started again through the hub's API; the spawner
-then adopts them. Nothing is ever stopped here."""
+"""Starts servers again that the hub has forgotten while their sessions still run.
+
+The servers are started through the hub's API; the spawner then adopts the sessions. This module never stops a server.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +29,27 @@ _BETWEEN_SECONDS = 0.1  # starts are paced
 
 
 class HubRecovery:
-    """``run`` it in the background; call ``hub_came`` when the hub subscribes to the table."""
+    """Restores forgotten servers.
+
+    ``run`` it in the background; call ``hub_came`` when the hub subscribes to the table.
+    """
 
     def __init__(self, table: SessionTable, hub: HubClient) -> None:
         self._table = table
         self._hub = hub
         self._came = asyncio.Event()
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self._without_owner: set[tuple[str, str]] = set()  # said once that nobody owns it
+        self._without_owner: set[tuple[str, str]] = set()  # servers whose missing owner was logged once
 
     def hub_came(self) -> None:
-        """Look for forgotten servers soon; called when the hub subscribes to the table, perhaps after a restart."""
+        """Check for forgotten servers soon; called when the hub subscribes to the table, perhaps after a restart."""
         self._came.set()
 
     async def run(self) -> None:
-        """Look for forgotten servers when the hub subscribes, again soon if a decision was postponed, and every 45 s in
-        case a subscription was missed."""
+        """Check for forgotten servers when the hub subscribes, and every 45 s in case a subscription was missed.
+
+        If a decision was postponed, check again soon.
+        """
         pause = _AGAIN_SECONDS
         while True:
             try:
@@ -62,8 +69,10 @@ class HubRecovery:
                 log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
-        """Start servers again that the hub has forgotten; return whether a decision was postponed and can be made soon.
-        Raises Unreachable if the hub does not answer."""
+        """Start servers again that the hub has forgotten.
+
+        Return whether a decision was postponed and can be made soon. Raises Unreachable if the hub does not answer.
+        """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:
             return False
@@ -83,7 +92,7 @@ class HubRecovery:
         return put_off
 
     async def _start(self, live_session: LiveSession, owner: tuple[str, str]) -> bool:
-        """Have the hub start a session's server; return whether to try that again soon."""
+        """Make the hub start a session's server; return whether to try again soon."""
         try:
             await self._hub.start_server(*owner, live_session.record.id)
         except Gone:

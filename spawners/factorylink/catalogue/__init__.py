@@ -1,1 +1,1 @@
-"""The catalogue of factories: loading, choosing from it, listing it, comparing it with a site."""
+"""The catalogue of factories: loads it, resolves choices from it, lists it, and compares it with a site."""

@@ -1,7 +1,7 @@
-"""The whole network: factories with a machine, planned factories, and antennas; and why nothing can be started at a
-factory.
+"""The catalogue of the whole network: factories with a machine, planned factories, and antennas.
 
-``Factory`` entries can be offered (``catalogue.offered`` says which are); the others are only listed.
+It also explains why nothing can be started at a factory. ``Factory`` entries can be offered (``catalogue.offered`` says
+which are); all other entries are only listed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ class Catalogue:
         ]
 
     def refusal(self, factory_id: str) -> str | None:
-        """Return why nothing can be started at a factory that this hub does not offer; None if no factory has that
-        id."""
+        """Return why nothing can be started at a factory that this hub does not offer; None for an unknown id."""
         if factory_id in self.planned:
             said = Message("no-machine-yet", "{factory} has no machine yet, so nothing can be started there.")
             return said.format(factory=self.planned[factory_id].name)
@@ -92,7 +91,7 @@ def antennas_beside(folder: Path) -> Path | None:
 
 
 def unsourced(path: Path, entry: Sourced) -> list[str]:
-    """Return a line for each value without a source, of an entry that nobody has confirmed."""
+    """Return a line for each value that has no source, in an entry that nobody has confirmed."""
     if isinstance(entry, Factory) and entry.state == "live":
         return []
     return [f"{path}: {value}: 'said' does not tell where it comes from" for value in entry.unsourced()]

@@ -1,4 +1,4 @@
-"""Checks a person's choice against the catalogue, with explanations, and makes a dialect's request from it."""
+"""Checks a person's choice against the catalogue, explains refusals, and makes a dialect's request from the choice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ LEAST_OFFERED_HOURS = 0.25  # or a size's limit, where that is less
 
 
 class ChoiceError(Exception):
-    """A choice that the catalogue does not allow. ``field``: the form's field; ``message``: words for the person."""
+    """Raised for a choice that the catalogue does not allow.
+
+    ``field``: the field of the form at fault; ``message``: an explanation for the person.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -37,12 +40,15 @@ class ChoiceError(Exception):
 
 
 def smallest_size(factory: Factory) -> NodeSize:
-    """Return the size with the fewest GPUs, then cores; of equal ones the first in the catalogue."""
+    """Return the size with the fewest GPUs.
+
+    Among equals, the one with the fewest cores, then the first in the catalogue.
+    """
     return min(factory.sizes, key=lambda size: (size.gpus, size.cores))
 
 
 def find_size(factory: Factory, size_id: str) -> NodeSize:
-    """Return the size of that id. Raises ChoiceError that names the allowed ones."""
+    """Return the size with this id. Raises ChoiceError, which names the allowed sizes."""
     for size in factory.sizes:
         if size.id == size_id:
             return size
@@ -55,7 +61,7 @@ def find_size(factory: Factory, size_id: str) -> NodeSize:
 
 
 def find_environment(factory: Factory, environment_id: str) -> Environment:
-    """Return the environment of that id. Raises ChoiceError that names the allowed ones."""
+    """Return the environment with this id. Raises ChoiceError, which names the allowed environments."""
     for environment in factory.environments:
         if environment.id == environment_id:
             return environment
@@ -68,8 +74,10 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
 
 
 def default_environment(factory: Factory, size: NodeSize) -> Environment:
-    """Return the factory's default environment if it fits the size, else the first that does. Raises ChoiceError if
-    none does."""
+    """Return the factory's default environment if it fits the size, else the first environment that does.
+
+    Raises ChoiceError if none does.
+    """
     preset = offer(factory, size).environment
     if preset is None:
         said = Message("no-environment-fits", "No environment of {factory} fits the node size {size}.")
@@ -78,7 +86,10 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
 
 
 def offer(factory: Factory, size: NodeSize) -> Offer:
-    """Return what can be chosen with that size, and what is preset. Pages and widgets use this to fill in a choice."""
+    """Return the values that can be chosen with a size, and their defaults.
+
+    Pages and widgets use this to complete a choice.
+    """
     fitting = [environment.id for environment in factory.environments if _fits(environment, size)]
     usual = factory.default_environment
     return Offer(
@@ -89,7 +100,7 @@ def offer(factory: Factory, size: NodeSize) -> Offer:
 
 
 def session_bounds(factory: Factory) -> SessionBounds:
-    """Return what can be chosen with every size of the factory."""
+    """Return the values that can be chosen with every size of the factory."""
     idle = factory.idle
     return SessionBounds(
         idle_minutes=Bounds(least=1, most=idle.max_idle_minutes, preset=idle.idle_minutes),
@@ -99,7 +110,7 @@ def session_bounds(factory: Factory) -> SessionBounds:
 
 
 def sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float | None) -> Choice:
-    """Return the choice with a size that has so many cores and so much memory. Raises ChoiceError."""
+    """Return the choice with a size that has at least ``cores`` and ``memory_gb``. Raises ChoiceError."""
     if cores is None and memory_gb is None:
         return wanted
     if wanted.size is None:
@@ -113,7 +124,7 @@ def sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float 
 
 
 def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float) -> NodeSize:
-    """Return the smallest size that has so many cores and so much memory for so long. Raises ChoiceError."""
+    """Return the smallest size that offers so many cores and so much memory for ``hours``. Raises ChoiceError."""
     fitting = [
         size
         for size in factory.sizes
@@ -136,13 +147,16 @@ def walltime(hours: float) -> int:
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:
-    """Return what the size has, as one text: the parts with commas between them."""
+    """Return the description of a size's hardware as one text, with commas between its parts."""
     return ", ".join(gpu_label_parts(factory, size))
 
 
 def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
-    """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. If several sizes
-    of the factory have the same, the text also says how they differ: ``1 x A100 64 GB, up to 30 min``."""
+    """Return the description of a size's hardware for people, in parts.
+
+    Examples: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. If several sizes of the factory have the same
+    hardware, a part says how they differ: ``1 x A100 64 GB, up to 30 min``.
+    """
     label = _gpus(factory, size)
     alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
     tells = (_cores, _memory, _longest) if size.gpus == 0 else (_longest, _cores, _memory)
@@ -184,7 +198,7 @@ def _id(size: NodeSize) -> str:
 
 
 def _gpus(factory: Factory, size: NodeSize) -> str:
-    """Return the GPUs of a size in words."""
+    """Return a description of a size's GPUs."""
     if size.gpus == 0:
         return Message("no-gpu", "no GPU")
     accelerator = factory.gpu(factory.partition(size.partition))
@@ -194,7 +208,7 @@ def _gpus(factory: Factory, size: NodeSize) -> str:
 
 
 def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
-    """Return the choice with every default filled in. Raises ChoiceError for what the catalogue does not allow."""
+    """Return the choice with every default filled in. Raises ChoiceError if the catalogue does not allow the choice."""
     if choice.factory is not None and choice.factory != factory.id:
         raise ChoiceError(
             "factory",
@@ -241,7 +255,10 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
 
 
 def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
-    """Return the choice with the hours left until its ``until``; unchanged if it has none. Raises ChoiceError."""
+    """Return the choice with ``hours`` set to the time until its ``until``. Raises ChoiceError.
+
+    A choice without ``until`` is returned unchanged.
+    """
     if choice.until is None:
         return choice
     left = (choice.until - now).total_seconds() / 3600
@@ -269,13 +286,15 @@ def job_request(
     warned: bool = True,
     project: ProjectAt | None = None,
 ) -> JobRequest:
-    """Return the request for the dialect.
+    """Return the job request for the dialect.
 
     ``folder``: absolute path of the session's folder at the factory; the job's log goes there under the name ``log``.
-    ``argv``: what follows the environment's Python; ``warned``: whether the job wants USR1 before the walltime.
-    ``factory`` has the access's overrides applied. For QOS, partition, account and reservation, the operator's settings
-    for the spawner (``options``) go first, then the ``project``'s at the factory, then the node size's, then this hub's
-    at the factory.
+    ``argv``: the arguments after the environment's Python; ``warned``: whether the job wants USR1 before the walltime.
+    ``factory`` has the access's overrides applied.
+
+    QOS, partition, account and reservation come from the first of these that sets them: the operator's settings for the
+    spawner (``options``), the ``project``'s settings at the factory, the node size, this hub's settings for the
+    factory.
     """
     project = project or ProjectAt()
     size = find_size(factory, resolved.size)
@@ -310,15 +329,19 @@ def job_request(
 
 
 def paying(access: Access, at: ProjectAt, options: JobOptions | None = None) -> str | None:
-    """Return the scheduler's account that is charged for a job; None if none is named, so that the site uses the
-    person's default account."""
+    """Return the scheduler's account that is charged for a job.
+
+    None: no account is configured, so the site charges the person's default account.
+    """
     return (options.account if options else None) or at.account or access.job_account
 
 
 def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
-    """Return the command that connects to a job's door through the scheduler, but for the socket's path at its end: the
-    environment's own Python, after the setup that this Python needs. Raises ChoiceError if the environment is not in
-    the catalogue any more."""
+    """Return the command that connects to a job's door through the scheduler, without the socket's path at its end.
+
+    The command runs the environment's own Python after the setup that this Python needs. Raises ChoiceError if the
+    environment is no longer in the catalogue.
+    """
     environment = find_environment(factory, resolved.environment)
     program = (_python(environment), "-P", "-m", "factorygate.session.bridge")
     if environment.image is not None:
@@ -331,7 +354,7 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
 
 
 def _python(environment: Environment) -> str:
-    """Return the environment's Python. Raises ValueError for a template, which ``catalogue.offered`` leaves out."""
+    """Return the environment's Python. Raises ValueError for a template, which ``catalogue.offered`` never offers."""
     if environment.python is None:
         raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")
     return environment.python

@@ -1,4 +1,4 @@
-"""The catalogue as text: one entry with the origin of each value, and a table of all factories and antennas."""
+"""Prints the catalogue as text: one entry with the source of each value, or a table of all factories and antennas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ them value by value.
 
 
 def show(entry: NetworkEntry) -> str:
-    """Return a text with each value of an entry on a line, with its origin; then what was not found."""
+    """Return a text with each value of an entry and its source on a line, then the values that were not found."""
     values = entry.model_dump(mode="json", exclude_unset=True)
     lines = [f"{entry.id}: {entry.name}", ""]
     rows = [(path, _at(values, path.split(".")), entry.origin(path)) for path in entry.values()]
@@ -162,7 +162,7 @@ def _remarks(entry: Sourced) -> Iterator[str]:
 
 
 def _sure(entry: Sourced, above: str) -> str:
-    """Return the levels of certainty of the values below a path, without repetitions."""
+    """Return the levels of certainty of all values below a path, without repetitions."""
     origins = [entry.origin(path) for path in entry.values() if path.startswith(f"{above}.")]
     words: list[str] = [origin.sure for origin in origins if origin is not None]
     words += ["derived"] if any(origin is not None and origin.derived for origin in origins) else []
@@ -216,7 +216,7 @@ def _text(value: object) -> str:
 
 
 def _at(values: Any, steps: Sequence[str]) -> Any:
-    """Return the value of a path; a list's item is found by its id, name or number."""
+    """Return the value at a path; an item of a list is selected by its id, name or number."""
     for step in steps:
         if isinstance(values, list):
             named = {str(item.get("id") or item.get("name")): item for item in values if isinstance(item, dict)}

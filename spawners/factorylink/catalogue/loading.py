@@ -1,7 +1,7 @@
 """Loads the catalogue (``hub_config/factories``) and the link's configuration, and joins the two.
 
-``load`` and ``load_link_config`` read files. Everything that checks a person's choice is in ``choices``; this module
-exports its names as well, since most callers need both.
+``load`` and ``load_link_config`` read files. The functions that check a person's choice are in ``choices``; this module
+also exports their names, since most callers need both.
 """
 
 from __future__ import annotations
@@ -51,12 +51,15 @@ __all__ = [
 
 
 def load(folder: Path) -> dict[Slug, Factory]:
-    """Return a folder's factories that have a machine, by id. Raises CatalogueError with all problems of all files."""
+    """Return the factories of a folder that have a machine, by id.
+
+    Raises CatalogueError with all problems of all files.
+    """
     return dict(federation.load(folder).factories)
 
 
 def load_link_config(path: Path) -> LinkConfig:
-    """Return the link's configuration. Relative paths in it are relative to its own folder. Raises CatalogueError."""
+    """Return the link's configuration. Raises CatalogueError. Relative paths in the file are relative to its folder."""
     config = read_model(path, LinkConfig)
     base = path.resolve().parent
     return config.model_copy(
@@ -79,7 +82,7 @@ def _rebased(access: Access, base: Path) -> Access:
 
 
 def apply(factory: Factory, access: Access) -> Factory:
-    """Return the factory with this hub's changes to it. Raises CatalogueError if the two do not fit together."""
+    """Return the factory with this hub's overrides applied. Raises CatalogueError if they do not fit the factory."""
     changed: dict[str, Any] = {}
     if access.environments is not None:
         changed["environments"] = [environment.model_dump() for environment in access.environments]
@@ -99,8 +102,10 @@ def apply(factory: Factory, access: Access) -> Factory:
 
 
 def _without_templates(factory: Factory) -> Factory:
-    """Return the factory without the environments that nobody has made there yet. Raises CatalogueError if none is
-    left."""
+    """Return the factory without environments that are templates, that is, not installed yet.
+
+    Raises CatalogueError if no environment is left.
+    """
     made = tuple(environment for environment in factory.environments if environment.state == "live")
     if not made:
         named = ", ".join(environment.id for environment in factory.environments)
@@ -116,11 +121,10 @@ def _without_templates(factory: Factory) -> Factory:
 
 
 def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug, Factory]:
-    """Return the factories that this hub offers, by id, with its overrides applied. Raises CatalogueError with every
-    problem.
+    """Return the factories that this hub offers, by id, with its overrides applied.
 
     Outside a testbed a factory is offered only if it is ``live``, which requires its operator's agreement. Environments
-    that are templates are left out.
+    that are templates are left out. Raises CatalogueError with every problem.
     """
     problems: list[str] = []
     factories: dict[Slug, Factory] = {}
@@ -146,8 +150,11 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
 
 
 def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
-    """Return why nothing may run at a real site: nobody has agreed, its rules forbid it, or a required account or QOS
-    is missing. ``projects``: whether projects may supply these."""
+    """Return the reasons why nothing may run at a real site.
+
+    Nobody has agreed, the site's rules forbid it, or a required account or QOS is missing. ``projects``: whether
+    projects may supply account and QOS.
+    """
     problems: list[str] = []
     if factory.state != "live":
         problems.append(

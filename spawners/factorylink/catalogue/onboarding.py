@@ -1,4 +1,4 @@
-"""What a factory must grant before this gateway may run there: a letter to its operator, ready to send."""
+"""Writes a letter to a factory's operator that says what the site must grant before this gateway may run there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACTS: dict[Act, str] = {
 
 
 def letter(factory: Factory) -> str:
-    """Return the letter to a factory's operator. The sender fills in the words in <brackets>."""
+    """Return the letter to a factory's operator. The sender replaces the words in <brackets>."""
     return "\n".join(_lines(factory)) + "\n"
 
 

@@ -1,5 +1,4 @@
-"""What a node size costs: the only module that counts what is billed for a size and reads the catalogue's
-``billed_as``."""
+"""Prices of node sizes. Only this module counts the billed GPUs of a size and reads ``billed_as`` of the catalogue."""
 
 from __future__ import annotations
 
@@ -14,8 +13,10 @@ _IN_GPUS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) GPU(?:s|-h|-hours?)?")
 
 
 def billed_gpus(factory: Factory, size: NodeSize) -> int:
-    """Return how many GPUs the gateway counts for a job of that size: all GPUs of its node if nobody else can use
-    them."""
+    """Return the number of GPUs that the gateway bills for a job of that size.
+
+    It is the number of all GPUs of the node if no other job can use them.
+    """
     partition = factory.partition(size.partition)
     if size.whole_node or partition.whole_node_only:
         return factory.gpu(partition).per_node if partition.gpus else 0
@@ -23,13 +24,12 @@ def billed_gpus(factory: Factory, size: NodeSize) -> int:
 
 
 def gpus_of(factory: Factory, size_id: str) -> int:
-    """Return ``billed_gpus`` of the size with that id; 0 if the catalogue has no such size any more."""
+    """Return ``billed_gpus`` of the size with this id; 0 if the catalogue no longer has this size."""
     return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), 0)
 
 
 def price(factory: Factory, size: NodeSize) -> Price:
-    """Return what an hour of that size costs: according to ``billed_as`` if that can be parsed, else according to its
-    GPUs."""
+    """Return the price of an hour of that size, from ``billed_as`` if this can be parsed, else from its GPUs."""
     counted, (charged, own) = billed_gpus(factory, size), _read(size.billed_as)
     return Price(
         gpu_hours=counted if charged is None else charged, counted=counted, own=own,
@@ -38,13 +38,15 @@ def price(factory: Factory, size: NodeSize) -> Price:
 
 
 def price_of(factory: Factory, size_id: str) -> Price | None:
-    """Return the price of the size with that id; None if the catalogue has no such size any more."""
+    """Return the price of the size with this id; None if the catalogue no longer has this size."""
     return next((price(factory, size) for size in factory.sizes if size.id == size_id), None)
 
 
 def _read(billed_as: str) -> tuple[float | None, Amount | None]:
-    """Return the GPU-hours that the factory charges for an hour, or the amount in another unit; None if the text says
-    neither."""
+    """Return the GPU-hours that the factory charges for an hour, and the amount in another unit.
+
+    Either is None if the text does not contain it.
+    """
     if found := _IN_GPUS.fullmatch(billed_as):
         return float(found[1]), None
     found = _PER_HOUR.fullmatch(billed_as)

@@ -1,5 +1,4 @@
-"""Compares a catalogue entry with the answers of the site's accounting: QOS with their limits, and who must name an
-account or a QOS.
+"""Compares a catalogue entry with the site's accounting: QOS and their limits, and who must name an account or a QOS.
 
 Functions take text and return lines, as in ``site_answers``. Slurm keeps the names of accounts and QOS in lower case.
 """
@@ -27,8 +26,10 @@ _GPUS = "gres/gpu"
 
 @dataclass(frozen=True)
 class SiteQos:
-    """A QOS of the site. ``job`` and ``group``: the highest amount of each resource for a job and for the whole
-    group."""
+    """A QOS of the site.
+
+    ``job`` and ``group``: the limit of each resource for one job and for all jobs of the QOS together.
+    """
 
     wall: str
     job: Mapping[str, str]
@@ -38,7 +39,7 @@ class SiteQos:
 
 @dataclass(frozen=True)
 class Membership:
-    """A person in an account. ``partition``: "": in every partition."""
+    """An association of a person with an account. ``partition`` "": the association holds for every partition."""
 
     user: str
     default_account: str
@@ -49,14 +50,14 @@ class Membership:
 
 
 def parse_qos(text: str) -> dict[str, SiteQos]:
-    """Return the QOS by name. Raises ValueError for any other text."""
+    """Parse the site's QOS; return them by name. Raises ValueError."""
     return {
         name: SiteQos(wall, _counts(job), jobs, _counts(group)) for name, wall, job, jobs, group in _rows(text, QOS, 5)
     }
 
 
 def parse_people(text: str) -> list[Membership]:
-    """Return all memberships in the text except the administrator's. Raises ValueError for any other text."""
+    """Parse the site's associations; return all except the administrator's. Raises ValueError."""
     return [
         Membership(user, default, account, partition, frozenset(re.findall(r"[^,+\s]+", qos)), default_qos)
         for user, default, account, partition, qos, default_qos in _rows(text, PEOPLE, 6)
@@ -80,8 +81,10 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
 
 
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield a line where entry and site differ in whether a job must name an account or a QOS, and for each size whose
-    QOS nobody may use."""
+    """Yield lines about differences in who must name an account or a QOS.
+
+    Also yield a line for each size whose QOS nobody may use.
+    """
     if not found:
         return
     partitions = {partition.name for partition in factory.partitions}
@@ -101,7 +104,7 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
 
 
 def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos]) -> bool:
-    """Return whether a job that names no QOS gets a QOS that allows GPUs."""
+    """Return whether a job that names no QOS gets a default QOS that allows GPUs."""
     name = member.default_qos
     if not name:
         return False
@@ -111,7 +114,7 @@ def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos
 
 
 def _limits(qos: SiteQos) -> dict[str, str]:
-    """Return the limits of a QOS by the catalogue's names for them; "": no limit."""
+    """Return the limits of a QOS by the catalogue's names of limits; "": no limit."""
     return {
         "max_nodes": qos.job.get("node", ""),
         "max_cores": qos.job.get("cpu", ""),
@@ -122,7 +125,7 @@ def _limits(qos: SiteQos) -> dict[str, str]:
 
 
 def _counts(text: str) -> dict[str, str]:
-    """Return the amounts of a text such as ``cpu=40,gres/gpu=4``, by name."""
+    """Parse amounts such as ``cpu=40,gres/gpu=4``; return them by name."""
     return {name: number for name, _, number in (word.partition("=") for word in text.split(",") if word)}
 
 

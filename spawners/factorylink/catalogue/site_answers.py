@@ -1,7 +1,7 @@
-"""Compares a catalogue entry with the answers of the site's own Slurm, and describes the differences.
+"""Compares a catalogue entry with the answers of the site's Slurm, and describes the differences.
 
-Functions take text and return lines. The commands of ``QUESTIONS`` are run at the site; what it did not answer is not
-compared, and a line says so.
+Functions take text and return lines. The commands in ``QUESTIONS`` are run at the site. If a command gave no answer,
+its part is not compared, and a line says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEAR = 0.03  # a site's GB is 10**9 bytes or a GiB, and a node keeps a little f
 
 @dataclass(frozen=True)
 class Nodes:
-    """Nodes of a partition that look alike."""
+    """A group of nodes of a partition with the same hardware."""
 
     cores: int
     memory_mib: int
@@ -35,13 +35,15 @@ class Nodes:
 
     @property
     def gpu_count(self) -> int:
-        """Return the number of GPUs, of all types together."""
+        """Return the number of GPUs of all types together."""
         return sum(number for _, number in self.gpus)
 
 
 def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
-    """Return a line for each difference: ``key: the entry says …, the site …``. Raises ValueError if an answer is not
-    understood."""
+    """Return a line for each difference: ``key: the entry says …, the site …``.
+
+    Raises ValueError if an answer cannot be parsed.
+    """
     limits = _partitions(answers["partitions"]) if "partitions" in answers else None
     nodes = _nodes(answers["nodes"]) if "nodes" in answers else None
     qos = site_accounts.parse_qos(answers["qos"]) if "qos" in answers else None

@@ -1,4 +1,4 @@
-"""Texts for differences between the catalogue and a site, and Slurm's times in them."""
+"""Texts for differences between the catalogue and a site, and a parser of Slurm's times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ _HOUR = 1 / 60  # limits are counted in minutes
 
 
 def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
-    """Yield a line if our limit (in hours) differs from the site's (as Slurm writes it; None or empty: no limit).
-    Raises ValueError if the site's limit is not a time in Slurm's form."""
+    """Yield a line if the catalogue's limit in hours (``ours``) differs from the site's (``theirs``).
+
+    ``theirs``: a time in Slurm's form; None or "": no limit. Raises ValueError if it has another form.
+    """
     seconds = _seconds(theirs)
     if ours is None:
         return
@@ -22,7 +24,10 @@ def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
 
 
 def _seconds(text: str | None) -> int | None:
-    """Return the seconds of Slurm's ``1-00:00:00``; None: no limit. Raises ValueError for any other text."""
+    """Return the seconds of a time such as Slurm's ``1-00:00:00``; None: no limit.
+
+    Raises ValueError for other texts.
+    """
     if text in (None, "", "UNLIMITED", "NONE", "INFINITE"):
         return None
     found = _TIME.fullmatch(str(text))

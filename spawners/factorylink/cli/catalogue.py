@@ -1,4 +1,4 @@
-"""The operator's commands about the catalogue: check, show, table, schema, and the letter to a factory."""
+"""The operator's commands about the catalogue: check, show, table, schema, and the letter to a factory's operator."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def add(parts: Any) -> None:
 
 
 def schema(of: str) -> str:
-    """Return the JSON Schema of ``factory`` files or of ``antennas``, in the form in which ``hub_config`` keeps it."""
+    """Return the JSON Schema of ``factory`` files or of ``antennas``, formatted as in ``hub_config``."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
     document = {"$schema": dialect, "title": f"factorygate: {of}", **_SCHEMAS[of].json_schema()}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -122,7 +122,7 @@ def _compare(entry: NetworkEntry, options: argparse.Namespace) -> int:
 
 
 def _answers(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the site's answer to each question, and for each question without an answer, why there is none."""
+    """Return the site's answers by question, and for each question without an answer, the reason."""
     answers: dict[str, str] = {}
     silent: dict[str, str] = {}
     for what, argv in site_answers.QUESTIONS.items():

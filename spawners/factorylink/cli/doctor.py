@@ -1,4 +1,4 @@
-"""The operator's command ``factorygate doctor``: does everything work that a session at a factory needs?"""
+"""``factorygate doctor``: the operator's command that tests everything that a session at a factory needs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,11 @@ def add(parts: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the doctor. Return 0 if all is well; 1 if a step failed or something was left behind; 130 if interrupted
-    with nothing left behind."""
+    """Run the doctor; return the exit code.
+
+    0: all steps worked; 1: a step failed, or something could not be removed; 130: interrupted, and everything was
+    removed.
+    """
     config = load_link_config(options.link)
     if options.id not in config.factories:
         raise CatalogueError([f"{options.id}: not in {options.link}; there are: {', '.join(config.factories)}"])

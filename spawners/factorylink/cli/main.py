@@ -31,8 +31,11 @@ _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 
 
 def main(argv: Sequence[str] | None = None, more: Sequence[Callable[[Any], None]] = ()) -> int:
-    """Run the command. Return 0 if it is done; 1 if the link or the catalogue refused; 2 if the command line is
-    wrong; 130 if interrupted. ``more`` adds the commands of other packages to the parser's subparsers."""
+    """Run a command; return the exit code.
+
+    0: done; 1: the link or the catalogue refused; 2: wrong command line; 130: interrupted. ``more``: functions that add
+    the commands of other packages to the parser's subparsers.
+    """
     options = _parser(more).parse_args(argv)
     try:
         result: int = options.run(options)

@@ -34,8 +34,10 @@ def add(parts: Any) -> None:
 
 
 def _read(options: argparse.Namespace) -> tuple[Sequence[Project], LinkConfig | None, Mapping[Slug, Factory]]:
-    """Return the projects of the file, the link's configuration if there is one, and the factories. Raises
-    CatalogueError."""
+    """Return the projects of the file, the link's configuration (None if there is none), and the factories.
+
+    Raises CatalogueError.
+    """
     config = None if options.link is None else loading.load_link_config(options.link)
     path = options.file or (config.projects if config is not None else None)
     if path is None:
@@ -58,8 +60,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _unreachable(project: Project, config: LinkConfig | None, factories: Mapping[Slug, Factory]) -> Iterator[str]:
-    """Yield a line for each project that names a factory that this hub does not offer, or a factory that takes no job
-    of the project."""
+    """Yield a line for each factory of a project that is not offered, or that accepts no job of the project."""
     for name, at in project.factories.items() if config is not None else ():
         access = config.factories.get(name) if config is not None else None
         if access is None:

@@ -1,2 +1,4 @@
-"""Dask clusters whose workers are jobs: notebooks request them, the link submits their jobs in batches and watches them
-with all other jobs."""
+"""Dask clusters whose workers are jobs.
+
+Notebooks request clusters; the link submits their jobs in batches, and follows these like all other jobs.
+"""

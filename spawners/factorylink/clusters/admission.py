@@ -24,7 +24,7 @@ ROUNDING = 1e-9  # GPU-hours
 
 
 class ClusterAdmission:
-    """Refuses with an explanation, before anything is written."""
+    """Decides before anything is written; a refusal has an explanation."""
 
     def __init__(
         self,
@@ -45,9 +45,11 @@ class ClusterAdmission:
     async def admit(
         self, cluster_id: ClusterId, user: str, request: ClusterRequest, options: JobOptions | None = None
     ) -> tuple[Grant, ClusterRecord]:
-        """Return what the person may use, and the cluster's record for the ledger. ``options``: the job options of the
-        session whose token asked, if one did. Call this while the person is ``beginning`` (see ``AccountLeases``).
-        Raises ProblemError."""
+        """Return the person's permission, and the cluster's record for the ledger. Raises ProblemError.
+
+        ``options``: the job options of the session whose token was used, if one was. Call this inside
+        ``AccountLeases.beginning``.
+        """
         self._permission.person(user)
         connection = self._permission.connection(request.factory)
         if request.project is not None and not self._projects.on:
@@ -86,8 +88,11 @@ class ClusterAdmission:
         )
 
     def may_grow(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Check that a cluster may have that many more jobs of that many hours; its project's budget is checked later,
-        when it is reserved. ``adopt``: a client says that the jobs exist already. Raises ProblemError."""
+        """Raise ProblemError if a cluster may not have ``more`` jobs of that many hours.
+
+        The project's budget is checked later, when it is reserved. ``adopt``: the client says that the jobs exist
+        already.
+        """
         self._permission.more_workers(live_cluster, more, hours, adopt=adopt)
         if not adopt:
             self._cap(live_cluster, more, hours)
@@ -110,8 +115,7 @@ class ClusterAdmission:
             )
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
-        """Return the project of the session that the cluster belongs to, if this project may be charged at that
-        factory, too."""
+        """Return the project of the session that holds the cluster, if it may also be charged at the factory."""
         live_session = self._sessions.get(request.session or "")
         project = (
             live_session.record.choice.project
@@ -130,8 +134,11 @@ class ClusterAdmission:
         return session_id
 
     def _options(self, user: str, request: ClusterRequest, own: JobOptions | None) -> JobOptions:
-        """Return the operator's job options for workers: those of the session that holds the cluster at the same
-        factory, else those of the session whose token asked, else those that the hub told for the person."""
+        """Return the operator's job options for workers.
+
+        They are the options of the session that holds the cluster, if it is at the same factory; else those of the
+        session whose token was used; else those that the hub sent for the person.
+        """
         live_session = self._sessions.get(request.session or "")
         if (
             live_session is not None

@@ -1,5 +1,7 @@
-"""Applies a factory's answers to clusters' jobs: they start, end, or are lost; and handles jobs that belong to no
-cluster."""
+"""Updates clusters' jobs from a factory's answers: jobs start, end, or are lost.
+
+Also cancels jobs that belong to no cluster.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ _STATES = {
 
 
 class ClusterReconciler:
-    """Finds out whether batches were submitted, follows their jobs, and cancels orphans."""
+    """Finds out whether batches were submitted, follows their jobs, and cancels orphaned jobs."""
 
     def __init__(
         self,
@@ -77,7 +79,10 @@ class ClusterReconciler:
         self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
-        """Apply a factory's good answer. ``account``: the only site account whose jobs it is about; None: all."""
+        """Update the clusters from a factory's successful answer.
+
+        ``account``: the only site account whose jobs the answer lists; None: all accounts.
+        """
         here = [
             f
             for f in self._table.values()
@@ -90,7 +95,7 @@ class ClusterReconciler:
                 by_batch[batch_id][job.id] = job
         by_id = {job.id: job for job in jobs}
         for live_cluster in here:
-            for batch in tuple(live_cluster.record.batches.values()):  # more may be asked for meanwhile
+            for batch in tuple(live_cluster.record.batches.values()):  # more batches may be requested meanwhile
                 by_comment = by_batch.pop(batch.id, {})
                 mine = {id: job for id, job in by_comment.items() if job.account == live_cluster.record.account}
                 await self._settle(live_cluster, batch, mine)
@@ -105,7 +110,10 @@ class ClusterReconciler:
             connection.site.expect(True)
 
     async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
-        """Find out whether a batch with an unknown outcome was taken; if surely not, submit it again or end it."""
+        """Find out whether the scheduler accepted a batch whose submission has an unknown outcome.
+
+        If it certainly did not, submit the batch again, or end it.
+        """
         if batch.job is not None or batch.id in live_cluster.submissions:
             return
         if jobs:
@@ -137,7 +145,7 @@ class ClusterReconciler:
     async def _seen(
         self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, jobs: dict[str, Job]
     ) -> None:
-        """Apply an answer to a batch's jobs, each known by its id. ``jobs``: the answer, by id."""
+        """Update a batch's jobs from an answer. ``jobs``: the answer's jobs by id."""
         now = clock.now()
         await self._charge_shown(live_cluster, batch, jobs)
         changed: list[WorkerRecord] = []
@@ -187,7 +195,7 @@ class ClusterReconciler:
         return found(own, job, self._owners.is_of_session(factory, job) or self._owners.is_of_batch(factory, job))
 
     async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
-        """Reserve the budget for jobs that a client reported, now that the factory shows them."""
+        """Reserve budget for jobs that a client has reported, once the factory's answer contains them."""
         if not batch.adopted:
             return
         shown = [
@@ -199,13 +207,15 @@ class ClusterReconciler:
             self._table.adopted[user] = max(0, self._table.adopted[user] - len(shown))
 
     async def _hold_to_cap(self, live_cluster: LiveCluster) -> None:
-        """Cancel jobs that the cluster's cap does not allow, waiting ones first: a job that the scheduler began again
-        may use its walltime once more."""
+        """Cancel jobs beyond the cluster's cap, waiting jobs first.
+
+        The cap can be exceeded when the scheduler requeues a job, which may then use its walltime once more.
+        """
         record, gpu_hours, now = live_cluster.record, live_cluster.gpu_hours(), clock.now()
         if record.cap_gpu_hours is None:
             return
         excess, unwanted = gpu_hours.spent + gpu_hours.committed - record.cap_gpu_hours, []
-        # First those that end anyway, then what waits, the youngest first.
+        # First jobs that end anyway, then waiting jobs, the youngest first.
         order = {batch_id: number for number, batch_id in enumerate(record.batches)}
         for batch, worker in sorted(
             live_cluster.alive(),
@@ -227,8 +237,10 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> None:
-        """Find out why these jobs ended, and write it down. What cannot be found out now is tried again at the next
-        answer."""
+        """Find out why these jobs ended, and write it into the ledger.
+
+        What is not known now is looked up at the next answer.
+        """
         tails = 0
         try:
             ended = await self._with_all_runs(live_cluster, batch, connection, ended)
@@ -265,8 +277,10 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
-        """Return the jobs with ends that cover all their runs. A run before a requeue is charged, too, and only the
-        site's accounting knows of it."""
+        """Return the jobs, each with an end that covers all its runs.
+
+        A run before a requeue is charged, too, and only the site's accounting records it.
+        """
         again = [
             id for worker, _ in ended if worker.restarts and (id := live_cluster.job_of(batch, worker)) is not None
         ]
@@ -287,7 +301,7 @@ class ClusterReconciler:
     async def tail(
         self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, worker: WorkerRecord
     ) -> tuple[str, ...]:
-        """Return the last lines of a job's log as it is now. Raises the link's errors."""
+        """Return the last lines of a job's log as it is now. Raises FactoryError."""
         folder = await session_folder(connection, live_cluster.record.account, live_cluster.record.id)
         return await connection.commands.run(
             read_tail(f"{folder}/{log_name(batch, worker.task)}"), live_cluster.record.account
@@ -303,7 +317,7 @@ class ClusterReconciler:
             return ()
 
     async def _unknown(self, connection: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
-        """Cancel jobs of ours that belong to no live cluster's batch, after a grace time."""
+        """Cancel jobs of this gateway that belong to no live cluster's batch, after a grace time."""
         for batch_id, jobs in by_batch.items():
             alive = [job for job in jobs.values() if job.state in (JobState.PENDING, JobState.RUNNING)]
             key = (connection.factory.id, batch_id)
@@ -323,8 +337,10 @@ class ClusterReconciler:
     async def _cancel_orphans(
         self, connection: FactoryConnection, batch_id: BatchId, jobs: list[Job], person: str
     ) -> None:
-        """Cancel jobs of one account whose batch no cluster has. Run this in the background: it runs commands as the
-        account, which may take long."""
+        """Cancel jobs of one account whose batch belongs to no cluster.
+
+        Run this in the background: it runs commands as the account, which may take long.
+        """
         account = jobs[0].account
         try:
             found_jobs = await connection.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
@@ -342,7 +358,7 @@ class ClusterReconciler:
 
 
 def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> bool:
-    """Take over what the ledger keeps of a job that has not ended; return whether anything changed."""
+    """Copy the values that the ledger keeps from a job that has not ended; return whether any value changed."""
     old = (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
     worker.state = _STATES[job.state]
     worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None

@@ -1,8 +1,7 @@
-"""Dask schedulers of clusters that run as jobs of their own: sessions whose server is Dask's scheduler instead of a
-notebook.
+"""Dask schedulers that run as jobs of their own: sessions that run Dask's scheduler instead of a notebook server.
 
 So these jobs are handled like sessions: watched, followed through a requeue, found again after a restart, and reached
-through their door only. A scheduler's job has its cluster's id, so both have their files in one folder.
+through their door only. A scheduler's job has its cluster's id, so that both have their files in one folder.
 """
 
 from __future__ import annotations
@@ -42,14 +41,16 @@ from factorylink.util.background_tasks import BackgroundTasks
 log = logging.getLogger("factorylink")
 
 PROGRAM = "factorygate-head"  # what the session's launcher knows the scheduler by
-HOURS = 12.0  # of a head's walltime, where nobody says more
+HOURS = 12.0  # default walltime of a head
 NEVER = 24 * 60  # minutes: its own scheduler knows better whether it is idle
 YOUNG_SECONDS = 60.0  # a head this young may still be having its cluster written down
 
 
 class SchedulerJobs:
-    """Starts, shows and ends these jobs. ``on_change`` is called with the session of a scheduler's job whenever it may
-    look different, or has ended."""
+    """Starts, shows and ends the jobs of Dask schedulers.
+
+    ``on_change`` is called with the session of a scheduler's job whenever its view may have changed, or it has ended.
+    """
 
     def __init__(
         self,
@@ -76,16 +77,19 @@ class SchedulerJobs:
         table.on_change.append(self._changed)
 
     def show(self, cluster_id: ClusterId) -> Session | None:
-        """Return the job of a cluster's scheduler; None: the cluster has none, or it has ended."""
+        """Return the session that runs a cluster's scheduler.
+
+        None if the cluster has no such session, or it has ended.
+        """
         live_session = self._live(cluster_id)
         return None if live_session is None else self._views.of(live_session)
 
     async def spent(self, cluster: ClusterRecord) -> float:
-        """Return the GPU-hours of the scheduler's job of a cluster that has ended, as its charge counts them."""
+        """Return the GPU-hours charged for the scheduler's job of a cluster that has ended."""
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
-        """Return whether a cluster's scheduler has a live job already that is not to stop."""
+        """Return whether a cluster's scheduler already has a live job without a stop request."""
         live_session = self._live(cluster.id)
         return (
             live_session is not None and live_session.record.user == cluster.user and live_session.record.wish == "run"
@@ -152,8 +156,10 @@ class SchedulerJobs:
             await self._sessions.stop(cluster_id, "person")
 
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
-        """End the jobs of schedulers whose cluster is unknown: it was never written down, or was lost with a ledger.
-        Raises LedgerError."""
+        """End the jobs of schedulers whose cluster is unknown. Raises LedgerError.
+
+        Such a cluster was never written into the ledger, or was lost with a ledger.
+        """
         for live_session in tuple(self._table.values()):
             old = clock.since(live_session.record.created).total_seconds() > YOUNG_SECONDS
             if (
@@ -184,8 +190,10 @@ class SchedulerJobs:
         self.on_change(live_session)
 
     async def _start(self, live_session: LiveSession) -> None:
-        """Send a scheduler's command through its door, as the hub does for a notebook. The command holds no secret: the
-        scheduler makes its own keys."""
+        """Send the scheduler's command through the door of its job, as the hub does for a notebook.
+
+        The command holds no secret, since the scheduler makes its own keys.
+        """
         record = live_session.record
         try:
             folder = await session_folder(self._factories[record.factory], record.account, record.id)
@@ -202,7 +210,10 @@ class SchedulerJobs:
     # --- getting to it
 
     async def keys(self, cluster: ClusterRecord, connection: FactoryConnection) -> Scheduler:
-        """Return the address and keys of a cluster's scheduler, from the file for its workers. Raises ProblemError."""
+        """Return the address and keys of a cluster's scheduler, read from the file for its workers.
+
+        Raises ProblemError.
+        """
         live_session = self._live(cluster.id)
         if live_session is not None and live_session.record.state is not SessionState.RUNNING:
             raise conflict(Message("scheduler-not-running", "The cluster's scheduler does not run yet."))

@@ -1,5 +1,7 @@
-"""The operations on clusters that the apps offer: start, grow, shrink, show, end; and what the link does with clusters
-when it starts."""
+"""The operations on clusters that the apps offer: start, grow, shrink, show, end.
+
+Also loads the live clusters when the link starts.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +59,14 @@ log = logging.getLogger("factorylink")
 ANSWER_SECONDS = 1.5  # after which the request is answered, though the submission continues
 LOGS, LOGS_PER_MINUTE = 20, 30  # of one person: at once, and then; each is a command at the factory
 BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
-LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
+LOOK_SECONDS = 15.0  # between two checks of clusters' readers and sessions
 
 
 class Clusters:
-    """Starts, grows, shows and ends clusters. There is one for the link; call ``load`` before any factory is asked."""
+    """Starts, grows, shows and ends clusters.
+
+    The link has one such object; call ``load`` before any factory is asked.
+    """
 
     def __init__(
         self,
@@ -104,8 +109,10 @@ class Clusters:
         scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """Read the ledger's live clusters into the table, and from now on end clusters that nobody holds any more.
-        Raises LedgerError."""
+        """Read the live clusters from the ledger into the table, and from now on end clusters that nobody holds.
+
+        Raises LedgerError.
+        """
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))
         # Those from before there were budgets.
@@ -126,42 +133,49 @@ class Clusters:
     # --- looks
 
     def of(self, user: str, live: bool) -> list[Cluster]:
-        """Return a person's clusters, newest first; without ``live``, also those that ended a short time ago."""
+        """Return a person's clusters, newest first; if not ``live``, include those that ended a short time ago."""
         live_clusters = [*self._table.values(), *(() if live else self._table.ended())]
         mine = sorted((f for f in live_clusters if f.record.user == user), key=lambda f: f.record.created, reverse=True)
         return [live_cluster.show() for live_cluster in mine]
 
     async def figures_of(self, user: str, ended: int) -> list[Cluster]:
-        """Return a person's clusters without their jobs: the live ones, newest first, then the last ``ended`` ones of
-        the ledger that have ended."""
+        """Return a person's clusters without their jobs.
+
+        The live clusters come first, newest first, then the last ``ended`` clusters in the ledger that have ended.
+        """
         live = [f.figures() for f in self._table.values() if f.record.user == user and f.record.ended is None]
         over = [await self._ended(*one) for one in await self._store.ended(user, ended)]
         return [*sorted(live, key=lambda cluster: cluster.created, reverse=True), *over]
 
     async def _ended(self, record: ClusterRecord, jobs: int, hours: float) -> Cluster:
-        """Return a cluster that has ended, from its row in the ledger. ``hours``: how long its ``jobs`` ran in all."""
+        """Return a cluster that has ended, from its row in the ledger.
+
+        ``hours``: the total time that its ``jobs`` ran.
+        """
         shown = LiveCluster(record, None).figures()
         spent = record.earlier + record.gpus * hours + await self._scheduler_jobs.spent(record)
         used = shown.gpu_hours.model_copy(update={"spent": spent})
         return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
-        """Return a person's cluster. Raises the same ProblemError for another person's cluster as for one that does not
-        exist."""
+        """Return a person's cluster. Raises ProblemError if there is none.
+
+        The error is the same for another person's cluster and for one that does not exist.
+        """
         live_cluster = self._table.known(cluster_id)
         if live_cluster is None or live_cluster.record.user != user:
             raise gone(f"The cluster {cluster_id}")
         return live_cluster
 
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
-        """Return a person's cluster as it is now, and have its factory asked for news. Raises ProblemError."""
+        """Return a person's cluster as it is now, and have its factory asked soon. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is not None and live_cluster.alive():
             live_cluster.connection.site.expect(True)
         return live_cluster.show()
 
     async def log(self, cluster_id: ClusterId, user: str, name: str) -> WorkerLog:
-        """Return the last lines that a job of that person's cluster has written. Raises ProblemError."""
+        """Return the last lines that the job of a worker has written. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         pairs = [(b, w) for b in live_cluster.record.batches.values() for w in b.workers if w.name == name]
         if not pairs:
@@ -191,9 +205,11 @@ class Clusters:
         may_touch: Callable[[ClusterRecord], None] = lambda _row: None,
         options: JobOptions | None = None,
     ) -> tuple[Cluster, bool]:
-        """Return the cluster of that id, begun if it is new, and whether it is new. ``may_touch``: raises ProblemError
-        for an existing cluster that the caller may not act for; ``options``: the job options of the session whose
-        token asked, if one did. Raises ProblemError."""
+        """Return the cluster with this id, which is created if it is new, and whether it is new. Raises ProblemError.
+
+        ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
+        options of the session whose token was used, if one was.
+        """
         async with self._beginning.setdefault(user, asyncio.Lock()):
             known = self._table.known(cluster_id)
             if known is not None and known.record.user == user:
@@ -266,8 +282,11 @@ class Clusters:
     # --- grow
 
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
-        """Add a batch of jobs to a cluster, which are submitted together or, with ``adopt``, taken over. The same
-        batch twice is one submission. Raises ProblemError."""
+        """Add a batch of jobs to a cluster. Raises ProblemError.
+
+        The jobs are submitted together or, with ``adopt``, taken over as existing jobs. A batch that is sent twice is
+        submitted once.
+        """
         live_cluster = self.own(cluster_id, user)
         record = live_cluster.record
         batch = record.batches.get(batch_id)
@@ -293,7 +312,7 @@ class Clusters:
             if request.adopt:
                 batch.submit_begun = batch.created  # by another link; the factory's answers show whether it succeeded
             batch.workers = [WorkerRecord(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
-            record.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
+            record.batches[batch_id] = batch  # before the first await, so that the batch is counted once
             if request.adopt:
                 self._table.adopted[user] += batch.count
             alike = request.whole - batch.count
@@ -330,9 +349,11 @@ class Clusters:
         return live_cluster.show()
 
     async def _unmake(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """End the jobs of a batch whose writing failed, if the ledger holds the batch all the same: otherwise they
-        would reserve hours, and the next link would submit them."""
-        while live_cluster.record.batches.get(batch.id, batch) is batch:  # else it was asked for once more
+        """End the jobs of a batch whose writing failed, if the ledger holds the batch all the same.
+
+        Otherwise they would reserve hours, and the link would submit them after its next start.
+        """
+        while live_cluster.record.batches.get(batch.id, batch) is batch:  # else the batch was requested once more
             await asyncio.sleep(sessions.UNMAKE_SECONDS)
             try:
                 if batch.id not in live_cluster.record.batches and await self._store.batch(batch.id) is None:
@@ -392,8 +413,10 @@ class Clusters:
             self._table.put_away()
 
     def _lost(self, live_cluster: LiveCluster) -> Words | None:
-        """Return why nobody holds a cluster any more: its session is over, or nobody has read its events for the lease
-        time. None if somebody holds it."""
+        """Return why nobody holds the cluster any more; None if somebody holds it.
+
+        Either its session has ended, or nobody has read the cluster's events for the lease time.
+        """
         session = live_cluster.record.session
         if session is not None and session not in self._sessions:
             return explain.own("cluster-session-over")

@@ -1,4 +1,4 @@
-"""Work at a factory for clusters: write files for workers, submit batches, cancel unwanted jobs."""
+"""The work of clusters at a factory: writes files for workers, submits batches, cancels unwanted jobs."""
 
 from __future__ import annotations
 
@@ -52,13 +52,17 @@ class ClusterSubmitter:
         self._tasks = tasks
 
     async def leave_scheduler(self, connection: FactoryConnection, record: ClusterRecord, scheduler: Scheduler) -> None:
-        """Write the scheduler's address and keys for the workers, to a 0600 file of the account at the factory and
-        nowhere else. Raises ProblemError."""
+        """Write the scheduler's address and keys for the workers. Raises ProblemError.
+
+        They are written only to a 0600 file of the account at the factory.
+        """
         await self._leave(connection, record, worker_job.FILE, scheduler.model_dump_json())
 
     async def leave_asked(self, connection: FactoryConnection, record: ClusterRecord, request: ClusterRequest) -> None:
-        """Write the options of each Dask worker to a file beside the scheduler's, if there are any. Raises
-        ProblemError."""
+        """Write the options of each Dask worker, if there are any, to a file beside the scheduler's file.
+
+        Raises ProblemError.
+        """
         if (said := request.worker.model_dump_json(exclude_defaults=True)) != "{}":
             await self._leave(connection, record, worker_job.ASKED, said)
 
@@ -77,7 +81,7 @@ class ClusterSubmitter:
     async def _submission(
         self, live_cluster: LiveCluster, connection: FactoryConnection, batch: BatchRecord
     ) -> ProblemError | None:
-        """Submit the jobs of a batch; return the problem if the scheduler certainly did not take them, else None."""
+        """Submit the jobs of a batch; return the problem if the scheduler certainly did not accept them, else None."""
         record, submits = live_cluster.record, batch.submits
         try:
             await connection.site.turn()
@@ -117,7 +121,7 @@ class ClusterSubmitter:
         return None
 
     def carry_out(self, live_cluster: LiveCluster) -> None:
-        """Cancel the jobs that are no longer wanted in the background, unless that is already under way."""
+        """Cancel the unwanted jobs of a cluster in the background, unless that is already under way."""
         unwanted = any(worker.wish == "stop" for _, worker in live_cluster.alive())
         if unwanted and (live_cluster.stopping is None or live_cluster.stopping.done()):
             live_cluster.stopping = self._tasks.spawn(
@@ -143,7 +147,7 @@ class ClusterSubmitter:
             pause = min(2 * pause, CONFIRM_SECONDS)
 
     def _unwanted_jobs(self, live_cluster: LiveCluster) -> list[OwnJob]:
-        """Return the jobs to cancel; an array as a whole if none of its jobs is wanted any more."""
+        """Return the jobs to cancel; an array as a whole if none of its jobs is wanted."""
         jobs: list[OwnJob] = []
         for batch in live_cluster.record.batches.values():
             alive = [worker for worker in batch.workers if worker.ended is None]
@@ -157,7 +161,7 @@ class ClusterSubmitter:
         return jobs
 
     async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
-        """Write that these jobs are no longer wanted, and start cancelling them. Raises LedgerError."""
+        """Record in the ledger that these jobs are no longer wanted, and start cancelling them. Raises LedgerError."""
         for worker in workers:
             worker.wish = "stop"
         await self._store.save(workers)

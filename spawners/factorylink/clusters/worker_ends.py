@@ -1,4 +1,4 @@
-"""Records that jobs of a cluster have ended, and that the cluster has ended with its last job."""
+"""Records that jobs of a cluster have ended, and that a cluster to be ended has no jobs left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from factorylink.util import clock
 
 
 class WorkerEnds:
-    """Writes ends into the ledger, and notifies the readers of the cluster."""
+    """Writes ends of jobs into the ledger, and notifies the readers of the cluster."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
@@ -25,8 +25,11 @@ class WorkerEnds:
         words: Words,
         ends: Sequence[End | None] = (),
     ) -> None:
-        """Write that these jobs have ended; if the cluster was to end and these were its last jobs, write that it has
-        ended, too. ``ends``: the scheduler's record of each job, in the same order."""
+        """Record that these jobs have ended.
+
+        If the cluster was to end and these were its last jobs, record that the cluster has ended, too. ``ends``: the
+        scheduler's record of each job, in the order of ``ended``.
+        """
         now = clock.now()
         for worker, end in zip_longest(ended, ends):
             if worker.ended is None:

@@ -1,4 +1,4 @@
-"""Makes the scheduler request for a batch of workers: one request for equal jobs."""
+"""Makes the scheduler's request for a batch of workers: one request for all jobs of the batch, which are equal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from factorylink.sessions.submitter import session_folder
 from factorylink.site.factory_connection import FactoryConnection
 
 FILE = "cluster.json"  # in the cluster's folder: the scheduler's address, and keys
-ASKED = "worker.json"  # beside it: what is asked of each Dask worker, if anything is
+ASKED = "worker.json"  # in the same folder: the options of each Dask worker, if there are any
 GB = 10**9
 
 
 async def request(
     connection: FactoryConnection, record: ClusterRecord, batch: BatchRecord, identity: Identity, project: ProjectAt
 ) -> JobRequest:
-    """Return the request for a batch of workers. Raises Refused if something in the catalogue cannot be given to a
-    scheduler, and the transport's errors."""
+    """Return the request for a batch of workers.
+
+    Raises Refused if a value of the catalogue cannot be passed to a scheduler, and the transport's errors.
+    """
     folder = await session_folder(connection, record.account, record.id)
     try:
         size = find_size(connection.factory, record.choice.size)

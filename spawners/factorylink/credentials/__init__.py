@@ -1,4 +1,4 @@
-"""How the link logs in at a factory's login side: one interface, and one class for each way that sites offer."""
+"""How the link logs in at a factory's login hosts: one interface, and one class for each kind of credentials."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from factorylink.credentials.service import ServiceAccount
 def credentials_of(transport: SshTransportSettings, door: DoorAccess, gateway: str) -> Credentials:
     """Return the credentials that are configured for a factory; ``gateway``: the hub's name.
 
-    Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read
-    it."""
+    Raises OSError and ValueError, with an explanation for the operator, if a private key cannot be used or others can
+    read it.
+    """
     settings, watcher = transport.credentials, transport.watcher
     match settings:
         case KeyCredentials():

@@ -1,4 +1,4 @@
-"""The interface of all credentials: they return a login for a site account that is valid now."""
+"""The interface of all credentials, which return a valid login for a site account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from factorycommon.private_files import of_root_or_own, open_to_others
 
 @dataclass(frozen=True)
 class Login:
-    """How to log in for a site account, now."""
+    """The key, certificate and user name with which to log in for a site account now."""
 
     username: str  # whom to log in as at the login host
     key: asyncssh.SSHKey
@@ -27,23 +27,27 @@ class Login:
 
 
 class Credentials(Protocol):
-    """Credentials of a factory. Private keys are only here: they are handed to the SSH client, and never logged,
-    stored or sent."""
+    """The credentials of a factory.
+
+    Private keys are passed to the SSH client only, and never logged, stored or sent.
+    """
 
     async def login(self, account: str | None) -> Login:
-        """Return how to log in as an account; None: as the watcher.
+        """Return the login for an account; None: for the watcher.
 
-        Raises Expired with words for the person, Refused for an account that the link may not act for, and Unreachable
-        if the credential must be fetched and its issuer does not answer.
+        Raises Expired with an explanation for the person; Refused for an account that the link may not act for;
+        Unreachable if the credential must be fetched and its issuer does not answer.
         """
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return until when the credential is valid (UTC), without asking anybody; None if no limit is known."""
+        """Return until when the credential is valid (UTC), without any request; None if no limit is known."""
 
 
 def read_private_key(path: Path) -> asyncssh.SSHKey:
-    """Read a private key without passphrase. Raises what ``read_secret`` raises, and ValueError if the file holds no
-    key."""
+    """Read a private key without passphrase.
+
+    Raises the errors of ``read_secret``; ValueError if the file holds no key.
+    """
     try:
         return asyncssh.import_private_key(read_secret(path))
     except asyncssh.KeyImportError as error:

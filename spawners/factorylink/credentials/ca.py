@@ -1,9 +1,8 @@
-"""The gateway's own SSH CA: it signs user certificates that are valid for minutes, for a key that never leaves this
-process's memory.
+"""The gateway's own SSH CA, which signs user certificates that are valid for minutes.
 
-The site trusts the CA's public key (``TrustedUserCAKeys``); its sshd then accepts the certificate for the account that
-the certificate names as principal, and for no other. A stolen certificate is valid for minutes, and only from the
-addresses in it.
+The certified key never leaves this process's memory. The site trusts the CA's public key (``TrustedUserCAKeys``); its
+sshd then accepts the certificate for the account that the certificate names as principal, and for no other. A stolen
+certificate is valid for minutes, and only from the addresses in it.
 """
 
 from __future__ import annotations
@@ -22,8 +21,11 @@ RENEW_AT = 1 / 3  # of its life left: then it is replaced before it is used
 
 
 class CertificateAuthority:
-    """``watcher``: the watcher's account. ``gateway``: the hub's name, for key ids. ``forwarding``: whether doors
-    are reached by port forwarding through the login side. Raises OSError and ValueError for an unusable CA key."""
+    """Signs a certificate for each login.
+
+    ``watcher``: the watcher's account. ``gateway``: the hub's name, for key ids. ``forwarding``: whether doors are
+    reached by port forwarding through the login host. Raises OSError and ValueError for an unusable CA key.
+    """
 
     def __init__(
         self,
@@ -44,7 +46,7 @@ class CertificateAuthority:
         self._logins: dict[str, Login] = {}
 
     async def login(self, account: str | None) -> Login:
-        """Return the present certificate, or a new one if it expires soon. Asks nobody."""
+        """Return the present certificate, or a new one if the present one expires soon. Makes no request."""
         name = self._watcher if account is None else account
         now = self._clock()
         known = self._logins.get(name)
@@ -57,7 +59,7 @@ class CertificateAuthority:
         return made
 
     def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
-        """Return None: a certificate is made whenever one is needed, so there is no limit."""
+        """Return None, for no limit: a certificate is made whenever one is needed."""
         return None
 
     @property

@@ -1,14 +1,15 @@
-"""The SSH CA of the EuroHPC Federation Platform: it takes a person's token, and gives a certificate for an hour or some
-hours.
+"""The SSH CA of the EuroHPC Federation Platform, which exchanges a person's token for a certificate of some hours.
 
 The protocol, as far as it is public: the CA is DeiC's (github.com/wayf-dk/sshca, read 2026-10): ``POST {url}/sign``
-with JSON ``PublicKey`` (a line of authorized_keys), ``OTT`` (the token) and ``Resource`` (whose hosts it is for)
-answers with the certificate as such a line. The certificate is for one principal, ``ID@myaccessid.org``, which the site
-maps to the account; its ``ssh-domain-grant@core.aai.geant.org`` lists host patterns
-(integration.docs.my-eurohpc.eu/aai). This module was never tried against the platform itself.
+with JSON ``PublicKey`` (a line of authorized_keys), ``OTT`` (the token) and ``Resource`` (the name of the hosts that
+the certificate is for) answers with the certificate in the form of a line of authorized_keys. The certificate is for
+one principal, ``ID@myaccessid.org``, which the site maps to the account; its extension
+``ssh-domain-grant@core.aai.geant.org`` lists host patterns (integration.docs.my-eurohpc.eu/aai). This module was never
+tested with the platform itself.
 
-Tokens and keys are in this process's memory only. Nothing is taken on trust: key, kind, validity and hosts are read
-from the certificate."""
+Tokens and keys are in this process's memory only. The answer is not trusted: key, kind, validity and hosts are read
+from the certificate.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ _GRANT = b"ssh-domain-grant@core.aai.geant.org"
 
 @dataclass(frozen=True)
 class Held:
-    """A person's key and certificate. ``token`` None: the token no longer works."""
+    """A person's key and certificate. ``token`` None: the CA no longer accepts the person's token."""
 
     login: Login
     begins: float
@@ -50,11 +51,11 @@ class Held:
 
 
 class FederationAuthority:
-    """Gives logins for a factory that trusts the EuroHPC Federation Platform.
+    """Provides logins for a factory that trusts the EuroHPC Federation Platform.
 
-    A person's login is a certificate, which the gateway gets there with the person's token and keeps in memory; the
-    watcher's login is a key. ``watcher``: the watcher's site account. ``hosts``: the factory's login hosts. The
-    constructor raises OSError or ValueError if the watcher's key cannot be used.
+    A person's login is a certificate, which the gateway gets from the platform with the person's token and keeps in
+    memory; the watcher's login is a key. ``watcher``: the watcher's site account. ``hosts``: the factory's login hosts.
+    The constructor raises OSError or ValueError if the watcher's key cannot be used.
     """
 
     def __init__(
@@ -75,11 +76,14 @@ class FederationAuthority:
 
     @property
     def renew_url(self) -> str:
-        """Return the address where a person gets a token."""
+        """Return the URL where a person gets a token."""
         return self._settings.renew_url
 
     async def login(self, account: str | None) -> Login:
-        """Return the watcher's key; or the person's certificate, renewed while their token still works."""
+        """Return the watcher's key, or a person's certificate.
+
+        The certificate is renewed as long as the CA accepts the person's token.
+        """
         if account is None:
             return self._watcher
         async with self._locks.setdefault(account, asyncio.Lock()):
@@ -93,15 +97,17 @@ class FederationAuthority:
             return held.login
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return the end of the certificate; ``NEVER`` if there is none."""
+        """Return the time at which the certificate expires; ``NEVER`` if there is none."""
         if account is None:
             return None
         held = self._held.get(account)
         return NEVER if held is None else held.login.expires
 
     async def renew(self, account: str, token: str) -> datetime:
-        """Get a certificate with a person's token; return until when it is valid. Raises Refused and Unreachable, with
-        words for the person."""
+        """Get a certificate with a person's token; return until when the certificate is valid.
+
+        Raises Refused and Unreachable, with an explanation for the person.
+        """
         async with self._locks.setdefault(account, asyncio.Lock()):
             self._held[account] = held = await self._buy(account, token)
         return datetime.fromtimestamp(held.ends, UTC)
@@ -134,8 +140,10 @@ class FederationAuthority:
         return Held(login, known.begins, known.ends, token)
 
     async def _post(self, url: str, body: dict[str, str]) -> str:
-        """Send the request and return the answer's text. The platform's own message is not passed on whole: it may
-        repeat the token."""
+        """Send the request and return the text of the answer.
+
+        Only a part of the platform's own error message is passed on, since the message may repeat the token.
+        """
         try:
             async with (
                 httpx.AsyncClient(timeout=ANSWER_SECONDS) as http,
@@ -174,9 +182,10 @@ class Certificate:
 
 
 def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
-    """Read a certificate for ``key`` from a line of authorized_keys. Raises Misread for anything else.
+    """Read a certificate for ``key`` from a line of authorized_keys. Raises Misread if the line is no such certificate.
 
-    Format: OpenSSH's PROTOCOL.certkeys, ``ssh-ed25519-cert-v01@openssh.com``."""
+    Format: OpenSSH's PROTOCOL.certkeys, ``ssh-ed25519-cert-v01@openssh.com``.
+    """
     try:
         certificate = asyncssh.import_certificate(line)
         packet = SSHPacket(certificate.public_data)
@@ -203,8 +212,10 @@ def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
 
 
 def grants(patterns: Sequence[str], host: str) -> bool:
-    """Return whether a host matches a domain grant: ``*`` is one or more characters of one label, and case does not
-    count."""
+    """Return whether a host matches one of the patterns of a domain grant.
+
+    ``*`` matches one or more characters of one label; letter case is ignored.
+    """
     return any(
         re.fullmatch("[^.]+".join(re.escape(part) for part in pattern.lower().split("*")), host) for pattern in patterns
     )

@@ -1,4 +1,7 @@
-"""A private key per site account, which the site has authorized. The simplest kind; nothing expires."""
+"""One private key per site account, which the site has authorized: the simplest kind of credentials.
+
+Keys never expire.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from factorylink.errors import Refused
 
 
 class KeyFiles:
-    """``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the watcher's account.
+    """Reads keys from files.
 
-    Raises OSError and ValueError where the watcher's key, or any other key of the folder, cannot be used."""
+    ``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the watcher's account. Raises
+    OSError and ValueError if the watcher's key, or any other key of the folder, cannot be used.
+    """
 
     def __init__(self, keys: Path, watcher: str) -> None:
         self._keys = keys
@@ -24,8 +29,7 @@ class KeyFiles:
                 read_private_key(path)
 
     async def login(self, account: str | None) -> Login:
-        """Return the account's key. It is read anew each time, so that a key can be replaced or removed while the link
-        runs."""
+        """Return the account's key. It is read each time, so that keys can be replaced while the link runs."""
         name = self._watcher if account is None else account
         try:
             key = await asyncio.to_thread(read_private_key, self._keys / name)
@@ -36,5 +40,5 @@ class KeyFiles:
         return Login(name, key, None, key.get_fingerprint(), None)
 
     def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
-        """Return None: keys do not expire."""
+        """Return None, for no limit: keys do not expire."""
         return None

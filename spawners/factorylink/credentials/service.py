@@ -1,4 +1,4 @@
-"""One service account at the site, whose wrapper (``site/factorygate-act``) acts for the accounts on its list."""
+"""One service account at the site, whose wrapper (``site/factorygate-act``) acts for the accounts on a list."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from factorylink.credentials.base import Login, read_private_key
 
 
 class ServiceAccount:
-    """``watcher``: the account that watches; it has the same key. Raises OSError and ValueError for an unusable key.
+    """Logs in as the service account. ``watcher``: the account that asks the scheduler; its key is the same.
 
-    The site decides at each command whether the link may act for an account: the link knows nothing of the site's
-    list."""
+    The site decides at each command whether the link may act for an account: the link does not know the site's list.
+    Raises OSError and ValueError for an unusable key.
+    """
 
     def __init__(self, settings: WrapperCredentials, watcher: str) -> None:
         self._settings = settings
@@ -21,12 +22,12 @@ class ServiceAccount:
         self._key_id = self._key.get_fingerprint()
 
     async def login(self, account: str | None) -> Login:
-        """Return the service account's key; for an account, with the wrapper before every command."""
+        """Return the service account's key; if ``account`` is given, with the wrapper to put before every command."""
         if account is None:
             return Login(self._watcher, self._key, None, self._key_id, None)
         act = ("sudo", "-n", self._settings.wrapper, account)
         return Login(self._settings.login, self._key, None, self._key_id, None, act)
 
     def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
-        """Return None: the key does not expire."""
+        """Return None, for no limit: the key does not expire."""
         return None

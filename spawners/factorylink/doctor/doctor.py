@@ -1,4 +1,4 @@
-"""Tests all steps of a session at a factory for the operator, up to the first step that fails."""
+"""Tests the steps of a session at a factory for the operator, up to the first step that fails."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class StepResult(Model):
 async def examine(
     config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float
 ) -> AsyncIterator[StepResult]:
-    """Yield the result of each step when it is done; after the first failure, only what could not be removed.
+    """Yield the result of each step when it is done.
 
-    ``factory`` has the overrides of the access applied; ``patience``: seconds for the job to start. Raises ValueError
-    if ``link.yaml`` has no access to the factory.
+    After the first failure, only report what could not be removed. ``factory`` has the overrides of the access applied;
+    ``patience``: seconds for the job to start. Raises ValueError if ``link.yaml`` has no access to the factory.
     """
     visit = Visit(config, factory, account, size, patience)
     try:

@@ -1,5 +1,7 @@
-"""Checks how jobs are recognised: their name and comment after a submission, and jobs of other gateways with the same
-name."""
+"""Checks the marks by which jobs are recognised: their name and comment after a submission.
+
+Also looks for jobs of other gateways with the same name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from factorylink.jobs.identity import Identity, read_or_make_key
 
 
 def changed(job: Job, name: str, comment: str) -> Words | None:
-    """Return the warning about a job whose name or comment differs from the submitted one."""
+    """Return a warning if a job's name or comment differs from the submitted one, else None."""
     parts = [part for part, now, was in (("name", job.name, name), ("comment", job.comment, comment)) if now != was]
     if not parts:
         return None
@@ -37,7 +39,7 @@ def own_identity(hub: str, keys: Path) -> Identity | None:
 
 
 def same_name(jobs: list[Job], identity: Identity, factory: str) -> Words | None:
-    """Return the warning about jobs with this gateway's name whose comment another gateway has signed."""
+    """Return a warning if jobs with this gateway's name have a comment that another gateway has signed, else None."""
     others = [j for j in jobs if j.state is not JobState.ENDED and identity.is_of_another_gateway(j, factory)]
     if not others:
         return None

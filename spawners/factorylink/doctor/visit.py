@@ -1,8 +1,8 @@
-"""One test of a factory, by the steps of a session; each step can be called by itself.
+"""One test of a factory, in the steps of a session; each step can be called separately.
 
 The visit uses the link's own code: its access and credentials, its script, a real job, the real door. Only the name and
-the key differ, so that a running link does not take the job for its own. At the end the job is cancelled and the
-session's folder is removed, whatever has happened.
+the key differ, so that a running link does not adopt the job. At the end the job is cancelled and the session's folder
+is removed, whatever has happened.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from factorylink.util import clock
 HOURS = 0.1  # hours that the job asks for
 _NAME = "doctor"  # added to the hub's, in the job's name
 _DOOR = "door.json"
-_PAUSE = 0.5  # seconds between two checks of what nobody reports
+_PAUSE = 0.5  # seconds between two polls
 _DOOR_SECONDS = 60.0  # from the job's start to its door's first word: Python starts from a shared file system
 _BANNER_SECONDS = 20.0
 _END_SECONDS = 60.0
@@ -45,7 +45,7 @@ _MARKS_SECONDS = 30.0  # from the submission's answer to the scheduler showing t
 
 
 class Stuck(Exception):
-    """Raise if a step failed for a known reason. ``log``: the last lines of the job's log."""
+    """Raised if a step failed for a known reason. ``log``: the last lines of the job's log."""
 
     def __init__(self, words: Words, log: tuple[str, ...] = ()) -> None:
         super().__init__(words.what)
@@ -54,8 +54,10 @@ class Stuck(Exception):
 
 
 class Visit:
-    """One visit. ``steps`` run in their order; each returns what it found, or raises Stuck or one of the link's
-    errors. Call ``leave`` at the end in any case."""
+    """One visit. ``steps`` are run in order; each returns what it found, or raises Stuck or a FactoryError.
+
+    Always call ``leave`` at the end.
+    """
 
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
         own = config.model_copy(update={"hub": config.hub.model_copy(update={"name": f"{config.hub.name}-{_NAME}"})})
@@ -203,8 +205,10 @@ class Visit:
     # --- what they need
 
     async def _by_id(self) -> list[Job]:
-        """Return the visit's job, as the scheduler shows it under its id; empty if the scheduler does not know the
-        id."""
+        """Return the visit's job as the scheduler lists it under its id.
+
+        Empty if the scheduler does not know the id.
+        """
         return await self._site.by_id([self._job], self._asks_as) if self._job is not None else []
 
     def _on_door_status(self, _session: SessionId, status: DoorStatus | None) -> None:
@@ -215,7 +219,7 @@ class Visit:
         return next((job for job in await self._site.ask_jobs_now() if job.id == self._job), None)
 
     async def _door_file(self) -> DoorFile:
-        """Return the door's file once the job has written it. Raises Stuck if the job ends before that."""
+        """Return the door's file once the job has written it. Raises Stuck if the job ends first."""
         path, why = f"{self._folder}/{_DOOR}", ""
         try:
             async with asyncio.timeout(_DOOR_SECONDS):
@@ -254,7 +258,10 @@ class Visit:
     # --- leaving
 
     async def leave(self) -> list[Words]:
-        """Remove everything that the visit made; return what could not be removed. A second call does nothing."""
+        """Remove everything that the visit made; return descriptions of what could not be removed.
+
+        A second call does nothing.
+        """
         if self._gone:
             return []
         left: list[Words] = []
@@ -274,8 +281,10 @@ class Visit:
         return left
 
     async def _end_job(self) -> None:
-        """Cancel the job, also one whose id the scheduler did not return. Raises TimeoutError if the job does not end,
-        Refused if its comment was changed."""
+        """Cancel the job, also if the scheduler did not return its id.
+
+        Raises TimeoutError if the job does not end, Refused if its comment was changed.
+        """
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [
                 job
@@ -291,8 +300,10 @@ class Visit:
                 await asyncio.sleep(_PAUSE)
 
     async def _remove_folder(self) -> list[Words]:
-        """Remove the session's folder, and the folders above it that this visit made. Return what could not be
-        removed."""
+        """Remove the session's folder, and the folders above it that this visit made.
+
+        Return descriptions of what could not be removed.
+        """
         if not self._folder:
             return []
         sessions = posixpath.dirname(self._folder)
@@ -307,7 +318,7 @@ class Visit:
 
 
 class _Listener(asyncssh.SSHTCPSession[bytes]):
-    """Keeps the first bytes that arrive on a channel."""
+    """Receives the first bytes that arrive on a channel."""
 
     def __init__(self, greeting: asyncio.Future[bytes]) -> None:
         self._greeting = greeting
@@ -318,7 +329,7 @@ class _Listener(asyncssh.SSHTCPSession[bytes]):
             self._greeting.set_result(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail if the channel closed before any bytes came."""
+        """Raise an error in the waiting caller if the channel closed before any bytes arrived."""
         if not self._greeting.done():
             self._greeting.set_exception(exc or ConnectionError("it closed at once"))
 

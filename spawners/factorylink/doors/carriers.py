@@ -1,10 +1,11 @@
-"""The two carriers of a door's connection.
+"""The two carriers of a door's SSH connection: ``tcp`` and ``stdio``.
 
-``tcp`` goes to a port of the door's node, through the login side. ``stdio`` goes through the scheduler into the job, to
-a socket there; it is for sites that forbid forwarding. The door is the same with both.
+``tcp`` connects to a port of the door's node, through the login host. ``stdio`` runs a command of the scheduler that
+enters the job and connects to a Unix socket there; it is for sites that forbid port forwarding. The door is the same
+with both.
 
-The scheduler and the link's own configuration decide which addresses a carrier may connect to. What the session's
-account writes is followed only within these bounds.
+The scheduler and the link's own configuration decide which addresses a carrier may connect to. Addresses that the
+session's account writes are used only within these bounds.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ _SOCKET = "door.sock"
 
 @dataclass(frozen=True)
 class Tcp:
-    """A connection to a port. ``host``: the configured host, or the node as the scheduler names it (None: it names
-    none). ``ports``: the range in which the door may listen; None: any."""
+    """A carrier that connects to a TCP port.
+
+    ``host``: the configured host, or the node's name from the scheduler (None: the scheduler gives none). ``ports``:
+    the range in which the door may listen; None: any port.
+    """
 
     host: str | None
     ports: tuple[int, int] | None
@@ -34,9 +38,12 @@ class Tcp:
 
 @dataclass(frozen=True)
 class Stdio:
-    """A connection by a process in the job. ``bridge``: argv that, followed by a socket's path, joins its stdin and
-    stdout to that socket on the node. ``node_tmp``: where doors make their folder. ``most``: how many doors of a
-    factory may be open at a time. ``node``: as the scheduler names it."""
+    """A carrier that runs a process in the job.
+
+    ``bridge``: argv that, followed by a socket's path, joins its stdin and stdout to that socket on the node.
+    ``node_tmp``: the folder in which doors make their own folder. ``most``: how many doors of a factory may be open at
+    a time. ``node``: the node's name from the scheduler.
+    """
 
     job: JobId
     dialect: Dialect
@@ -48,8 +55,11 @@ class Stdio:
 
 @dataclass(frozen=True)
 class Route:
-    """How to reach the door of a session. ``file``: absolute path of its ``door.json``, which ``commands`` reads as the
-    account. ``streams``: None if the factory's transport opens no streams."""
+    """How to reach the door of a session.
+
+    ``file``: absolute path of its ``door.json``, which ``commands`` reads as the account. ``streams``: None if the
+    factory's transport cannot open byte streams.
+    """
 
     session: SessionId
     factory: str
@@ -60,8 +70,11 @@ class Route:
     carrier: Tcp | Stdio
 
     async def open(self, door: DoorFile) -> ByteStream:
-        """Open a byte stream to the door that the file names. Raises Misread if the file names something outside the
-        bounds, Refused if the factory's transport opens no streams, and the transport's errors."""
+        """Open a byte stream to the door that the file describes.
+
+        Raises Misread if the file names an address outside the bounds, Refused if the factory's transport cannot open
+        byte streams, and the transport's errors.
+        """
         if self.streams is None:
             raise Refused(f"The way to {self.factory} runs commands only, so no session there can be entered.")
         if isinstance(self.carrier, Tcp):
@@ -72,7 +85,7 @@ class Route:
 
 
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
-    """Return the carrier that the configuration selects."""
+    """Return the carrier that is configured for a factory."""
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)
     return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most, node)
@@ -89,8 +102,10 @@ def _address(tcp: Tcp, door: DoorFile) -> tuple[str, int]:
 
 
 def _socket(stdio: Stdio, session: SessionId, door: DoorFile) -> str:
-    """Return the door's socket, if the path is one that a door of this session makes
-    (``factorygate.session.folder``). Raises Misread."""
+    """Return the path of the door's socket. Raises Misread if no door of this session makes such a path.
+
+    ``factorygate.session.folder`` makes these paths.
+    """
     if door.socket is None:
         raise Misread("The door has no socket; it was started for carrier tcp, and door.carrier is stdio now.")
     folder, name = posixpath.split(door.socket)

@@ -1,5 +1,4 @@
-"""The connection to one door: find the door, connect, read its messages, and connect again when the connection is
-lost."""
+"""The SSH connection to one door: finds the door, connects, reads its messages, and reconnects when it is lost."""
 
 from __future__ import annotations
 
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 import asyncssh
 
+from factorycommon import request_id
 from factorycommon.models.plain import plain_text
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.port_forwarder import FarSide
@@ -32,6 +32,7 @@ from factorylink.errors import FactoryError, Misread, Refused, Unreachable
 from factorylink.transports.base import ByteStream
 from factorylink.transports.command_slots import CommandSlots
 from factorylink.transports.ssh.packets import send_no_fillers
+from factorylink.util import metrics
 from factorylink.util.rate_limiter import TurnRateLimiter
 
 log = logging.getLogger("factorylink")
@@ -59,7 +60,10 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 
 
 class DoorConnection:
-    """The link's end of one door. ``slots``: held while connecting; ``places``: held while connected."""
+    """The link's side of the connection to one door.
+
+    ``slots``: held while connecting; ``places``: held while connected.
+    """
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class DoorConnection:
         self._status: DoorStatus | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opened = asyncio.Event()
+        self._entered = False  # it was open before
+        self._traffic = metrics.traffic(route.factory)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -89,7 +95,7 @@ class DoorConnection:
         return self._opened.is_set()
 
     def start(self) -> None:
-        """Connect, and connect again whenever the connection is lost, until ``close``."""
+        """Connect, and reconnect whenever the connection is lost, until ``close``."""
         self._task = asyncio.create_task(self._keep(), name=f"door of {self.route.session}")
 
     async def close(self) -> None:
@@ -112,7 +118,7 @@ class DoorConnection:
                 problem = "The door was closed."
             except (FactoryError, asyncssh.Error, OSError, TimeoutError) as error:
                 problem = str(error) or "It did not answer in time."
-            except Exception as error:  # any error: without this task nobody opens the door again
+            except Exception as error:  # any error: without this task the door would stay closed
                 log.exception("The door of session %s", self.route.session)
                 problem = f"It could not be entered ({type(error).__name__})."
             was_open = self._lost()
@@ -125,7 +131,7 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """Hold one of the factory's places for doors that are reached through its scheduler."""
+        """Hold one of the factory's places for doors that are reached through its scheduler, during the block."""
         if self._places is None or not isinstance(self.route.carrier, Stdio):
             yield
             return
@@ -147,7 +153,7 @@ class DoorConnection:
             self._on_status(None)
 
     def _lost(self) -> bool:
-        """Note that the connection is lost; return whether there was one."""
+        """Record that the connection is lost; return whether there was one."""
         was_open = self.is_open
         self._opened.clear()
         self._connection = None
@@ -171,6 +177,10 @@ class DoorConnection:
             turns = TurnRateLimiter(STATUSES_PER_MINUTE)
             self._status, self._connection, self.problem = status, connection, ""
             self._opened.set()
+            metrics.DOOR_OPENS.labels(self.route.factory).inc()
+            if self._entered:
+                metrics.DOOR_REOPENS.labels(self.route.factory).inc()
+            self._entered = True
             while True:
                 self._status = status
                 self.ended = status.phase == "ended"
@@ -227,14 +237,22 @@ class DoorConnection:
     # --- using it
 
     async def connect(self, far: Callable[[], FarSide]) -> object:
-        """Open a channel to the notebook, once the door is connected."""
+        """Open a channel to the notebook. Waits until the door is connected."""
         await self._opened.wait()
         connection, status = self._now()
-        return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
+
+        def counted() -> FarSide:
+            side = far()
+            side.traffic = self._traffic
+            return side
+
+        return await connection.create_unix_connection(counted, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
-        """Open a channel to the session's socket as a pair of streams, without waiting for the door. Raises
-        Unreachable."""
+        """Open a channel to the session's socket as a pair of streams.
+
+        Raises Unreachable if the door is not connected.
+        """
         connection, status = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -245,7 +263,7 @@ class DoorConnection:
             raise Unreachable(f"The door did not open a way: {error}") from error
 
     async def command(self, name: str, model: type[T], message: str = "") -> T:
-        """Run a command of the door; return its answer. Raises Refused with the door's message, or Unreachable."""
+        """Run a command at the door; return its answer. Raises Refused with the door's message, or Unreachable."""
         connection, _ = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -259,7 +277,7 @@ class DoorConnection:
         return read_message(model, said)
 
     async def answers(self, path: str) -> bool:
-        """Return whether the notebook answers ``GET path`` with 200; False also if the connection is lost."""
+        """Return whether the notebook answers ``GET path`` with 200; False if the connection is lost."""
         try:
             connection, status = self._now()
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -282,8 +300,13 @@ class DoorConnection:
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
     """Run a command of the door; return its output and exit code. Raises Misread if the output is longer than an answer
     can be: the rest is not collected, and stderr is not read at all."""
+    request = request_id.current()
     process = await connection.create_process(
-        name, env=_SPEAKS, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW
+        name,
+        env=_SPEAKS | ({request_id.DOOR_VARIABLE: request} if request else {}),  # which an earlier door ignores
+        encoding=None,
+        stderr=asyncssh.DEVNULL,
+        window=SMALL_WINDOW,
     )
     try:
         with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already

@@ -1,7 +1,7 @@
 """The doors of all live sessions: one port and one SSH connection each, opened again whenever they are lost.
 
-The host key comes from a file of the session's account, read over the transport, never from the network. Everything
-that a door sends is bounded and parsed; at worst a door misleads its own person about their own session.
+The door's host key is read over the transport from a file of the session's account, never from the network. Everything
+that a door sends is bounded and parsed: a manipulated door can only mislead its own person about their own session.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to op
 
 
 class DoorManager:
-    """Keeps ports and doors. Commands raise Unreachable if the door is not connected, Refused if the door refused.
+    """Keeps the ports and the connections to doors.
 
-    ``on_status`` is called with every new status of a connected door; with None when a door is lost, or cannot be
-    connected for another reason than before.
+    Commands raise Unreachable if the door is not connected, Refused if the door refused. ``on_status`` is called with
+    every new status of a connected door. It is called with None when a door is lost, or when the reason changes for
+    which it cannot be connected.
     """
 
     def __init__(
@@ -65,9 +66,11 @@ class DoorManager:
         asyncssh.set_log_level(logging.WARNING)  # asyncssh logs every connection
 
     def allocate(self, used: set[int]) -> int:
-        """Return an unused port of the range. The search goes round the range: a port that was just given up may
-        still be in the proxy's table, and must not lead to another person's notebook. Raises OSError when all ports
-        are taken."""
+        """Return an unused port of the range. Raises OSError when all ports are taken.
+
+        Ports are taken in turn, since the proxy may still route requests of an ended session to its port, and these
+        must not reach another person's notebook.
+        """
         first, last = self._config.session_ports
         taken = used | {port.port for port in self._ports.values()}
         for _ in range(first, last + 1):
@@ -77,7 +80,7 @@ class DoorManager:
         raise OSError(f"no free port in session_ports {first}-{last}")
 
     async def bind(self, session_id: SessionId, port: int) -> None:
-        """Listen on the session's port, if it has one; connections wait there for the door. Raises OSError."""
+        """Listen on the session's port, if it has one; connections wait until the door is connected. Raises OSError."""
         if port == NO_PORT:
             return
         known = self._ports.get(session_id)
@@ -95,7 +98,7 @@ class DoorManager:
         return await self._door(session_id).connect(far)
 
     async def open(self, route: Route) -> None:
-        """Connect to the session's door, and connect again whenever the connection is lost."""
+        """Connect to the session's door, and reconnect whenever the connection is lost."""
         session_id = route.session
         known = self._doors.get(session_id)
         if known is not None and known.route == route and not known.ended:
@@ -115,7 +118,7 @@ class DoorManager:
             self._more_doors.notify_all()
 
     async def close(self, session_id: SessionId) -> None:
-        """Close the door's connection and the port. The notebook continues."""
+        """Close the connection to the door, and the port. The notebook continues."""
         port, door = self._ports.pop(session_id, None), self._doors.pop(session_id, None)
         if port is not None:
             port.close()
@@ -127,12 +130,15 @@ class DoorManager:
         await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._doors}))
 
     def is_open(self, session_id: SessionId) -> bool:
-        """Return whether requests to the session's port reach its node now."""
+        """Return whether requests to the session's port reach the session's node now."""
         door = self._doors.get(session_id)
         return door is not None and door.is_open
 
     def problem(self, session_id: SessionId) -> str:
-        """Return why the door is not connected, in words; empty if it is connected, or was never to be connected."""
+        """Return an explanation why the door is not connected.
+
+        "" if it is connected, or if ``open`` was never called.
+        """
         door = self._doors.get(session_id)
         return door.problem if door is not None else ""
 
@@ -144,8 +150,10 @@ class DoorManager:
     async def send_environment(
         self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]
     ) -> DoorStatus:
-        """Send the environment through the door, which then starts the notebook. Sending it twice starts one
-        notebook."""
+        """Send the environment through the door, which then starts the notebook.
+
+        A second call starts no second notebook.
+        """
         message = json.dumps({"environment": environment, "argv": list(argv)})
         return await self._door(session_id).command("environment", DoorStatus, message)
 
@@ -154,19 +162,19 @@ class DoorManager:
         return await self._door(session_id).enter()
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Return the hub token that the notebook has; None if it has none yet."""
+        """Return the hub token of the notebook; None if the notebook has none yet."""
         return (await self._door(session_id).command("token", DoorToken)).token
 
     async def stop(self, session_id: SessionId) -> DoorStatus:
-        """Ask the session to end the notebook cleanly, and then its job."""
+        """Ask the session to stop the notebook cleanly, and then its job."""
         return await self._door(session_id).command("stop", DoorStatus)
 
     async def new_end(self, session_id: SessionId, ends: datetime) -> DoorStatus:
-        """Tell the session when it ends, as the scheduler reports it now."""
+        """Send the door the session's new end, as the scheduler reports it."""
         return await self._door(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
-        """Show a message to whoever is in the session; the same id twice is one message."""
+        """Show a message to the person in the session; a message with an id that was sent already is ignored."""
         return await self._door(session_id).command("tell", DoorStatus, message.model_dump_json())
 
     def _door(self, session_id: SessionId) -> DoorConnection:

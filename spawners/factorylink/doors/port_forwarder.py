@@ -1,8 +1,9 @@
 """One port per session: what connects to the port is carried, byte for byte, to the notebook's socket on its node. The
 port is on the loopback, or takes only clients with a certificate (``LinkConfig.tls``).
 
-Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and the
-end of one direction is passed on while the other direction continues (a download lasts longer than its request).
+Both sides are asyncio protocols, not streams: a byte is copied once, each side stops reading while the other is slow,
+and an end of file in one direction is passed on while the other direction continues (a download lasts longer than its
+request).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncssh
 
 from factorycommon.tls import HANDSHAKE_SECONDS
 from factorylink.errors import FactoryError
+from factorylink.util.metrics import Traffic
 
 log = logging.getLogger("factorylink")
 
@@ -29,14 +31,15 @@ Connect = Callable[[Callable[[], "FarSide"]], Awaitable[object]]
 
 
 class FarSide(asyncssh.SSHUNIXSession[bytes]):
-    """The notebook's side of a connection: an SSH channel through the job's door to the notebook's socket."""
+    """The notebook's side of a forwarded connection: an SSH channel through the job's door to the notebook's socket."""
 
     def __init__(self, near: NearSide) -> None:
         self._near = near
         self.channel: Channel | None = None
+        self.traffic: Traffic | None = None  # counts what goes through
 
     def connection_made(self, chan: Channel) -> None:
-        """Start the transfer: the channel is open."""
+        """Start the transfer, since the channel is open."""
         if self._near.closing:
             chan.close()
         else:
@@ -44,29 +47,31 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
 
     def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
         """Pass bytes from the notebook to the client."""
+        if self.traffic is not None:
+            self.traffic.from_notebook.inc(len(data))
         self._near.write(data)
 
     def eof_received(self) -> bool:
-        """Pass on that the notebook sends no more; the other direction continues."""
+        """Pass the notebook's end of file on to the client; the other direction continues."""
         self._near.write_eof()
         return True
 
     def pause_writing(self) -> None:
-        """Stop reading the client: the door is slower."""
+        """Stop reading from the client, since the door is slower."""
         self._near.pause()
 
     def resume_writing(self) -> None:
-        """Read the client again: the door has caught up."""
+        """Resume reading from the client, since the door has caught up."""
         self._near.resume()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Close the client: the channel, or the whole door, is gone."""
+        """Close the client's connection, since the channel, or the whole connection to the door, is closed."""
         self.channel = None
         self._near.close()
 
 
 class NearSide(asyncio.Protocol):
-    """The client's end: the connection to the port, from the proxy."""
+    """The client's side of a forwarded connection: the proxy's connection to the port."""
 
     def __init__(self, port: SessionPort) -> None:
         self._port = port
@@ -75,7 +80,7 @@ class NearSide(asyncio.Protocol):
         self.closing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the door before the first byte is read."""
+        """Open the channel to the notebook; nothing is read from the client until the door is connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.pause_reading()
         self._port.near.add(self)
@@ -95,27 +100,29 @@ class NearSide(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass bytes from the client to the notebook."""
         if self._far.channel is not None:
-            with contextlib.suppress(BrokenPipeError):  # it hung up; what it said before may still be on its way
+            with contextlib.suppress(BrokenPipeError):  # it disconnected; its earlier bytes may still be in transit
                 self._far.channel.write(data)
+            if self._far.traffic is not None:
+                self._far.traffic.to_notebook.inc(len(data))
 
     def eof_received(self) -> bool:
-        """Pass on that the client sends no more; it still listens."""
+        """Pass the client's end of file on to the notebook; the other direction continues."""
         if self._far.channel is not None:
             self._far.channel.write_eof()
         return True
 
     def pause_writing(self) -> None:
-        """Stop reading the notebook: the client is slower."""
+        """Stop reading from the notebook, since the client is slower."""
         if self._far.channel is not None:
             self._far.channel.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read the notebook again: the client has caught up."""
+        """Resume reading from the notebook, since the client has caught up."""
         if self._far.channel is not None:
             self._far.channel.resume_reading()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Close the channel: the client is gone."""
+        """Close the channel, since the client has disconnected."""
         self.closing = True
         self._port.near.discard(self)
         if self._task is not None:
@@ -150,13 +157,16 @@ class NearSide(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Send what is left, then close the connection."""
+        """Send the buffered bytes, then close the connection."""
         self.closing = True
         self._transport.close()
 
 
 class SessionPort:
-    """The listener of one session. It is open as long as the link knows the session, with or without a door."""
+    """The listener of one session.
+
+    It listens as long as the link knows the session, whether its door is connected or not.
+    """
 
     def __init__(self, host: str, port: int, connect: Connect, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
@@ -180,7 +190,7 @@ class SessionPort:
         )
 
     def close(self) -> None:
-        """Stop listening, and end every connection."""
+        """Stop listening, and close every connection."""
         if self._server is not None:
             self._server.close()
         for near in list(self.near):

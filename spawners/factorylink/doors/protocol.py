@@ -1,5 +1,4 @@
-"""The files and messages of a door, as the link parses them. All of them come from the session's own account: they are
-bounded, not trusted."""
+"""Parses the files and messages of a door. They come from the session's own account, so they are not trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests from a session: connections to the hub's socket in the job arrive here, a limited number at a time."""
+"""Requests from a session: accepts connections to the hub's socket in the job, a limited number at a time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ WINDOW, PACKET = 2 << 20, 256 << 10
 
 
 async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, hub_sock: str, socket: Path) -> None:
-    """Have the door forward connections to its ``hub_sock`` to us. ``socket``: the link's own socket, whose app decides
-    where they may lead. Raises asyncssh.Error."""
+    """Make the door forward connections to its ``hub_sock`` to the link. Raises asyncssh.Error.
+
+    ``socket``: the link's own socket for these connections, whose app decides where their requests may go.
+    """
     back: set[object] = set()  # channels that are open
     warned = False
 

@@ -1,4 +1,4 @@
-"""Why sessions end: from the scheduler's last report, the door's, and the job's log if these two do not say.
+"""Explains why sessions end: from the scheduler's last report, the door's report, and else from the job's log.
 
 ``LOG`` is searched only if a session failed. The person's own programs write the log, so it explains an end to the
 person, and no decision depends on it.
@@ -59,7 +59,7 @@ DOOR: dict[str, Ending] = {
         ),
     ),
 }
-# A request that was stopped before JupyterLab answered, by who stopped it and how far it had come.
+# Sessions stopped before JupyterLab answered, by who stopped them and how far they were.
 WITHDRAWN = Answer(
     "withdrawn",
     N_("You cancelled the request. You are not charged."),

@@ -1,8 +1,8 @@
-"""Explains what a scheduler reports: what it means, who has to act, what to do. Pure.
+"""Explains what a scheduler reports: what the report means, who has to act, and what to do. Pure.
 
-Each answer keeps the scheduler's own words in ``Words.scheduler``; ``Words.code`` names the case for pages, scripts and
-tests. A word that is in no table is shown as it is: it is never hidden, and its meaning is never guessed.
-``docs/reasons.md`` lists all answers.
+Each explanation keeps the scheduler's own words in ``Words.scheduler``; ``Words.code`` names the case for pages,
+scripts and tests. A word that is in no table is shown as it is: it is never hidden, and its meaning is never guessed.
+``docs/reasons.md`` lists all explanations.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ JOB_FILTER = Answer(
 )  # fmt: skip
 _OFTEN = 3  # requeues
 UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
-_LAST_LINES = 12  # of the log: what is older may be of anything
+_LAST_LINES = 12  # of the log: older lines may be unrelated to the end
 
 
 def pending(job: Job) -> Words:
@@ -98,23 +98,30 @@ def pending(job: Job) -> Words:
 
 
 def unlooked(words: Words, seconds: float) -> Words:
-    """Return why a job waits about which the scheduler has said nothing for ``seconds``; else return ``words``."""
+    """Return ``words``, or the explanation that the scheduler has not considered the job for a long time.
+
+    ``words``: why the job waits; ``seconds``: how long the scheduler has reported nothing about the job.
+    """
     if words.code != "new" or seconds < UNLOOKED:
         return words
     return OURS["unlooked"].words(words.scheduler)
 
 
 def nodes_out(words: Words) -> Words:
-    """Return why a job waits if all nodes that it could use are out of use. This replaces the scheduler's reason, which
-    may be that too few nodes are free."""
+    """Return the explanation of a job's wait if all nodes that it could use are out of service.
+
+    ``words``: the scheduler's reason, which is returned unless it may only mean that too few nodes are free.
+    """
     if words.code not in ("new", "priority", "resources", "nodes-busy", "reservation-or-job", "unknown"):
         return words
     return OURS["nodes-out"].words(words.scheduler)
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
-    """Return why a job waits that would run into ``maintenance``, with the maintenance's times. Some schedulers only
-    say that something is ahead."""
+    """Return ``words``, with the times of ``maintenance`` if the job waits because it would run into it.
+
+    ``words``: why the job waits. Some schedulers report only that something reserves the nodes.
+    """
     if maintenance is None or words.code not in ("maintenance", "reservation-or-job"):
         return words
     said = Message(
@@ -133,9 +140,11 @@ def ended(
     message: str = "",
     tail: Iterable[str] = (),
 ) -> tuple[EndReason, Words]:
-    """Return why a session ended. ``end``: the scheduler's record; None: there is none. ``desired``: the request to end
-    it. ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: the last lines of
-    the job's log."""
+    """Return why a session ended, as a reason and an explanation.
+
+    ``end``: the scheduler's record; None: there is none. ``desired``: "stop" if somebody requested the end. ``door``:
+    the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: the last lines of the job's log.
+    """
     reason, answer = _ended(end, desired, door)
     if reason is EndReason.FAILED:
         log = "\n".join([*tail][-_LAST_LINES:])
@@ -145,8 +154,10 @@ def ended(
 
 
 def withdrawn(*, operator: bool, begun: bool) -> Words:
-    """Return why a session ended that was stopped before JupyterLab answered. ``operator``: an operator stopped it;
-    ``begun``: its job had started."""
+    """Return the explanation for a session that was stopped before JupyterLab answered.
+
+    ``operator``: an operator stopped it; ``begun``: its job had started.
+    """
     if operator:
         return WITHDRAWN_FOR_YOU.words()
     return (WITHDRAWN_STARTING if begun else WITHDRAWN).words()
@@ -177,7 +188,7 @@ def _killed(end: End) -> bool:
 
 
 def refused(text: str) -> Words:
-    """Return why the scheduler did not take a job. ``text``: what it printed."""
+    """Return the explanation why the scheduler refused a job. ``text``: the message that the scheduler printed."""
     if words := barred(text):
         return words
     if filtered := _filtered(text):
@@ -187,7 +198,10 @@ def refused(text: str) -> Words:
 
 
 def _filtered(text: str) -> str:
-    """Return what a site's own filter said, without the line that the scheduler adds; "" where no filter spoke."""
+    """Return the message of a site's own submission filter, without the line that the scheduler adds.
+
+    "" if none spoke.
+    """
     for words in _DIALECTS:
         if words.after_filter is not None:
             site_text, lines = words.after_filter.subn("", text)
@@ -197,7 +211,10 @@ def _filtered(text: str) -> str:
 
 
 def unreachable(error: FactoryError | str) -> Words:
-    """Return why nothing is known of a factory. ``error``: the error of the request to it, or that error's message."""
+    """Return the explanation why a factory's state is unknown.
+
+    ``error``: the error of the request to the factory, or that error's message.
+    """
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, Expired):
         return OURS["credential-expired"].words(text)
@@ -210,8 +227,10 @@ def unreachable(error: FactoryError | str) -> Words:
 
 
 def barred(error: FactoryError | str) -> Words | None:
-    """Return an explanation if the site lets the link do nothing, or nothing for that account, as its wrapper or sshd
-    says."""
+    """Return an explanation if the site refuses every request of the link, or every request for one account, else None.
+
+    The site's wrapper or sshd says so in ``error``.
+    """
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, NotLetIn):
         return OURS["off-list"].words(text)
@@ -222,13 +241,18 @@ def barred(error: FactoryError | str) -> Words | None:
 
 
 def door(problem: str) -> Words:
-    """Return why a running session cannot be reached. ``problem``: what the connection to its door reports, or ""."""
+    """Return the explanation why a running session cannot be reached.
+
+    ``problem``: the message from the connection to its door, or "".
+    """
     return door_obstacle(problem) or OURS["door-silent"].words(problem)
 
 
 def door_obstacle(problem: str) -> Words | None:
-    """Return what keeps the link out of a door until somebody repairs it; None if the door may just not be ready
-    yet."""
+    """Return the explanation of a problem that keeps the link from a door until somebody repairs it.
+
+    None if the door may just not be ready yet.
+    """
     for pattern, code in DOOR_TROUBLE:
         if re.search(pattern, problem, re.I):
             return OURS[code].words(problem)
@@ -236,22 +260,25 @@ def door_obstacle(problem: str) -> Words | None:
 
 
 def own(code: str, detail: str = "") -> Words:
-    """Return the explanation that has this code in ``OURS``, the gateway's own. ``detail`` is shown as it is."""
+    """Return the explanation with this code in ``OURS``, the gateway's own explanations.
+
+    ``detail`` is shown unchanged.
+    """
     return OURS[code].words(detail)
 
 
 def filled(code: str, **parts: str) -> Words:
-    """Return an explanation of the gateway's own, with ``parts`` filled into its text."""
+    """Return the explanation with this code in ``OURS``, with ``parts`` filled into its text."""
     return _filled(OURS[code], "", **parts)
 
 
 def _begins(table: Patterns, text: str) -> str | None:
-    """Return the code of the first pattern that ``text`` begins with."""
+    """Return the code of the first pattern that matches the beginning of ``text``; None if there is none."""
     return next((code for pattern, code in table if re.match(pattern, text)), None)
 
 
 def _contains(table: Patterns, text: str) -> str | None:
-    """Return the code of the first pattern that is anywhere in ``text``."""
+    """Return the code of the first pattern that matches anywhere in ``text``; None if there is none."""
     return next((code for pattern, code in table if re.search(pattern, text, re.I | re.M)), None)
 
 
@@ -273,7 +300,7 @@ def _scheduler_words(end: End | None, message: str) -> str:
 
 
 def everything() -> dict[str, list[Answer]]:
-    """Return all explanations, by what they explain: for the docs and the tests."""
+    """Return all explanations for the docs and the tests, by the kind of thing that they explain."""
     ends = [*ENDED.values(), *DOOR.values()]
     withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
     others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]

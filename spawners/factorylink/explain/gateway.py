@@ -1,4 +1,4 @@
-"""Explanations for the gateway itself: its own faults, and what it cannot do or does not allow; by code."""
+"""Explanations of the gateway's own faults, limits and refusals, by their codes."""
 
 from __future__ import annotations
 

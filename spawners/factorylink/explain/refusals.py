@@ -1,4 +1,4 @@
-"""Why a scheduler did not take a job, by the codes that the dialects' words have (``schedulers/*/words.py``)."""
+"""Explanations why a scheduler refused a job, by the codes in the dialects' tables (``schedulers/*/words.py``)."""
 
 from __future__ import annotations
 

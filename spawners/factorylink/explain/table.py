@@ -1,4 +1,4 @@
-"""The types of a table of explanations: a case's code, its meaning, and who can do what about it."""
+"""The types of a table of explanations: a case's code, its meaning, who has to act, and what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Move(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One explanation. Texts are English, marked for the catalogues."""
+    """One explanation. Its texts are in English, and marked for translation."""
 
     code: str
     what: str
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A pattern for the words of another program, and what they mean; in a table the first match counts."""
+    """A pattern for another program's messages, with its explanation; in a table the first match counts."""
 
     pattern: str
     code: str
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """A way in which a session ends: the reason, and its explanation."""
+    """A way in which a session ends: the reason code, and its explanation."""
 
     reason: EndReason
     answer: Answer

@@ -1,6 +1,6 @@
-"""Why nothing is known of a factory: the answers by their codes, and the words of connections and commands.
+"""Explanations why a factory's state is unknown, by code, and patterns for the messages of connections and commands.
 
-A dialect's own words (``schedulers/*/words.py``) are looked for first.
+The dialects' own patterns (``schedulers/*/words.py``) are tried first.
 """
 
 from __future__ import annotations

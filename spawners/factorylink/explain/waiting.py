@@ -1,4 +1,4 @@
-"""Why a job waits, by the codes that the dialects' words have (``schedulers/*/words.py``)."""
+"""Explanations why a job waits, by the codes in the dialects' tables (``schedulers/*/words.py``)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Recognises the gateway's own jobs at a scheduler: identity by a signed comment, ownership by fresh answers."""
+"""Recognises the gateway's own jobs at a scheduler: by a signed comment, and by fresh answers of the scheduler."""

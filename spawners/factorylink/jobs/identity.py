@@ -1,6 +1,6 @@
-"""How the link recognises its jobs: by their name, their site account, and a comment that only this link can write.
+"""Signs the link's jobs, and recognises them by their name, their site account, and a comment that only it can sign.
 
-Any user of the cluster can copy name and comment, so the account is part of what the comment signs.
+Any user of the cluster can copy name and comment, so the signature in the comment covers the account.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ class SealedNote(Model):
 
 
 class Identity:
-    """Signs comments of jobs and notes, and recognises its own. ``hub``: the hub's name; ``key``: the secret of this
-    link, 32 bytes."""
+    """Signs comments of jobs and notes, and recognises those that it has signed.
+
+    ``hub``: the hub's name; ``key``: the link's HMAC key, 32 bytes.
+    """
 
     def __init__(self, hub: str, key: bytes) -> None:
         self.job_name = f"factorygate-{hub}"
@@ -61,17 +63,18 @@ class Identity:
         return self._comment(_BATCH, batch_id, account, factory)
 
     def session_of(self, job: Job, factory: str) -> SessionId | None:
-        """Return the session that a job belongs to, if its name, account and comment agree; else None: it is not
-        ours."""
+        """Return the session that a job belongs to, if its name, account and comment agree.
+
+        None: the job is not one of this gateway's sessions.
+        """
         return self._whose(_SESSION, job, factory)
 
     def batch_of(self, job: Job, factory: str) -> BatchId | None:
-        """Return the batch of workers that a job belongs to, if its name, account and comment agree; else None."""
+        """Return the batch of workers that a job belongs to, if its name, account and comment agree, else None."""
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
-        """Return whether a job has this gateway's name, and a comment in a gateway's form that was signed with another
-        key."""
+        """Return whether a job has this gateway's name, but a comment that another gateway has signed."""
         if job.name != self.job_name or not is_of_our_form(job.comment):
             return False
         return self.session_of(job, factory) is None and self.batch_of(job, factory) is None
@@ -88,12 +91,12 @@ class Identity:
         return match[2] if hmac.compare_digest(expected, job.comment) else None
 
     def seal(self, note: Note) -> str:
-        """Return a note and its seal as the text of the file in the session's folder."""
+        """Return a note with its seal, as the text of the file in the session's folder."""
         sealed = SealedNote(note=note, seal=self._mac("note", note.model_dump_json()))
         return sealed.model_dump_json() + "\n"
 
     def unseal(self, text: bytes) -> Note | None:
-        """Return the note if it is complete and this link has signed it; else None."""
+        """Return the note in ``text`` if it is complete and this link has signed it, else None."""
         try:
             sealed = SealedNote.model_validate_json(text)
         except ValidationError:
@@ -106,7 +109,7 @@ class Identity:
 
 
 def is_of_our_form(comment: str) -> bool:
-    """Return whether a comment has the form of one that a gateway signed; only the signature tells which gateway."""
+    """Return whether a comment has the form of a gateway's comment; only the signature tells which gateway's."""
     return _COMMENT.match(comment) is not None
 
 
@@ -131,7 +134,7 @@ def read_or_make_ssh_key(path: Path, make: bool = True) -> asyncssh.SSHKey:
 
 
 def _read_or_make(path: Path, content: bytes) -> bytes:
-    """Return the file's content. If there is no file, write ``content`` to it first, completely or not at all."""
+    """Return the file's content; if there is no file, first write ``content`` to it, completely or not at all."""
     try:
         return read_secret(path)
     except FileNotFoundError:

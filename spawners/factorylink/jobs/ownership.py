@@ -1,10 +1,12 @@
-"""Whether a job that a scheduler shows under a known id is the one that the gateway submitted. Pure.
+"""Decides whether a job that a scheduler lists under a known id is the one that the gateway submitted. Pure.
 
-A job's id alone proves nothing: a controller that lost its state gives the ids anew. The comment proves it, since only
-this gateway can sign it, and only a job with the comment may be cancelled or changed. The job's owner can change the
-comment, and so can a site's filter at the submission. Such a job is still watched and charged if account and moment of
-submission agree, and is never touched. That holds for any other comment, also for a copied one of another session;
-with one exception: if that other session has no job and takes this one for its own, this is another job.
+A job's id alone proves nothing: a controller that has lost its state gives the same ids again. The comment is proof,
+since only this gateway can sign it; only a job with the right comment may be cancelled or changed.
+
+The job's owner can change the comment, and so can a site's filter at the submission. A job whose comment was changed is
+still watched and charged if its account and its time of submission agree, but it is never cancelled or changed. This
+also holds if the comment is a copy of another session's. There is one exception: if that other session has no job and
+takes this job for its own, it is another job.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ DOUBT = 40.0
 
 
 class Found(StrEnum):
-    """What a scheduler shows under a job's id."""
+    """The result of looking at the job that a scheduler lists under an id."""
 
     OURS = "ours"  # the job, with the comment that it was submitted with
     ALTERED = "altered"  # the job, with another comment: to be watched, and not to be touched
@@ -34,9 +36,11 @@ class Found(StrEnum):
 
 @dataclass(frozen=True)
 class OwnJob:
-    """A job that the ledger says was submitted here. ``id``: of a job, or of an array as a whole. ``comment``: the
-    submitted one. ``submitted``: when, by the scheduler's clock; None: no answer has shown the job yet. ``begun``: when
-    its submission was begun, by the gateway's clock."""
+    """A job that was submitted according to the ledger.
+
+    ``id``: of a job, or of a whole array. ``comment``: the submitted comment. ``submitted``: when, by the scheduler's
+    clock; None: no answer has listed the job yet. ``begun``: when its submission was started, by the gateway's clock.
+    """
 
     id: JobId
     account: str
@@ -47,8 +51,10 @@ class OwnJob:
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
-    """Return whether ``job``, which the scheduler shows under the id of ``own``, is our job. ``of_another``: another
-    session or batch takes the job for its own, because of the job's comment."""
+    """Return whether ``job``, which the scheduler lists under the id of ``own``, is that job.
+
+    ``of_another``: because of its comment, another session or batch takes the job for its own.
+    """
     if job.account != own.account:
         return Found.FOREIGN
     if job.comment == own.comment:
@@ -59,8 +65,10 @@ def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
 
 
 def _submitted_as(own: OwnJob, job: Job) -> bool:
-    """Return whether a job was submitted when ours was. Slurm changes the submission time whenever it puts the job back
-    into the queue."""
+    """Return whether ``job`` was submitted at the same time as ``own``.
+
+    Slurm changes the submission time whenever it requeues the job.
+    """
     if job.submitted is None:
         return False
     if own.submitted is not None:
@@ -71,9 +79,11 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
 
 
 def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId], dict[JobId, Found]]:
-    """Return the ids that may be cancelled or changed according to a fresh answer, and what that answer shows under
-    each id: for an array, under each of its tasks. An array is named as a whole if all of its jobs that have not ended
-    may be cancelled."""
+    """Return the ids that may be cancelled or changed according to a fresh answer, and what is found under each id.
+
+    For an array, there is a finding for each of its tasks. An array's own id is returned if all of its jobs that have
+    not ended may be cancelled.
+    """
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}
     for job in answer:
@@ -92,5 +102,5 @@ def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId]
 
 
 def of_one(findings: Mapping[JobId, Found], id: JobId) -> Found:
-    """Return what the answer shows under the id of a job that is no array."""
+    """Return the finding under the id of a job that is no array."""
     return findings.get(id, Found.GONE)

@@ -1,4 +1,4 @@
-"""The audit as text for a site: what the link did there, as which account, for whom, and with which key."""
+"""Prints the audit for a site: what the link did there, as which account, for whom, and with which key."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 
 
 def heading(form: Format) -> str:
-    """Return the text before the first line."""
+    """Return the heading of the text."""
     return _row(FIELDS) if form == "csv" else ""
 
 
 def writer(form: Format) -> Callable[[AuditLine], str]:
-    """Return a function that turns a line into text, with its line end. Moments are RFC 3339, in UTC."""
+    """Return a function that formats an audit line as text with a line end. Times are RFC 3339, in UTC."""
     return _csv if form == "csv" else lambda line: line.model_dump_json() + "\n"
 
 
@@ -30,7 +30,7 @@ def _csv(line: AuditLine) -> str:
 
 
 def cell(text: str) -> str:
-    """Return the text so that a spreadsheet does not take it for a formula: people choose their own names."""
+    """Return ``text`` changed so that no spreadsheet takes it for a formula, since people choose their own names."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -1,7 +1,7 @@
-"""GPU-hours: reserved before a job is submitted, counted as its scheduler counts them, given back when the job is over.
+"""Charges in GPU-hours: reserved before a job is submitted, counted by its scheduler, settled when the job is over.
 
-A charge belongs to one job. Until the job is over, its charge reserves what the job may still use, its whole walltime,
-so the reservations of a project can never exceed its grant. What a project has used and reserved are sums of its
+A charge belongs to one job. Until the job is over, its charge reserves what the job may still use: its whole walltime.
+So the reservations of a project can never exceed its grant. What a project has used and reserved are sums of its
 charges; no second number exists that could differ. All amounts are whole GPU-seconds, as schedulers count them.
 """
 
@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from factorycommon.models import End, Project, ProjectBalance, ProjectId, UsageLine
+from factorycommon.models import End, Project, ProjectBalance, ProjectId, Slug, UsageLine
 from factorylink.explain import explain
 from factorylink.ledger.ledger import Ledger, Rejected, Write, upsert
 from factorylink.ledger.schema import budgets, charges
@@ -45,7 +45,10 @@ _used = charges.c.gpus * charges.c.seconds  # GPU-seconds of a job that is over
 
 @dataclass(frozen=True)
 class ChargeReservation:
-    """What one job may use at most. ``id``: the session's, or ``worker_charge``; ``gpus``: as they are billed."""
+    """The most that one job may use.
+
+    ``id``: the id of its charge, which is the session's id or ``worker_charge``; ``gpus``: the billed GPUs.
+    """
 
     id: str
     project: ProjectId | None
@@ -57,8 +60,11 @@ class ChargeReservation:
 
 
 class OverBudget(Rejected):
-    """Raise if the project has too little left, or ends too soon. ``left``, ``needs``: GPU-hours, None if the time is
-    too short; ``fits``: how many equal reservations the project allows."""
+    """Raised if the project has too little left, or ends too soon.
+
+    ``left``, ``needs``: GPU-hours, None if the project ends too soon; ``fits``: how many equal reservations the project
+    allows.
+    """
 
     def __init__(self, project: Project, left: float | None, needs: float | None) -> None:
         super().__init__(f"The budget of {project.id} does not allow it.")
@@ -68,7 +74,7 @@ class OverBudget(Rejected):
         self.fits: int | None = None
 
     def problem(self) -> ProblemError:
-        """Return the refusal with an explanation for the person."""
+        """Return the refusal as a ProblemError with an explanation for the person."""
         ends = self.project.ends
         until = "" if ends is None else ends.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
         if self.left is None or self.needs is None:
@@ -82,7 +88,7 @@ class OverBudget(Rejected):
 
 
 def worker_charge(batch: str, task: int) -> str:
-    """Return the id of the charge of one job of a batch."""
+    """Return the id of the charge for one job of a batch."""
     return f"{batch}/{task}"
 
 
@@ -90,9 +96,11 @@ def worker_charge(batch: str, task: int) -> str:
 
 
 def reserve(reservations: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
-    """Reserve what these jobs may use. Raises OverBudget, which undoes the whole commit; nothing is refused if
-    ``project`` is None or has no grant. ``alike``: that many more like the first must be allowed, too; they are not
-    reserved."""
+    """Return a write that reserves what these jobs may use.
+
+    It raises OverBudget, which rolls back the whole commit. Nothing is refused if ``project`` is None or has no grant.
+    ``alike``: the budget must also allow this many more jobs equal to the first; they are not reserved.
+    """
 
     def write(db: Connection) -> None:
         if project is not None and reservations:
@@ -112,7 +120,10 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
 
 
 def found(reservations: Sequence[ChargeReservation]) -> Write:
-    """Reserve what jobs may use that exist already but are not in this ledger; nothing is refused."""
+    """Return a write that reserves what jobs may use that exist already but are not in this ledger.
+
+    It never refuses.
+    """
 
     def write(db: Connection) -> None:
         if reservations:
@@ -122,7 +133,10 @@ def found(reservations: Sequence[ChargeReservation]) -> Write:
 
 
 def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project | None) -> Write:
-    """Reserve that many more seconds for a job that is to continue until then. Raises OverBudget."""
+    """Return a write that reserves ``seconds`` more for a job that is to continue until ``until``.
+
+    It raises OverBudget.
+    """
 
     def write(db: Connection) -> None:
         mine = charges.c.id == charge_id
@@ -135,7 +149,10 @@ def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project
 
 
 def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Write:
-    """Write that the job has run since ``started``, and may run until ``ends`` at most, as its scheduler says."""
+    """Return a write that records that the job has run since ``started`` and may run until ``ends`` at most.
+
+    Both are the scheduler's times.
+    """
     values: dict[str, Any] = {"started": started}
     if started is not None and ends is not None:
         values["reserved"] = seconds_between(started, ends)
@@ -143,7 +160,7 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 
 
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
-    """Write that the job was put back into the queue and may use its whole time once more.
+    """Return a write that records that the job was requeued and may use its whole walltime again.
 
     The earlier run is charged as well. Until the scheduler says how long it was, it counts until ``at``.
     """
@@ -151,35 +168,39 @@ def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write
 
 
 def ran(started: datetime | None, at: datetime) -> int:
-    """Return the seconds that are charged for a run that was over at ``at``; 0 if it never began."""
+    """Return the seconds that are charged for a run that had ended at ``at``; 0 if it never started."""
     return 0 if started is None else seconds_between(started, at)
 
 
 class Used(NamedTuple):
-    """What a job that is over has used: the charged GPUs, for the seconds of all its runs."""
+    """The use of a job that is over: the billed GPUs, and the seconds of all its runs."""
 
     gpus: int
     seconds: int
 
 
 class Settlement:
-    """A write that closes a job's charge. ``used``: what the job used, once it is written; None: there is no charge."""
+    """A write that settles a job's charge.
+
+    ``used``: the job's use, after the write; None: there is no charge.
+    """
 
     def __init__(self, charge_id: str, values: dict[str, Any]) -> None:
         self._query = update(charges).where(charges.c.id == charge_id).values(values)
         self.used: Used | None = None
 
     def __call__(self, db: Connection) -> None:
-        """Write it."""
+        """Run the write."""
         found = db.execute(self._query.returning(charges.c.gpus, charges.c.seconds)).first()
         self.used = None if found is None else Used(*found)
 
 
 def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Settlement:
-    """Write that the job is over, or never existed: what it used is charged, and the rest is given back.
+    """Return a write that settles the charge of a job that is over, or never existed.
 
-    The scheduler's record ``end`` counts to the second, for all runs. Without a record, the job ran from ``started``
-    (None: not at all) to ``latest``, and its earlier runs count for as long as they were seen.
+    What the job used is charged, and the rest of its reservation is released. The scheduler's record ``end`` counts all
+    runs to the second. Without a record, the job ran from ``started`` (None: not at all) to ``latest``, and its earlier
+    runs count for as long as they were seen.
     """
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
@@ -191,14 +212,17 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
 
 
 def _believed(seconds: ColumnElement[int]) -> ColumnElement[int]:
-    """Return the seconds, at most those since the charge was made: a record of a job may come from its own account."""
+    """Return the seconds, limited to the time since the charge was made.
+
+    The limit protects against a wrong record, which may come from the job's own account.
+    """
     since = literal(clock.now().timestamp(), Float) - type_coerce(charges.c.reserved_at, Float)
     most = cast(since, Integer) + charges.c.reserved + CLOCKS
     return case((seconds > most, most), else_=seconds)
 
 
 def reopen(charge_id: str) -> Write:
-    """Write that the job was not over after all."""
+    """Return a write that opens a settled charge again, since the job was not over."""
     return _change(charge_id, {"ended": None, "seconds": None})
 
 
@@ -207,8 +231,10 @@ CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
 
 @dataclass(frozen=True)
 class ChargeTotals:
-    """The state of a job's charge, in seconds. ``reserved``: for its present run, None: unchanged; ``seconds``: once
-    the job is over."""
+    """The state of a job's charge, in seconds.
+
+    ``reserved``: for its present run, None: unchanged; ``seconds``: the charged time, once the job is over.
+    """
 
     id: str
     started: datetime | None
@@ -219,7 +245,7 @@ class ChargeTotals:
 
 
 def stand(now: Sequence[ChargeTotals]) -> Write:
-    """Write the state of many charges in one statement: an array may have a thousand jobs."""
+    """Return a write that stores the state of many charges in one statement: an array may have a thousand jobs."""
     reserved: Any = func.coalesce(bindparam("reserved", type_=Integer), charges.c.reserved)
     query = update(charges).where(charges.c.id == bindparam("charge")).values(reserved=reserved)
     query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended")})
@@ -239,8 +265,7 @@ def seconds_between(since: datetime, until: datetime) -> int:
 
 
 def counted(end: End | None, restarts: int) -> int | None:
-    """Return the seconds of all of a job's runs, as the scheduler counts them; None if the scheduler does not report
-    all runs."""
+    """Return the seconds of all runs of a job, as the scheduler counts them; None if it does not report all runs."""
     if end is None or end.elapsed is None:
         return None
     if restarts == 0:
@@ -258,7 +283,7 @@ class Charges:
         self._ledger = ledger
 
     async def balance(self, project: ProjectId) -> ProjectBalance:
-        """Return the GPU-hours that a project used, and those that its jobs may still use. Raises LedgerError."""
+        """Return the GPU-hours that a project has used, and those that its jobs may still use. Raises LedgerError."""
         open_ = (charges.c.project == project, charges.c.ended.is_(None))
         query = select(charges).where(*open_)
         now = clock.now()
@@ -268,29 +293,53 @@ class Charges:
             spent = float(db.execute(over).scalar_one())
             reserved = 0.0
             for row in self._ledger.intact(charges, db.execute(query).mappings()):
-                ran = 0.0 if row["started"] is None else max(0.0, (now - row["started"]).total_seconds())
-                ran = min(ran, row["reserved"])
-                spent += row["gpus"] * (row["earlier"] + ran)
-                reserved += row["gpus"] * (row["reserved"] - ran)
+                used, held = _spent_and_reserved(row, now)
+                spent, reserved = spent + used, reserved + held
             return ProjectBalance(spent=spent / HOUR, reserved=reserved / HOUR)
 
         return await self._ledger.transact(read)
 
-    async def gpu_hours(self, charge_id: str) -> float:
-        """Return the GPU-hours that one job has used until now, in all its runs; 0.0 if it has no charge. Raises
+    async def balances(self) -> dict[tuple[ProjectId | None, Slug], ProjectBalance]:
+        """Return, by project and factory, the GPU-hours used, and those that jobs may still use. Raises
         LedgerError."""
+        key = (charges.c.project, charges.c.factory)
+        over = select(*key, func.sum(_used)).where(charges.c.ended.is_not(None)).group_by(*key)
+        query = select(charges).where(charges.c.ended.is_(None))
+        now = clock.now()
+
+        def read(db: Connection) -> dict[tuple[ProjectId | None, Slug], ProjectBalance]:
+            spent: Counter[tuple[ProjectId | None, Slug]] = Counter()
+            reserved: Counter[tuple[ProjectId | None, Slug]] = Counter()
+            for project, factory, seconds in db.execute(over):
+                spent[project, factory] += int(seconds or 0)
+            for row in self._ledger.intact(charges, db.execute(query).mappings()):
+                used, held = _spent_and_reserved(row, now)
+                spent[row["project"], row["factory"]] += round(used)
+                reserved[row["project"], row["factory"]] += round(held)
+            return {
+                known: ProjectBalance(spent=spent[known] / HOUR, reserved=reserved[known] / HOUR)
+                for known in {*spent, *reserved}
+            }
+
+        return await self._ledger.transact(read)
+
+    async def gpu_hours(self, charge_id: str) -> float:
+        """Return the GPU-hours that one job has used until now, in all its runs; 0.0 if it has no charge.
+
+        Raises LedgerError.
+        """
         rows = await self._ledger.rows(charges, select(charges).where(charges.c.id == charge_id))
         now = clock.now()
         return float(sum(row["gpus"] * _seconds(row, *_run(row, now)) for row in rows)) / HOUR
 
     async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
-        """Return what each of these jobs has used, if it is over. Raises LedgerError."""
+        """Return the use of each of these jobs that is over. Raises LedgerError."""
         query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
         rows = await self._ledger.rows(charges, query) if charge_ids else []
         return {row["id"]: Used(row["gpus"], row["seconds"] or 0) for row in rows}
 
     async def earlier(self) -> dict[str, int]:
-        """Return the seconds of earlier runs for each job that is not over and was begun again. Raises LedgerError."""
+        """Return the seconds of earlier runs for each requeued job that is not over. Raises LedgerError."""
         query = select(charges).where(charges.c.ended.is_(None), charges.c.earlier > 0)
         return {row["id"]: row["earlier"] for row in await self._ledger.rows(charges, query)}
 
@@ -310,6 +359,13 @@ class Charges:
         query, now = select(charges).where(*where), clock.now()
         rows = await self._ledger.rows(charges, query)
         return _by_day(rows, now, since or date.min)
+
+
+def _spent_and_reserved(row: Mapping[str, Any], now: datetime) -> tuple[float, float]:
+    """Return the GPU-seconds that a job which is not over has used, and those that it may still use."""
+    ran = 0.0 if row["started"] is None else max(0.0, (now - row["started"]).total_seconds())
+    ran = min(ran, row["reserved"])
+    return row["gpus"] * (row["earlier"] + ran), row["gpus"] * (row["reserved"] - ran)
 
 
 def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
@@ -333,20 +389,22 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
 
 
 def _run(row: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
-    """Return when a job's last run began and ended; up to ``now`` if it runs."""
+    """Return when a job's last run started and ended; for a running job, ``now`` is the end."""
     started, ended = row["started"] or row["ended"] or now, row["ended"]
     return started, ended or min(now, started + timedelta(seconds=row["reserved"]))
 
 
 def _seconds(row: Mapping[str, Any], started: datetime, ended: datetime) -> int:
-    """Return the seconds that are charged for all runs of a job; its last run began at ``started`` and ended at
-    ``ended``."""
+    """Return the seconds that are charged for all runs of a job.
+
+    ``started``, ``ended``: start and end of its last run.
+    """
     whole = row["earlier"] + seconds_between(started, ended) if row["seconds"] is None else row["seconds"]
     return int(whole)
 
 
 def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
-    """Yield the days (UTC) of a run, and for how many seconds it lasted on each."""
+    """Yield the days (UTC) of a run, each with the seconds that the run took on it."""
     at = started.astimezone(UTC)
     while seconds > 0:
         midnight = datetime.combine(at.date() + timedelta(days=1), time.min, UTC)
@@ -359,11 +417,11 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
 
 
 def _check(db: Connection, project: Project, needs: int, until: datetime) -> None:
-    """Check that a project has that much left. Raises OverBudget. ``needs``: GPU-seconds; ``until``: when the last of
-    it may be used.
+    """Raise OverBudget if a project has less than ``needs`` GPU-seconds left, or ends before ``until``.
 
-    Other writers for the same project wait until this commit is finished: the first statement writes the project's row,
-    which two writers cannot do at once on any database, and only then reads what is left.
+    ``until``: when the last of the GPU-seconds may be used. Other writers for the same project wait until this commit
+    is finished: the first statement writes the project's row, which two transactions cannot do at once on any database.
+    Only then the rest of the budget is read.
     """
     kept = {"project": project.id, "gpu_hours": project.gpu_hours, "at": clock.now()}
     db.execute(upsert(db, budgets).values(kept).on_conflict_do_update(index_elements=["project"], set_=kept))

@@ -43,9 +43,11 @@ from factorylink.util import clock
 
 @dataclass
 class WorkerRecord:
-    """One worker's job. ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler began
-    it again; ``earlier``: hours that its earlier runs took, at most. The fields below the line are known only to this
-    process."""
+    """One worker's job.
+
+    ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler has requeued it;
+    ``earlier``: hours that its earlier runs took, at most. Fields below the comment line are not stored in the ledger.
+    """
 
     batch: BatchId
     task: int
@@ -69,7 +71,7 @@ class WorkerRecord:
     version: int = 0  # of the cluster, when it changed last
 
     def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:
-        """Record what the scheduler says of the job. Earlier runs count for as long as they can have lasted."""
+        """Record the scheduler's data about the job. Earlier runs count for as long as they can have lasted."""
         started = job.started if job.state is not JobState.PENDING else None
         again = max(job.restarts - self.restarts, int(self.started not in (None, started)))
         if again > 0:
@@ -79,8 +81,10 @@ class WorkerRecord:
         self.started, self.ends = started, job.ends if started else None
 
     def is_over(self, now: datetime, end: End | None) -> None:
-        """Note that the job has ended: when the scheduler says so, else as late as possible. If nobody knows whether it
-        ran, it counts as running since it was last seen waiting."""
+        """Record that the job has ended, at the scheduler's time or else at the latest possible time.
+
+        If it is not known whether the job ran, it counts as running since it was last seen waiting.
+        """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
             self.earlier = sum(end.earlier[-self.restarts :]) / 3600
@@ -115,8 +119,11 @@ class WorkerRecord:
 
 @dataclass
 class BatchRecord:
-    """Equal jobs, submitted together. ``job``: the id of the array, or of the only job. ``submitted``: when, by the
-    scheduler; None: no answer showed one of the jobs yet."""
+    """Equal jobs that were submitted together.
+
+    ``job``: the id of the array, or of the only job. ``submitted``: when, by the scheduler's clock; None: no answer has
+    listed one of the jobs yet.
+    """
 
     id: BatchId
     cluster: ClusterId
@@ -133,18 +140,20 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether another ledger's link submitted its jobs, so that only a client reports them here."""
+        """Return whether the link submitted these jobs with another ledger, so that only a client reports them here."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
-        """Return whether the factory has shown this job; False if only a client says that it is there."""
+        """Return whether the factory's answers have listed this job; False if only a client has reported it."""
         return not self.adopted or worker.state is not WorkerState.ASKED
 
 
 @dataclass
 class ClusterRecord:
-    """One cluster. ``gpus``: of each job, as they are billed; ``earlier``: GPU-hours of jobs that are not in this
-    ledger."""
+    """One cluster.
+
+    ``gpus``: billed GPUs of each job; ``earlier``: GPU-hours of jobs that are not in this ledger.
+    """
 
     id: ClusterId
     user: str
@@ -185,8 +194,10 @@ class ClusterStore:
         self._ledger = ledger
 
     async def add(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
-        """Write a new row with its workers; ``also`` is written in the same commit. Raises LedgerConflict if the id is
-        taken, and what ``also`` raises."""
+        """Write a new row with its workers; ``also`` is written in the same commit.
+
+        Raises LedgerConflict if the id is taken, and the errors of ``also``.
+        """
 
         def write(db: Connection) -> None:
             db.execute(insert(_KEPT[type(record)]).values(_values(record)))
@@ -203,7 +214,7 @@ class ClusterStore:
             raise LedgerConflict(str(error.orig)) from error
 
     async def change(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, **values: Any) -> None:
-        """Write these columns, then set them on the row."""
+        """Write these columns, then set them on the record."""
         table = _KEPT[type(record)]
 
         def write(db: Connection) -> None:
@@ -217,7 +228,7 @@ class ClusterStore:
             setattr(record, name, value)
 
     async def save(self, changed: Sequence[WorkerRecord]) -> None:
-        """Write workers as they are now, and their charges, in one commit."""
+        """Write workers, and their charges, in one commit."""
         if not changed:
             return
         keys = ("batch", "task")
@@ -257,8 +268,10 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def ended(self, user: str, limit: int) -> list[tuple[ClusterRecord, int, float]]:
-        """Return the last clusters of a person that have ended, without their batches: each with the number of its
-        jobs, and the hours that these ran in all."""
+        """Return the last clusters of a person that have ended, without their batches.
+
+        Each comes with the number of its jobs, and with the hours that these ran in total.
+        """
         ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
         hours = func.coalesce(func.sum(ran), 0.0) / 3600 + func.coalesce(func.sum(workers.c.earlier), 0.0)
         figures = select(func.count(), hours)
@@ -276,12 +289,15 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def accounts(self, factory: str) -> list[str]:
-        """Return the site accounts that have ever had a cluster there."""
+        """Return the site accounts that have ever had a cluster at the factory."""
         query = select(clusters.c.account).where(clusters.c.factory == factory).distinct()
         return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
 
     async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
-        """Return (person, when its cluster ended) of any batch, also of an old one."""
+        """Return the person of a batch, and when the batch's cluster ended; old batches are found, too.
+
+        None if the batch is unknown.
+        """
         query = select(clusters.c.user, clusters.c.ended).join(batches).where(batches.c.id == batch_id)
 
         def read(db: Connection) -> tuple[str, datetime | None] | None:
@@ -309,8 +325,10 @@ def busy(record: ClusterRecord) -> int:
 
 
 def last_turn(record: ClusterRecord) -> datetime:
-    """Return when the cluster was made, or when one of its jobs last started or ended: since then its GPU-hours have
-    grown evenly."""
+    """Return when the cluster was created, or when one of its jobs last started or ended.
+
+    Since then the cluster's GPU-hours have grown at a constant rate.
+    """
     return max(
         (at for worker in record.workers() for at in (worker.started, worker.ended) if at is not None),
         default=record.created,

@@ -1,7 +1,7 @@
-"""Types of the ledger's columns, and a check for rows with a value that cannot be read.
+"""Types of the ledger's columns, and a check for rows with values that cannot be read.
 
-Reading a stored value never raises: a moment outside of the allowed years becomes the nearest allowed one, and any
-other wrong value becomes ``Spoilt``, which ``intact`` looks for.
+Reading a stored value never raises: a time outside of the allowed years becomes the nearest allowed one, and any other
+wrong value becomes ``Spoilt``, which ``intact`` looks for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Spoilt:
 
 
 class MomentColumn(TypeDecorator[datetime]):
-    """An aware datetime as seconds since the epoch."""
+    """A column type that stores an aware datetime as seconds since the epoch."""
 
     impl = Float
     cache_ok = True
@@ -47,7 +47,7 @@ class MomentColumn(TypeDecorator[datetime]):
 
 
 class ParsedColumn(TypeDecorator[Any]):
-    """A value of any type that pydantic can check, as JSON."""
+    """A column type that stores a value of any type that pydantic can check, as JSON."""
 
     impl = Text
     cache_ok = False
@@ -69,12 +69,15 @@ class ParsedColumn(TypeDecorator[Any]):
 
 
 def spoilt(found: RowMapping) -> Iterator[tuple[str, Spoilt]]:
-    """Return (column, reason) for each value of a row that cannot be read."""
+    """Yield (column, reason) for each value of a row that cannot be read."""
     return ((str(name), value) for name, value in found.items() if isinstance(value, Spoilt))
 
 
 def intact(table: Table, found: RowMapping) -> dict[str, Any] | None:
-    """Return a row's values, unreadable nullable ones as None. Return None if an unreadable value is required."""
+    """Return a row's values, with None for unreadable values that may be null.
+
+    None if a required value is unreadable.
+    """
     values: dict[str, Any] = {str(name): value for name, value in found.items()}
     for name, _ in spoilt(found):
         if not table.c[name].nullable:

@@ -1,6 +1,6 @@
-"""The link's database: sessions, what happened to them, last choices, drained and paused factories, and the audit.
+"""The link's database: sessions with their logs, last choices, drained and paused factories, and the audit.
 
-An async interface to one writer thread. Every method returns after the commit is on the disk; writes at the same moment
+This is an async interface to one writer thread. Every method returns after its commit is on the disk; concurrent writes
 share one commit.
 """
 
@@ -38,7 +38,7 @@ from factorycommon.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorycommon.models.plain import plain_text
 from factorylink.ledger import columns, migrations, schema
 from factorylink.ledger.schema import SessionRecord
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 from factorylink.util.batcher import Batcher
 from factorylink.util.database import Database, InUse, in_the_way
 from factorylink.util.sqlite_copy import copy_before_migration
@@ -52,7 +52,7 @@ TRIES = 6  # tries of a commit that collided with another link's
 
 
 class LedgerError(Exception):
-    """Raise if the ledger cannot be used: the disk is full, the file is damaged, or it belongs to a newer version."""
+    """Raised if the ledger cannot be used: the disk is full, the file is damaged, or it belongs to a newer version."""
 
 
 class LedgerOfOtherRelease(LedgerError):
@@ -60,7 +60,7 @@ class LedgerOfOtherRelease(LedgerError):
 
 
 class LedgerConflict(Exception):
-    """Raise if a live row with the same key exists: another session of the same server, or of the same job."""
+    """Raised if a live row with the same key exists: another session of the same server, or with the same job."""
 
 
 class Rejected(Exception):
@@ -96,8 +96,10 @@ class Ledger:
         self._reported: set[tuple[str, str, str]] = set()
 
     async def open(self) -> None:
-        """Open the database. Raises LedgerError with an explanation if the file belongs to somebody else or cannot be
-        used."""
+        """Open the database.
+
+        Raises LedgerError with an explanation if the file belongs to another account or cannot be used.
+        """
         await self._run(self._open)
 
     async def close(self) -> None:
@@ -109,8 +111,10 @@ class Ledger:
     # --- sessions
 
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> None:
-        """Write a new session's intent; ``also`` is written in the same commit. Raises LedgerConflict, and what
-        ``also`` raises."""
+        """Write a new session before its job is submitted; ``also`` is written in the same commit.
+
+        Raises LedgerConflict, and the errors of ``also``.
+        """
 
         def write(db: Connection) -> None:
             db.execute(insert(schema.sessions).values(record.columns()))
@@ -127,8 +131,11 @@ class Ledger:
     async def change(
         self, record: SessionRecord, *also: Write, say: str = "", entry: AuditEntry | None = None, **values: Any
     ) -> None:
-        """Write these columns, then set them on the record; the same commit may add a line to its log (``say``) and to
-        the audit (``entry``), and run ``also``. Raises LedgerConflict, and what ``also`` raises."""
+        """Write these columns, then set them on the record.
+
+        The same commit may add a line to the session's log (``say``) and to the audit (``entry``), and run ``also``.
+        Raises LedgerConflict, and the errors of ``also``.
+        """
         line = LogLine(at=clock.now(), text=say) if say else None
 
         def write(db: Connection) -> None:
@@ -151,7 +158,7 @@ class Ledger:
             record.log.append(line)
 
     async def note(self, entry: AuditEntry) -> None:
-        """Write a line of the audit about an action that changes no row."""
+        """Write an audit line about an action that changes no row."""
         await self.write(lambda db: _done(db, insert(schema.audit).values(audit_values(entry))))
 
     async def record(self, session_id: SessionId) -> SessionRecord | None:
@@ -164,12 +171,12 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, schema.sessions.c.ended.is_(None)))
 
     async def accounts(self, factory: str) -> list[str]:
-        """Return the site accounts that have ever had a session there."""
+        """Return the site accounts that have ever had a session at the factory."""
         query = select(schema.sessions.c.account).where(schema.sessions.c.factory == factory).distinct()
         return await self.transact(lambda db: list(db.execute(query).scalars()))
 
     async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[SessionRecord]:
-        """Return sessions, ended ones too, newest first."""
+        """Return sessions, also ended ones, newest first."""
         where = [
             column == value
             for column, value in ((schema.sessions.c.user, user), (schema.sessions.c.server, server))
@@ -188,8 +195,10 @@ class Ledger:
     async def audit(
         self, factory: str, since: datetime | None = None, after: int = 0, limit: int = 1000
     ) -> list[AuditLine]:
-        """Return a page of a factory's audit, oldest first; ``after``: the number of the last line of the previous
-        page."""
+        """Return a page of a factory's audit, oldest first.
+
+        ``after``: the number of the last line of the previous page.
+        """
         columns = schema.audit.c
         query = select(schema.audit).where(columns.factory == factory, columns.number > after)
         if since is not None:
@@ -212,35 +221,37 @@ class Ledger:
         """Return the drained factories, each with the operator's message."""
         return await self._messages(schema.drains)
 
-    async def drain(self, factory: str, message: str) -> None:
-        """Write that a factory takes nothing new."""
-        await self._set_message(schema.drains, factory, message)
+    async def drain(self, factory: str, message: str, entry: AuditEntry) -> None:
+        """Write that a factory takes nothing new, with a line for the audit."""
+        await self._set_message(schema.drains, factory, message, entry)
 
-    async def undrain(self, factory: str) -> None:
-        """Write that a factory takes new sessions again."""
-        await self.write(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
+    async def undrain(self, factory: str, entry: AuditEntry) -> None:
+        """Write that a factory takes new sessions again, with a line for the audit."""
+        await self._drop_message(schema.drains, factory, entry)
 
     async def pauses(self) -> dict[str, str]:
         """Return the paused factories, each with the operator's message."""
         return await self._messages(schema.pauses)
 
-    async def pause(self, factory: str, message: str) -> None:
-        """Write that nothing is submitted or entered at a factory."""
-        await self._set_message(schema.pauses, factory, message)
+    async def pause(self, factory: str, message: str, entry: AuditEntry) -> None:
+        """Write that nothing is submitted or entered at a factory, with a line for the audit."""
+        await self._set_message(schema.pauses, factory, message, entry)
 
-    async def resume(self, factory: str) -> None:
-        """Write that a pause is over."""
-        await self.write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
+    async def resume(self, factory: str, entry: AuditEntry) -> None:
+        """Write that a pause is over, with a line for the audit."""
+        await self._drop_message(schema.pauses, factory, entry)
 
     # --- underneath
 
     async def rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a table that can be read completely; the others are set aside. Raises LedgerError."""
+        """Return the rows of a table that can be read completely; other rows are skipped. Raises LedgerError."""
         return await self.transact(lambda db: self.intact(table, db.execute(query).mappings()))
 
     def intact(self, table: Table, found: MappingResult) -> list[dict[str, Any]]:
-        """Return the rows that can be read, with None for an unreadable value that may be missing. A row that cannot be
-        read is set aside and named in the log; the link continues without it."""
+        """Return the rows that can be read, with None for an unreadable value that may be null.
+
+        A row that cannot be read is skipped and named in the log; the link continues without it.
+        """
         return [values for row in found if (values := self._intact(table, row)) is not None]
 
     def _intact(self, table: Table, row: RowMapping) -> dict[str, Any] | None:
@@ -267,15 +278,30 @@ class Ledger:
         query = select(table.c.factory, table.c.message)
         return await self.transact(lambda db: {found.factory: found.message for found in db.execute(query)})
 
-    async def _set_message(self, table: Table, factory: str, message: str) -> None:
-        await self.write(_put(table, "factory", factory=factory, message=message, at=clock.now()))
+    async def _set_message(self, table: Table, factory: str, message: str, entry: AuditEntry) -> None:
+        put = _put(table, "factory", factory=factory, message=message, at=clock.now())
+
+        def write(db: Connection) -> None:
+            put(db)
+            db.execute(insert(schema.audit).values(audit_values(entry)))
+
+        await self.write(write)
+
+    async def _drop_message(self, table: Table, factory: str, entry: AuditEntry) -> None:
+        def write(db: Connection) -> None:
+            db.execute(delete(table).where(table.c.factory == factory))
+            db.execute(insert(schema.audit).values(audit_values(entry)))
+
+        await self.write(write)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def write(self, write: Write) -> None:
-        """Run a write in a commit of its own, or together with other writes of the same moment. Raises IntegrityError,
-        LedgerError, and what the write itself raises as Rejected."""
+        """Run a write in a commit of its own, or together with other concurrent writes.
+
+        Raises IntegrityError, LedgerError, and the errors of the write that are subclasses of Rejected.
+        """
         try:
             await self._writes.do(None, write)
         except (DataError, ArithmeticError, ValueError, TypeError) as error:
@@ -305,12 +331,14 @@ class Ledger:
             raise AssertionError
 
         try:
-            return await self._run(transact)
+            with metrics.LEDGER_SECONDS.time():
+                return await self._run(transact)
         except (IntegrityError, DataError):
             raise
         except InUse as error:
             raise self._of_another() from error
         except SQLAlchemyError as error:
+            metrics.LEDGER_ERRORS.inc()
             raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
 
     def _open(self) -> None:
@@ -346,13 +374,12 @@ class Ledger:
 
 
 def upsert(db: Connection, table: Table) -> Any:
-    """Return an insert that can say what happens if the row exists already: ``on_conflict_do_update``,
-    ``…_do_nothing``."""
+    """Return an INSERT with ``on_conflict_do_update`` and ``on_conflict_do_nothing``, for either kind of database."""
     return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def _put(table: Table, key: str, **values: Any) -> Write:
-    """Return a write that inserts the row of that key, or replaces it."""
+    """Return a write that inserts the row with this key, or replaces it."""
     return lambda db: _done(
         db, upsert(db, table).values(values).on_conflict_do_update(index_elements=[key], set_=values)
     )
@@ -373,8 +400,10 @@ def _line_values(session: SessionId, line: LogLine) -> dict[str, Any]:
 
 
 def audit_values(entry: AuditEntry) -> dict[str, Any]:
-    """Return an audit entry as column values, with the present time. Its text is cleaned: PostgreSQL stores no NULs,
-    and readers must not see control characters from a shell."""
+    """Return an audit entry as column values, with the present time.
+
+    The text is cleaned: PostgreSQL stores no NULs, and readers must not see control characters from a shell.
+    """
     return {"at": clock.now(), **entry.__dict__, "detail": plain_text(entry.detail)}
 
 

@@ -1,5 +1,7 @@
-"""Jobs that this link has submitted according to the ledger, in the form in which orders compare them with the
-scheduler's answer."""
+"""Makes ``OwnJob`` objects for the jobs that this link has submitted according to the ledger.
+
+Orders compare them with the scheduler's answer.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from factorylink.ledger.schema import SessionRecord
 
 
 def session_job(record: SessionRecord, identity: Identity) -> OwnJob:
-    """Return a session's job in the form for ``jobs.ownership``. The row must have a job."""
+    """Return a session's job as an ``OwnJob``. The record must have a job."""
     comment = identity.comment(record.id, record.account, record.factory)
     return OwnJob(record.job or "", record.account, comment, record.submitted, record.submit_begun, record.restarts)
 
 
 def batch_job(record: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
-    """Return one of a batch's jobs, or its array, in the form for ``jobs.ownership``."""
+    """Return one of a batch's jobs, or its whole array, as an ``OwnJob``."""
     comment = identity.batch_comment(batch.id, record.account, record.factory)
     return OwnJob(id, record.account, comment, batch.submitted, batch.submit_begun)

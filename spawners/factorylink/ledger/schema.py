@@ -1,7 +1,7 @@
 """The ledger's tables, and a row of the sessions' table in memory.
 
-Moments are stored as seconds since 1970. ``migrations`` changes a database of an older release to these tables; a test
-keeps the two equal.
+Times are stored as seconds since 1970. ``migrations`` changes a database of an older release to these tables; a test
+checks that both give the same tables.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from factorylink.ledger.columns import MomentColumn, ParsedColumn
 
 
 def only(where: ColumnElement[bool]) -> dict[str, Any]:
-    """Return the keywords of an index over the rows that ``where`` selects, for any database."""
+    """Return the keyword arguments for an index over the rows that ``where`` selects, for either kind of database."""
     return {"sqlite_where": where, "postgresql_where": where}
 
 
@@ -111,6 +111,9 @@ choices = Table(
     Column("choice", ParsedColumn(Choice), nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
+# Messages of the operators, by factory; and by two keys that are no factory's: ``WHOLE_GATEWAY``, ``BANNER``. They are
+# in this table since an earlier release, which does not know them, can open the ledger all the same.
+WHOLE_GATEWAY, BANNER = "*", "*banner"
 drains = Table(
     "drains",
     metadata,
@@ -144,9 +147,10 @@ audit = Table(
 class SessionRecord:
     """One session's row in the ledger.
 
-    ``submits``: how often a submission was begun; ``submit_begun``: when the last one was begun. ``submitted``: when
-    the job was submitted, by the scheduler's clock; None: no answer has shown the job yet. ``stopped_for``: why
-    ``wish`` became ``stop``. ``state`` is never ``unreachable``: that is a view of the session, not its state.
+    ``submits``: the number of submissions that were started; ``submit_begun``: when the last one was started.
+    ``submitted``: when the job was submitted, by the scheduler's clock; None: no answer has listed the job yet.
+    ``stopped_for``: the reason why ``wish`` became ``stop``. ``state`` is never ``unreachable``, which is only a view
+    of the session.
     """
 
     id: SessionId
@@ -182,7 +186,7 @@ class SessionRecord:
 
     @property
     def head(self) -> bool:
-        """Return whether the session runs a cluster's Dask scheduler, and no notebook."""
+        """Return whether the session runs a cluster's Dask scheduler instead of a notebook."""
         return self.server.startswith(HEAD)
 
     def columns(self) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""People and projects: who may use what, under which site account, and how much was used."""
+"""People and projects: who may use what, under which site account, and the use of budgets."""

@@ -1,4 +1,4 @@
-"""The versions of the sites' rules that each person has accepted; kept forever, each with its date."""
+"""Records which versions of the sites' rules each person has accepted, and when; records are kept forever."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from factorylink.util import clock
 
 
 class Acceptances:
-    """Accepted rules. Call ``load`` before use."""
+    """The accepted rules of all people. Call ``load`` before use."""
 
     def __init__(self, ledger: Ledger, config: LinkConfig) -> None:
         self._ledger = ledger
@@ -25,27 +25,33 @@ class Acceptances:
         self._known: dict[tuple[str, Slug, str], datetime] = {}  # by person, factory and version
 
     async def load(self) -> None:
-        """Read the ledger. Raises LedgerError."""
+        """Load the records from the ledger. Raises LedgerError."""
         rows = await self._ledger.rows(schema.acceptances, select(schema.acceptances))
         self._known = {(row["user"], row["factory"], row["version"]): row["at"] for row in rows}
 
     def at(self, user: str, factory: Factory) -> datetime | None:
-        """Return when the person accepted the present version of the factory's rules; None if they have not, or if it
-        has no rules."""
+        """Return when the person accepted the present version of the factory's rules.
+
+        None: they have not accepted it, or the factory has no rules.
+        """
         rules = factory.site.rules
         return None if rules is None else self._known.get((user, factory.id, rules.version))
 
     def open(self, user: str, factory: Factory) -> Words | None:
-        """Return why the person can start nothing there until they accept its rules; None if there is nothing to
-        accept."""
+        """Return why the person can start nothing at the factory before accepting its rules.
+
+        None if nothing is missing.
+        """
         if factory.site.rules is None or self.at(user, factory) is not None:
             return None
         return explain.filled("rules-open", factory=factory.site.machine, address=self._address)
 
     async def accept(self, user: str, factory: Factory, version: str) -> None:
-        """Record that the person accepts that version of the factory's rules; repeating this changes nothing. Returns
-        when the ledger has it. Raises ProblemError if the factory has no rules, or another version by now;
-        LedgerError."""
+        """Record that the person accepts ``version`` of the factory's rules; repeating this changes nothing.
+
+        Returns when the ledger holds the record. Raises ProblemError if the factory has no rules, or another version by
+        now; LedgerError.
+        """
         rules = factory.site.rules
         if rules is None:
             raise gone(f"The rules of {factory.site.machine}")
@@ -70,5 +76,5 @@ class Acceptances:
 
 
 def checklist_address(config: LinkConfig) -> str:
-    """Return the address of people's checklist: in full if the gateway's address is known here."""
+    """Return the URL of people's checklist, or only its path if the gateway's public URL is not configured."""
     return f"{config.root}hub/checklist"

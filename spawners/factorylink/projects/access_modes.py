@@ -1,8 +1,9 @@
-"""EuroHPC's access modes for AI Factories: how much and how long they grant.
+"""EuroHPC's access modes for AI Factories: the amount and the duration of their grants.
 
-They are presets: a value that a project leaves out is filled in by its mode (``filled``); a value that it has
-counts. From https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size of Playground
-grants is what was seen, not a rule. A project that differs is unusual, and no mistake."""
+The modes are presets: a value that a project leaves out is filled in by its mode (``filled``); a value that the project
+has overrides the mode's. Source: https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size
+of Playground grants was observed and is no official rule. A project that differs from its mode gives a warning only.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ _OF_ID: dict[str, Mode] = {"PG": "playground", "FL": "fast-lane", "SC": "large-s
 
 
 class AccessModePreset(NamedTuple):
-    """What a mode grants: GPU-hours, ``above`` and ``most``, and months; None: the mode does not say."""
+    """The size and the duration of a mode's grants.
+
+    A grant has more than ``above`` and at most ``most`` GPU-hours, and lasts ``months``. None: the mode does not say.
+    """
 
     title: str
     above: float | None
@@ -37,8 +41,11 @@ PRESETS: dict[Mode, AccessModePreset] = {
 
 
 def presets(project: Project) -> dict[str, float | datetime]:
-    """Return the values that a project's mode gives for keys that the project leaves out. ``null`` in the file is a
-    value. A project without ``begins`` gets none, since its mode's months would have no first day."""
+    """Return the values that a project's mode gives for keys that the project leaves out.
+
+    ``null`` in the file counts as a value. A project without ``begins`` gets none, since the mode's months would have
+    no first day.
+    """
     preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
     if preset is None or project.begins is None:
         return found
@@ -55,14 +62,14 @@ def filled(project: Project) -> Project:
 
 
 def origins(project: Project) -> Iterator[str]:
-    """Yield each value that the mode filled in, as KEY: WORDS."""
+    """Yield each value that the mode filled in, as a text ``KEY: WORDS``."""
     for key, value in presets(project).items():
         shown = f"{value:%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else f"{value:g}"
         yield f"{key}: {shown}, of the mode {PRESETS[project.mode].title}"
 
 
 def warnings(project: Project) -> Iterator[str]:
-    """Yield what is unusual about a project with its mode filled in, as KEY: WORDS."""
+    """Yield each unusual value of a project, after its mode is filled in, as a text ``KEY: WORDS``."""
     if not project.members and not project.groups and not project.managers:
         yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"
     found = _ID.match(project.id)
@@ -90,7 +97,7 @@ def _needs(project: Project) -> str:
 
 
 def _later(moment: datetime, months: int) -> datetime:
-    """Return the same day that many months later, or the last day of that month."""
+    """Return the same day ``months`` months later, or the last day of that month."""
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
     return moment.replace(year=year, month=month + 1, day=day)

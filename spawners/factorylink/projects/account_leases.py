@@ -1,8 +1,7 @@
-"""The site account under which a person's jobs run at a factory: their own, or one that is lent to them and to nobody
-else.
+"""Decides under which site account a person's jobs run at a factory: their own, or one that is lent to them alone.
 
-A lent account stays with its person until another person needs it. It is lent to another person only if nothing of the
-first person's runs there, and after a wipe: nobody else may read the first person's files.
+A lent account stays with its person until another person needs it. It is lent to another person only if no job of the
+first person runs under it, and after a wipe: nobody else may read the first person's files.
 """
 
 from __future__ import annotations
@@ -38,8 +37,11 @@ _WAIT_SECONDS = 0.8  # seconds to wait for a wipe, before the person is asked to
 
 @dataclass(frozen=True)
 class Grant:
-    """What a person may use at a factory, through one project. ``factory``: with the sizes and the default hours that
-    the person may use; ``project`` None: the gateway needs none; ``at``: the project's settings at the factory."""
+    """A person's permission to use a factory through one project.
+
+    ``factory``: the factory, reduced to the sizes and the default hours that the person may use; ``project`` None: no
+    project is needed; ``at``: the project's settings at the factory.
+    """
 
     connection: FactoryConnection
     factory: Factory
@@ -48,27 +50,31 @@ class Grant:
 
 
 class AccountLeases:
-    """The leases of site accounts. Call ``load`` before use. ``inhabitants``: returns all sessions and clusters that
-    have not ended."""
+    """The leases of site accounts. Call ``load`` before use.
+
+    ``inhabitants``: returns all sessions and clusters that have not ended.
+    """
 
     def __init__(self, ledger: Ledger, inhabitants: Callable[[], Iterable[LiveSession | LiveCluster]]) -> None:
         self._ledger = ledger
         self._inhabitants = inhabitants
         self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: its person, until it is wiped
-        self._untouched: set[tuple[Slug, str]] = set()  # lent for what was then refused, or is just beginning
-        self._beginning: Counter[str] = Counter()  # people who are beginning something at this moment
+        self._untouched: set[tuple[Slug, str]] = set()  # lent for a start that was refused, or has just begun
+        self._beginning: Counter[str] = Counter()  # people who are starting something now
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
         self._lock = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the ledger. Raises LedgerError."""
+        """Load the leases from the ledger. Raises LedgerError."""
         rows = await self._ledger.rows(schema.leases, select(schema.leases))
         self._leases = {(row["factory"], row["account"]): row["user"] for row in rows}
 
     @contextlib.contextmanager
     def beginning(self, user: str) -> Iterator[None]:
-        """Count the accounts lent to the person as in use while they start something, although nothing runs there
-        yet."""
+        """Keep the accounts lent to ``user`` in use during the block, in which the person starts something.
+
+        Until it is started, nothing runs under these accounts, so they could be lent to another person.
+        """
         self._beginning[user] += 1
         try:
             yield
@@ -76,8 +82,10 @@ class AccountLeases:
             self._beginning[user] -= 1
 
     def own(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
-        """Return the person's own account, or the one that everybody shares; None if they have none, but one may be
-        lent to them."""
+        """Return the person's own account, or the one that everybody shares.
+
+        None if there is neither, although an account may be lent to the person.
+        """
         known = at.site_accounts.personal.get(user) or connection.access.accounts.get(user)
         if known is not None or at.site_accounts != SiteAccounts():
             return known
@@ -92,19 +100,23 @@ class AccountLeases:
         return "lent" if at.site_accounts.pool else "missing"
 
     def name(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
-        """Return the account by which the person is known there: their own, the shared one, or one that is lent to
-        them at this moment; None: none of these."""
+        """Return the account of the person at the factory: their own, the shared one, or one that is lent to them now.
+
+        None: there is none.
+        """
         mine = (a for a in at.site_accounts.pool if self._leases.get((connection.factory.id, a)) == user)
         return self.own(connection, at, user) or next(mine, None)
 
     def seen(self, grant: Grant, user: str) -> str | None:
-        """Return an account for looking and for estimates, without lending one; None if there is none."""
+        """Return an account for views and estimates, without lending one; None if there is none."""
         pool = grant.at.site_accounts.pool
         return self.name(grant.connection, grant.at, user) or (pool[0] if pool else None)
 
     async def account(self, grant: Grant, user: str) -> str:
-        """Return the account under which this person's jobs run there; lend one if they have none. Call this inside
-        ``beginning``. Raises ProblemError."""
+        """Return the account under which this person's jobs run at the factory; lend one if they have none.
+
+        Call this inside ``beginning``. Raises ProblemError.
+        """
         own = self.own(grant.connection, grant.at, user)
         if own is not None:
             return own
@@ -121,7 +133,10 @@ class AccountLeases:
         raise of_words("limit", explain.own("pool-wiping"))
 
     async def _take(self, grant: Grant, user: str) -> str | None:
-        """Lend the account that the person has already, or a free one; return None if there is none."""
+        """Return the account that is lent to the person already, or lend a free one.
+
+        None if there is no free account.
+        """
         factory, pool = grant.connection.factory.id, grant.at.site_accounts.pool
         able = [a for a in pool if (factory, a) not in self._wiping and not self._used(factory, a, user)]
         for account in able:
@@ -135,18 +150,17 @@ class AccountLeases:
         return free
 
     async def found(self, factory: Slug, account: str, user: str) -> None:
-        """Record a lease that the ledger has lost: something of the person's runs under the account. Raises
-        LedgerError."""
+        """Record a lease that the ledger has lost; a job of the person runs under the account. Raises LedgerError."""
         if (factory, account) not in self._leases:
             await self._write(factory, account, user)
             self._leases[factory, account] = user
 
     def touches(self, factory: Slug, account: str) -> None:
-        """Note that something starts there: from now on the account may hold files of its present person."""
+        """Record that a job is started under the account, which may hold files of its present person from now on."""
         self._untouched.discard((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
-        """Return whether the account belongs to another person now."""
+        """Return whether another person holds the account now."""
         holder = self._leases.get((factory, account), user)
         if holder != user and self._beginning[holder] > 0:
             return True
@@ -154,7 +168,7 @@ class AccountLeases:
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
     def _begin_wipe(self, grant: Grant, user: str) -> asyncio.Task[None]:
-        """Begin to wipe an account that another person has left. Raises ProblemError if there is none."""
+        """Start to wipe an account that another person has left. Raises ProblemError if there is no such account."""
         connection = grant.connection
         left = [a for a in grant.at.site_accounts.pool if not self._used(connection.factory.id, a, user)]
         if not left or not connection.access.account_wipe:
@@ -191,8 +205,10 @@ class AccountLeases:
 
 
 def site_account(access: Access, user: str) -> str | None:
-    """Return the account under which this person's jobs run there without projects; None if they may not run. People
-    without an account of their own share the pool."""
+    """Return the account under which this person's jobs run if there are no projects; None if they may not run.
+
+    People without an account of their own share the pool.
+    """
     own = access.accounts.get(user)
     if own is not None or not access.account_pool:
         return own

@@ -1,4 +1,4 @@
-"""Projects and their members: who may use what."""
+"""Projects and their members, and when each person's access ends."""
 
 from __future__ import annotations
 
@@ -37,24 +37,33 @@ LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 class ProjectTable(Protocol):
-    """The source of the projects: a file here; an allocation portal (Waldur, Puhuri) would be another.
-    ``docs/developers.md`` says what a table must do."""
+    """The source of the projects: a file, or an allocation portal such as Waldur or Puhuri.
+
+    ``docs/developers.md`` describes the requirements for a table.
+    """
 
     @property
     def projects(self) -> Mapping[ProjectId, Project] | None:
-        """Return the last known projects, in a new mapping whenever one of them has changed. None if the projects are
-        not known: then nothing starts for any of them, and running sessions continue."""
+        """Return the last known projects, in a new mapping whenever one of them has changed.
+
+        None if the projects are not known: then nothing starts for any of them, and running sessions continue.
+        """
         ...
 
     async def refresh(self) -> bool:
-        """Read the projects again, if it is time; return whether they have changed. This is called every few seconds,
-        and must return within ``REFRESH_SECONDS``. Errors go to the log; the last good projects stay."""
+        """Read the projects again, if it is time to; return whether they have changed.
+
+        This is called every few seconds, and must return within ``REFRESH_SECONDS``. Errors go to the log, and the last
+        good projects are kept.
+        """
         ...
 
 
 class YamlTable:
-    """``projects.yaml``, read again when the file changes. ``factories``: the catalogue with which the file is
-    checked; ``accesses``: how this hub reaches them, likewise."""
+    """The projects of ``projects.yaml``, which is read again when the file changes.
+
+    The file is checked against ``factories``, the catalogue, and ``accesses``, this hub's settings for each factory.
+    """
 
     def __init__(
         self, path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
@@ -88,7 +97,7 @@ class YamlTable:
 
 
 class ProjectBook:
-    """The projects of each person, now. Without a table nobody needs a project."""
+    """The present projects of each person. Without a table, sessions need no project."""
 
     def __init__(self, people: KnownPeople, table: ProjectTable | None = None) -> None:
         self._people = people
@@ -98,7 +107,7 @@ class ProjectBook:
 
     @property
     def on(self) -> bool:
-        """Return whether a start needs a project."""
+        """Return whether a project is needed to start a session."""
         return self._table is not None
 
     @property
@@ -107,8 +116,10 @@ class ProjectBook:
         return self._table is None or self._table.projects is not None
 
     async def refresh(self) -> bool:
-        """Read the projects again; return whether they have changed. If the table is slow or fails, the last projects
-        stay."""
+        """Read the projects again; return whether they have changed.
+
+        If the table is slow or fails, the last projects are kept.
+        """
         if self._table is None:
             return False
         try:
@@ -123,18 +134,23 @@ class ProjectBook:
         return (self._table.projects or {}).values() if self._table is not None else ()
 
     def get(self, project_id: ProjectId | None) -> Project | None:
-        """Return that project, whether active or not; None if no project is named, or it is no longer known."""
+        """Return the project with this id, whether active or not; None if ``project_id`` is None or unknown."""
         if project_id is None or self._table is None:
             return None
         return (self._table.projects or {}).get(project_id)
 
     def payer(self, choice: ResolvedChoice) -> ProjectId | None:
-        """Return the project whose GPU-hours are counted; None if the gateway has no projects, whatever was named."""
+        """Return the project that is charged for ``choice``.
+
+        None if the gateway has no projects, whichever project the choice names.
+        """
         return choice.project if self.on else None
 
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
-        """Return the project's settings at a factory, for a job that was admitted before. Raises Refused if the project
-        may not use the factory any more, Unreachable if the projects are not known."""
+        """Return the project's settings at a factory, for a job that was admitted before.
+
+        Raises Refused if the project may not use the factory any more, Unreachable if the projects are not known.
+        """
         if project_id is None or not self.on:
             return ProjectAt()
         if not self.known:
@@ -146,11 +162,11 @@ class ProjectBook:
         return at
 
     def of(self, user: str) -> list[Project]:
-        """Return the projects that this person may use now, by id."""
+        """Return the projects that this person may use now, ordered by id."""
         return [] if self.blocked(user) else [p for p in self.joined(user) if active(p)]
 
     def joined(self, user: str) -> list[Project]:
-        """Return the projects that this person is in, also those that have ended or not begun, by id."""
+        """Return the projects that this person is in, also those that have ended or not begun, ordered by id."""
         person, table = self._people.get(user), None if self._table is None else self._table.projects
         known = self._joined.get(user)
         if known is None or known[0] is not table or known[1] is not person:
@@ -185,13 +201,13 @@ class ProjectBook:
         )
 
     def personal(self, user: str, connection: FactoryConnection) -> set[str]:
-        """Return the site accounts there that belong to that person alone, in any project."""
+        """Return the site accounts at the factory that belong to this person alone, in any project."""
         ats = [at for p in self.of(user) if (at := p.factories.get(connection.factory.id)) is not None]
         own = [connection.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
         return {account for account in own if account is not None}
 
     def blocked(self, user: str) -> bool:
-        """Return whether nothing may run for the person."""
+        """Return whether the person is blocked, so that nothing may run for them."""
         person = self._people.get(user)
         return person is not None and person.blocked
 
@@ -200,8 +216,10 @@ class ProjectBook:
         return self.known or project_id is None or self.blocked(user)
 
     def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
-        """Return when this person's sessions for this project must end there, by what is known now; in the past if
-        access is lost already; None if no end is known."""
+        """Return when this person's sessions for this project must end at the factory, as far as is known.
+
+        The time is in the past if access is lost already; None if no end is known.
+        """
         if self.blocked(user):
             return LONG_AGO
         if project_id is None or not self.on or not self.known:
@@ -210,7 +228,7 @@ class ProjectBook:
         if project is None or factory not in project.factories:
             return LONG_AGO
         if not project.has(user, self._groups(user)) and not (project.groups and self._people.get(user) is None):
-            return LONG_AGO  # of a person about whom the hub said nothing, nobody knows that they left a group
+            return LONG_AGO  # a person about whom the hub sent nothing may still be in a group
         return project.ends
 
     def _groups(self, user: str) -> frozenset[str]:
@@ -227,14 +245,17 @@ def active(project: Project) -> bool:
 def load(
     path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
 ) -> dict[ProjectId, Project]:
-    """Return the projects of a file by id, with their modes filled in. Raises CatalogueError with every problem."""
+    """Return the projects of a file by id, with their access modes filled in.
+
+    Raises CatalogueError with every problem.
+    """
     return {project.id: access_modes.filled(project) for project in read(path, factories, accesses)}
 
 
 def read(
     path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
 ) -> tuple[Project, ...]:
-    """Return the projects of a file without the values of their modes. Raises CatalogueError with every problem."""
+    """Return the projects of a file without filling in their access modes. Raises CatalogueError with every problem."""
     found = read_model(path, Projects).projects
     wrong = [*problems(found, factories, accesses or {})]
     if wrong:
@@ -246,7 +267,7 @@ def read(
 def problems(
     projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> Iterable[str]:
-    """Yield each problem with the catalogue, and each site account that two people would have."""
+    """Yield each conflict with the catalogue, and each site account that would belong to two people."""
     holders: dict[tuple[Slug, str], str] = {}  # factory and account: the project's person, or that it is lent
     for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:

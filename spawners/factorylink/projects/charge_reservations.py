@@ -1,4 +1,4 @@
-"""How many GPU-hours of a project's budget the jobs of sessions and clusters reserve."""
+"""Computes the GPU-hours of a project's budget that the jobs of sessions and clusters reserve."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from factorylink.state.live_cluster import LiveCluster
 
 
 class ChargeReservations:
-    """Makes the reservations that the ledger then holds."""
+    """Makes the reservations that are then written into the ledger."""
 
     def __init__(self, factories: OfferedFactories, projects: ProjectBook) -> None:
         self._factories = factories
@@ -33,7 +33,7 @@ class ChargeReservations:
     def of_workers(
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
-        """Return the most that these jobs of a batch may use."""
+        """Return the most that each of these jobs of a batch may use."""
         record, payer = live_cluster.record, self._projects.payer(live_cluster.record.choice)
         gpus = (
             record.gpus
@@ -44,7 +44,9 @@ class ChargeReservations:
         return [ChargeReservation(charges.worker_charge(batch.id, worker.task), *of) for worker in workers]
 
     def of_batch(self, live_cluster: LiveCluster, batch: BatchRecord) -> list[ChargeReservation]:
-        """Return what a batch reserves: its jobs that are not over. A job that only a client reports reserves nothing
-        until an answer of the factory shows it."""
+        """Return the reservations of a batch: those of its jobs that are not over.
+
+        A job that only a client has reported reserves nothing until an answer of the factory lists it.
+        """
         shown = (worker for worker in batch.workers if worker.ended is None and batch.was_shown(worker))
         return self.of_workers(live_cluster, batch, shown)

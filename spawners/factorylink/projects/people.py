@@ -1,4 +1,4 @@
-"""People as the hub describes them: their groups, who is blocked, and whether they may start anything."""
+"""People as the hub describes them: their groups, whether they are blocked, and whether they may start anything."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ _RULES = "rules"  # the one row of its table
 
 
 class KnownPeople:
-    """The hub's statements about each person, and the hub's rules; kept in the ledger. Call ``load`` first. Until the
-    hub has sent its rules, a person whom the hub never described can start nothing."""
+    """The hub's data about each person, and the hub's rules, as stored in the ledger. Call ``load`` first.
+
+    Until the hub has sent its rules, a person whom the hub has never described can start nothing.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: dict[str, PersonBody] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.rules = HubRules()
-        self.on_change: Callable[[], None] = lambda: None  # called when somebody's groups or block changed
+        self.on_change: Callable[[], None] = lambda: None  # called when a person's groups or block changed
 
     async def load(self) -> None:
-        """Read what the ledger has. Raises LedgerError."""
+        """Load the data from the ledger. Raises LedgerError."""
         rows = await self._ledger.rows(schema.people, select(schema.people))
         names = ("groups", "blocked", "access", "options")
         self._known = {row["user"]: PersonBody(**{name: row[name] for name in names}) for row in rows}
@@ -36,12 +38,14 @@ class KnownPeople:
         self.rules = rules[0]["told"] if rules else HubRules()
 
     def get(self, user: str) -> PersonBody | None:
-        """Return what the hub last said of that person; None if it never did."""
+        """Return the hub's last data about this person; None if there are none."""
         return self._known.get(user)
 
     def refusal(self, user: str) -> Words | None:
-        """Return why the hub's rules let this person start nothing; None if they may. A person about whom the hub has
-        said nothing, or whose status has expired, is refused."""
+        """Return why the hub's rules do not let this person start anything; None if they do.
+
+        A person whose status has expired, or about whom the hub has sent nothing, is refused.
+        """
         person = self._known.get(user)
         access = None if person is None else person.access
         if access is None:
@@ -60,7 +64,7 @@ class KnownPeople:
         return self.rules.options if person is None or person.options is None else person.options
 
     async def put(self, user: str, person: PersonBody) -> None:
-        """Store who that person is from now on. Returns when the ledger has it. Raises LedgerError."""
+        """Store the person's data. Returns when the ledger holds them. Raises LedgerError."""
         async with self._locks.setdefault(user, asyncio.Lock()):
             await self._put(user, person)
 
@@ -83,14 +87,16 @@ class KnownPeople:
             self.on_change()
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
-        """Store whether the person may begin anything; their groups stay. Ignored for a person the link does not know:
-        they are refused anyway. Raises LedgerError."""
+        """Store whether the person may start anything; their groups stay unchanged. Raises LedgerError.
+
+        Ignored for a person the link does not know, since such a person is refused anyway.
+        """
         async with self._locks.setdefault(user, asyncio.Lock()):  # else a block that is being written would be undone
             if (before := self._known.get(user)) is not None:
                 await self._put(user, before.model_copy(update={"access": access}))
 
     async def put_rules(self, rules: HubRules) -> None:
-        """Store the hub's rules for everybody from now on. Returns when the ledger has them. Raises LedgerError."""
+        """Store the hub's rules for everybody. Returns when the ledger holds them. Raises LedgerError."""
         if rules == self.rules:
             return
         table = schema.hub_rules

@@ -1,4 +1,4 @@
-"""What a person may use at each factory, and for which project; refusals with an explanation if there is nothing."""
+"""A person's permissions at each factory, by project; without any permission, a refusal with an explanation."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ class Permissions:
         self._account_leases = account_leases
 
     def all(self, connection: FactoryConnection, user: str) -> list[Grant]:
-        """Return, by project, what the person may start there; for each of these they have an account, or one can be
-        lent to them."""
+        """Return the person's permissions at a factory, one for each project, ordered by project.
+
+        For each of them the person has a site account, or one can be lent to them.
+        """
         if not self._projects.on:
             found = [] if self._projects.blocked(user) else [Grant(connection, connection.factory)]
         else:
@@ -54,8 +56,11 @@ class Permissions:
         size: Slug | None = None,
         last: ProjectId | None = None,
     ) -> Grant:
-        """Return what the person may use there for that project. Without a project, for the only one there that has the
-        size, or for the ``last`` one that they used. Raises ProblemError."""
+        """Return the person's permission at a factory for ``project``. Raises ProblemError.
+
+        If ``project`` is None: for their only project there that allows ``size``, or for the ``last`` project that they
+        used.
+        """
         self.check(user)
         machine = connection.factory.site.machine
         if not self._projects.on:
@@ -79,7 +84,7 @@ class Permissions:
         raise of_words("invalid", explain.filled("project-which", names=names), "project")
 
     def check(self, user: str) -> None:
-        """Check that the person may start anything at all. Raises ProblemError."""
+        """Raise ProblemError if the person may start nothing at all."""
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
         if not self._projects.known:
@@ -89,7 +94,7 @@ class Permissions:
             raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
 
     def accounts(self, user: str, places: Mapping[Slug, FactoryConnection]) -> list[AccountView]:
-        """Return the account that the person would use, by project and factory."""
+        """Return the account that the person would use, for each project and factory."""
         return [
             AccountView(project=project.id, factory=name, machine=places[name].factory.site.machine, account=account)
             for project in self._projects.of(user)
@@ -99,7 +104,7 @@ class Permissions:
         ]
 
     def no_project(self) -> Words:
-        """Return the words for a person who is in no project."""
+        """Return the explanation for a person who is in no project."""
         words, url = explain.own("no-project"), self._config.apply_url
         if url is None:
             return words
@@ -109,14 +114,16 @@ class Permissions:
         return words.saying(do=how)
 
     def not_now(self, project: Project) -> Words:
-        """Return why a project is not active."""
+        """Return the explanation why a project is not active."""
         over = project.ends is not None and project.ends <= clock.now()
         code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
         return explain.filled(code, project=project.id, day=_day(day))
 
     def resolve(self, grant: Grant, choice: Choice, of: str = "") -> ResolvedChoice:
-        """Return the choice with every default filled in, within what the project allows. ``of``: prefix of the name
-        of the field at fault. Raises ProblemError."""
+        """Return the choice with every default filled in, within the project's limits. Raises ProblemError.
+
+        ``of``: prefix of the name of the field at fault.
+        """
         if choice.size is not None and not has(grant, choice.size):
             raise self._wrong_size(grant, choice.size)
         try:
@@ -129,12 +136,12 @@ class Permissions:
         return found.model_copy(update={"project": grant.project.id})
 
     def most(self, grant: Grant, hours: float) -> float:
-        """Return the hours, limited to those that the project has left."""
+        """Return ``hours``, limited to the hours that the project has left."""
         most = None if grant.project is None else _most(grant.project)
         return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 
     def hours(self, project: Project, hours: float) -> None:
-        """Check that a job of that many hours, started now, is over before the project ends. Raises ProblemError."""
+        """Raise ProblemError if the project does not allow a job of that many hours that starts now."""
         longest, left = project.max_hours, _left(project)
         parts = {"project": project.id, "hours": f"{hours:g}", "ends": _day(project.ends)}
         if left is not None and walltime(hours) > 3600 * left and (longest is None or left <= longest):
@@ -180,14 +187,14 @@ def _grant(connection: FactoryConnection, project: Project) -> Grant:
 
 
 def _within(size: NodeSize, most: float | None) -> NodeSize:
-    """Return the size with its default hours limited to what the project has left."""
+    """Return the size with its default hours limited to ``most``."""
     if most is None or size.default_hours <= most:
         return size
     return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, _whole(most))})
 
 
 def _most(project: Project) -> float | None:
-    """Return the longest hours for a job of the project that starts now; None: the size decides."""
+    """Return the longest hours for a job of the project that starts now; None: only the size limits them."""
     return min((hours for hours in (project.max_hours, _left(project)) if hours is not None), default=None)
 
 
@@ -197,7 +204,7 @@ def _left(project: Project) -> float | None:
 
 
 def _whole(hours: float) -> float:
-    """Return the hours in whole minutes, rounded down: schedulers count in minutes, and round up."""
+    """Return ``hours`` in whole minutes, rounded down, since schedulers round up to minutes."""
     return math.floor(hours * 60) / 60
 
 
@@ -206,5 +213,5 @@ def _day(moment: datetime | None) -> str:
 
 
 def has(grant: Grant, size: Slug) -> bool:
-    """Return whether that size is among those that the person may use."""
+    """Return whether the permission includes that size."""
     return any(each.id == size for each in grant.factory.sizes)

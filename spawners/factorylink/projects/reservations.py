@@ -1,4 +1,4 @@
-"""A site's reservations that a person may use, each with the projects that may use it."""
+"""The reservations of a site that a person may use, each with the projects through which they may use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from factorylink.projects.account_leases import AccountLeases, Grant
 
 
 def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeases) -> tuple[ReservationView, ...]:
-    """Return the reservations that are active now, for what the person may use at a factory."""
+    """Return the reservations that are active now and that the person may use with these permissions."""
     found: dict[str, ReservationView] = {}
     for grant in permissions:
         account = account_leases.seen(grant, user) or ""
@@ -25,7 +25,10 @@ def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeas
 
 
 def refusal(name: str, grant: Grant, theirs: Iterable[ReservationView]) -> ProblemError:
-    """Return why a session cannot run in that reservation. ``theirs``: the reservations offered to the person."""
+    """Return the explanation why a session cannot run in the reservation ``name``.
+
+    ``theirs``: the reservations offered to the person.
+    """
     own = None if grant.project is None else grant.project.id
     others = ", ".join(project for one in theirs if one.id == name for project in one.projects if project != own)
     if own is None or not others:

@@ -1,4 +1,4 @@
-"""Usage as text: a table for the terminal, and CSV for everything else."""
+"""Prints usage as text: a table for the terminal, and CSV for other programs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ def hours(gpu_seconds: int) -> str:
 
 
 def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
-    """Return rows of (what, number of jobs, GPU-hours), with a total at the end: days in their order, others by most
-    use first."""
+    """Return rows of (what, number of jobs, GPU-hours), with a total at the end.
+
+    Days are in their order; other rows are ordered by use, the most first.
+    """
     jobs: dict[str, int] = defaultdict(int)
     used: dict[str, int] = defaultdict(int)
     for line in lines:
@@ -35,7 +37,7 @@ def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
 
 
 def as_csv(lines: Iterable[UsageLine]) -> str:
-    """Return CSV with a heading. GPU-seconds are exact; the hours beside them are the same, rounded."""
+    """Return CSV with a heading. GPU-seconds are exact; the hours in the next column are rounded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)

@@ -1,1 +1,1 @@
-"""Dialects: pure functions from a request to a command, and from output to models."""
+"""Dialects of schedulers: pure functions that make commands from requests, and models from output."""

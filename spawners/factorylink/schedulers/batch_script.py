@@ -1,7 +1,7 @@
 """Makes the text of a batch script from the parts of a request, for every dialect, and checks it. Pure.
 
-A directive contains only numbers and validated words; shell lines come from the operator's configuration only; the
-command is quoted word by word. A script never holds a secret, since the scheduler keeps scripts and shows them.
+A directive contains only numbers and validated words; lines of shell code come from the operator's configuration only;
+the command is quoted word by word. A script never holds a secret, since the scheduler stores scripts and shows them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ INDEX = "%INDEX%"  # in the name of a job's log: the job's index in its array
 
 @dataclass(frozen=True)
 class JobVariables:
-    """Shell words that a dialect's script expands to what the job must know about itself. The job's programs read these
-    FACTORYGATE_JOB_* and no variable of a scheduler. Empty: the scheduler does not provide the value."""
+    """Shell expressions with which a dialect's script computes the variables FACTORYGATE_JOB_*.
+
+    The job's programs read these variables, and none of a scheduler's. "": the scheduler does not provide the value.
+    """
 
     id: str
     end: str  # seconds since the epoch at which the walltime is over
@@ -60,7 +62,7 @@ class JobVariables:
 
 
 def end_by_clock(walltime: int) -> str:
-    """Return the shell word for the end of a job that begins now and may run ``walltime`` seconds."""
+    """Return a shell expression for the end of a job that starts now and may run ``walltime`` seconds."""
     return f"$(($(date +%s) + {walltime}))"
 
 
@@ -92,12 +94,12 @@ def written(
     variables: JobVariables,
     owned: tuple[str, ...],
 ) -> str:
-    """Return the script for a request.
+    """Return the batch script for a request.
 
     ``template``: an operator's Jinja text that replaces ``TEMPLATE``. It may use ``identity`` (which it must contain),
     ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and the request's own fields as ``job.cores``,
-    ``job.memory_gb``, ... ``mark`` begins a directive; ``owned``: the beginnings of directives that only ``identity``
-    may contain.
+    ``job.memory_gb``, ... ``mark``: the prefix of a directive; ``owned``: the prefixes of directives that only
+    ``identity`` may contain.
 
     The job's own variables are part of ``environment``; if a template has no ``environment``, they are exported right
     before the command. Raises Refused if the template fails, leaves the identity out, or puts it where the scheduler
@@ -141,7 +143,7 @@ def _command(request: JobRequest) -> str:
 
 
 def _directives(text: str, mark: str) -> list[str]:
-    """Return the directives that the scheduler reads: those before the first line that is a command."""
+    """Return the directives that the scheduler reads: those before the first line with a command."""
     found: list[str] = []
     for line in text.splitlines():
         if line.startswith(f"{mark} ") and len(line.split()) > 1:

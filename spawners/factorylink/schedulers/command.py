@@ -1,4 +1,4 @@
-"""The result of a dialect: a command for a transport to run, and the function that parses its output."""
+"""The result of a dialect's function: a command for a transport to run, with the function that parses its output."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Command(Generic[T]):
-    """A question or an order to a scheduler. It runs nothing itself.
+    """A question or an order to a scheduler, to be run by a transport.
 
-    ``parse`` turns the output into the answer, or raises one of the four errors with the scheduler's own words. ``env``
-    is added to the command's environment (how times are printed); it never holds a secret. ``most``: the most bytes of
-    stdout that are read; a longer answer is Misread.
+    ``parse`` returns the answer in the output, or raises one of the four errors with the scheduler's own words. ``env``
+    is added to the command's environment (for example the format of times); it never holds a secret. ``most``: the most
+    bytes of stdout that are read; a longer answer raises Misread.
     """
 
     argv: tuple[str, ...]  # never a shell string
@@ -42,6 +42,6 @@ class Command(Generic[T]):
 
 
 def done(output: Output) -> None:
-    """Parse the output of an order that has no answer. Raises Refused, with what the command printed."""
+    """Parse the output of an order that has no answer. Raises Refused with the command's output if it failed."""
     if output.code != 0:
         raise Refused(output.stderr.strip() or f"exit code {output.code}")

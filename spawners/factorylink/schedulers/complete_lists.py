@@ -1,8 +1,8 @@
-"""Lists with a mark at their end. Pure.
+"""Adds a mark to the end of lists, so that a truncated list is noticed. Pure.
 
 squeue, sinfo, sacct, scontrol and pbs_rstat print rows without an end, so a list that was cut between two rows looks
 like a shorter list, from which jobs are missing. Therefore a shell prints a mark after the command has succeeded; an
-answer without the mark is Misread. The mark is longer than any user's text in a list.
+answer without the mark raises Misread. The mark is longer than any user's text in a list.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The dialects of this release, by the name that a catalogue entry has under ``scheduler``."""
+"""The dialects of this release, by the name that catalogue entries have under ``scheduler``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of a dialect's table of words: what its scheduler says, and the code of the answer that explains it."""
+"""The type of a dialect's table of messages: patterns for its scheduler's messages, and the codes of explanations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ Patterns = tuple[tuple[str, str], ...]  # (pattern, code of an answer); the firs
 
 
 class SchedulerWords(NamedTuple):
-    """What one scheduler says. ``waiting``: matched from the beginning of a reason. ``refused``, ``unreachable``:
-    searched anywhere in what a command printed. ``after_filter``: the line that the scheduler adds where a site's own
-    filter refused a job; the rest is the site's text. ``variables``: the names that its variables begin with."""
+    """The messages of one scheduler.
+
+    ``waiting``: patterns that match the beginning of a reason. ``refused``, ``unreachable``: patterns that match
+    anywhere in the output of a command. ``after_filter``: the line that the scheduler adds if a site's own filter
+    refused a job; the other lines are the site's. ``variables``: prefixes of the scheduler's environment variables.
+    """
 
     variables: str
     waiting: Patterns = ()

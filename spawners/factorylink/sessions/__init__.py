@@ -1,1 +1,1 @@
-"""The life of a session: admission, submission, reports of factories and doors, and the end."""
+"""The life of a session: admission, submission, updates from factories and doors, and the end."""

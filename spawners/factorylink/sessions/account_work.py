@@ -1,4 +1,4 @@
-"""Work that runs commands as a site account, separate from the poller.
+"""Runs work that needs commands as a site account, separately from the poller.
 
 Such a command may take as long as the account likes, and the handling of the scheduler's answers must not wait for it.
 """
@@ -19,23 +19,26 @@ Account = tuple[str, str]  # factory id, site account
 
 
 class AccountWork:
-    """Runs pieces of work, each with a key; one that waits or runs is not begun again. Each account has one piece at a
-    time, in the order of the requests. ``spawn``: runs a coroutine in the background."""
+    """Runs work in the background, one piece at a time for each account, in the order of the requests.
+
+    Each piece has a key; work whose key is waiting or running already is not started again. ``spawn``: runs a coroutine
+    in the background.
+    """
 
     def __init__(self, spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]) -> None:
         self._spawn = spawn
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._turns: dict[Account, asyncio.Lock] = {}
-        self._users: Counter[Account] = Counter()  # who waits for the lock of that account, or holds it
+        self._users: Counter[Account] = Counter()  # number of tasks that wait for the account's lock or hold it
 
     def begin(self, key: Hashable, account: Account, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work in the background, unless work of the same key waits or runs already."""
+        """Run ``work`` in the background, unless work with the same key is waiting or running."""
         if key not in self._tasks:
             self._tasks[key] = task = self._spawn(self._in_turn(account, work), f"work as {account[1]} at {account[0]}")
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))
 
     async def settle(self) -> None:
-        """Return when all work that was begun is done."""
+        """Return when all work that was started is done."""
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _in_turn(self, account: Account, work: Callable[[], Awaitable[None]]) -> None:

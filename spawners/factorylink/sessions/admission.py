@@ -1,5 +1,4 @@
-"""Decides what a session is to be: at which factory, under which account, with which defaults. ``permission`` says who
-may start one."""
+"""Decides the factory, the site account and the defaults of a new session. ``permission`` decides who may start one."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from factorylink.util import clock
 
 
 class Admission:
-    """Refuses with an explanation, before anything is written."""
+    """Decides before anything is written; a refusal has an explanation."""
 
     def __init__(
         self,
@@ -34,8 +33,10 @@ class Admission:
         self._account_leases = account_leases
 
     async def admit(self, request: SessionRequest) -> tuple[FactoryConnection, ResolvedChoice, str]:
-        """Return the factory, choice and site account of a session that may begin. Call this while the person is
-        ``beginning`` (see ``AccountLeases``). Raises ProblemError."""
+        """Return the factory, choice and site account of a session that may start. Raises ProblemError.
+
+        Call this inside ``AccountLeases.beginning``.
+        """
         self._permission.person(request.user)
         grant, choice = await self._choose(request)
         self._permission.at(grant.connection, request.user)
@@ -59,8 +60,10 @@ class Admission:
         return grant, self._permissions.resolve(grant, choice)
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
-        """Return the choice of the server's last session, which an empty choice stands for; None if there was none, or
-        it is not possible any more: then the defaults are used."""
+        """Return the permission and the choice of the server's last session, which replace an empty choice.
+
+        None if there was no such session, or if its choice is no longer possible: then the defaults are used.
+        """
         for record in await self._ledger.recent(user, server, limit=1):
             # A reservation is over by another day; what lets tokens into addresses is asked for each time.
             last = Choice(**record.choice.model_dump(exclude={"reservation", "url_tokens"}))
@@ -72,8 +75,10 @@ class Admission:
         return None
 
     async def _reserved(self, grant: Grant, account: str, name: str, request: SessionRequest) -> None:
-        """Check that a job may run in the reservation, which must also admit the account that is charged. Raises
-        ProblemError."""
+        """Raise ProblemError unless a job may run in the reservation ``name``.
+
+        The reservation must also admit the account that is charged.
+        """
         pays = paying(grant.connection.access, grant.at, request.options)
         if all(one.id != name for one in await grant.connection.site.reservations_now(account, pays)):
             theirs = reserved.offered(

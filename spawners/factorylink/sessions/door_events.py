@@ -26,7 +26,7 @@ from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
@@ -36,7 +36,7 @@ _ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 
 
 class DoorListener:
-    """Looks for doors, and handles their messages. There is one for the link."""
+    """Finds doors and handles their messages. The link has one such object."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class DoorListener:
         self._mailer = mailer
 
     def on_status(self, session_id: SessionId, status: DoorStatus | None) -> None:
-        """Handle a door's message about its session. ``status`` None: the door is lost, or cannot be connected."""
+        """Handle a status of a session's door. None: the door is lost, or cannot be connected."""
         live_session = self._table.get(session_id)
         if live_session is None:
             return
@@ -72,15 +72,17 @@ class DoorListener:
         self._extender.follow(live_session)
 
     def look_for(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Find a session's door, and keep it connected from now on. Called again at each answer until the door is
-        found."""
+        """Find a session's door, and keep it connected from now on.
+
+        Called at each answer of the scheduler until the door is found.
+        """
         if live_session.seeking is None or live_session.seeking.done():
             live_session.seeking = self._tasks.spawn(
                 self._open(live_session, connection), f"door of {live_session.record.id}"
             )
 
     def forget(self, live_session: LiveSession) -> None:
-        """Ignore a session's present door from now on: its job no longer runs there, and another door will follow."""
+        """Ignore a session's present door from now on, since its job no longer runs; another door will follow."""
         if live_session.probing is not None:
             live_session.probing.cancel()
         if live_session.seeking is not None:
@@ -88,7 +90,7 @@ class DoorListener:
         live_session.door, live_session.door_kept, live_session.seeking = None, False, None
 
     async def let_go(self, live_session: LiveSession) -> None:
-        """Close a door after ``forget``; the session keeps its loopback port."""
+        """Close the connection to a door after ``forget``; the session keeps its loopback port."""
         await self._doors.close(live_session.record.id)
         with contextlib.suppress(OSError):  # tried again with each answer of the factory
             await self._doors.bind(live_session.record.id, live_session.record.port)
@@ -118,14 +120,14 @@ class DoorListener:
             carrier,
         )
         await self._doors.open(route)
-        # Else the node became known meanwhile; at the next answer the door is looked for there.
+        # Else the node became known meanwhile; the door is looked for there at the next answer.
         live_session.door_kept = record.node == node
 
     async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:
         record = live_session.record
         known, last_activity = record.last_activity, status.last_activity
         if last_activity is not None:
-            # A door may say what it likes: a moment to come would let each of its lines cost a write.
+            # A door is not trusted: with a future time, each of its lines would cause a write.
             last_activity = min(last_activity, clock.now())
             if known is None or last_activity - known >= _ACTIVITY_STEP:
                 await self._ledger.change(record, last_activity=last_activity)
@@ -150,7 +152,7 @@ class DoorListener:
             connection.site.expect(True)
 
     async def _probe(self, live_session: LiveSession) -> None:
-        """Ask the notebook until its first answer, since it does not report when it listens."""
+        """Poll the notebook until its first answer, since it does not report when it starts to listen."""
         record, pause = live_session.record, 0.1
         config = self._config
         path = "/health" if record.head else f"{notebook_base(config.hub.base_url, record.user, record.server)}api"
@@ -164,6 +166,9 @@ class DoorListener:
                 values: dict[str, Any] = {"state": state_machine.state(step.phase), "ready": clock.now()}
                 first = all(line.text != _ANSWERS for line in record.log)  # ``ready`` forgets it when a job is requeued
                 await self._ledger.change(record, say=_ANSWERS, **values)
+                if record.started is not None and record.ready is not None:
+                    took = (record.ready - record.started).total_seconds()
+                    metrics.START_SECONDS.labels(record.factory).observe(max(0.0, took))
         self._table.door_changed(live_session)
         if first and not record.head:
             address = notebook_base(config.root, record.user, record.server) if config.public_url else ""

@@ -1,8 +1,7 @@
-"""More time for a running session, if the site allows it: how much, the request to the scheduler, and the message to
-the door.
+"""Extends running sessions if the site allows it: computes the new end, asks the scheduler, and informs the door.
 
-The end that the scheduler reports counts, also when its administrator has changed it: the session's door is told, and
-warns and ends by it.
+The end that the scheduler reports is the valid one, also if its administrator has changed it. It is sent to the
+session's door, which gives its warnings and ends the session by it.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ AGREES = timedelta(seconds=5)  # the scheduler's end and the door's, rounded eac
 
 
 class Extender:
-    """Changes when sessions end."""
+    """Extends sessions, and informs doors about new ends."""
 
     def __init__(
         self,
@@ -61,10 +60,10 @@ class Extender:
         self._tasks = tasks
 
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
-        """Ask the scheduler for that many more hours. The new end is shown once the scheduler's next answer has it.
+        """Ask the scheduler for ``hours`` more. The new end is shown once the scheduler's next answer contains it.
 
-        Raises ProblemError if the person may start nothing at all, there, or now; if it is less than a minute, more
-        than is allowed, or too often; or if the scheduler refuses.
+        Raises ProblemError if the person may start nothing at all, at this factory, or now; if the extension is shorter
+        than a minute, longer than allowed, or requested too often; or if the scheduler refuses.
         """
         live_session = self._table.get(session_id)
         if live_session is None:
@@ -121,8 +120,10 @@ class Extender:
         await self._ledger.change(live_session.record, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live_session: LiveSession) -> None:
-        """Tell the door when its job ends, if the scheduler reports another time than the door. Called after each
-        answer of the scheduler and of the door."""
+        """Send the door the end of its job if the scheduler reports another time than the door.
+
+        Called after each answer of the scheduler and of the door.
+        """
         door, job = live_session.door, live_session.job
         if (
             door is None

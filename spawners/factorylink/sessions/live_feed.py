@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 
-from factorycommon.models import Session, SessionId, Slug, TableFactory, TableSnapshot
+from factorycommon.models import BannerView, Session, SessionId, Slug, TableFactory, TableSnapshot
 from factorylink.sessions.session_views import SessionViews
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.cluster_table import ClusterTable
@@ -15,10 +15,11 @@ from factorylink.state.session_table import SessionTable
 from factorylink.util.event_feed import Feed, Message
 
 _SESSION, _FACTORY, _CLUSTER = "session/", "factory/", "cluster/"  # the feed's keys begin so
+_BANNER = "banner"
 
 
 class LiveFeed:
-    """Listens to the tables and the factories from the moment it is made. ``clusters`` and ``sessions``: the tables."""
+    """Publishes changes of the tables ``clusters`` and ``sessions`` and of the factories, from its creation on."""
 
     def __init__(
         self, sessions: SessionTable, clusters: ClusterTable, factories: OfferedFactories, views: SessionViews
@@ -32,11 +33,17 @@ class LiveFeed:
         clusters.on_change.append(lambda live_cluster: self._feed.touch(_CLUSTER + live_cluster.record.id))
         clusters.on_put_away.append(lambda live_cluster: self._feed.forget(_CLUSTER + live_cluster.record.id))
         factories.on_change = self.factory_changed
+        factories.on_banner = lambda: self._feed.touch(_BANNER)
 
     @property
     def closed(self) -> bool:
         """Return whether all streams have to end."""
         return self._feed.closed
+
+    @property
+    def followers(self) -> int:
+        """Return how many readers follow the whole table now: one for each hub that hears the link."""
+        return self._feed.readers_of_all
 
     def close(self) -> None:
         """End all streams."""
@@ -44,14 +51,16 @@ class LiveFeed:
         self._clusters.close()
 
     def table(self) -> AsyncIterator[bytes]:
-        """Return server-sent events: a snapshot of everything, then every change."""
+        """Return server-sent events: a snapshot of the whole table, then every change."""
         return self._feed.stream(self.snapshot)
 
     def session(
         self, session_id: SessionId, known: Session, shown: Callable[[Session], Session] | None = None
     ) -> AsyncIterator[bytes]:
-        """Return server-sent events about a session, until its end. ``known``: the session as the caller found it.
-        ``shown``: returns the session with only what this reader may see."""
+        """Return server-sent events about a session, until the session has ended.
+
+        ``known``: the session as the caller found it. ``shown``: reduces a session to what this reader may see.
+        """
 
         def first() -> list[Message]:
             live_session = self._sessions.get(session_id)
@@ -66,14 +75,17 @@ class LiveFeed:
         return self._feed.stream(first, _SESSION + session_id, _is_end, personal)
 
     def snapshot(self) -> list[Message]:
-        """Return the first event of a stream of everything."""
+        """Return the first events of a stream of everything."""
         factories = tuple(TableFactory(id=name, health=self._factories.health(name)) for name in self._factories)
         clusters = tuple(live_cluster.figures() for live_cluster in self._clusters.values())
         snapshot = TableSnapshot(sessions=tuple(self._views.live()), factories=factories, clusters=clusters)
-        return [("snapshot", snapshot.model_dump_json())]
+        return [("snapshot", snapshot.model_dump_json()), self._banner()]
+
+    def _banner(self) -> Message:
+        return "banner", BannerView(text=self._factories.banner).model_dump_json()
 
     def factory_changed(self, factory_id: Slug) -> None:
-        """Notify readers that a factory's health may have changed, and with it how its sessions and clusters look."""
+        """Notify readers that a factory's health, and the views of its sessions and clusters, may have changed."""
         self._feed.touch(_FACTORY + factory_id)
         for live_session in self._sessions.at(factory_id):
             self._sessions.touch(live_session)
@@ -89,6 +101,8 @@ class LiveFeed:
 
     def _message(self, key: str) -> Message | None:
         kind, _, id = key.partition("/")
+        if kind == _BANNER:
+            return self._banner()
         if kind == "factory":
             return "factory", TableFactory(id=id, health=self._factories.health(id)).model_dump_json()
         if kind == "cluster":

@@ -1,6 +1,6 @@
-"""Mails to people whose session waited in the queue, when it can be used.
+"""Sends a mail to a person when their session, which waited in the queue, can be used.
 
-A mail is a courtesy: a thread of its own sends it, it delays nothing, and a failure is only logged.
+Mails are optional: a separate thread sends them, nothing waits for them, and a failure is only logged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from factorylink.ledger.schema import SessionRecord
 
 log = logging.getLogger("factorylink")
 
-WAITED = timedelta(seconds=60)  # who waited less is still looking at the page
+WAITED = timedelta(seconds=60)  # people who waited less still look at the page
 SERVER_SECONDS = 20.0  # for each answer of the mail server
 _AT_ONCE = 4
 _LONGEST = 254  # bytes of an address, by RFC 5321
@@ -30,15 +30,17 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-
 
 
 class Mailer:
-    """``tell`` returns at once. Without a ``mail`` section in the configuration nothing is ever sent."""
+    """Sends mails. ``tell`` returns at once; without a ``mail`` section in the configuration it does nothing."""
 
     def __init__(self, mail: Mail | None) -> None:
         self._mail = mail
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def tell(self, record: SessionRecord, factory: str, address: str) -> None:
-        """Send a mail that the session runs, if it waited long enough. ``factory``: its name; ``address``: the
-        notebook's, or empty."""
+        """Send a mail that the session runs, if it waited long enough.
+
+        ``factory``: the factory's name; ``address``: the notebook's URL, or "".
+        """
         waited = (record.started or datetime.now(UTC)) - record.created
         if self._mail is None or waited <= WAITED:
             return
@@ -60,8 +62,10 @@ class Mailer:
 
 
 def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
-    """Return the mail. It holds no token: its address asks for a login. Raises ValueError if the person has no mail
-    address."""
+    """Return the mail. It contains no token, since its URL leads to a login.
+
+    Raises ValueError if the person has no mail address.
+    """
     letter = EmailMessage()
     letter["From"] = mail.sender
     letter["To"] = address_of(record.user, mail.domain)
@@ -82,8 +86,10 @@ def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waite
 
 
 def address_of(user: str, domain: str) -> Address:
-    """Return the mail address of that person: the person's name if that is an address already, else the mailbox of that
-    name in the ``domain``. Raises ValueError for a name that cannot be part of a plain address."""
+    """Return the mail address of a person. Raises ValueError for a name that cannot be part of a plain address.
+
+    It is the person's name if this is a mail address already, else NAME@``domain``.
+    """
     mailbox, _, host = user.rpartition("@") if "@" in user else (user, "", domain)
     if not (_MAILBOX.fullmatch(mailbox) and _HOST.fullmatch(host)) or len(mailbox) + len(host) >= _LONGEST:
         raise ValueError(f"the name {user!r} is no plain address")

@@ -1,4 +1,4 @@
-"""Matches the ledger's rows with the scheduler's jobs. Pure, so that every case can be tested."""
+"""Matches the ledger's rows with the scheduler's jobs. Pure, so that tests can cover every case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from factorylink.ledger.schema import SessionRecord
 
 @dataclass
 class MatchingPlan:
-    """What an answer of a scheduler says about the ledger's live rows of that factory."""
+    """The result of matching a scheduler's answer with the ledger's live rows of that factory."""
 
     seen: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
@@ -32,7 +32,7 @@ class MatchingPlan:
     )  # another job says it is of a row that has one
     unknown: list[tuple[SessionId, Job]] = field(default_factory=list)  # ours by its comment; no live row
     copies: list[tuple[SessionId, Job]] = field(default_factory=list)  # of an array: no session has such a job
-    others: list[Job] = field(default_factory=list)  # of our name, with the comment of a gateway that has another key
+    others: list[Job] = field(default_factory=list)  # with our name, but signed by another gateway
 
 
 def compare(
@@ -45,9 +45,9 @@ def compare(
 ) -> MatchingPlan:
     """Return which job belongs to which row.
 
-    A row that has a job takes no other, and its job is known by its id; any other job is ours only if name, account and
-    comment agree. ``submitting``: rows whose submission is under way; they take no job until it has finished.
-    ``of_batch``: returns whether a job belongs to a batch of workers.
+    The job of a row that has one is recognised by its id, and such a row takes no other job. Any other job belongs to
+    this gateway only if name, account and comment agree. ``submitting``: rows whose submission is running; they take no
+    job until it has finished. ``of_batch``: returns whether a job belongs to a batch of workers.
     """
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}

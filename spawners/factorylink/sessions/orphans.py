@@ -1,9 +1,9 @@
-"""Jobs of ours without a live session: the session is restored if possible; else the job is cancelled after a grace
-time.
+"""Handles this gateway's jobs that have no live session: restores the session, or cancels the job after a grace time.
 
-A job is ours by name, site account and comment. An **orphan** is a job that no session can have any more: its session
-has ended, or the ledger has lost it and its folder has no note of ours. An orphan is cancelled when it has been one for
-the grace time, with a line in the audit. If a note cannot be read, nothing is known, and nothing is done.
+A job belongs to this gateway by name, site account and comment. An **orphan** is a job that no session can have any
+more: its session has ended, or the ledger has lost the session and its folder has no note that this link has signed. An
+orphan is cancelled when it has been one for the grace time, with a line in the audit. If a note cannot be read, it is
+not known whether the job is an orphan, and nothing is done.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Key = tuple[str, JobId]  # factory id, job
 
 
 class OrphanFinder:
-    """Decides about each job of ours that has no live session: when an answer first has it, and after its grace."""
+    """Decides about each job of this gateway that has no live session, at its first answer and after its grace time."""
 
     def __init__(
         self,
@@ -68,8 +68,10 @@ class OrphanFinder:
         self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
 
     def only(self, connection: FactoryConnection, jobs: list[Job], account: str | None) -> None:
-        """Forget orphans and unknown jobs that an answer no longer has. ``account``: the only account that the answer
-        is about, and then nothing is forgotten; None: it is about all."""
+        """Forget orphans and unknown jobs that an answer does not contain.
+
+        ``account``: the only account whose jobs the answer lists, and then nothing is forgotten; None: all accounts.
+        """
         if account is not None:
             return
         here = {(connection.factory.id, job.id) for job in jobs}
@@ -80,8 +82,10 @@ class OrphanFinder:
         self._strangers -= gone
 
     def surplus(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
-        """Handle a live job whose comment names a session that has another job: leave it alone if it can only be a
-        copy, else cancel it."""
+        """Handle a live job whose comment names a session that has another job.
+
+        If the job's comment can only be a copy, ignore the job; else cancel it.
+        """
         if job.state not in _ALIVE:
             return
         own = self._table[record.id].job if record.id in self._table else None
@@ -91,7 +95,7 @@ class OrphanFinder:
         self._apart(connection, job, lambda: self._cancel_second(record, connection, job))
 
     def _apart(self, connection: FactoryConnection, job: Job, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work in the background, since it runs commands as the account, which may take long."""
+        """Run ``work`` in the background, since it runs commands as the account, which may take long."""
         self._account_work.begin((connection.factory.id, job.id), (connection.factory.id, job.account), work)
 
     async def _cancel_second(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
@@ -104,18 +108,22 @@ class OrphanFinder:
             await self._ledger.change(record, entry=self._audit.of_session(record, "cancel", f"second job {job.id}"))
 
     def copied(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
-        """Leave a job of an array alone whose comment names a session: no session is submitted as an array."""
+        """Ignore a job of an array whose comment names a session, since sessions are never submitted as arrays."""
         self._leave_alone(connection, job, f"is of an array, and says it is of session {session_id}")
 
     async def _cancelled(self, connection: FactoryConnection, job: Job) -> Found:
-        """Cancel a job that an answer shows with a comment of this gateway, if it still has that comment. Raises the
-        link's errors."""
+        """Cancel a job with a comment of this gateway, if a fresh answer shows that it still has this comment.
+
+        Return what was found under its id. Raises FactoryError.
+        """
         own = OwnJob(job.id, job.account, job.comment, job.submitted)
         return of_one(await connection.site.cancel(job.account, [own]), job.id)
 
     async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
-        """Handle a job of ours without a live session. Return the session that it now belongs to. None: there is none,
-        or this is found out in the background, since that takes commands as the account."""
+        """Handle a job of this gateway without a live session. Return the session that it now belongs to.
+
+        None: there is no session, or it is looked for in the background, since that takes commands as the account.
+        """
         key = (connection.factory.id, job.id)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:
             return None
@@ -148,7 +156,10 @@ class OrphanFinder:
         return live_session
 
     async def _lost(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
-        """Restore a session that the ledger has lost from its note; if that is not possible, its job is an orphan."""
+        """Restore a session that the ledger has lost from its note.
+
+        If that is not possible, treat its job as an orphan.
+        """
         if session_id in self._table:
             return
         try:
@@ -170,7 +181,7 @@ class OrphanFinder:
             self._orphan(None, connection, job, why)
 
     def _orphan(self, record: SessionRecord | None, connection: FactoryConnection, job: Job, why: str) -> None:
-        """Start the grace time of a job that no session can have, or cancel the job if its grace time is over."""
+        """Start the grace time of an orphaned job, or cancel the job if its grace time is over."""
         key = (connection.factory.id, job.id)
         if key in self._orphans:
             self._apart(connection, job, lambda: self._cancel(connection, job, record, why))
@@ -195,8 +206,10 @@ class OrphanFinder:
         await self._ledger.note(entry)
 
     async def _rebuild(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> str | None:
-        """Write a session into the ledger again, from the note in its folder; return None if that succeeded, else the
-        reason. Raises LedgerConflict, OSError, and the link's errors."""
+        """Write a session into the ledger again, from the note in its folder.
+
+        Return None if that succeeded, else the reason. Raises LedgerConflict, OSError, FactoryError.
+        """
         try:
             note = await read_note(connection, job.account, session_id, self._identity)
         except Gone:
@@ -246,8 +259,11 @@ class OrphanFinder:
 
 
 def _before(job: Job, own: Job | None) -> bool:
-    """Return whether a job was submitted before the row's own job. Such a job is ours, from a row that the ledger has
-    lost: nobody could copy a comment that no job had yet."""
+    """Return whether ``job`` was submitted before ``own``, the job of the session's row.
+
+    Such a job was submitted by this gateway for a row that the ledger has lost: nobody could copy a comment that no job
+    had yet.
+    """
     if own is None or own.submitted is None or job.submitted is None:
         return False
     return job.submitted < own.submitted

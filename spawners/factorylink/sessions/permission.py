@@ -1,8 +1,8 @@
-"""Says who may start anything: sessions, clusters with their schedulers and workers, more time, estimates. Only this
-module does.
+"""Decides who may start anything: sessions, clusters with schedulers and workers, extensions, and estimates.
 
-It checks the hub's rules (a login that is not too old, the gateway's terms, nobody blocked), the site's rules, a
-project that may use the factory, the operators' drains and pauses, the limits of one person, and the project's budget.
+No other module decides this. The checks are: the hub's rules (a login that is not too old, the gateway's terms, nobody
+blocked), the site's rules, a project that may use the factory, the operators' drains and pauses, the limits of one
+person, and the project's budget.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WITH_STOPPING = 3  # times the sessions of one person, with those that are asked
 
 
 class Permission:
-    """The checks. Every method raises ProblemError, with words for the person, if the answer is no."""
+    """The checks. Every method raises ProblemError, with an explanation for the person, if the check fails."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Permission:
         self._permissions.check(user)
 
     def rules(self, connection: FactoryConnection, user: str) -> None:
-        """Check the person, and that they have accepted the present version of the site's rules."""
+        """Check the person, and check that they have accepted the present version of the site's rules."""
         self.person(user)
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             raise of_words("forbidden", rules_open, "factory")
@@ -79,8 +79,8 @@ class Permission:
     def at(self, connection: FactoryConnection, user: str) -> None:
         """Check that this person may start something at the factory now."""
         self.rules(connection, user)
-        if connection.factory.id in self._factories.drains:
-            raise draining(self._factories.drains[connection.factory.id])
+        if (drained := self._factories.drained(connection.factory.id)) is not None:
+            raise draining(drained)
         if (paused := connection.access_status.paused) is not None:
             raise of_words("draining", paused)
         health = connection.site.health
@@ -93,15 +93,17 @@ class Permission:
             raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
 
     def connection(self, factory_id: str) -> FactoryConnection:
-        """Return the factory, if this hub offers it."""
+        """Return the factory with this id, if this hub offers it."""
         connection = self._factories.get(factory_id)
         if connection is None:
             raise invalid(self._factories.not_offered(factory_id), "factory")
         return connection
 
     def first_healthy(self, user: str, project: ProjectId | None) -> str:
-        """Return the factory of a choice that names none: the first by id that is healthy and whose rules the person
-        accepted, of those that they may use."""
+        """Return the factory for a choice that names none.
+
+        It is the first factory by id that the person may use, that is healthy, and whose rules the person has accepted.
+        """
         mine = [
             name
             for name, connection in sorted(self._factories.items())
@@ -119,8 +121,10 @@ class Permission:
         return mine[0]
 
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
-        """Return what that person may use at the factory, for the project that the choice names, or the last one
-        used."""
+        """Return the person's permission at the factory for a project.
+
+        It is the project of ``choice``, or else the project that they used last.
+        """
         last = await self._ledger.last_choice(user) if self._projects.on and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
 
@@ -144,7 +148,7 @@ class Permission:
             )
 
     def one_more_cluster(self, user: str, name: str) -> None:
-        """Check that this person may have one more cluster, and that none of their clusters has that name."""
+        """Check that this person may have one more cluster, and that none of their clusters is named ``name``."""
         most = self._limits.clusters_per_person
         mine = [f for f in self._clusters.values() if f.record.user == user and f.record.wish == "run"]
         if len(mine) >= most:
@@ -160,8 +164,11 @@ class Permission:
             raise conflict(said.format(name=name))
 
     def more_workers(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Check that a cluster may have that many more jobs of that many hours; its project's budget is checked later,
-        when it is reserved. ``adopt``: a client says that the jobs exist already, and none is submitted."""
+        """Check that a cluster may have ``more`` jobs of that many hours.
+
+        The project's budget is checked later, when it is reserved. ``adopt``: the client says that the jobs exist
+        already, and none is submitted.
+        """
         record, connection = live_cluster.record, self.connection(live_cluster.record.factory)
         if not adopt:
             self.at(connection, record.user)
@@ -175,7 +182,7 @@ class Permission:
             raise invalid(said.format(hours=f"{hours:g}", size=record.choice.size), "hours")
         alive = [pair for f in self._clusters.values() if f.record.user == record.user for pair in f.alive()]
         mine, most = len(alive), self._limits.worker_jobs_per_person
-        if adopt:  # with those that never were there, so that nobody fills the ledger by saying so again and again
+        if adopt:  # including jobs that never existed, so that repeated claims cannot fill the ledger
             mine = sum(batch.was_shown(worker) for batch, worker in alive) + self._clusters.adopted[record.user]
             most *= TAKEN_OVER
         if mine + more > most:
@@ -189,7 +196,7 @@ class Permission:
     # --- more time, estimates
 
     def more_time(self, live_session: LiveSession) -> FactoryConnection:
-        """Check that a session may ask for more time; return its factory."""
+        """Check that a session may be extended; return its factory."""
         record = live_session.record
         connection = self._factories.get(record.factory)
         if connection is None or connection.access.extend == "no":
@@ -215,11 +222,16 @@ class Permission:
     # --- the budget
 
     def hold(self, claims: Sequence[ChargeReservation], project: ProjectId | None, alike: int = 0) -> Write:
-        """Return a write that reserves the project's budget for ``claims``. It raises OverBudget if the budget does not
-        allow them, or does not allow ``alike`` more claims of the same kind."""
+        """Return a write that reserves the project's budget for ``claims``.
+
+        It raises OverBudget if the budget does not allow them, or does not allow ``alike`` more claims of the same
+        kind.
+        """
         return charges.reserve(claims, self._projects.get(project), alike)
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
-        """Return a write that reserves so many more seconds for a job that is to go on until ``until``; the write
-        raises OverBudget if the project's budget does not allow it."""
+        """Return a write that reserves ``seconds`` more for a job that is to continue until ``until``.
+
+        It raises OverBudget if the project's budget does not allow it.
+        """
         return charges.reserve_more(charge_id, seconds, until, self._projects.get(project))

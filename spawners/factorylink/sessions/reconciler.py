@@ -1,4 +1,4 @@
-"""Applies a factory's answers to its sessions. ``state_machine`` says what each answer means."""
+"""Updates the sessions of a factory from its answers. ``state_machine`` defines what each answer means."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 
 log = logging.getLogger("factorylink")
 
@@ -39,9 +39,11 @@ ENOUGH_MISSES = 2
 
 
 class SessionReconciler:
-    """Applies answers. ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns
-    whether a job at that factory belongs to a cluster. ``same_name``: for each factory, how many jobs another gateway
-    with the same name has there."""
+    """Updates sessions from answers.
+
+    ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns whether a job at that
+    factory belongs to a cluster. ``same_name``: by factory, the number of jobs of another gateway with the same name.
+    """
 
     def __init__(
         self,
@@ -74,8 +76,11 @@ class SessionReconciler:
         self._warned: set[str] = set()  # factories where another gateway of the same name has jobs
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
-        """Apply a factory's good answer. ``account``: the only site account whose jobs it is about; None: all. If this
-        fails for a session, it is tried again at the next answer."""
+        """Update the sessions from a factory's successful answer.
+
+        ``account``: the only site account whose jobs the answer lists; None: all accounts. If this fails for a session,
+        it is repeated at the next answer.
+        """
         here = {
             live_session.record.id: live_session
             for live_session in self._table.at(connection.factory.id)
@@ -117,7 +122,7 @@ class SessionReconciler:
         self._warn(connection, plan.others)
 
     def _warn(self, connection: FactoryConnection, others: list[Job]) -> None:
-        """Tell the operator, once for each factory, of jobs that another gateway with the same name has there."""
+        """Warn the operator, once for each factory, of jobs of another gateway with the same name."""
         alive = [job for job in others if job.state is not JobState.ENDED]
         self.same_name[connection.factory.id] = len(alive)
         if alive and connection.factory.id not in self._warned:
@@ -162,7 +167,7 @@ class SessionReconciler:
         await self._note(live_session, job, remark)
 
     async def _follow(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Take the step that the state of a session's job requires."""
+        """Make the transition that the state of a session's job requires."""
         record = live_session.record
         step = state_machine.step(record, state_machine.seen(record, job))
         if step is None:
@@ -192,7 +197,7 @@ class SessionReconciler:
         self._extender.follow(live_session)
 
     async def _note(self, live_session: LiveSession, job: Job, words: Words | None) -> None:
-        """Record when the job was submitted, and say if its name or comment differs from the submitted one."""
+        """Record when the job was submitted, and report if its name or comment differs from the submitted one."""
         record = live_session.record
         values: dict[str, Any] = {}
         if record.ended is not None:
@@ -213,7 +218,7 @@ class SessionReconciler:
         self._termination.replaced(live_session, connection)
 
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Do what is due for a session whose state has not changed: its time limits, and reports that came late."""
+        """Handle a session whose state has not changed: check its time limits, and use late reports."""
         record = live_session.record
         with contextlib.suppress(OSError):  # if the port is taken, this was reported before; it may be free by now
             await self._doors.bind(record.id, record.port)
@@ -250,8 +255,10 @@ class SessionReconciler:
             self._termination.conclude(live_session, connection)
 
     async def _waits(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Handle a session without a job that the answer does not have either: once no submission can still arrive,
-        submit again, or end the session if it is to stop."""
+        """Handle a session without a job that no job in the answer matches either.
+
+        Once no submission can still arrive, submit again, or end the session if a stop was requested.
+        """
         record = live_session.record
         if live_session.submitting or record.ended is not None or record.job is not None:
             return
@@ -268,8 +275,10 @@ class SessionReconciler:
             await self._termination.nothing_there(live_session, explain.own("submit-doubtful"))
 
     async def _ends_by_door(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Handle a running job that is to stop and must not be cancelled: look for its door, which can ask the notebook
-        to end, and keep charging the job."""
+        """Handle a running job of a stopped session that must not be cancelled.
+
+        Look for its door, which can ask the notebook to end, and continue to charge the job.
+        """
         record, node = live_session.record, job.nodes[0] if job.nodes else live_session.record.node
         if record.ended is not None:
             return
@@ -312,6 +321,7 @@ class SessionReconciler:
         async with live_session.lock:
             if not _goes_on(live_session):
                 return
+            _measure_wait(live_session, job)
             await self._ledger.change(
                 live_session.record,
                 charges.runs(live_session.record.id, job.started, job.ends),
@@ -348,8 +358,10 @@ class SessionReconciler:
         await self._listener.let_go(live_session)
 
     def _late(self, live_session: LiveSession) -> bool:
-        """Return whether the notebook's time to start is over. Waiting for the environment does not count: the door
-        limits that."""
+        """Return whether the notebook's time to start is over.
+
+        Time spent waiting for the environment does not count, since the door limits it.
+        """
         limits = self._limits
         if live_session.environment_at is not None:
             return clock.ticks() - live_session.environment_at > limits.starting_seconds + live_session.frozen
@@ -358,8 +370,17 @@ class SessionReconciler:
         return started is not None and clock.since(started) > timedelta(seconds=allowed)
 
 
+def _measure_wait(live_session: LiveSession, job: Job) -> None:
+    """Measure how long the first run of a session's job waited, by the scheduler's clock if it tells both moments."""
+    record = live_session.record
+    if record.started is not None or job.started is None or max(record.restarts, job.restarts):
+        return
+    waited = (job.started - (job.submitted or record.submitted or record.created)).total_seconds()
+    metrics.QUEUE_WAIT_SECONDS.labels(record.factory).observe(max(0.0, waited))
+
+
 def _freeze(live_session: LiveSession, job: Job) -> None:
-    """Count the time for which the site has suspended a session's job, since the notebook cannot start meanwhile."""
+    """Record the time for which the site has suspended a session's job, since the notebook cannot start meanwhile."""
     now = clock.ticks()
     if live_session.frozen_since is not None:
         live_session.frozen += now - live_session.frozen_since
@@ -367,7 +388,7 @@ def _freeze(live_session: LiveSession, job: Job) -> None:
 
 
 def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Words | None:
-    """Return the remark about the name and comment that a session's job has now."""
+    """Return a remark if the name or the comment of a session's job was changed, else None."""
     if what is Found.ALTERED:
         if live_session.record.wish == "stop":
             return explain.own("job-not-cancelled")
@@ -377,28 +398,35 @@ def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Word
 
 
 def _goes_on(live_session: LiveSession) -> bool:
-    """Return whether a session has not ended and is not to stop. Ask this under its lock: while the lock was awaited,
-    either may have been written, and then the answer no longer counts."""
+    """Return whether a session has not ended and has no stop request.
+
+    Call this while holding the session's lock: either may have been written while the lock was awaited, and then the
+    answer no longer counts.
+    """
     return state_machine.phase(live_session.record) not in (Phase.STOPPING, Phase.ENDED)
 
 
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all at the same time, so that their writes go into the ledger together: hundreds may start at once. When all
-    have finished, raises the error of the first one that failed."""
+    """Run all coroutines concurrently, so that their writes share commits of the ledger: hundreds may start at once.
+
+    When all have finished, raise the error of the first one that failed.
+    """
     for outcome in await asyncio.gather(*each, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
 
 
 def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId, Job]]:
-    """Return the jobs by when they were submitted, the newest first; equal ones in the answer's order, reversed."""
+    """Return the jobs ordered by submission time, the newest first; equal times in the reverse order of the answer."""
     never = datetime.min.replace(tzinfo=UTC)
     return sorted(unknown, key=lambda found: found[1].submitted or never)[::-1]
 
 
 def _awaited(live_session: LiveSession) -> bool:
-    """Return whether something about a session depends on the next answer. A job that only waits in the queue does not
-    count."""
+    """Return whether something about a session depends on the next answer.
+
+    A job that only waits in the queue does not count.
+    """
     return (
         live_session.record.state == SessionState.ENDING or live_session.misses > 0 or live_session.record.job is None
     )

@@ -1,5 +1,7 @@
-"""The operations on sessions that the apps offer: start, show, send the environment, stop; and what the link does with
-sessions when it starts and ends."""
+"""The operations on sessions that the apps offer: start, show, send the environment, stop.
+
+Also loads the live sessions when the link starts, and resumes them.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ _BY: dict[str, str] = {
 
 
 class Sessions:
-    """Starts, shows and stops sessions. There is one for the link; call ``load`` before use."""
+    """Starts, shows and stops sessions. The link has one such object; call ``load`` before use."""
 
     def __init__(
         self,
@@ -102,7 +104,7 @@ class Sessions:
         self._never = StoppedBeforeBegun()
 
     async def load(self) -> None:
-        """Read every live session from the ledger, and listen on its port. Raises LedgerError."""
+        """Load every live session from the ledger, and listen on its port. Raises LedgerError."""
         earlier = await self._charges.earlier()
         for record in await self._ledger.live():
             self._table.hold(record, answered=True, earlier=earlier.get(record.id, 0))
@@ -120,7 +122,7 @@ class Sessions:
                 )
 
     def resume(self) -> None:
-        """Connect to the doors of running sessions, and continue to stop those that are to stop."""
+        """Connect to the doors of running sessions, and continue to stop sessions with a stop request."""
         for live_session in self._table.values():
             connection = self._factories.get(live_session.record.factory)
             # A door by stdio is entered through the scheduler, by the job's id: once an answer shows that it is ours.
@@ -134,8 +136,10 @@ class Sessions:
     # --- begin
 
     async def put(self, session_id: SessionId, request: SessionRequest) -> tuple[Session, bool]:
-        """Return the session of that id, begun if it is new, and whether it is new. Returns within 2 s. Raises
-        ProblemError."""
+        """Return the session with this id, which is started if it is new, and whether it is new.
+
+        Returns within 2 s. Raises ProblemError.
+        """
         begun = clock.ticks()
         async with self._intending.setdefault(request.user, asyncio.Lock()):
             live_session = self._table.get(session_id)
@@ -153,7 +157,7 @@ class Sessions:
         return self._views.of(live_session), created
 
     def _again(self, record: SessionRecord, request: SessionRequest) -> Session:
-        """Answer a PUT that was repeated after its session had ended. Raises ProblemError."""
+        """Answer a PUT that is repeated after its session has ended. Raises ProblemError."""
         self._same(record, request)
         if record.end_reason == EndReason.REFUSED and record.end is not None:
             raise refused(record.end)
@@ -197,8 +201,10 @@ class Sessions:
         return live_session
 
     async def begin(self, record: SessionRecord, connection: FactoryConnection) -> LiveSession:
-        """Write a new session into the ledger, and submit its job in the background. Raises LedgerConflict,
-        LedgerError, ProblemError."""
+        """Write a new session into the ledger, and submit its job in the background.
+
+        Raises LedgerConflict, LedgerError, ProblemError.
+        """
         if record.id in self._never:
             raise conflict(f"The session {record.id} was stopped before it began.")
         held = self._permission.hold([self._reservations.of_session(record)], record.choice.project)
@@ -223,8 +229,10 @@ class Sessions:
         return live_session
 
     async def _unmake(self, session_id: SessionId) -> None:
-        """End a session whose writing failed, if the ledger holds it all the same: nobody was told of this session, and
-        it would reserve GPU-hours and its server's name forever."""
+        """End a session whose writing failed, if the ledger holds it all the same.
+
+        Nobody was told of this session, and it would reserve GPU-hours and its server's name forever.
+        """
         live_session: LiveSession | None = None
         while True:
             await asyncio.sleep(UNMAKE_SECONDS)
@@ -241,8 +249,10 @@ class Sessions:
                 return
 
     async def answer(self, live_session: LiveSession) -> None:
-        """Wait for a short time until the scheduler has taken the session's job. Raises ProblemError if it was
-        refused."""
+        """Wait for a short time until the scheduler has accepted the session's job.
+
+        Raises ProblemError if the job was refused.
+        """
         await self._submission.known(live_session, clock.ticks())
 
     def _who_lives(self, request: SessionRequest) -> str:
@@ -264,8 +274,10 @@ class Sessions:
         return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Return the live sessions or, without ``live``, the newest ones, also ended; sessions that only run a
-        cluster's scheduler are left out."""
+        """Return sessions without those that run a cluster's scheduler.
+
+        If ``live``, return the live sessions, else the newest sessions, also ended ones.
+        """
         if live:
             return self._views.live(user, server)
         rows = [record for record in await self._ledger.recent(user, server, limit) if not record.head]
@@ -278,8 +290,10 @@ class Sessions:
         ]
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
-        """Request the end of a session; return when the ledger holds the request. Raises ProblemError for an unknown
-        session; such a session is not started either if it is requested later."""
+        """Request the end of a session; return when the ledger holds the request.
+
+        Raises ProblemError for an unknown session. An unknown session that is requested later is not started either.
+        """
         if session_id not in self._table:
             self._never.add(session_id)  # first: it may begin while the ledger is asked
             record = await self._ledger.record(session_id)
@@ -296,13 +310,13 @@ class Sessions:
         )
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
-        """Send environment and command through the session's door, and store them nowhere. Raises ProblemError."""
+        """Send environment and command through the session's door without storing them. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
         if (live_session := self._table.get(session_id)) is not None:  # it may have ended meanwhile
             self._table.touch(live_session)
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Return the hub token that the session's notebook has. Raises ProblemError."""
+        """Return the hub token of the session's notebook. Raises ProblemError."""
         found: list[str | None] = []
 
         async def ask() -> None:
@@ -312,11 +326,11 @@ class Sessions:
         return found[0]
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
-        """Show a message in the session. Raises ProblemError."""
+        """Show a message to the person in the session. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.tell(session_id, message))
 
     async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
-        """Run a command of the session's door. Raises ProblemError."""
+        """Run a command at the session's door. Raises ProblemError."""
         if session_id not in self._table:
             raise gone(f"The live session {session_id}")
         if not self._doors.is_open(session_id):

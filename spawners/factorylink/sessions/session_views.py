@@ -1,4 +1,4 @@
-"""Live sessions as the APIs show them, from everything that the link knows of them."""
+"""Makes the views of live sessions for the APIs, from all of the link's data about them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from factorylink.projects.book import ProjectBook
 from factorylink.site import maintenance
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
-from factorylink.state.live_session import LiveSession, room, show
+from factorylink.state.live_session import LiveSession, room, seen_state, show
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
 
@@ -56,15 +56,26 @@ class SessionViews:
             return shown
         return shown.model_copy(update={"waits_for": explain.before_maintenance(waits_for, closing)})
 
+    def state(self, live_session: LiveSession) -> SessionState:
+        """Return the state in which people see the session, without the cost of the whole view."""
+        connection = self._factories.get(live_session.record.factory)
+        if connection is None:
+            return seen_state(live_session, self._factories.health(live_session.record.factory), None)
+        barred = connection.access_status.problem(live_session.record.account)
+        return seen_state(live_session, connection.site.health, barred)
+
     def room(self, live_session: LiveSession, connection: FactoryConnection) -> float | None:
-        """Return the hours by which the session can still be extended; None if it cannot, at this factory or now."""
+        """Return the hours by which the session can still be extended.
+
+        None if the factory does not allow it, or not now.
+        """
         choice, factory = live_session.record.choice, connection.factory
         until = self._projects.until(live_session.record.user, choice.project, factory.id)
         project = self._projects.get(choice.project)
         return room(live_session, factory, connection.access, until, project, connection.site.maintenance())
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
-        """Return live sessions that run a notebook; first those that are not asked to stop, then the newest."""
+        """Return the live sessions that run a notebook: first those without a stop request, then the newest."""
         found = [
             live_session
             for live_session in self._table.values()

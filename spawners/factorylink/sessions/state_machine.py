@@ -1,6 +1,6 @@
-"""The life of a session as a table: what each event means in each phase, and what is to be done then. Pure.
+"""The states of a session as a table: what each event means in each phase, and which action follows. Pure.
 
-``docs/states.md`` shows this table to people, and a test keeps the two equal.
+``docs/states.md`` shows this table to people, and a test checks that the two are equal.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from factorylink.ledger.schema import SessionRecord
 
 
 class Phase(StrEnum):
-    """The ledger's state, with the wish to stop as a phase of its own."""
+    """The state in the ledger, where a stop request is a phase of its own."""
 
     PENDING = "pending"
     STARTING = "starting"
     RUNNING = "running"
-    ENDING = "ending"  # of itself: the notebook or the job ends, and nobody asked for it
-    STOPPING = "stopping"  # somebody requested the end; shown as ending
+    ENDING = "ending"  # without a request: the notebook or the job ends by itself
+    STOPPING = "stopping"  # the end was requested; shown as ending
     ENDED = "ended"
 
 
 class Event(StrEnum):
-    """What may happen to a session. The first five are a factory's good answers; a failed question is no event."""
+    """An event of a session. The first five are successful answers of a factory; a failed question is no event."""
 
     QUEUED = "queued"  # its job waits
     RUNS = "runs"  # its job runs
@@ -38,7 +38,7 @@ class Event(StrEnum):
 
 
 class Action(StrEnum):
-    """What the link does at a step."""
+    """The action that the link takes in a transition."""
 
     NOTHING = "nothing"
     FOLLOW = "follow"  # note the node and open the door there
@@ -50,7 +50,7 @@ class Action(StrEnum):
 
 
 class Step(NamedTuple):
-    """The phase that a session goes to, and what the link does."""
+    """A transition: the phase that a session goes to, and the action that the link takes."""
 
     phase: Phase
     action: Action
@@ -112,24 +112,24 @@ TABLE: dict[Phase, dict[Event, Step]] = {
 
 
 def phase(record: SessionRecord) -> Phase:
-    """Return the phase of a session, by its row in the ledger."""
+    """Return the phase of a session, computed from its row in the ledger."""
     if record.ended is not None:
         return Phase.ENDED
     return Phase.STOPPING if record.wish == "stop" else Phase(record.state.value)
 
 
 def state(of: Phase) -> SessionState:
-    """Return the state that the ledger stores for a phase; the request to stop is a column of its own."""
+    """Return the state that the ledger stores for a phase; the stop request has a column of its own."""
     return SessionState.ENDING if of is Phase.STOPPING else SessionState(of.value)
 
 
 def step(record: SessionRecord, event: Event) -> Step | None:
-    """Return what an event means for a session now; None if it changes nothing."""
+    """Return the transition for ``event`` in the session's present phase; None if nothing changes."""
     return TABLE[phase(record)].get(event)
 
 
 def seen(record: SessionRecord, job: Job) -> Event:
-    """Return the event that a good answer means for a session. ``job``: the session's job as the answer shows it."""
+    """Return the event that a successful answer means for a session. ``job``: the session's job in the answer."""
     match job.state:
         case JobState.PENDING:
             return Event.QUEUED

@@ -1,4 +1,4 @@
-"""Submits a session's job, and reports the outcome: taken, refused, or not known yet."""
+"""Submits a session's job, and reports the outcome: accepted, refused, or not known yet."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _WAITS = Message("job-waits", "Job {job} waits in the queue.")
 
 
 class Submission:
-    """Submits each session's job once, and again if it is certain that the first submission made no job.
+    """Submits each session's job once, and again if the first submission certainly created no job.
 
-    A caller that waits for the outcome may be told that the session is pending; a later failure is then resolved from
-    the factory's answers, and is no answer to the caller any more.
+    A caller that waits for the outcome may be answered that the session is pending. A later failure is then handled
+    from the factory's answers, and is not reported to this caller.
     """
 
     def __init__(
@@ -58,13 +58,15 @@ class Submission:
         )
 
     def again(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Submit a session's job again, unless that is under way or its site account may not submit."""
+        """Submit a session's job again, unless a submission is running or its site account may not submit."""
         if not live_session.submitting and connection.access_status.may_submit(live_session.record.account) is None:
             self.begin(live_session, connection)
 
     async def known(self, live_session: LiveSession, since: float) -> None:
-        """Wait for a short time until the scheduler has taken the session's job. Raises ProblemError if it was refused.
-        ``since``: when the caller asked, in ticks."""
+        """Wait for a short time until the scheduler has accepted the session's job.
+
+        Raises ProblemError if it was refused. ``since``: when the caller made its request, in ticks.
+        """
         submission = live_session.submission
         if submission is None or live_session.answered:
             return
@@ -92,8 +94,10 @@ class Submission:
         return problem
 
     async def _handed_over(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
-        """Submit the job, and write the outcome into the ledger; return the problem if it failed, else None. Raises
-        LedgerError."""
+        """Submit the job, and write the outcome into the ledger; return the problem if it failed, else None.
+
+        Raises LedgerError.
+        """
         record, submits = live_session.record, live_session.record.submits
         try:
             with SUBMIT_SECONDS.labels(record.factory).time():
@@ -119,9 +123,11 @@ class Submission:
         return None
 
     async def _taken(self, live_session: LiveSession, job: JobId) -> None:
-        """Write the job's id into the ledger. If another session has that id, the scheduler's ids have begun again, or
-        the account's shell gave a wrong id: the factory's next answers then tell whose job it is. Raises
-        LedgerError."""
+        """Write the job's id into the ledger. Raises LedgerError.
+
+        If another session has that id, the scheduler's ids have started again, or the account's shell printed a wrong
+        id. The factory's next answers then show whose job it is.
+        """
         record = live_session.record
         entry = replace(self._audit.of_session(record, "submit"), job=job)
         try:
@@ -131,7 +137,10 @@ class Submission:
             live_session.withdrawn, live_session.answered = False, True
 
     async def _withdraw(self, live_session: LiveSession, begun: bool) -> None:
-        """End a session of which nobody was told, so that nothing of it is left. ``begun``: there may be a job."""
+        """End a session that no caller was told of, and remove everything that belongs to it.
+
+        ``begun``: whether there may be a job.
+        """
         if begun:
             await self._termination.request_end(
                 live_session, EndReason.REFUSED, "link", explain.own("not-taken").as_message("what")

@@ -1,4 +1,4 @@
-"""Makes a job from a row of the ledger: the session's folder, the note in it, and the submission."""
+"""Submits the job for a row of the ledger, after creating the session's folder with its note."""
 
 from __future__ import annotations
 
@@ -40,8 +40,11 @@ class Submitter:
         self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
 
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
-        """Submit the session's job; return its id. Raises Refused (no job), Unwanted (no job: somebody has stopped the
-        session meanwhile), or Unreachable (there may be a job if ``submits`` has increased)."""
+        """Submit the session's job; return its id.
+
+        Raises Refused (no job was created), Unwanted (no job was created, since somebody has stopped the session
+        meanwhile), or Unreachable (there may be a job if ``submits`` has increased).
+        """
         await connection.site.turn()
         if (paused := connection.access_status.paused) is not None:  # since it was let in
             raise NotDone(paused.what)
@@ -56,14 +59,16 @@ class Submitter:
     async def leave(
         self, connection: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
     ) -> str:
-        """Write a file into a session's folder, which is made if missing; return the folder's path. Raises the
-        transport's errors, Refused if the disk is full."""
+        """Write a file into a session's folder, which is made if missing; return the folder's path.
+
+        Raises the transport's errors; Refused if the disk is full.
+        """
         folder = await session_folder(connection, account, session_id)
         await self._notes.do((connection.factory.id, account), (connection, folder, file, content))
         return folder
 
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
-        """Write files and folders of one account's sessions, in one command once the folder above them exists."""
+        """Write files and folders of one account's sessions; once the parent folder exists, with a single command."""
         connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
@@ -77,7 +82,7 @@ class Submitter:
             self._made.discard(key)
             if anew:
                 raise
-            await self._write(key, notes)  # somebody may have removed what we made
+            await self._write(key, notes)  # the folders that the link made may have been removed
 
     def request(
         self,
@@ -88,7 +93,10 @@ class Submitter:
         folder: str,
         comment: str,
     ) -> JobRequest:
-        """Return the request for the dialect. Raises Refused if a path or name in it cannot be given to a scheduler."""
+        """Return the request for the dialect.
+
+        Raises Refused if a path or name in it cannot be passed to a scheduler.
+        """
         factory, access = connection.factory, connection.access
         door = [
             *("-P", "-m", "factorygate.session", "--id", session_id, "--folder", folder),
@@ -125,7 +133,7 @@ class Submitter:
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
-        """Return a request for an estimate; nothing is made for it at the factory."""
+        """Return a request for an estimate, for which nothing is created at the factory."""
         nobody = "0" * 32
         folder = await session_folder(connection, account, nobody)
         return self.request(connection, choice, JobOptions(), nobody, folder, "estimate")
@@ -142,7 +150,10 @@ async def session_folder(connection: FactoryConnection, account: str, session_id
 async def read_note(
     connection: FactoryConnection, account: str, session_id: SessionId, identity: Identity
 ) -> Note | None:
-    """Return the note of a session that the ledger has lost; None if it is not ours. Raises the transport's errors."""
+    """Return the note of a session that the ledger has lost; None if this link has not signed it.
+
+    Raises the transport's errors.
+    """
     folder = await session_folder(connection, account, session_id)
     note = identity.unseal(await connection.commands.read(account, f"{folder}/{NOTE}"))
     if note is None or (note.id, note.account, note.factory) != (session_id, account, connection.factory.id):
@@ -164,13 +175,16 @@ def _note(record: SessionRecord) -> Note:
 
 
 def make_folders(*folders: str) -> Command[None]:
-    """Return the command that makes these folders, 0700, if they are missing."""
+    """Return the command that makes those of these folders that are missing, with mode 0700."""
     return Command(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=done, timeout=10)
 
 
 def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
-    """Return the command that writes ``files`` (the content by ``SESSION/FILE``) as 0600 files in 0700 folders. It
-    unpacks an archive, which keeps the modes whatever the umask is there."""
+    """Return the command that writes ``files`` as 0600 files in 0700 folders.
+
+    ``files``: the content by ``SESSION/FILE``. The command unpacks an archive, which sets the modes whatever the
+    account's umask is.
+    """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path, content in files.items():

@@ -1,4 +1,4 @@
-"""How sessions end: carrying out requests to stop, and finding out why a job is gone."""
+"""Ends sessions: carries out stop requests, and finds out why a job has ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger("factorylink")
 T = TypeVar("T")
 
 TAIL_LINES, TAIL_WIDTH, TAIL_BYTES = 40, 500, 32768  # lines, characters of each, bytes that are looked at
-_LOOK_SECONDS = 6.0  # for each of what the session left in its folder
+_LOOK_SECONDS = 6.0  # for each file that the session left in its folder
 _POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
 _CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
 _LONGEST_PAUSE = 10.0
@@ -43,7 +43,7 @@ _ASK_SECONDS = 600.0  # a job is gone for certain; why, is asked for so long whe
 
 
 class Termination:
-    """Carries out requests to stop, and ends sessions whose jobs are gone."""
+    """Carries out stop requests, and ends sessions whose jobs have ended."""
 
     def __init__(
         self,
@@ -64,7 +64,10 @@ class Termination:
         self._tasks = tasks
 
     async def request_end(self, live_session: LiveSession, reason: EndReason, by: str, say: str) -> None:
-        """Write the request to stop into the ledger, and begin to carry it out. The first request counts."""
+        """Write a stop request into the ledger, and start to carry it out.
+
+        If there are several, the first one counts.
+        """
         async with live_session.lock:
             step = state_machine.step(live_session.record, Event.WISH)
             if step is not None:
@@ -76,13 +79,16 @@ class Termination:
         self.carry_out(live_session)
 
     def carry_out(self, live_session: LiveSession) -> None:
-        """Carry out the request to stop a session in the background, unless that is under way."""
+        """Carry out a session's stop request in the background, unless that is running already."""
         if live_session.record.ended is None and (live_session.stopping is None or live_session.stopping.done()):
             live_session.stopping = self._tasks.spawn(self._stop(live_session), f"stop of {live_session.record.id}")
 
     def conclude(self, live_session: LiveSession, connection: FactoryConnection, known: End | None = None) -> None:
-        """Find out in the background why a session's job is gone, and end the session. Called again at each answer
-        until the reason is known. ``known``: the job's end, if the caller has it."""
+        """Find out in the background why a session's job has ended, and end the session.
+
+        Called at each answer of the scheduler until the reason is known. ``known``: the job's end, if the caller has
+        it.
+        """
         if not live_session.job_over.is_set():
             live_session.job_over.set()
             live_session.over_since = clock.ticks()
@@ -92,7 +98,7 @@ class Termination:
             )
 
     def replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """End the session: the scheduler gave its job's id to another job, so its own is over."""
+        """End a session whose job's id the scheduler has given to another job, so that its own job has ended."""
         if not live_session.job_over.is_set():
             live_session.job_over.set()
             live_session.over_since = clock.ticks()
@@ -102,8 +108,10 @@ class Termination:
             )
 
     async def _end_replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """End the session whose job's id belongs to another job now. The scheduler is not asked why, since it would
-        describe the other job."""
+        """End a session whose job's id now belongs to another job.
+
+        The scheduler is not asked for the reason, since it would describe the other job.
+        """
         door_end, tail = await self._left_behind(live_session, connection)
         reason, words = judge(_wished(live_session), None, door_end, tail)
         if words.code == explain.own("gone").code:
@@ -144,14 +152,14 @@ class Termination:
                 case Found.ALTERED:
                     log.warning("Job %s of session %s has another comment: not cancelled", record.job, record.id)
                     await self._end_by_door(live_session)
-                case Found.FOREIGN | Found.GONE:  # the next answers tell what came of it
+                case Found.FOREIGN | Found.GONE:  # the next answers show the outcome
                     log.info("Job %s of session %s is not there to be cancelled: %s", record.job, record.id, what.value)
             await _within(live_session.job_over, _CONFIRM_SECONDS)
             if live_session.job_over.is_set():
                 return  # concluded from the scheduler's answers
 
     async def _end_by_door(self, live_session: LiveSession) -> None:
-        """Ask the notebook to end, and say so: the session's job must not be cancelled."""
+        """Ask the notebook to end, since the session's job must not be cancelled, and log this."""
         words = explain.own("job-not-cancelled")
         if live_session.remark != words:
             live_session.remark = words
@@ -164,15 +172,14 @@ class Termination:
             await self._ask_politely(live_session)
 
     async def _note_cancellation(self, record: SessionRecord) -> None:
-        """Write a cancellation into the audit after it is done: a ledger that does not answer must not keep a job
-        alive."""
+        """Write a cancellation into the audit after it is done, so that a failing ledger cannot keep a job running."""
         try:
             await self._ledger.note(self._audit.of_session(record, "cancel"))
         except LedgerError:
             log.exception("The cancel of job %s is not in the audit", record.job)
 
     async def _ask_politely(self, live_session: LiveSession) -> None:
-        """Let the notebook end by itself, so that kernels stop and files are complete."""
+        """Ask the notebook to end by itself, so that kernels stop and files are complete."""
 
         async def ask() -> None:
             await self._doors.stop(live_session.record.id)
@@ -208,13 +215,15 @@ class Termination:
         if end is not None and charges.counted(end, live_session.restarts) is None:
             end = await self._recorded(live_session, connection) or end
         code = end.exit_code if end else None
-        # Unless it was put back into the queue meanwhile.
+        # Unless the job was requeued meanwhile.
         still = live_session.job_over.is_set
         await self._table.end(live_session, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
     async def _recorded(self, live_session: LiveSession, connection: FactoryConnection) -> End | None:
-        """Return the end of the job from the site's accounting; None if it has none. Unlike the controller, the
-        accounting knows who cancelled a job, and each of the job's runs."""
+        """Return the end of the job from the site's accounting; None if there is no record.
+
+        Unlike the controller, the accounting records who cancelled a job, and each of the job's runs.
+        """
         try:
             return await connection.site.recorded(live_session.record.account, live_session.record.job or "")
         except FactoryError as error:
@@ -224,7 +233,7 @@ class Termination:
     async def _left_behind(
         self, live_session: LiveSession, connection: FactoryConnection
     ) -> tuple[DoorEnd | None, tuple[str, ...]]:
-        """Return what the door reported at its end, and the last lines of the job's log; either may be missing."""
+        """Return the door's last report, and the last lines of the job's log; either may be missing."""
         record = live_session.record
         if record.started is None:
             return None, ()
@@ -263,8 +272,10 @@ _OF_WISH = {
 def judge(
     wished: tuple[EndReason, Words] | None, end: End | None, door_end: DoorEnd | None, tail: tuple[str, ...] = ()
 ) -> tuple[EndReason, Words]:
-    """Return why a session ended: by a request first, then by what happened to the job, then by what the door and the
-    log say."""
+    """Return why a session ended.
+
+    A stop request counts first, then what happened to the job, then the reports of the door and the log.
+    """
     if wished is not None:
         return wished
     if door_end is None or door_end.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
@@ -273,7 +284,7 @@ def judge(
 
 
 def _wished(live_session: LiveSession) -> tuple[EndReason, Words] | None:
-    """Return why a session ends that was requested to stop; None if it was not."""
+    """Return the reason and the explanation of a session's stop request; None if there is none."""
     record = live_session.record
     if record.wish != "stop" or record.stopped_for is None:
         return None
@@ -281,7 +292,7 @@ def _wished(live_session: LiveSession) -> tuple[EndReason, Words] | None:
 
 
 def stopped(live_session: LiveSession, reason: EndReason) -> Words:
-    """Return the words for a session that ends on request."""
+    """Return the explanation for a session that ends because of a stop request."""
     record = live_session.record
     if reason in _OF_WISH:
         return explain.own(_OF_WISH[reason])
@@ -298,8 +309,10 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 
 
 def read_tail(path: str) -> Command[tuple[str, ...]]:
-    """Return the command that reads the last lines of a job's log, from its last ``TAIL_BYTES``. Refused: the log
-    cannot be read."""
+    """Return the command that reads the last lines of a job's log, from the log's last ``TAIL_BYTES``.
+
+    Refused: the log cannot be read.
+    """
 
     def parse(output: Output) -> tuple[str, ...]:
         if output.code != 0:

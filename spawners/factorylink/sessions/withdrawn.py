@@ -1,4 +1,4 @@
-"""Ids of sessions that were stopped before the link heard of them; these are never started."""
+"""Stores the ids of sessions that were stopped before the link received their requests; they are never started."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ KEPT = 10_000  # ids; the oldest are forgotten first
 
 
 class StoppedBeforeBegun:
-    """Remembers stops of sessions that the link does not know yet.
+    """Stop requests for sessions that the link does not know yet.
 
-    The hub sends a PUT and a stop on two connections, and the stop may arrive first. Kept in memory only: a restart of
-    the link ends the connection of the PUT, and the hub does not repeat the PUT of a session that is to stop.
+    The hub sends a PUT and a stop on two connections, and the stop may arrive first. The ids are kept in memory only: a
+    restart of the link ends the connection of the PUT, and the hub does not repeat the PUT of a session that is to
+    stop.
     """
 
     def __init__(self) -> None:
         self._ids: dict[SessionId, None] = {}  # in order
 
     def add(self, session_id: SessionId) -> None:
-        """Never start this session."""
+        """Record that this session must never be started."""
         self._ids[session_id] = None
         while len(self._ids) > KEPT:
             del self._ids[next(iter(self._ids))]

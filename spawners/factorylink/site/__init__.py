@@ -1,1 +1,1 @@
-"""One factory as the link knows it: a dialect joined to a transport, polled at a fair rate."""
+"""The link's connection to one factory: a dialect joined to a transport, polled at a limited rate."""

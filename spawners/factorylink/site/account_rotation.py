@@ -1,6 +1,7 @@
-"""Chooses whose jobs to ask for next if a site account sees only its own (Slurm's ``PrivateData=jobs``). Pure.
+"""Chooses the account for the next question if accounts see only their own jobs (Slurm's ``PrivateData=jobs``). Pure.
 
-It asks one question at a time, in turn, so that the pace is that of one poller, however many accounts there are.
+One question is asked at a time, as one account after the other, so that the rate is that of one poller, however many
+accounts there are.
 """
 
 from __future__ import annotations
@@ -13,41 +14,48 @@ MOST_PASSED = 64  # questions
 
 
 class AccountRotation:
-    """Chooses the site account whose jobs are asked for next. ``accounts``: returns those that have live sessions."""
+    """Chooses the site account for the next question about jobs.
+
+    ``accounts``: returns the accounts that have live sessions.
+    """
 
     def __init__(self) -> None:
         self.accounts: Callable[[], Iterable[str]] = tuple
         self._first: dict[str, None] = {}  # to be asked before all others, in order
         self._once: dict[str, None] = {}  # to be asked once in any case; thousands, where a link that starts has them
         self._odd = False
-        self._turn: dict[str, None] = {}  # who was asked, the longest ago first
-        self._passes: dict[str, int] = {}  # for how many questions who took long is passed over each time
+        self._turn: dict[str, None] = {}  # accounts by their last question, the oldest first
+        self._passes: dict[str, int] = {}  # for how many questions a slow account is skipped each time
         self._left: dict[str, int] = {}  # and for how many from now on
         self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, as its last answer has them
 
     def hurry(self, account: str) -> None:
-        """Ask as this account before all others; called when something happened to one of its jobs."""
+        """Put this account before all others; called when something happened to one of its jobs."""
         self._first[account] = None
 
     def once(self, account: str) -> None:
-        """Ask as this account once in any case. Such accounts get every other turn, so that accounts with sessions
-        do not wait long."""
+        """Ask as this account once, whether or not it has sessions.
+
+        Such accounts get every second question, so that accounts with sessions do not wait long.
+        """
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Skip an account for some questions if it took ``long`` to answer, each time for twice as many, unless it is
-        the only one: its slow commands must not delay everybody."""
+        """Skip an account for some questions if its question took long, each time for twice as many.
+
+        Its slow commands must not delay the others; the only account is never skipped.
+        """
         if not long:
             self._passes.pop(account, None)
             return
         self._passes[account] = self._left[account] = min(2 * self._passes.get(account, 1), MOST_PASSED)
 
     def all(self) -> set[str]:
-        """Return the accounts that have to be asked."""
+        """Return the accounts as which questions are to be asked."""
         return {*self._who_has_any(), *self._first, *self._once}
 
     def next(self) -> str | None:
-        """Return the account to ask as now; None: no account has sessions or jobs."""
+        """Return the account for the next question; None: no account has sessions or jobs."""
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:
             return None
@@ -57,7 +65,7 @@ class AccountRotation:
         return chosen
 
     def _who_has_any(self) -> set[str]:
-        """Return the accounts that have live sessions, or jobs in their last answers."""
+        """Return the accounts that have live sessions, or that had jobs in their last answers."""
         return {*self.accounts(), *(account for account, jobs in self._known.items() if jobs)}
 
     def _in_turn(self) -> str | None:
@@ -72,6 +80,6 @@ class AccountRotation:
         return next(iter([*ways[self._odd], *ways[not self._odd]]), None)
 
     def answered(self, account: str, jobs: Iterable[Job]) -> dict[JobId, Job]:
-        """Record an account's answer; return all known jobs, of all accounts, by id."""
+        """Store an account's answer; return all known jobs, of all accounts, by id."""
         self._known[account] = {job.id: job for job in jobs}
         return {job_id: job for known in self._known.values() for job_id, job in known.items()}

@@ -1,4 +1,4 @@
-"""Lines for the audit about sessions and clusters."""
+"""Makes audit entries about sessions and clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _AT_THE_SITE = ("submit", "cancel", "enter", "extend")  # actions that a key log
 
 
 class AuditEntries:
-    """Makes entries with the key that was used to log in, if an action is done at the site."""
+    """Makes audit entries; if an action is done at the site, with the key that was used to log in."""
 
     def __init__(self, factories: OfferedFactories) -> None:
         self._factories = factories

@@ -1,4 +1,4 @@
-"""What is free and which jobs are ahead, from the scheduler's nodes and waiting jobs. Pure."""
+"""Computes free resources and places in the queue from the scheduler's nodes and waiting jobs. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition (priority, 
 
 
 def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tuple[PartitionLoad, ...]:
-    """Return one load for each partition of the catalogue. Nodes that are down count in the totals only."""
+    """Return the load of each partition in the catalogue. Nodes that are down count in the totals only."""
     found: list[PartitionLoad] = []
     for partition in factory.partitions:
         inside = [node for node in nodes if partition.name in node.partitions]
@@ -36,11 +36,11 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
 
 
 def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
-    """Return how many more sessions of a size the free parts of the nodes could hold now.
+    """Return how many more sessions of a size fit into the free parts of the nodes now.
 
-    Counted for each node, since a session never spans two. Nodes that are kept for a waiting job do not count, although
-    a short session may still run there before that job: in this case the number is a lower bound. Limits of a QOS or a
-    project are not considered.
+    Counted for each node, since a session never spans two. Nodes that are reserved for a waiting job do not count,
+    although a short session may still run there before that job: in this case the number is a lower bound. Limits of a
+    QOS or a project are not considered.
     """
     partition = next(p for p in factory.partitions if p.name == size.partition)
     whole = size.whole_node or partition.whole_node_only
@@ -62,7 +62,7 @@ def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
 
 
 class Queue:
-    """Waiting jobs of each partition in their order: first by priority, then by age (the job's number)."""
+    """The waiting jobs of each partition, ordered by priority, then by age (the job's number)."""
 
     def __init__(self, waiting: Waiting) -> None:
         self._waiting = waiting
@@ -71,7 +71,7 @@ class Queue:
 
     @classmethod
     def of(cls, jobs: Iterable[Job]) -> Queue:
-        """Return the queue that the waiting ones of these jobs form."""
+        """Return the queue of those of ``jobs`` that wait."""
         waiting: dict[str, list[tuple[int, JobId]]] = {}
         for job in jobs:
             if job.state is JobState.PENDING:
@@ -80,18 +80,20 @@ class Queue:
         return cls(waiting)
 
     def only(self, ids: Container[JobId]) -> Queue:
-        """Return the queue with only those of its jobs whose ids are in ``ids``."""
+        """Return a queue with only those jobs whose ids are in ``ids``."""
         return Queue({name: [entry for entry in jobs if entry[1] in ids] for name, jobs in self._waiting.items()})
 
     def ahead(self, partition: str, job: Job) -> int:
-        """Return how many waiting jobs of a partition go before ``job``, which need not be in this queue."""
+        """Return how many waiting jobs of a partition are ahead of ``job``, which need not be in this queue."""
         return bisect.bisect_left(self._ranks.get(partition, []), _rank(job.priority or 0, job.id))
 
 
 class Positions:
-    """Places in the queue: an older list of everybody's waiting jobs, corrected by a newer answer about ours. ``left``:
-    jobs of ours that waited and that the newer answer lacks, since some schedulers list only jobs that have not
-    ended."""
+    """Places in the queue, from an older list of all waiting jobs and a newer answer about this gateway's jobs.
+
+    ``left``: jobs of this gateway that waited in the older list and are missing in the newer answer, since some
+    schedulers list only jobs that have not ended.
+    """
 
     def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:
         self.queue = queue
@@ -100,8 +102,10 @@ class Positions:
         self._gone = queue.only({id for id in queue.ids if id in over or id in left})
 
     def of(self, job: Job) -> int | None:
-        """Return the job's place in the queue (1 is next), or None if it does not wait. With several partitions: the
-        best place."""
+        """Return the job's place in the queue (1 is next); None if it does not wait.
+
+        For a job in several partitions, return its best place.
+        """
         if job.state is not JobState.PENDING:
             return None
         return 1 + min(

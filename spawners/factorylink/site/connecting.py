@@ -1,4 +1,4 @@
-"""Makes connections from the configuration: the dialect of each factory, and the transport to it."""
+"""Makes connections to factories from the configuration: each factory's dialect and transport."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from factorylink.transports.ssh.transport import SshTransport as Ssh
 
 
 def make_connections(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, FactoryConnection]:
-    """Return a connection for each factory that is offered; no factory is asked yet. Raises ValueError with words for
-    the operator."""
+    """Return a connection for each offered factory; no request is made yet.
+
+    Raises ValueError with an explanation for the operator.
+    """
     connections: dict[str, FactoryConnection] = {}
     for name, factory in factories.items():
         access = config.factories[name]
@@ -48,8 +50,10 @@ def _dialect(factory: Factory) -> Dialect:
 def _transport(
     factory: Factory, access: Access, gateway: str
 ) -> tuple[CommandRunner, StreamOpener | None, SiteAccessStatus]:
-    """Return the transport that runs commands at a factory's login side, the one that opens streams there (None: none
-    does), and whether the link may act there. Raises OSError and ValueError."""
+    """Return the transport for commands, the transport for byte streams, and the access status of a factory.
+
+    The second is None if the factory's transport cannot open byte streams. Raises OSError and ValueError.
+    """
     match access.transport:
         case LocalTransportSettings() as settings:
             local = LocalTransport(settings)

@@ -1,4 +1,4 @@
-"""A factory together with the connection to it: what sessions and clusters get of an offered factory."""
+"""An offered factory with the connection to it, as sessions and clusters use it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from factorylink.transports.base import CommandRunner, StreamOpener
 
 @dataclass(frozen=True)
 class FactoryConnection:
-    """A factory with the connection to it. ``streams``: None if the transport runs commands only; then no door of a
-    session can be reached there."""
+    """A factory with the connection to it.
+
+    ``streams``: None if the transport only runs commands; then no session's door can be reached there.
+    """
 
     factory: Factory
     access: Access

@@ -1,7 +1,7 @@
-"""Orders about existing jobs: cancel them, give them more time. Only this module gives such orders.
+"""Orders about existing jobs: cancels them, and changes their time limits. No other module gives such orders.
 
-Before each order the scheduler is asked for the jobs by id. The order goes only to jobs that this answer shows with our
-comment and account, since the id may belong to another job by now.
+Before each order the scheduler is asked for the jobs by id. The order is given only for jobs that this answer shows
+with this gateway's comment and account, since an id may belong to another job by now.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ T = TypeVar("T")
 
 @dataclass
 class _Cancel:
-    """Jobs to be cancelled, and what was shown under their ids."""
+    """Jobs to be cancelled, and what was found under their ids."""
 
     jobs: tuple[OwnJob, ...]
     findings: dict[JobId, Found] = field(default_factory=dict)
 
 
 class JobOrders:
-    """Cancels jobs and gives them more time. ``has_answered``: whether the factory has answered since the link was
-    started. ``happened`` is called with the site account after an order was carried out."""
+    """Cancels jobs and changes their time limits.
+
+    ``has_answered``: whether the factory has answered since the link was started. ``happened`` is called with the site
+    account after an order was carried out.
+    """
 
     def __init__(
         self,
@@ -51,12 +54,14 @@ class JobOrders:
         self._cancels: Batcher[str, _Cancel] = Batcher(self._cancel, MOST_ORDERS)
 
     async def close(self) -> None:
-        """Cancel the orders that are under way here; the scheduler may have received them all the same."""
+        """Cancel the running orders of this process; the scheduler may have received them all the same."""
         await self._cancels.close()
 
     async def by_id(self, ids: Iterable[JobId], account: str | None) -> list[Job]:
-        """Return the jobs of these ids that the scheduler knows, whatever their names. Ids in another form than the
-        scheduler's are left out. Raises the link's errors."""
+        """Return the jobs with these ids that the scheduler knows, whatever their names. Raises FactoryError.
+
+        Ids that do not have this scheduler's form are left out.
+        """
         found: list[Job] = []
         for some in pieces(of_its_form(self._dialect, sorted(set(ids)))):
             jobs: list[Job] = await self._scheduler_client.run(self._dialect.by_id(some), account)
@@ -64,15 +69,21 @@ class JobOrders:
         return found
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
-        """Cancel those of an account's jobs that are ours; return what is shown under each id, for an array under each
-        of its tasks. Orders at the same time share a question and a command. Raises the link's errors."""
+        """Cancel those of an account's jobs that this gateway submitted; return what was found under each id.
+
+        For an array there is a finding under the id of each task. Concurrent orders share a question and a command.
+        Raises FactoryError.
+        """
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)
         return order.findings
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Give a running job ``minutes`` in all, if it is ours; return what is shown under its id. ``account``: the
-        account that gives the order; None: the watcher. Raises the link's errors."""
+        """Set the time limit of a running job to ``minutes``, if this gateway submitted the job.
+
+        Return what was found under its id. ``account``: the account that gives the order; None: the watcher. Raises
+        FactoryError.
+        """
         self._check()
         may, findings = verify([job], await self.by_id([job.id], account))
         if may == [job.id]:
@@ -101,7 +112,7 @@ class JobOrders:
             }
 
     def _check(self) -> None:
-        """Raise NotAsked if the factory has not answered yet."""
+        """Raise NotAsked if the factory has not answered since the link was started."""
         if not self._has_answered():
             raise NotAsked(
                 "The factory has not answered since the gateway was started, so the gateway changes no job there yet. "
@@ -110,14 +121,17 @@ class JobOrders:
 
 
 def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield ``all`` in pieces of at most ``MOST_IDS``, for one command each."""
+    """Yield ``all`` in pieces of at most ``MOST_IDS``, one for each command."""
     for first in range(0, len(all), MOST_IDS):
         yield all[first : first + MOST_IDS]
 
 
 def of_its_form(dialect: Dialect, ids: Sequence[JobId]) -> Sequence[JobId]:
-    """Return the ids that have a dialect's form. Another id belongs to a job from when the factory had another kind of
-    scheduler; the present scheduler has no such job."""
+    """Return those ids that have the dialect's form.
+
+    An id of another form belongs to a job from a time when the factory had another kind of scheduler; the present
+    scheduler has no such job.
+    """
     try:
         dialect.by_id(ids)
     except ValueError:

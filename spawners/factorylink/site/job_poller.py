@@ -1,9 +1,9 @@
-"""The poller of one factory: asks again and again about all our jobs, in one question, and passes the answers on.
+"""The poller of one factory: asks repeatedly about all of this gateway's jobs, and passes the answers on.
 
-The question is by the jobs' name. Jobs that are known by their ids and missing in the answer are asked for by id, all
-in one question: somebody may have changed their names. Nothing else asks these questions: code that needs a newer
-answer waits for the poller's next one. If accounts see only their own jobs, the poller asks as one account after the
-other (``account_rotation``), at the same pace. ``rate_limiter`` says how often. A failed question changes only
+The first question asks for jobs by name. Jobs whose ids are known and that are missing in the answer are then asked for
+by id, all in one question: somebody may have changed their names. No other code asks these questions: code that needs a
+newer answer waits for the poller's next one. If accounts see only their own jobs, the poller asks as one account after
+the other (``account_rotation``), at the same rate. ``rate_limiter`` limits the rate. A failed question changes only
 ``health``.
 """
 
@@ -29,13 +29,16 @@ from factorylink.util import rate_limiter
 
 log = logging.getLogger(__name__)
 
-ACCOUNT_SECONDS = 30.0  # for all that is asked as one account in its turn, waiting for a place included
+ACCOUNT_SECONDS = 30.0  # for all questions of one account's turn, including the wait for a slot
 
 
 class JobPoller:
-    """Asks for our jobs while ``keep`` runs. ``name``: the name of our jobs. ``private``: accounts see only their own
-    jobs. ``on_answer`` gets every good answer and the account that it is about, None: all; ``on_health`` is called when
-    the state or words of ``health`` changed."""
+    """Asks for this gateway's jobs while ``keep`` runs.
+
+    ``name``: the name of the jobs. ``private``: whether accounts see only their own jobs. ``on_answer`` is called with
+    every successful answer and the account whose jobs it lists (None: all); ``on_health`` is called when the state or
+    words of ``health`` changed.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class JobPoller:
         self.health = Health(state="starting", since=datetime.now(UTC))
         self.jobs: dict[JobId, Job] = {}  # another dict with each answer
         self.known: Callable[[str | None], Iterable[JobId]] = lambda _account: ()  # of an account, or of all
-        self.silent: frozenset[JobId] = frozenset()  # not in the last answer; asked for by id, nobody answered
+        self.silent: frozenset[JobId] = frozenset()  # not in the last answer, and the question by id was not answered
         self._factory = factory_id
         self._scheduler_client = scheduler_client
         self._dialect = dialect
@@ -71,10 +74,10 @@ class JobPoller:
         self._rounds = AccountRotation() if private else None
 
     def expect(self, soon: bool) -> None:
-        """Say whether somebody waits for the next answer.
+        """Set how soon the next answer is needed.
 
-        ``soon`` from outside ``on_answer``: ask at once, and often for some time, since something has just happened.
-        From inside ``on_answer`` it only sets the interval to the next question.
+        ``soon``, outside ``on_answer``: ask at once, and frequently for some time, since something has just happened.
+        Inside ``on_answer``, it only sets the interval to the next question.
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
@@ -82,16 +85,20 @@ class JobPoller:
             self._wake.set()
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set whom to ask where jobs are private. ``accounts``: returns the accounts that have live sessions;
-        ``once``: accounts to ask once in any case."""
+        """Set the accounts as which to ask if jobs are private.
+
+        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once in any case.
+        """
         if self._rounds is not None:
             self._rounds.accounts = accounts
             for account in once:
                 self._rounds.once(account)
 
     def happened(self, account: str | None) -> None:
-        """Ask again soon, without back-off. Called when an order was carried out as ``account``, so that the factory
-        answers and there is news."""
+        """Ask again soon, without back-off.
+
+        Called when an order was carried out as ``account``, since the factory answers, and its jobs have changed.
+        """
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
         self._failures = 0
@@ -99,32 +106,32 @@ class JobPoller:
         self._wake.set()
 
     def look(self) -> None:
-        """Note that somebody looks at this factory now, which makes the questions more frequent."""
+        """Record that somebody looks at this factory now, which makes the questions more frequent."""
         self._looked = time.monotonic()
 
     async def ask_now(self) -> list[Job]:
-        """Return the answer to a question that is asked after this call. Raises the link's errors."""
+        """Return the answer to a question that is asked after this call. Raises FactoryError."""
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._wake.set()
         return await waiter
 
     def close(self) -> None:
-        """Cancel the waits of all callers of ``ask_now``."""
+        """Cancel all pending calls of ``ask_now``."""
         for waiter in (*self._in_flight, *self._waiters):
             waiter.cancel()
 
     # --- the loop
 
     async def keep(self) -> None:
-        """Ask until cancelled."""
+        """Ask repeatedly until cancelled."""
         self._task = asyncio.current_task()
         while True:
             waiters, self._waiters = self._waiters, []
             self._in_flight = waiters
             account = None if self._rounds is None else self._rounds.next()
             began = time.monotonic()
-            # An account's commands may take as long as they like, and so may those before them that have its places.
+            # An account's commands may take any time, and so may earlier commands that hold its slots.
             deadline = None if account is None else asyncio.get_running_loop().time() + ACCOUNT_SECONDS
             self._budget.take()
             try:
@@ -153,7 +160,7 @@ class JobPoller:
             self._rounds.took(account, long=time.monotonic() - began > ACCOUNT_SECONDS / 3)
 
     async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
-        """Return the jobs that the question by our jobs' name shows. Raises the link's errors."""
+        """Return the answer to the question for jobs by name. Raises FactoryError."""
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._scheduler_client.run(self._dialect.jobs(self._name), account, probe=True)
@@ -161,11 +168,9 @@ class JobPoller:
             raise Unreachable(f"It took longer than {ACCOUNT_SECONDS:g} s.") from None
 
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
-        """Return the known jobs that an answer lacks and that the scheduler shows under their ids."""
+        """Return the known jobs that are missing in ``jobs`` and that the scheduler lists under their ids."""
         there = {job.id for job in jobs}
-        asked: dict[
-            JobId, list[JobId]
-        ] = {}  # by what is asked for: a job, or an array of which more than one is missed
+        asked: dict[JobId, list[JobId]] = {}  # by requested id: of a job, or of an array with several missing jobs
         missed = {id for id in self.known(account) if id not in there}
         array_of = self._dialect.array_of
         arrays = Counter(array_of(id) for id in missed)
@@ -193,7 +198,7 @@ class JobPoller:
         return [job for job in found if job.id not in there]
 
     async def _pause(self, since: float) -> None:
-        """Wait until the next question is due; that moment is computed again whenever something happens."""
+        """Wait until the next question is due; that time is computed again whenever something happens."""
         jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links shall not ask in step
         while not self._waiters:
             self._wake.clear()
@@ -240,7 +245,7 @@ class JobPoller:
             try:
                 await self._scheduler_client.lives()
             except FactoryError as silence:
-                error = silence  # in the watcher's words: what an account's shell says is not for others
+                error = silence  # the watcher's message, since the output of an account's shell is not for others
             else:
                 return
         self._failures += 1

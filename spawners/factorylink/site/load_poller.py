@@ -1,4 +1,4 @@
-"""What is free at a factory and which jobs wait there: asked rarely, and only while somebody wants to know."""
+"""The survey of one factory: asks for free resources and waiting jobs, rarely and only while somebody needs them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 RESERVATIONS = 120.0  # seconds between two questions for them: they are made long before
 EARLY = 30.0  # seconds between two questions for the queue that are asked before their time
-STALE = 120.0  # seconds after which what was free says nothing any more
+STALE = 120.0  # seconds after which the free resources are outdated
 
 
 class LoadPoller:
-    """Keeps nodes and waiting jobs of one factory. ``on_loads`` is called after each new answer."""
+    """Stores nodes and waiting jobs of one factory. ``on_loads`` is called after each new answer."""
 
     def __init__(
         self, factory: Factory, scheduler_client: SchedulerClient, dialect: Dialect, reachable: Callable[[], bool]
@@ -44,40 +44,42 @@ class LoadPoller:
         self._reserved_at = float("-inf")
         self._wanted = float("-inf")  # until then
         self._wake = asyncio.Event()
-        self._hurry = asyncio.Event()  # somebody's job is newer than the queue
+        self._hurry = asyncio.Event()  # set if a waiting job is newer than the queue
         self._hurried = float("-inf")
 
     def want(self, seconds: float) -> None:
-        """Keep asking for that many seconds from now: somebody wants to know what is free."""
+        """Keep asking for ``seconds`` from now, since somebody needs the free resources."""
         self._wanted = max(self._wanted, time.monotonic() + seconds)
         self._wake.set()
 
     def hurry(self) -> None:
-        """Ask for the queue before its time, every ``EARLY`` seconds at most. Called when a waiting job of ours is
-        newer than ``queue``."""
+        """Ask for the queue early, at most every ``EARLY`` seconds.
+
+        Called when a waiting job of this gateway is newer than ``queue``.
+        """
         self._hurry.set()
 
     def all_out(self, partition: str) -> bool:
-        """Return whether every node of a partition is out of use; False also if that is not known."""
+        """Return whether every node of a partition is out of service; False if that is not known."""
         inside = [node for node in self._nodes if partition in node.partitions]
         return bool(inside) and not any(node.usable for node in inside) and time.monotonic() - self._at < STALE
 
     def loads(self) -> tuple[PartitionLoad, ...]:
-        """Return what is free, by partition of the catalogue; empty before the first answer."""
+        """Return the load of each partition in the catalogue; empty before the first answer."""
         return availability.loads(self._factory, self._nodes, self._waiting) if self._nodes else ()
 
     def fits(self, size: NodeSize) -> int:
-        """Return how many more sessions of a size could start now; 0 also if that is not known."""
+        """Return how many more sessions of a size could start now; 0 if that is not known."""
         fresh = time.monotonic() - self._at < STALE
         return availability.fits(self._factory, self._nodes, size) if fresh else 0
 
     def maintenance(self) -> tuple[MaintenanceView, ...]:
-        """Return the future and present maintenances, the next one first, from the last answer."""
+        """Return the present and future maintenances in the last answer, the next one first."""
         names = [partition.name for partition in self._factory.partitions]
         return maintenance.maintenances(self.reservations, self._nodes, names, clock.now())
 
     async def keep(self) -> None:
-        """Ask while somebody wants to know (``want``), until cancelled."""
+        """Ask repeatedly while somebody needs the answers (``want``), until cancelled."""
         while True:
             await self._wake.wait()
             began = time.monotonic()
@@ -89,8 +91,10 @@ class LoadPoller:
                 self._wake.clear()
 
     async def _pause(self, least: float) -> None:
-        """Wait until the next full question, at least ``least`` seconds. If ``hurry`` is called meanwhile, ask for the
-        queue once in between."""
+        """Wait until the next full question, at least ``least`` seconds.
+
+        If ``hurry`` is called meanwhile, ask for the queue once in between.
+        """
         until = time.monotonic() + max(rate_limiter.SURVEY, least)
         await asyncio.sleep(min(least, rate_limiter.SURVEY))
         early = max(0.0, self._hurried + EARLY - time.monotonic())
@@ -112,7 +116,7 @@ class LoadPoller:
         self.on_loads()
 
     async def _ask_queue(self) -> None:
-        """Ask for everybody's waiting jobs. Raises the link's errors."""
+        """Ask for the waiting jobs of all users. Raises FactoryError."""
         self._hurry.clear()
         began = time.monotonic()
         self._waiting = await self._scheduler_client.run(self._dialect.waiting())

@@ -1,4 +1,4 @@
-"""Maintenances and reservations: what they mean for a person's session. Pure."""
+"""Maintenances and reservations, and their effect on a person's session. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from factorycommon.models import MaintenanceView, NodeState, Reservation, Reserv
 def maintenances(
     reservations: Iterable[Reservation], nodes: Sequence[NodeState], partitions: Iterable[str], now: datetime
 ) -> tuple[MaintenanceView, ...]:
-    """Return the maintenances that are not over, the next one first, with the partitions that each leaves without a
-    node."""
+    """Return the maintenances that are not over, the next one first.
+
+    Each has the partitions in which it leaves no node.
+    """
     coming = sorted((one for one in reservations if one.maintenance and one.end > now), key=lambda one: one.start)
     return tuple(
         MaintenanceView(
@@ -27,8 +29,10 @@ def maintenances(
 
 
 def closing(coming: Iterable[MaintenanceView], partition: str) -> MaintenanceView | None:
-    """Return the next maintenance that leaves a partition without a node, so that jobs there must end before; None if
-    there is none."""
+    """Return the next maintenance that leaves a partition without a node; None if there is none.
+
+    Jobs in that partition must end before it begins.
+    """
     return next((one for one in coming if partition in one.closes), None)
 
 
@@ -39,8 +43,11 @@ def offered(
     groups: Callable[[], frozenset[str]],
     now: datetime,
 ) -> tuple[ReservationView, ...]:
-    """Return the reservations that a site account may use now. ``pays``: the scheduler's account that is charged;
-    ``groups``: returns the site account's Unix groups, and is called only if a reservation is for groups."""
+    """Return the reservations that a site account may use now.
+
+    ``pays``: the scheduler's account that is charged; ``groups``: returns the site account's Unix groups, and is called
+    only if a reservation is for groups.
+    """
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
         for one in reservations
@@ -49,14 +56,17 @@ def offered(
 
 
 def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str) -> bool:
-    """Return whether a maintenance leaves a partition without a node; True if nothing is known of the nodes."""
+    """Return whether a maintenance leaves a partition without a node; True if the nodes are not known."""
     inside = {node.name for node in nodes if partition in node.partitions}
     return not maintenance.nodes or not nodes or (bool(inside) and inside <= set(maintenance.nodes))
 
 
 def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
-    """Return whether a reservation admits a site account: if it names users, accounts or groups, each of these lists
-    must admit it. Slurm ignores capitals in the names of accounts."""
+    """Return whether a reservation admits a site account.
+
+    If the reservation names users, accounts or groups, each of these lists must admit it. Slurm ignores letter case in
+    the names of accounts.
+    """
     accounts = [one.lower() for one in reservation.accounts]
     return (
         bool(reservation.users or reservation.accounts or reservation.groups)
@@ -67,8 +77,10 @@ def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Cal
 
 
 def _shared(names: Sequence[str], groups: frozenset[str]) -> bool:
-    """Return whether ``names`` has one of the groups, and none of them with a dash. If all names have a dash, nobody is
-    admitted, since sites differ in what this means."""
+    """Return whether ``names`` contains one of the groups, and no group with a dash before it.
+
+    If all names have a dash, nobody is admitted, since sites differ in what this means.
+    """
     return not groups.isdisjoint(names) and all(f"-{group}" not in names for group in groups)
 
 

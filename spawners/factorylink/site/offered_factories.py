@@ -1,4 +1,4 @@
-"""The factories that this hub offers, with the operator's drains and pauses, in the whole catalogue."""
+"""The factories that this hub offers, with the operator's drains and pauses, and the whole catalogue."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from factorycommon.models import Health, Slug
 from factorylink.catalogue.catalogue import Catalogue
 from factorylink.explain import explain
-from factorylink.ledger.ledger import Ledger
+from factorylink.ledger.ledger import AuditEntry, Ledger
+from factorylink.ledger.schema import BANNER, WHOLE_GATEWAY
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
+
+OPERATOR = "operator"  # who gives an order by the command line, which knows no names
+GATEWAY = "gateway"  # in the audit: an order about the whole gateway
 
 
 class OfferedFactories(Mapping[Slug, FactoryConnection]):
     """The offered factories by id. ``catalogue``: also those that are not offered. ``drains``: the operator's message
-    by the id of a drained factory. ``on_change`` is called with the id of a factory whose health may have changed.
-    ``load`` before use."""
+    by the id of a drained factory; ``closed``: the message while nothing begins at any factory; ``banner``: what all
+    pages show, "": nothing. ``on_change`` is called with the id of a factory whose health may have changed,
+    ``on_banner`` when the banner changed. ``load`` before use."""
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
         self._ledger = ledger
@@ -23,6 +28,9 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         self.catalogue = catalogue
         self.drains: dict[Slug, str] = {}
         self.on_change: Callable[[Slug], None] = lambda _factory_id: None
+        self.closed: str | None = None
+        self.banner = ""
+        self.on_banner: Callable[[], None] = lambda: None
 
     def __getitem__(self, factory_id: Slug) -> FactoryConnection:
         return self.offered[factory_id]
@@ -34,8 +42,9 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return len(self.offered)
 
     async def load(self) -> None:
-        """Read the drains and pauses from the ledger. Raises LedgerError."""
+        """Load the drains and pauses from the ledger. Raises LedgerError."""
         self.drains = await self._ledger.drains()
+        self.closed, self.banner = self.drains.pop(WHOLE_GATEWAY, None), self.drains.pop(BANNER, "")
         for factory_id, message in (await self._ledger.pauses()).items():
             if factory_id in self.offered:
                 self.offered[factory_id].access_status.pause(message)
@@ -47,17 +56,21 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
-        """Return the factory's health, taking a drain or a pause into account."""
+        """Return the factory's health, which also shows a drain or a pause."""
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
             return Health(state="unreachable", since=clock.now(), words=unknown)
         health, words = connection.site.health, connection.access_status.paused
-        message = self.drains.get(factory_id)
+        message = self.drained(factory_id)
         if words is None and message is not None:
             words = explain.own("draining").saying(what=message)
         if words is None or health.state == "unreachable":
             return health
         return health.model_copy(update={"state": "draining", "words": words})
+
+    def drained(self, factory_id: Slug) -> str | None:
+        """Return the operator's message if nothing new begins at the factory; None: it may."""
+        return self.drains.get(factory_id, self.closed)
 
     def not_offered(self, factory_id: str) -> str:
         """Return why nothing can be started at a factory that is not offered."""
@@ -65,30 +78,55 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return self.catalogue.refusal(factory_id) or known
 
     def key_id(self, factory_id: Slug, account: str) -> str:
-        """Return which key logs in as that site account, for the audit; "" if the factory is not offered."""
+        """Return the id of the key that logs in as that site account, for the audit.
+
+        "" if the factory is not offered.
+        """
         connection = self.offered.get(factory_id)
         return "" if connection is None else connection.access_status.key_id(account)
 
-    # --- orders of the operator
+    # --- orders of an operator (``by``); each is in the audit
 
-    async def drain(self, factory_id: Slug, message: str) -> None:
-        """Start nothing more at the factory. Raises LedgerError."""
-        await self._ledger.drain(factory_id, message)
+    async def drain(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
+        """Begin nothing more at the factory. Raises LedgerError."""
+        await self._ledger.drain(factory_id, message, AuditEntry(by, "", factory_id, "drain", detail=message))
         self.drains[factory_id] = message
         self.on_change(factory_id)
 
-    async def undrain(self, factory_id: Slug) -> None:
-        """End a drain. Raises LedgerError."""
-        await self._ledger.undrain(factory_id)
+    async def undrain(self, factory_id: Slug, by: str = OPERATOR) -> None:
+        """Take back a drain. Raises LedgerError."""
+        await self._ledger.undrain(factory_id, AuditEntry(by, "", factory_id, "undrain"))
         self.drains.pop(factory_id, None)
         self.on_change(factory_id)
 
-    async def pause(self, factory_id: Slug, message: str) -> None:
+    async def close_all(self, message: str, by: str = OPERATOR) -> None:
+        """Begin nothing more at any factory. Raises LedgerError."""
+        await self._ledger.drain(WHOLE_GATEWAY, message, AuditEntry(by, "", GATEWAY, "drain", detail=message))
+        self._set_closed(message)
+
+    async def open_all(self, by: str = OPERATOR) -> None:
+        """Take back ``close_all``; a factory that is drained by itself stays so. Raises LedgerError."""
+        await self._ledger.undrain(WHOLE_GATEWAY, AuditEntry(by, "", GATEWAY, "undrain"))
+        self._set_closed(None)
+
+    def _set_closed(self, message: str | None) -> None:
+        self.closed = message
+        for factory_id in self.offered:
+            self.on_change(factory_id)
+
+    async def show_banner(self, text: str, by: str = OPERATOR) -> None:
+        """Show a text on all pages; "": no longer. Raises LedgerError."""
+        entry = AuditEntry(by, "", GATEWAY, "banner", detail=text)
+        await (self._ledger.drain(BANNER, text, entry) if text else self._ledger.undrain(BANNER, entry))
+        self.banner = text
+        self.on_banner()
+
+    async def pause(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
         """Log in at the factory no more. Raises LedgerError."""
-        await self._ledger.pause(factory_id, message)
+        await self._ledger.pause(factory_id, message, AuditEntry(by, "", factory_id, "pause", detail=message))
         self.offered[factory_id].access_status.pause(message)
 
-    async def resume(self, factory_id: Slug) -> None:
-        """End a pause. Raises LedgerError."""
-        await self._ledger.resume(factory_id)
+    async def resume(self, factory_id: Slug, by: str = OPERATOR) -> None:
+        """Take back a pause. Raises LedgerError."""
+        await self._ledger.resume(factory_id, AuditEntry(by, "", factory_id, "resume"))
         self.offered[factory_id].access_status.pause(None)

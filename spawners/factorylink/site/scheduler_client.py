@@ -1,5 +1,4 @@
-"""Runs questions to a scheduler that may be down or slow, so that nobody waits long for a scheduler that does not
-answer."""
+"""Sends questions to a scheduler that may be down or slow, so that no caller waits long for a silent scheduler."""
 
 from __future__ import annotations
 
@@ -19,16 +18,19 @@ SILENCE_AGAIN = 5.0
 
 
 class Down(Unreachable):
-    """The scheduler itself is down; unlike with a failed question, this is certain."""
+    """Raised if the scheduler itself is certainly down. A failed question leaves this open."""
 
 
 class NotAsked(NotDone):
-    """The factory has not answered for some time, so it was not asked."""
+    """Raised instead of asking if the factory has not answered for some time."""
 
 
 class CircuitBreaker:
-    """Opens after ``MOST`` questions in a row without an answer, or at once if the scheduler is known to be down. While
-    it is open only probes are sent; a probe with an answer closes it."""
+    """A circuit breaker for the questions to a scheduler.
+
+    It opens after ``MOST`` unanswered questions in a row, or at once if the scheduler is known to be down. While it is
+    open only probes are sent; a probe that is answered closes it.
+    """
 
     MOST = 3
 
@@ -56,10 +58,10 @@ class CircuitBreaker:
 
 
 class SchedulerClient:
-    """Runs commands over a transport. All commands that wait for a silent scheduler share one question whether it is
-    there.
+    """Runs commands over a transport.
 
-    Slurm's own commands try for 9 s to reach a controller that is down; ``scontrol ping`` reports it in 10 ms.
+    All commands that wait for a silent scheduler share one check whether it is alive. Slurm's own commands try for 9 s
+    to reach a controller that is down; ``scontrol ping`` reports this in 10 ms.
     """
 
     def __init__(self, transport: CommandRunner, dialect: Dialect) -> None:
@@ -69,9 +71,9 @@ class SchedulerClient:
         self.circuit_breaker = CircuitBreaker()
 
     async def run(self, command: Command[T], account: str | None = None, *, probe: bool = False) -> T:
-        """Return the answer to a command, run as ``account`` (None: as the watcher).
+        """Run a command as ``account`` (None: as the watcher), and return its answer.
 
-        Raises the four errors: ``Down`` soon if the scheduler is down, ``NotAsked`` at once if it has not answered for
+        Raises FactoryError: ``Down`` soon if the scheduler is down, ``NotAsked`` at once if it has not answered for
         some time. A ``probe`` is sent even then.
         """
         if not probe:
@@ -87,7 +89,7 @@ class SchedulerClient:
         return answer
 
     async def lives(self) -> None:
-        """Ask, as the watcher, whether the scheduler is there. Raises the link's errors if it does not confirm this."""
+        """Check, as the watcher, whether the scheduler is alive. Raises FactoryError if it does not confirm this."""
         await self.alive.get("alive", lambda: self._transport.run(self._dialect.alive()))
 
     async def _run(self, command: Command[T], account: str | None) -> T:
@@ -104,7 +106,7 @@ class SchedulerClient:
             await asyncio.wait({running})  # not ``await running``: the caller may be cancelled just now
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
-        """Return when the scheduler says that it is there, or when ``running`` has ended. Raises Down."""
+        """Return when the scheduler confirms that it is alive, or when ``running`` has ended. Raises Down."""
         asked = asyncio.create_task(self.lives())
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():

@@ -1,7 +1,7 @@
-"""One factory: its dialect joined to its transport, and everything that depends on time.
+"""One factory: its dialect joined to its transport, with all tasks and rate limits.
 
-The **poller** (``job_poller``) asks one question for all sessions. The **survey** (``load_poller``) asks what is free
-and which jobs wait, at a slow pace and only while somebody looks or waits. No factory waits for another: each has
+The **poller** (``job_poller``) asks one question for all sessions. The **survey** (``load_poller``) asks for free
+resources and waiting jobs, at a low rate and only while somebody looks or waits. No factory waits for another: each has
 tasks, queue and back-off of its own.
 """
 
@@ -51,11 +51,11 @@ ESTIMATES = 30.0  # seconds for which an estimate is remembered
 
 
 class Site:
-    """One factory. Call ``start`` before anything else; all methods are for one event loop.
+    """One factory. Call ``start`` before any other method; for one event loop.
 
-    ``on_answer`` gets every good answer about our jobs (it must not await ``ask_jobs_now``), and the site account whose
-    jobs the answer is about; None: all. ``on_health`` is called when the state or words of ``health`` have changed,
-    ``load_poller.on_loads`` when there is a new answer about what is free.
+    ``on_answer`` is called with every successful answer about this gateway's jobs (it must not await ``ask_jobs_now``),
+    and with the site account whose jobs the answer lists; None: all accounts. ``on_health`` is called when the state or
+    words of ``health`` have changed, ``load_poller.on_loads`` when there is a new survey.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class Site:
         self._ended: SingleFlight[list[End]] = SingleFlight(2)
 
     async def start(self) -> None:
-        """Begin to ask the factory. Returns at once; ``health`` is ``starting`` until the first answer."""
+        """Start the factory's tasks. Returns at once; ``health`` is ``starting`` until the first answer."""
         self.look()
         self._tasks = [asyncio.create_task(each.keep()) for each in (self._watch, self.load_poller, self._groups)]
 
     async def stop(self) -> None:
-        """Stop asking, and end what is under way. The transport stays open."""
+        """Stop the factory's tasks and running questions. The transport stays open."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -136,49 +136,59 @@ class Site:
 
     @property
     def jobs(self) -> dict[JobId, Job]:
-        """Return our jobs by id, as the last answers have them."""
+        """Return this gateway's jobs by id, from the last answers."""
         return self._watch.jobs
 
     @property
     def silent(self) -> frozenset[JobId]:
-        """Return the known ids for which the last answers say nothing: whether these jobs are over is unknown."""
+        """Return the known ids of jobs that are missing in the last answers.
+
+        It is unknown whether these jobs have ended.
+        """
         return self._watch.silent
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
-        """Return what is free, by partition; empty until the first survey."""
+        """Return the load of each partition; empty until the first survey."""
         return self.load_poller.loads()
 
     def loads_at(self) -> datetime | None:
-        """Return when the last survey was, since surveys happen only while somebody looks; None: none yet."""
+        """Return when the last survey was made, since surveys are made only while somebody looks.
+
+        None: no survey was made yet.
+        """
         return self.load_poller.asked_at
 
     def fits_now(self, size: NodeSize) -> int:
-        """Return how many more sessions of a size could start now; 0 also if that is not known."""
+        """Return how many more sessions of a size could start now; 0 if that is not known."""
         return self.load_poller.fits(size)
 
     def all_out(self, partitions: str) -> bool:
-        """Return whether every node of a job's ``partitions`` is out of use; False also if that is not known."""
+        """Return whether every node of a job's ``partitions`` is out of service; False if that is not known."""
         return all(self.load_poller.all_out(name) for name in partitions.split(","))
 
     def maintenance(self) -> tuple[MaintenanceView, ...]:
-        """Return the future and present maintenances, the next one first."""
+        """Return the present and future maintenances, the next one first."""
         return self.load_poller.maintenance()
 
     def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """Return the reservations that a site account may use now, for jobs that are charged to the account
-        ``pays``."""
+        """Return the reservations that a site account may use now.
+
+        ``pays``: the scheduler's account that is charged.
+        """
         groups = partial(self._groups.of, account)
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
 
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """Return ``reservations``, after waiting a moment for the account's Unix groups if the site has to be asked."""
+        """Return ``reservations``; if the account's Unix groups must be requested first, wait a moment for them."""
         self.reservations(account, pays)
         await self._groups.wait_for(account)
         return self.reservations(account, pays)
 
     def position(self, job_id: JobId) -> int | None:
-        """Return a job's place among the waiting jobs of its partition that we can see; 1 is next. None: the job does
-        not wait, or there is no survey of the waiting jobs since it began to wait."""
+        """Return a job's place among the visible waiting jobs of its partition; 1 is next.
+
+        None: the job does not wait, or no survey was made since it began to wait.
+        """
         job = self.jobs.get(job_id)
         if job is None or self._newer(job_id):
             return None
@@ -187,48 +197,55 @@ class Site:
         return self._positions.of(job)
 
     def _newer(self, job_id: JobId) -> bool:
-        """Return whether a job began to wait after the last survey of everybody's waiting jobs, which lacks it."""
+        """Return whether a job began to wait after the last survey, which does not contain it."""
         since = self._waits_since.get(job_id)
         return since is not None and since > self.load_poller.queue_asked and job_id not in self.load_poller.queue.ids
 
     # --- what is awaited
 
     def expect(self, soon: bool) -> None:
-        """Say whether somebody waits for the next answer.
+        """Set how soon the next answer is needed.
 
-        ``soon`` from outside ``on_answer``: ask at once, and often for some time, since something has just happened.
-        From inside ``on_answer`` it only sets the interval to the next question.
+        ``soon``, outside ``on_answer``: ask at once, and frequently for some time, since something has just happened.
+        Inside ``on_answer``, it only sets the interval to the next question.
         """
         self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set whom to ask where jobs are private. ``accounts``: returns the accounts that have live sessions;
-        ``once``: accounts to ask once in any case."""
+        """Set the accounts as which to ask if jobs are private.
+
+        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once in any case.
+        """
         self._watch.private_to(accounts, once)
 
     def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
-        """Set the jobs to follow by their ids. ``known``: returns the ids of a site account's jobs (None: of all) that
-        an answer must have; missing ones are asked for by id."""
+        """Set the jobs to follow by their ids.
+
+        ``known``: returns the ids of a site account's jobs (None: of all) that an answer must contain; missing jobs are
+        asked for by id.
+        """
         self._watch.known = known
 
     async def by_id(self, ids: Iterable[JobId], account: str | None = None) -> list[Job]:
-        """Return the jobs of these ids that the scheduler knows, whatever their names."""
+        """Return the jobs with these ids that the scheduler knows, whatever their names."""
         return await self._orders.by_id(ids, account)
 
     async def ask_jobs_now(self) -> list[Job]:
-        """Return the answer to a question that is asked after this call. Raises the link's errors."""
+        """Return the answer to a question that is asked after this call. Raises FactoryError."""
         return await self._watch.ask_now()
 
     def look(self) -> None:
-        """Note that somebody looks at this factory now: ask what is free, and ask about jobs more often."""
+        """Record that somebody looks at this factory now; surveys start, and questions about jobs are more frequent."""
         self._watch.look()
         self.load_poller.want(rate_limiter.LOOKED)
 
     # --- orders and questions
 
     async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
-        """Submit a job as the account, or ``count`` equal jobs in one array; return the id. Raises Refused if it was
-        not taken, Unreachable if it may have been taken."""
+        """Submit a job as the account, or ``count`` equal jobs as one array; return the id.
+
+        Raises Refused if the scheduler did not accept it, Unreachable if it may have accepted it.
+        """
         script = self.dialect.script(request, template)
         async with self._submits.of(account):
             job = await self._scheduler_client.run(self.dialect.submit(script, count), account)
@@ -236,24 +253,31 @@ class Site:
         return job
 
     async def turn(self) -> None:
-        """Wait until a submission may begin, since their rate is limited. Raises NotAsked if it would be in vain."""
+        """Wait until the rate limit allows a submission. Raises NotAsked if the factory does not answer anyway."""
         self._scheduler_client.circuit_breaker.check()
         if wait := self._turns.take(time.monotonic()):
             await asyncio.sleep(wait)
             self._scheduler_client.circuit_breaker.check()
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
-        """Cancel an account's jobs, those that a fresh answer shows to be ours; return what it shows under each id."""
+        """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
+
+        Return what the answer shows under each id.
+        """
         return await self._orders.cancel(account, jobs)
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Give a running job ``minutes`` in all, if a fresh answer shows that it is ours; return what it shows.
-        ``account``: the account that gives the order; None: the watcher."""
+        """Set the time limit of a running job to ``minutes``, if a fresh answer shows that it is this gateway's.
+
+        Return what the answer shows. ``account``: the account that gives the order; None: the watcher.
+        """
         return await self._orders.extend(account, job, minutes)
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
-        """Return how a job ended, from the last answer, else from the scheduler, else from its accounting; None if
-        nobody knows. Raises the link's errors."""
+        """Return how a job ended, from the last answer, else from the scheduler, else from the accounting.
+
+        None if none of them knows. Raises FactoryError.
+        """
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:
             return end_of(known)
@@ -267,13 +291,17 @@ class Site:
         return await self.recorded(account, job_id)
 
     async def recorded(self, account: str, job_id: JobId) -> End | None:
-        """Return how a job ended, from the site's accounting. None if there is no record of the job, or neither the
-        watcher nor the account may see it."""
+        """Return how a job ended, from the site's accounting.
+
+        None if there is no record of the job, or if neither the watcher nor the account may see it.
+        """
         return (await self.recorded_all(account, [job_id])).get(job_id)
 
     async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
-        """Return how an account's jobs ended, by id: those that have a record in the site's accounting. It asks one
-        question for all."""
+        """Return how an account's jobs ended, by id, from the site's accounting, with one question for all jobs.
+
+        Jobs without a record are left out.
+        """
         # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
         # that is the site's service account may not ask at all.
         ids = of_its_form(self.dialect, ids)
@@ -290,8 +318,10 @@ class Site:
         return {}
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
-        """Return when such a job would start; ``start`` is None if the factory does not say. An answer is kept for
-        ``ESTIMATES`` seconds."""
+        """Return when such a job would start; ``start`` is None if the factory does not say.
+
+        An answer is cached for ``ESTIMATES`` seconds.
+        """
         key = request.model_dump_json(exclude={"name", "comment", "output", "setup", "command", "teardown"})
         return await self._estimates.get((account, key), lambda: self._estimate(account, request, template))
 
@@ -308,4 +338,4 @@ class Site:
 
 
 async def _ignore(jobs: list[Job], account: str | None) -> None:
-    """Do nothing: nobody listens yet."""
+    """Do nothing, as long as no handler is set."""

@@ -1,6 +1,6 @@
-"""The Unix groups of a factory's site accounts.
+"""Looks up the Unix groups of a factory's site accounts.
 
-A site may open a reservation to groups, and only the site knows who is in them. Its login side is asked (``id``, as the
+A site may open a reservation to groups, and only the site knows their members. The login host is asked (``id``, as the
 watcher), for one account after the other, and only for people to whom such a reservation could be offered.
 """
 
@@ -24,8 +24,10 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 
 
 def question(account: str) -> Command[frozenset[str]]:
-    """Return the command for the names of an account's groups, each with a NUL behind it, so that a truncated answer is
-    noticed. Refused: the site does not tell."""
+    """Return the command that prints the names of an account's groups, each followed by a NUL.
+
+    The NULs show whether the answer was truncated. Refused: the site does not tell the groups.
+    """
 
     def read(output: Output) -> frozenset[str]:
         if output.code:
@@ -38,8 +40,10 @@ def question(account: str) -> Command[frozenset[str]]:
 
 
 class Groups:
-    """The Unix groups of site accounts, asked for while ``keep`` runs. Where the site does not say, an account counts
-    as in no group."""
+    """The Unix groups of site accounts, which are looked up while ``keep`` runs.
+
+    If the site does not tell, an account counts as in no group.
+    """
 
     def __init__(self, factory: str, transport: CommandRunner) -> None:
         self._factory = factory
@@ -50,7 +54,7 @@ class Groups:
         self._one = asyncio.Lock()
 
     def of(self, account: str) -> frozenset[str]:
-        """Return an account's groups if they are known; if not, ask for them soon."""
+        """Return an account's groups if they are known; if not, have them looked up soon."""
         until, groups = self._known.get(account, (float("-inf"), frozenset()))
         if until < time.monotonic():
             self._wanted[account] = None
@@ -58,13 +62,13 @@ class Groups:
         return groups
 
     async def wait_for(self, account: str) -> None:
-        """Wait a moment for an answer that ``of`` had to ask for."""
+        """Wait a moment for groups that ``of`` had to look up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._ask(account)
 
     async def keep(self) -> None:
-        """Ask for the wanted groups, until cancelled."""
+        """Look up the requested groups, until cancelled."""
         while True:
             await self._wake.wait()
             while self._wanted:

@@ -1,1 +1,1 @@
-"""Live sessions and clusters in memory, and how the APIs show them."""
+"""Live sessions and clusters in memory, and their views for the APIs."""

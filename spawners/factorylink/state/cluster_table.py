@@ -14,11 +14,11 @@ _ENDED_KEPT = 50
 
 
 class ClusterTable(Mapping[ClusterId, LiveCluster]):
-    """Clusters that have not been removed, by id.
+    """Clusters by id, until they are removed after their end.
 
-    Each function of ``on_change`` is called with a cluster that may look different; each of ``on_put_away`` with one
-    that has ended, right before the table removes it. ``adopted``: by person, the worker jobs that only a client
-    reports and no answer of a factory has shown yet.
+    Each function of ``on_change`` is called with a cluster whose view may have changed. Each function of
+    ``on_put_away`` is called with a cluster that has ended, right before the table removes it. ``adopted``: by person,
+    the worker jobs that only a client has reported and no answer of a factory has listed yet.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
         return len(self._live)
 
     def known(self, cluster_id: ClusterId) -> LiveCluster | None:
-        """Return a cluster that is live, or ended a short time ago."""
+        """Return a cluster that is live, or that ended a short time ago; None for any other id."""
         return self._live.get(cluster_id) or self._ended.get(cluster_id)
 
     def ended(self) -> list[LiveCluster]:
@@ -49,13 +49,13 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
     def hold(
         self, record: ClusterRecord, connection: FactoryConnection | None, head: Callable[[], Session | None]
     ) -> LiveCluster:
-        """Put a cluster of the ledger into the table. ``head``: returns the job of the cluster's Dask scheduler."""
+        """Put a cluster of the ledger into the table. ``head``: returns the session of the cluster's Dask scheduler."""
         live_cluster = LiveCluster(record, connection, self._tell, lambda: self._closed, head)
         self._live[record.id] = live_cluster
         return live_cluster
 
     def put_away(self) -> None:
-        """Remove ended clusters from the table; the last ones stay available (``known``, ``ended``)."""
+        """Remove ended clusters from the table; the last of them stay available by ``known`` and ``ended``."""
         for live_cluster in tuple(self._live.values()):
             if live_cluster.record.ended is not None:
                 for on_put_away in self.on_put_away:
@@ -65,7 +65,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
             del self._ended[next(iter(self._ended))]
 
     def close(self) -> None:
-        """End the streams of all clusters."""
+        """Close the event streams of all clusters."""
         self._closed = True
 
     def _tell(self, live_cluster: LiveCluster) -> None:

@@ -1,4 +1,4 @@
-"""Sessions that have ended, as hub, pages and scripts see them, with what they were charged."""
+"""The views of sessions that have ended, with the price of their use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factorylink.state.live_session import from_record
 
 
 def show_charged(record: SessionRecord, used: Used | None, factories: Mapping[Slug, FactoryConnection]) -> Session:
-    """Return an ended session with what it was charged, if the use of its job and the price are known."""
+    """Return the view of an ended session, with its charge if the use of its job and the price are known."""
     connection = factories.get(record.factory)
     price = None if connection is None else price_of(connection.factory, record.choice.size)
     if price is None or used is None:

@@ -1,4 +1,4 @@
-"""Finds out which jobs of the factories belong to a live session or a live cluster."""
+"""Finds the live session or live cluster that a factory's job belongs to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factorylink.state.session_table import SessionTable
 
 
 class JobOwners:
-    """Looks through both tables."""
+    """Searches the tables of sessions and clusters."""
 
     def __init__(self, identity: Identity, sessions: SessionTable, clusters: ClusterTable) -> None:
         self._identity = identity
@@ -26,12 +26,12 @@ class JobOwners:
         yield from (live_cluster for live_cluster in self._clusters.values() if live_cluster.record.ended is None)
 
     def accounts(self, factory_id: str) -> set[str]:
-        """Return the site accounts under which sessions and clusters run there."""
+        """Return the site accounts under which sessions and clusters run at a factory."""
         records = [live.record for live in self._sessions.values()], [one.record for one in self._clusters.values()]
         return {record.account for some in records for record in some if record.factory == factory_id}
 
     def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
-        """Yield the known ids of the jobs that have not ended, of a site account; None: of all accounts."""
+        """Yield the known ids of jobs that have not ended, of a site account; None: of all accounts."""
         for live in self._sessions.at(factory_id):
             if live.record.job is not None and account in (None, live.record.account):
                 yield live.record.job

@@ -1,4 +1,4 @@
-"""A live cluster in memory, how it is shown, and who follows it."""
+"""A live cluster in memory, its views, and the readers of its events."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ _ALIVE = (WorkerState.ASKED, WorkerState.PENDING, WorkerState.RUNNING)
 
 @dataclass
 class LiveCluster:
-    """The ledger's record of a cluster, and what only this process knows. ``connection``: None if its factory is not
-    offered any more. ``on_touch`` is called when the cluster may look different. ``closed``: returns whether its
-    streams have to end. ``left``: when the last reader left, in ticks."""
+    """The ledger's record of a cluster, with data that only this process has.
+
+    ``connection``: None if its factory is not offered any more. ``on_touch`` is called when the cluster's view may have
+    changed. ``closed``: returns whether its event streams have to end. ``left``: when the last reader left, in ticks.
+    """
 
     record: ClusterRecord
     connection: FactoryConnection | None
@@ -61,19 +63,24 @@ class LiveCluster:
         return [(batch, w) for batch in self.record.batches.values() for w in batch.workers if w.ended is None]
 
     def named(self, names: Iterable[str]) -> list[WorkerRecord]:
-        """Return the workers of these names whose jobs have not ended."""
+        """Return the workers with these names whose jobs have not ended."""
         wanted = set(names)
         return [worker for _, worker in self.alive() if worker.name in wanted]
 
     def job_of(self, batch: BatchRecord, worker: WorkerRecord) -> JobId | None:
-        """Return the scheduler's id of a worker's job, once it is known; only the array's id if the factory is not
-        offered any more."""
+        """Return the scheduler's id of a worker's job, once it is known.
+
+        If the factory is not offered any more, return only the array's id.
+        """
         if batch.job is None or batch.count == 1 or self.connection is None:
             return batch.job
         return self.connection.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
-        """Note that these workers, or the cluster itself, look different now, and notify readers and listeners."""
+        """Record that the view of these workers, or of the cluster itself, has changed.
+
+        Notify readers and listeners.
+        """
         self.version += 1
         for worker in changed:
             worker.version = self.version
@@ -84,13 +91,13 @@ class LiveCluster:
                 waiter.set_result(None)
 
     async def ended_within(self, seconds: float) -> None:
-        """Return when another of its jobs has ended, or after that many seconds."""
+        """Return when another of the cluster's jobs has ended, or after ``seconds``."""
         before, deadline = len(self.alive()), clock.ticks() + seconds
         while len(self.alive()) == before and (left := deadline - clock.ticks()) > 0:
             await self._touched(left)
 
     async def _touched(self, seconds: float) -> None:
-        """Return when the cluster next changes, or after that many seconds."""
+        """Return when the cluster next changes, or after ``seconds``."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         with contextlib.suppress(TimeoutError):
@@ -99,11 +106,14 @@ class LiveCluster:
     # --- how it looks
 
     def show(self, since: int = -1) -> Cluster:
-        """Return the cluster as it is now, with the workers that changed after the version ``since``."""
+        """Return the present view of the cluster, with those workers that changed after the version ``since``."""
         return self._look(since, clock.now())
 
     def figures(self) -> Cluster:
-        """Return the cluster without its workers; the result stays equal as long as nothing happens to the cluster."""
+        """Return the view of the cluster without its workers.
+
+        It stays equal as long as nothing happens to the cluster.
+        """
         turn, head = last_turn(self.record), self.head()
         return self._look(self.version, turn if head is None else max(turn, head.started or turn))
 
@@ -132,8 +142,10 @@ class LiveCluster:
         )
 
     def gpu_hours(self, at: datetime | None = None) -> GpuHours:
-        """Return the GPU-hours of the cluster's workers, and of its scheduler's job if that holds GPUs. ``at``: the
-        moment; None: now."""
+        """Return the GPU-hours of the cluster's workers, and of its scheduler's job if that has GPUs.
+
+        ``at``: the time up to which they are counted; None: now.
+        """
         at, record, head = at or clock.now(), self.record, self.head()
         used, promised, going = spent(record, at), committed(record, at), busy(record)
         if head is not None and self.connection is not None:
@@ -145,7 +157,7 @@ class LiveCluster:
         return GpuHours(spent=used, committed=promised, cap=record.cap_gpu_hours, at=at, per_hour=going)
 
     def _silent(self) -> Words | None:
-        """Return why nothing is known of the cluster's jobs; None: the factory answers."""
+        """Return why the state of the cluster's jobs is unknown; None if the factory answers."""
         if self.connection is None:
             return explain.own("not-offered", self.record.factory)
         health: Health = self.connection.site.health
@@ -158,8 +170,10 @@ class LiveCluster:
         return None if self.connection is None else self.connection.access_status.problem(self.record.account)
 
     def _waits_for(self) -> Words | None:
-        """Return why one of the cluster's jobs waits: the jobs are alike, so the others usually wait for the same
-        reason."""
+        """Return why one of the cluster's jobs waits.
+
+        The jobs are equal, so the others usually wait for the same reason.
+        """
         waiting = (worker.job for _, worker in self.alive() if worker.state is WorkerState.PENDING)
         return next((explain.pending(job) for job in waiting if job and job.state is JobState.PENDING), None)
 
@@ -194,8 +208,10 @@ class LiveCluster:
         )
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Yield server-sent events ``cluster`` until the cluster has ended: first the whole cluster, then the changes.
-        A reader keeps the cluster alive."""
+        """Yield server-sent events ``cluster`` until the cluster has ended: first the whole cluster, then its changes.
+
+        A reader keeps the cluster alive.
+        """
         self.readers += 1
         sent = -1
         try:

@@ -1,4 +1,4 @@
-"""A live session in memory, and how it is shown."""
+"""A live session in memory, and its view."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNIN
 
 @dataclass
 class LiveSession:
-    """The ledger's row, and what only this process knows. ``lock``: one transition at a time."""
+    """The ledger's row of a session, with data that only this process has. ``lock``: held during each transition."""
 
     record: SessionRecord
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -50,7 +50,7 @@ class LiveSession:
     misses: int = 0  # successful answers in a row that lack the job
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None
-    answered: bool = False  # somebody was told that this session exists
+    answered: bool = False  # a caller was told that this session exists
     withdrawn: bool = False  # it failed before anybody was told that it exists
     stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
@@ -64,19 +64,19 @@ class LiveSession:
     door_kept: bool = False  # the keeper of doors has it
     seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
-    extend_doubtful: bool = False  # asked for, and nobody said what came of it
+    extend_doubtful: bool = False  # an extension was requested, and its outcome is unknown
     telling: asyncio.Task[None] | None = None  # sends the end of its time to the door
     access_ends: datetime | None = None  # its person lost access to its project, and it ends then
     environment_at: float | None = None  # when the door first had the environment, in ticks
 
     @property
     def restarts(self) -> int:
-        """Return how often the session's job was put back into the queue, as far as that is known."""
+        """Return how often the session's job was requeued, as far as that is known."""
         return self.record.restarts if self.job is None else max(self.record.restarts, self.job.restarts)
 
     @property
     def submitting(self) -> bool:
-        """Return whether a submission of the session's job is under way in this process."""
+        """Return whether this process is submitting the session's job now."""
         return self.submission is not None and not self.submission.done()
 
 
@@ -88,7 +88,7 @@ def room(
     project: Project | None = None,
     maintenance: Sequence[MaintenanceView] = (),
 ) -> float | None:
-    """Return the hours by which a session can still be extended; None if it cannot, at this factory or now.
+    """Return the hours by which a session can still be extended; None if the factory does not allow it, or not now.
 
     The limits are those of its size and its ``project``, the end of its person's access (``until``), and the next
     ``maintenance`` that leaves its partition without a node.
@@ -129,20 +129,9 @@ def show(
             "end": explain.own("not-taken"),
         }
         return from_record(record).model_copy(update=shown)
-    state, before, waits_for = record.state, None, None
-    if state in _SEEN_STATES and health.state == "unreachable":
-        state, before = SessionState.UNREACHABLE, state
-        waits_for = health.words or explain.unreachable("")
-    elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live_session)):
-        state, before, waits_for = SessionState.UNREACHABLE, state, barred
-    elif state in _FROZEN_STATES and live_session.job is not None and live_session.job.suspended:
-        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("suspended", live_session.job.raw_state)
-    elif (
-        state == SessionState.RUNNING
-        and not live_session.door_open
-        and clock.ticks() - live_session.door_lost > LOST_SECONDS
-    ):
-        state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
+    state, before, waits_for = seen_state(live_session, health, barred), None, None
+    if state == SessionState.UNREACHABLE:
+        before, waits_for = record.state, _obstacle(live_session, health, problem, barred)
     elif state == SessionState.STARTING and not live_session.door_open:
         waits_for = explain.door_obstacle(problem)
     elif state == SessionState.PENDING:
@@ -184,8 +173,47 @@ def show(
     )
 
 
+def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
+    """Return the state of a session as people see it: ``show`` without words, for counting many sessions."""
+    record = live_session.record
+    if live_session.withdrawn and record.ended is None:
+        return SessionState.ENDED
+    out_of_reach = health.state == "unreachable" or _barred(live_session, barred)
+    if (record.state in _SEEN_STATES and out_of_reach) or _suspended(live_session) or _door_is_lost(live_session):
+        return SessionState.UNREACHABLE
+    return record.state
+
+
+def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: Words | None) -> Words:
+    """Return what makes a session unreachable; the arguments are those of ``show``."""
+    if health.state == "unreachable":
+        return health.words or explain.unreachable("")
+    if barred is not None and _barred(live_session, barred):
+        return barred
+    if live_session.job is not None and _suspended(live_session):
+        return explain.own("suspended", live_session.job.raw_state)
+    return explain.door(problem)
+
+
+def _barred(live_session: LiveSession, barred: Words | None) -> bool:
+    """Return whether a session cannot be used for what bars its site account."""
+    return barred is not None and (barred.code != "paused" or _cut_off(live_session))
+
+
+def _suspended(live_session: LiveSession) -> bool:
+    """Return whether the site has a session's job suspended."""
+    job = live_session.job
+    return live_session.record.state in _FROZEN_STATES and job is not None and job.suspended
+
+
+def _door_is_lost(live_session: LiveSession) -> bool:
+    """Return whether a running session's door has been lost for longer than a person notices."""
+    lost = clock.ticks() - live_session.door_lost > LOST_SECONDS
+    return live_session.record.state == SessionState.RUNNING and not live_session.door_open and lost
+
+
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
-    """Return the notice of the next end of the session: what its door reports, or the loss of access."""
+    """Return the notice of the session's next end: the one that its door reports, or the one for lost access."""
     notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
     if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):
         return notice
@@ -196,12 +224,12 @@ def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None
 
 
 def _cut_off(live_session: LiveSession) -> bool:
-    """Return whether a session runs without an open door: only then does a pause make it unreachable."""
+    """Return whether a session runs without a connected door: only then does a pause make it unreachable."""
     return live_session.record.state == SessionState.RUNNING and not live_session.door_open
 
 
 def from_record(record: SessionRecord) -> Session:
-    """Return a session from its row in the ledger alone."""
+    """Return the view of a session from its row in the ledger alone."""
     return Session(
         id=record.id,
         user=record.user,

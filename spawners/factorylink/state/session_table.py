@@ -1,5 +1,7 @@
-"""The table of live sessions: the one place that starts, changes and ends them, writes this into the ledger, and
-notifies listeners."""
+"""The table of live sessions. Only this module adds, changes and ends them, in memory and in the ledger.
+
+It notifies listeners of each change.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,18 @@ from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.ended_session import show_charged
 from factorylink.state.live_session import LOST_SECONDS, LiveSession
-from factorylink.util import clock
+from factorylink.util import clock, metrics
 from factorylink.util.background_tasks import BackgroundTasks
 
 _ENDED_KEPT = 500
 
 
 class SessionTable(Mapping[SessionId, LiveSession]):
-    """Sessions that have not ended, by id. Each function of ``on_change`` is called with a session that may look
-    different, and a last time when the session has ended, right before the table forgets it."""
+    """Sessions that have not ended, by id.
+
+    Each function of ``on_change`` is called with a session whose view may have changed. When a session has ended, it is
+    called a last time, right before the table removes the session.
+    """
 
     def __init__(
         self,
@@ -55,7 +60,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return len(self._live)
 
     def ended(self, session_id: SessionId) -> Session | None:
-        """Return a session that ended a short time ago."""
+        """Return a session that ended a short time ago; None for any other id."""
         return self._ended.get(session_id)
 
     def at(self, factory_id: str) -> list[LiveSession]:
@@ -69,27 +74,34 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     # --- changes
 
     def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
-        """Put a session of the ledger into the table. ``answered``: whether somebody was told that it exists;
-        ``earlier``: seconds that earlier runs of its job took."""
+        """Put a session of the ledger into the table.
+
+        ``answered``: whether a caller was told that the session exists; ``earlier``: seconds that earlier runs of its
+        job took.
+        """
         live_session = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
         return live_session
 
     async def add(self, record: SessionRecord, entry: AuditEntry, charge: Write) -> LiveSession:
-        """Write a new session into the ledger with its charge, and listen on its port from now on. Raises
-        LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table holds the session."""
+        """Write a new session into the ledger with its charge, and listen on its port from now on.
+
+        Raises LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table contains the
+        session.
+        """
         await self._ledger.add(record, entry, charge)
         live_session = self.hold(record)
+        metrics.SESSIONS_BEGUN.labels(record.factory).inc()
         await self._doors.bind(record.id, record.port)
         self.touch(live_session)
         return live_session
 
     def touch(self, live_session: LiveSession) -> None:
-        """Notify listeners that a session may look different now."""
+        """Notify listeners that the view of a session may have changed."""
         if live_session.record.id in self._live:
             self._tell(live_session)
 
     def door_changed(self, live_session: LiveSession) -> None:
-        """Record whether the session's door is connected; if it was lost, look again when that is to count."""
+        """Record whether the session's door is connected; if it was lost, check again when the loss is to be shown."""
         is_open = self._doors.is_open(live_session.record.id)
         if live_session.door_open and not is_open:
             live_session.door_lost = clock.ticks()
@@ -109,7 +121,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     ) -> None:
         """Write once that the session has ended, notify listeners, and close its door.
 
-        Does nothing if ``still()`` is false once no other transition of the session is under way. ``job_end``: the
+        If ``still()`` is false after other transitions of the session have finished, nothing is done. ``job_end``: the
         scheduler's record of the end of its job. Raises LedgerError.
         """
         async with live_session.lock:
@@ -132,6 +144,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
             await self._ledger.change(record, settled, say=values["end"].what, entry=entry, **values)
             live_session.door_open = False
             live_session.job_over.set()
+            ready = "no" if record.ready is None else "yes"
+            metrics.SESSIONS_ENDED.labels(record.factory, str(record.end_reason), ready).inc()
         self._tell(live_session)
         del self._live[live_session.record.id]
         self._ended[live_session.record.id] = show_charged(live_session.record, settled.used, self._factories)

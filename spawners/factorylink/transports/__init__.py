@@ -1,1 +1,1 @@
-"""Ways to reach the login side of a factory."""
+"""Transports: ways to run commands, and to open byte streams, at the login side of a factory."""

@@ -1,5 +1,4 @@
-"""Transports that report the outcome of each operation to the access status, and enter nothing while a factory is
-paused."""
+"""Wraps transports: reports each operation's outcome to the access status, and refuses to enter paused factories."""
 
 from __future__ import annotations
 
@@ -14,44 +13,44 @@ T = TypeVar("T")
 
 
 class GuardedCommands:
-    """Wraps a runner of commands, and is a ``CommandRunner`` itself."""
+    """Wraps a ``CommandRunner``, and is one itself."""
 
     def __init__(self, inner: CommandRunner, access_status: SiteAccessStatus) -> None:
         self._inner = inner
         self._access_status = access_status
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command by the inner transport."""
+        """Run a command with the wrapped transport."""
         with self._access_status.heeding(account):
             return await self._inner.run(command, account)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Read a file by the inner transport."""
+        """Read a file with the wrapped transport."""
         with self._access_status.heeding(account):
             return await self._inner.read(account, path, limit)
 
     async def home(self, account: str | None) -> str:
-        """Return the account's home by the inner transport."""
+        """Return the account's home from the wrapped transport."""
         return await self._inner.home(account)  # the answer may come from memory, so it says nothing about the present
 
     async def close(self) -> None:
-        """Close the inner transport."""
+        """Close the wrapped transport."""
         await self._inner.close()
 
 
 class GuardedStreams:
-    """Wraps an opener of streams, and is a ``StreamOpener`` itself."""
+    """Wraps a ``StreamOpener``, and is one itself."""
 
     def __init__(self, inner: StreamOpener, access_status: SiteAccessStatus) -> None:
         self._inner = inner
         self._access_status = access_status
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Connect to a port by the inner transport."""
+        """Connect to a port with the wrapped transport."""
         with self._access_status.entering(account):
             return await self._inner.connect(account, host, port)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Enter a job by the inner transport."""
+        """Enter a job with the wrapped transport."""
         with self._access_status.entering(account):
             return await self._inner.enter(account, argv)

@@ -1,9 +1,8 @@
-"""The link's access to a factory: whether the link may act for an account there now; this is separate from the
-factory's health.
+"""The link's access to a factory: whether it may act for an account there now. The factory's health is separate.
 
-Three things can prevent it: an operator of the gateway has paused the factory; the account's credential has expired
-(the credential itself tells); the site does not let the link act for the account (known from its last answer, for some
-time).
+Three things can prevent access: an operator of the gateway has paused the factory; the account's credential has expired
+(the credential itself tells); the site does not let the link act for the account (known from the site's last answer,
+for some time).
 """
 
 from __future__ import annotations
@@ -26,10 +25,11 @@ LOCAL = "local"  # the key id where none is used
 
 
 class SiteAccessStatus:
-    """The access to one factory. ``credentials`` None: nothing is needed there (transport ``local``).
+    """The access to one factory. ``credentials`` None: no login is needed there (transport ``local``).
 
-    The transport logs in with this object as its ``Credentials``, so that it knows which key was used last for which
-    account. ``on_change`` is called when ``problem`` may answer differently than before."""
+    The transport logs in with this object as its ``Credentials``, so that this object knows which key was last used for
+    which account. ``on_change`` is called when the result of ``problem`` may have changed.
+    """
 
     def __init__(self, credentials: Credentials | None = None, clock: Callable[[], float] = time.time) -> None:
         self.on_change: Callable[[], None] = lambda: None
@@ -47,12 +47,12 @@ class SiteAccessStatus:
         return None if self._paused is None else explain.own("paused").saying(what=self._paused)
 
     def pause(self, message: str | None) -> None:
-        """Submit and enter nothing from now on, with the operator's message; None ends the pause."""
+        """Pause the factory with the operator's message: submit nothing and enter nothing. None ends the pause."""
         self._paused = message
         self.on_change()
 
     def problem(self, account: str, ahead: float = 0.0) -> Words | None:
-        """Return why nothing can be done for that account now, or in ``ahead`` seconds; None if no reason is known."""
+        """Return why the link cannot act for that account now, or in ``ahead`` seconds; None if no reason is known."""
         if (paused := self.paused) is not None:
             return paused
         until = self.valid_until(account)
@@ -62,15 +62,17 @@ class SiteAccessStatus:
         return words if self._clock() - at < HEARD_SECONDS else None
 
     def may_submit(self, account: str) -> Words | None:
-        """Return why no session may start; None if one may. The site's last answer does not count here: the submission
-        asks the site again."""
+        """Return why no session may start; None if one may.
+
+        The site's last answer is ignored, since the submission itself asks the site again.
+        """
         words = self.problem(account, SUBMIT_SECONDS)
         return words if words is not None and words.code in ("paused", "credential-expired") else None
 
     # --- credentials
 
     async def login(self, account: str | None) -> Login:
-        """Return the login of the credentials, and remember its key id."""
+        """Return the login of the credentials, and store its key id."""
         if self._credentials is None:
             raise Refused("This factory needs no login.")
         found = await self._credentials.login(account)
@@ -87,12 +89,14 @@ class SiteAccessStatus:
 
     @property
     def renew_url(self) -> str | None:
-        """Return the address where people get a token for their login here; None if they need none."""
+        """Return the URL where people get a token for their login at this factory; None if they need none."""
         return self._credentials.renew_url if isinstance(self._credentials, FederationAuthority) else None
 
     async def renew(self, account: str, token: str) -> datetime:
-        """Use a person's token to renew their login; return until when the login is valid. Raises Refused and
-        Unreachable with words for the person."""
+        """Use a person's token to renew their login; return until when the login is valid.
+
+        Raises Refused and Unreachable with an explanation for the person.
+        """
         if not isinstance(self._credentials, FederationAuthority):
             raise Refused("This factory takes no tokens.")
         until = await self._credentials.renew(account, token)
@@ -109,7 +113,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def heeding(self, account: str | None) -> Iterator[None]:
-        """Remember whether an operation at the site for an account succeeded."""
+        """Record whether the operation in the block, at the site for an account, succeeded."""
         try:
             yield
         except FactoryError as error:
@@ -119,8 +123,10 @@ class SiteAccessStatus:
 
     @contextmanager
     def entering(self, account: str | None) -> Iterator[None]:
-        """Remember whether an operation succeeded that a pause forbids. Raises Unreachable while the factory is
-        paused."""
+        """Record whether the operation in the block succeeded, which a pause forbids.
+
+        Raises Unreachable while the factory is paused.
+        """
         if self._paused is not None:
             raise Unreachable(self._paused)
         with self.heeding(account):

@@ -1,4 +1,4 @@
-"""The protocols of a transport, and the one function that parses the output of a command.
+"""The protocols of a transport, and the function ``answer``, which parses the output of a command.
 
 A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account under which the
 transport acts; None is the watcher.
@@ -26,17 +26,19 @@ LARGE = 256 * 2**10  # bytes of an answer that is parsed in a thread
 
 
 class ByteStream(Protocol):
-    """A stream of bytes in both directions, for asyncssh's ``tunnel``: the connection to a door goes over such a
-    stream."""
+    """A byte stream in both directions, for asyncssh's ``tunnel``: it carries the connection to a door."""
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
     ) -> tuple[Any, Any]:
-        """Bind a protocol to the stream, once; return (channel, protocol). Host and port are ignored, since the stream
-        has its own. May raise the errors of ``factorylink.errors``: some streams connect only now."""
+        """Connect a protocol to the stream, once; return (channel, protocol).
+
+        Host and port are ignored, since the stream has its own. May raise the errors of ``factorylink.errors``: some
+        streams connect only now.
+        """
 
     def close(self) -> None:
-        """Release the stream; this does nothing if it is bound and the protocol has closed its channel."""
+        """Release the stream. Does nothing if a protocol is connected to it and has closed its channel."""
 
 
 class SocketStream:
@@ -57,43 +59,52 @@ class SocketStream:
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
     def close(self) -> None:
-        """Close the socket, unless a protocol owns it by now, which closes it itself."""
+        """Close the socket, unless a protocol owns it by now and closes it itself."""
         if not self._bound:
             self._sock.close()
 
 
 class CommandRunner(Protocol):
-    """Runs commands at a factory's login side. Every method raises only the four errors of ``factorylink.errors``."""
+    """Runs commands at a factory's login side. Every method raises only FactoryError."""
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command and parse its answer. After ``ask.timeout``, or when cancelled, the command is killed with all
-        its children; what it has done by then is not known (Unreachable)."""
+        """Run a command and return its parsed answer.
+
+        After ``ask.timeout``, or when cancelled, the command is killed with all its children; whether it has had an
+        effect by then is not known (Unreachable).
+        """
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Return the first ``limit`` bytes of a file, opened as the account. A leading ``~/`` is its home. Raises Gone
-        if there is no file."""
+        """Return the first ``limit`` bytes of a file, opened as the account. Raises Gone if there is no file.
+
+        A leading ``~/`` is the account's home.
+        """
 
     async def home(self, account: str | None) -> str:
-        """Return the absolute path of the account's home there. Raises Gone if there is no such account."""
+        """Return the absolute path of the account's home at the site. Raises Gone if there is no such account."""
 
     async def close(self) -> None:
-        """Close everything that is open. Commands that still run are killed."""
+        """Close all connections and files. Commands that still run are killed."""
 
 
 class StreamOpener(Protocol):
-    """Opens streams of bytes at a factory, over which doors are reached. Raises the same four errors as
-    ``CommandRunner``."""
+    """Opens byte streams at a factory, over which doors are reached.
+
+    Raises only FactoryError, as ``CommandRunner`` does.
+    """
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Open a stream to a TCP port on a node, as seen from the login side."""
+        """Open a stream to a TCP port on a node, connected from the login host."""
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Run a command there; return a stream of its stdin and stdout. Its stderr goes to the log. Closing the stream
-        ends the command."""
+        """Run a command on the login host; return a stream of its stdin and stdout.
+
+        Its stderr goes to the log. Closing the stream ends the command.
+        """
 
 
 class Transport(CommandRunner, StreamOpener, Protocol):
-    """The access to a factory's login side: for commands, and into jobs."""
+    """The access to a factory's login side, for commands and for byte streams into jobs."""
 
 
 def most_bytes(command: Command[T], account: str | None) -> int:
@@ -102,8 +113,7 @@ def most_bytes(command: Command[T], account: str | None) -> int:
 
 
 class CommandOutput:
-    """Output of a command. The bytes are freed once ``output()`` was called, even if this object is still
-    referenced."""
+    """Output of a command. ``output()`` frees the bytes, even if this object is still referenced."""
 
     def __init__(self, stdout: bytes, stderr: bytes, code: int) -> None:
         self.stdout = stdout
@@ -118,8 +128,10 @@ class CommandOutput:
 
 
 async def answer(command: Command[T], result: CommandOutput) -> T:
-    """Parse the output of a command. An answer that cannot be parsed is logged by its beginning and end, and becomes
-    Misread."""
+    """Parse the output of a command; return the answer. Raises FactoryError.
+
+    If the output cannot be parsed, its beginning and end are logged, and Misread is raised.
+    """
     large = len(result.stdout) > LARGE
     error, found = await asyncio.to_thread(_read, command, result) if large else _read(command, result)
     if error is not None:
@@ -128,8 +140,10 @@ async def answer(command: Command[T], result: CommandOutput) -> T:
 
 
 def _read(command: Command[T], result: CommandOutput) -> tuple[FactoryError, None] | tuple[None, T]:
-    """Return the answer, or the error without traceback and cause, which would keep the whole output in memory as long
-    as the error."""
+    """Return the answer or the error.
+
+    The error has no traceback and no cause, which would keep the whole output in memory as long as the error.
+    """
     output = result.output()
     try:
         return None, command.parse(output)
@@ -155,7 +169,7 @@ class StreamLog:
         self._left = WIRE_CAP
 
     def say(self, said: bytes) -> None:
-        """Log a piece of stderr; after ``WIRE_CAP`` bytes log only that there was more."""
+        """Log a piece of stderr; after ``WIRE_CAP`` bytes, log only that there was more."""
         if self._left <= 0:
             return
         self._left -= len(said)
@@ -167,15 +181,17 @@ class StreamLog:
 def head(path: str, limit: int) -> tuple[str, ...]:
     """Return the command that reads the beginning of a file.
 
-    The link does not open the file itself: the account must be able to read it, and a FIFO there must cost the link no
-    more than a timeout.
+    The link does not open the file itself: the account must be able to read the file, and if it is a FIFO, the link
+    must lose no more than a timeout.
     """
     return ("head", "-c", str(limit), "--", path)
 
 
 def first_bytes(stdout: bytes, stderr: bytes, code: int) -> bytes:
-    """Return what the command of ``head`` has read; its messages are English. Raises Gone if there is no file, Refused
-    for everything else."""
+    """Return the bytes that the command of ``head`` has read; the command's error messages are in English.
+
+    Raises Gone if there is no file, Refused for any other error.
+    """
     if code == 0:
         return stdout
     words = stderr.decode(errors="replace").strip()

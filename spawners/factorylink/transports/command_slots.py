@@ -1,5 +1,4 @@
-"""Limits the commands that run at a factory at a time: each site account has a share, and the watcher has slots of its
-own.
+"""Limits the concurrent commands at a factory: each site account has a share, and the watcher has slots of its own.
 
 A command may hang as long as its account likes (a FIFO, a shell that sleeps), so without shares one account could block
 all others.
@@ -14,8 +13,11 @@ from collections.abc import AsyncIterator
 
 
 class CommandSlots:
-    """``total``: commands of all accounts together; ``share``: of one account; ``watcher``: of the watcher, beside
-    those."""
+    """Counts the running commands.
+
+    ``total``: the limit for all accounts together; ``share``: the limit for one account; ``watcher``: the limit for the
+    watcher, in addition to ``total``.
+    """
 
     def __init__(self, total: int, share: int, watcher: int) -> None:
         self._all = asyncio.Semaphore(total)
@@ -26,7 +28,7 @@ class CommandSlots:
 
     @contextlib.asynccontextmanager
     async def of(self, account: str | None) -> AsyncIterator[None]:
-        """Hold a slot of that account; None: the watcher's."""
+        """Hold a slot of that account during the block; None: one of the watcher's."""
         if account is None:
             async with self._watcher:
                 yield

@@ -1,5 +1,7 @@
-"""The host keys that are trusted at a site: only those in the configuration; the link never learns a key from a
-connection."""
+"""The host keys that are trusted at a site: only those in the configuration.
+
+The link never learns a key when connecting.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,20 @@ from asyncssh.public_key import get_default_certificate_algs, get_default_public
 
 @dataclass(frozen=True)
 class HostKeys:
-    """Keys of hosts, and of the CAs that sign hosts' keys for their names; at least one key."""
+    """The public keys of hosts, and of the CAs that sign host keys; at least one key."""
 
     keys: tuple[asyncssh.SSHKey, ...]
     cas: tuple[asyncssh.SSHKey, ...]
 
     def known(self) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
-        """Return the keys in the form of asyncssh's ``known_hosts``: hosts, CAs, revoked."""
+        """Return the keys in the form of asyncssh's ``known_hosts``: host keys, CA keys, revoked keys."""
         return list(self.keys), list(self.cas), []
 
     def algorithms(self) -> list[str]:
-        """Return the key algorithms to request from a host, in this order: first those of the pinned keys, then all
-        others. So a host with another key shows that key and is refused for it, instead of finding no common
-        algorithm."""
+        """Return the key algorithms to request from a host: first those of the pinned keys, then all others.
+
+        So a host with another key shows that key and is refused for it, instead of finding no common algorithm.
+        """
         first = [name for key in self.keys for name in key.sig_algorithms]
         certificates = get_default_certificate_algs() if self.cas else []
         names = [*certificates, *first, *get_default_public_key_algs()]
@@ -32,8 +35,11 @@ class HostKeys:
 
 
 def pinned(own: tuple[Sequence[str], Sequence[str]], site: tuple[Sequence[str], Sequence[str]]) -> HostKeys:
-    """Parse the keys. ``own``: host keys and CAs of link.yaml, which replace the ``site``'s in the catalogue. Raises
-    ValueError, with words for the operator, if there is none or one cannot be parsed."""
+    """Parse the pinned host keys and CA keys.
+
+    ``own``: those of link.yaml, which replace those of the catalogue (``site``). Raises ValueError, with an explanation
+    for the operator, if there is none or one cannot be parsed.
+    """
     keys, cas = own if any(own) else site
     if not keys and not cas:
         raise ValueError(

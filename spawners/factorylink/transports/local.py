@@ -1,7 +1,8 @@
-"""The local transport: this machine is the factory's login side.
+"""The local transport, for a factory whose login side is this machine.
 
-Run by an ordinary user, it acts as that user only. Run by root, it acts as any site account except root's own, with
-that account's groups and nothing of the link's environment."""
+If an ordinary user runs the link, the transport acts as that user only. If root runs it, the transport acts as any site
+account except root, with that account's groups and nothing of the link's environment.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +45,7 @@ KILL_WAIT = 2  # seconds; a process that survives SIGKILL hangs in the kernel, a
 
 
 async def _resolved(host: str, port: int) -> list[Any]:
-    """Return the addresses of a host. Raises Unreachable, with a message of its own, for a name that does not
-    resolve."""
+    """Return the addresses of a host. Raises Unreachable, with an own message, for a name that does not resolve."""
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT):
             return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -67,8 +67,11 @@ class _Identity:
 
 
 class LocalTransport:
-    """A ``Transport`` for this machine. At most ``parallel`` commands run at once, ``share`` of them as one account;
-    the time that the others wait does not count against their timeout."""
+    """A ``Transport`` for this machine.
+
+    At most ``parallel`` commands run at once, ``share`` of them as one account; the time that a command waits for its
+    turn does not count against its timeout.
+    """
 
     def __init__(self, settings: Settings, parallel: int = 32, share: int = 8) -> None:
         self._prefix = settings.prefix
@@ -79,7 +82,7 @@ class LocalTransport:
         self._closed = False
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command and parse its answer; the settings' prefix and environment are added to it."""
+        """Run a command, with the settings' prefix and environment, and return its parsed answer."""
         identity = await self._identity(account)
         env = self._environment(identity) | self._env | dict(command.env)
         argv = self._prefix + command.argv
@@ -103,7 +106,7 @@ class LocalTransport:
         return (await self._identity(account)).home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:  # noqa: ARG002
-        """Connect from this machine; the account makes no difference here."""
+        """Connect from this machine; ``account`` is ignored."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
         found = await _resolved(host, port)
@@ -129,8 +132,10 @@ class LocalTransport:
         raise Unreachable(f"{host} port {port}: {words}") from failure
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Start the command with one end of a socket pair as stdin and stdout, so that the link copies no byte
-        twice."""
+        """Run a command with one end of a socket pair as its stdin and stdout; return a stream on the other end.
+
+        With a socket pair, the link copies no byte twice.
+        """
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()
         try:
@@ -160,7 +165,7 @@ class LocalTransport:
             self._running.discard(process)
 
     async def close(self) -> None:
-        """Kill all commands that still run; callers that wait for one get Unreachable or Misread."""
+        """Kill all commands that still run; pending calls raise Unreachable or Misread."""
         self._closed = True
         for process in tuple(self._running):
             _kill(process)
@@ -203,8 +208,11 @@ class LocalTransport:
 
 
 class _CommandWire(SocketStream):
-    """A command's stdin and stdout as a byte stream. When the stream is closed, the command sees the end of its
-    input, and then has a moment to end: killed at once, ``srun`` would leave its step behind."""
+    """A command's stdin and stdout as a byte stream.
+
+    When the stream is closed, the command reads end of file, and then has a moment to end: if it were killed at once,
+    ``srun`` would leave its step behind.
+    """
 
     def __init__(self, sock: socket.socket, process: asyncio.subprocess.Process) -> None:
         super().__init__(sock)
@@ -238,8 +246,10 @@ async def _start(
 
 
 def _look_up(account: str | None) -> _Identity:
-    """Return the account's user, groups and home; blocks. Raises KeyError if there is no such account, Refused for an
-    account under which the link may not act."""
+    """Return the account's user, groups and home; blocks.
+
+    Raises KeyError if there is no such account, Refused for an account that the link may not act for.
+    """
     own = os.geteuid()
     entry = pwd.getpwuid(own) if account is None else pwd.getpwnam(account)
     if account is not None and entry.pw_uid == 0:
@@ -262,8 +272,10 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 
 
 async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
-    """Read all output, and return at most ``cap`` bytes; a command with more is killed. The rest is read as well, and
-    dropped: asyncio reports the end of a process only when its pipes are at their end."""
+    """Read all output, and return at most ``cap`` bytes; a command with more output is killed.
+
+    The rest is read and dropped: asyncio reports the end of a process only when its pipes are at their end.
+    """
     if stream is None:
         raise ValueError("the command was started without pipes")
     parts: list[bytes] = []

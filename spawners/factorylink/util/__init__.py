@@ -1,1 +1,1 @@
-"""Small tools that know nothing of sessions, factories or the hub."""
+"""Utilities that do not depend on sessions, factories or the hub."""

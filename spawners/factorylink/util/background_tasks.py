@@ -1,4 +1,4 @@
-"""Work that runs beside its caller, and ends with the process."""
+"""Tasks that run in the background and are cancelled when the process ends."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ log = logging.getLogger("factorylink")
 
 
 class BackgroundTasks:
-    """Keeps every task until it is done, and logs what a task raises."""
+    """Keeps every task until it is done, and logs its error."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run a coroutine beside the caller, and return its task."""
+        """Run a coroutine in the background, and return its task."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     def begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Run a coroutine beside the caller, who has no further interest in it."""
+        """Run a coroutine in the background, without returning its task."""
         self._tasks.add(self.spawn(work, name))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Joins requests for the same work: those that arrive while one round is under way go together into the next round."""
+"""Batches requests for the same work: those that arrive while one round runs are done together in the next round."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from factorycommon import request_id
 from factorylink.errors import Refused
 
 K = TypeVar("K", bound=Hashable)
@@ -15,9 +16,9 @@ T = TypeVar("T")
 class Batcher(Generic[K, T]):
     """Batches calls. ``work`` does up to ``most`` things of one key at once; each key has one round at a time.
 
-    The first thing starts at once and alone, without waiting for others. Each caller gets their own outcome: if a round
-    fails with ``apart`` (nothing of it was done then), its things are done one by one, to find the one at fault. Any
-    other error goes to all callers of the round.
+    The first thing starts at once and alone, without waiting for others. Each caller gets the outcome of its own thing:
+    if a round fails with the error ``apart`` (which means that nothing was done), its things are done one by one, to
+    find the one at fault. Any other error goes to all callers of the round.
     """
 
     def __init__(
@@ -33,11 +34,11 @@ class Batcher(Generic[K, T]):
         self._rounds: dict[K, asyncio.Task[None]] = {}
 
     async def do(self, key: K, thing: T) -> None:
-        """Return when the thing is done. Raises what ``work`` raised for it."""
+        """Return when ``thing`` is done. Raises the error of ``work`` for it."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append((thing, done))
         if key not in self._rounds:
-            self._rounds[key] = asyncio.create_task(self._go_round(key))
+            self._rounds[key] = asyncio.create_task(self._go_round(key), context=request_id.of_nobody())
         await done
 
     async def settle(self) -> None:
@@ -45,7 +46,7 @@ class Batcher(Generic[K, T]):
         await asyncio.gather(*self._rounds.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel the work under way; callers that wait for it are cancelled, too."""
+        """Cancel the running work; callers that wait for it are cancelled, too."""
         rounds = [*self._rounds.values()]
         for each in rounds:
             each.cancel()

@@ -1,4 +1,4 @@
-"""The clocks of the link, in one module, so that a test can pass through days in a second."""
+"""The clocks of the link, in one module, so that a test can simulate days in a second."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
-    """Return the time of the wall clock, in UTC, for what is stored or shown. The clock may jump."""
+    """Return the time of the wall clock, in UTC, for values that are stored or shown. The clock may jump."""
     return datetime.now(UTC)
 
 
 def since(moment: datetime) -> timedelta:
-    """Return how long ago a moment was, by the wall clock."""
+    """Return the time since ``moment``, by the wall clock."""
     return now() - moment
 
 
 def ticks() -> float:
-    """Return the seconds of the event loop's clock, which never jumps: for durations within this process."""
+    """Return the seconds of the event loop's clock, which never jumps, for durations within this process."""
     return asyncio.get_running_loop().time()

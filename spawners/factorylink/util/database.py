@@ -62,7 +62,7 @@ class Database:
         return self.url.render_as_string() if self.url.host or self.url.query else str(self.url.database)
 
     def exists(self) -> bool:
-        """Return whether there can be a database to connect to: False for a SQLite file that is missing."""
+        """Return False if the database is a SQLite file that is missing, else True."""
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
     def engine(self, alone: bool = False) -> Engine:
@@ -85,8 +85,10 @@ class Database:
 
 
 def in_the_way(error: OperationalError) -> bool:
-    """Return whether the error says that another connection held a lock, so that this transaction was undone and a
-    second attempt may succeed."""
+    """Return whether another connection held a lock.
+
+    This transaction was then rolled back, and a second attempt may succeed.
+    """
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
 
 

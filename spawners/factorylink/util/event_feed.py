@@ -1,6 +1,6 @@
-"""Server-sent events: each change goes to every reader, and a slow reader does not delay others.
+"""Server-sent events: each change is sent to every reader, and a slow reader does not delay others.
 
-A reader holds only the newest value of each item that has changed since it last read. If that becomes too much, the
+A reader stores only the newest value of each item that has changed since it last read. If that becomes too much, the
 reader gets a fresh snapshot instead.
 """
 
@@ -17,16 +17,17 @@ Message = tuple[str, str]  # the event's name, and its data: one line of JSON
 
 
 class Reader:
-    """One connection's view of a feed."""
+    """One connection's queue of a feed's changes."""
 
     def __init__(self, key: str | None) -> None:
         self._key = key
         self._waiting: dict[str, Message] = {}
         self._changed = asyncio.Event()
         self.overrun = False
+        self.of_all = key is None
 
     def offer(self, key: str, message: Message) -> None:
-        """Take the newest value of the item named ``key``."""
+        """Store the newest value of the item named ``key``."""
         if self._key is not None and key != self._key:
             return
         self._waiting.pop(key, None)
@@ -37,11 +38,14 @@ class Reader:
         self._changed.set()
 
     def wake(self) -> None:
-        """Make the reader look again, although nothing has changed."""
+        """Make ``next`` return, although nothing has changed."""
         self._changed.set()
 
     async def next(self) -> list[Message]:
-        """Return what has changed since the last call; empty after the heartbeat's time, or when woken or overrun."""
+        """Return the changes since the last call.
+
+        The list is empty after the heartbeat's time, after ``wake``, or after an overrun.
+        """
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
         except TimeoutError:
@@ -52,9 +56,9 @@ class Reader:
 
 
 class Feed:
-    """Tells its readers when items change; each item has a key. Call ``touch`` when an item may have changed.
+    """Notifies its readers when items change; each item has a key. Call ``touch`` when an item may have changed.
 
-    ``show``: returns the newest message about the item of a key; None: there is no message.
+    ``show``: returns the newest message about the item with a key; None: there is no message.
     """
 
     def __init__(self, show: Callable[[str], Message | None]) -> None:
@@ -64,6 +68,11 @@ class Feed:
         self._resting: set[str] = set()  # sent a moment ago
         self._touched: set[str] = set()  # touched while resting
         self.closed = False
+
+    @property
+    def readers_of_all(self) -> int:
+        """Return how many readers follow every thing, and not one only."""
+        return sum(reader.of_all for reader in self._readers)
 
     def touch(self, key: str) -> None:
         """Send the item's newest message to the readers soon, if it differs from the last one."""
@@ -81,7 +90,7 @@ class Feed:
         self._last.pop(key, None)
 
     def close(self) -> None:
-        """End all streams."""
+        """Close all streams."""
         self.closed = True
         for reader in self._readers:
             reader.wake()
@@ -93,8 +102,11 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """Yield the body of a response: ``first`` (again after an overrun), then the changes, up to and including one
-        that is the ``last``; each as ``shown`` returns it for this reader."""
+        """Yield the body of a response: ``first`` (again after an overrun), then the changes.
+
+        The stream ends after a message for which ``last`` returns True. ``shown`` is applied to each message for this
+        reader.
+        """
         reader = Reader(key)
         self._readers.add(reader)
         try:
@@ -129,5 +141,5 @@ class Feed:
 
 
 def encode(message: Message) -> bytes:
-    """Return a message as bytes; its data is JSON, so it has no newline."""
+    """Return a message as bytes; its data are JSON, so they contain no newline."""
     return f"event: {message[0]}\ndata: {message[1]}\n\n".encode()

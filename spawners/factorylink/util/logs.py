@@ -1,4 +1,5 @@
-"""The link's log: one record is one line, whatever is in it; a traceback's lines are indented under it."""
+"""The link's log: one record is one line, whatever is in it; a traceback's lines are indented under it, or in JSON part
+of it."""
 
 from __future__ import annotations
 
@@ -6,21 +7,26 @@ import logging
 import re
 import sys
 from types import TracebackType
+from typing import Literal
 
+from factorycommon import request_id
+from factorycommon.json_logs import LONGEST, json_line
 from factorycommon.models.plain import plain_text
 
 FORMAT = "%(asctime)s link %(levelname)s %(name)s: %(message)s"
-LONGEST = 10_000  # characters of one record
+LogFormat = Literal["text", "json"]
 _MARGIN = "    | "
 _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats records so that nothing that a person, a job or a site said can begin a line or control a terminal."""
+    """Formats records so that no text from a person, a job or a site can start a new line or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line, with control characters and line ends replaced."""
-        return plain_text(super().formatMessage(record), LONGEST)
+        """Return the line, with control characters and line ends replaced, and the id of the request it is about."""
+        line = plain_text(super().formatMessage(record), LONGEST)
+        request = request_id.current()
+        return f"{line} [{request}]" if request else line
 
     def formatException(
         self,
@@ -34,15 +40,23 @@ class PlainFormatter(logging.Formatter):
         return _set_in(super().formatStack(stack_info))
 
 
+class JsonFormatter(logging.Formatter):
+    """Formats each record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return json_line(record, "link", self.formatException(record.exc_info) if record.exc_info else "")
+
+
 def _set_in(text: str) -> str:
     lines = [_MARGIN + plain_text(line, LONGEST) for line in _LINE_ENDS.split(text[: 10 * LONGEST])]
     return "\n".join(lines)
 
 
-def begin(level: int) -> None:
-    """Log to stderr from now on."""
+def begin(level: int, form: LogFormat = "text") -> None:
+    """Log to stderr from now on, in that form."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter(FORMAT))
-    logging.basicConfig(level=level, handlers=[handler])
+    handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter(FORMAT))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("httpx", "httpcore", "asyncssh", "asyncio", "uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs addresses with their queries

@@ -1,15 +1,16 @@
-"""How often a factory is asked. Pure: moments are given as seconds of one clock, intervals are returned in seconds.
+"""Limits how often a factory is asked. Pure: times are seconds of one clock, intervals are returned in seconds.
 
 There are two opposing goals: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5
 s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are frequent for a few
-seconds after something happened (a submit, a cancel, an expected start), and then the interval grows in proportion to
-the time since. A budget limits the frequent questions, however often something happens; it is larger while few sessions
-wait, since each of them would cost a spawner of the other kind 180 RPCs in 30 s.
+seconds after something happened (a submission, a cancellation, an expected start), and then the interval grows in
+proportion to the time since. A budget limits the frequent questions, however often something happens; it is larger
+while few sessions wait, since each of them would cost a spawner of the other kind 180 RPCs in 30 s.
 
-With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for
-jobs, two for nodes and two for the others' waiting jobs, or three if one is asked early for a new job: 40 RPCs. Counted
-with sdiag on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32 after 600, and
-18 to 20 in each 30 s later, for both. Submits, cancels and estimates are not included; each takes one or two RPCs.
+With more than ``QuestionRateLimiter.FEW`` waiting sessions, at two RPCs a question, 30 s cost at most 8 + 30/4.5
+questions for jobs, two for nodes and two for the waiting jobs of other users, or three if one is asked early for a new
+job: 40 RPCs. Counted with sdiag on Slurm 24.11, before there were early questions: 22 in the 30 s after 60 jobs began
+to wait, 32 after 600, and 18 to 20 in each 30 s later, for both. Submissions, cancellations and estimates are not
+included; each takes one or two RPCs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 QUICK = 0.5  # seconds: the shortest interval
 DENSE = 4.0  # seconds after something happened in which the shortest interval is kept
 SLOPE = 0.3  # afterwards: shares of the time since, and of the time until something is expected
-AWAITED = 2.0  # while somebody waits for what the next answer says
+AWAITED = 2.0  # while somebody waits for the next answer
 PENDING = 5.0  # while jobs wait
 FAR = 10.0  # while all that waits has waited long and is not expected soon; or only running jobs; or someone looks
 IDLE = 30.0  # nothing of ours there: only to know that the factory answers
@@ -27,16 +28,16 @@ LONG = 600.0  # waited long
 SHARE = 0.2  # of the time that a scheduler may spend answering us
 
 SURVEY = 20.0  # nodes and other people's waiting jobs
-LOOKED = 60.0  # someone who looked counts as looking for this long
+LOOKED = 60.0  # seconds for which a look at the factory counts
 
 
 @dataclass(frozen=True)
 class Awaited:
-    """What depends on the next answer. Times in seconds."""
+    """What the next answer is needed for. Times in seconds."""
 
     pending: int = 0  # jobs of ours that wait
     running: int = 0
-    awaited: bool = False  # somebody waits for what the next answer says
+    awaited: bool = False  # somebody waits for the next answer
     since_event: float = LONG  # since a submit, a cancel or a nudge
     until_start: float | None = None  # until the nearest expected start among those that wait
     watched: bool = False  # someone looks at this factory's page
@@ -46,7 +47,7 @@ class Awaited:
 
 
 def interval(awaited: Awaited) -> float:
-    """Return the seconds from the end of one question to the beginning of the next, without jitter."""
+    """Return the seconds from the end of one question to the start of the next, without jitter."""
     if awaited.failures:
         # A person whose session is there waits for the factory to come back, and sees nothing until it was asked again.
         return min(FAR if awaited.pending or awaited.running else IDLE, 2.0 ** (awaited.failures - 1))
@@ -66,7 +67,7 @@ def interval(awaited: Awaited) -> float:
 
 
 class QuestionRateLimiter:
-    """A bucket of questions: ``SIZE`` at most, one more every so many seconds, fewer while many sessions wait."""
+    """A token bucket for questions: at most ``SIZE`` at once, refilled more slowly while many sessions wait."""
 
     SIZE = 8
     FEW = 8  # sessions
@@ -78,24 +79,24 @@ class QuestionRateLimiter:
         self._at = 0.0
 
     def wait(self, now: float, pending: int) -> float:
-        """Return the seconds until a question may be asked; 0: now. ``pending``: how many sessions wait."""
+        """Return the seconds until a question may be asked; 0: now. ``pending``: the number of waiting sessions."""
         seconds = self.SECONDS_FEW if pending <= self.FEW else self.SECONDS_MANY
         self._left = min(self.SIZE, self._left + max(0.0, now - self._at) / seconds)
         self._at = now
         return max(0.0, (1 - self._left) * seconds)
 
     def take(self) -> None:
-        """Count a question, even if none is left: a question that had to be asked delays later ones."""
+        """Count a question, even if the bucket is empty: a question that had to be asked delays later ones."""
         self._left -= 1
 
 
 class TurnRateLimiter:
-    """A bucket for submissions: ``burst`` at once, then ``per_minute``, in the order of the requests."""
+    """A token bucket for submissions: ``burst`` at once, then ``per_minute``, in the order of the requests."""
 
     def __init__(self, per_minute: int) -> None:
         self.seconds = 60 / per_minute
         self.burst = max(1, per_minute // 3)
-        self._next = float("-inf")  # when the bucket would have been full but for those that were taken
+        self._next = float("-inf")  # when the last turn may start; in the past if the bucket has tokens
 
     def take(self, now: float) -> float:
         """Take a turn; return the seconds to wait for it."""
@@ -112,7 +113,10 @@ class RateLimiter:
         self._full_at: dict[str, float] = {}
 
     def wait(self, key: str, now: float) -> float:
-        """Take a token of that key's bucket and return 0, or take none and return the seconds until there is one."""
+        """Take a token from the bucket of ``key`` and return 0.
+
+        If there is none, return the seconds until there is one.
+        """
         if len(self._full_at) > 1000:
             self._full_at = {known: at for known, at in self._full_at.items() if at > now}
         full_at = max(now, self._full_at.get(key, now)) + self._seconds

@@ -1,4 +1,4 @@
-"""Asks one question for all callers that ask the same at the same time, and remembers its answer for a short time."""
+"""Shares one question among all callers that ask it at the same time, and caches its answer for a short time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from factorycommon import request_id
+
 T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """``get`` runs ``make`` at most once at a time for a key, and returns its answer again for ``seconds``. Errors go
-    to all waiting callers and are not remembered. A cancelled caller does not end the question."""
+    """Runs ``make`` at most once at a time for a key, and caches its result for ``seconds``.
+
+    Errors go to all waiting callers and are not cached. A cancelled caller does not end the question.
+    """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -21,13 +25,13 @@ class SingleFlight(Generic[T]):
         self._flying: dict[Hashable, asyncio.Task[T]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer for a key, remembered or asked now."""
+        """Return the answer for a key, from the cache or from ``make``."""
         self._answers = {k: kept for k, kept in self._answers.items() if kept[0] > self._clock()}
         if key in self._answers:
             return self._answers[key][1]
         flying = self._flying.get(key)
         if flying is None:
-            flying = self._flying[key] = asyncio.create_task(self._fly(key, make))
+            flying = self._flying[key] = asyncio.create_task(self._fly(key, make), context=request_id.of_nobody())
         return await asyncio.shield(flying)
 
     async def _fly(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
@@ -39,7 +43,7 @@ class SingleFlight(Generic[T]):
             del self._flying[key]
 
     async def close(self) -> None:
-        """Cancel the questions under way."""
+        """Cancel the running questions."""
         flying = tuple(self._flying.values())
         for task in flying:
             task.cancel()

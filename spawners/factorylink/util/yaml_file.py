@@ -1,4 +1,4 @@
-"""Reads a YAML file into a model, and explains, with file and line, what is wrong with it.
+"""Reads a YAML file into a model, and explains its mistakes with file and line.
 
 ``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form ``file:line:
 dotted.key: message``. All problems of a file are found at once, so that an operator corrects the file once.
@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 M = TypeVar("M", bound=BaseModel)
 Key = str | int
 
-# What the patterns of models.py mean, for people who do not read regular expressions.
+# Descriptions of the models' patterns, for people who do not read regular expressions.
 _PATTERNS = {
     r"^[a-z0-9][a-z0-9-]{0,62}$": "small letters, digits and '-', at most 63, beginning with a letter or digit",
     r"^[A-Z]{2}$": "a country code of two capital letters, in quotes ('NO' unquoted is the YAML word for false)",
@@ -38,7 +38,7 @@ _PATTERNS = {
 
 
 class CatalogueError(Exception):
-    """Raise if a file that an operator wrote is wrong. ``problems``: one line each, with file, line and key."""
+    """Raised if a file that an operator wrote is wrong. ``problems``: one line each, with file, line and key."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -52,8 +52,10 @@ def read_model(path: Path, model: type[M]) -> M:
 
 
 def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
-    """Return the file as the model that ``choose`` selects by its content. Raises CatalogueError, as ``read_model``
-    does."""
+    """Return the file as the model that ``choose`` selects for the file's content.
+
+    Raises CatalogueError, as ``read_model`` does.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -88,7 +90,7 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
 
 
 def _details(error: ValidationError) -> Iterator[ErrorDetails]:
-    """Yield a model's mistakes, without "too few entries" of a list whose entries are themselves at fault."""
+    """Yield a model's mistakes, without "too few entries" for a list whose entries have mistakes themselves."""
     details = error.errors()
     for detail in details:
         inner = any(len(one["loc"]) > len(detail["loc"]) and one["loc"][: len(detail["loc"])] == detail["loc"]
@@ -110,7 +112,10 @@ class Places:
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
     def of_line(self, line: str) -> str:
-        """Return a problem ``dotted.key: message`` with the file and line of its key; names may have dots."""
+        """Return a problem ``dotted.key: message`` with the file and line of its key.
+
+        Names in a key may contain dots.
+        """
         dotted, _, message = line.partition(": ")
         node, number, rest = self._root, self._root.start_mark.line + 1 if self._root.start_mark else 1, dotted
         while rest:
@@ -124,7 +129,7 @@ class Places:
 
 
 def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield the keys that a mapping has twice (YAML itself would keep the last and say nothing)."""
+    """Yield the keys that a mapping contains twice; YAML itself would silently keep the last value."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -139,7 +144,7 @@ def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
 
 
 def _no_values(node: yaml.Node, at: tuple[str, ...]) -> Iterator[str]:
-    """Yield the values that YAML parses as a date or a number but cannot be one, as ``line: dotted.key: message``."""
+    """Yield ``line: dotted.key: message`` for each value that looks like a date or a number but is none."""
     if isinstance(node, yaml.ScalarNode):
         try:
             yaml.SafeLoader("").construct_object(node)
@@ -185,8 +190,10 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
 
 
 def _position(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
-    """Return line (from 1) and dotted name of a key; a list's items go by their id or name. If the file lacks the rest
-    of the key, the position is that of its nearest part."""
+    """Return the line (from 1) and the dotted name of a key; an item of a list is named by its id or name.
+
+    If the file lacks the rest of the key, return the position of the nearest part that it has.
+    """
     node, line, names = root, root.start_mark.line + 1, []
     lost = False
     for key in loc:
@@ -224,7 +231,7 @@ def _item_name(node: yaml.Node) -> str | None:
 
 
 def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
-    """Return the names of the keys that the model at ``loc`` knows; empty if there is no model."""
+    """Return the names of the keys that the model at ``loc`` has; empty if there is no model."""
     here: list[type[BaseModel]] = [model]
     for key in loc:
         if isinstance(key, int):
@@ -236,7 +243,7 @@ def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models inside an annotation: ``tuple[Partition, ...]``, ``Mail | None``, ``dict[Slug, Access]``."""
+    """Return the models in an annotation such as ``tuple[Partition, ...]``, ``Mail | None``, ``dict[Slug, Access]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     origin = get_origin(annotation)

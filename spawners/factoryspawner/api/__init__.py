@@ -1,1 +1,1 @@
-"""JSON and server-sent events for our pages, under ``/hub/gateway/api/``."""
+"""JSON and server-sent events for the gateway's pages, under ``/hub/gateway/api/``."""

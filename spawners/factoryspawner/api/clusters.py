@@ -22,7 +22,7 @@ class OneCluster(GatewayHandler):
     """One of this person's Dask clusters."""
 
     async def delete(self, cluster_id: str) -> None:
-        """End the cluster with all its jobs; answer 202 once the request is recorded."""
+        """End a cluster with all its jobs; answer 202 once the request is recorded."""
         await self.gateway.link.end_cluster(self.person, cluster_id)
         self.set_status(202)
         self.answer(NOTHING, {})

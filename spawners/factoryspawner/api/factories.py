@@ -1,4 +1,4 @@
-"""Handlers for the catalogue as a person may use it: factories, estimates of a start, and their login at a factory."""
+"""Handlers for the catalogue as a person may use it: factories, estimates of a start, and the person's logins there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Factories(GatewayHandler):
 
 
 class FactoriesEvents(GatewayHandler):
-    """The catalogue as this person may use it, at every change."""
+    """A stream of the catalogue as this person may use it, sent at every change."""
 
     async def get(self) -> None:
         """Send the event ``factories``: ``list[FactoryView]``."""
@@ -46,8 +46,10 @@ class FactoryEstimate(GatewayHandler):
     """The estimate of when a session of a size would start."""
 
     async def get(self, factory: str) -> None:
-        """Answer ``Estimate``; query: ``size``, ``hours`` if not the size's own, ``project`` where several can be
-        charged."""
+        """Answer ``Estimate``.
+
+        Query: ``size``; ``hours`` if not the size's default; ``project`` if several projects can be charged.
+        """
         size = self.get_query_argument("size")
         hours, project = self.get_query_argument("hours", ""), self.get_query_argument("project", None)
         try:
@@ -60,10 +62,10 @@ class FactoryEstimate(GatewayHandler):
 
 
 class FactoryCredential(GatewayHandler):
-    """A login of the person's own at a factory."""
+    """The person's own login at a factory."""
 
     async def put(self, factory: str) -> None:
-        """Take the body ``{"token"}``, pass it on to the link, and store it nowhere. Answer ``CredentialView``."""
+        """Pass the token in the body ``{"token"}`` on to the link without storing it. Answer ``CredentialView``."""
         try:
             wanted = RenewBody.model_validate_json(self.request.body)
         except ValidationError:

@@ -1,4 +1,4 @@
-"""The base of the handlers for our pages: JSON and server-sent events for people who are logged in.
+"""The base class of the handlers for the gateway's pages: JSON and server-sent events for people who are logged in.
 
 The hub's cookie is checked here and not passed on; the link gets the person's name over its Unix socket.
 """
@@ -14,6 +14,7 @@ from jupyterhub.handlers import BaseHandler
 from pydantic import TypeAdapter
 from tornado import web
 
+from factorycommon import request_id
 from factorycommon.language import N_
 from factorycommon.models import Problem, Session
 from factorylink.client import LinkAddress, LinkProblem, LinkSilent
@@ -29,8 +30,10 @@ T = TypeVar("T")
 
 
 class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """A handler that answers JSON to the person of the cookie. Errors are answered as a ``Problem``, with words for the
-    person."""
+    """A handler that answers JSON to the person who is logged in by cookie.
+
+    Errors are answered as a ``Problem``, with an explanation for the person.
+    """
 
     def initialize(self, link_at: LinkAddress, locale: Path) -> None:
         """Keep ``link_at``: where the link listens; ``locale``: folder of the catalogues."""
@@ -38,8 +41,10 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self._locale = locale
 
     async def prepare(self) -> None:
-        """Let in only people who are logged in, and no tokens; a script uses the service ``factories``. Raises
-        HTTPError 401, 413."""
+        """Refuse requests without a login cookie; tokens are not accepted. Raises HTTPError 401, 413.
+
+        Scripts use the service ``factories``.
+        """
         await super().prepare()
         if self.current_user is None:
             raise web.HTTPError(401, N_("Log in to the hub first."))
@@ -53,7 +58,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
     @property
     def language(self) -> PageLanguage:
-        """Return the language in which the page is read."""
+        """Return the language of the page that makes the request."""
         return languages(self._locale).of(self.request)
 
     @property
@@ -62,15 +67,17 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         return str(self.current_user.name)
 
     def answer(self, shape: TypeAdapter[T], value: T) -> None:
-        """Finish with JSON in the person's language, which browsers must not store."""
+        """Finish with JSON in the person's language; the headers forbid browsers to store it."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
         self.finish(shape.dump_json(self._seen(value)))
 
     async def send(self, *sources: Source) -> None:
-        """Send server-sent events in the person's language until a source ends or the client disconnects. Raises
-        HTTPError 429 if the person has too many streams open."""
+        """Send server-sent events in the person's language until a source ends or the client disconnects.
+
+        Raises HTTPError 429 if the person has too many open streams.
+        """
         with self.gateway.streams.one_more(self.person) as allowed:
             if not allowed:
                 raise web.HTTPError(
@@ -91,7 +98,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         await self._stream.run(self)
 
     def _seen(self, value: T) -> T:
-        """Return the value for the person: in their language, and sessions with the address at which they open."""
+        """Return the value for the person: texts in their language, and sessions with the URL that opens them."""
         return self.language.spoken(_addressed(value, self.base_url))
 
     async def _all_seen(self, source: AsyncGenerator[T]) -> AsyncGenerator[T]:
@@ -100,7 +107,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
                 yield self._seen(value)
 
     def on_connection_close(self) -> None:
-        """End the stream: the client has disconnected."""
+        """End the stream, since the client has disconnected."""
         stream = getattr(self, "_stream", None)
         if stream is not None:
             stream.stop()
@@ -111,7 +118,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             super().log_exception(typ, value, tb)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Answer the link's failures with their own status."""
+        """Answer errors of the link with their own status."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, LinkProblem):
             status_code = error.status
@@ -120,9 +127,10 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         super().send_error(status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer a ``Problem`` in place of a page."""
+        """Answer a ``Problem`` instead of an error page."""
         self.set_status(status_code)
-        self.answer(PROBLEM, _problem(kwargs.get("exc_info", (None, None, None))[1]))
+        problem = _problem(kwargs.get("exc_info", (None, None, None))[1])
+        self.answer(PROBLEM, problem.model_copy(update={"request": request_id.current()}))
 
 
 def _addressed(value: T, root: str) -> T:

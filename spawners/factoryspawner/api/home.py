@@ -1,4 +1,4 @@
-"""The stream that the home page follows."""
+"""The handler of the event stream for the home page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from factoryspawner.event_stream import Source
 
 
 class HomeEvents(GatewayHandler):
-    """This person's live sessions and clusters in one stream: a browser has few connections to a server."""
+    """A stream of this person's live sessions and clusters.
+
+    Both are in one stream, since a browser opens few connections to a server.
+    """
 
     async def get(self) -> None:
-        """Send the events ``sessions``: ``list[Session]``, and ``clusters``: ``list[Cluster]``; each whole at every
-        change."""
+        """Send the events ``sessions``: ``list[Session]``, and ``clusters``: ``list[Cluster]``.
+
+        Each event has the whole list, and is sent at every change of the list.
+        """
         table = self.gateway.table
         sessions = Source("sessions", SESSIONS, table.live_of(self.person))
         await self.send(sessions, Source("clusters", CLUSTERS, table.clusters_of(self.person)))

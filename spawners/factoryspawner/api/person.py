@@ -1,4 +1,4 @@
-"""Handlers for a person's data on the start page: their projects, what they still need, and their last choice."""
+"""Handlers for a person's data on the start page: their projects, missing requirements, and last choice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PersonProjects(GatewayHandler):
 
 
 class Ready(GatewayHandler):
-    """What this person needs before they can start anything, and which of it they have."""
+    """The requirements for starting anything, and which of them this person meets."""
 
     async def get(self) -> None:
         """Answer ``ReadyView``."""

@@ -1,4 +1,4 @@
-"""Handlers for a person's sessions: all of them, one of them, and more time for one."""
+"""Handlers for a person's sessions: the list, one session, and extensions."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ class SessionsHandler(GatewayHandler):
 
 
 class SessionsEvents(GatewayHandler):
-    """This person's live sessions, from the hub's own table."""
+    """A stream of this person's live sessions, from the hub's copy of the link's table."""
 
     async def get(self) -> None:
-        """Send the event ``sessions``: ``list[Session]``, whole at every change."""
+        """Send the event ``sessions``: the whole ``list[Session]``, at every change."""
         await self.send(Source("sessions", SESSIONS, self.gateway.table.live_of(self.person)))
 
 
 class _OfSession(GatewayHandler):
     async def own_session(self, session_id: str) -> Session:
-        """Return the session, if it is this person's or this person may see all servers. Raises LinkProblem (404) if
-        not."""
+        """Return the session, if it belongs to this person or the person may see all servers.
+
+        Raises LinkProblem (404) if not.
+        """
         session = await self.gateway.link.session(session_id)
         if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):
             raise LinkProblem(404, Problem(kind="gone", message=N_("There is no such session.")))
@@ -53,7 +55,7 @@ class OneSession(_OfSession):
         self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
-        """Stop a session that the hub does not hold as a server at the moment; answer 202 once the stop is recorded."""
+        """Stop a session that is no server of the hub at the moment; answer 202 once the stop is recorded."""
         try:
             session = await self.own_session(session_id)
         except LinkSilent:
@@ -77,7 +79,7 @@ class OneSession(_OfSession):
 
 
 class OneSessionEvents(_OfSession):
-    """One session, at every change."""
+    """A stream of one session, sent at every change."""
 
     async def get(self, session_id: str) -> None:
         """Send the event ``session``: the whole ``Session``; the stream ends when the session has ended."""
@@ -86,10 +88,13 @@ class OneSessionEvents(_OfSession):
 
 
 class OneSessionExtend(_OfSession):
-    """More time for a session."""
+    """The extension of a session."""
 
     async def post(self, session_id: str) -> None:
-        """Take ``{"hours": more}``; answer the ``Session`` as it is now. Its new end is sent by the events."""
+        """Extend the session by ``{"hours": more}``; answer the present ``Session``.
+
+        The new end is sent by the event streams.
+        """
         session = await self.own_session(session_id)
         if session.user != self.person:
             raise web.HTTPError(403, N_("Only its owner can make a session longer."))

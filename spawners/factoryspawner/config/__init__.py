@@ -1,1 +1,1 @@
-"""The operator's configuration of the hub, checked: ``hub.yaml``, and batchspawner's settings."""
+"""Reads and checks the operator's configuration of the hub: ``hub.yaml``, and batchspawner's settings."""

@@ -1,4 +1,4 @@
-"""batchspawner's settings: which of them reach the job, and which are refused, with the reason."""
+"""The settings of batchspawner: those with an effect on the job, and those that are refused, with the reason."""
 
 from __future__ import annotations
 
@@ -49,25 +49,27 @@ SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")  # the
 
 
 class SettingsError(ConfigurationError, ValueError):
-    """Raise if the operator's configuration of the spawner cannot be used; the message names the setting."""
+    """Raised if the operator's configuration of the spawner cannot be used; the message names the setting."""
 
 
 def check_settings(names: Mapping[str, object], section: str) -> None:
-    """Raise SettingsError if a section of the configuration has a setting that has no effect here."""
+    """Raise SettingsError if a section of the configuration has a setting that has no effect on the job."""
     for name, why in REFUSED.items():
         if name in names:
             raise SettingsError(f"c.{section}.{name} has no meaning here: {why}")
 
 
 def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
-    """Raise SettingsError for the first such setting in JupyterHub's whole configuration."""
+    """Raise SettingsError for the first setting without effect in JupyterHub's whole configuration."""
     for section in SECTIONS:
         check_settings(config.get(section, {}), section)
 
 
 def job_options(settings: Mapping[str, str]) -> JobOptions:
-    """Return what ``req_*`` and ``batch_script`` add to a job. Raises SettingsError if a value must be one word and is
-    not."""
+    """Return the job options made from ``req_*`` and ``batch_script``.
+
+    Raises SettingsError if a value must be a single word and is not.
+    """
     fields: dict[str, str] = {}
     for setting, field in _FEEDS:
         if settings.get(setting):

@@ -1,4 +1,4 @@
-"""Mistakes in an operator's configuration of the hub, and how the hub reports them."""
+"""Errors in an operator's configuration of the hub, and how the hub reports them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 class ConfigurationError(Exception):
-    """Raise if the hub cannot start with this configuration. The message is for the operator and names what is
-    allowed."""
+    """Raised if the hub cannot start with this configuration.
+
+    The message is for the operator and says what is allowed.
+    """
 
     code = CANNOT_START
 

@@ -10,7 +10,7 @@ import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -31,7 +31,7 @@ MOST_BYTES = 2**20  # bytes of the body of any request to the hub
 
 
 class HubConfigError(ConfigurationError):
-    """Raise if the file cannot be used; the message names file, line, key and what is allowed."""
+    """Raised if the file cannot be used; the message names file, line, key and the allowed values."""
 
 
 def _http(url: str) -> str:
@@ -80,6 +80,7 @@ class HubConfig(Model):
     ``named_servers``: how many a person may have beside the unnamed one; 0: no limit.
 
     ``extra_config``: an operator's own JupyterHub config file, read last (``c.FactorySpawner.req_account = ...``);
+    ``log_format``: json: each line of the log is an object;
     ``pages``: folder with ``templates``, ``locale`` and ``static`` (pictures); None: beside ``jupyterhub_config.py``.
     """
 
@@ -104,6 +105,7 @@ class HubConfig(Model):
     named_servers: int = Field(10, ge=0)
     extra_config: Path | None = None
     pages: Path | None = None
+    log_format: Literal["text", "json"] = "text"
 
     @model_validator(mode="after")
     def _one_database(self) -> Self:
@@ -141,13 +143,15 @@ class HubConfig(Model):
 
     @property
     def database(self) -> str:
-        """Return the database as a URL of SQLAlchemy's."""
+        """Return the database as an SQLAlchemy URL."""
         return self.db_url or f"sqlite:///{self.db_file}"
 
 
 def read_secret(path: Path) -> str:
-    """Return the token in a file, stripped. Raises HubConfigError if the file is missing, empty, or readable by
-    others."""
+    """Return the token in a file, without white space at its ends.
+
+    Raises HubConfigError if the file is missing, empty, or readable by others.
+    """
     try:
         found = path.stat()
         text = path.read_text(encoding="utf-8").strip()
@@ -161,9 +165,11 @@ def read_secret(path: Path) -> str:
 
 
 def keep_private(database: str) -> None:
-    """Let nobody but the hub's own account read what the hub writes: its umask becomes 077, and existing files of an
-    SQLite database become 0600. ``database``: a URL of SQLAlchemy's. Raises HubConfigError if a file belongs to
-    somebody else."""
+    """Make the files that the hub writes readable for the hub's own account only.
+
+    The umask becomes 077, and existing files of an SQLite database become 0600. ``database``: an SQLAlchemy URL. Raises
+    HubConfigError if a file belongs to another account.
+    """
     os.umask(0o077)
     url = make_url(database)
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
@@ -178,7 +184,10 @@ def keep_private(database: str) -> None:
 
 
 def load(path: Path) -> HubConfig:
-    """Return the configuration in a file. Raises HubConfigError with one line per mistake: file, line, key, allowed."""
+    """Return the configuration in a file. Raises HubConfigError, with one line for each mistake.
+
+    A line has file, line, key and the allowed values.
+    """
     try:
         return _from(path.absolute().parent, read_model(path, HubConfig))
     except CatalogueError as error:
@@ -187,7 +196,10 @@ def load(path: Path) -> HubConfig:
 
 @cache
 def loaded() -> HubConfig:
-    """Return the configuration that the environment names; all parts of ``hub_config`` share it."""
+    """Return the configuration in the file that the environment names.
+
+    It is read once for all parts of ``hub_config``.
+    """
     name = os.environ.get(VARIABLE)
     if not name:
         raise HubConfigError(f"{VARIABLE} names no file: set it to the hub's YAML")
@@ -195,7 +207,7 @@ def loaded() -> HubConfig:
 
 
 def _from(folder: Path, model: M) -> M:
-    """Return the model with its relative paths, and those of models in it, resolved from that folder."""
+    """Return the model with its relative paths, and those of nested models, resolved relative to ``folder``."""
     update: dict[str, Any] = {}
     for name, value in model:
         if isinstance(value, Path):

@@ -1,4 +1,4 @@
-"""The operator's settings under ``login`` in the hub's YAML: providers, and the rules for their claims."""
+"""The operator's settings under ``login`` in the hub's YAML: providers, and the rules for claims."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ def is_loopback(url: str) -> bool:
 
 
 def safe_url(url: str) -> str:
-    """Return the address, without a slash at its end. Raises ValueError unless it is https, or an address of this
-    machine."""
+    """Return the URL without a slash at its end. Raises ValueError unless it is https, or its host is this machine."""
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.fragment:
         raise ValueError(f"{url!r} is not an address such as https://login.example.org")
@@ -35,7 +34,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern
 
 
 class ProviderPreset(NamedTuple):
-    """The preset of a kind of provider. ``issuer`` None: each operator has their own."""
+    """The default settings for a kind of provider. ``issuer`` None: each operator has their own."""
 
     title: str
     issuer: str | None

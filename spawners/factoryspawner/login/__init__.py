@@ -1,1 +1,1 @@
-"""Login by OpenID Connect: providers, the meaning of their claims, and people's names."""
+"""Login by OpenID Connect: providers, the evaluation of their claims, and people's names."""

@@ -1,5 +1,7 @@
-"""The hub's authenticator for several providers: each person logs in at one provider, and is checked again
-regularly."""
+"""The hub's authenticator for several providers.
+
+Each person logs in at one provider, and is checked again regularly.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,11 @@ _API = "jupyterhub"  # the OAuth client of tokens that are for the hub's API
 
 
 class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
-    """Passes each login to the provider that it came from. The settings are ``login`` in the hub's YAML.
+    """Passes each login to the provider that it came from. Its settings are ``login`` in the hub's YAML.
 
-    If no rule admits a person any more, they lose access at the next refresh: no groups, no API tokens, no new session;
-    the link is told. If a provider does not answer, nobody loses access for ``trust_seconds``.
+    If no rule admits a person any more, they lose access at the next refresh: they have no groups, no API tokens, and
+    no new session, and the hub informs the link. If a provider does not answer, nobody loses access for
+    ``trust_seconds``.
     """
 
     allow_all = Bool(True).tag(config=True)  # the rules of the providers say who gets in
@@ -70,8 +73,10 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
     # --- what the pages ask -----------------------------------------------------------------------------------------
 
     def provider_of(self, antenna: Antenna) -> str | None:
-        """Return the provider at which an antenna's people log in: the one with that id, or the only one of that
-        kind."""
+        """Return the id of the provider at which an antenna's people log in; None if there is none.
+
+        It is the provider with the id in the antenna's hint, or the only one of that kind.
+        """
         wanted = antenna.login.provider
         if wanted in self.providers:
             return wanted
@@ -79,19 +84,24 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return of_kind[0] if len(of_kind) == 1 else None
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
-        """Return a login address and a callback address for each provider."""
+        """Return a login route and a callback route for each provider."""
         return handlers.routes(self.providers)
 
     # --- JupyterHub's questions -------------------------------------------------------------------------------------
 
     def add_user(self, user: Any) -> None:
-        """Reserve the name of a user that JupyterHub has, at its start and later, so that nobody else gets the name."""
+        """Reserve the name of a user in JupyterHub's database, so that nobody else gets it.
+
+        Called at the start and later.
+        """
         self._in_hub.add(user.name)
         super().add_user(user)
 
     async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any] | None:
-        """Return the person who came back from a provider; None for a request of another kind, such as a form. Raises
-        LoginRefused."""
+        """Return the person who came back from a provider. Raises LoginRefused.
+
+        None for a request of another kind, such as a posted form.
+        """
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:
             return None
@@ -113,7 +123,10 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
-        """Ask the provider about the person again. False: they must log in; a refusal then tells them why."""
+        """Check a person at their provider again.
+
+        False: they must log in; if they are refused, that login explains why.
+        """
         begun = time.monotonic()
         async with self._looking[user.name]:
             looked_at, stays = self._looked.get(user.name, (-1.0, False))
@@ -151,8 +164,10 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Return why the person may start nothing; None if they have logged in and a rule admits them. This is for
-        starts without a refresh before, such as by an API token."""
+        """Return why the person may start nothing; None if they have logged in and a rule admits them.
+
+        Needed for starts without a refresh, such as those by an API token.
+        """
         return self._refusal(user.name, await user.get_auth_state() or {})
 
     async def counts_until(self, user: Any) -> datetime | None:
@@ -160,7 +175,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return self._trusted_until(await user.get_auth_state() or {})
 
     async def sign_out_address(self, user: Any) -> str | None:
-        """Return the address where a person signs out at their provider as well; None if there is none."""
+        """Return the URL where a person signs out at their provider as well; None if there is none."""
         provider = self.providers.get((await user.get_auth_state() or {}).get("provider", ""))
         if provider is None:
             return None
@@ -171,12 +186,12 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return None
 
     def terms_of(self, name: str) -> TermsOf | None:
-        """Return the terms and whether the person has accepted them; None if there are no terms."""
+        """Return the terms, and when the person accepted them; None if there are no terms."""
         terms = self._login.terms
         return None if terms is None else TermsOf(terms, self._people.accepted(name, terms.version))
 
     def accept_terms(self, name: str, version: str) -> None:
-        """Record that the person accepts the terms of that version."""
+        """Record that the person accepts ``version`` of the terms."""
         self._people.accept(name, version)
 
     # --- what follows -----------------------------------------------------------------------------------------------
@@ -202,7 +217,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return None
 
     def _admitted(self, name: str, groups: Iterable[str], state: dict[str, Any]) -> PersonBody:
-        """Return what the link is told about somebody whom a rule admits."""
+        """Return the data for the link about a person whom a rule admits."""
         refusal, terms = self._refusal(name, state), self.terms_of(name)
         status = AccessStatus(
             until=self._trusted_until(state),
@@ -220,8 +235,10 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             model["admin"] = False if groups else None  # None: as set in the hub
 
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
-        """Remove a person's groups, admin rights, and tokens of the hub's API. The tokens of servers stay valid: the
-        sessions end after the link's grace time, and people can save until then."""
+        """Remove a person's groups, admin rights and API tokens.
+
+        The tokens of servers stay valid: the sessions end after the link's grace time, and people can save until then.
+        """
         self.log.warning("%s is let in by no rule any more: %s", user.name, state["refused"])
         await user.save_auth_state(state)
         user.sync_groups([])
@@ -239,7 +256,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
     def _tell(self, name: str, update: access.PersonUpdate) -> None:
-        """Send the update to the link, now or when it answers again. Before a start it is sent once more."""
+        """Send the update to the link, now or when the link answers again. It is sent once more before each start."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
         link = gateway(self._config.link_at)
@@ -249,7 +266,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return name in self._in_hub or name in self._written or name in {one.lower() for one in self.admin_users}
 
     def _with_login(self, path: Path) -> tuple[tuple[Antenna, str], ...]:
-        """Return the antennas whose provider is configured here, each with its provider's id."""
+        """Return the antennas whose provider is configured here, each with the id of its provider."""
         read = Antennas.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         found = ((antenna, self.provider_of(antenna)) for antenna in read.antennas)
         return tuple((antenna, provider) for antenna, provider in found if provider is not None)

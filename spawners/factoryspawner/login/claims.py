@@ -1,5 +1,4 @@
-"""What a provider says about a person (claims), and what follows from it here: groups, or a reason to refuse the
-person.
+"""Evaluates a provider's claims about a person: their groups, or a reason to refuse them.
 
 Pure functions. Claims come from outside: a claim of another type than expected counts as missing.
 """
@@ -37,7 +36,7 @@ _ENTITLEMENT = re.compile(
 
 @dataclass(frozen=True)
 class Entitlement:
-    """An entitlement. ``groups``: the group and its subgroups, decoded; ``role``: "" if it names none."""
+    """An entitlement. ``groups``: the group and its subgroups, decoded; ``role``: "" if there is none."""
 
     groups: tuple[str, ...]
     role: str
@@ -46,14 +45,14 @@ class Entitlement:
 
 @dataclass(frozen=True)
 class LoginVerdict:
-    """The result of a person's claims. ``refusal`` None: the person is admitted, and is in ``groups``."""
+    """The result of evaluating claims. ``refusal`` None: the person is admitted, and is in ``groups``."""
 
     groups: frozenset[str]
     refusal: Refusal | None
 
 
 def subject(claims: object) -> str | None:
-    """Return the ``sub`` of the claims, or None if they have no valid one."""
+    """Return the ``sub`` of the claims; None if it is missing or not valid."""
     sub = claims.get("sub") if isinstance(claims, Mapping) else None
     if not isinstance(sub, str) or not 0 < len(sub) <= _LONGEST_SUB or not sub.isascii() or not sub.isprintable():
         return None
@@ -61,7 +60,7 @@ def subject(claims: object) -> str | None:
 
 
 def judge(claims: Claims, provider: Provider) -> LoginVerdict:
-    """Return the verdict of this provider's rules on the claims."""
+    """Evaluate the claims with this provider's rules."""
     if subject(claims) is None:
         return LoginVerdict(frozenset(), "identity")
     if provider.assurance is not None:
@@ -73,8 +72,10 @@ def judge(claims: Claims, provider: Provider) -> LoginVerdict:
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:
-    """Return the texts of a claim; dots in ``name`` lead to nested claims. An unverified e-mail address counts as
-    missing."""
+    """Return the values of a claim as texts; dots in ``name`` lead to nested claims.
+
+    An unverified e-mail address counts as missing.
+    """
     found: Any = claims.get(name)
     if found is None:
         found = claims
@@ -87,7 +88,7 @@ def values(claims: Claims, name: str) -> tuple[str, ...]:
 
 
 def entitlement(text: str, namespace: str) -> Entitlement | None:
-    """Return an entitlement of that namespace; None for any other text."""
+    """Parse an entitlement of that namespace; return None for any other text."""
     head = f"{namespace}:group:"
     if not text.startswith(head):
         return None
@@ -102,7 +103,7 @@ def entitlement(text: str, namespace: str) -> Entitlement | None:
 
 
 def short_name(claims: Claims) -> str:
-    """Return the first part of a person's name here: letters and digits for people to read; it identifies nobody."""
+    """Return the first part of a person's name at this hub: readable letters and digits that identify nobody."""
     for claim in ("preferred_username", "given_name", "name"):
         for value in values(claims, claim)[:1]:
             plain = unicodedata.normalize("NFKD", value.split("@")[0]).encode("ascii", "ignore").decode().lower()
@@ -138,7 +139,7 @@ def _matched(text: str, match: EntitlementMatch) -> str | None:
 
 
 def _decoded(part: str) -> str:
-    """Return a component without percent encoding; "" if the decoded text would change its meaning."""
+    """Return a component without percent encoding; "" if the decoded text would have another meaning."""
     try:
         text = unquote(part, errors="strict")
     except UnicodeDecodeError:

@@ -1,5 +1,7 @@
-"""The login at a provider and its callback: ``/hub/oidc/ID/login`` and ``/hub/oidc/ID/callback``. Each provider has a
-callback of its own, and a login that began with one provider cannot end with another."""
+"""The login at a provider and its callback: ``/hub/oidc/ID/login`` and ``/hub/oidc/ID/callback``.
+
+Each provider has its own callback, so that a login that was started at one provider cannot end at another.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,12 @@ from factoryspawner.pages.checklist import ChecklistFirst
 
 
 class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
-    """A step of a login that may be refused; ``provider``: its id."""
+    """A step of a login, which may be refused. ``provider``: the provider's id."""
 
     provider = ""
 
     async def refuse(self, refused: LoginRefused) -> None:
-        """Show the login page, with the reason; from there the login continues to the page that the person asked
-        for."""
+        """Show the login page with the reason; a login from there leads to the page that the person asked for."""
         self.set_status(refused.status)
         html = await self.render_template(
             "login.html",
@@ -42,16 +43,18 @@ class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
 
 
 class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
-    """Sends a browser to the provider. ``next``: the page to show afterwards; ``antenna``: the antenna that the person
-    picked."""
+    """Redirects a browser to the provider.
+
+    ``next``: the page to show after the login; ``antenna``: the antenna that the person selected.
+    """
 
     @property
     def authenticator(self) -> ProviderClient:
-        """Return the provider's client, with its addresses."""
+        """Return the provider's client, which has the provider's URLs."""
         return cast(ProviderClient, self.settings["authenticator"].providers[self.provider])
 
     def _generate_state_id(self) -> str:
-        """Return the state with which the login begins; a signed cookie brings it back."""
+        """Return the state parameter of this login, which is also stored in a signed cookie."""
         picked = self.get_query_argument("antenna", "")
         offered = {antenna.id for antenna, by in self.settings["authenticator"].antennas if by == self.provider}
         self._login = f"{self.provider}.{picked if picked in offered else ''}.{uuid.uuid4().hex}"
@@ -73,11 +76,11 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
 
 
 class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ignore[misc]  # untyped
-    """Takes the browser that comes back from the provider."""
+    """Handles the browser that comes back from the provider."""
 
     @property
     def antenna(self) -> str | None:
-        """Return the antenna that was picked when this login began."""
+        """Return the antenna that was selected at the start of this login."""
         return self._begun.split(".")[1] or None
 
     @property
@@ -86,34 +89,43 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
         return idtoken.nonce(self._begun)
 
     def wanted(self) -> str:
-        """Return the page that the person asked for when the login began; the present address is not used, since
-        somebody else may have made it."""
+        """Return the page that the person asked for at the start of the login.
+
+        The present URL is not used, since somebody else may have made it.
+        """
         return str(self._kept().get("next_url") or "")
 
     @property
     def _begun(self) -> str:
-        """Return the state with which the login began: PROVIDER.ANTENNA.RANDOM, or ""."""
+        """Return the state parameter from the start of the login, PROVIDER.ANTENNA.RANDOM; "" if there is none."""
         return str(self._kept().get("state_id", ""))
 
     def _kept(self) -> dict[str, Any]:
-        """Return what this browser's cookie has kept since then; the cookie is signed, so its content is ours."""
+        """Return the content of this browser's cookie from the start of the login.
+
+        The cookie is signed, so its content can be trusted.
+        """
         return dict(_deserialize_state(self.get_state_cookie() or "e30="))
 
     def check_error(self) -> None:
-        """Check that the provider did not refuse. Raises LoginRefused; the provider's message comes in an address, and
-        is not shown."""
+        """Raise LoginRefused if the provider refused the login.
+
+        The provider's message is not shown, since it comes in a URL.
+        """
         if said := self.get_query_argument("error", ""):
             self.log.warning("Login by %s: the provider said %.80r", self.provider, said)
             raise LoginRefused("denied")
 
     def check_code(self) -> None:
-        """Check that there is a code. Raises LoginRefused."""
+        """Raise LoginRefused if there is no authorization code."""
         if not self.get_query_argument("code", ""):
             raise LoginRefused("expired")
 
     def check_state(self) -> None:
-        """Check that this browser began this login, with this provider. Raises LoginRefused. The address is only
-        compared, not parsed: an error about its content would get into the log."""
+        """Raise LoginRefused unless this browser started this login, with this provider.
+
+        The state parameter is only compared, not parsed: an error about its content would get into the log.
+        """
         begun = self._begun
         if begun.split(".")[0] != self.provider or self.get_query_argument("state", "") != _serialize_state(
             {"state_id": begun}
@@ -121,8 +133,10 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
             raise LoginRefused("expired")
 
     async def get(self) -> None:
-        """Answer 302 to the page that the person asked for, or first to the checklist if there is anything to accept;
-        else the login page with an explanation."""
+        """Answer 302 to the page that the person asked for, or to the checklist if there is anything to accept.
+
+        If the login is refused, answer the login page with an explanation.
+        """
         try:
             await super().get()
         except LoginRefused as refused:
@@ -133,17 +147,19 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 
 
 class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
-    """Signs out here and, if the operator configured it, at the provider: otherwise the provider may log in the next
-    person without asking."""
+    """Signs a person out at the hub and, if the operator configured it, at the provider.
+
+    Otherwise the provider may log in the next person at this browser without asking.
+    """
 
     async def handle_logout(self) -> None:
-        """Determine where to go next, while it is still known who signs out."""
+        """Determine where to go next, before the person is signed out."""
         self._onward: str | None = None
         if self.current_user is not None:
             self._onward = await self.settings["authenticator"].sign_out_address(self.current_user)
 
     async def render_logout_page(self) -> None:
-        """Answer 302 to the provider, or to the login page."""
+        """Redirect to the provider, or to the login page."""
         if self._onward is None:
             await super().render_logout_page()
         else:
@@ -151,7 +167,7 @@ class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
 
 
 def routes(providers: Iterable[str]) -> list[tuple[str, type[BaseHandler]]]:
-    """Return the handlers of a login, two for each provider by its id, and the handler for signing out."""
+    """Return the routes of the login, two for each provider by its id, and the route for signing out."""
     found: list[tuple[str, type[BaseHandler]]] = [(r"/logout", SignOut)]
     for name in providers:
         for step, handler in (("login", ToProvider), ("callback", FromProvider)):

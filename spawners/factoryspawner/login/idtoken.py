@@ -1,7 +1,7 @@
-"""Checks a provider's ID token: whether that provider made it, for this gateway and this login, and about whom.
+"""Checks a provider's ID token: its issuer, audience, nonce and subject.
 
-Pure functions. Only keys that a provider publishes count: a token signed with a shared secret, or not at all, is
-refused.
+Pure functions. Only keys that a provider publishes are accepted: a token that is signed with a shared secret, or not
+signed, is refused.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ _SKEW = 60  # seconds that two clocks may be apart
 
 
 class BadToken(Exception):
-    """Raise if a token is not valid; the message says why, and contains nothing of the token."""
+    """Raised if a token is not valid; the message says why, and contains no part of the token."""
 
 
 class UnknownKey(BadToken):
-    """Raise if none of these keys signed the token: the provider may have newer ones."""
+    """Raised if none of the known keys signed the token; the provider may have newer keys."""
 
 
 def nonce(login: str) -> str:
-    """Return the nonce that a login's token must contain, from the state with which the login began."""
+    """Return the nonce that the ID token of a login must contain. ``login``: the state parameter of the login."""
     return hashlib.sha256(f"nonce {login}".encode()).hexdigest()
 
 
 def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wanted: str) -> str:
-    """Return the ``sub`` of a token. ``keys``: the provider's JWK Set; ``wanted``: the nonce. Raises BadToken."""
+    """Return the ``sub`` of an ID token. Raises BadToken if the token is not valid.
+
+    ``keys``: the provider's JWK Set; ``wanted``: the nonce.
+    """
     if not isinstance(token, str):
         raise BadToken("there is none")
     try:
@@ -56,7 +59,7 @@ def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wa
 
 
 def _key(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
-    """Return the key that the token names; if it names none, the only key."""
+    """Return the key that the token names; if the token names none, return the only key."""
     header = jwt.get_unverified_header(token)
     if header["alg"] not in ALGORITHMS:
         raise BadToken("it is not signed with a key that is published")

@@ -1,4 +1,4 @@
-"""Login with a name and a password from one file: for demos and first trials, instead of a site's own login.
+"""Login with names and passwords from one file, for demos and first trials instead of a site's own login.
 
 The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes it.
 """
@@ -29,18 +29,20 @@ _BYTES = 32
 
 
 class PasswordFileError(ConfigurationError):
-    """Raise if the file cannot be used; the message says why."""
+    """Raised if the file cannot be used; the message says why."""
 
 
 def hash_password(password: str) -> str:
-    """Return one line for the file, with a new salt."""
+    """Return the hash of a password in the file's form, with a new salt."""
     salt = secrets.token_bytes(16)
     return f"scrypt${_N}${_R}${_P}${salt.hex()}${_scrypt(password, salt, _N, _R, _P).hex()}"
 
 
 def check_password(password: str, line: str) -> bool:
-    """Return whether the password matches the line, in constant time. Raises PasswordFileError for a line in another
-    form."""
+    """Return whether the password matches the hash ``line``, in constant time.
+
+    Raises PasswordFileError if ``line`` has another form.
+    """
     try:
         name, n, r, p, salt, expected = line.split("$")
         if name != "scrypt":
@@ -52,7 +54,7 @@ def check_password(password: str, line: str) -> bool:
 
 
 def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
-    """Write the file anew, 0600 and atomically, with these names and passwords."""
+    """Replace the file atomically by one (0600) with these names and passwords."""
     lines = {name: hash_password(password) for name, password in passwords.items()}
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -64,8 +66,10 @@ def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
 
 
 def read_passwords(path: Path) -> dict[str, str]:
-    """Return the line of each name. Raises PasswordFileError if the file is missing, readable by others, or has another
-    form."""
+    """Return the hash of each name's password.
+
+    Raises PasswordFileError if the file is missing, readable by others, or has another form.
+    """
     try:
         found = path.stat()
         if open_to_others(found):
@@ -85,17 +89,17 @@ def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
 
 
 class PasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterhub is untyped
-    """Knows the names in ``passwords_file``. The file is read at every login: a new name needs no restart."""
+    """Accepts the names in ``passwords_file``, which is read at every login: new names need no restart."""
 
     passwords_file = Unicode(help="JSON file, 0600: name to scrypt line").tag(config=True)
     allow_all = Bool(True).tag(config=True)  # everybody who has a password may log in
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
-        """Return the login form, with the checklist after it."""
+        """Return the routes of the login form, which leads to the checklist."""
         return [("/login", FormLogin)]
 
     async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:
-        """Return the name if name and password match, else None; an unknown name takes as long."""
+        """Return the name if name and password match, else None; an unknown name takes as long as a known one."""
         name, password = data.get("username", ""), data.get("password", "")
         try:
             fits = await asyncio.to_thread(_fits, Path(self.passwords_file), name, password)

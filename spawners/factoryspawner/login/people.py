@@ -1,6 +1,7 @@
-"""The name of each identity of a provider here, which never changes.
+"""Stores the name at this hub of each identity of a provider; a name never changes.
 
-One SQLite file. No name is given twice, and none is taken back: a person who leaves and returns finds what was theirs.
+The names are in one SQLite file. No name is given twice, and none is withdrawn: a person who leaves and returns still
+has their sessions and files.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 class NameTaken(Exception):
-    """Raise if the name that an operator wrote for a person belongs to another."""
+    """Raised if the name that an operator configured for a person belongs to another person."""
 
 
 class People:
@@ -111,7 +112,7 @@ class People:
         return self._one("SELECT name FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def antenna(self, issuer: str, sub: str) -> str | None:
-        """Return the antenna that the person last picked."""
+        """Return the antenna that the person selected last."""
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
@@ -120,8 +121,10 @@ class People:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
     def accepted(self, name: str, version: str) -> datetime | None:
-        """Return when the person accepted that version of the terms; None if the last version that they accepted is
-        another one."""
+        """Return when the person accepted that version of the terms.
+
+        None if they last accepted another version, or none.
+        """
         at = self._one("SELECT terms_at FROM people WHERE name = ? AND terms = ?", name, version)
         return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 

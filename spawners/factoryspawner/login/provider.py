@@ -1,5 +1,4 @@
-"""One provider: oauthenticator's generic client, with this gateway's rules for who a person is and whether to admit
-them."""
+"""The client of one provider: oauthenticator's generic client, with this gateway's rules for identity and admission."""
 
 from __future__ import annotations
 
@@ -27,12 +26,15 @@ _NO = (400, 401, 403)  # statuses by which a provider refuses a token; any other
 
 
 class ProviderAway(Exception):
-    """Raise if the provider does not answer, or answers with an error of its own."""
+    """Raised if the provider does not answer, or answers with a server error."""
 
 
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
-    """The client of one provider. Its ``auth_state`` keeps ``provider``, ``sub``, ``groups``, ``checked_at``
-    (epoch), ``refused`` (a code of ``words``, or None) and the tokens; no claims."""
+    """The client of one provider.
+
+    Its ``auth_state`` has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch), ``refused`` (a code of ``words``,
+    or None) and the tokens, but no claims.
+    """
 
     def __init__(
         self,
@@ -65,8 +67,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._silent_at = -1.0  # when its endpoints were last asked for in vain, in the loop's time
 
     async def ready(self) -> Endpoints:
-        """Return the provider's endpoints; all waiting callers share one question. Raises ProviderAway, to all of
-        them."""
+        """Return the provider's endpoints. Raises ProviderAway.
+
+        All waiting callers share one request, and its error.
+        """
         begun = asyncio.get_running_loop().time()
         async with self._finding:
             if self._found is not None:
@@ -99,8 +103,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             raise ProviderAway(f"{issuer} does not say its endpoints: {error}") from error
 
     async def login(self, handler: Any, nonce: str, antenna: str | None) -> dict[str, Any]:
-        """Return the person who came back from the provider with a login that has this nonce. Raises LoginRefused,
-        ProviderAway."""
+        """Return the person who came back from the provider with a login that has this nonce.
+
+        Raises LoginRefused, ProviderAway.
+        """
         model: dict[str, Any] = await self._asked(self._come(handler, nonce))
         state = model["auth_state"]
         if state["refused"]:
@@ -124,8 +130,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _subject(self, token: object, nonce: str) -> str:
-        """Return the ``sub`` of an ID token. If its key is unknown, the keys are fetched once more, since providers
-        change them."""
+        """Return the ``sub`` of an ID token.
+
+        If the token's key is unknown, the keys are fetched once more, since providers change them.
+        """
         belongs = (self.settings.issued_by, self.settings.client_id, nonce)
         try:
             return idtoken.subject(token, self._keys, *belongs)
@@ -134,8 +142,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             return idtoken.subject(token, self._keys, *belongs)
 
     async def look_again(self, user: Any) -> dict[str, Any] | None:
-        """Return the authentication of a logged-in person, checked again with the tokens of the last login; None if
-        they must log in. Raises ProviderAway."""
+        """Return the new authentication of a logged-in person, checked with the tokens of the last login.
+
+        None: they must log in. Raises ProviderAway.
+        """
         state = await user.get_auth_state()
         model: dict[str, Any] | None = await self._asked(self._looked(user, state))
         if model is None:
@@ -149,8 +159,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _looked(self, user: Any, state: dict[str, Any]) -> dict[str, Any] | None:
-        """Ask with the access token, then with a new one. oauthenticator's own method takes each failure for a
-        refusal."""
+        """Request the person's claims with the access token, and if that fails, with a refreshed one.
+
+        oauthenticator's own method treats each failure as a refusal.
+        """
         try:
             return await self._model(state["token_response"])
         except HTTPClientError as error:
@@ -178,8 +190,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def sign_out_address(self, back: str) -> str | None:
-        """Return the address where a browser ends its login at the provider and returns to ``back``; None if
-        ``sign_out`` is off, or the provider has no such address. Raises ProviderAway."""
+        """Return the URL where a browser ends its login at the provider and returns to ``back``. Raises ProviderAway.
+
+        None if ``sign_out`` is off, or the provider has no such endpoint.
+        """
         if not self.settings.sign_out or (place := (await self.ready()).end_session) is None:
             return None
         return str(url_concat(place, {"client_id": self.client_id, "post_logout_redirect_uri": back}))
@@ -198,11 +212,11 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             answer.close()
 
     def user_info_to_username(self, user_info: Any) -> str:  # noqa: ARG002
-        """Return a placeholder: ``update_auth_model`` sets the name, which comes from no claim."""
+        """Return a placeholder, since no claim gives the name: ``update_auth_model`` sets it."""
         return _NOBODY
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Determine who it is, by issuer and sub alone, and whether they are admitted."""
+        """Identify the person, by issuer and sub alone, and decide whether they are admitted."""
         claims = auth_model["auth_state"][self.user_auth_state_key]
         state = auth_model["auth_state"] = _kept(auth_model["auth_state"])
         issuer, sub = self.settings.issued_by, subject(claims)
@@ -228,7 +242,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return auth_model
 
     async def get_user_groups(self, auth_state: dict[str, Any]) -> set[str]:
-        """Return the groups that ``update_auth_model`` found."""
+        """Return the groups that ``update_auth_model`` has computed."""
         return set(auth_state["groups"])
 
     def _name(self, issuer: str, sub: str, begin: str) -> str:
@@ -243,6 +257,6 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
 
 
 def _kept(state: dict[str, Any]) -> dict[str, Any]:
-    """Return only the tokens, which are needed to ask again, of what oauthenticator would store; no claims."""
+    """Return the part of ``state`` that is stored: the tokens, which are needed for later checks, but no claims."""
     tokens = {key: value for key, value in state["token_response"].items() if key != "id_token"}
     return {key: state[key] for key in ("access_token", "refresh_token", "scope")} | {"token_response": tokens}

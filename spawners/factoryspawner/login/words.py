@@ -1,4 +1,4 @@
-"""Texts for refused logins and starts: why, and what to do."""
+"""Texts for refused logins and starts: the reason, and what to do."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _TEXTS: dict[Code, tuple[str, str]] = {
 
 
 class LoginRefused(Exception):
-    """Raise if a login is refused, for one of these reasons. ``name``: of the person, if that is known."""
+    """Raised if a login is refused, with the reason's code. ``name``: the person's name, if it is known."""
 
     def __init__(self, code: Code, name: str | None = None) -> None:
         super().__init__(code)
@@ -72,11 +72,11 @@ class LoginRefused(Exception):
 
     @property
     def status(self) -> int:
-        """Return the answer's HTTP status."""
+        """Return the HTTP status of the answer."""
         return STATUS.get(self.code, 403)
 
 
 def words(code: Code) -> Words:
-    """Return the reason in words."""
+    """Return the explanation of a refusal."""
     what, do = _TEXTS[code]
     return Words(code=f"login-{code}", what=what, do=do, whose="you")

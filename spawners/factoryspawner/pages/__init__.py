@@ -1,1 +1,1 @@
-"""Pages that this gateway adds to the hub, and the helpers for JupyterHub's templates."""
+"""The pages that this gateway adds to the hub, and helpers for JupyterHub's templates."""

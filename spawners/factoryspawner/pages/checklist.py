@@ -1,5 +1,7 @@
-"""The checklist: what a person accepts and needs before they can start. After a login it comes first, if there is
-anything to accept."""
+"""The checklist: what a person must accept and have before they can start a session.
+
+After a login it is shown first if there is anything to accept.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ _CHANGED = N_("They have changed since you read them. Read them again.")
 
 
 class ChecklistState(NamedTuple):
-    """What is on a person's checklist. ``view`` None: the link does not answer."""
+    """The content of a person's checklist. ``view`` None: the link does not answer."""
 
     terms: TermsOf | None
     view: ChecklistView | None
@@ -40,19 +42,21 @@ class ChecklistState(NamedTuple):
 
     @property
     def awaits(self) -> bool:
-        """Return whether there is anything to accept."""
+        """Return whether the person has to accept anything."""
         return self.terms_open or any(site.awaits for site in (self.view.sites if self.view else ()))
 
     @property
     def to_tick(self) -> bool:
-        """Return whether the page has a box to tick; also for rules of sites where the person has no account yet, which
-        prevent nothing."""
+        """Return whether the page has a box to tick.
+
+        This includes the rules of sites where the person has no account yet, which do not block anything.
+        """
         sites = self.view.sites if self.view is not None else ()
         return self.terms_open or any(site.rules_open for site in sites)
 
 
 async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistState:
-    """Return what is on that person's checklist now."""
+    """Return the present checklist of the person ``name``."""
     terms = authenticator.terms_of(name) if isinstance(authenticator, KeepsTerms) else None
     try:
         return ChecklistState(terms, await link.checklist(name))
@@ -61,13 +65,15 @@ async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistS
 
 
 class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The last step of a login: it leads to the page that the person asked for, and first to the checklist if there is
-    anything to accept."""
+    """The last step of a login: redirects to the page that the person asked for.
+
+    If there is anything to accept, redirects to the checklist first.
+    """
 
     _by_checklist = False
 
     async def login_user(self, data: Any = None) -> Any:
-        """Log the user in as JupyterHub does, and find out whether the checklist comes first."""
+        """Log the user in as JupyterHub does, and determine whether the checklist comes first."""
         user = await super().login_user(data)
         if user is not None:
             self._by_checklist = await self._awaits(user)
@@ -86,8 +92,10 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             return ChecklistState(terms, None).awaits
 
     def get_next_url(self, *args: Any, **kwargs: Any) -> str:
-        """Return the address that the person is sent to after the login. The arguments differ between JupyterHub and
-        oauthenticator."""
+        """Return the URL to which the person is redirected after the login.
+
+        The arguments differ between JupyterHub and oauthenticator.
+        """
         wanted = str(super().get_next_url(*args, **kwargs))
         if not self._by_checklist:
             return wanted
@@ -95,12 +103,14 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
 
 class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
-    """JupyterHub's own form."""
+    """JupyterHub's login form, followed by the checklist."""
 
 
 class ChecklistPage(PublicHandler):
-    """The page of the checklist. It works without JavaScript; what is accepted is recorded before the page goes on to
-    ``next``."""
+    """The page of the checklist.
+
+    It works without JavaScript; acceptances are recorded before it redirects to ``next``.
+    """
 
     @web.authenticated
     async def get(self) -> None:
@@ -113,8 +123,10 @@ class ChecklistPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Take ``terms`` and ``rules-FACTORY``: the versions that were read. Answer 302, or 400 and what is wrong,
-        by field."""
+        """Record the acceptances ``terms`` and ``rules-FACTORY``, whose values are the versions that were read.
+
+        Answer 302, or 400 with the errors by field.
+        """
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)
         if found.terms_open and "terms" not in wrong:  # so that what does not start at the hub may begin, too
@@ -136,7 +148,7 @@ class ChecklistPage(PublicHandler):
         return {}
 
     async def _accept_rules(self, found: ChecklistState) -> dict[str, str]:
-        """Record the rules that were ticked; the others stay open, which prevents nothing here."""
+        """Record the acceptance of the rules that were ticked; other rules stay open, which is no error."""
         wrong: dict[str, str] = {}
         if found.view is None and any(name.startswith("rules-") for name in self.request.body_arguments):
             return {"": LINK_SILENT.what}
@@ -181,8 +193,7 @@ class ChecklistPage(PublicHandler):
 
     @property
     def _wanted(self) -> str:
-        """Return the page that the person asked for, from the address; JupyterHub checks it before it sends anybody
-        there."""
+        """Return the page that the person asked for, from the URL; JupyterHub checks it before it redirects there."""
         return str(self.get_query_argument("next", ""))
 
 

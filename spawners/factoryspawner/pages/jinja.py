@@ -1,11 +1,13 @@
-"""Translation in JupyterHub's templates: its Jinja extension, and those of JupyterHub's own texts that our pages show.
+"""Translation in JupyterHub's templates: a Jinja extension, and translations of JupyterHub's own texts.
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
-``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML.
+``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: of the
+request that the page answers. ``banner()``: what the operators tell everybody, or "".
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ from jinja2.runtime import Context
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from factorycommon import request_id
 from factorycommon.language import N_
 from factoryspawner.errors import FailureHtml
 from factoryspawner.language import Languages, PageLanguage, languages
 
-# In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.
+# Texts of JupyterHub's templates outside of replaceable blocks: the markup, and the text in it.
 UPSTREAM = (
     ("JupyterHub requires JavaScript.", N_("Most pages here need JavaScript."), "{{ _(text) }}"),
     ("Please enable it to proceed.", N_("Please switch it on."), "{{ _(text) }}"),
@@ -33,15 +36,17 @@ UPSTREAM = (
 
 
 class Translation(InternationalizationExtension):
-    """Jinja's own extension, with the language taken from the request that the page answers."""
+    """Jinja's i18n extension, which uses the language of the request that is answered."""
 
     folder: Path  # of the catalogues
+    banner: Callable[[], str]  # what the operators tell everybody now
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.policies["ext.i18n.trimmed"] = True
         environment.globals.update(language=self._language, languages=self._all, said=self._said, here=_here)
-        environment.globals.update(said_html=self._said_html, browser_texts=_texts)
+        environment.globals.update(said_html=self._said_html, browser_texts=_texts, request_id=request_id.current)
+        environment.globals.update(banner=self.banner)
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
@@ -77,22 +82,28 @@ class Translation(InternationalizationExtension):
         return _of(context, self._all).ngettext(one, many, count)
 
 
-def translation(folder: Path) -> type[Translation]:
-    """Return the extension with this folder's catalogues, for ``c.JupyterHub.jinja_environment_options``."""
+def translation(folder: Path, banner: Callable[[], str] = lambda: "") -> type[Translation]:
+    """Return the extension with the catalogues of this folder, for ``c.JupyterHub.jinja_environment_options``.
+    ``banner``: returns what the operators tell everybody now."""
     languages(folder)  # read now, so that no first page waits for it
-    return type("Translation", (Translation,), {"folder": folder})
+    return type("Translation", (Translation,), {"folder": folder, "banner": staticmethod(banner)})
 
 
 def _of(context: Context, known: Languages) -> PageLanguage:
-    """Return the page's language. JupyterHub passes templates no request, but a method of the handler, which has it."""
+    """Return the page's language.
+
+    JupyterHub passes no request to templates, but a method of the handler, and the handler has the request.
+    """
     handler: Any = context["static_url"].__self__
     return known.of(handler.request)
 
 
 @pass_context
 def _here(context: Context) -> str:
-    """Return the path and query of the page, as an address to return to. A login provider's address is valid once, so
-    it is left out."""
+    """Return the path and query of the page, as a URL to return to.
+
+    For a callback of a login provider, whose URL is valid once only, return the URL of the login page.
+    """
     handler: Any = context["static_url"].__self__
     path = handler.request.path
     if path.startswith(f"{handler.hub.base_url}oidc/") and path.endswith("/callback"):

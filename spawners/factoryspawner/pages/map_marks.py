@@ -1,5 +1,7 @@
-"""Positions of the numbers on the map: a number stands beside its place if two places are so close that their numbers
-would overlap."""
+"""Computes the positions of the numbers on the map.
+
+If two places are so close that their numbers would overlap, a number is put beside its place.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def _near(one: Spot, other: Spot, distance: float) -> bool:
 
 
 def _around(place: Spot, margin: float) -> Iterator[Spot]:
-    """Yield the possible spots of a mark on the map with a margin, the nearest first."""
+    """Yield the possible positions of a mark within the map's margin, the nearest first."""
     yield place
     for ring in range(1, int(hypot(WIDTH, HEIGHT) / _STEP)):
         for direction in range(_DIRECTIONS):

@@ -1,6 +1,7 @@
-"""Projects a place to the map of Europe: a Lambert azimuthal equal-area projection on a sphere, in the map's units.
+"""Projects coordinates to the map of Europe, by a Lambert azimuthal equal-area projection on a sphere.
 
-``hub_config/static/europe.svg`` is drawn by the same functions (``bin/map``), so points and coasts fit together.
+Results are in the map's units. ``hub_config/static/europe.svg`` is drawn by the same functions (``bin/map``), so that
+points and coasts fit together.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _LEFT_KM, _TOP_KM = -1800.0, 2210.0  # the map's left and upper edge, from the c
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
-    """Return ``(x, y)`` in the map's units, from its upper left corner; outside of the map if the place is."""
+    """Return ``(x, y)`` in the map's units, from its upper left corner.
+
+    The position is outside of the map if the place is.
+    """
     lat, lat0 = radians(latitude), radians(_CENTRE.latitude)
     turn = radians(longitude - _CENTRE.longitude)
     towards = 1 + sin(lat0) * sin(lat) + cos(lat0) * cos(lat) * cos(turn)
@@ -28,6 +32,6 @@ def project(latitude: float, longitude: float) -> tuple[float, float]:
 
 
 def place(at: Point) -> tuple[float, float]:
-    """Return a point of the catalogue on the map, to a tenth of a unit."""
+    """Return the position of a catalogue's point on the map, rounded to a tenth of a unit."""
     x, y = project(at.latitude, at.longitude)
     return round(x, 1), round(y, 1)

@@ -1,4 +1,7 @@
-"""A project's page: what it has left, and who used how much. Managers see everybody's use, members their own."""
+"""The page of a project: its remaining budget, and the use of each person.
+
+Managers see the use of all people, members their own.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,10 @@ USE = TypeAdapter(ProjectUse)
 
 class _OfProject(GatewayHandler):
     async def project(self, project_id: str) -> tuple[ProjectView, str | None, date | None]:
-        """Return the project, the person whose use may be shown (None: everybody's), and since when. Raises LinkProblem
-        (404) if the person is not in it."""
+        """Return the project, the person whose use may be shown (None: all people), and the first day of the use.
+
+        Raises LinkProblem (404) if the requesting person is not in the project.
+        """
         asked = self.get_query_argument("since", "")
         try:
             since = date.fromisoformat(asked) if asked else None
@@ -45,7 +50,7 @@ class _OfProject(GatewayHandler):
 
 
 class ProjectUsage(_OfProject):
-    """The page's data."""
+    """The content of the page as JSON."""
 
     async def get(self, project_id: str) -> None:
         """Answer ``ProjectUse``; query: ``since``, a day."""
@@ -55,7 +60,7 @@ class ProjectUsage(_OfProject):
 
 
 class ProjectCsv(_OfProject):
-    """The page's data as CSV, for a spreadsheet."""
+    """The content of the page as CSV, for a spreadsheet."""
 
     async def get(self, project_id: str) -> None:
         """Answer CSV; query: ``since``, a day."""
@@ -68,11 +73,11 @@ class ProjectCsv(_OfProject):
 
 
 class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The page itself; its script gets the content from ``ProjectUsage``."""
+    """The page itself; its script loads the content from ``ProjectUsage``."""
 
     @web.authenticated
     async def get(self, project_id: str) -> None:
-        """Answer HTML; the data says whether the project is this person's."""
+        """Answer HTML. Whether the project is this person's is checked when the content is loaded."""
         self.finish(await self.render_template("project.html", project_id=project_id))
 
 

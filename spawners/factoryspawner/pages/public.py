@@ -1,6 +1,6 @@
-"""Pages that need no login: the map of all factories, the status page, and the switch of the language.
+"""Pages that need no login: the map of all factories, the status page, and the language switch.
 
-The server makes all of their content, so they work without JavaScript; nothing on them is personal.
+The server renders all of their content, so they work without JavaScript; they show no personal data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _YEAR_DAYS = 365
 # or more, whose map is 500 px wide or more, and 24 px on a narrower one, whose map is 285 px or more (network.css).
 WIDE = (54.0, 40.0)
 NARROW = (86.0, 62.0)
-OLD_SECONDS = 120.0  # the link asks for an answer every 30 s, and what is free every 20 s while somebody looks
+OLD_SECONDS = 120.0  # the link asks for jobs every 30 s, and for free resources every 20 s while somebody looks
 
 
 class Marked(Model):
@@ -77,8 +77,10 @@ class StatusView(Model):
 
 
 def kind(factory: NetworkFactory, now: datetime) -> str:
-    """Return a factory's state in one word: its health if it is offered here, else ``template`` or ``planned``. A
-    healthy factory in maintenance is ``maintenance`` if that leaves none of its partitions a node, else ``partly``."""
+    """Return a factory's state as a word: its health if it is offered by this hub, else ``template`` or ``planned``.
+
+    A healthy factory in maintenance is ``maintenance`` if each of its partitions has no node left, else ``partly``.
+    """
     if factory.health is not None:
         if factory.health.state == "ok" and (running := _running(factory, now)):
             return "maintenance" if _closed(factory, running) else "partly"
@@ -96,35 +98,41 @@ def _closed(factory: NetworkFactory, running: list[MaintenanceView]) -> bool:
 
 
 def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
-    """Return when the next announced maintenance of an available factory begins; None if there is none, or one is in
-    progress."""
+    """Return when the next announced maintenance of an available factory begins.
+
+    None if there is none, or if one is in progress.
+    """
     if kind(factory, now) != "ok":
         return None
     return min((one.start for one in factory.maintenance if one.start > now), default=None)
 
 
 def as_of(factory: NetworkFactory) -> datetime | None:
-    """Return when the factory was last asked about what the pages show of it; None if it was not asked yet, or if it
-    does not answer, which the pages show in another way."""
+    """Return the time of the data that pages show of a factory.
+
+    None if the factory was not asked yet, or if it does not answer, which the pages show separately.
+    """
     if factory.health is None or factory.health.state == "unreachable":
         return None
     return factory.loads_at if factory.partitions else factory.health.answered_at
 
 
 def is_old(at: datetime | None, now: datetime) -> bool:
-    """Return whether a moment is older than several of the link's intervals."""
+    """Return whether a time is older than several of the link's polling intervals."""
     return at is not None and (now - at).total_seconds() > OLD_SECONDS
 
 
 def own_antenna(user: Any) -> str:
-    """Return the antenna by which a person logged in; "" if there is none, or nobody is logged in. ``user``: of the
-    hub."""
+    """Return the antenna by which a person logged in; "" if there is none, or nobody is logged in.
+
+    ``user``: the hub's user.
+    """
     groups = (group.name for group in user.groups) if user is not None else ()
     return next((name.removeprefix(ANTENNA) for name in groups if name.startswith(ANTENNA)), "")
 
 
 def drawing(network: NetworkView, now: datetime) -> Drawing:
-    """Return the map of a network, as it is now. Entries without a place in the catalogue are in the list only."""
+    """Return the present map of a network. Entries without coordinates in the catalogue are in the list only."""
     spots = {one.id: map_projection.place(one.at) for one in network.factories if one.at is not None}
     antennas, lines = [], []
     for number, antenna in enumerate(network.antennas):
@@ -148,7 +156,7 @@ def drawing(network: NetworkView, now: datetime) -> Drawing:
 
 
 def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | None:
-    """Return the antenna whose factories are marked; None if none or an unknown one is wanted."""
+    """Return the antenna whose factories are marked; None if ``wanted`` is empty or unknown."""
     return next((one for one in antennas if one.id == wanted), None)
 
 
@@ -162,11 +170,11 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
     @property
     def language(self) -> PageLanguage:
-        """Return the language in which the page is read."""
+        """Return the language of the page."""
         return languages(self._locale).of(self.request)
 
     async def network(self) -> NetworkView | None:
-        """Return the network in the person's language; None: the link does not answer."""
+        """Return the network in the person's language; None if the link does not answer."""
         try:
             found = await gateway(self._link_at).network()
         except LinkSilent:
@@ -174,7 +182,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         return self.language.spoken(found)
 
     async def page(self, name: str, **values: Any) -> None:
-        """Finish with a template of ours."""
+        """Finish with one of the gateway's templates."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
         common = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
@@ -182,11 +190,14 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
 
 class FactoriesPage(PublicHandler):
-    """The map, and the list with the same content."""
+    """The page with the map, and with a list of the same content."""
 
     async def get(self) -> None:
-        """Answer HTML. Query: ``antenna``, an id: its factories are marked; empty: none. Without it, the person's own
-        antenna is used."""
+        """Answer HTML.
+
+        Query: ``antenna``, an id, whose factories are marked; empty: no factories are marked. Without this parameter,
+        the person's own antenna is used.
+        """
         network = await self.network()
         antennas = network.antennas if network else ()
         own = chosen(antennas, own_antenna(self.current_user))
@@ -208,7 +219,7 @@ class StatusPage(PublicHandler):
         await self.page("status.html", status=await self.status())
 
     async def status(self) -> StatusView:
-        """Return the state of the offered factories, or that the link does not answer."""
+        """Return the state of the offered factories; if the link does not answer, only that."""
         network = await self.network()
         if network is None:
             return StatusView(link="silent")
@@ -216,7 +227,7 @@ class StatusPage(PublicHandler):
 
 
 class StatusJson(StatusPage):
-    """The status for programs."""
+    """The status as JSON, for programs."""
 
     async def get(self) -> None:
         """Answer ``StatusView``."""
@@ -226,7 +237,7 @@ class StatusJson(StatusPage):
 
 
 class LanguageSwitch(PublicHandler):
-    """Stores the language that a person picked in a cookie, and returns to their page."""
+    """Stores the language that a person selected in a cookie, and returns to their page."""
 
     async def get(self) -> None:
         """Set the cookie and redirect. Query: ``lang``; ``next``: a path of this hub."""
@@ -238,7 +249,7 @@ class LanguageSwitch(PublicHandler):
 
 
 def _own_path(address: str, base: str) -> str | None:
-    """Return the address if it leads into this hub, else None; a language in its query is removed."""
+    """Return the URL if it leads into this hub, else None; a language in its query is removed."""
     parts = urlsplit(address)
     plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
     if not (plain and parts.path.startswith(base) and address.isprintable()):

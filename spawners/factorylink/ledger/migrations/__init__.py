@@ -1,8 +1,8 @@
-"""Changes a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
+"""Migrates a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
 
-A step is written once and never changed, since databases of running gateways have been through it. Before there were
-such steps, a ledger's version was a number in its SQLite file (``PRAGMA user_version``). The number stays there, so
-that an older release refuses a database that it does not know.
+A step is never changed after its release, since databases of running gateways have been through it. Before there were
+such steps, a ledger's version was a number in its SQLite file (``PRAGMA user_version``). The number is kept, so that an
+older release refuses a database that it does not know.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOCK = 0x666163746F7279  # of PostgreSQL's advisory locks
 
 
 class NewerDatabase(Exception):
-    """Raise where a newer release made the database."""
+    """Raised if a newer release made the database."""
 
 
 def upgrade(db: Connection) -> None:
@@ -88,19 +88,21 @@ def _is_sqlite(db: Connection) -> bool:
 
 
 def _make_anew(db: Connection) -> None:
-    """Create the present tables in an empty database; a test keeps them equal to the result of all steps."""
+    """Create this release's tables in an empty database; a test checks that they equal the result of all steps."""
     metadata.create_all(db)
     MigrationContext.configure(db).stamp(_script(), "head")
 
 
 def head() -> str:
-    """Return the step that this release's tables need."""
+    """Return the id of the last step, which this release's tables need."""
     return str(_script().get_current_head())
 
 
 def is_at(db: Connection) -> str | None:
-    """Return the database's last step; None if it has none, since it is empty or older than the steps. Raises
-    NewerDatabase."""
+    """Return the last step that the database has been through. Raises NewerDatabase.
+
+    None: there is none, since the database is empty or older than the steps.
+    """
     if _number(db) > KEEPS_STEPS:
         raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")
     found = MigrationContext.configure(db).get_current_revision()

@@ -1,4 +1,4 @@
-"""What Alembic runs for each of its commands; the connection is the caller's."""
+"""The script that Alembic runs for each of its commands; it uses the caller's connection."""
 
 from alembic import context
 

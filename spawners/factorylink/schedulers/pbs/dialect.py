@@ -1,10 +1,10 @@
-"""The PBS dialect, OpenPBS 23 and PBS Professional: what to run, how to read the answer. Pure: no I/O, clock, config.
+"""The PBS dialect (OpenPBS 23, PBS Professional): commands to run, and parsers. Pure: no I/O, clock or configuration.
 
-**Which jobs are asked for.** qstat cannot select jobs by name; it shows all jobs of the site, with a history those of
-weeks. So qselect lists the jobs, and qstat is asked about these, in one request (-E; without it some versions print
-only the first of several as JSON). A shell joins the two commands by a constant text; the selection is passed as
-arguments. If there are no jobs, the shell says so: an empty answer never means "no jobs". PBS has no question for when
-a job would start; it reports ``estimated.start_time`` for waiting jobs.
+**Which jobs are asked for.** qstat cannot select jobs by name; it shows all jobs of the site, with a history the jobs
+of weeks. So qselect lists the jobs, and qstat is asked for these, in one request (-E; without it some versions print
+only the first of several jobs as JSON). A shell joins the two commands by a constant text; the selection is passed as
+arguments. If there are no jobs, the shell prints this: an empty answer never means "no jobs". PBS has no command that
+tells when a job would start; it reports ``estimated.start_time`` for waiting jobs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Ask for all jobs of a name that have not ended, of every account, and for the ended jobs of their arrays."""
+    """Ask for all jobs named ``name`` that have not ended, of every account, and for ended jobs of their arrays."""
     return Command(
         ("sh", "-c", _LIVE, "sh", "-N", name),
         _listed(lambda text: parse.jobs(text, name)),
@@ -76,9 +76,11 @@ def jobs(name: str) -> Command[list[Job]]:
 
 
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
-    """Ask for the jobs of these ids that have not ended, whatever their names; for an array's id, each of its jobs.
-    Jobs that PBS does not know, or knows from its history only, are left out. Raises ValueError for a text that is no
-    id."""
+    """Ask for the jobs with these ids that have not ended, whatever their names.
+
+    For an array's id, ask for each of its jobs. Jobs that PBS does not know, or knows from its history only, are left
+    out. Raises ValueError for a text that is no id.
+    """
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -89,20 +91,25 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
 
 
 def ended(name: str) -> Command[list[End]]:
-    """Ask how the jobs of a name ended that are in PBS' history: the 200 last submitted."""
+    """Ask for the ends of jobs with the name ``name`` in PBS' history: the 200 that were submitted last."""
     return Command(
         ("sh", "-c", _OVER, "sh", "-x", "-s", "F", "-N", name), _listed(_ends), env=parse.TIMES, most=LISTING
     )
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Ask for every queued job that we may see: for each queue (priority, job id), oldest first. ``B``: arrays that
-    have begun, of which some jobs may still wait."""
+    """Ask for every queued job that is visible: for each queue (priority, job id), oldest first.
+
+    State ``B`` is an array that has started, of which some jobs may still wait.
+    """
     return Command(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
 
 def submit(script: str, count: int = 1) -> Command[JobId]:
-    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: the job may have been taken."""
+    """Submit a script; with ``count`` > 1 as an array of that many jobs.
+
+    Unreachable: the job may have been accepted.
+    """
     array = ("-J", f"1-{count}") if count > 1 else ()
 
     def read(output: Output) -> JobId:
@@ -115,11 +122,11 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
 
 
 def estimate(script: str) -> None:
-    """Return None: PBS cannot say when a job would start that is not submitted."""
+    """Return None: PBS cannot tell when a job would start before it is submitted."""
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """Cancel jobs. A job that is over already, or never existed, is no error."""
+    """Cancel jobs. A job that has ended already, or never existed, is no error."""
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -133,8 +140,10 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 
 
 def extend(job: JobId, minutes: int) -> Command[None]:
-    """Give a job ``minutes`` in all, counted from its start; repeating this changes nothing. PBS lets users only
-    shorten."""
+    """Set the walltime of a job to ``minutes``, counted from its start; repeating this changes nothing.
+
+    PBS lets users only shorten it.
+    """
     _check(job)
     if minutes < 1:
         raise ValueError(f"no time: {minutes}")
@@ -142,7 +151,7 @@ def extend(job: JobId, minutes: int) -> Command[None]:
 
 
 def nodes() -> Command[list[NodeState]]:
-    """Ask for every node with what is free on it, and the queues that use it."""
+    """Ask for every node with its free resources, and for the queues that use it."""
     return Command(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)), most=LISTING)
 
 
@@ -158,8 +167,10 @@ def reservations() -> Command[list[Reservation]]:
 
 
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
-    """Ask how jobs ended, from PBS' history (tracejob and the accounting logs are for its administrators). Gone: PBS
-    keeps no history. A job that is older than the history is missing in the answer."""
+    """Ask for the jobs' ends in PBS' history (tracejob and the accounting logs are for PBS' administrators).
+
+    Gone: PBS keeps no history. A job that is older than the history is missing in the answer.
+    """
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -173,7 +184,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Ask whether the server answers. Unreachable: it does not."""
+    """Ask whether the server answers. Unreachable: it does not answer."""
 
     def read(output: Output) -> None:
         if output.code or not pbs_json.documents(output.stdout, "Server")[0]:
@@ -183,8 +194,11 @@ def alive() -> Command[None]:
 
 
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
-    """Return the argv of a command in a running job, connected to this process by stdio. pbs_attach moves a process
-    into a job, on the job's node. Sites let people log in to a node by ssh while they have a job there."""
+    """Return the argv of a command in a running job, connected to this process by stdio.
+
+    pbs_attach moves a process into a job, on the job's node. Sites let people log in to a node by ssh while they have a
+    job there.
+    """
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):
         raise Unreachable("The scheduler does not say on which node the session runs.")
@@ -202,8 +216,10 @@ def _ends(stdout: str) -> list[End]:
 
 
 def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` to an answer of qstat. Jobs that have disappeared or ended by then are
-    missing; that is no error."""
+    """Return a parser that applies ``read`` to an answer of qstat.
+
+    Jobs that have disappeared or ended since qselect are missing; that is no error.
+    """
 
     def checked(output: Output) -> T:
         lines = [line for line in output.stderr.splitlines() if line.strip() and not _OVER_ALREADY.search(line)]
@@ -215,8 +231,7 @@ def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
 
 
 def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` if the command succeeded, and else raises the error that its message
-    means."""
+    """Return a parser that applies ``read`` if the command succeeded, and else raises the error for its message."""
 
     def checked(output: Output) -> T:
         if output.code:
@@ -234,6 +249,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """Return PBS' lines, without the program's name at the beginning of each, blanks and repetitions."""
+    """Return the lines of PBS' message, without the program's name at their beginning, blanks and repetitions."""
     lines = (re.sub(r"^(q[a-z]+|pbs[a-z_]*): ", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

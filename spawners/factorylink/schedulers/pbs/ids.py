@@ -16,6 +16,6 @@ def task_of(array: JobId, index: int) -> JobId:
 
 
 def array_of(job: JobId) -> JobId | None:
-    """Return the array that a job belongs to; None if it belongs to none."""
+    """Return the id of the array that a job belongs to; None if it belongs to none."""
     found = _OF_ARRAY.fullmatch(job)
     return f"{found[1]}{found[2]}" if found else None

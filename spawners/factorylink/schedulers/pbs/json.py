@@ -1,10 +1,10 @@
 """Parses JSON as PBS' programs print it. Pure.
 
 Releases after OpenPBS 23.06 write JSON with a library. The released 23.06 and earlier releases do not, and print a
-quote in a person's text without escaping it, so that the text seems to end there. Then either the answer is no JSON
-(Misread), or an object has a name twice; the object remembers this, so that ``once`` can refuse it. Other faults of
-that writer do no harm and are repaired: control characters, backslashes that JSON does not allow, and words that C
-reads as numbers (a variable that is ``+5`` or ``infinity``).
+quote in a person's text without escaping it, so that the text seems to end at the quote. Then either the answer is no
+JSON (Misread), or an object contains a name twice; the object records this, so that ``once`` can refuse it. Other
+faults of these releases are harmless and are repaired: control characters, backslashes that JSON does not allow, and
+words that C reads as numbers (a variable that is ``+5`` or ``infinity``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
 @contextlib.contextmanager
 def understood(stdout: str) -> Iterator[None]:
-    """Raise Misread, with the whole answer, if its content is not as it must be."""
+    """Turn errors in the block into Misread with the whole answer ``stdout``, whose content is not as expected."""
     try:
         yield
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -37,8 +37,10 @@ def understood(stdout: str) -> Iterator[None]:
 
 
 def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
-    """Return the JSON documents of an answer, each with its ``Jobs``, ``nodes``, ... Raises Misread for anything
-    else."""
+    """Return the JSON documents of an answer, each with its ``Jobs``, ``nodes``, ...
+
+    Raises Misread for other content.
+    """
     decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_Object.of)
     found = []
     rest = _mended(stdout)
@@ -56,8 +58,10 @@ def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
 
 
 def _mended(text: str) -> str:
-    """Return the text without control characters except line ends and tabs, and with valid escapes and values only.
-    Valid JSON is not changed."""
+    """Return ``text`` without control characters (except line ends and tabs), invalid escapes and invalid values.
+
+    Valid JSON is not changed.
+    """
     plain = _BARE.sub(_quoted, text.translate(_CONTROLS))
     return _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", plain) if "\\" in plain else plain
 
@@ -67,7 +71,7 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 class _Object(dict[str, Any]):
-    """An object of an answer that remembers each repeated name, since only the last value is kept."""
+    """An object of an answer that records each repeated name, since a dict keeps only the last value."""
 
     twice: str | None = None
 
@@ -94,8 +98,10 @@ def as_text(values: Mapping[str, Any], key: str) -> str:
 
 
 def as_number(values: Mapping[str, Any], key: str) -> int | None:
-    """Return a whole number, or None if it is missing. Raises ValueError for anything else, or for a number that is too
-    large."""
+    """Return ``values[key]`` as an int; None if it is missing.
+
+    Raises ValueError if it is no whole number, or too large.
+    """
     value = values.get(key)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST):
         raise ValueError(f"{key} is {str(value)[:40]}")
@@ -103,21 +109,23 @@ def as_number(values: Mapping[str, Any], key: str) -> int | None:
 
 
 def as_dict(value: object) -> dict[str, Any]:
-    """Return the value as an object. Raises ValueError if it is none."""
+    """Return ``value`` if it is a JSON object. Raises TypeError if it is none."""
     if not isinstance(value, dict):
         raise TypeError(f"{str(value)[:100]!r} is no object")
     return value
 
 
 def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the names and values of what an answer lists."""
+    """Yield the names and values in a list of an answer."""
     for name, values in found.items():
         yield name, as_dict(values)
 
 
 def once(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the names and values of what an answer lists. Raises ValueError if something is listed twice, or has a
-    value twice."""
+    """Yield the names and values in a list of an answer.
+
+    Raises ValueError if a name is repeated in the list, or in one of its values.
+    """
     for name, values in items(found):
         for one in (found, values):
             if isinstance(one, _Object) and one.twice is not None:

@@ -18,7 +18,7 @@ _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?([kmgtp]?[bw])?", re.I)
 
 
 def nodes(stdout: str) -> list[NodeState]:
-    """Return one state for each host, from pbsnodes' answer and then qstat's answer about the queues.
+    """Return one state for each host, from pbsnodes' answer followed by qstat's answer about the queues.
 
     PBS may show a host as several vnodes; a chunk may span them, so they are added up. A node that belongs to a queue
     runs only that queue's jobs. Every other node runs the jobs of all queues that have no nodes of their own and whose
@@ -40,14 +40,16 @@ def nodes(stdout: str) -> list[NodeState]:
 
 
 def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
-    """Return the resources that select nodes and that every chunk of a queue's jobs requests; amounts are left out."""
+    """Return the resources that select nodes and that every chunk of a queue's jobs requests, without amounts."""
     chunk = as_dict(queue.get("default_chunk", {}))
     return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}
 
 
 def _has(resources: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Return True if a node has each of these values, alone or among others. A resource that is not set on a node has
-    no value."""
+    """Return whether a node has each of these values, alone or among others.
+
+    A resource that is not set on a node has no value.
+    """
     return all(value in str(resources.get(name, "")).split(",") for name, value in wanted.items())
 
 

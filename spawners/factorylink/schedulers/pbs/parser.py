@@ -1,12 +1,12 @@
 """Parses what PBS prints as JSON. Pure: text in, models out.
 
 **What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
-like JSON into JSON: a variable may be a number, a list, anything. So the parser reads only what it needs, and each
-value must have the right type; everything else about a job may have any value. A missing value or one of another type
-is Misread, and so is a job, or an attribute of a job, that is listed twice.
+like JSON into JSON: a variable may be a number, a list, anything. So the parser reads only the values that it needs,
+and checks their types; all other values of a job are ignored. A missing value or one of another type raises Misread,
+and so does a job, or an attribute of a job, that is listed twice.
 
-**Times** have the form of C's ``ctime``, in the time zone of whoever runs ``qstat``; the commands set ``TZ=UTC0``. They
-are English in every locale. The end is ``stime`` plus ``walltime``; PBS itself names none.
+**Times** have the form of C's ``ctime``, in the time zone of the process that runs ``qstat``; the commands set
+``TZ=UTC0``. They are English in every locale. The end of a job is ``stime`` plus ``walltime``; PBS itself reports none.
 """
 
 from __future__ import annotations
@@ -66,16 +66,18 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
 
 def jobs(stdout: str, name: str | None = None) -> list[Job]:
-    """Return the jobs of qstat's answer. ``name``: the name of every job in it; arrays as a whole are left out."""
+    """Return the jobs of qstat's answer, without whole arrays. ``name``: the name of every job in the answer."""
     (found,) = documents(stdout, "Jobs")
     with understood(stdout):
         return [job for id, values in once(found) if (job := _job(id, values, name)) is not None]
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
-    """Return the queued jobs of qstat's answer: for each queue (priority, id), in the order of their submission, since
-    PBS does not tell in which order its scheduler takes them. Each job of an array that still waits counts, according
-    to the array's own list."""
+    """Return the queued jobs of qstat's answer: for each queue (priority, id), in the order of their submission.
+
+    PBS does not tell in which order its scheduler starts them. Each job of an array that still waits counts, according
+    to the array's own list.
+    """
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
     with understood(stdout):
@@ -87,8 +89,10 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the job, or the jobs of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which means
-    none."""
+    """Yield the id of a waiting job, or of each job of an array that still waits.
+
+    An array lists the remaining indices as ``4,6-500``, ``1-9:2``, or ``-``, which means none.
+    """
     ended = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
     if "[]" not in id or not ended:
         yield id
@@ -161,7 +165,10 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
 def _end(
     letter: str, status: object, substate: object, comment: str, ran: bool
 ) -> tuple[int | None, int | None, Outcome]:
-    """Return exit code, signal, and how the job ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
+    """Return exit code, signal, and outcome of a job that has ended.
+
+    Exit status 271 is SIGTERM, and -29 the walltime; without an exit status, the job never ran.
+    """
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
     code, signal = (None, status - _SIGNALLED) if status is not None and status > _SIGNALLED else (status, None)
@@ -178,14 +185,13 @@ def _end(
 
 
 def _ended(values: Mapping[str, Any]) -> datetime | None:
-    """Return when the job's processes ended; for a job that never ran, when PBS put it into its history."""
+    """Return when the job's processes ended; for a job that never ran, when PBS moved it to its history."""
     at = as_number(values, "history_timestamp")
     return moment(values.get("obittime")) or (believed(at) if at else None)
 
 
 def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
-    """Return why a job waits, in PBS' words. For a job that ran before, the comment still describes that run, so there
-    are none."""
+    """Return why a job waits, in PBS' words; "" for a job that ran before, whose comment still describes that run."""
     if letter == "H":
         held = f"Hold_Types={values.get('Hold_Types', '')}"
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
@@ -215,8 +221,10 @@ def moment(text: object) -> datetime | None:
 
 
 def _estimated(value: object) -> datetime | None:
-    """Return the moment of ``estimated.start_time``, which may be a date, seconds since 1970, or a word for none. Any
-    other text counts as none, since an estimate is not worth losing the whole answer."""
+    """Return the time in ``estimated.start_time``, which may be a date, seconds since 1970, or a word for none.
+
+    Any other text counts as none, since an estimate is not worth losing the whole answer.
+    """
     indices = value.get("start_time") if isinstance(value, dict) else None
     try:
         if isinstance(indices, int) and not isinstance(indices, bool):
@@ -227,7 +235,7 @@ def _estimated(value: object) -> datetime | None:
 
 
 def seconds(text: object) -> int | None:
-    """Return the seconds of ``01:00:00``, or of a number of seconds."""
+    """Return the seconds of a duration such as ``01:00:00``, or of a number of seconds; None for any other text."""
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]+(:[0-9]{2}){0,2}", str(text)):
@@ -252,8 +260,11 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    """Return our variable. Anybody may have a variable of any name twice. The released 23.06 takes a variable that
-    follows an empty one for its value, and prints both with what is between them."""
+    """Return the job's variable that identifies it, or "".
+
+    Any job may have a variable with this name twice. The released 23.06 takes a variable that follows an empty one for
+    the empty one's value, and prints both with the text between them.
+    """
     variables = as_dict(values.get("Variable_List"))
     swallowed = f",{VARIABLE}="
     follows = (value for value in variables.values() if isinstance(value, str) and value.startswith(swallowed))

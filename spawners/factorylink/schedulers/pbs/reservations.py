@@ -1,7 +1,7 @@
 """Parses what PBS reports of its reservations (``pbs_rstat -f``, which has no JSON). Pure.
 
-Anybody may make a reservation, except one for a maintenance, whose id begins with M. A person's newlines are printed as
-commas, so every line is PBS' own. Times have the form of ``pbs_parse``.
+Anybody may make a reservation, except one for a maintenance, whose id begins with M. A newline in a person's text is
+printed as a comma, so every line was written by PBS itself. Times have the form that ``parser.moment`` parses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ID = re.compile(r"Resv ID: ([MRS][0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.
 
 
 def reservations(stdout: str) -> list[Reservation]:
-    """Return the confirmed reservations. Raises Misread for anything else than blocks of reservations."""
+    """Return the confirmed reservations. Raises Misread if the answer has other content than blocks of reservations."""
     with understood(stdout):
         if stdout and not stdout.endswith("\n\n"):
             raise ValueError("it was cut")

@@ -1,24 +1,24 @@
 """Makes the batch script for PBS. Pure: a request in, text out.
 
-**How the job is recognised.** PBS keeps no comment from a submission: ``comment`` is the scheduler's own. Among the
-attributes that an ordinary user can set and ``qstat -f`` shows to everybody, ``Account_Name`` (-A) is the account that
-is charged, ``project`` (-P) has limits at some sites, and the name must be the same for all jobs. So the identity is
-one variable of ``Variable_List``, which is free, and which only the owner (and the site) can set or alter. It can be
+**How the job is recognised.** PBS keeps no comment from a submission: ``comment`` is the scheduler's own. An ordinary
+user can set few attributes that ``qstat -f`` shows to everybody: ``Account_Name`` (-A) is the account that is charged,
+``project`` (-P) has limits at some sites, and the name must be the same for all jobs. So the identity is one variable
+of ``Variable_List``, which has no other use, and which only the owner (and the site) can set or alter. It can be
 copied, so its HMAC signs the account.
 
 **The log.** PBS spools a job's output on the node and copies it when the job has ended. The script opens the log itself
-instead, so that it can be read while the job runs, and appends to it, so that a job that is started again continues in
-it. PBS' own copy, in a file with ``.pbs`` after the log's name, has what was printed before and after that, if a job
-failed.
+instead, so that the log can be read while the job runs. The script appends to the log, so that a requeued job continues
+it. If a job fails, PBS' own copy, in a file with ``.pbs`` after the log's name, has the output from before and after
+the script's.
 
 **The job's environment.** Nothing of the link's environment is forwarded (no ``-V``). A login shell of the person
 starts the script; this cannot be avoided. On ``qdel`` both get TERM at once, and when that shell has ended PBS kills
-the rest: there is hardly any time for a clean end. Before the walltime there is no signal: the door knows it by
+the rest: there is hardly any time for a clean end. There is no signal before the walltime: the door knows the end from
 ``FACTORYGATE_JOB_END``.
 
-**Which GPUs.** PBS counts GPUs (``ngpus``). A hook of the site may say which GPUs a job has, by
+**Which GPUs.** PBS counts GPUs (``ngpus``). A hook of the site may select the GPUs of a job, by
 ``CUDA_VISIBLE_DEVICES`` or by hiding the others. Without a hook every job on a node would take the first GPU. So the
-jobs of an account choose different ones by locks in a folder of the node, which end with the job. Other people's jobs
+jobs of an account choose different GPUs by locks in a folder of the node; a lock ends with its job. Other people's jobs
 on that node do not see these locks.
 """
 
@@ -63,8 +63,10 @@ _CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)
 
 
 def script(request: JobRequest, template: str = "") -> str:
-    """Return the script for a request; see ``batch_script`` for ``template`` and for what is refused. Also raises
-    Refused for a request that PBS cannot express, and for a template that leaves out the log."""
+    """Return the script for a request; see ``batch_script`` for ``template`` and the errors.
+
+    Also raises Refused for a request that PBS cannot express, and for a template that leaves out the log.
+    """
     log = _log(request)
     text = written(
         request,
@@ -88,8 +90,10 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """Return the variables that PBS sets in the job, and those that come from the request: PBS tells neither the end
-    nor the memory, nor the number of earlier runs."""
+    """Return the job's variables: those that PBS sets, and those computed from the request.
+
+    PBS provides neither the end nor the memory, nor the number of earlier runs.
+    """
     asked = request.gpu_syntax != "constraint"
     return JobVariables(
         id="${PBS_JOBID:-}",
@@ -104,7 +108,7 @@ def variables(request: JobRequest) -> JobVariables:
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
-    """Return the directives by which the link finds its job again, and which switch off PBS' own output and mail."""
+    """Return the directives by which the link finds its job again, and which turn off PBS' own output and mail."""
     if not _NAME.fullmatch(request.name) or not _COMMENT.fullmatch(request.comment):
         raise Refused(f"PBS takes no such job name or variable: {request.name}, {request.comment}")
     return (
@@ -123,9 +127,9 @@ def identity(request: JobRequest) -> tuple[str, ...]:
 def resources(request: JobRequest) -> tuple[str, ...]:
     """Return the directives for the job's resources: one chunk, which is always on one host.
 
-    Memory is requested in bytes, so that a size of 512 GB fits where a site's 512gb are 512 x 1024^3. ``gres`` holds
-    the operator's own words that replace ngpus; ``constraint`` is added. If nodes are given whole by their type alone
-    (``select=1:node_type=mi300a``), ``gpu_syntax`` is ``constraint``. A reservation is a queue of PBS.
+    Memory is requested in bytes, so that a size of 512 GB fits at a site whose 512gb are 512 x 1024^3. ``gres`` holds
+    the operator's own resources, which replace ngpus; ``constraint`` is added. If whole nodes are requested by their
+    type alone (``select=1:node_type=mi300a``), ``gpu_syntax`` is ``constraint``. A reservation is a queue of PBS.
     """
     if request.qos is not None:
         raise Refused("PBS has no QOS: take `qos` out of the size and the configuration of this factory.")
@@ -159,7 +163,7 @@ def clock(seconds: int) -> str:
 
 
 def _log(request: JobRequest) -> str:
-    """Return the line that opens the job's log and goes to its folder."""
+    """Return the line that opens the job's log and changes to the log's folder."""
     folder = request.output.rpartition("/")[0] or "/"
     name = request.output.replace(INDEX, "${PBS_ARRAY_INDEX}")
     return f'umask 077; cd "{folder}" && exec >>"{name}" 2>&1 || exit 1'

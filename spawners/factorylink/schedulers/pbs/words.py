@@ -1,4 +1,4 @@
-"""PBS' words: comments of its scheduler for why a job waits, and what its commands print when they refuse.
+"""PBS' messages: the scheduler's comments that say why a job waits, and the messages of refused commands.
 
 A comment is a sentence with names and numbers in it, after ``Not Running: `` (not now) or ``Can Never Run: ``; see
 job_info.cpp of OpenPBS.

@@ -1,7 +1,7 @@
-"""The Slurm dialect, versions 22.05 to 25.11: what to run and how to read the answer. Pure: no I/O, clock or config.
+"""The Slurm dialect, 22.05 to 25.11: commands to run, and parsers of answers. Pure: no I/O, clock or configuration.
 
-Cost of each command at the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two
-RPCs whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence
+Cost of each command at the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` take
+two RPCs whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence
 ``--local``); ``by_id`` two, three for a single id; ``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one;
 ``estimate`` two.
 """
@@ -32,7 +32,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-# What the commands say when nobody answered. Anything else that fails is the scheduler's own no.
+# Messages of commands that got no answer. Any other failure is a refusal of the scheduler.
 _SILENT = re.compile(
     r"unable to contact slurm controller|socket timed out|connection (refused|timed out|reset)|connect failure"
     r"|zero bytes were transmitted|communication|unexpected message|protocol (authentication|version)"
@@ -49,8 +49,10 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that 
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Ask for all jobs of a name that the controller knows, of every account; also those that ended within its
-    MinJobAge."""
+    """Ask for all jobs with the name ``name`` that the controller knows, of every account.
+
+    These include jobs that ended within its MinJobAge.
+    """
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
          f"--Format={parse.JOB_FORMAT}"),
@@ -62,12 +64,14 @@ def jobs(name: str) -> Command[list[Job]]:
 
 
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
-    """Ask for the jobs of these ids, whatever their names; for an array's id, each of its tasks. Jobs that the
-    controller does not know are left out. Raises ValueError for a text that is no id."""
+    """Ask for the jobs with these ids, whatever their names; for an array's id, for each of its tasks.
+
+    Jobs that the controller does not know are left out. Raises ValueError for a text that is no id.
+    """
     words = _checked(ids)
 
     def read(output: Output) -> list[Job]:
-        # Of several, squeue leaves out those that it does not know; of a single one it says so.
+        # squeue silently omits unknown ids in a list, but reports an error for a single unknown id.
         if output.code and len(words) == 1 and _NOT_THERE.search(output.stderr):
             return []
         return _listed(parse.named_jobs)(output)
@@ -83,7 +87,7 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
 
 
 def ended(name: str) -> Command[list[End]]:
-    """Ask how those jobs of a name ended that the controller has not forgotten yet."""
+    """Ask for the ends of jobs with the name ``name`` that the controller has not forgotten yet."""
     question = jobs(name)
 
     def read(output: Output) -> list[End]:
@@ -93,7 +97,7 @@ def ended(name: str) -> Command[list[End]]:
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Ask for every pending job that we may see: for each partition (priority, job id), the next one first."""
+    """Ask for every pending job that is visible: for each partition (priority, job id), highest priority first."""
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
          f"--Format={parse.PENDING_FORMAT}"),
@@ -105,7 +109,10 @@ def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
 
 
 def submit(script: str, count: int = 1) -> Command[JobId]:
-    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: the job may have been taken."""
+    """Submit a script; with ``count`` > 1 as an array of that many jobs.
+
+    Unreachable: the job may have been accepted.
+    """
     array = (f"--array=1-{count}",) if count > 1 else ()
 
     def read(output: Output) -> JobId:
@@ -118,7 +125,10 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
 
 
 def estimate(script: str) -> Command[Estimate]:
-    """Ask when the script's job would start; nothing is submitted. ``asked_at`` is the epoch; the caller sets it."""
+    """Ask when the script's job would start; nothing is submitted.
+
+    ``asked_at`` is the epoch until the caller sets it.
+    """
 
     def read(output: Output) -> Estimate:
         start = parse.planned_start(output.stderr)
@@ -130,7 +140,7 @@ def estimate(script: str) -> Command[Estimate]:
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """Cancel jobs. A job that is over already, or never existed, is no error."""
+    """Cancel jobs. A job that has ended already, or never existed, is no error."""
     words = _checked(ids)
 
     def read(output: Output) -> None:
@@ -142,15 +152,17 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 
 
 def extend(job: JobId, minutes: int) -> Command[None]:
-    """Give a job ``minutes`` in all, counted from its start; repeating this changes nothing. Slurm lets users only
-    shorten."""
+    """Set the time limit of a job to ``minutes``, counted from its start; repeating this changes nothing.
+
+    Slurm lets users only shorten it.
+    """
     if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
         raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
     return Command(("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"), _good(lambda _: None))
 
 
 def nodes() -> Command[list[NodeState]]:
-    """Ask for every node with what is free on it."""
+    """Ask for every node, with its free resources."""
     return Command(
         (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
         _listed(slurm_nodes.nodes),
@@ -160,14 +172,16 @@ def nodes() -> Command[list[NodeState]]:
 
 
 def reservations() -> Command[list[Reservation]]:
-    """Ask for every reservation that we may see."""
+    """Ask for every reservation that is visible."""
     argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
     return Command(argv, _listed(slurm_reservations.reservations), env=parse.TIMES, most=LISTING)
 
 
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
-    """Ask how jobs ended, and how long each of their runs was, from the accounting database. Gone: this cluster keeps
-    none."""
+    """Ask the accounting database for the jobs' ends, and for the duration of each of their runs.
+
+    Gone: this cluster has no accounting database.
+    """
 
     def read(output: Output) -> list[End]:
         if "accounting storage is disabled" in output.stderr.lower():
@@ -185,7 +199,10 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Ask whether a controller answers. Unreachable: none does; the command says so at once if nothing listens."""
+    """Ask whether a controller answers. Unreachable: none does.
+
+    The command reports this at once if no process listens on the controllers' ports.
+    """
 
     def read(output: Output) -> None:
         if not re.search(r"\bis UP\b", output.stdout):
@@ -195,7 +212,7 @@ def alive() -> Command[None]:
 
 
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:  # noqa: ARG001
-    """Return the argv of a step inside a running job on its first node, connected to this process by stdio."""
+    """Return the argv of a step on the first node of a running job, connected to this process by stdio."""
     return (
         "srun", "--unbuffered", "--overlap", "--jobid", job, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",
         "--gres=none", "--export=NONE", "--", *argv,
@@ -203,7 +220,7 @@ def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str
 
 
 def _checked(ids: Iterable[JobId]) -> tuple[JobId, ...]:
-    """Return the ids. Raises ValueError if one does not have Slurm's form."""
+    """Return ``ids``. Raises ValueError if an id does not have Slurm's form."""
     words = tuple(ids)
     for word in words:
         if not re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
@@ -212,8 +229,7 @@ def _checked(ids: Iterable[JobId]) -> tuple[JobId, ...]:
 
 
 def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` if the command succeeded, and else raises the error that its message
-    means."""
+    """Return a parser that applies ``read`` if the command succeeded, and else raises the error for its message."""
 
     def checked(output: Output) -> T:
         if output.code:
@@ -224,7 +240,7 @@ def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
 
 
 def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` to the rows of a list, if the list is complete."""
+    """Return a parser that applies ``read`` to the rows of a list. Raises Misread if the list is incomplete."""
 
     def checked(output: Output) -> T:
         return read(whole(output.stdout))
@@ -240,6 +256,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """Return Slurm's lines, without the program's name at the beginning of each, blanks and repetitions."""
+    """Return the lines of Slurm's message, without the program's name at their beginning, blanks and repetitions."""
     lines = (re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

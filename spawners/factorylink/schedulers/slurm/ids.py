@@ -15,6 +15,6 @@ def task_of(array: JobId, index: int) -> JobId:
 
 
 def array_of(job: JobId) -> JobId | None:
-    """Return the array that a job belongs to; None if it belongs to none."""
+    """Return the id of the array that a job belongs to; None if it belongs to none."""
     found = _OF_ARRAY.fullmatch(job)
     return found[1] if found else None

@@ -1,7 +1,7 @@
 """Parses what Slurm reports of its nodes. Pure.
 
-**Memory.** One of Slurm's MB is 2**20 bytes, here and in ``slurm_script``; a GB of the catalogue and of pages is 10**9.
-A node with RealMemory=512000, which its site calls "512 GB", has room for sizes of 536 GB in all.
+**Memory.** One of Slurm's MB is 2**20 bytes, here and in ``script``; a GB of the catalogue and of pages is 10**9 bytes.
+A node with RealMemory=512000, which its site calls "512 GB", has room for sizes of 536 GB in total.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ _NODE = re.compile(_NODE_ROW + free_text(_REASON_WIDTH) + r"\n")
 
 
 def _gpus(gres: str) -> tuple[int, set[str]]:
-    """Return number and types of GPUs: ``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}; ``gpu:2(IDX:0-1)`` -> 2, {}."""
+    """Return the number and the types of GPUs in a gres text.
+
+    ``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}; ``gpu:2(IDX:0-1)`` -> 2, {}.
+    """
     count, kinds = 0, set()
     for kind, digits in re.findall(r"(?:^|,)gpu:(?:([^:,()]+):)?([0-9]+)(?![0-9:])", gres):
         count += int(digits)
@@ -44,8 +47,10 @@ def _gpus(gres: str) -> tuple[int, set[str]]:
 
 
 def nodes(stdout: str) -> list[NodeState]:
-    """Return one state for each node, from sinfo's answer in ``NODE_FORMAT``, which has a row for each pair of node and
-    partition."""
+    """Return one state for each node, from sinfo's answer in ``NODE_FORMAT``.
+
+    The answer has a row for each pair of node and partition.
+    """
     found: dict[str, re.Match[str]] = {}
     partitions: dict[str, dict[str, None]] = {}
     for row in rows(_NODE, stdout, _REASON_WIDTH):

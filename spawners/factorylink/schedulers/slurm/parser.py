@@ -1,12 +1,12 @@
-"""Reading what Slurm's commands print. Pure: text in, models out; the fields asked for stand beside their grammar.
+"""Parses what Slurm's commands print. Pure: text in, models out. Each list of fields is next to its grammar.
 
-**Why a grammar.** Any user of the cluster may give a job our name and any comment, with separators and newlines in
-it; such a job must neither hide nor forge the row of another. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and
-prints it first, every other field holds a narrow alphabet, and the fields after the comment are padded to far more
+**Why a grammar.** Any user of the cluster may give a job our name and any comment, with separators and newlines in it;
+such a job must neither hide nor forge the row of another job. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and
+prints it first, every other field allows few characters only, and the fields after the comment are padded to far more
 than that width: no comment is long enough to contain a row. Each row is matched from where the last one ended.
 
-**Times** are seconds since the epoch, asked for by ``SLURM_TIME_FORMAT=%s``: what Slurm prints otherwise is local time
-of the login node without a zone, which cannot be read from afar and is ambiguous for an hour each autumn.
+**Times** are seconds since the epoch, requested by ``SLURM_TIME_FORMAT=%s``. Slurm's default is local time of the login
+host without a zone, which the link cannot convert and which is ambiguous for an hour each autumn.
 """
 
 from __future__ import annotations
@@ -88,13 +88,15 @@ LARGEST = 10**10  # of a number that is believed; Slurm's own are of 32 bits
 
 
 def free_text(width: int) -> str:
-    """Return the grammar of a field that may hold any text; ``rows`` checks that it has its ``width`` of bytes."""
+    """Return the grammar of a field that may hold any text; ``rows`` checks that the text has ``width`` bytes."""
     return rf"(?P<text>[\s\S]{{1,{width}}}?)\|"
 
 
 def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
-    """Return the -O argument for fields given as (name, width, group, alphabet), and the grammar of a row without its
-    comment."""
+    """Return the -O argument for ``fields``, and the grammar of a row without its comment.
+
+    Each field is (name, width, group, alphabet).
+    """
     names = ",".join(f"{name}:{width}|" for name, width, _, _ in fields)
     # Padding is part of the field: a row cannot be shorter than the widths together, whatever a user writes.
     row = r"\|".join(rf"(?=[^|]{{{width},}}\|)(?P<{group}>{alphabet}) *" for _, width, group, alphabet in fields)
@@ -144,8 +146,10 @@ _OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not:
 
 
 def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
-    """Return every row from the first character to the last. Raises Misread if something between them is not a row.
-    ``width``: of the row's free text, which could include a part of another row if something was lost."""
+    """Return the matches of all rows in ``text``. Raises Misread if any part of the text is not a row.
+
+    ``width``: the width of the row's free text; another width means that part of the output was lost.
+    """
     found: list[re.Match[str]] = []
     position = 0
     while position < len(text):
@@ -159,14 +163,16 @@ def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[
 
 
 def _has_width(text: str, width: int) -> bool:
-    """Return whether a text has that width in bytes. One to three bytes may stand for a replacement character where
-    squeue cut a letter."""
+    """Return whether a text has that width in bytes.
+
+    A replacement character may stand for one to three bytes, since squeue may cut a letter.
+    """
     most = len(text.encode())
     return most - 2 * text.count("�") <= width <= most
 
 
 def no_two(ids: Iterable[str], text: str) -> None:
-    """Raise Misread if an id is listed twice, since one of the two would hide the other."""
+    """Raise Misread if an id is listed twice, since one of the two rows would hide the other."""
     seen: set[str] = set()
     for id in ids:
         if id in seen:
@@ -175,25 +181,29 @@ def no_two(ids: Iterable[str], text: str) -> None:
 
 
 def moment(text: str) -> datetime | None:
-    """Return seconds since the epoch as a moment; None for anything else ("N/A", "0"), and for a year that is not
-    allowed."""
+    """Return the time for seconds since the epoch.
+
+    None for other texts ("N/A", "0"), and for a year that is not allowed.
+    """
     return believed(int(text)) if text.isdigit() else None
 
 
 def number(text: str) -> int | None:
-    """Return digits as a number; None for anything else ("N/A"), and for more than ``LARGEST``."""
+    """Return digits as a number; None for other texts ("N/A"), and for numbers above ``LARGEST``."""
     return int(text) if text.isdigit() and len(text) <= 11 and int(text) <= LARGEST else None
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
-    """Return code and signal of "3:0": (3, None)."""
+    """Return exit code and signal: "3:0" -> (3, None)."""
     code, _, signal = text.partition(":")
     return number(code), number(signal) or None
 
 
 def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
-    """Return the hosts of ``n[1-2,07],login``: n1, n2, n07, login. At most ``limit``; a part cut off by squeue's width
-    is left out."""
+    """Return the hosts of a list: ``n[1-2,07],login`` -> n1, n2, n07, login.
+
+    At most ``limit`` hosts; a part that squeue has cut off is left out.
+    """
     names: list[str] = []
     position = 0
     while piece := _HOSTS.match(text, position):
@@ -215,8 +225,10 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
 
 
 def jobs(name: str, stdout: str) -> list[Job]:
-    """Return the jobs of squeue's answer in ``JOB_FORMAT``. Jobs of a kind that ours never are (a part of a het job)
-    are left out."""
+    """Return the jobs of squeue's answer in ``JOB_FORMAT``.
+
+    Jobs of a kind that the gateway never submits (parts of het jobs) are left out.
+    """
     found = rows(_JOB, stdout, COMMENT_WIDTH)
     return _jobs(((row, name, row["text"].rstrip(" ")) for row in found), stdout)
 
@@ -232,8 +244,11 @@ def _outcome(state: str, reason: str) -> Outcome:
 
 
 def _name_and_comment(text: str) -> tuple[str, str]:
-    """Return a job's name and its comment. A comment that is not ASCII is returned as "": it cannot be one of ours, and
-    its beginning cannot be determined, since squeue may cut a letter in two."""
+    """Return a job's name and its comment; the comment is "" if it is not ASCII.
+
+    Such a comment was not written by a gateway, and its beginning cannot be found, since squeue may cut a letter in
+    two.
+    """
     comment = text[-COMMENT_WIDTH:]
     if not comment.isascii():
         return text.rstrip(" "), ""
@@ -241,7 +256,7 @@ def _name_and_comment(text: str) -> tuple[str, str]:
 
 
 def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[Job]:
-    """Return the jobs of rows, each with its name and comment. Raises Misread."""
+    """Return the jobs for rows, each given with its name and its comment. Raises Misread."""
     made: list[Job] = []
     for row, name, comment in found:
         if not _OURS.fullmatch(row["id"]):
@@ -284,8 +299,10 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
-    """Return the jobs of squeue's answer in ``PENDING_FORMAT``: for each partition (priority, job id), highest first. A
-    job that waits in several partitions counts in each."""
+    """Return the jobs of squeue's answer in ``PENDING_FORMAT``: for each partition (priority, job id), highest first.
+
+    A job that waits in several partitions counts in each.
+    """
     found: dict[str, list[tuple[int, str]]] = {}
     for row in rows(_PENDING, stdout):
         for partition in row["partition"].split(","):
@@ -298,15 +315,17 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def planned_start(stderr: str) -> datetime | None:
-    """Return the moment in ``sbatch: Job 10 to start at 1795535813 using 4 processors on ...``; None if there is
-    none."""
+    """Return the time in ``sbatch: Job 10 to start at 1795535813 using 4 processors on ...``; None if there is none."""
     found = re.search(r"Job \S+ to start at ([0-9]{1,11}) using ", stderr)
     return moment(found[1]) if found else None
 
 
 def accounting(stdout: str) -> list[End]:
-    """Return the ends of the jobs in sacct's answer, whose fields ``ACCOUNTING_FIELDS`` are separated by ``|`` (none of
-    them holds free text). A job has a row for each of its runs, in any order; a job that still runs has no end."""
+    """Return the ends of the jobs in sacct's answer.
+
+    The fields ``ACCOUNTING_FIELDS`` are separated by ``|``, and none of them holds free text. A job has a row for each
+    of its runs, in any order; a job that still runs has no end.
+    """
     runs: dict[str, list[re.Match[str]]] = {}
     for row in rows(_RECORD, stdout):
         if row["state"] not in STATES:
@@ -317,13 +336,13 @@ def accounting(stdout: str) -> list[End]:
 
 
 def _when(row: re.Match[str]) -> float:
-    """Return the end of a row's run, as a sort key; a run without an end is the last."""
+    """Return the end of the run in a row, as a sort key; a run without an end sorts last."""
     ended = moment(row["ended"])
     return math.inf if ended is None else ended.timestamp()
 
 
 def _end(runs: list[re.Match[str]]) -> End | None:
-    """Return the end of a job, from the rows of its runs, the last run last."""
+    """Return the end of a job from the rows of its runs, in the order of the runs; None if it has none."""
     last = runs[-1]
     if STATES[last["state"]] is not JobState.ENDED:
         return None

@@ -1,8 +1,8 @@
 """Parses what Slurm reports of its reservations. Pure.
 
-``scontrol --oneliner show reservation`` prints a line for each, with words ``Key=Value`` separated by spaces. Only
-operators of the site can make reservations, so their text is the site's. A comment, which may hold anything, comes
-last.
+``scontrol --oneliner show reservation`` prints a line for each reservation, with words ``Key=Value`` separated by
+spaces. Only operators of the site can make reservations, so their text can be trusted. A comment, which may hold any
+text, comes last.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST = 100_000  # nodes
 
 
 def reservations(stdout: str) -> list[Reservation]:
-    """Return every reservation that we may see. Raises Misread if a line is no reservation, or lacks a required key."""
+    """Return every reservation in the answer. Raises Misread if a line is no reservation, or lacks a required key."""
     if stdout == _NONE:
         return []
     found, position = [], 0

@@ -17,7 +17,7 @@ WARNING = 120  # seconds before the walltime at which the job's command gets USR
 
 
 def script(request: JobRequest, template: str = "") -> str:
-    """Return the script for a request; see ``batch_script`` for ``template`` and for what is refused."""
+    """Return the script for a request; see ``batch_script`` for ``template`` and the errors."""
     return written(
         request,
         template,
@@ -31,7 +31,7 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """Return the job's variables by Slurm's own ones; releases before 22.05 do not provide the end."""
+    """Return the job's variables, computed from Slurm's own; releases before 22.05 do not provide the end."""
     return JobVariables(
         id="${SLURM_JOB_ID:-}",
         end=f"${{SLURM_JOB_END_TIME:-{end_by_clock(60 * _minutes(request))}}}",
@@ -45,7 +45,7 @@ def variables(request: JobRequest) -> JobVariables:
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
-    """Return the directives by which the link finds its job again, and for the job's log."""
+    """Return the directives by which the link finds its job again, and those for the job's log."""
     return (
         f"#SBATCH --job-name={request.name}",
         f"#SBATCH --comment={request.comment}",

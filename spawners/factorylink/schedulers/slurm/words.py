@@ -1,7 +1,7 @@
-"""Slurm's words, and the codes of the answers that explain them (``explain/waiting.py``, ``explain/refusals.py``).
+"""Slurm's messages, and the codes of their explanations (``explain/waiting.py``, ``explain/refusals.py``).
 
-Why a job waits: the reasons of squeue(1), "JOB REASON CODES", and those in the library's own list. Limits come in
-families, ``(QOS|Assoc)(Grp|Max|Min)RESOURCE...``: what matters to a person is whose limit it is and of what.
+Why a job waits: the reasons of squeue(1), "JOB REASON CODES", and further reasons in Slurm's source code. Limits come
+in families, ``(QOS|Assoc)(Grp|Max|Min)RESOURCE...``: a person needs to know whose limit it is, and for which resource.
 """
 
 from __future__ import annotations

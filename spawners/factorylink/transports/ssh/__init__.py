@@ -1,1 +1,1 @@
-"""The SSH transport: the factory's login side is another machine."""
+"""The SSH transport, for a factory whose login side is another machine."""

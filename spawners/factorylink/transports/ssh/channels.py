@@ -1,5 +1,4 @@
-"""Channels of an SSH connection, and commands whose output is collected over one. A channel holds its place until it is
-closed."""
+"""SSH channels, and commands whose output is collected over a channel. A channel holds its place until it is closed."""
 
 from __future__ import annotations
 
@@ -25,15 +24,18 @@ CLOSED = "SSH connection closed"  # asyncssh's words for a channel on a connecti
 
 
 class NoPlace(NotDone):
-    """Raise if the server has no place for one more command."""
+    """Raised if the server has no place for one more command."""
 
 
 class Lost(NotDone):
-    """Raise if the connection was lost before the command was sent."""
+    """Raised if the connection was lost before the command was sent."""
 
 
 class ExecChannel(asyncssh.SSHClientSession[bytes]):
-    """A command whose output is collected; a command with more than ``cap`` bytes of it is killed."""
+    """A channel with a command whose output is collected.
+
+    A command with more than ``cap`` bytes of output is killed.
+    """
 
     def __init__(self, use: ConnectionUse, cap: int) -> None:
         self._use = use
@@ -47,8 +49,8 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
         """Run the command; return stdout, stderr, exit code (negative: a signal).
 
-        Raises NoPlace and Lost, after which nothing has been run; Misread for too much output; Unreachable if the
-        connection was lost meanwhile.
+        Raises NoPlace or Lost if nothing was run; Misread for too much output; Unreachable if the connection was lost
+        while the command ran.
         """
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))  # an answer that is too long is mostly not sent
         channel, _ = await open_session(self._use, lambda: self, line, window)
@@ -66,42 +68,46 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
         return bytes(self._got[None]), bytes(self._got[asyncssh.EXTENDED_DATA_STDERR]), code
 
     def give_up(self) -> None:
-        """Kill the command if it still runs. If the server does not support signals, the command's input and output are
-        closed."""
+        """Kill the command if it still runs.
+
+        If the server does not support signals, the command's input and output are closed.
+        """
         self._given_up = True
         if self._channel is not None and not self._ended.is_set():
             kill(self._channel)
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """Keep the channel: it is open, and the command is sent next."""
+        """Keep the channel, which is open now; the command is sent next."""
         self._channel = chan
         if self._given_up:
             chan.abort()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Keep the output, until it is too much."""
+        """Collect the output, until it is too much."""
         got = self._got[datatype]
         got += data
         if len(got) > self._caps[datatype]:
             self.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Finish: the channel is closed, for whatever reason."""
+        """Complete the call of ``run``, since the channel is closed, for whatever reason."""
         self._use.release()
         self._error = exc
         self._ended.set()
 
 
 def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
-    """End the command, and close the channel."""
+    """Kill the command, and close the channel."""
     with contextlib.suppress(OSError):
         channel.kill()  # sshd sends it to the command's whole process group
     channel.abort()
 
 
 async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, window: int) -> tuple[Any, Any]:
-    """Open a channel and run the command. Raises NoPlace and Lost, after which nothing has been run, Refused, and
-    Unreachable."""
+    """Open a channel and run the command.
+
+    Raises NoPlace or Lost if nothing was run; Refused; Unreachable.
+    """
     begun = False
 
     def begin() -> Any:

@@ -1,4 +1,4 @@
-"""Logins at a site: to which host, through which, as whom, how often; and what each failure means."""
+"""Logs in at a site: selects hosts and jump hosts, limits the rate of logins, and classifies failures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from factorylink.credentials.base import Login
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
 from factorylink.transports.ssh.packets import GatheringSocket, send_no_fillers
+from factorylink.util import metrics
 
 log = logging.getLogger(__name__)
 
 MINUTE = 60.0
-FOR_THE_WATCHER = 2  # logins a minute that are kept for the watcher: without its answers nobody knows anything
+FOR_THE_WATCHER = 2  # logins a minute reserved for the watcher, whose answers all others need
 SHARES = 4  # shares into which the logins of a minute are divided: no login name gets more than one
 LONGEST_TURN = 60.0  # seconds that a login waits for its turn; one that would wait longer fails at once
 KEEPALIVES = 3  # keepalives without an answer, then the connection is lost
@@ -36,8 +37,10 @@ CIPHERS = [
 
 
 class LoginPace:
-    """A limit on logins: at most ``per_minute`` begin in any minute, all accounts together. The last of them are kept
-    for the watcher, and each login name gets only its share of the others."""
+    """A limit on logins: at most ``per_minute`` start in any minute, for all accounts together.
+
+    Some of them are reserved for the watcher, and each login name may use only its share of the others.
+    """
 
     def __init__(self, per_minute: int) -> None:
         self._most = per_minute
@@ -46,8 +49,10 @@ class LoginPace:
         self._own: dict[str, deque[float]] = {}
 
     async def turn(self, watcher: bool, name: str | None = None) -> None:
-        """Wait until a login may begin. ``name``: the login name whose share it uses; None: no share (the watcher, a
-        service account). Raises Unreachable if that would take too long."""
+        """Wait until a login may start. Raises Unreachable if that would take too long.
+
+        ``name``: the login name whose share is used; None: no share (the watcher, a service account).
+        """
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic()
         while (pause := max(_pause(self._begun, most), self._own_pause(name))) > 0:
@@ -68,7 +73,7 @@ class LoginPace:
 
 
 def _pause(begun: deque[float], most: int) -> float:
-    """Return the seconds until fewer than ``most`` logins began in the last minute."""
+    """Return the seconds until fewer than ``most`` logins were started in the last minute."""
     last = list(begun)[-most:]
     return last[0] + MINUTE - time.monotonic() if len(last) == most else 0.0
 
@@ -85,19 +90,23 @@ class SshConnector:
         self._hosts = [address(text) for text in settings.hosts]  # the one that worked last comes first
 
     async def enter(self, login: Login, watcher: bool, on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
-        """Log in at the first host that accepts us. ``on_lost`` is called once when the connection is lost. Raises
-        Distrusted or NotLetIn if that was the problem with any host, else Unreachable."""
+        """Log in at the first host that accepts the login. ``on_lost`` is called once when the connection is lost.
+
+        Raises Distrusted or NotLetIn if this was the problem with any host, else Unreachable.
+        """
         problems: list[Unreachable] = []
         for host in tuple(self._hosts):
             try:
                 connection = await self._through(host, login, watcher, on_lost)
             except Unreachable as problem:
                 problems.append(problem)
+                metrics.LOGINS.labels(self._name, _outcome(problem)).inc()
                 level = logging.ERROR if isinstance(problem, Distrusted) else logging.INFO
                 log.log(level, "%s: %s", self._name, problem.message)
                 continue
             self._hosts.remove(host)
             self._hosts.insert(0, host)
+            metrics.LOGINS.labels(self._name, "ok").inc()
             log.info("%s: logged in at %s as %s with %s", self._name, host[0], login.username, login.key_id)
             return connection
         words = " ".join(dict.fromkeys(problem.message for problem in problems))
@@ -109,7 +118,7 @@ class SshConnector:
     async def _through(
         self, host: tuple[str, int], login: Login, watcher: bool, on_lost: Callable[[], None]
     ) -> asyncssh.SSHClientConnection:
-        """Connect through the jump hosts; their connections are closed when the connection is lost."""
+        """Connect through the jump hosts, whose connections are closed when the connection is lost."""
         passed: list[asyncssh.SSHClientConnection] = []
 
         def lost() -> None:
@@ -162,8 +171,15 @@ class SshConnector:
             _explain(error, host, login.username, settings.connect_seconds, passed)
 
 
+def _outcome(problem: Unreachable) -> str:
+    """Return how a failed login counts, as one of ``metrics.LOGIN_OUTCOMES``."""
+    if isinstance(problem, Distrusted):
+        return "distrusted"
+    return "not_let_in" if isinstance(problem, NotLetIn) else "unreachable"
+
+
 class _Client(asyncssh.SSHClient):
-    """Calls ``on_lost`` once when an established connection is lost; asyncssh reports failed attempts, too."""
+    """Calls ``on_lost`` once when an established connection is lost, but not for failed attempts as asyncssh does."""
 
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
@@ -202,7 +218,7 @@ def _explain(
 
 
 def address(text: str) -> tuple[str, int]:
-    """Return host and port of HOST or HOST:PORT; a bare IPv6 address has more than one colon and no port."""
+    """Return host and port of HOST or HOST:PORT; a bare IPv6 address has several colons and no port."""
     host, colon, port = text.rpartition(":")
     if colon and ":" not in host:
         return host, int(port)

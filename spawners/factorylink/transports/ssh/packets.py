@@ -1,4 +1,4 @@
-"""Makes an SSH connection send its data with no more packets and writes than necessary."""
+"""Makes an SSH connection send its data with as few packets and writes as possible."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MSG_IGNORE = 2  # RFC 4253, 11.2
 
 
 def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
-    """Stop sending an empty message before each message of ``connection``.
+    """Make asyncssh send no empty message before each message of ``connection``.
 
     asyncssh does so against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here. OpenSSH does not
-    send them either. Each of these messages is encrypted and written by itself, once more for each connection inside
-    another.
+    send empty messages either. Each of them is encrypted and written separately, and once more for each SSH connection
+    that carries this one.
     """
     send = connection.send_packet
 
@@ -28,14 +28,16 @@ def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
 
 
 class GatheringSocket:
-    """Connects asyncssh, as its ``tunnel``, straight to a host. All packets of one turn of the event loop are
-    written at once: OpenSSH takes no more than 32 KiB in a packet, and a write of the kernel costs more than such a
-    packet."""
+    """Connects asyncssh, as its ``tunnel``, directly to a host, and joins writes.
+
+    All packets of one turn of the event loop are written at once: OpenSSH accepts at most 32 KiB in a packet, and a
+    system call costs more than such a packet.
+    """
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
     ) -> tuple[Any, Any]:
-        """Return the transport and the SSH connection, as asyncssh wants them. Raises OSError."""
+        """Return the transport and the SSH connection, as asyncssh expects. Raises OSError."""
         transport, protocol = await asyncio.get_running_loop().create_connection(
             lambda: _Connected(session_factory()), remote_host, remote_port
         )
@@ -43,7 +45,7 @@ class GatheringSocket:
 
 
 class _Connected(asyncio.Protocol):
-    """Hands a socket over to an SSH connection as soon as the socket is connected."""
+    """Passes a socket to an SSH connection as soon as the socket is connected."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -55,7 +57,7 @@ class _Connected(asyncio.Protocol):
 
 
 class GatheringTransport:
-    """A transport that writes once for each turn of the event loop."""
+    """A transport that writes once in each turn of the event loop."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -65,13 +67,13 @@ class GatheringTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write ``data`` at the end of this turn."""
+        """Write ``data`` at the end of this turn of the event loop."""
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self._flush)
         self._gathered.append(data)
 
     def close(self) -> None:
-        """Write what is left, then close."""
+        """Write the buffered data, then close."""
         self._flush()
         self._transport.close()
 

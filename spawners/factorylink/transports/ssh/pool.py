@@ -1,7 +1,7 @@
-"""The open connections of one login name at a site, and which channel may use which of them.
+"""The pool of open connections of one login name at a site, which assigns channels to connections.
 
 sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
-ones. So commands and bridges wait here for a place, and all doors over ``tcp`` use the first live connection.
+channels. So commands and bridges wait here for a place, and all doors over ``tcp`` use the first live connection.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Enter = Callable[[Callable[[], None]], Awaitable[asyncssh.SSHClientConnection]]
 
 
 class ConnectionKind(Enum):
-    """What a channel is for."""
+    """The purpose of a channel."""
 
     COMMAND = auto()
     ENTRY = auto()  # a command whose channel carries a door for as long as it is open
@@ -48,7 +48,7 @@ class ConnectionKind(Enum):
 
 
 class ConnectionUse:
-    """A place on a connection, held until it is released."""
+    """A place for a channel on a connection, held until it is released."""
 
     def __init__(self, pooled: Connection, kind: ConnectionKind) -> None:
         self.connection = pooled.connection
@@ -58,7 +58,7 @@ class ConnectionUse:
         pooled.used[kind] += 1
 
     def release(self, opened: bool = True) -> None:
-        """Give the place back once the channel is closed, or was not ``opened``; later calls do nothing."""
+        """Release the place once the channel is closed, or was not ``opened``; later calls do nothing."""
         if not self._held:
             return
         self._held = False
@@ -68,15 +68,19 @@ class ConnectionUse:
             self._pooled.free(self._kind)
 
     def refused(self) -> None:
-        """Note that the server refused the channel: it has fewer places than configured, or commands that the link has
-        given up still run there."""
+        """Record that the server refused the channel.
+
+        Either it has fewer places than configured, or commands that the link has given up still run there.
+        """
         self.release(opened=False)
         self._pooled.shrink()
 
 
 class Connection:
-    """One connection and its channels; ``most``: channels that the server counts at a time. ``changed`` is called
-    whenever a place may be free."""
+    """One connection and its channels.
+
+    ``most``: the limit of channels that the server counts. ``changed`` is called whenever a place may be free.
+    """
 
     def __init__(self, connection: asyncssh.SSHClientConnection, most: int, changed: Callable[[], None]) -> None:
         self.connection = connection
@@ -88,7 +92,7 @@ class Connection:
         self.idle: asyncio.TimerHandle | None = None
 
     def leave(self, kind: ConnectionKind) -> None:
-        """Give a channel's place back as soon as the server has noticed that the channel is closed."""
+        """Release a channel's place as soon as the server has noticed that the channel is closed."""
         self.leaving += 1
         asyncio.get_running_loop().call_later(LAG, self._left, kind)
 
@@ -97,12 +101,12 @@ class Connection:
         self.free(kind)
 
     def free(self, kind: ConnectionKind) -> None:
-        """Give a channel's place back."""
+        """Release a channel's place."""
         self.used[kind] -= 1
         self._changed()
 
     def shrink(self) -> None:
-        """Allow no more places than are used now, for a while."""
+        """Limit the places to those used now, for a while."""
         self.most = self.sessions
         log.warning("The site takes only %d commands at once on a connection now (MaxSessions).", self.most)
         asyncio.get_running_loop().call_later(SHRUNK, self._grow)
@@ -118,7 +122,7 @@ class Connection:
         return self.used[ConnectionKind.COMMAND] + self.used[ConnectionKind.ENTRY]
 
     def has_place(self, kind: ConnectionKind) -> bool:
-        """Return whether one more channel of the kind may be opened."""
+        """Return whether one more channel of this kind may be opened."""
         if kind is ConnectionKind.FORWARD:
             return True
         if kind is ConnectionKind.ENTRY and self.used[kind] >= max(1, self.most - FOR_COMMANDS):
@@ -144,10 +148,10 @@ class Pool:
         self._closed = False
 
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
-        """Return a place, as soon as there is one.
+        """Return a place as soon as one is free.
 
-        ``enter`` opens a connection if one more is needed; it is called for one connection at a time, and after a
-        failure only when a pause is over: until then every caller gets the same failure. Raises what ``enter`` raises;
+        ``enter`` opens a connection if one more is needed. It is called for one connection at a time, and after a
+        failure only when a pause is over: until then every caller gets the same error. Raises the errors of ``enter``;
         Unreachable if there is no place for a bridge.
         """
         while True:
@@ -178,7 +182,7 @@ class Pool:
                 self._waiting -= 1
 
     def entries(self) -> int:
-        """Return how many bridges (commands that lead to doors) are running now."""
+        """Return how many bridges (commands that connect to doors) are running now."""
         return sum(pooled.used[ConnectionKind.ENTRY] for pooled in self._connections)
 
     def _use(self, pooled: Connection, kind: ConnectionKind) -> ConnectionUse:
@@ -230,7 +234,7 @@ class Pool:
         self._tell()
 
     def _failed(self, error: Unreachable) -> None:
-        """Begin a pause before the next attempt; the pause grows until a connection works."""
+        """Start a pause before the next attempt; the pause grows until a connection works."""
         self._failure = error
         barred = isinstance(error, NotLetIn)
         first, longest = (REFUSED_PAUSE, self._longest_refused) if barred else (FIRST_PAUSE, LONGEST_PAUSE)
@@ -252,9 +256,11 @@ class Pool:
         pooled.connection.close()
 
     def _lost(self, pooled: Connection) -> None:
-        """Note that the site closed a connection. After ``FREE`` connections in a row that lived less than ``STEADY``
-        seconds, count it as a failure and pause: an account can have each of its connections closed right after the
-        login."""
+        """Record that the site closed a connection.
+
+        After ``FREE`` connections in a row that lasted less than ``STEADY`` seconds, count it as a failure and pause:
+        some accounts have each of their connections closed right after the login.
+        """
         if pooled in self._connections and time.monotonic() - pooled.since < STEADY:
             self._short += 1
             if self._short > FREE:
@@ -275,8 +281,7 @@ class Pool:
         self._change = asyncio.Event()
 
     async def close(self) -> None:
-        """Close all connections; what runs over them fails. Data written before are still sent, if that takes no
-        time."""
+        """Close all connections; operations that use them fail. Buffered data are still sent if that takes no time."""
         self._closed = True
         if self._opening is not None:
             self._opening.cancel()

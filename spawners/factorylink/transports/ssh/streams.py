@@ -1,15 +1,15 @@
-"""Streams of bytes over an SSH connection: to a port of a node, and to a command on the login host.
+"""Byte streams over an SSH connection: to a port of a node, and to a command on the login host.
 
-What carries their bytes was measured: 200 MB through a door and a login host's sshd on one machine with two busy cores,
-best of six, and the least time that the link's own process was busy for it:
+Measured alternatives: 200 MB through a door and a login host's sshd, on one machine with two busy cores; the best of
+six runs, with the least CPU time of the link's own process:
 
     over a channel of asyncssh, as here          530 MB/s   0.29 s
     over OpenSSH (ControlMaster, -O forward)     460 MB/s   0.18 s
     to the door itself, without a login host    1010 MB/s   0.17 s
 
-So a client of OpenSSH for each account would save the link a third of its work and nobody any time, for a process, a
-socket and key files on disk each. uvloop and other sizes of packets or windows made no difference that repeats; but
-over a real network no more than a window is on its way at a time.
+So an OpenSSH client for each account would save a third of the link's CPU time but make no transfer faster, and each
+would need a process, a socket and key files on disk. uvloop and other sizes of packets or windows made no reproducible
+difference; but over a real network at most one window of data is in transit at a time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SAID = 4096  # bytes of stderr that are kept for words
 
 
 class _Passing:
-    """A channel's other end: it passes received data to the protocol that was bound to the stream.
+    """The receiving side of a channel: it passes received data to the protocol that is connected to the stream.
 
     All packets of one turn of the event loop are passed on at once: OpenSSH sends 32 KiB in each, a door's own packets
     are larger, and asyncssh copies the rest of a packet with every piece of it.
@@ -51,7 +51,7 @@ class _Passing:
         self._protocol.connection_made(chan)
 
     def session_started(self) -> None:
-        """Do nothing: asyncio's protocols have no such call."""
+        """Do nothing, since asyncio's protocols have no such method."""
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002
         if not self._came:
@@ -80,7 +80,10 @@ class _Passing:
 
 
 class ForwardStream:
-    """A stream to a TCP port as seen from the login host. The connection is opened when a protocol is bound to it."""
+    """A stream to a TCP port, connected from the login host.
+
+    The connection is opened when a protocol is connected to it.
+    """
 
     def __init__(self, use: ConnectionUse, host: str, port: int, seconds: float) -> None:
         self._use = use
@@ -120,7 +123,7 @@ class ForwardStream:
         return self._channel, protocol
 
     def close(self) -> None:
-        """Close the channel, or give its place back."""
+        """Close the channel, or release its place."""
         if self._channel is not None:
             self._channel.abort()
         else:
@@ -128,7 +131,7 @@ class ForwardStream:
 
 
 class EntryStream:
-    """A command's stdin and stdout. The command is run when a protocol is bound to it."""
+    """A stream to a command's stdin and stdout. The command is run when a protocol is connected to the stream."""
 
     def __init__(self, use: ConnectionUse, name: str, line: str, seconds: float) -> None:
         self._use = use
@@ -143,8 +146,10 @@ class EntryStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Run the command. Raises Unreachable if it could not be run. Its stderr goes to the log, and, when the
-        connection ends, to the protocol."""
+        """Run the command. Raises Unreachable if it could not be run.
+
+        Its stderr goes to the log, and to the protocol when the connection ends.
+        """
         protocol = session_factory()
         try:
             async with asyncio.timeout(self._seconds):
@@ -157,7 +162,7 @@ class EntryStream:
         return self._ends, protocol
 
     def close(self) -> None:
-        """End the command's input, so that the command ends."""
+        """Send end of file to the command, so that it ends."""
         if self._ends is not None:
             self._ends.close()
         else:
@@ -165,8 +170,10 @@ class EntryStream:
 
 
 class _Ends:
-    """A command's channel as a transport of asyncio. Closing it ends the command's input; if that does not end the
-    command within ``KILL_WAIT``, it is killed."""
+    """A command's channel as a transport of asyncio.
+
+    Closing it sends end of file to the command; a command that has not ended after ``KILL_WAIT`` is killed.
+    """
 
     def __init__(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel = channel

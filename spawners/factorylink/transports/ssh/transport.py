@@ -1,4 +1,4 @@
-"""The SSH transport: the factory's login side is another machine.
+"""The SSH transport, for a factory whose login side is another machine.
 
 A command gets the environment of the account's own login shell and the variables that the caller names; nothing of the
 link's environment. A connection that was opened while its credential was valid is used as long as it lasts.
@@ -46,7 +46,7 @@ _CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is
 
 @dataclass(frozen=True)
 class _Route:
-    """How the link acts for an account: by which connections, and with which words before every command."""
+    """How the link acts for an account: the pool of connections, and the words before every command."""
 
     pool: Pool
     username: str
@@ -54,7 +54,7 @@ class _Route:
 
 
 class SshTransport:
-    """A ``Transport`` to a site's login hosts. ``name``: the factory, for the log."""
+    """A ``Transport`` to a site's login hosts. ``name``: the factory's name for the log."""
 
     def __init__(self, name: str, settings: Settings, keys: HostKeys, credentials: Credentials) -> None:
         self._name = name
@@ -72,7 +72,7 @@ class SshTransport:
         asyncssh.set_log_level(logging.WARNING)  # asyncssh logs every connection
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command and parse its answer; the settings' prefix and environment are added to it."""
+        """Run a command, with the settings' prefix and environment, and return its parsed answer."""
         argv = (*self._settings.prefix, *command.argv)
         env = self._settings.env | dict(command.env)
         most = most_bytes(command, account)
@@ -95,13 +95,13 @@ class SshTransport:
         return first_bytes(*await self._bytes(account, argv, {"LC_ALL": "C"}, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
-        """Return the account's home; the site is asked once."""
+        """Return the account's home; the site is asked only once."""
         if account not in self._homes:
             self._homes[account] = await self._find_home(account)
         return self._homes[account]
 
     async def _find_home(self, account: str | None) -> str:
-        """Return the home from the account database there; else the folder in which a login begins."""
+        """Return the home from the account database at the site, else the folder in which a login starts."""
         route = await self._route(account)
         home = None
         if not route.act:
@@ -119,7 +119,7 @@ class SshTransport:
         return home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Open a channel of the account's connection to a port."""
+        """Open a channel to a port, over a connection of the account."""
         return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
@@ -130,7 +130,7 @@ class SshTransport:
         return EntryStream(use, f"{argv[0]} of {account or route.username}", line, CONNECT_TIMEOUT)
 
     async def close(self) -> None:
-        """Kill what runs and close all connections; callers that wait for something over them get Unreachable."""
+        """Kill running commands and close all connections; pending calls raise Unreachable."""
         for command in tuple(self._running):
             command.give_up()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
@@ -144,8 +144,10 @@ class SshTransport:
         seconds: float,
         cap: int,
     ) -> tuple[bytes, bytes, int]:
-        """Run a command, and return its output. The wait for a connection and a place on it does not count against
-        ``seconds``."""
+        """Run a command, and return its output.
+
+        The time to wait for a connection and a place on it does not count against ``seconds``.
+        """
         route = await self._route(account)
         line = _line(route.act, env, argv)
         async with (self._for_service if route.act else self._for_own).of(account):
@@ -200,9 +202,11 @@ class SshTransport:
 
 
 def _line(act: Sequence[str], env: Mapping[str, str], argv: Sequence[str]) -> str:
-    """Return an argv as a line of shell; this is the only function that does. sshd hands the line to the account's
-    login shell. sshd seldom takes variables from the link, so ``env`` sets them in the line. Raises Unreachable, and
-    Refused for what cannot be quoted."""
+    """Return an argv as a line of shell code; no other function makes such lines.
+
+    sshd passes the line to the account's login shell. sshd seldom accepts variables from the link, so the line itself
+    sets those in ``env``. Raises Unreachable, and Refused for words that cannot be quoted.
+    """
     words = [*act, *(("env", *(f"{name}={value}" for name, value in env.items())) if env else ()), *argv]
     line = shlex.join(words)
     if "\0" in line:

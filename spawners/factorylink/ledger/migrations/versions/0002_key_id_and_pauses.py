@@ -1,4 +1,4 @@
-"""With which key each act of the audit was done, and paused factories: version 2."""
+"""The key that was used for each action in the audit, and paused factories: version 2."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add them."""
+    """Add the columns and the table."""
     op.add_column("audit", sa.Column("key_id", sa.String, nullable=False, server_default=""))
     op.create_table(
         "pauses",

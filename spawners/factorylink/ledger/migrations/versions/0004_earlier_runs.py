@@ -1,4 +1,4 @@
-"""What clusters and workers used before this ledger, or before they began again: version 4."""
+"""The use of clusters and workers before this ledger, or before a requeue: version 4."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,7 @@
-"""How often a worker began again; people as the hub knows them, lent site accounts, and what ends for lost access.
+"""How often a worker was requeued; people as the hub knows them, lent site accounts, and ends for lost access.
 
-Some databases have part of it: within version 4 and before these steps, what was missing was made where it was.
+Some databases have part of these tables and columns: before there were migration steps, version 4 created missing parts
+in place.
 """
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add what is missing."""
+    """Add the tables and columns that are missing."""
     if "restarts" not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("workers")}:
         op.add_column("workers", sa.Column("restarts", sa.Integer, nullable=False, server_default="0"))
     op.create_index("ended_clusters", "clusters", ["user", "ended"], if_not_exists=True)

@@ -1,4 +1,4 @@
-"""Who used how many GPU-hours, and what each project was granted."""
+"""The use of GPU-hours by each job, and the grant of each project."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which version of which site's rules somebody accepted, and when."""
+"""The versions of the sites' rules that each person has accepted, and when."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""When a session's job and a batch's jobs were submitted, by the scheduler's clock."""
+"""When the jobs of sessions and batches were submitted, by the scheduler's clock."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
-"""Whether people may begin anything by the hub's rules, what it adds to their jobs, and how often sessions got time.
+"""Whether people may start anything by the hub's rules, the hub's options for their jobs, and counts of extensions.
 
-People stored by an earlier release have no access status. They begin nothing until the hub sends one, at their next
+People stored by an earlier release have no access status. They can start nothing until the hub sends one, at their next
 request to the hub.
 """
 

@@ -1,6 +1,6 @@
-"""Codes and parameters of the log's messages, by which they are shown in any language.
+"""Codes and parameters of the log's messages, from which they are shown in any language.
 
-Lines stored by an earlier release keep their finished English text. It is shown as it is.
+Lines stored by an earlier release keep their complete English text, which is shown unchanged.
 """
 
 import sqlalchemy as sa

@@ -1,0 +1,210 @@
+{{- /* Names, labels, images, and what every pod has. */ -}}
+
+{{- define "factorygate.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "factorygate.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "factorygate.apart" -}}
+{{- if eq .Values.topology "apart" }}true{{ end -}}
+{{- end -}}
+
+{{- /* The pod that a part runs in: list of context and part. */ -}}
+{{- define "factorygate.component" -}}
+{{- $root := index . 0 -}}
+{{- if include "factorygate.apart" $root }}{{ index . 1 }}{{ else }}gateway{{ end -}}
+{{- end -}}
+
+{{- define "factorygate.selector" -}}
+app.kubernetes.io/name: {{ include "factorygate.name" (index . 0) }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "factorygate.labels" -}}
+{{ include "factorygate.selector" . }}
+app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* metadata of an object: list of context, part, and the end of its name. */ -}}
+{{- define "factorygate.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "factorygate.fullname" $root }}{{ if index . 2 }}-{{ index . 2 }}{{ end }}
+namespace: {{ $root.Release.Namespace }}
+labels:
+  {{- include "factorygate.labels" (list $root (index . 1)) | nindent 2 }}
+{{- end -}}
+
+{{- define "factorygate.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $path := $image.name -}}
+{{- with $root.Values.image.registry }}{{ $path = printf "%s/%s" (trimSuffix "/" .) $path }}{{ end -}}
+{{- if $image.digest -}}
+{{ printf "%s@%s" $path $image.digest }}
+{{- else -}}
+{{ printf "%s:%s" $path (coalesce $image.tag $root.Values.image.tag $root.Chart.AppVersion) }}
+{{- end -}}
+{{- end -}}
+
+{{- /* What Pod Security "restricted" asks of a pod, and more: no token of a service account. */ -}}
+{{- define "factorygate.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: {{ .Values.podSecurityContext.runAsUser }}
+  runAsGroup: 0
+  fsGroup: {{ .Values.podSecurityContext.fsGroup }}
+  fsGroupChangePolicy: {{ .Values.podSecurityContext.fsGroupChangePolicy }}
+  seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "factorygate.container" -}}
+image: {{ include "factorygate.image" . | quote }}
+imagePullPolicy: {{ (index . 0).Values.image.pullPolicy }}
+securityContext:
+  runAsNonRoot: true
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "factorygate.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* The probes of a part: list of its values and the command that succeeds if it is well. */ -}}
+{{- define "factorygate.probes" -}}
+{{- $command := index . 1 -}}
+{{- range $name := list "startupProbe" "livenessProbe" "readinessProbe" }}
+{{- $probe := index (index $ 0) $name }}
+{{- if $probe.enabled }}
+{{ $name }}:
+  exec:
+    command: {{ toJson $command }}
+  {{- range $key := list "initialDelaySeconds" "periodSeconds" "timeoutSeconds" "failureThreshold" }}
+  {{ $key }}: {{ index $probe $key }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* An environment from a map of names and values. */ -}}
+{{- define "factorygate.env" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "factorygate.claim" -}}
+{{- $root := index . 0 }}
+{{- $pvc := index . 3 -}}
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  {{- include "factorygate.metadata" (list $root (index . 1) (index . 2)) | nindent 2 }}
+  annotations:
+    helm.sh/resource-policy: keep
+    {{- with $pvc.annotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  accessModes: {{ toJson $pvc.accessModes }}
+  {{- with $pvc.storageClassName }}
+  storageClassName: {{ . | quote }}
+  {{- end }}
+  resources:
+    requests:
+      storage: {{ $pvc.storage }}
+{{- end -}}
+
+{{- /* Peers and ports of NetworkPolicies. */ -}}
+{{- define "factorygate.peer" -}}
+- podSelector:
+    matchLabels:
+      {{- include "factorygate.selector" . | nindent 6 }}
+{{- end -}}
+
+{{- define "factorygate.dns" -}}
+- to:
+    - namespaceSelector: {}
+    - ipBlock: {cidr: 169.254.0.0/16}
+  ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- end -}}
+
+{{- define "factorygate.egress" -}}
+{{- range . }}
+- to:
+    {{- if .cidr }}
+    - ipBlock: {cidr: {{ .cidr | quote }}}
+    {{- else }}
+    {{- toYaml .to | nindent 4 }}
+    {{- end }}
+  ports:
+    {{- range .ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "factorygate.publicIngress" -}}
+{{- $from := .Values.proxy.chp.networkPolicy.from -}}
+- ports:
+    - {protocol: TCP, port: 8000}
+  {{- with $from }}
+  from:
+    {{- toYaml . | nindent 4 }}
+{{- /* Beside those: `helm test`, and who reads the hub's own metrics, which the proxy leads to. */}}
+    {{- include "factorygate.peer" (list $ "test") | nindent 4 }}
+    {{- if and $.Values.metrics.enabled $.Values.metrics.serviceMonitor.enabled }}
+    {{- toYaml (default (list (dict "namespaceSelector" dict)) $.Values.metrics.from) | nindent 4 }}
+    {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{- /* Who may read the metrics: list of context and ports. */ -}}
+{{- define "factorygate.metricsIngress" -}}
+{{- if (index . 0).Values.metrics.enabled -}}
+- ports:
+    {{- range index . 1 }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  from:
+    {{- toYaml (default (list (dict "namespaceSelector" dict)) (index . 0).Values.metrics.from) | nindent 4 }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,1 @@
+"""Builds the container images of the gateway: what ``images/build`` runs."""

@@ -1,0 +1,56 @@
+"""Downloads the wheels of locks for an architecture, and finds them again for the next build."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from images.builder.locks import PYTHON, Locked
+from images.builder.steps import BuildError, run
+
+_GLIBC = range(5, 42)  # Debian 13 has 2.41, and takes wheels for any older one
+
+
+def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | None = None) -> dict[str, Path]:
+    """Return the wheel of each package, downloaded to ``folder`` unless it is there. Raises BuildError.
+
+    Hashes are checked at the download, and again when the wheels are installed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = _found(locked, folder)
+    absent = [package for name, package in locked.items() if name not in found]
+    if absent:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=folder) as lock:
+            lock.write("".join(package.text for package in absent))
+            lock.flush()
+            argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+            argv += ["--require-hashes", "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+            argv += [f"--platform={platform}" for platform in platforms(arch)]
+            argv += [] if index is None else [f"--index-url={index}"]
+            run([*argv, "--dest", folder, "--requirement", lock.name])
+        found = _found(locked, folder)
+        still = sorted(locked.keys() - found.keys())
+        if still:
+            raise BuildError(f"No wheel for {arch} of {', '.join(still)}")
+    return found
+
+
+def platforms(arch: str) -> list[str]:
+    """Return the tags of wheels that Debian 13 takes on an architecture, the newest first."""
+    old = ["manylinux2010", "manylinux1"] if arch == "x86_64" else []
+    names = [*(f"manylinux_2_{minor}" for minor in reversed(_GLIBC)), "manylinux2014", *old, "linux"]
+    return [f"{name}_{arch}" for name in names]
+
+
+def _found(locked: Mapping[str, Locked], folder: Path) -> dict[str, Path]:
+    found = {}
+    for path in sorted(folder.glob("*.whl")):
+        name, version, _, _ = parse_wheel_filename(path.name)
+        package = locked.get(canonicalize_name(name))
+        if package is not None and Version(package.version) == version:
+            found[package.name] = path
+    return found

@@ -1,0 +1,76 @@
+"""What an operator of the gateway sees and says: the operators' page, and its orders."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field, StrictBool
+
+from factorycommon.models.base import Model, Person, ServerName, SessionId, Slug
+from factorycommon.models.bodies import DrainBody
+from factorycommon.models.sessions import EndReason, SessionState, Words
+from factorycommon.models.views import Health
+
+
+class BannerBody(DrainBody):
+    """Body of ``PUT /banner``: what all pages show. ``sessions``: whether open sessions show the message once, too."""
+
+    sessions: StrictBool = False
+
+
+class BannerView(Model):
+    """Event ``banner`` of ``GET /table``: what all pages show; "": nothing."""
+
+    text: str = Field("", max_length=500)
+
+
+class FactoryOverview(Model):
+    """A factory in numbers. ``drained``: the message while nothing new begins there by an order about this factory;
+    ``paused``: while the link does not act there at all."""
+
+    id: Slug
+    machine: str
+    health: Health
+    drained: str | None
+    paused: str | None
+    sessions: dict[SessionState, int]
+
+
+class WaitingSession(Model):
+    """A session that waits, and why. ``state``: pending, or unreachable where its factory or its door does not
+    answer; ``words``: None where no reason is known."""
+
+    id: SessionId
+    user: Person
+    server: ServerName
+    factory: Slug
+    size: Slug
+    state: SessionState
+    since: datetime
+    position: int | None
+    expected_start: datetime | None
+    words: Words | None
+
+
+class FailureCount(Model):
+    """Sessions of a factory that ended for one reason before their notebook answered. ``last``: the newest of them,
+    with the ``words`` of its end."""
+
+    factory: Slug
+    reason: EndReason
+    count: int
+    last: datetime
+    words: Words | None
+
+
+class OperatorView(Model):
+    """What the operators' page shows. ``closed``: the message while nothing begins at any factory; ``waiting``: those
+    that have waited longest come first, ``more_waiting`` others are left out; ``failures``: of the last ``hours``."""
+
+    closed: str | None
+    banner: str
+    factories: tuple[FactoryOverview, ...]
+    waiting: tuple[WaitingSession, ...]
+    more_waiting: int
+    failures: tuple[FailureCount, ...]
+    hours: int

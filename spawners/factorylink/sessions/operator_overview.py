@@ -1,0 +1,126 @@
+"""What the operators' page shows of all sessions, and the message of a banner to those who are in one."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from datetime import timedelta
+
+from factorycommon.models import (
+    EndReason,
+    FactoryOverview,
+    FailureCount,
+    MessageBody,
+    OperatorView,
+    Session,
+    SessionState,
+    Slug,
+    WaitingSession,
+)
+from factorycommon.models.plain import plain_text
+from factorylink.ledger.ledger import Ledger
+from factorylink.ledger.schema import SessionRecord
+from factorylink.problems import ProblemError
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.session_views import SessionViews
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
+
+WAITING_SHOWN = 200
+FAILURES_HOURS = 24
+LOOKED_AT = 500  # the newest sessions of the ledger
+_WAITS = (SessionState.PENDING, SessionState.STARTING, SessionState.UNREACHABLE)
+_NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP)  # as the person wanted
+
+
+class OperatorOverview:
+    """Joins all sessions, the factories and the newest ends in one view."""
+
+    def __init__(
+        self,
+        views: SessionViews,
+        factories: OfferedFactories,
+        ledger: Ledger,
+        sessions: Sessions,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._views = views
+        self._factories = factories
+        self._ledger = ledger
+        self._sessions = sessions
+        self._tasks = tasks
+
+    async def view(self) -> OperatorView:
+        """Return the view as it is now. Raises LedgerError."""
+        live = self._views.live()
+        waiting = sorted((one for one in live if one.state in _WAITS), key=lambda session: session.created)
+        failures = await self._failures()
+        return OperatorView(
+            closed=self._factories.closed,
+            banner=self._factories.banner,
+            factories=tuple(self._overview(name, live) for name in self._factories),
+            waiting=tuple(_waiting(one) for one in waiting[:WAITING_SHOWN]),
+            more_waiting=max(0, len(waiting) - WAITING_SHOWN),
+            failures=failures,
+            hours=FAILURES_HOURS,
+        )
+
+    def tell_sessions(self, text: str) -> None:
+        """Show a text once to whoever is in a running session; sessions that cannot be told now are left out."""
+        message = MessageBody(id=f"banner-{secrets.token_hex(8)}", text=plain_text(text))
+        for session in self._views.live():
+            if session.reachable:
+                self._tasks.begin(self._tell(session, message), f"banner in {session.id}")
+
+    async def _tell(self, session: Session, message: MessageBody) -> None:
+        try:
+            await self._sessions.tell(session.id, message)
+        except ProblemError:
+            return
+
+    def _overview(self, name: Slug, live: list[Session]) -> FactoryOverview:
+        connection = self._factories[name]
+        paused = connection.access_status.paused
+        return FactoryOverview(
+            id=name,
+            machine=connection.factory.site.machine,
+            health=connection.site.health,
+            drained=self._factories.drains.get(name),
+            paused=None if paused is None else paused.what,
+            sessions=dict(Counter(session.state for session in live if session.choice.factory == name)),
+        )
+
+    async def _failures(self) -> tuple[FailureCount, ...]:
+        since = clock.now() - timedelta(hours=FAILURES_HOURS)
+        found: dict[tuple[Slug, EndReason], list[SessionRecord]] = {}
+        for record in await self._ledger.recent(limit=LOOKED_AT):
+            reason = record.end_reason
+            if reason is None or record.ended is None or record.ended < since or record.ready is not None:
+                continue
+            if reason not in _NO_FAILURE:
+                found.setdefault((record.factory, reason), []).append(record)
+        counts = [_count(factory, reason, records) for (factory, reason), records in found.items()]
+        return tuple(sorted(counts, key=lambda one: (-one.count, one.factory, one.reason)))
+
+
+def _count(factory: Slug, reason: EndReason, records: list[SessionRecord]) -> FailureCount:
+    newest = max(records, key=lambda record: record.ended or record.created)
+    return FailureCount(
+        factory=factory, reason=reason, count=len(records), last=newest.ended or newest.created, words=newest.end
+    )
+
+
+def _waiting(session: Session) -> WaitingSession:
+    return WaitingSession(
+        id=session.id,
+        user=session.user,
+        server=session.server,
+        factory=session.choice.factory,
+        size=session.choice.size,
+        state=session.state,
+        since=session.created,
+        position=session.position,
+        expected_start=session.expected_start,
+        words=session.waits_for,
+    )

@@ -1,0 +1,132 @@
+"""The operators' page: no new starts, at one factory or at all; a banner for everybody; who waits and why; what failed.
+
+For the hub's administrators only. The page works without JavaScript; each order is in the link's audit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from tornado import web
+from tornado.httputil import url_concat
+
+from factorycommon.language import N_
+from factorycommon.models import BannerBody, OperatorView
+from factorycommon.models.plain import plain_text
+from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
+from factoryspawner.errors import LINK_SILENT
+from factoryspawner.gateway import gateway
+from factoryspawner.pages.public import PublicHandler
+
+DONE = {
+    "pause": N_("New starts are paused. Running sessions continue."),
+    "resume": N_("Starts are possible again."),
+    "banner": N_("All pages show the banner now."),
+    "remove": N_("The banner is removed."),
+}
+_NO_MESSAGE = N_("Write a message of 1 to 500 characters: people read it.")
+_NO_ORDER = N_("This request is not understood.")
+_REASONS = {
+    "idle": N_("Ended: idle"),
+    "unopened": N_("Ended: never opened"),
+    "walltime": N_("Its time was over"),
+    "out-of-memory": N_("Out of memory"),
+    "node-failed": N_("The node failed"),
+    "preempted": N_("Preempted"),
+    "cancelled-by-site": N_("Cancelled by the site"),
+    "refused": N_("Refused"),
+    "never-opened-door": N_("The notebook did not come up"),
+    "access-lost": N_("Access lost"),
+    "failed": N_("Failed"),
+    "finished": N_("Ended"),
+}
+
+
+class OperatorPage(PublicHandler):
+    """The page, and the orders of its forms."""
+
+    async def prepare(self) -> None:
+        """Let in administrators only. Raises HTTPError 403."""
+        await super().prepare()
+        if self.current_user is not None and not self.current_user.admin:
+            raise web.HTTPError(403)
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Answer HTML. Query: ``done``: the order that was just carried out."""
+        await self._show(DONE.get(self.get_query_argument("done", ""), ""), {})
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Carry out an order: ``order`` (a key of ``DONE``), ``factory`` ("": all), ``message``, ``sessions``. Answer
+        302, or 400 and what is wrong, by field."""
+        order, factory = self.get_body_argument("order", ""), self.get_body_argument("factory", "")
+        message = plain_text(self.get_body_argument("message", "").strip())
+        wrong: dict[str, str] = {}
+        try:
+            if order in ("pause", "banner"):
+                BannerBody(message=message)
+            await self._order(order, factory, message)()
+        except ValidationError:
+            wrong = {f"{order}-{factory}" if factory else order: _NO_MESSAGE}
+        except LinkSilent:
+            wrong = {"": LINK_SILENT.what}
+        except LinkProblem as error:
+            wrong = {"": error.problem.as_message("message")}
+        if wrong:
+            self.set_status(400)
+            await self._show("", wrong, message)
+        else:
+            self.redirect(url_concat(f"{self.hub.base_url}operator", {"done": order}))
+
+    def _order(self, order: str, factory: str, message: str) -> Callable[[], Awaitable[None]]:
+        """Return what carries out an order. Raises HTTPError 400 for one that there is not."""
+        link, by = self._link, str(self.current_user.name)
+        sessions = bool(self.get_body_argument("sessions", ""))
+        match order, factory:
+            case "pause", "":
+                return lambda: link.pause_starts(message, by)
+            case "resume", "":
+                return lambda: link.resume_starts(by)
+            case "pause", _ if factory in self._known:
+                return lambda: link.drain(factory, message, by)
+            case "resume", _ if factory in self._known:
+                return lambda: link.undrain(factory, by)
+            case "banner", "":
+                return lambda: link.show_banner(message, by, sessions)
+            case "remove", "":
+                return lambda: link.drop_banner(by)
+        raise web.HTTPError(400, _NO_ORDER)
+
+    async def _show(self, done: str, wrong: dict[str, str], message: str = "") -> None:
+        await self.page(
+            "operator.html",
+            view=await self._view(),
+            done=done,
+            wrong=wrong,
+            message=message,
+            reasons=_REASONS,
+            action=f"{self.hub.base_url}operator",
+            xsrf=self.xsrf_token.decode(),
+        )
+
+    async def _view(self) -> OperatorView | None:
+        try:
+            return self.language.spoken(await self._link.operator())
+        except (LinkSilent, LinkProblem):
+            return None
+
+    @property
+    def _known(self) -> set[str]:
+        return set(gateway(self._link_at).table.factories)
+
+    @property
+    def _link(self) -> LinkClient:
+        return gateway(self._link_at).link
+
+
+def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
+    """Return the routes for ``c.JupyterHub.extra_handlers``, beside the other pages."""
+    return [(r"/operator", OperatorPage, {"link_at": link_at, "locale": pages / "locale"})]

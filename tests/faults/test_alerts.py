@@ -1,0 +1,180 @@
+"""Faults as Prometheus sees them: on a gateway that runs, each alert fires within its time and clears.
+
+The rules are those of ``monitoring/alerts.yml``, which wait and look back for less long here; alerts that wait for days
+or for what this machine cannot be brought to (a full disk, an old certificate) are tried by promtool alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from testbed.faults import faults
+from testbed.slurm import cluster
+from tests.support.gateway import Gateway, eventually
+from tests.support.prometheus import MONITORING, Prometheus, quicker, watching
+
+pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.timeout(1200)]
+QUICKER = 20
+FIRES = 90.0  # seconds in which an alert fires: 5 min become 15 s, and a fault is noticed before that
+FACTORY = "brainpp"
+
+
+@pytest.fixture(scope="module")
+def prometheus(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    rules = quicker((MONITORING / "alerts.yml").read_text(), QUICKER, QUICKER).replace("> 6 * 3600", "> 20")
+    (gateway.path.parent / "link" / "last-backup").touch()  # a fresh gateway has none, which is an alert of its own
+    with watching(gateway, tmp_path_factory.mktemp("prometheus"), rules) as found:
+        eventually(lambda: not found.alerts(), FIRES, what="no alert fires before anything is wrong")
+        yield found
+
+
+@pytest.fixture
+def user(gateway: Gateway) -> Iterator[str]:
+    name = gateway.make_user()
+    yield name
+    for session in gateway.sessions(name):
+        gateway.stop(name, session["server"])
+    eventually(lambda: not [one for one in gateway.sessions(name) if one["state"] != "ended"], 120)
+
+
+@contextmanager
+def noticed(prometheus: Prometheus, alert: str, factory: str = "", clears: float = FIRES) -> Iterator[None]:
+    """While the block runs something is wrong: the alert must fire before its end, and clear after it."""
+    assert (alert, factory) not in prometheus.alerts()
+    yield
+    eventually(lambda: (alert, factory) not in prometheus.alerts(), clears, what=f"{alert} clears")
+
+
+def fires(prometheus: Prometheus, alert: str, factory: str = "") -> None:
+    eventually(lambda: (alert, factory) in prometheus.alerts(), FIRES, what=f"{alert} fires")
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_factory_that_does_not_answer(gateway: Gateway, prometheus: Prometheus) -> None:
+    there = cluster.load(Path(gateway.factories[FACTORY].slurm_conf).resolve().parents[2], FACTORY)
+    with noticed(prometheus, "FactoryNotAnswering", FACTORY), faults.begin(there, "slurmctld-down"):
+        fires(prometheus, "FactoryNotAnswering", FACTORY)
+
+
+@pytest.mark.parametrize("part", ["proxy", "hub", "link"])
+def test_a_process_that_does_not_answer(gateway: Gateway, prometheus: Prometheus, part: str) -> None:
+    with noticed(prometheus, "GatewayProcessDown"), stopped(gateway.pid(part)):
+        fires(prometheus, "GatewayProcessDown")
+
+
+@pytest.mark.parametrize(("part", "alert"), [("link", "LinkEventLoopSlow"), ("hub", "HubEventLoopSlow")])
+def test_an_event_loop_that_stands_still(gateway: Gateway, prometheus: Prometheus, part: str, alert: str) -> None:
+    eventually(lambda: not prometheus.alerts(), FIRES)
+    with noticed(prometheus, alert):
+        with stopped(gateway.pid(part)):
+            time.sleep(3)  # the fault itself
+        fires(prometheus, alert)
+
+
+def test_a_hub_that_is_gone(gateway: Gateway, prometheus: Prometheus) -> None:
+    """Kill the hub again and again: nobody follows the link's table meanwhile."""
+    over = threading.Event()
+
+    def keep_killing() -> None:
+        while not over.wait(0.5):
+            os.kill(gateway.pid("hub"), signal.SIGKILL)
+
+    killer = threading.Thread(target=keep_killing)
+    with noticed(prometheus, "HubDoesNotHearLink"):
+        killer.start()
+        try:
+            fires(prometheus, "HubDoesNotHearLink")
+        finally:
+            over.set()
+            killer.join()
+    eventually(lambda: _answers(f"{gateway.hub}/health"), 60)
+
+
+def test_starts_that_fail_by_reason(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+    factory = gateway.factories[FACTORY]
+    with noticed(prometheus, "StartsFailing", FACTORY, clears=3 * FIRES):
+        factory.ask("scontrol", "update", "PartitionName=common", "State=INACTIVE")
+        try:
+            for _ in range(4):
+                gateway.start(user, "no", factory=FACTORY, size="gpu-1", hours=0.5)
+                time.sleep(1.5)  # at most one scrape in between, so that Prometheus sees an increase
+            fires(prometheus, "StartsFailing", FACTORY)
+        finally:
+            factory.ask("scontrol", "update", "PartitionName=common", "State=UP")
+
+
+def test_a_session_that_waits_long(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+    factory = gateway.factories["it4lia"]
+    factory.ask("scontrol", "create", "reservation", "ReservationName=shut", "Nodes=ALL", "StartTime=now",
+                "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS", check=False)  # fmt: skip
+    try:
+        with noticed(prometheus, "QueueWaitLong", "it4lia"):
+            assert gateway.start(user, "waits", factory="it4lia", size="gpu-1", hours=0.5).status_code == 202
+            fires(prometheus, "QueueWaitLong", "it4lia")
+            gateway.stop(user, "waits")
+    finally:
+        factory.ask("scontrol", "delete", "ReservationName=shut", check=False)
+
+
+def test_a_door_that_is_lost(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+    """The door's process stands still: SSH's own keepalives notice that within half a minute."""
+    gateway.started(user, "entered", factory="lumi-aif", size="gcd-1", hours=0.5)
+    session = gateway.session(user, "entered")
+    assert session is not None
+    with noticed(prometheus, "DoorsLost", "lumi-aif"), stopped(_door(session["id"])):
+        fires(prometheus, "DoorsLost", "lumi-aif")
+
+
+def test_a_ledger_that_is_locked(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+    ledger = gateway.path.parent / "link" / "ledger.sqlite"
+    with noticed(prometheus, "LedgerFailing"), noticed(prometheus, "LedgerSlow"):
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            for number in range(2):
+                gateway.start(user, f"s{number}", factory="lumi-aif", size="gcd-1", hours=0.5)
+            eventually(lambda: prometheus.query("factorygate_ledger_errors_total > 0"), 60, what="a write fails")
+        fires(prometheus, "LedgerSlow")
+        fires(prometheus, "LedgerFailing")
+
+
+def test_a_backup_that_is_too_old(gateway: Gateway, prometheus: Prometheus) -> None:
+    noted = gateway.path.parent / "link" / "last-backup"
+    with noticed(prometheus, "BackupTooOld"):
+        os.utime(noted, (time.time() - 3 * 86400,) * 2)
+        eventually(lambda: ("BackupTooOld", "") in prometheus.alerts(), 200 + FIRES, what="BackupTooOld fires")
+        noted.touch()
+
+
+def _door(session_id: str) -> int:
+    """Return the process id of a session's door."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if words[2:5] == [b"-m", b"factorygate.session", b"--id"] and words[5] == session_id.encode():
+                return int(path.parent.name)
+    raise AssertionError(f"session {session_id} has no door")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.HTTPError:
+        return False

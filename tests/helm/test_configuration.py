@@ -1,0 +1,330 @@
+"""What the chart writes for hub and link, as hub and link themselves read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue.loading import load_link_config
+from factorylink.config import LinkConfig, SshTransportSettings
+from factorylink.projects import book
+from factoryspawner.config import hub_config
+from factoryspawner.config.hub_config import HubConfig
+from tests.support.chart import CHART, VARIANTS, Object, files, named, objects, pods, variant
+
+CHECKOUT = CHART.parents[1]
+ROOTS = ("/etc/factorygate", "/run/secrets", "/var/lib/factorygate", "/run/factorygate", "/opt/factorygate")
+
+
+def written(found: Any, pod_of: str, root: Path) -> Path:
+    """Write what a container would see below ``root``, in place of ``/``; return its /etc/factorygate. Paths in YAML
+    files lead below ``root``, too. Secrets that others make get a file for each key that is mounted."""
+    ((container, pod),) = (
+        (one, pod)
+        for title, pod in pods(found)
+        if title.startswith(("Deployment", "StatefulSet"))
+        for one in pod["spec"]["containers"]
+        if one["name"] == pod_of
+    )
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    for mount in container["volumeMounts"]:
+        volume, folder = volumes[mount["name"]], root / mount["mountPath"].lstrip("/")
+        for name, text in _content(found, volume).items():
+            if mount.get("subPath", name) != name:
+                continue
+            path = folder if "subPath" in mount else folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix in (".yaml", ".py"):
+                for top in ROOTS:
+                    text = text.replace(top, f"{root}{top}")
+            path.write_text(text)
+            path.chmod(0o600 if "secret" in volume else 0o644)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    for top in ROOTS[1:4]:
+        (root / top[1:]).mkdir(parents=True, exist_ok=True)
+    installed = root / "opt/factorygate/hub_config"
+    installed.parent.mkdir(parents=True)
+    installed.symlink_to(CHECKOUT / "hub_config")
+    return root / "etc/factorygate"
+
+
+def _content(found: list[Object], volume: Object) -> Mapping[str, str]:
+    source = volume.get("configMap") or volume.get("secret")
+    if source is None:
+        return {}
+    kind, name = ("ConfigMap", source["name"]) if "configMap" in volume else ("Secret", source["secretName"])
+    made = [files(thing) for thing in found if thing["kind"] == kind and thing["metadata"]["name"] == name]
+    content = made[0] if made else {}
+    if "items" in source:
+        return {item["path"]: content.get(item["key"], "0" * 64) for item in source["items"]}
+    return content
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_hub_reads_its_file(tmp_path: Path, name: str) -> None:
+    config = hub_config.load(written(variant(name), "hub", tmp_path) / "hub.yaml")
+    assert config.public_url == yaml.safe_load(VARIANTS[name].read_text())["publicUrl"]
+    for path in (
+        config.proxy_token_file,
+        config.service_token_file,
+        config.admin_token_file,
+        config.cookie_secret_file,
+    ):
+        assert path is not None
+        assert len(hub_config.read_secret(path)) == 64
+    if config.login is not None:
+        assert len(hub_config.read_secret(config.login.crypt_key_file)) == 64
+        for provider in config.login.providers:
+            assert hub_config.read_secret(provider.client_secret_file)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_link_reads_its_file(tmp_path: Path, name: str) -> None:
+    folder = written(variant(name), "link", tmp_path)
+    config = load_link_config(folder / "link.yaml")
+    values = yaml.safe_load(VARIANTS[name].read_text())
+    assert config.factories.keys() == values.get("factories", {}).keys()
+    assert len(hub_config.read_secret(config.hub.token_file)) == 64
+    mounted = [mount["mountPath"] for mount in _container(variant(name), "link")["volumeMounts"]]
+    for factory, access in config.factories.items():
+        assert isinstance(access.transport, SshTransportSettings)
+        keys = [value for _, value in access.transport.credentials if isinstance(value, Path)]
+        assert len(keys) == 1
+        assert str(keys[0]).removeprefix(str(tmp_path)).startswith(f"/run/secrets/factorygate-factories/{factory}")
+        assert f"/run/secrets/factorygate-factories/{factory}" in mounted
+    if config.projects is not None:
+        known = federation.load(config.catalogue, federation.antennas_beside(config.catalogue))
+        assert [*book.load(config.projects, known.factories, None)] == ["EHPC-AIF-2026PG01-756"]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_hub_link_and_proxy_have_the_same_idea_of_each_other(tmp_path: Path, name: str) -> None:
+    found = variant(name)
+    hub = hub_config.load(written(found, "hub", tmp_path / "hub") / "hub.yaml")
+    link = load_link_config(written(found, "link", tmp_path / "link") / "link.yaml")
+    proxy = _container(found, "proxy")
+    arguments = dict(zip(proxy["args"][1::2], proxy["args"][2::2], strict=False)) | {"all": " ".join(proxy["args"])}
+    assert link.hub.url == hub.hub_url == arguments["--default-target"]
+    assert link.hub.base_url == hub.base_url
+    assert link.public_url == hub.public_url
+    assert _text(link.hub.token_file) == _text(hub.service_token_file)
+    secret = _environment(proxy)["CONFIGPROXY_AUTH_TOKEN"]
+    if mine := [one for one in found if one["kind"] == "Secret" and one["metadata"]["name"] == secret["name"]]:
+        assert files(mine[0])[secret["key"]] == _text(hub.proxy_token_file)
+    if hub.tls is None:
+        assert str(link.socket).removeprefix(str(tmp_path / "link")) == str(hub.link_socket).removeprefix(
+            str(tmp_path / "hub")
+        )
+        assert hub.link_url == f"http://{link.listen_host}:{link.listen_port}"
+        assert hub.proxy_api_url == f"http://{arguments['--api-ip']}:{arguments['--api-port']}"
+        assert all(url.startswith("http://127.0.0.1:") for url in (hub.hub_url, hub.link_url, hub.proxy_api_url))
+        return
+    assert link.tls is not None
+    assert link.hub_listener is not None
+    ports = {
+        f"https://{service['metadata']['name']}:{port['port']}"
+        for service in found
+        if service["kind"] == "Service"
+        for port in service["spec"]["ports"]
+    }
+    assert hub.link is not None
+    assert {hub.hub_url, hub.link.url, hub.link_url, hub.proxy_api_url} <= ports
+    assert hub.link.url.endswith(f":{link.hub_listener.port}")
+    assert "--client-ssl-reject-unauthorized" in arguments["all"]
+    assert "--api-ssl-reject-unauthorized" in arguments["all"]
+
+
+def _text(path: Path) -> str:
+    return path.read_text()
+
+
+def _container(found: Any, name: str) -> Object:
+    ((one),) = (
+        one
+        for title, pod in pods(found)
+        if title.startswith(("Deployment", "StatefulSet"))
+        for one in pod["spec"]["containers"]
+        if one["name"] == name
+    )
+    return dict(one)
+
+
+def _environment(container: Object) -> dict[str, Any]:
+    return {
+        one["name"]: one["value"] if "value" in one else one["valueFrom"]["secretKeyRef"] for one in container["env"]
+    }
+
+
+WHOLE = """
+import json, sys
+from traitlets.config import PyFileConfigLoader
+c = PyFileConfigLoader(sys.argv[1]).load_config()
+print(json.dumps({
+    "services": [one["name"] for one in c.JupyterHub.services],
+    "roles": {one["name"]: one["scopes"] for one in c.JupyterHub.load_roles},
+    "tokens": {one["name"]: one["api_token"] for one in c.JupyterHub.services},
+    "active_server_limit": c.JupyterHub.active_server_limit,
+    "default_url": c.Spawner.default_url,
+    "qos": c.FactorySpawner.req_qos,
+    "announcement": c.JupyterHub.template_vars["announcement"],
+}))
+"""
+
+
+def test_jupyterhub_reads_the_whole_configuration(tmp_path: Path) -> None:
+    found = variant("together")
+    folder = written(found, "hub", tmp_path)
+    extra = folder / "extra_config.py"
+    read = subprocess.run(
+        [sys.executable, "-c", WHOLE, str(CHECKOUT / "hub_config/jupyterhub_config.py")],
+        cwd=tmp_path,
+        env={**os.environ, "FACTORYGATE_HUB_CONFIG": str(folder / "hub.yaml"), "PYTHONPATH": f"{CHECKOUT}/spawners"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert read.returncode == 0, f"{extra}: {read.stderr}"
+    config = json.loads(read.stdout)
+    assert {"factories", "admin", "restore-routes", "metrics"} <= set(config["services"])
+    assert config["roles"]["restore-routes"] == ["proxy"]
+    assert config["roles"]["metrics"] == ["read:metrics"]
+    secret = files(named(found, "Secret", "x-factorygate"))
+    assert config["tokens"]["restore-routes"] == secret["restore-routes-token"]
+    assert config["active_server_limit"] == 500
+    assert config["default_url"] == "/lab/tree"
+    assert config["qos"] == "normal"
+    assert config["announcement"] == 'Maintenance on Monday: "all" day'
+
+
+AWKWARD = "a\"b'c: {{ .Values.x }} $(id) `id`\n# %s \\ é 中"
+
+
+def test_values_reach_the_files_as_they_are(tmp_path: Path) -> None:
+    """Whatever they hold: they are written as YAML, and no code has them in it."""
+    more: dict[str, Any] = {
+        "hub": {
+            "login": {"terms": {"version": "2026-01", "text": AWKWARD}},
+            "config": {"JupyterHub": {"template_vars": {"announcement": AWKWARD, "on": True, "many": 12345678901}}},
+        },
+        "projects": [{"id": "p", "title": "1e3", "factories": {"it4lia": {"account": "0x10"}}}],
+        "link": {"mail": {"smtp_host": "m", "sender": "yes", "domain": "12:30:45"}},
+    }
+    found = objects(VARIANTS["together"], more=more)
+    hub = yaml.safe_load(files(named(found, "ConfigMap", "-hub"))["hub.yaml"])
+    assert hub["login"]["terms"]["text"] == AWKWARD
+    settings = yaml.safe_load(files(named(found, "Secret", "-hub-settings"))["jupyterhub.yaml"])
+    assert settings["JupyterHub"]["template_vars"] == {"announcement": AWKWARD, "on": True, "many": 12345678901}
+    link = yaml.safe_load(files(named(found, "ConfigMap", "-link"))["link.yaml"])
+    assert link["mail"] == {"smtp_host": "m", "sender": "yes", "domain": "12:30:45"}
+    assert link["limits"]["cluster_lease_seconds"] == 2_000_000
+    projects = yaml.safe_load(files(named(found, "ConfigMap", "-projects"))["projects.yaml"])
+    assert projects["projects"] == more["projects"]
+    before = files(named(variant("together"), "ConfigMap", "-hub"))
+    after = files(named(found, "ConfigMap", "-hub"))
+    assert {name for name in after if name.endswith(".py")} == {"extra_config.py", "demo_passwords.py"}
+    assert all(after[name] == before[name] for name in after if name.endswith(".py"))
+
+
+def test_python_of_the_operator_is_kept_as_it_is() -> None:
+    values = yaml.safe_load(VARIANTS["together"].read_text())["hub"]["extraConfig"]
+    found = files(named(variant("together"), "Secret", "-hub-settings"))
+    assert {f"extra-{name}.py": text for name, text in values.items()} == {
+        name: text for name, text in found.items() if name.startswith("extra-")
+    }
+
+
+def test_a_catalogue_of_ones_own_is_read_as_the_image_s_is(tmp_path: Path) -> None:
+    ours = CHECKOUT / "hub_config"
+    factories = {path.stem: yaml.safe_load(path.read_text()) for path in (ours / "factories").glob("*.yaml")}
+    antennas = yaml.safe_load((ours / "antennas.yaml").read_text())
+    found = objects(VARIANTS["demo"], more={"catalogue": {"factories": factories, "antennas": antennas}})
+    config = load_link_config(written(found, "link", tmp_path) / "link.yaml")
+    assert config.catalogue.is_relative_to(tmp_path / "etc/factorygate-catalogue")
+    read = federation.load(config.catalogue, federation.antennas_beside(config.catalogue))
+    assert read == federation.load(ours / "factories", ours / "antennas.yaml")
+
+
+def test_the_catalogue_of_the_image_is_read_otherwise(tmp_path: Path) -> None:
+    config = load_link_config(written(variant("demo"), "link", tmp_path) / "link.yaml")
+    assert "it4lia" in federation.load(config.catalogue, federation.antennas_beside(config.catalogue)).entries
+
+
+def test_every_key_of_both_files_is_named_or_set_by_the_chart() -> None:
+    """A new key of hub.yaml or link.yaml must get a value of the chart, or stand here with the reason."""
+    left_out = {"pages": "the image has ours", "key_dir": "the link keeps its keys on its volume"}
+    seen: set[str] = set()
+    for name in VARIANTS:
+        seen |= yaml.safe_load(files(named(variant(name), "ConfigMap", "-hub"))["hub.yaml"]).keys()
+        seen |= yaml.safe_load(files(named(variant(name), "ConfigMap", "-link"))["link.yaml"]).keys()
+    known = HubConfig.model_fields.keys() | LinkConfig.model_fields.keys()
+    assert seen <= known
+    assert known - seen == left_out.keys()
+
+
+def test_the_names_in_certificates_are_those_that_are_dialled(tmp_path: Path) -> None:
+    from cryptography import x509
+
+    found = variant("apart")
+    for part, hosts in {
+        "hub": ["x-factorygate-hub"],
+        "link": ["x-factorygate-link"],
+        "proxy": ["x-factorygate-proxy-api"],
+    }.items():
+        secret = files(named(found, "Secret", f"x-factorygate-{part}-tls"))
+        leaf = x509.load_pem_x509_certificate(secret["tls.crt"].encode())
+        (common,) = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        assert common.value == part
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert {*hosts, "localhost"} <= set(names.get_values_for_type(x509.DNSName))
+        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        assert {x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH} <= set(usage)
+        authority = x509.load_pem_x509_certificate(secret["ca.crt"].encode())
+        leaf.verify_directly_issued_by(authority)
+
+
+def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
+    folder = written(variant("demo"), "hub", tmp_path / "pod")
+    kept = tmp_path / "backups"
+    kept.mkdir(mode=0o700)
+    for name, days in (("old", 20), ("young", 3)):
+        made = kept / f"factorygate-{name}.tar.gz"
+        made.touch()
+        os.utime(made, (time.time() - days * 86400,) * 2)
+    program = tmp_path / "bin"
+    program.mkdir()
+    (program / "factorygate").write_text(
+        f"#!{sys.executable}\nfrom factoryoperator.cli import main\nraise SystemExit(main())\n"
+    )
+    (program / "factorygate").chmod(0o755)
+    arguments = named(variant("demo"), "CronJob", "-hub-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (_, script, *rest) = arguments["containers"][0]["args"]
+    assert script == "/etc/factorygate-backup/backup.py"
+    rest = [word.replace("/etc/factorygate", str(folder)).replace("/backup", str(kept)) for word in rest]
+    done = subprocess.run(
+        [sys.executable, CHART / "files/backup.py", *rest],
+        env={
+            "PATH": f"{program}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{CHECKOUT}/spawners",
+            "FACTORYGATE_LINK": "/etc/factorygate/link.yaml",  # as in the image; this pod has none
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {path.name for path in kept.iterdir()}
+    assert "factorygate-old.tar.gz" not in found
+    assert "factorygate-young.tar.gz" in found
+    assert len(found) == 2

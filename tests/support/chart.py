@@ -1,0 +1,88 @@
+"""The chart, rendered by the real helm: its objects, the pods in them, and why helm refuses values."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed.install import environments as install
+
+CHART = install.CHECKOUT / "helm" / "factorygate"
+VARIANTS = {path.stem: path for path in sorted((CHART / "ci").glob("*.yaml"))}
+Object = dict[str, Any]
+
+
+def program(name: str) -> str:
+    """Return the file of helm, kubectl or kubernetes-validate; skip the test where it is not installed."""
+    found = install.program_folder() / "helm" / "bin" / name
+    if not found.exists():
+        pytest.skip(f"needs {name}: python3 -m testbed.install helm")
+    return os.fspath(found)
+
+
+def helm(*arguments: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run helm to its end. Without a cluster, unless KUBECONFIG is given."""
+    return subprocess.run(
+        [program("helm"), *arguments],
+        input=stdin,
+        env={**os.environ, "KUBECONFIG": "/nonexistent", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def template(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``helm template`` with a file of values, and with ``more`` over it."""
+    also = ("--values", "-") if more is not None else ()
+    stdin = None if more is None else json.dumps(dict(more), default=str)  # which is YAML, too
+    return helm("template", "x", os.fspath(CHART), "--values", os.fspath(values), *also, *arguments, stdin=stdin)
+
+
+def objects(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> list[Object]:
+    """Return what the chart makes of a file of values."""
+    done = template(values, *arguments, more=more)
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+@cache
+def variant(name: str) -> Sequence[Object]:
+    """Return what the chart makes of ``ci/NAME.yaml``; for reading only."""
+    return objects(VARIANTS[name])
+
+
+def named(found: Sequence[Object], kind: str, name: str) -> Object:
+    """Return the one object of a kind whose name ends so."""
+    (one,) = (thing for thing in found if thing["kind"] == kind and thing["metadata"]["name"].endswith(name))
+    return one
+
+
+def pods(found: Sequence[Object]) -> Iterator[tuple[str, Object]]:
+    """Yield each pod that the objects make: a title, and its template (metadata and spec)."""
+    for thing in found:
+        title = f"{thing['kind']}/{thing['metadata']['name']}"
+        match thing["kind"]:
+            case "Pod":
+                yield title, thing
+            case "Deployment" | "StatefulSet" | "Job":
+                yield title, thing["spec"]["template"]
+            case "CronJob":
+                yield title, thing["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def files(thing: Object) -> dict[str, str]:
+    """Return the content of a ConfigMap or a Secret."""
+    encoded = thing.get("data", {}) if thing["kind"] == "Secret" else {}
+    plain = thing.get("stringData", {}) if thing["kind"] == "Secret" else thing["data"]
+    return {name: base64.b64decode(value).decode() for name, value in encoded.items()} | dict(plain)

@@ -1,0 +1,165 @@
+"""Debian's Prometheus for tests: it scrapes a running gateway with the rules of ``monitoring/`` and answers queries."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from testbed import ports
+from tests.support.gateway import Gateway, eventually
+
+MONITORING = Path(__file__).parents[2] / "monitoring"
+DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
+
+
+def program(name: str) -> str:
+    """Return Debian's program; skip the test where it is missing."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"needs {name} (Debian's package prometheus; as root, bin/test installs it)")
+    return found
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one scrape job asks: host and port, and a path there."""
+
+    address: str
+    path: str = "/metrics"
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of one panel."""
+
+    dashboard: str
+    panel: str
+    expression: str
+
+
+def queries(path: Path) -> list[Query]:
+    """Return all queries of a dashboard; the variable ``factory`` is left in them."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        Query(path.stem, panel["title"], target["expr"])
+        for panel in found["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+
+class Prometheus:
+    """A Prometheus that runs."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=30, trust_env=False)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the samples that a query has now. Fails the test if the query cannot be parsed."""
+        answer = self._http.get("/query", params={"query": expression}).json()
+        assert answer["status"] == "success", (expression, answer)
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def up(self) -> dict[str, str]:
+        """Return, by job, the health of its last scrape: up, down or unknown, with the error."""
+        active = self._http.get("/targets").json()["data"]["activeTargets"]
+        return {one["labels"]["job"]: f"{one['health']} {one['lastError']}".strip() for one in active}
+
+    def alerts(self, state: str = "firing") -> set[tuple[str, str]]:
+        """Return the alerts of that state, each with its factory ("" where it has none)."""
+        found = self._http.get("/alerts").json()["data"]["alerts"]
+        return {(a["labels"]["alertname"], a["labels"].get("factory", "")) for a in found if a["state"] == state}
+
+    def ready(self) -> bool:
+        """Return whether Prometheus answers."""
+        try:
+            return self._http.get("/status/buildinfo").is_success
+        except httpx.HTTPError:
+            return False
+
+
+@contextmanager
+def running(folder: Path, targets: Mapping[str, Target], rules: str, every: str = "1s") -> Iterator[Prometheus]:
+    """Run Prometheus in a folder until the end of the context. ``targets``: by scrape job; ``rules``: a rule file's
+    text; ``every``: the time between two scrapes, and two evaluations of the rules."""
+    port = ports.single()
+    (folder / "alerts.yml").write_text(rules)
+    jobs = [
+        {
+            "job_name": job,
+            "metrics_path": target.path,
+            "static_configs": [{"targets": [target.address]}],
+            **(
+                {"authorization": {"type": "token", "credentials_file": str(target.token_file)}}
+                if target.token_file
+                else {}
+            ),
+        }
+        for job, target in targets.items()
+    ]
+    config = {"global": {"scrape_interval": every, "evaluation_interval": every}, "rule_files": ["alerts.yml"]}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump({**config, "scrape_configs": jobs}))
+    argv = [
+        program("prometheus"),
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
+    try:
+        prometheus = Prometheus(f"http://127.0.0.1:{port}")
+        eventually(lambda: process.poll() is not None or prometheus.ready(), what="Prometheus answers")
+        assert process.poll() is None, (folder / "log").read_text()
+        yield prometheus
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextmanager
+def watching(gateway: Gateway, folder: Path, rules: str = "groups: []", every: str = "1s") -> Iterator[Prometheus]:
+    """Run Prometheus with the three jobs of a demo; return once each was scraped. ``folder``: an empty one."""
+    public = int(gateway.root.split("//")[1].split("/")[0].rpartition(":")[2])
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(gateway.admin_token)
+    targets = {
+        "factorygate-link": Target(f"127.0.0.1:{public + 3}"),
+        "factorygate-hub": Target(f"127.0.0.1:{public + 81}", f"{httpx.URL(gateway.hub).path}/metrics", token),
+        "factorygate-proxy": Target(f"127.0.0.1:{public + 2}"),
+    }
+    with running(folder, targets, rules, every) as prometheus:
+        eventually(lambda: set(prometheus.up().values()) == {"up"}, what="each job is scraped")
+        yield prometheus
+
+
+def promtool(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run promtool in the folder ``monitoring``."""
+    return subprocess.run(
+        [program("promtool"), *argv], cwd=MONITORING, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def quicker(rules: str, looks: int, waits: int) -> str:
+    """Return rules that look back for ``looks`` times less, and wait for ``waits`` times less. Thresholds stay."""
+
+    def shorter(found: re.Match[str]) -> str:
+        seconds = int(found[2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[3]]
+        return f"{found[1]}{max(2, round(seconds / (looks if found[1] == '[' else waits)))}s"
+
+    return re.sub(r"(\[|for: )(\d+)([smhd])", shorter, rules)
