@@ -421,8 +421,8 @@ async def test_over_the_socket(world: World, tmp_path: Path, capsys: pytest.Capt
         capsys.readouterr()
         assert await command([*at, "audit", "export", "one", "--since", "2026-01-01", "--format", "jsonl"]) == 0
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [line["action"] for line in lines] == ["ask", "submit"]
-        assert lines[1]["key_id"] == "local"
+        assert [line["action"] for line in lines] == ["pause", "resume", "ask", "submit"]
+        assert lines[3]["key_id"] == "local"
         with pytest.raises(LinkProblem) as caught:
             await client.renew("one", "ada", "a-token")
         assert caught.value.status == 403
