@@ -243,7 +243,7 @@ class Mail(Model):
 
 
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]  # a name or an address
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # addresses to listen at, which nobody can dial
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # addresses to listen at, which nobody can dial
 
 
 class HubListener(Model):
