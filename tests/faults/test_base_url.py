@@ -94,10 +94,9 @@ def restore_argv(base_url: str, hub: str, header: Path) -> list[str]:
     line = next(line for line in text.splitlines() if line.startswith("ExecStartPost="))
     line = line.removeprefix("ExecStartPost=-").replace("${BASE_URL}", base_url)
     assert "http://127.0.0.1:8081/" in line
-    assert "/etc/factorygate/restore-routes.header" in line
-    return shlex.split(
-        line.replace("http://127.0.0.1:8081", hub).replace("/etc/factorygate/restore-routes.header", str(header))
-    )
+    assert "@%d/restore-routes.header" in line  # %d: the folder of the unit's credentials
+    assert "\nLoadCredential=restore-routes.header:/etc/factorygate/restore-routes.header\n" in text
+    return shlex.split(line.replace("http://127.0.0.1:8081", hub).replace("%d/restore-routes.header", str(header)))
 
 
 def test_a_second_start_says_again_how_to_log_in(gateway: Gateway) -> None:
