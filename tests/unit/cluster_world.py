@@ -111,7 +111,7 @@ class Grid(MortalScheduler):
         self._stops(job)
         now = clock.now()
         started = self.jobs_there[job].started or now
-        outcome = OUTCOMES[raw_state]
+        outcome = OUTCOMES[raw_state.partition(" ")[0]]
         self.set(job, state=JobState.ENDED, outcome=outcome, raw_state=raw_state, started=started, ended=now)
 
     def begins_again(self, job: str) -> None:

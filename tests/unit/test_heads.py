@@ -296,7 +296,7 @@ async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
     monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
     await world.up()
     assert world.clusters.own(CLUSTER, "ada").show().gpu_hours.committed == 0
-    [(event, _)] = world.feed.snapshot()
+    (event, _), *_ = world.feed.snapshot()
     assert event == "snapshot"
     await world.scheduler.answer()
     await world.down()

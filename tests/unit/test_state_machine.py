@@ -76,7 +76,7 @@ class Wayward(MortalScheduler):
     def ends(self, number: str, raw_state: str) -> None:
         """It is over, and the scheduler knows why."""
         self.jobs_there.pop(number)
-        self.records[number] = End(job=number, outcome=OUTCOMES[raw_state], raw_state=raw_state)
+        self.records[number] = End(job=number, outcome=OUTCOMES[raw_state.partition(" ")[0]], raw_state=raw_state)
 
     def alive(self) -> list[str]:
         return [number for number in self.jobs_there if number in self.ours]
