@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
+from tests.support.door import until
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
@@ -105,7 +106,7 @@ async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, a
     answer = await ada.get("/hub/no-such-page", headers={"X-Request-ID": "quoted-by-ada"})
     assert answer.headers["X-Request-ID"] == "quoted-by-ada"
     assert "<code>quoted-by-ada</code>" in answer.text
-    assert "[quoted-by-ada]" in hub.log
+    await until(lambda: "[quoted-by-ada]" in hub.log, what="the line of the log")  # written after the answer
     made = (await ada.get("/hub/home", headers={"X-Request-ID": "<odd>"})).headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{16}", made)
 

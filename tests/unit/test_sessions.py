@@ -336,7 +336,7 @@ async def test_who_waits_for_a_maintenance_is_told_when(world: World) -> None:
     into, before = await world.session(ID), await world.session(OTHER)
     assert into.waits_for is not None
     assert before.waits_for is not None
-    assert (into.waits_for.code, before.waits_for.code) == ("maintenance", "priority")
+    assert (into.waits_for.code, before.waits_for.code) == ("maintenance", "reservation-or-job")
     assert f"{coming.start:%Y-%m-%d %H:%M}" in into.waits_for.what
 
 

@@ -144,7 +144,7 @@ async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, key: str) ->
 def test_a_ledger_that_cannot_be_opened_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_: Database) -> Engine:
+    def refused(_: Database, alone: bool = False) -> Engine:
         raise PermissionError(13, "Permission denied")
 
     file = link_yaml(tmp_path)
