@@ -51,7 +51,7 @@ def parse(argv: Sequence[str]) -> Options:
         help="of notebook-gpu: requirements/cuda.txt, nothing, or a lock of your own (ROCm)",
     )
     parser.add_argument("--index", metavar="URL", help="where the packages of --frameworks FILE are")
-    parser.add_argument("--mirror", metavar="URL", help="take Debian's packages from this server in place of Debian's own")
+    parser.add_argument("--mirror", metavar="URL", help="take Debian's packages from this server")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="else images/out")
     parser.add_argument(
         "--cache", type=Path, metavar="FOLDER", help="wheels and layers, kept for the next build; else OUT/cache"
