@@ -397,7 +397,9 @@ async def test_maintenances_and_reservations(
         assert made.returncode == 0, made.stderr
 
     assert await transport.run(slurm.reservations()) == []
-    reserve("course", "StartTime=now", "Duration=60", "NodeCnt=1", "PartitionName=gpu", f"Users={account}")
+    # IGNORE_JOBS: the nodes may still be completing the jobs of the test before.
+    course = ("StartTime=now", "Duration=60", "NodeCnt=1", "PartitionName=gpu", f"Users={account}", "Flags=IGNORE_JOBS")
+    reserve("course", *course)
     reserve("maint", "StartTime=now+2hours", "Duration=60", "Nodes=ALL", "Users=root", "Flags=MAINT,IGNORE_JOBS")
     made = []
     try:

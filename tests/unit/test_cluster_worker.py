@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,14 @@ async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Pat
             lambda dask_worker: (dask_worker.local_directory, dask.config.get("temporary-directory"))
         )
         assert all(Path(folder).is_relative_to(scratch) for folders in told.values() for folder in folders)
+        running = client.submit(time.sleep, 2)
+        async with asyncio.timeout(60):
+            while not (task := scheduler.tasks.get(running.key)) or task.state != "processing":
+                await asyncio.sleep(0.02)
         program.terminate()
         assert await program.wait() == 0
         assert not list(scratch.iterdir())
+        assert task.suspicious == 0  # no task is suspected of having ended a worker whose job ends
 
 
 class ScriptedLink:

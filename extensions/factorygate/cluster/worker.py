@@ -30,6 +30,7 @@ ASKED = "worker.json"  # beside the file
 SPREAD, SPREAD_SHARE = 300.0, 0.1
 PATIENCE = 60.0  # seconds without a scheduler, then a worker ends
 CLOSE = 5.0  # seconds for a worker to end when its job does
+UNREGISTER = 2.0  # seconds to tell the scheduler so before
 VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",), "Intel": ("ZE_AFFINITY_MASK",)}
 
 
@@ -164,9 +165,25 @@ async def run(options: argparse.Namespace) -> int:
             await living
         except asyncio.CancelledError:
             log.info("%s: told to end", name)
+            await asyncio.gather(*map(_unregister, nannies))
         finally:  # so that the folder can go
             await asyncio.gather(*(nanny.close(timeout=CLOSE) for nanny in nannies), return_exceptions=True)
     return 0
+
+
+async def _unregister(nanny: Any) -> None:
+    """Tell the Dask scheduler that this worker leaves as expected.
+
+    Otherwise the scheduler suspects each task that it had sent to the worker. A task that is sent to several workers
+    whose jobs end together would then fail with ``KilledWorker``, though no task ended any of them.
+    """
+    try:
+        async with asyncio.timeout(UNREGISTER):
+            await nanny.scheduler.unregister(
+                address=nanny.worker_address, expected=True, close=False, stimulus_id=f"job-ends-{time.time()}"
+            )
+    except (OSError, TimeoutError) as error:
+        log.info("The scheduler was not told that %s leaves: %r", nanny.worker_address, error)
 
 
 async def _live(nannies: list[Any]) -> None:
