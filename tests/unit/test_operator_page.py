@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -214,6 +216,20 @@ async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, a
     await until(lambda: "[quoted-by-ada]" in hub.log, what="the line of the log")  # written after the answer
     made = (await ada.get("/hub/home", headers={"X-Request-ID": "<odd>"})).headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{16}", made)
+
+
+async def test_a_hostile_number_of_a_request_stops_nobody(hub: HubProcess, ada: httpx.AsyncClient) -> None:
+    """Raw bytes, since no client sends such a header."""
+    host, port = httpx.URL(hub.url).host, httpx.URL(hub.url).port
+    for header in (b"x" * 2**20, b"quoted\x00by-eve", b"quoted-by-eve\rINFO all is well", b"quoted\x1b[31mby-eve"):
+        reader, writer = await asyncio.open_connection(host, port)
+        with contextlib.suppress(ConnectionError):
+            head = b"GET /hub/no-such-page HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n"
+            writer.write(head + b"X-Request-ID: %s\r\n\r\n" % header)
+            assert header not in await reader.read()
+        writer.transport.abort()
+        assert (await ada.get(PAGE)).status_code == 200
+    assert not any(odd in hub.log for odd in ("\x00", "\r", "\x1b", "\nINFO", "x" * 200_000))
 
 
 async def test_a_start_takes_its_number_along_to_the_link(
