@@ -20,7 +20,7 @@ from factorycommon.tls import HUB, dialing, listening
 from factorylink.app import process
 from factorylink.doors.port_forwarder import SessionPort
 from factorylink.util import tls_server
-from factorylink.util.tls_server import TlsServer, listening_socket
+from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 from tests.support.door import until
 from tests.unit.test_tls import files
 
@@ -68,7 +68,7 @@ async def session_port(tls: ssl.SSLContext) -> AsyncIterator[int]:
     port = SessionPort("127.0.0.1", number, connect, tls)
     await port.listen()
     yield number
-    assert isinstance(port._server, TlsServer)
+    assert isinstance(port._server, BoundedTlsServer)
     port.close()
     await port._server.wait_closed()
 

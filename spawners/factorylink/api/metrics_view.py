@@ -235,15 +235,15 @@ def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
     Since strangers may reach the port, the metrics are counted at most once in ``_FRESH_SECONDS``.
     """
     app = new_app("factorygate link, for Prometheus")
-    told, told_at = b"", -math.inf
+    counted, counted_at = b"", -math.inf
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def all_metrics() -> Response:
-        nonlocal told, told_at
-        if time.monotonic() - told_at >= _FRESH_SECONDS:
-            told = metrics()
-            told_at = time.monotonic()
-        return Response(told, media_type="text/plain; version=0.0.4")
+        nonlocal counted, counted_at
+        if time.monotonic() - counted_at >= _FRESH_SECONDS:
+            counted = metrics()
+            counted_at = time.monotonic()
+        return Response(counted, media_type="text/plain; version=0.0.4")
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -32,7 +32,7 @@ from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import YamlTable
 from factorylink.site.connecting import make_connections
 from factorylink.site.offered_factories import OfferedFactories
-from factorylink.util.tls_server import TlsServer, listening_socket
+from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 
 log = logging.getLogger("factorylink")
 
@@ -60,7 +60,7 @@ class _Server(uvicorn.Server):
             await super().startup(sockets)
             return
         await self.lifespan.startup()
-        self.servers = [TlsServer(self._protocol, sock, tls) for sock in sockets or ()]  # type: ignore[misc]
+        self.servers = [BoundedTlsServer(self._protocol, sock, tls) for sock in sockets or ()]  # type: ignore[misc]
         self.started = True
 
     def _protocol(self) -> asyncio.Protocol:

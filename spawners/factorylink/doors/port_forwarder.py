@@ -19,7 +19,7 @@ import asyncssh
 
 from factorylink.errors import FactoryError
 from factorylink.util.metrics import Traffic
-from factorylink.util.tls_server import TlsServer, listening_socket
+from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 
 log = logging.getLogger("factorylink")
 
@@ -174,12 +174,12 @@ class SessionPort:
         self._host = host
         self._tls = tls
         self.near: set[NearSide] = set()
-        self._server: asyncio.Server | TlsServer | None = None
+        self._server: asyncio.Server | BoundedTlsServer | None = None
 
     async def listen(self) -> None:
         """Listen on the port. Raises OSError if the port is taken."""
         if self._tls is not None:
-            self._server = TlsServer(lambda: NearSide(self), listening_socket(self._host, self.port), self._tls)
+            self._server = BoundedTlsServer(lambda: NearSide(self), listening_socket(self._host, self.port), self._tls)
             return
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: NearSide(self), self._host, self.port, backlog=256)

@@ -39,7 +39,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
-class TlsServer:
+class BoundedTlsServer:
     """A server on a listening socket, from its creation on. ``factory`` makes the protocol of a client whose handshake
     is done. ``close`` drops unfinished handshakes; connections that are made go on."""
 
