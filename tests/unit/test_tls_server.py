@@ -175,3 +175,15 @@ async def test_a_process_without_file_descriptors_goes_on_once_it_has_some(
     async with link_listener(listening(files(tmp_path, "link"), [HUB])) as port:
         assert await shakes_hands(port, client) < 60
     assert "No connection can be accepted: [Errno 24] Too many open files" in caplog.text
+
+
+async def test_a_port_is_free_as_soon_as_its_server_is_closed(tmp_path: Path) -> None:
+    tls = listening(files(tmp_path, "link"), [HUB])
+    port = 0
+    for _ in range(3):
+        sock = listening_socket("127.0.0.1", port)
+        port = sock.getsockname()[1]
+        server = BoundedTlsServer(asyncio.Protocol, sock, tls)
+        await asyncio.sleep(0)
+        server.close()
+        server.close()

@@ -52,8 +52,11 @@ class BoundedTlsServer:
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Accept nobody any more; from now on another may listen on the port."""
         self._accepting.cancel()
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock)
+            self._sock.close()
         for handshake in self._handshakes:
             handshake.cancel()
 
