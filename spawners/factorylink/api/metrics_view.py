@@ -5,8 +5,10 @@ states and reasons. Names, labels and words of all metrics are in ``util/metrics
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +49,9 @@ def begin(factories: Iterable[Slug]) -> None:
     """Make the series of all factories and of all refusals that the link knows, with zeros."""
     cases = (*OURS, *(answer.code for answer in (*REFUSED, explain.UNKNOWN_REFUSAL, explain.JOB_FILTER)))
     metrics.begin(factories, sorted({*get_args(ProblemKind), *cases}))
+
+
+_FRESH_SECONDS = 0.5
 
 
 class LinkMetrics(Collector):
@@ -225,12 +230,20 @@ class LinkMetrics(Collector):
 
 
 def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
-    """Return the app that Prometheus reads, on a port of its own. It tells nobody's name and no secret."""
+    """Return the app that Prometheus reads, on a port of its own. It tells nobody's name and no secret.
+
+    Since strangers may reach the port, the metrics are counted at most once in ``_FRESH_SECONDS``.
+    """
     app = new_app("factorygate link, for Prometheus")
+    counted, counted_at = b"", -math.inf
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def all_metrics() -> Response:
-        return Response(metrics(), media_type="text/plain; version=0.0.4")
+        nonlocal counted, counted_at
+        if time.monotonic() - counted_at >= _FRESH_SECONDS:
+            counted = metrics()
+            counted_at = time.monotonic()
+        return Response(counted, media_type="text/plain; version=0.0.4")
 
     @app.get("/health")
     async def health() -> dict[str, str]:
