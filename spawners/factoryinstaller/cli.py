@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from factoryinstaller import install, options, release
+from factoryinstaller import install, options, release_sources
 from factoryinstaller.errors import InstallerError
 from factoryinstaller.machine import Machine
 
@@ -54,7 +54,7 @@ def _run(machine: Machine, given: argparse.Namespace) -> int:
     if given.what == "uninstall":
         return install.uninstall(machine, given.purge, given.yes)
     if given.what == "release":
-        sys.stdout.write(f"{release.build(machine, release.source())}\n")
+        sys.stdout.write(f"{install.build(machine, release_sources.own())}\n")
         return 0
     return install.install(machine, options.chosen(vars(given), options.of_json(machine.options_text())))
 

@@ -13,12 +13,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from factoryinstaller import checks, files, release, secrets_kept
+from factoryinstaller import checks, files, release_sources, secrets_kept
 from factoryinstaller.errors import InstallerError
 from factoryinstaller.files import UNITS, WantedFile
 from factoryinstaller.machine import Machine, say
 from factoryinstaller.options import Options
+from factoryinstaller.releases import Layout
 
+ROOT = "/opt/factorygate"
 PACKAGES = {  # by a file that each brings
     "/usr/bin/caddy": "caddy",
     "/usr/bin/curl": "curl",
@@ -44,7 +46,7 @@ _READS = {
 def install(machine: Machine, options: Options) -> int:
     """Install, or complete what is there. Return the exit code of ``factorygate check`` at the end."""
     say(f"good  {before(machine, options)}")
-    sources = release.source()
+    sources = release_sources.own()
     secrets, password = secrets_kept.prepare(machine, options)
     packages(machine)
     account(machine)
@@ -55,11 +57,12 @@ def install(machine: Machine, options: Options) -> int:
         say(f"made  the administrator: name {options.admin}, password {password} (it is not shown again)")
     for wanted in secrets.files():
         machine.write(wanted)
-    folder = release.build(machine, sources)
+    layout, folder = releases(machine), build(machine, sources)
     for wanted in [*files.configuration(options, secrets.tokens), *catalogue(folder), *units(folder)]:
         machine.write(wanted)
     web_server(machine, options)
-    release.make_current(machine, folder)
+    if layout.switch(layout.installed_release(folder.name)):
+        machine.changed(f"{layout.root / 'current'} -> {folder.name}")
     services(machine, folder)
     wait_for_answer(options)
     code = check()
@@ -120,7 +123,22 @@ def account(machine: Machine) -> None:
     machine.changed(f"the account {files.USER}")
 
 
-# --- files of the release
+# --- the release
+
+
+def releases(machine: Machine) -> Layout:
+    """Return the machine's releases."""
+    return Layout(machine.path(ROOT))
+
+
+def build(machine: Machine, sources: Path) -> Path:
+    """Build the release of these sources, unless it is there already, and return its folder. Raises ReleaseError."""
+    layout = releases(machine)
+    found = layout.built_from(sources)
+    if found is None:
+        found = layout.build(sources, lambda line: say(f"now   {line}"))
+        machine.changed(f"the release {found.folder}")
+    return found.folder
 
 
 def catalogue(folder: Path) -> Iterator[WantedFile]:
@@ -246,7 +264,7 @@ def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
     for name in (files.JOURNALD, files.COMMAND, f"{files.CADDY}/factorygate.caddy", files.ACME_ROOT):
         machine.remove(name)
     _leave_web_server(machine)
-    for name in ("/opt/factorygate/current", release.RELEASES):
+    for name in (f"{ROOT}/current", f"{ROOT}/releases"):
         machine.remove(name)
     if purge:
         for name in data:

@@ -20,13 +20,14 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError
 
 from factorycommon.models import Model
+from factoryinstaller.errors import ReleaseError
+from factoryinstaller.releases import INSTALLED, Layout, Release
 from factorylink.util.yaml_file import CatalogueError
 from factoryoperator import restore as restoring
 from factoryoperator import store_schemas, stores
 from factoryoperator.backup import make
 from factoryoperator.gateway import Gateway, read
 from factoryoperator.manifest import BackupError, FullPath
-from factoryoperator.releases import INSTALLED, Layout, Release, ReleaseError
 from factoryoperator.running_gateway import GatewaySilent, Observed, losses, observe
 from factoryoperator.store_schemas import SchemaError, StoreSchema
 from factoryoperator.units import Part, UnitError, Units

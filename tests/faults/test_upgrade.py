@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from factorygate import __version__
-from factoryoperator.releases import Layout
+from factoryinstaller.releases import Layout
 from factoryoperator.units import Part
 from factoryoperator.upgrade import Upgrade
 from testbed.demo.folder import DemoFolder

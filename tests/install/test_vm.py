@@ -35,7 +35,7 @@ SITE, GATEWAY = "10.99.7.2", "10.99.7.1"  # in a network that only the two machi
 LONGEST_BOOT = 10.0  # seconds until https answers
 KEPT = ("/etc/factorygate", "/etc/systemd/system", "/etc/caddy", "/usr/local/bin", "/opt/factorygate/current")
 # A run is killed at each of these, in the order in which a run that is not killed says them.
-STEPS = ("installing", "secrets/proxy-token", "building the release", "factorygate-link.service was started")
+STEPS = ("installing", "secrets/proxy-token", "Building release", "factorygate-link.service was started")
 ENTRY = """\
 id: tiny
 name: Tiny

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from factoryinstaller.releases import Layout, Release
 from factoryoperator.gateway import read
-from factoryoperator.releases import Layout, Release
 from factoryoperator.units import Part
 from factoryoperator.upgrade import Upgrade
 from tests.unit.test_check import Configured
