@@ -50,6 +50,9 @@ class Processes:
         self._layout = layout
         self._running: dict[Part, subprocess.Popen[bytes]] = {}
 
+    def has(self, part: Part) -> bool:
+        return part in self._running
+
     def stop(self, part: Part) -> None:
         process = self._running.pop(part, None)
         if process is not None:
