@@ -398,12 +398,10 @@ def version_of(machine: Vm) -> str:
 
 def test_people_log_in_at_a_provider(machine: Vm) -> None:
     """The same machine, with ``--login oidc``; the provider has a name and a certificate of its own."""
-    people = {name: f"{name}@{domain}" for name, domain in
-              (("ada", "example.org"), ("grace", "example.org"), ("eve", "example.net"))}  # fmt: skip
+    people = {"ada": "ada@example.org", "grace": "grace@example.org", "eve": "eve@example.net"}
     claims = [json.dumps({"sub": name, "email": mail, "email_verified": True}) for name, mail in people.items()]
-    machine.beside(
-        sys.executable, "-m", "oidc_provider_mock", *(word for one in claims for word in ("--user-claims", one))
-    )
+    known = [word for one in claims for word in ("--user-claims", one)]
+    machine.beside(sys.executable, "-m", "oidc_provider_mock", *known)
     with (machine.root / "etc/hosts").open("a") as hosts:
         hosts.write(f"{ADDRESS} {PROVIDER}\n")
     with (machine.root / "etc/caddy/Caddyfile").open("a") as sites:
