@@ -23,7 +23,7 @@ from testbed.install import environments, system
 from tests.support import vm as machines
 from tests.support.acme import Acme
 from tests.support.gateway import eventually
-from tests.support.vm import ADDRESS, Vm
+from tests.support.vm import ADDRESS, DEBIAN, UBUNTU, Suite, Vm
 from tests.support.vm_site import PERSON, VmSite
 from tests.unit.test_releases import checkout, commit, release
 from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS
@@ -65,9 +65,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def bare(folder: Path, name: str) -> Iterator[Vm]:
-    """A bare Debian with a network, not yet booted."""
-    tar = machines.bare_system(environments.program_folder() / "bare")
+def bare(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
+    """A bare system with a network, not yet booted."""
+    tar = machines.bare_system(environments.program_folder() / "bare", suite)
     shown = dict.fromkeys((CHECKOUT, environments.program_folder(), Path(sys.prefix)))
     made = Vm(folder / name, tar, f"fgvm-{os.getpid()}-{name}", tuple(shown))
     try:
@@ -77,14 +77,21 @@ def bare(folder: Path, name: str) -> Iterator[Vm]:
         made.remove()
 
 
+@contextmanager
+def reachable(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
+    """A bare system that runs, whose name leads to it, beside an ACME server that it trusts."""
+    with bare(folder, name, suite) as made:
+        (made.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} {DOMAIN}\n")
+        acme = Acme(made, folder / f"acme-{name}")
+        made.boot()
+        acme.trust()
+        yield made
+
+
 @pytest.fixture(scope="module")
 def machine(folder: Path) -> Iterator[Vm]:
     """Where the gateway is installed."""
-    with bare(folder, "gateway") as made:
-        (made.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} {DOMAIN}\n")
-        acme = Acme(made, folder / "acme")
-        made.boot()
-        acme.trust()
+    with reachable(folder, "gateway") as made:
         yield made
 
 
@@ -438,3 +445,29 @@ def test_uninstall_keeps_the_data_and_purge_removes_it(machine: Vm) -> None:
     machine.run(program, "uninstall", "--purge", "--yes")
     left = machine.run("find", "/etc/factorygate", "/var/lib/factorygate", "/opt/factorygate/releases", check=False)
     assert left.stdout == ""
+
+
+def test_the_page_holds_on_ubuntu(folder: Path) -> None:
+    """From a bare Ubuntu 24.04 to a login by https; a second run changes nothing, and purge leaves nothing."""
+    try:
+        machines.bare_system(environments.program_folder() / "bare", UBUNTU)
+    except RuntimeError as error:
+        pytest.skip(f"needs Ubuntu's archive: {error}")
+    with reachable(folder, "ubuntu", UBUNTU) as machine:
+        done = machine.run(*first_command(), check=False, timeout=1800)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        assert "Nothing is wrong." in done.stdout
+        assert "Ubuntu 24.04" in done.stderr
+        found = re.search(r"name ada, password (\S+)", done.stderr)
+        assert found is not None
+        seen = visitor(machine, "login", found[1])
+        assert (seen["status"], seen["secure"], seen["inside"]) == (200, True, [404, 404])
+        assert "Nothing was changed." in install(machine).stderr
+        for unit in ("factorygate-link", "factorygate-hub", "factorygate-proxy"):
+            said = machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
+            exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
+            assert exposure is not None
+            assert float(exposure[1]) <= 4.0
+        machine.run("/opt/factorygate/current/bin/factorygate-install", "uninstall", "--purge", "--yes")
+        left = machine.run("find", "/etc/factorygate", "/var/lib/factorygate", "/opt/factorygate/releases", check=False)
+        assert left.stdout == ""

@@ -1,4 +1,4 @@
-"""A bare Debian as a machine of its own: real systemd as PID 1, in namespaces of this machine, with cgroup2.
+"""A bare Debian or Ubuntu as a machine of its own: real systemd as PID 1, in namespaces of this machine, with cgroup2.
 
 The machine has its own network: its programs bind the ports 80 and 443 without meeting this machine's, and reach the
 package sources through ``pasta``, which changes nothing outside of the namespace."""
@@ -15,14 +15,36 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.install import system
 
 NEEDS = {"mmdebstrap": "mmdebstrap", "pasta": "passt", "pebble": "pebble", "pebble-challtestsrv": "pebble"}
-SUITE = "trixie"
 INCLUDED = ("ca-certificates", "dbus", "iproute2", "passwd", "python3", "systemd", "systemd-sysv")
 ADDRESS = "198.51.100.7"  # of the machine, in its own network only
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A release of a distribution. ``mirror`` "": this machine's own; ``keyring``: a file of the package ``package``,
+    where this machine does not know the archive."""
+
+    name: str
+    mirror: str = ""
+    components: str = "main"
+    keyring: str = ""
+    package: str = ""
+
+
+DEBIAN = Suite("trixie")
+UBUNTU = Suite(
+    "noble",
+    "http://archive.ubuntu.com/ubuntu",
+    "main,universe",
+    "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+    "ubuntu-keyring",
+)
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -66,14 +88,21 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
 """
 
 
-def bare_system(folder: Path) -> Path:
-    """Return a bare Debian as a tar file, made where it is missing."""
-    made = folder / f"{SUITE}.tar"
+def bare_system(folder: Path, suite: Suite = DEBIAN) -> Path:
+    """Return a bare system as a tar file, made where it is missing. Raises RuntimeError."""
+    made = folder / f"{suite.name}.tar"
     if not made.exists():
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / "new.tar"
         fresh.unlink(missing_ok=True)
-        argv = [system.program("mmdebstrap"), "--variant=minbase", f"--include={','.join(INCLUDED)}", SUITE, str(fresh)]
+        options = ["--variant=minbase", f"--include={','.join(INCLUDED)}", f"--components={suite.components}"]
+        if suite.keyring:
+            problem = "" if Path(suite.keyring).exists() else system.install([suite.package])
+            if problem:
+                raise RuntimeError(f"{suite.package} cannot be installed: {problem}")
+            options.append(f"--keyring={suite.keyring}")
+        mirror = [suite.mirror] if suite.mirror else []
+        argv = [system.program("mmdebstrap"), *options, suite.name, str(fresh), *mirror]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"mmdebstrap failed: {done.stderr[-2000:]}")
