@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
+import secrets
 import shutil
 import signal
 import subprocess
@@ -20,6 +20,7 @@ import pytest
 from factorygate import __version__
 from factoryinstaller import files
 from testbed.install import environments, system
+from tests.support import operators_page
 from tests.support import vm as machines
 from tests.support.acme import Acme
 from tests.support.gateway import eventually
@@ -47,6 +48,23 @@ PROVIDERS_SITE = f"""
 	}}
 	reverse_proxy 127.0.0.1:9400
 }}
+"""
+HUB_BY_HAND = """\
+public_url: http://127.0.0.1:8000
+proxy_token_file: proxy-token
+link_socket: /run/factorygate/link.sock
+service_token_file: service-token
+db_file: /var/lib/factorygate/hub/jupyterhub.sqlite
+cookie_secret_file: /var/lib/factorygate/hub/cookie_secret
+admin_token_file: admin-token
+extra_config: extra.py
+"""
+LINK_BY_HAND = """\
+catalogue: /etc/factorygate/factories
+state_dir: /var/lib/factorygate/link
+socket: /run/factorygate/link.sock
+hub: {token_file: service-token}
+factories: {}
 """
 LATER = "9.8.7"  # the version of a release after this one
 LONGEST_BOOT = 10.0  # seconds until https answers
@@ -113,14 +131,6 @@ def in_catalogue(machine: Vm, site: VmSite, name: str) -> None:
     )
 
 
-def commands_of_the_page() -> tuple[list[str], list[str]]:
-    """The two commands with which docs/operators.md makes a gateway and adds a factory."""
-    page = (CHECKOUT / "docs/operators.md").read_text()
-    section = page.partition("### One machine, one command\n")[2].partition("\n### ")[0]
-    first, second = section.split("```")[1].replace("\\\n", " ").strip().splitlines()
-    return shlex.split(first), shlex.split(second)
-
-
 def install(machine: Vm, *options: str) -> subprocess.CompletedProcess[str]:
     return machine.run(INSTALL, *options, check=False, timeout=1800)
 
@@ -135,7 +145,7 @@ def visitor(machine: Vm, *words: str) -> dict[str, object]:
 
 def first_command() -> list[str]:
     """The page's first command, word for word, with the authority of the tests."""
-    program, *options = commands_of_the_page()[0]
+    program, *options = operators_page.two_commands()[0]
     return [str(CHECKOUT / program), *options, *OF_THE_TEST]
 
 
@@ -255,7 +265,7 @@ def test_a_site_that_lets_the_gateway_in_by_other_ways(machine: Vm, site: VmSite
 
     answers = answers_of(site, name, kind, watcher) | {"Has the site added the key?": let_in}
     try:
-        assert f"{name}: all is well." in machine.talk(answers, *commands_of_the_page()[1])
+        assert f"{name}: all is well." in machine.talk(answers, *operators_page.two_commands()[1])
     finally:
         where = "/etc/factorygate/link.yaml"
         machine.run("install", "-m", "640", "-g", "factorygate", "/dev/stdin", where, stdin=before)
@@ -272,7 +282,7 @@ def test_the_first_factory_and_a_notebook(machine: Vm, site: VmSite) -> None:
         return "yes"
 
     answers = answers_of(site, "tiny", "key", PERSON) | {"Has the site added the key?": add_key}
-    assert "tiny: all is well." in machine.talk(answers, *commands_of_the_page()[1])
+    assert "tiny: all is well." in machine.talk(answers, *operators_page.two_commands()[1])
     assert machine.run("factorygate", "check").stdout.endswith("Nothing is wrong.\n")
     assert visitor(machine, "cell", "print(6 * 7)")["printed"] == "42\n"
 
@@ -445,6 +455,37 @@ def test_uninstall_keeps_the_data_and_purge_removes_it(machine: Vm) -> None:
     machine.run(program, "uninstall", "--purge", "--yes")
     left = machine.run("find", "/etc/factorygate", "/var/lib/factorygate", "/opt/factorygate/releases", check=False)
     assert left.stdout == ""
+
+
+def test_the_way_by_hand(machine: Vm) -> None:
+    """As the page says, on the machine from which the gateway was purged."""
+    machine.run("bash", "-ec", f"cd {CHECKOUT}\n{operators_page.by_hand(__version__)}", timeout=1800)
+    tokens = {name: secrets.token_hex(32) for name in ("proxy", "service", "admin")}
+    written = {
+        "hub.yaml": HUB_BY_HAND,
+        "link.yaml": LINK_BY_HAND,
+        "extra.py": "c.JupyterHub.authenticator_class = 'dummy'\n",
+        "proxy.env": f"CONFIGPROXY_AUTH_TOKEN={tokens['proxy']}\n",
+        "restore-routes.header": f"Authorization: token {tokens['admin']}\n",
+        **{f"{name}-token": f"{token}\n" for name, token in tokens.items()},
+    }
+    for name, text in written.items():
+        to = (*("install", "-m", "600", "-o", "factorygate", "/dev/stdin"), f"/etc/factorygate/{name}")
+        machine.run(*to, stdin=text)
+    program = "/opt/factorygate/current/venv/bin/factorygate"
+    said = machine.run(program, "check", check=False).stdout
+    assert said.endswith("Nothing is wrong.\n"), said
+    units = ("factorygate-link", "factorygate-hub", "factorygate-proxy", "factorygate-backup.timer")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "enable", "--now", *units)
+    own = ("curl", "--silent", "--fail", "http://127.0.0.1:8000/hub/status.json")
+    found = eventually(lambda: machine.run(*own, check=False).stdout, timeout=120)
+    assert (json.loads(found)["version"], json.loads(found)["hub"]) == (__version__, "ok")
+    eventually(lambda: json.loads(machine.run(*own).stdout)["link"] == "ok", timeout=60)
+    said = machine.run(program, "check", check=False).stdout
+    assert said.endswith("Nothing is wrong.\n"), said
+    machine.run("systemctl", "start", "factorygate-backup.service")
+    assert machine.run("ls", "/var/backups/factorygate").stdout.split()
 
 
 def test_the_page_holds_on_ubuntu(folder: Path) -> None:
