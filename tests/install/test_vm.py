@@ -376,7 +376,7 @@ def test_databases_whose_number_was_set_back_are_migrated_at_the_start(machine: 
     assert later == {"server": True, "printed": "42\n"}
     assert numbers(machine) == today
     shown = machine.run("systemctl", "show", "--property=NRestarts,ActiveState", *units).stdout.split()
-    assert shown == ["NRestarts=0", "ActiveState=active"] * 2
+    assert sorted(shown) == ["ActiveState=active"] * 2 + ["NRestarts=0"] * 2
     for file, number in zip((HUB_DATABASE, LEDGER), before, strict=True):
         assert machine.run("stat", "--format=%a %U", f"{file}.at-{number}").stdout == "600 factorygate\n"
 
@@ -435,7 +435,7 @@ def test_people_log_in_at_a_provider(machine: Vm) -> None:
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "Nothing is wrong." in done.stdout
-    for name, status, operator in (("ada", 200, 200), ("grace", 200, 403), ("eve", 403, 403)):
+    for name, status, operator in (("ada", 200, 200), ("grace", 200, 403), ("eve", 403, None)):
         seen = visitor(machine, "oidc", name)
         assert (seen["status"], seen["operator"]) == (status, operator), (name, seen)
     assert "Nothing was changed." in install(machine).stderr
