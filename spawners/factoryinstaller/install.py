@@ -57,13 +57,12 @@ def install(machine: Machine, options: Options) -> int:
         say(f"made  the administrator: name {options.admin}, password {password} (it is not shown again)")
     for wanted in secrets.files():
         machine.write(wanted)
-    layout, folder = releases(machine), build(machine, sources)
+    folder = build(machine, sources)
     for wanted in [*files.configuration(options, secrets.tokens), *catalogue(folder), *units(folder)]:
         machine.write(wanted)
     web_server(machine, options)
-    if layout.switch(layout.installed_release(folder.name)):
-        machine.changed(f"{layout.root / 'current'} -> {folder.name}")
-    services(machine, folder)
+    use(machine, folder)
+    services(machine)
     wait_for_answer(options)
     code = check()
     if machine.changes:
@@ -159,6 +158,18 @@ def units(folder: Path) -> Iterator[WantedFile]:
     yield WantedFile(files.JOURNALD, (systemd / "journald-factorygate.conf").read_text(encoding="utf-8"))
 
 
+def use(machine: Machine, folder: Path) -> None:
+    """Let the units run a release. Raises ReleaseError."""
+    layout = releases(machine)
+    release = layout.installed_release(folder.name)
+    if layout.is_current(release):
+        return
+    for unit in UNITS:
+        machine.keep_started(unit, "")  # each is started anew, even if this run is killed before
+    layout.switch(release)
+    machine.changed(f"{layout.root / 'current'} -> {folder.name}")
+
+
 # --- the web server
 
 
@@ -192,13 +203,13 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 # --- services
 
 
-def services(machine: Machine, folder: Path) -> None:
+def services(machine: Machine) -> None:
     """Start what does not run, and start anew what was started with other files than there are now."""
     machine.run("systemctl", "daemon-reload")
     written = machine.written()
     for unit in ("systemd-journald.service", *UNITS, "caddy.service"):
         reads = {name: written.get(name) for name in (f"{files.SYSTEMD}/{unit}", *_READS[unit])}
-        made_of = files.digest(repr(sorted(reads.items())) + (str(folder) if unit in UNITS else ""))
+        made_of = files.digest(repr(sorted(reads.items())))
         runs = machine.succeeds("systemctl", "--quiet", "is-active", unit)
         if unit not in ("systemd-journald.service",) and not machine.succeeds(
             "systemctl", "--quiet", "is-enabled", unit

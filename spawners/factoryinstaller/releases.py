@@ -91,16 +91,17 @@ class Layout:
             raise ReleaseError(f"{self.root / 'current'} leads to {target}, which is not an installed release")
         return found
 
-    def switch(self, release: Release) -> bool:
-        """Let ``current`` lead to a release, at one stroke. Return whether it led elsewhere before. Raises OSError."""
-        link, target = self.root / "current", Path("releases", release.version)
-        if link.is_symlink() and link.readlink() == target:
-            return False
+    def is_current(self, release: Release) -> bool:
+        """Return whether ``current`` leads to a release."""
+        link = self.root / "current"
+        return link.is_symlink() and link.readlink() == Path("releases", release.version)
+
+    def switch(self, release: Release) -> None:
+        """Let ``current`` lead to a release, at one stroke. Raises OSError."""
         fresh = self.root / ".current.new"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target)
-        fresh.replace(link)
-        return True
+        fresh.symlink_to(Path("releases", release.version))
+        fresh.replace(self.root / "current")
 
     def install(self, archive: Path, say: Callable[[str], None]) -> Release:
         """Build the release of an archive beside the others. Raises ReleaseError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -286,10 +287,18 @@ def test_an_archive_whose_wheel_is_of_another_version_is_refused(layout: Layout,
     assert layout.installed() == []
 
 
-def test_current_is_switched_once(layout: Layout, tmp_path: Path) -> None:
+def test_services_are_started_anew_only_by_the_run_that_switches(layout: Layout, tmp_path: Path) -> None:
+    """An upgrade has started them itself. A run that is killed before it starts them leaves that to the next."""
     release = layout.install(packed(tmp_path), print)
-    assert layout.switch(release)
-    assert not layout.switch(release)
+    machine = Machine(tmp_path, lambda _user, _group: (os.geteuid(), os.getegid()))
+    machine.keep_started("factorygate-hub.service", "what it reads")
+    install.use(machine, release.folder)
+    assert layout.current() == release
+    assert machine.started()["factorygate-hub.service"] == ""
+    machine.keep_started("factorygate-hub.service", "what it reads")
+    install.use(machine, release.folder)
+    assert machine.started()["factorygate-hub.service"] == "what it reads"
+    assert len(machine.changes) == 1
 
 
 def test_a_proxy_that_changed_is_told_from_one_that_did_not(layout: Layout, tmp_path: Path) -> None:
