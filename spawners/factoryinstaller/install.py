@@ -183,6 +183,10 @@ def web_server(machine: Machine, options: Options) -> None:
     text = _caddyfile(machine) or ""
     if files.CADDY_IMPORT not in text.splitlines():
         machine.write(WantedFile(_CADDYFILE, f"{files.CADDY_IMPORT}\n"))
+    _validate_web_server(machine)
+
+
+def _validate_web_server(machine: Machine) -> None:
     machine.run("caddy", "validate", "--adapter", "caddyfile", "--config", str(machine.path(_CADDYFILE)))
 
 
@@ -297,6 +301,7 @@ def _leave_web_server(machine: Machine) -> None:
     rest = "".join(f"{line}\n" for line in text.splitlines() if line != files.CADDY_IMPORT)
     if rest.strip():
         machine.write(WantedFile(_CADDYFILE, rest))
+        _validate_web_server(machine)  # a reload of what cannot be used would not end
         if machine.succeeds("systemctl", "--quiet", "is-active", "caddy.service"):
             machine.run("systemctl", "reload", "caddy.service")
     else:

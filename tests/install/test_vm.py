@@ -11,14 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from factorygate import __version__
-from factoryinstaller import files
 from testbed.install import environments, system
 from tests.support import operators_page
 from tests.support import vm as machines
@@ -44,7 +43,7 @@ PROVIDERS_SITE = f"""
 {PROVIDER} {{
 	tls ops@example.org {{
 		ca {Acme.directory}
-		ca_root {files.ACME_ROOT}
+		ca_root /etc/caddy/providers-acme-root.pem
 	}}
 	reverse_proxy 127.0.0.1:9400
 }}
@@ -412,32 +411,45 @@ def version_of(machine: Vm) -> str:
     return str(found["version"])
 
 
-def test_people_log_in_at_a_provider(machine: Vm) -> None:
-    """The same machine, with ``--login oidc``; the provider has a name and a certificate of its own."""
-    people = {"ada": "ada@example.org", "grace": "grace@example.org", "eve": "eve@example.net"}
+@contextmanager
+def provider(machine: Vm, people: Mapping[str, str]) -> Iterator[None]:
+    """A login provider on the machine, with a name and a certificate of its own. ``people``: mail address by name."""
     claims = [json.dumps({"sub": name, "email": mail, "email_verified": True}) for name, mail in people.items()]
     known = [word for one in claims for word in ("--user-claims", one)]
     machine.beside(sys.executable, "-m", "oidc_provider_mock", *known)
     with (machine.root / "etc/hosts").open("a") as hosts:
         hosts.write(f"{ADDRESS} {PROVIDER}\n")
-    with (machine.root / "etc/caddy/Caddyfile").open("a") as sites:
-        sites.write(PROVIDERS_SITE)
+    file = machine.root / "etc/caddy/Caddyfile"
+    before = file.read_text()
+    file.write_text(before + PROVIDERS_SITE)
+    machine.run("install", "-m", "644", Acme.root, "/etc/caddy/providers-acme-root.pem")
     machine.run("systemctl", "reload", "caddy")
-    (machine.root / "root/client.secret").write_text("secret\n")
     discovery = f"https://{PROVIDER}/.well-known/openid-configuration"
     eventually(lambda: machine.run("curl", "--silent", "--fail", discovery, check=False).returncode == 0, timeout=120)
-    done = install(
-        machine,
-        *("--login", "oidc", "--admin", people["ada"], "--allow", "email=*@example.org"),
-        *("--oidc-issuer", f"https://{PROVIDER}", "--oidc-client", "gateway"),
-        *("--oidc-secret-file", "/root/client.secret"),
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    assert "Nothing is wrong." in done.stdout
-    for name, status, operator in (("ada", 200, 200), ("grace", 200, 403), ("eve", 403, None)):
-        seen = visitor(machine, "oidc", name)
-        assert (seen["status"], seen["operator"]) == (status, operator), (name, seen)
-    assert "Nothing was changed." in install(machine).stderr
+    try:
+        yield
+    finally:
+        file.write_text(before)
+        machine.run("systemctl", "reload", "caddy")
+
+
+def test_people_log_in_at_a_provider(machine: Vm) -> None:
+    """The same machine, with ``--login oidc``."""
+    people = {"ada": "ada@example.org", "grace": "grace@example.org", "eve": "eve@example.net"}
+    (machine.root / "root/client.secret").write_text("secret\n")
+    with provider(machine, people):
+        done = install(
+            machine,
+            *("--login", "oidc", "--admin", people["ada"], "--allow", "email=*@example.org"),
+            *("--oidc-issuer", f"https://{PROVIDER}", "--oidc-client", "gateway"),
+            *("--oidc-secret-file", "/root/client.secret"),
+        )
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        assert "Nothing is wrong." in done.stdout
+        for name, status, operator in (("ada", 200, 200), ("grace", 200, 403), ("eve", 403, None)):
+            seen = visitor(machine, "oidc", name)
+            assert (seen["status"], seen["operator"]) == (status, operator), (name, seen)
+        assert "Nothing was changed." in install(machine).stderr
 
 
 def test_uninstall_keeps_the_data_and_purge_removes_it(machine: Vm) -> None:
