@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="with uninstall --purge: do not ask")
     options.add(parser)
     given = parser.parse_args(argv)
+    os.environ.pop("PYTHONPATH", None)  # leads here: pip and the release's own programs must not look there
     os.umask(0o022)  # the accounts of the services read what root writes here
     machine = Machine()
     try:

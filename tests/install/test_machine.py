@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from factoryinstaller import files, install, secrets_kept
+from factoryinstaller import cli, files, install, secrets_kept
 from factoryinstaller.files import WantedFile
 from factoryinstaller.machine import Machine
 from factoryinstaller.options import Options
@@ -46,6 +47,16 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
+
+
+def test_programs_that_it_starts_do_not_look_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of an archive that is the wheel: pip would take the release for installed, and nothing reads data from it."""
+    seen: list[str | None] = []
+    monkeypatch.setenv("PYTHONPATH", "/root/factorygate-1.2.3/factorygate-1.2.3-py3-none-any.whl")
+    monkeypatch.setattr(cli, "_alone", nullcontext)
+    monkeypatch.setattr(cli, "_run", lambda machine, _given: seen.append(machine.run("printenv", "PYTHONPATH")) or 0)
+    assert cli.main([]) == 1  # printenv: there is none
+    assert seen == []
 
 
 def test_a_second_run_touches_no_file(tmp_path: Path) -> None:

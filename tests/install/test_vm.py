@@ -380,16 +380,21 @@ def test_databases_whose_number_was_set_back_are_migrated_at_the_start(machine: 
         assert machine.run("stat", "--format=%a %U", f"{file}.at-{number}").stdout == "600 factorygate\n"
 
 
-@pytest.mark.usefixtures("site")
-def test_another_release_and_the_way_back_lose_nothing(machine: Vm, checkout: Path) -> None:
-    """By the archive that ``bin/release`` makes of the next version."""
+@pytest.fixture(scope="module")
+def archive(checkout: Path) -> Path:
+    """The archive that ``bin/release`` makes of the next version, with its sums beside it."""
     assert release(checkout, "--set", LATER).returncode == 0
     (checkout / "CHANGELOG.md").write_text(f"# Changes\n\n## {LATER}\n\n- All.\n")
     commit(checkout)
     made = release(checkout)
     assert made.returncode == 0, made.stderr
-    for name in (f"factorygate-{LATER}.tar.gz", "SHA256SUMS"):
-        shutil.copy(checkout / "dist" / name, machine.root / "root")
+    return checkout / "dist" / f"factorygate-{LATER}.tar.gz"
+
+
+@pytest.mark.usefixtures("site")
+def test_another_release_and_the_way_back_lose_nothing(machine: Vm, archive: Path) -> None:
+    for file in (archive, archive.with_name("SHA256SUMS")):
+        shutil.copy(file, machine.root / "root")
     seen = visitor(machine, "cell", "kept = 41\nprint(kept + 1)")
     assert version_of(machine) == __version__
     done = machine.run("factorygate", "upgrade", f"/root/factorygate-{LATER}.tar.gz", "--yes", timeout=1800)
@@ -499,22 +504,27 @@ def test_the_way_by_hand(machine: Vm) -> None:
     assert machine.run("ls", "/var/backups/factorygate").stdout.split()
 
 
-def test_the_page_holds_on_ubuntu(folder: Path) -> None:
-    """From a bare Ubuntu 24.04 to a login by https; a second run changes nothing, and purge leaves nothing."""
+def test_the_page_holds_on_ubuntu_and_for_an_archive(folder: Path, archive: Path) -> None:
+    """From a bare Ubuntu 24.04 and an unpacked release archive to a login by https; a second run changes nothing, and
+    purge leaves nothing."""
     try:
         machines.bare_system(environments.program_folder() / "bare", UBUNTU)
     except RuntimeError as error:
         pytest.skip(f"needs Ubuntu's archive: {error}")
     with reachable(folder, "ubuntu", UBUNTU) as machine:
-        done = machine.run(*first_command(), check=False, timeout=1800)
+        subprocess.run(["tar", "-xzf", archive, "-C", machine.root / "root"], check=True)
+        program = f"/root/factorygate-{LATER}/bin/factorygate-install"
+        done = machine.run(program, *first_command()[1:], check=False, timeout=1800)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         assert "Nothing is wrong." in done.stdout
+        assert version_of(machine) == LATER
         assert "Ubuntu 24.04" in done.stderr
         found = re.search(r"name ada, password (\S+)", done.stderr)
         assert found is not None
         seen = visitor(machine, "login", found[1])
         assert (seen["status"], seen["secure"], seen["inside"]) == (200, True, [404, 404])
-        assert "Nothing was changed." in install(machine).stderr
+        for same in (program, "/opt/factorygate/current/bin/factorygate-install"):
+            assert "Nothing was changed." in machine.run(same, timeout=1800).stderr
         for unit in ("factorygate-link", "factorygate-hub", "factorygate-proxy"):
             said = machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
             exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
