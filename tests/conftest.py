@@ -193,6 +193,7 @@ def chromium_options() -> dict[str, Any]:
         "--disable-gpu",
         "--disable-quic",
         "--disable-sync",
+        "--js-flags=--no-maglev --no-opt",  # compiling well pays where a page lives for longer than a test
         "--no-first-run",
     ]
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
