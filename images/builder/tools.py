@@ -31,6 +31,7 @@ TRY = {
     "runc": "runc",
     "catatonit": "catatonit",
     "netavark": "netavark",
+    "aardvark-dns": "aardvark-dns",
     "ch-run": "charliecloud",
     "squashfuse": "squashfuse",
     "unsquashfs": "squashfs-tools",
