@@ -140,6 +140,7 @@ def values(images: Path, topology: str, found: SlurmCluster) -> dict[str, Any]:
         "topology": topology,
         "image": {"registry": "localhost", "tag": tag, "pullPolicy": "Never"},
         "backup": {"enabled": False},
+        "hostAliases": [{"ip": "192.0.2.40", "hostnames": ["db.example.org"]}],
         "factories": {FACTORY: {"existingSecret": "it4lia-ssh", "egress": egress, "access": access}},
     }
 
@@ -162,7 +163,7 @@ def played(
             yield made
         finally:
             engine.down()
-            engine.remove_volumes(keep=())
+            engine.remove_claims(keep=())
 
 
 def started(gateway: Gateway) -> None:
@@ -190,11 +191,34 @@ def test_nobody_without_a_certificate_gets_an_answer_of_hub_link_and_proxy(playe
             with pytest.raises(httpx.ConnectError):
                 httpx.get(f"http://{played.engine.address('public')}:{port}/", timeout=5)
         return
-    anybody = ssl.create_default_context()
-    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    anybody, hub = without_names(), without_names()
+    certificate = played.release.secret("x-factorygate-hub-tls")
+    files = [played.folder / name for name in ("tls.crt", "tls.key")]
+    for file in files:
+        file.write_bytes(certificate[file.name])
+    hub.load_cert_chain(*files)
     for service, port in (*INNER.items(), ("link", 8090)):
-        with pytest.raises(httpx.ReadError, match=r"(?i)certificate.required"):
-            httpx.get(f"https://{played.engine.address(service)}:{port}/", verify=anybody, timeout=10)
+        url = f"https://{played.engine.address(service)}:{port}/"
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            httpx.get(url, verify=anybody, timeout=10)
+        assert httpx.get(url, verify=hub, timeout=10).status_code < 500
+
+
+def without_names() -> ssl.SSLContext:
+    """Return settings for a client that takes every server."""
+    made = ssl.create_default_context()
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
+
+
+def test_the_hub_finds_hosts_that_only_the_values_name(played: Played) -> None:
+    code = (
+        "import asyncio, aiohttp\n"
+        "async def main(): return await aiohttp.DefaultResolver().resolve('db.example.org')\n"
+        "print(asyncio.run(main())[0]['host'])"
+    )
+    (container,) = played.engine.podman("ps", "--filter=name=-hub$", "--format={{.Names}}").stdout.split()
+    assert played.engine.podman("exec", container, "python", "-c", code).stdout.split() == ["192.0.2.40"]
 
 
 def test_a_person_logs_in_with_a_browser_and_a_cell_prints_42(played: Played, page: Page) -> None:
@@ -236,7 +260,7 @@ def test_a_release_that_is_installed_again_adopts_the_jobs_that_run(played: Play
 
     played.release.uninstall()
     played.engine.down()
-    played.engine.remove_volumes(keep=played.release.stored.names("PersistentVolumeClaim"))
+    played.engine.remove_claims(keep=played.release.stored.names("PersistentVolumeClaim"))
     assert gateway.factories[FACTORY].jobs() == jobs
 
     played.install()
@@ -250,9 +274,9 @@ def test_a_release_that_is_installed_again_adopts_the_jobs_that_run(played: Play
 
 def test_databases_of_an_earlier_release_are_migrated_as_the_pods_start(played: Played) -> None:
     played.engine.down()
-    hub = played.engine.volume("x-factorygate-hub") / "jupyterhub.sqlite"
+    hub = played.engine.claim("x-factorygate-hub") / "jupyterhub.sqlite"
     make_old(hub)
-    ledger = played.engine.volume("x-factorygate-link") / "link" / "ledger.sqlite"
+    ledger = played.engine.claim("x-factorygate-link") / "link" / "ledger.sqlite"
     for file in ledger.parent.glob("ledger.sqlite*"):
         file.unlink()
     load(RECORDED, ledger)

@@ -3,8 +3,12 @@ names of Services resolved by a DNS server, as in a cluster."""
 
 from __future__ import annotations
 
+import copy
 import ipaddress
+import os
 import secrets
+import shutil
+import stat
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,6 +43,7 @@ class KubePlay:
         self.pods = pods
         self._hosts = [str(host) for host in pods.hosts()][1:]  # the first is the bridge's
         self._wire = f"chart-{secrets.token_hex(3)}"
+        self._claims = folder / "claims"
         self._playing: list[str] = []
         self._addresses: dict[str, str] = {}
         spaces = ["unshare", "--net", "--mount", "--propagation=private", "sh", "-c", _SPACES]
@@ -70,39 +75,53 @@ class KubePlay:
         _run(*namespaces.at_border(factory), "ip", "route", "replace", str(self.pods), "via", factory.hub)
 
     def play(self, objects: Sequence[Object]) -> None:
-        """Start what the objects say, and forget what played before: its volumes stay, as those of claims do."""
+        """Start what the objects say, in place of what played before; the volumes of claims stay."""
         self.down()
-        kept = [playable(thing) for thing in objects if thing["kind"] in ("ConfigMap", "PersistentVolumeClaim")]
         self.podman("secret", "rm", "--all")
         secret = [thing for thing in objects if thing["kind"] == "Secret"]
         self.podman("kube", "play", "-", stdin=yaml.safe_dump_all(secret))
+        settings = [thing for thing in objects if thing["kind"] == "ConfigMap"]
         pods = [thing for thing in objects if thing["kind"] in PODS]
         for thing, host in zip(pods, self._hosts, strict=False):
             names = [service["metadata"]["name"] for service in objects if _leads(service, thing)]
             self._addresses |= dict.fromkeys(names, host)
-            aliases = "".join(f",alias={name}" for name in names)
-            told = yaml.safe_dump_all([*kept, playable(thing)])
+            told = yaml.safe_dump_all([*settings, self._playable(thing)])
             self._playing.append(told)
-            network = f"--network={_NETWORK}:ip={host}{aliases}"
+            network = f"--network={_NETWORK}:ip={host}" + "".join(f",alias={name}" for name in names)
             done = self.podman("kube", "play", network, "-", stdin=told, check=False)
             assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.podman.logs()}"
 
     def down(self) -> None:
-        """End the pods; volumes stay, as those of claims do."""
+        """End the pods; the volumes of claims stay."""
         for told in self._playing:
-            self.podman("kube", "down", "-", stdin=told)
+            self.podman("kube", "down", "--force", "-", stdin=told)
         self._playing.clear()
         self._addresses.clear()
 
-    def volume(self, name: str) -> Path:
-        """Return the folder of a claim's volume."""
-        return Path(self.podman("volume", "inspect", "--format={{.Mountpoint}}", name).stdout.strip())
+    def claim(self, name: str) -> Path:
+        """Return the folder that is a claim's volume."""
+        return self._claims / name
 
-    def remove_volumes(self, keep: Iterable[str]) -> None:
-        """Remove all volumes but these, as a cluster does with those of claims and pods that are gone."""
-        found = set(self.podman("volume", "ls", "--quiet").stdout.split())
-        if found - {*keep}:
-            self.podman("volume", "rm", *(found - {*keep}))
+    def remove_claims(self, keep: Iterable[str]) -> None:
+        """Remove the volumes of all claims but these."""
+        for folder in self._claims.glob("*"):
+            if folder.name not in keep:
+                shutil.rmtree(folder)
+
+    def _playable(self, thing: Object) -> Object:
+        """Return a Deployment as podman can play it. A StatefulSet becomes one, a claim a folder of this machine, and
+        ``fsGroup``, which podman ignores, is done here as a kubelet does it."""
+        made = copy.deepcopy(thing) | {"kind": "Deployment"}
+        pod = made["spec"]["template"]["spec"]
+        group = pod["securityContext"].pop("fsGroup")
+        pod["securityContext"]["supplementalGroups"] = [group]
+        for volume in pod["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                folder = self.claim(volume.pop("persistentVolumeClaim")["claimName"])
+                folder.mkdir(parents=True, exist_ok=True)
+                give_to_group(folder, group, pod["securityContext"]["fsGroupChangePolicy"])
+                volume["hostPath"] = {"path": str(folder), "type": "Directory"}
+        return made
 
     def close(self) -> None:
         """Remove all of it."""
@@ -114,15 +133,16 @@ class KubePlay:
             subprocess.run(["ip", "link", "delete", self._wire], capture_output=True, check=False)
 
 
-def playable(thing: Object) -> Object:
-    """Return an object as podman knows it. A StatefulSet becomes a Deployment; a volume belongs to the pods' account,
-    in place of their group (``fsGroup``)."""
-    if thing["kind"] == "StatefulSet":
-        return {**thing, "kind": "Deployment"}
-    if thing["kind"] == "PersistentVolumeClaim":
-        owned = {"volume.podman.io/uid": "10001", "volume.podman.io/gid": "0"}
-        return {**thing, "metadata": {**thing["metadata"], "annotations": owned}}
-    return thing
+def give_to_group(folder: Path, group: int, policy: str) -> None:
+    """Give a volume to a pod's ``fsGroup``, as a kubelet does before the pod starts."""
+    root = folder.stat()
+    if policy == "OnRootMismatch" and root.st_gid == group and root.st_mode & stat.S_ISGID:
+        return
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            os.chown(path, -1, group)
+            more = 0o2770 if path.is_dir() else 0o660
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | more)
 
 
 def _leads(service: Object, pod: Object) -> bool:
