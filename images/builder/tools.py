@@ -19,6 +19,7 @@ LOCK = CHECKOUT / "requirements" / "images.txt"
 # a program or file -> Debian's package of it
 BUILD = {
     "buildah": "buildah",
+    "netavark": "netavark",  # which buildah looks for even if a build has no network
     "mmdebstrap": "mmdebstrap",
     "mksquashfs": "squashfs-tools",
     "/usr/share/python-wheels": "python3-pip-whl",
