@@ -32,8 +32,8 @@ def open_start(page: Page, gateway: Gateway, user: str, server: str) -> None:
     expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true", timeout=60000)
 
 
-def run_cell(page: Page) -> str:
-    """A new notebook from the launcher, and what its first cell prints.
+def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
+    """A new notebook from the launcher, and what its first cell prints, of which ``shown`` is a part.
 
     JupyterLab restores what was open in this home before, even files that are gone, and mixes it with a new notebook of
     the same name. A workspace of its own has only the launcher, as a newcomer sees it.
@@ -42,10 +42,10 @@ def run_cell(page: Page) -> str:
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
     editor = page.locator(".jp-Notebook .cm-content").first
-    output = page.locator(".jp-OutputArea-output", has_text="SEEN").first
+    output = page.locator(".jp-OutputArea-output", has_text=shown).first
 
     def ran() -> bool:
-        editor.fill(CELL)  # again each time: on a slow machine what was typed at once may be undone as the file loads
+        editor.fill(code)  # again each time: on a slow machine what was typed at once may be undone as the file loads
         editor.press("Control+Enter")
         with contextlib.suppress(TimeoutError):
             output.wait_for(timeout=3000)

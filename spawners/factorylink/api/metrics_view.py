@@ -11,7 +11,6 @@ import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
 
@@ -23,6 +22,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from factorycommon.models import ProblemKind, SessionState, Slug, WorkerState
+from factorycommon.version import version
 from factorylink.api.http import new_app
 from factorylink.background.measuring import Measuring
 from factorylink.catalogue.prices import gpus_of
@@ -216,7 +216,7 @@ class LinkMetrics(Collector):
     def _of_the_process(self) -> dict[str, Values]:
         free, size = _space(self._config.state_dir)
         return {
-            "factorygate_build_info": {(_release(), platform.python_version()): 1},
+            "factorygate_build_info": {(version(), platform.python_version()): 1},
             "factorygate_hub_streams": _one(self._feed.followers),
             "factorygate_ledger_rows_set_aside": _one(len(self._ledger.set_aside)),
             "factorygate_backup_timestamp_seconds": _one(_changed(self._config.last_backup)),
@@ -257,13 +257,6 @@ def _wants_door(live_session: LiveSession) -> bool:
     record, job = live_session.record, live_session.job
     frozen = job is not None and job.suspended
     return record.state is SessionState.RUNNING and record.ready is not None and record.wish == "run" and not frozen
-
-
-def _release() -> str:
-    try:
-        return version("factorygate")
-    except PackageNotFoundError:
-        return "unknown"  # run from its sources
 
 
 def _each(found: Mapping[str, float]) -> Values:

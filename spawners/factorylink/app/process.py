@@ -37,6 +37,9 @@ from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 log = logging.getLogger("factorylink")
 
 _END_SECONDS = 2
+# Seconds until the link closes an idle connection. Longer than the proxy keeps one (Node.js: 5 s), since otherwise the
+# proxy may send a request at the moment at which the link closes the connection.
+_IDLE_SECONDS = 75
 _USER_API = "http://user-api"  # a name for the user app's Unix socket
 
 
@@ -197,6 +200,7 @@ def _server(listener: _Listener) -> _Server:
         log_config=None,
         lifespan="off",
         timeout_graceful_shutdown=_END_SECONDS,
+        timeout_keep_alive=_IDLE_SECONDS,
         server_header=False,
         ws="websockets-sansio",
         ws_per_message_deflate=False,  # what goes through is encrypted: it does not get smaller

@@ -68,7 +68,7 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogueError([f"{path}: cannot be read: {error}"]) from error
     try:
-        loader = yaml.SafeLoader(text)
+        loader = yaml.CSafeLoader(text)  # by libyaml: eight times as fast
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise CatalogueError([f"{path}:1: expected keys with values"])
@@ -113,7 +113,7 @@ class Places:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader) or yaml.MappingNode("", [])
+        self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or yaml.MappingNode("", [])
 
     def __call__(self, *keys: Key) -> str:
         """Return ``file:line: dotted.key`` of a key, or of the nearest key above it that the file has."""
