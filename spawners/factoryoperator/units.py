@@ -18,6 +18,9 @@ class UnitError(Exception):
 class Units(Protocol):
     """What an upgrade asks of a service manager. All raise UnitError."""
 
+    def has(self, part: Part) -> bool:
+        """Return whether a part is of this machine."""
+
     def stop(self, part: Part) -> None:
         """End a part, and return when it has ended. A part that does not run is none to end."""
 
@@ -30,6 +33,10 @@ class Units(Protocol):
 
 class Systemd:
     """The units ``factorygate-link``, ``factorygate-hub`` and ``factorygate-proxy`` of systemd."""
+
+    def has(self, part: Part) -> bool:
+        """Return whether there is a unit for a part."""
+        return self._systemctl("show", part, options=("--property=LoadState", "--value")).strip() == "loaded"
 
     def stop(self, part: Part) -> None:
         """Stop a unit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import time
 import uuid
@@ -16,6 +17,7 @@ import httpx
 from websockets.sync.client import connect
 
 T = TypeVar("T")
+TRUST = ssl.create_default_context()  # read once: for each request httpx would read all certificates of the system anew
 
 
 def eventually(look: Callable[[], T], timeout: float = 60, every: float = 0.2, what: str = "") -> T:
@@ -86,7 +88,7 @@ class Gateway:
     def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
         """One request of the hub's API."""
         headers = {"Authorization": f"token {token or self.admin_token}"} | kwargs.pop("headers", {})
-        return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, **kwargs)
+        return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, verify=TRUST, **kwargs)
 
     def token(self, user: str) -> str:
         """A token of that person, made once."""
@@ -127,7 +129,7 @@ class Gateway:
         """The events a waiting page gets, until the last."""
         path = self._server(user, server) + "/progress"
         headers = {"Authorization": f"token {self.admin_token}"}
-        with httpx.stream("GET", f"{self.hub}/api{path}", headers=headers, timeout=timeout) as answer:
+        with httpx.stream("GET", f"{self.hub}/api{path}", headers=headers, timeout=timeout, verify=TRUST) as answer:
             assert answer.status_code == 200, answer.status_code
             for line in answer.iter_lines():
                 if line.startswith("data:"):
@@ -166,7 +168,7 @@ class Gateway:
     def sessions(self, user: str) -> list[dict[str, Any]]:
         """The person's sessions by the user API of the link, newest first."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=60)
+        answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=60, verify=TRUST)
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found
@@ -174,14 +176,16 @@ class Gateway:
     def clusters(self, user: str) -> list[dict[str, Any]]:
         """The person's live clusters, likewise."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=60)
+        answer = httpx.get(
+            f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=60, verify=TRUST
+        )
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found
 
     def everybody(self) -> list[dict[str, Any]]:
         """All live sessions, as the link tells the hub."""
-        transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"))
+        transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"), verify=TRUST)
         with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
             answer = link.get("/sessions", params={"live": "true"})
         assert answer.status_code == 200, answer.text
@@ -208,7 +212,7 @@ class Gateway:
     def health(self, user: str, factory: str) -> dict[str, Any]:
         """What the catalogue says of a factory's health."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=60)
+        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=60, verify=TRUST)
         found: dict[str, Any] = next(f["health"] for f in answer.json() if f["id"] == factory)
         return found
 
@@ -240,7 +244,7 @@ class Notebook:
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """One request below the server's base URL; redirects are not followed."""
-        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, **kwargs)
+        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, verify=TRUST, **kwargs)
 
     def kernel(self) -> str:
         """Start a Python kernel; its id."""

@@ -241,6 +241,7 @@ class Dask:
         self.unregistered = 0
         self.lost: set[str] = set()  # jobs of which the workers are gone
         self.metadata: dict[str, Any] = {}
+        self.suspected: list[str] = []  # names of workers whose tasks are suspected
         self._leaves: dict[str, float] = {}  # address -> since when
 
     def step(self) -> None:
@@ -297,6 +298,9 @@ class Dask:
 
     async def close_rpc(self) -> None:
         """Nothing to close."""
+
+    async def suspect_tasks(self, workers: list[str]) -> None:
+        self.suspected += workers
 
     async def set_metadata(self, keys: list[str], value: Any) -> None:
         self.metadata[keys[0]] = value
