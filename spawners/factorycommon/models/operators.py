@@ -1,4 +1,4 @@
-"""What an operator of the gateway sees and says: the operators' page, and its orders."""
+"""The models of the operators' page and of its orders."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from factorycommon.models.views import Health
 
 
 class BannerBody(DrainBody):
-    """Body of ``PUT /banner``: what all pages show. ``sessions``: whether open sessions show the message once, too."""
+    """Body of ``PUT /banner``: the text that all pages show. ``sessions``: True if open sessions show the text once,
+    too."""
 
     sessions: StrictBool = False
 
 
 class BannerView(Model):
-    """Event ``banner`` of ``GET /table``: what all pages show; "": nothing."""
+    """Event ``banner`` of ``GET /table``: the text that all pages show; "" if there is none."""
 
     text: str = Field("", max_length=500)
 
 
 class FactoryOverview(Model):
-    """A factory in numbers. ``drained``: the message while nothing new begins there by an order about this factory;
-    ``paused``: while the link does not act there at all."""
+    """The numbers of one factory on the operators' page. ``drained``: the message to people while no session may start
+    at this factory; ``paused``: the message while the link does nothing at this factory. Both are None otherwise."""
 
     id: Slug
     machine: str
@@ -37,8 +38,10 @@ class FactoryOverview(Model):
 
 
 class WaitingSession(Model):
-    """A session that waits, and why. ``state``: pending, or unreachable where its factory or its door does not
-    answer; ``words``: None where no reason is known."""
+    """A session that waits, with the reason.
+
+    ``state``: ``pending``, or ``unreachable`` if the factory or the session's door does not answer; ``words``: the
+    reason; None if it is not known."""
 
     id: SessionId
     user: Person
@@ -53,8 +56,8 @@ class WaitingSession(Model):
 
 
 class FailureCount(Model):
-    """Sessions of a factory that ended for one reason before their notebook answered. ``last``: the newest of them,
-    with the ``words`` of its end."""
+    """How many sessions of a factory ended for the same reason before their notebook answered. ``last``: the time of
+    the newest such end; ``words``: its explanation."""
 
     factory: Slug
     reason: EndReason
@@ -64,8 +67,11 @@ class FailureCount(Model):
 
 
 class OperatorView(Model):
-    """What the operators' page shows. ``closed``: the message while nothing begins at any factory; ``waiting``: those
-    that have waited longest come first, ``more_waiting`` others are left out; ``failures``: of the last ``hours``."""
+    """The data of the operators' page.
+
+    ``closed``: the message to people while nothing may start at any factory; ``waiting``: the sessions that have waited
+    longest, the longest first; ``more_waiting``: how many waiting sessions are left out; ``failures``: failed starts of
+    the last ``hours``."""
 
     closed: str | None
     banner: str
