@@ -1,4 +1,5 @@
-"""``factorygate factory add``: ask what a new factory needs, write it into link.yaml, and try the way there."""
+"""``factorygate factory add``: asks for the values of a new factory, writes them into link.yaml, and tests the
+connection."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ _UNIT = "factorygate-link.service"
 _CONNECT_SECONDS = 15
 _SSH_PORT = 22
 _KINDS = ("key", "ca", "wrapper")
-# Of host keys, the best first: a host shows one key a connection, and the site may publish the fingerprint of another.
+# Kinds of host keys, the preferred first. A host shows one key in each connection, and the site may publish the
+# fingerprint of another.
 _ALGORITHMS = (
     ("ssh-ed25519",),
     ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
@@ -75,7 +77,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the command. Return 0 if the doctor found all to be well."""
+    """Run the command. Return 0 if the doctor found no problem."""
     config = load_link_config(options.link)
     if not config.state_dir.is_dir():
         raise CatalogueError([f"{config.state_dir} is not there: start the link once, then run this again"])
@@ -90,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     return _doctor(options, config, entry.id)
 
 
-# --- what is asked
+# --- questions
 
 
 def _entry(config: LinkConfig, options: argparse.Namespace) -> Factory:
@@ -154,7 +156,7 @@ def _accounts(options: argparse.Namespace, config: LinkConfig) -> dict[str, str]
 
 
 def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """Return the host keys to pin; none where the catalogue has them. A key that a host shows is pinned only if its
+    """Return the host keys to pin; empty if the catalogue has them. A key that a host shows is pinned only if its
     fingerprint is the one that the site publishes."""
     if options.host_key:
         return list(options.host_key)
@@ -181,7 +183,8 @@ def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace
 
 
 async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKey]:
-    """Return a host's keys, the best kind first, up to the one with this fingerprint; None: the best one alone."""
+    """Return a host's keys, the preferred kind first, up to the one with this fingerprint; if ``None`` is given, only
+    the preferred key."""
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
     keys: list[asyncssh.SSHKey] = []
     said = "no host key"
@@ -194,7 +197,7 @@ async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKe
                     name, int(port or _SSH_PORT), server_host_key_algs=algorithms, config=None
                 )
             keys += [] if key is None else [key]
-        except asyncssh.Error as error:  # it has no key of this kind
+        except asyncssh.Error as error:  # the host has no key of this kind
             said = str(error)
         except (OSError, ValueError, TimeoutError) as error:
             said = str(error) or "no answer"
@@ -207,7 +210,7 @@ async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKe
 def _credentials(
     config: LinkConfig, factory: str, kind: str, accounts: Sequence[str], given: Path | None
 ) -> dict[str, object]:
-    """Return the credentials, with keys that are there or are made now."""
+    """Return the credentials, with existing private keys or keys that are made now."""
     folder = config.state_dir / "factories" / factory
     if kind == "key":
         for account in dict.fromkeys(accounts):
@@ -221,7 +224,7 @@ def _credentials(
 
 
 def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> None:
-    """Put a private key in place for the link's account, and say what the site must do with its public half."""
+    """Install a private key for the link's account, and print what the site must do with its public key."""
     owner = config.state_dir.stat()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "keys" else (path.parent,):
         folder.parent.mkdir(exist_ok=True, mode=0o700)
@@ -246,12 +249,11 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> None
         _say(f"A key was made: {path}. The site must add its public half to {where}:\n  {public}")
 
 
-# --- what is written
+# --- writing
 
 
 def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, access: dict[str, object]) -> None:
-    """Write the catalogue's entry and link.yaml. Both are read and checked as the link does, before either is
-    replaced."""
+    """Write the catalogue's entry and link.yaml. Both are first read and checked as by the link."""
     link: Path = options.link
     file = config.catalogue / f"{entry.id}.yaml"
     text = yaml_edit.with_entry(link.read_text(encoding="utf-8"), "factories", entry.id, access)
@@ -288,11 +290,11 @@ def _agreement(entry: Factory, options: argparse.Namespace) -> dict[str, object]
     }
 
 
-# --- what follows
+# --- after writing
 
 
 def _restart() -> None:
-    """Let a link that systemd runs read its file again; running sessions continue."""
+    """Make a link that runs under systemd read its configuration again; running sessions continue."""
     if (
         shutil.which("systemctl") is None
         or subprocess.run(("systemctl", "--quiet", "is-active", _UNIT), capture_output=True, check=False).returncode
@@ -305,12 +307,12 @@ def _restart() -> None:
 
 
 def _doctor(options: argparse.Namespace, config: LinkConfig, factory: str) -> int:
-    """Run the doctor as the link's account, whose keys it needs."""
+    """Run the doctor as the link's account, since it needs this account's keys."""
     argv = [sys.executable, "-m", "factorylink.cli.main", "doctor", factory, "--link", str(options.link.absolute())]
     owner = config.state_dir.stat()
     account: dict[str, Any] = {}
     if os.geteuid() == 0 and owner.st_uid:
-        # Not root's home, which that account may not read.
+        # Not root's home, which the link's account cannot read.
         home = {**os.environ, "HOME": str(config.state_dir)}
         account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": [], "env": home}
     sys.stdout.flush()
@@ -324,7 +326,7 @@ def _doctor(options: argparse.Namespace, config: LinkConfig, factory: str) -> in
 
 
 def _ask(question: str, option: str, usual: str | Sequence[str] = ()) -> str:
-    """Ask whoever sits at the terminal. Raises CatalogueError, which names the option, where nobody does."""
+    """Ask the person at the terminal. Raises CatalogueError, which names the option to use, if there is no terminal."""
     default = usual if isinstance(usual, str) else " ".join(usual)
     if not sys.stdin.isatty():
         if default:

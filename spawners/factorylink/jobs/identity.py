@@ -20,11 +20,12 @@ from factorycommon.models import BatchId, Job, Model, Person, ResolvedChoice, Se
 from factorylink.credentials.base import read_private_key, read_secret
 
 _COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
-_SESSION, _BATCH = "fg", "fgb"  # whose job it is: a session's, or one of a cluster's batch
+_SESSION, _BATCH = "fg", "fgb"  # first word of a job's comment: a session's job, or a job of a cluster's batch
 
 
 class Note(Model):
-    """``session.json`` in a session's folder: all that is needed to put a lost row into the ledger again."""
+    """The contents of ``session.json`` in a session's folder: all data from which the ledger's lost row can be
+    restored."""
 
     protocol: int = 1
     id: SessionId
@@ -38,7 +39,7 @@ class Note(Model):
 
 
 class SealedNote(Model):
-    """A note as the file holds it. ``seal``: the HMAC of the note's JSON."""
+    """A note with its seal, as it is stored in the file. ``seal``: the HMAC of the note's JSON."""
 
     note: Note
     seal: str

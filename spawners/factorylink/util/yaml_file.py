@@ -75,7 +75,7 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
         raise CatalogueError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from error
     except yaml.YAMLError as error:
         raise CatalogueError([f"{path}:1: not valid YAML: {error}"]) from error
-    except ValueError as error:  # a day, zone or number that looks like one and is none
+    except ValueError as error:  # a text that looks like a date, zone or number and is none
         raise CatalogueError(
             [f"{path}:{line}" for line in (_no_values(node, ()) if node else ())] or [f"{path}: {error}"]
         ) from error
@@ -164,7 +164,7 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
     message = detail["msg"]
     if detail["type"] == "value_error":
         message = message.removeprefix("Value error, ")
-        # A check of a whole model names the key itself: "sizes.gpu-1.qos: ...".
+        # A check of a whole model names the key in its message: "sizes.gpu-1.qos: ...".
         named = re.match(r"([a-z_]+(?:\.[\w-]+)*): (.*)", message, re.DOTALL)
         if named is not None:
             loc += named[1].split(".")
@@ -199,7 +199,7 @@ def _position(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
     for key in loc:
         step = None if lost else _step(node, key)
         if step is None:
-            # Below here the file has nothing: a missing key, or a step of pydantic's own ("[key]").
+            # The file has nothing below this: a missing key, or one of pydantic's own steps ("[key]").
             lost = True
             if not (isinstance(key, str) and key.startswith("[")):
                 names.append(str(key))
