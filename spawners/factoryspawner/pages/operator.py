@@ -1,6 +1,6 @@
-"""The operators' page: no new starts, at one factory or at all; a banner for everybody; who waits and why; what failed.
+"""The operators' page: pauses and drains, the banner, waiting sessions with their reasons, and failures.
 
-For the hub's administrators only. The page works without JavaScript; each order is in the link's audit."""
+For the hub's administrators only. The page works without JavaScript; the link's audit records each order."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _REASONS = {
 
 
 class OperatorPage(PublicHandler):
-    """The page, and the orders of its forms."""
+    """Shows the page, and carries out the orders of its forms."""
 
     async def prepare(self) -> None:
-        """Let in administrators only. Raises HTTPError 403."""
+        """Refuse everybody except administrators. Raises HTTPError 403."""
         await super().prepare()
         if self.current_user is not None and not self.current_user.admin:
             raise web.HTTPError(403)
@@ -60,8 +60,8 @@ class OperatorPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Carry out an order: ``order`` (a key of ``DONE``), ``factory`` ("": all), ``message``, ``sessions``. Answer
-        302, or 400 and what is wrong, by field."""
+        """Carry out an order from the fields ``order`` (a key of ``DONE``), ``factory`` ("": all), ``message`` and
+        ``sessions``. Answer 302, or 400 with the errors by field."""
         order, factory = self.get_body_argument("order", ""), self.get_body_argument("factory", "")
         message = plain_text(self.get_body_argument("message", "").strip())
         wrong: dict[str, str] = {}
@@ -82,7 +82,7 @@ class OperatorPage(PublicHandler):
             self.redirect(url_concat(f"{self.hub.base_url}operator", {"done": order}))
 
     def _order(self, order: str, factory: str, message: str) -> Callable[[], Awaitable[None]]:
-        """Return what carries out an order. Raises HTTPError 400 for one that there is not."""
+        """Return the function that carries out an order. Raises HTTPError 400 for an unknown order."""
         link, by = self._link, str(self.current_user.name)
         sessions = bool(self.get_body_argument("sessions", ""))
         match order, factory:
