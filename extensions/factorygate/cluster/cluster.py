@@ -647,8 +647,8 @@ class FactoryCluster(JobQueueCluster):
             self._replacer.changed(names)
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        # SpecCluster's own method is skipped: it would end a lost worker's job and request it again under the same name;
-        # the replacer decides about that.
+        # SpecCluster's own method is skipped: it would end a lost worker's job and request it again under the same
+        # name; the replacer decides about that.
         super(SpecCluster, self)._update_worker_status(op, msg)
         if self._replacer is not None:
             self._replacer.worker_came_or_went(op)
