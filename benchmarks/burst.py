@@ -1,4 +1,5 @@
-"""A class begins: 200 sessions asked for at once through the hub's API, ours beside batchspawner, on the same Slurm.
+"""A course starts: 200 sessions are requested at once through the hub's API, with this gateway and with batchspawner,
+on the same Slurm.
 
 Each side has its own hub, proxy and stand-in notebooks (``standin``), on an empty cluster with a core for each session;
 one side after the other. All POSTs go out at the same moment. From then on:
@@ -30,7 +31,7 @@ LIMIT = 400.0
 
 @dataclass(frozen=True)
 class Burst:
-    """What came of it."""
+    """The result of a burst."""
 
     submitted: float  # seconds
     running: float  # seconds
@@ -40,7 +41,7 @@ class Burst:
 
 
 async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> Burst:
-    """Start a side, ask for all, and wait until all are ready; nothing of it is left afterwards."""
+    """Start a side, request all sessions, and wait until all are ready; then stop everything."""
     async with side(on) as gateway:
         await asyncio.to_thread(on.reset_rpcs)
         before = [measure.cpu_seconds([pid]) for pid in gateway.counted]
@@ -77,7 +78,7 @@ async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gatew
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     with bed("burst", many=SESSIONS) as cluster:
         async with standins(cluster) as on:
             ours = await burst(gateways.ours, on)

@@ -39,11 +39,12 @@ ROUNDS = 3
 JOBS = (200, 1000)
 SLOW = 0.05  # seconds
 LIMIT = 400.0
-FASTER, MOST_FREEZE, CALLS = 5.0, 0.05, 1  # with 200 slowed; seconds; what we promised
+# the promise for 200 workers with slowed sbatch: times faster; longest freeze in seconds; calls of sbatch
+FASTER, MOST_FREEZE, CALLS = 5.0, 0.05, 1
 NOTEBOOK = Path(__file__).with_name("dask_notebook.py")
 OURS, PEER = "ours", "dask-jobqueue"
 
-# 0: the folder with what it writes, 1: the program's name, 2: where it is
+# Parameters: {0}: the folder for the program's records; {1}: the program's name; {2}: the real program's path.
 BEFORE = """#!/bin/sh
 echo >> {0}/{1}.calls
 pause=$(cat {0}/{1}.pause)
@@ -58,32 +59,34 @@ exec {2} "$@"
 
 
 class Counted:
-    """A program of the scheduler, with ours before it. ``folder``: to be first in the PATH."""
+    """A wrapper around one of the scheduler's programs that counts calls. ``folder``: the folder to
+    put first on PATH."""
 
     def __init__(self, on: Bed, folder: Path, name: str) -> None:
         self._calls, self._pause = folder / f"{name}.calls", folder / f"{name}.pause"
         for file in (self._calls, self._pause, folder / f"{name}.lock"):
             file.touch()
-            file.chmod(0o666)  # site accounts run it
+            file.chmod(0o666)  # site accounts must be able to run it
         real = shutil.which(name, path=on.cluster.env["PATH"])
         (folder / name).write_text(BEFORE.format(folder, name, real))
         (folder / name).chmod(0o755)
         self.begin()
 
     def begin(self, pause: float = 0) -> None:
-        """Count from here; each call takes so long, one at a time."""
+        """Start counting; each call takes the given time, and only one call runs at a time."""
         self._calls.write_text("")
         self._pause.write_text(f"{pause:g}\n")
 
     def calls(self) -> int:
-        """Since then."""
+        """Return the number of calls since ``begin``."""
         return len(self._calls.read_text().splitlines())
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """What one ``scale`` took: seconds, but for ``calls``. ``freeze``: the loop's longest; ``turn``: the most CPU time
-    of one turn of it; ``idle``: the longest freeze meanwhile of a loop that had nothing to do."""
+    """The measurements of one ``scale``, in seconds except ``calls``. ``freeze``: the longest time in which the event
+    loop did not run; ``turn``: the most CPU time in one turn of the loop; ``idle``: the longest freeze of an idle event
+    loop at the same time."""
 
     seconds: float
     freeze: float
@@ -98,7 +101,8 @@ class Scaled:
 
 
 class Side:
-    """One of the two. ``env``: of its notebook; ``where``: what `dask_notebook.py` is told."""
+    """One of the two compared programs. ``env``: the environment of its notebook; ``where``: arguments of
+    `dask_notebook.py`."""
 
     def __init__(self, on: Bed, name: str, env: Mapping[str, str], *where: str) -> None:
         person = on.people[0]
@@ -107,7 +111,7 @@ class Side:
         self._argv = on.argv_as(person, str(on.notebook_python), "-c", NOTEBOOK.read_text(), *where)
 
     async def ask(self, jobs: int, pause: float, sbatch: Counted, scancel: Counted) -> tuple[Scaled, Scaled]:
-        """A fresh notebook: so many jobs, and none. Nothing of it is left afterwards."""
+        """Run a fresh notebook that scales to a number of jobs and back to 0; then clean up."""
         sbatch.begin(pause)
         scancel.begin()
         async with asyncio.timeout(LIMIT), self._notebook(str(jobs)) as notebook:
@@ -139,7 +143,7 @@ class Side:
 
     async def _told(self, notebook: asyncio.subprocess.Process) -> dict[str, float]:
         assert notebook.stdout is not None
-        await notebook.stdout.readline()  # it begins
+        await notebook.stdout.readline()  # the notebook has started to scale
         idle = Ticker()
         ticking = asyncio.create_task(idle.run())
         line = await notebook.stdout.readline()
@@ -155,11 +159,11 @@ class Side:
         await notebook.stdin.drain()
 
 
-Took = dict[tuple[str, int, float], list[tuple[Scaled, Scaled]]]  # by side, jobs, pause
+Took = dict[tuple[str, int, float], list[tuple[Scaled, Scaled]]]  # by side, number of jobs, and pause
 
 
 async def all_rounds(on: Bed) -> Took:
-    """Ask for all, in turns."""
+    """Run all measurements, the two sides in turn."""
     folder = on.folder / "before"
     folder.mkdir()
     for step in (on.folder, folder):
@@ -185,7 +189,7 @@ async def all_rounds(on: Bed) -> Took:
 
 
 def tell(took: Took) -> bool:
-    """Print the lines; whether what was promised was kept."""
+    """Print the results; return True if the promises are kept."""
     kept = True
     for jobs, pause in itertools.product(JOBS, (0.0, SLOW)):
         case = f"{jobs}-slowed" if pause else f"{jobs}"
@@ -207,13 +211,13 @@ def tell(took: Took) -> bool:
 
 
 def _middle(rounds: list[Scaled]) -> Scaled:
-    """The median of each."""
+    """Return the median of each measurement."""
     columns = zip(*(astuple(one) for one in rounds), strict=True)
     return Scaled(*(measure.median(column) for column in columns))
 
 
 async def main() -> bool:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     with bed("dask", many=1) as on:
         return tell(await all_rounds(on))
 

@@ -1,4 +1,5 @@
-"""What waiting costs: sessions that stay in the queue for 30 s, ours at 60 and 600 beside batchspawner at 60.
+"""The cost of waiting sessions: 60 and 600 sessions of this gateway, and 60 of batchspawner, stay in the queue for 30
+s.
 
 One Slurm (the testbed's it4lia), full, so that nothing starts. From the moment when the last job is in the queue, for
 30 s: RPCs at the controller (``sdiag``, reset at that moment), CPU seconds of the hub (and of our link) with all their
@@ -20,12 +21,12 @@ from benchmarks.bed import Bed, bed
 
 WINDOW = 30.0  # seconds
 SUBMIT_SECONDS = 600
-AT_ONCE = 30  # POSTs in flight
+AT_ONCE = 30  # concurrent POST requests
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a window cost."""
+    """The cost of a measurement window."""
 
     rpcs: float
     cpu: float  # seconds
@@ -33,7 +34,7 @@ class Cost:
 
 
 async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed, sessions: int) -> Cost:
-    """Start a side, submit, and measure for the window; nothing of it is left afterwards."""
+    """Start a side, submit the sessions, and measure for the window; then stop everything."""
     async with side(on) as gateway:
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -64,7 +65,7 @@ async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gate
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     with bed("polling") as on:
         on.fill()
         await measure.until(lambda: asyncio.to_thread(on.full), 30, "the cluster is full")
