@@ -112,7 +112,7 @@ class Bed:
 
 
 def _crowded(factory: Factory, sessions: int) -> Factory:
-    """Return two nodes without GPUs that have a core for each session; sessions of both have different ports."""
+    """Return the factory with two nodes without GPUs that have a core for each session. Its name stays the same."""
     partition = {"name": "crowd", "max_hours": 24, "gpus": False}
     size = {"id": CROWD_SIZE, "gpus": 0, "cores": 1, "memory_gb": 1, "partition": "crowd", "max_hours": 24}
     changes = {
