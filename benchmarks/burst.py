@@ -1,15 +1,15 @@
-"""A course starts: 200 sessions are requested at once through the hub's API, with this gateway and with batchspawner,
-on the same Slurm.
+"""The start of a course: 200 sessions are requested at once, from this gateway and from batchspawner.
 
-Each side has its own hub, proxy and stand-in notebooks (``standin``), on an empty cluster with a core for each session;
-one side after the other. All POSTs go out at the same moment. From then on:
+Both use the same Slurm. Each side has its own hub, proxy and stand-in notebooks (``standin``), on an empty cluster with
+a core for each session. The sides run one after the other. All POSTs are sent at the same moment. From then on, the
+benchmark measures:
 
-- submit: until all 200 jobs are known to the controller, as a rate
-- hub: the 95th percentile of ``GET /hub/api/info`` through the proxy, asked every 0.1 s until all run
-- running: until the hub calls all 200 servers ready
+- submit: the rate at which jobs reach the controller, until it knows all 200
+- hub: the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1 s until all sessions run
+- running: the time until the hub reports all 200 servers as ready
 
-and the CPU of hub (and link), and the RPCs at the controller. batchspawner has its defaults, but that it may start more
-than 100 at a time. Smaller: ``bin/bench burst 20``.
+It also measures the CPU time of the hub (and of the link), and the RPCs at the controller. batchspawner has its default
+settings, except that more than 100 servers may start at a time. A smaller run: ``bin/bench burst 20``.
 """
 
 from __future__ import annotations

@@ -1,21 +1,22 @@
-"""Asking for 200 and for 1,000 Dask workers, and letting them go: ours beside dask-jobqueue's SLURMCluster, on the same
-Slurm.
+"""Requests and releases 200 and 1,000 Dask workers: FactoryCluster compared with dask-jobqueue's SLURMCluster.
 
-The notebook is a process of a site account in the notebooks' own environment (`dask_notebook.py`). Ours asks our
-gateway with the person's token, as a script does, through proxy and link; dask-jobqueue runs ``sbatch`` itself. The
-cluster is full, so that all jobs wait; a worker is a job of one core. The same small programs stand before ``sbatch``
-and ``scancel`` on both sides, found by their PATH: they count. Once more with ``sbatch`` slowed to 50 ms, one at a
-time, as a busy controller does it (only these 50 ms are under its lock, not what ``sbatch`` itself takes). In turns:
+Both use the same Slurm. The notebook is a process of a site account in the notebooks' own environment
+(`dask_notebook.py`). ``FactoryCluster`` asks the gateway with the person's token, as a script does, through proxy and
+link; dask-jobqueue runs ``sbatch`` itself. The cluster is full, so all jobs wait; a worker is a job of one core. On
+both sides, small programs that are first on PATH count the calls of ``sbatch`` and ``scancel``. A second series slows
+``sbatch`` down by 50 ms, one call at a time, as a busy controller does (only these 50 ms are under the lock, not the
+time that ``sbatch`` itself takes). The sides alternate. The measurements are:
 
-- ids: from ``scale(jobs=N)`` until all jobs have their ids; ours, until the link has told them
-- submits: how often ``sbatch`` was run
-- freeze: the longest time that the cluster's event loop did not come round, from ``scale`` until 3 s after the ids are
-  there. In that time ours is told by the link how all its jobs are. Beside it an event loop with nothing to do, in
-  another process: what the machine's other work costs any loop.
-- down, cancels, down-freeze: the same for ``scale(0)``, until the cluster has let go of all
+- ids: the time from ``scale(jobs=N)`` until all jobs have ids; for ``FactoryCluster``, until the link has reported them
+- submits: the number of calls of ``sbatch``
+- freeze: the longest time in which the cluster's event loop did not run, from ``scale`` until 3 s after the ids are
+  known. In these 3 s the link reports the states of all jobs to ``FactoryCluster``. An idle event loop in another
+  process shows how much of this the machine's other work causes.
+- down, cancels, down-freeze: the same for ``scale(0)``, until the cluster has no jobs
 
-Medians of the rounds, of freezes, too; what each round gave is printed. 1,000 by dask-jobqueue, slowed, take a minute,
-and are asked for once. Ours speaks TLS, dask-jobqueue does not, as both do by default.
+Results are medians of the rounds, also for freezes; the results of each round are printed, too. 1,000 workers of
+dask-jobqueue with slowed ``sbatch`` take a minute, and are requested only once. ``FactoryCluster`` uses TLS and
+dask-jobqueue does not, as is the default of both.
 """
 
 from __future__ import annotations

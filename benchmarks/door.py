@@ -1,15 +1,16 @@
 """The cost of a connection through a door, with each carrier, at one factory behind sshd in its own network.
 
 Two links, one with carrier ``tcp`` and one with ``stdio``, have a session each: a real job, door and Jupyter server.
-Beside them, in turns and in the same run:
+For comparison, in turns and in the same run, the benchmark measures:
 
 - ``ssh-L``: OpenSSH's ``ssh -L`` through the same login host to a Jupyter server of the same environment on the node's
-  TCP port: one layer of SSH up to the login host, where ours has a second one from the link into the job
-- ``srun-cat``: what bare ``srun -u cat`` of the same file writes to a pipe on the login host, without any SSH
-- ``direct``: the server's own Unix socket, from the same machine: what is measured without any carrier
+  TCP port. This uses one layer of SSH, up to the login host; the gateway uses a second one, from the link into the job
+- ``srun-cat``: the rate at which bare ``srun -u cat`` of the same file writes to a pipe on the login host, without SSH
+- ``direct``: the server's own Unix socket, from the same machine, without any carrier
 
-A download of 200 MB (median of five), 10,000 small requests and 500 echoes of a real kernel over a WebSocket, each one
-after another on one connection. Then many doors on one link: memory, and how soon all are open.
+The loads are a download of 200 MB (median of five), and, one after another on one connection, 10,000 small requests and
+500 echoes of a real kernel over a WebSocket. Then one link opens many doors: its memory is measured, and the time until
+all are open.
 """
 
 from __future__ import annotations

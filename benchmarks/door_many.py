@@ -1,8 +1,8 @@
-"""Opens many connections to the same door from this process, as a link with many doors would. ``door`` runs it; it
-prints JSON.
+"""Opens many connections to the same door from this process, as a link with many doors would.
 
-``python -m benchmarks.door_many LINK.YAML CATALOGUE SESSION NUMBER``: seconds until all are open, seconds until they
-are open again after all were lost in one moment, and bytes of this process for each.
+``benchmarks.door`` runs ``python -m benchmarks.door_many LINK.YAML CATALOGUE SESSION NUMBER``. The program prints JSON:
+the seconds until all connections are open, the seconds until they are open again after all were lost at the same time,
+and the bytes of this process for each.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""The speed of data between a notebook and a Dask cluster at another factory, compared with plain ``ssh`` between the
-same two.
+"""The speed of data between a notebook and a Dask cluster at another factory, compared with plain ``ssh``.
 
-Two factories are in networks of their own, behind sshd, as a demo has them. In a session at the one a kernel makes a
-``FactoryCluster`` at the other, whose scheduler is a job there: what a client sends goes through the session's door,
-the link and the scheduler's door. In turns with it, from the machine of the gateway, where the two networks meet:
+Two factories are in networks of their own, behind sshd, as in an isolated demo. In a session at one factory, a kernel
+creates a ``FactoryCluster`` at the other, whose scheduler is a job there. A client's data pass through the session's
+door, the link and the scheduler's door. For comparison, in turns, the gateway's machine runs:
 
-- ``ssh``: ``ssh A cat FILE | ssh B wc -c``, and the other way, over connections that stand already
+- ``ssh``: ``ssh A cat FILE | ssh B wc -c``, and the reverse, over connections that are open already
 
-50 MB that do not compress. Ours: ``client.scatter`` (up) and ``client.gather`` of a result (down), which is once to the
-scheduler and once more from there to a worker, or the other way round; ssh ends at the login hosts. Then round trips: a
-question to the scheduler, and a byte's echo from each of the two login hosts, added up. Once with nothing between hub
-and factories but the kernel, where the CPUs of this machine are the limit for both; and once with a wire that takes 10
-ms each way at each factory's border (``testbed fault slow``), as between countries.
+The data are 50 MB that cannot be compressed. ``FactoryCluster`` runs ``client.scatter`` (up), and ``client.gather`` of
+a result (down); the data go to the scheduler and from there to a worker, or the reverse, while ssh ends at the login
+hosts. Round trips are measured, too: a question to the scheduler, compared with the sum of one-byte echoes from the two
+login hosts. Everything is measured twice: with only the kernel's network between hub and factories, where this
+machine's CPUs limit both sides; and with a delay of 10 ms in each direction at each factory's border (``testbed fault
+slow``), as between countries.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The cost of a cluster's panel in a notebook with 500 jobs, compared with the widget of dask's own cluster managers.
 
-A real kernel each. The page's end is a client that opened the panel; what the kernel publishes is counted as it comes
-over the wire (all of a message: headers, too), and the CPU of the kernel's process is taken from the system. For 20 s
-at rest (all jobs run, so that GPU-hours flow), then for 20 s while ten jobs a second change, all of them on the page.
-Dask's widget renders all workers as HTML every 500 ms and sends it when it is another; a change is a worker's metric,
-which in life each worker reports twice a second, so that its widget never is at rest. A kernel without any widget is
-the floor.
+Each widget runs in its own real kernel. A client plays the page and opens the widget. The benchmark counts all bytes
+that the kernel publishes (whole messages with headers), and takes the CPU time of the kernel's process from the system:
+for 20 s without changes (all jobs run, so that GPU-hours grow), then for 20 s in which ten jobs per second change, all
+of them visible on the page. Dask's widget renders all workers as HTML every 500 ms, and sends the HTML if it has
+changed. Its changes are workers' metrics; each real worker reports these twice a second, so its widget always has
+changes. A kernel without any widget gives the baseline.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The cost of waiting sessions: 60 and 600 sessions of this gateway, and 60 of batchspawner, stay in the queue for 30
-s.
+"""The cost of sessions that wait in the queue for 30 s: 60 and 600 of this gateway, 60 of batchspawner.
 
-One Slurm (the testbed's it4lia), full, so that nothing starts. From the moment when the last job is in the queue, for
-30 s: RPCs at the controller (``sdiag``, reset at that moment), CPU seconds of the hub (and of our link) with all their
-children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, asked every 0.1 s. A hub without sessions,
-ours, is the floor of that. Both sides have the same people (the site accounts) with named servers, the same proxy, the
-same Python; batchspawner has its default intervals.
+There is one Slurm (the testbed's it4lia), which is full, so that nothing starts. Measured are, for 30 s after the last
+job has reached the queue: RPCs at the controller (``sdiag``, reset at that moment), CPU seconds of the hub (and of the
+link) with all their children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1
+s. This gateway's hub without sessions gives the baseline. Both sides have the same people (the site accounts) with
+named servers, the same proxy, and the same Python; batchspawner has its default intervals.
 """
 
 from __future__ import annotations

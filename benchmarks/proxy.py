@@ -1,9 +1,9 @@
-"""configurable-http-proxy from npm, which this gateway uses, compared with the one from PyPI: 200 people with HTTP and
-WebSockets, and checks of correctness.
+"""configurable-http-proxy from npm, which this gateway uses, compared with the one from PyPI, with 200 people.
 
-Both get the same routes over the same API and stand before the same server. The client and the server share the two
-cores with the proxy, so CPU seconds of the proxy itself say more than rates. Each load runs on each proxy in turn,
-twice; the better run counts. The checks of correctness print a line each: which proxy does it.
+Both get the same routes over the same API, and are in front of the same server. Client and server share the two cores
+with the proxy, so the proxy's CPU seconds say more than rates. Each load (HTTP requests, WebSockets, a download) runs
+twice with each proxy, in turn; the better run counts. Each check of correctness prints a line with the result for each
+proxy.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """The cost of 1,200 sessions for one link: 1,000 that wait and 200 that run, as single jobs of a real Slurm.
 
-The link is alone: what it takes for the hub only says that it knows all servers. The notebook is a stand-in
-(``standin``), the SSH connection to each door is real. First the cluster is full and all sessions wait; then 200 start
-at once; then a running one is stopped every 2 s, and the next that waits starts in its place.
+The link runs without a hub: a stand-in answers that it knows all servers. The notebook is a stand-in (``standin``), and
+the SSH connection to each door is real. First the cluster is full, and all sessions wait; then 200 start at once; then
+a running session is stopped every 2 s, and the next waiting one starts in its place.
 
-- memory: resident memory of the link's process with all waiting, and with 200 of them running, per session
-- CPU: of the link and the commands that it runs, over 30 s
-- questions: what the controller counts (``sdiag``) over 30 s; ``squeue`` makes two RPCs for each question
-- reaction: from the first command of the job to the event with which the page learns of it (``starting``), and to the
-  event that the notebook answers (``running``; the environment is sent in between, as the hub does)
+- memory: resident memory of the link's process per session, with all sessions waiting, and with 200 of them running
+- CPU: CPU time of the link and of the commands that it runs, over 30 s
+- questions: RPCs at the controller (``sdiag``) over 30 s; ``squeue`` makes two RPCs for each question
+- reaction: the time from the job's first command to the event by which the page learns of it (``starting``), and to the
+  event that the notebook answers (``running``); the environment is sent in between, as the hub does
 
-Where a line has ``aim`` for the peer, that is the figure of the issue. ``srun``, which carrier stdio needs for each
-session on the login side, is measured apart: it is no part of the link's process. Smaller: ``bin/bench scale 100 20``.
+A line with ``aim`` instead of a peer shows the required value. ``srun``, of which carrier stdio needs one for each
+session on the login side, is measured separately, since it is not part of the link's process. A smaller run:
+``bin/bench scale 100 20``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The time from the click to the notebook: from the POST to the first 200 through the proxy, ten times each, in turn.
 
-Ours and batchspawner in turns on the same idle Slurm, with the same environment, people and proxy program; and the
-floor: the bare single-user server of that environment, started as the same Unix account, until it answers. The notebook
-is asked every 0.05 s on all three. Between two starts the server is stopped and the queue is empty. The median counts.
+This gateway and batchspawner alternate on the same idle Slurm, with the same environment, people and proxy program. The
+baseline is the bare single-user server of that environment, started as the same Unix account, until it answers. All
+three notebooks are polled every 0.05 s. Between two starts the server is stopped and the queue is empty. The result is
+the median.
 
-What is above the floor is taken apart by our session's own log, and by how long Slurm takes to start an empty job.
+The session's own log, and the time in which Slurm starts an empty job, show the causes of the time above the baseline.
 """
 
 from __future__ import annotations

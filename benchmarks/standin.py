@@ -1,10 +1,10 @@
-"""Stand-ins for notebooks, so that hundreds of sessions fit on one machine: each job is a waiting shell of 4 MB, and
-one process serves all sessions.
+"""Stand-ins for notebooks, so that hundreds of sessions fit on one machine.
 
-For our gateway it opens a real door for each job (``factorygate.session.door``: its SSH server, keys and commands),
-behind which there is no JupyterLab but an answer of 200. For batchspawner it listens on a port for each job, answers
-200 there, and tells the hub the port as ``batchspawner-singleuser`` does. What is left out is what a notebook costs its
-node, and the start of it; what a session costs gateway, scheduler and login side is all there.
+Each job is a waiting shell of 4 MB, and one process serves all sessions. For this gateway the process opens a real door
+for each job (``factorygate.session.door``: its SSH server, keys and commands), behind which a server answers 200
+instead of JupyterLab. For batchspawner it listens on a port for each job, answers 200 there, and tells the hub the port
+as ``batchspawner-singleuser`` does. So the cost of a notebook for its node, and the notebook's own start, are left out;
+the cost of a session for gateway, scheduler and login side is complete.
 """
 
 from __future__ import annotations
