@@ -15,7 +15,7 @@ IMAGES = ("hub", "link", "proxy")
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """The folder with the images, which ``images/build`` makes; or one that has them: ``FACTORYGATE_TEST_IMAGES``."""
+    """Return the folder with the images of ``images/build``, or the folder that ``FACTORYGATE_TEST_IMAGES`` names."""
     given = os.environ.get("FACTORYGATE_TEST_IMAGES")
     if given:
         return Path(given)

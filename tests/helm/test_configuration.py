@@ -1,4 +1,4 @@
-"""What the chart writes for hub and link, as hub and link themselves read it."""
+"""The configuration that the chart writes for hub and link, as hub and link themselves read it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ROOTS = ("/etc/factorygate", "/run/secrets", "/var/lib/factorygate", "/run/facto
 
 
 def written(found: Any, pod_of: str, root: Path) -> Path:
-    """Write what a container would see below ``root``, in place of ``/``; return its /etc/factorygate. Paths in YAML
-    files lead below ``root``, too. Secrets that others make get a file for each key that is mounted."""
+    """Write the files that a container would see into ``root`` instead of ``/``; return its /etc/factorygate. Paths in
+    YAML files are changed to paths below ``root``. For secrets that others make, each mounted key gets a file."""
     ((container, pod),) = (
         (one, pod)
         for title, pod in pods(found)
@@ -211,7 +211,7 @@ AWKWARD = "a\"b'c: {{ .Values.x }} $(id) `id`\n# %s \\ é 中"
 
 
 def test_values_reach_the_files_as_they_are(tmp_path: Path) -> None:
-    """Whatever they hold: they are written as YAML, and no code has them in it."""
+    """Values are written as YAML, so that no value can change the rest of the file."""
     more: dict[str, Any] = {
         "hub": {
             "login": {"terms": {"version": "2026-01", "text": AWKWARD}},
@@ -261,7 +261,7 @@ def test_the_catalogue_of_the_image_is_read_otherwise(tmp_path: Path) -> None:
 
 
 def test_every_key_of_both_files_is_named_or_set_by_the_chart() -> None:
-    """A new key of hub.yaml or link.yaml must get a value of the chart, or stand here with the reason."""
+    """A new key of hub.yaml or link.yaml must be set by the chart, or listed here with the reason."""
     left_out = {"pages": "the image has ours", "key_dir": "the link keeps its keys on its volume"}
     seen: set[str] = set()
     for name in VARIANTS:
@@ -316,7 +316,7 @@ def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
         env={
             "PATH": f"{program}:{os.environ['PATH']}",
             "PYTHONPATH": f"{CHECKOUT}/spawners",
-            "FACTORYGATE_LINK": "/etc/factorygate/link.yaml",  # as in the image; this pod has none
+            "FACTORYGATE_LINK": "/etc/factorygate/link.yaml",  # as in the image; this pod has no such file
         },
         capture_output=True,
         text=True,

@@ -1,4 +1,5 @@
-"""The chart run without a cluster: ``podman kube play`` of what helm renders, with the images that it names."""
+"""Runs the chart without a cluster: ``podman kube play`` with the objects that helm renders, and the images that they
+name."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ pytestmark = [
 ]
 IMAGES = ("hub", "link", "proxy")
 PATIENCE = 240  # seconds
-KEYS = {  # of accounts of a factory that is not there: the link reads them as it starts
+KEYS = {  # keys of the accounts of a factory that does not exist; the link reads them at its start
     name: asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
     for name in ("fg1", "fg2", "fgwatch")
 }
@@ -45,18 +46,18 @@ def engine(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 
 
 def rendered(images: Path, topology: str) -> list[Object]:
-    """The demo's values, with the images that were built."""
+    """Return the objects for the demo's values, with the images that were built."""
     tags = {json.loads((images / f"{name}-{os.uname().machine}.json").read_text())["image"] for name in IMAGES}
     (tag,) = {name.rpartition(":")[2] for name in tags}
     image = {"registry": "localhost", "tag": tag, "pullPolicy": "Never"}
     more = {"topology": topology, "image": image, "backup": {"enabled": False}}
-    # Without a cluster nobody resolves the services' names: all pods share the network, and so one address.
+    # Without a cluster the services' names do not resolve, so all pods share one network and its address.
     hosts = [{"ip": "127.0.0.1", "hostnames": [f"x-factorygate-{part}" for part in ("hub", "link", "proxy-api")]}]
     return [*objects(VARIANTS["demo"], more={**more, "hostAliases": hosts}), FACTORY_KEYS]
 
 
 def until_well(play: KubePlay, url: str) -> dict[str, object]:
-    """Wait until the hub hears its link; return what its status page says."""
+    """Wait until the hub is connected to its link; return the status page's data."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -65,7 +66,7 @@ def until_well(play: KubePlay, url: str) -> dict[str, object]:
                 return status
         except (httpx.HTTPError, ValueError):
             pass
-        time.sleep(0.5)  # between two tries: nothing tells when a pod is up
+        time.sleep(0.5)  # no event reports that a pod is up
     pytest.fail(play.logs())
 
 
@@ -92,7 +93,7 @@ def test_the_chart_runs_stops_and_is_there_again(engine: KubePlay, images: Path,
         with contextlib.closing(log_in(url, "ada", secret["demo-ada"])) as ada:
             assert ada.get("/hub/spawn/ada").status_code == 200
 
-            # What the proxy says nothing of is shut: the hub and the link answer nobody outside of the pod.
+            # Ports that are not routed by the proxy are closed: hub and link answer nobody outside of the pod.
             for port in (8081, 8001, 8090):
                 if topology == "together":
                     with pytest.raises(httpx.ConnectError):
@@ -103,7 +104,7 @@ def test_the_chart_runs_stops_and_is_there_again(engine: KubePlay, images: Path,
             assert "jupyterhub_" in httpx.get(f"{url}/hub/metrics", headers=token, timeout=10).text
             assert httpx.get(f"{url}/hub/api/users", headers=token, timeout=10).status_code == 403
 
-            # Stop and start, with the volumes that stay: the same cookies and the same people are good.
+            # Stop and start with the same volumes: cookies and people stay valid.
             engine.down(found)
             with pytest.raises(httpx.TransportError):
                 ada.get("/hub/health")

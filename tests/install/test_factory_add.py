@@ -1,4 +1,5 @@
-"""`factorygate factory add`: what it asks, what it writes, and what it refuses; host keys come from a real sshd."""
+"""`factorygate factory add`: its questions, the files that it writes, and its refusals; host keys come from a real
+sshd."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ async def server() -> AsyncIterator[sshd.Sshd]:
 
 
 async def add(folder: Path, server: sshd.Sshd, *options: str) -> int:
-    """Run the command as an operator does, in a process's stead: a loop of its own, no terminal."""
+    """Run the command like a separate process: with its own event loop and without a terminal."""
     words = ["factory", "add", "it4lia", "--link", str(folder / "link.yaml"), "--host", server.host, "--no-doctor"]
     words += ["--watcher", sshd.ME, "--account", f"ada={sshd.ME}", "--credentials", "key"]
     words += ["--job-account", "EUHPC_D00_000", "--python", "/opt/environment/bin/python", *options]
@@ -78,7 +79,7 @@ async def test_a_factory_is_added_and_can_be_offered(folder: Path, server: sshd.
 
 
 class Terminal(io.StringIO):
-    """Somebody who types these lines."""
+    """A person who types these lines."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""From a bare Debian to a notebook by two commands, on a machine of its own with real systemd and an ACME server."""
+"""From a bare Debian to a notebook with two commands, on a separate machine with real systemd and an ACME server."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ OPTIONS = (
     *("--domain", DOMAIN, "--email", "ops@example.org", "--admin", "ada", "--login", "passwords"),
     *("--acme", Acme.directory, "--acme-root", Acme.root),
 )
-SITE, GATEWAY = "10.99.7.2", "10.99.7.1"  # in a network that only the two machines have
+SITE, GATEWAY = "10.99.7.2", "10.99.7.1"  # addresses in a network that only the two machines have
 LONGEST_BOOT = 10.0  # seconds until https answers
 KEPT = ("/etc/factorygate", "/etc/systemd/system", "/etc/caddy", "/usr/local/bin", "/opt/factorygate/current")
-# A run is killed at each of these, in the order in which a run that is not killed says them.
+# The steps at which a run is killed, in the order in which a complete run prints them.
 STEPS = ("installing", "secrets/proxy-token", "building the release", "factorygate-link.service was started")
 ENTRY = """\
 id: tiny
@@ -80,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def bare(folder: Path, name: str) -> Iterator[Vm]:
-    """A bare Debian with a network, not yet booted."""
+    """Return a bare Debian with a network, which is not booted yet."""
     tar = machines.bare_system(environments.program_folder() / "bare")
     shown = dict.fromkeys((CHECKOUT, environments.program_folder(), Path(sys.prefix)))
     made = Vm(folder / name, tar, f"fgvm-{os.getpid()}-{name}", tuple(shown))
@@ -93,7 +93,7 @@ def bare(folder: Path, name: str) -> Iterator[Vm]:
 
 @pytest.fixture(scope="module")
 def machine(folder: Path) -> Iterator[Vm]:
-    """Where the gateway is installed."""
+    """Return the machine on which the gateway is installed."""
     with bare(folder, "gateway") as made:
         (made.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} {DOMAIN}\n")
         acme = Acme(made, folder / "acme")
@@ -104,7 +104,7 @@ def machine(folder: Path) -> Iterator[Vm]:
 
 @pytest.fixture(scope="module")
 def site(folder: Path, machine: Vm) -> Iterator[Vm]:
-    """A Slurm with one node behind sshd, on another machine, and its entry in the gateway's catalogue."""
+    """Return a Slurm with one node behind sshd on another machine, and its entry in the gateway's catalogue."""
     with bare(folder, "site") as made:
         made.join(SITE, machine, GATEWAY)
         (made.root / "etc/hosts").write_text("127.0.0.1 localhost site\n")
@@ -112,7 +112,7 @@ def site(folder: Path, machine: Vm) -> Iterator[Vm]:
         made.boot()
         made.run("update-ca-certificates")
         made.run("apt-get", "-qq", "update")
-        (made.root / "etc/slurm").mkdir()  # else the packages' services wait for a configuration
+        (made.root / "etc/slurm").mkdir()  # otherwise the packages' services wait for a configuration
         (made.root / "etc/slurm/slurm.conf").write_text(SLURM)
         (made.root / "etc/slurm/cgroup.conf").write_text("CgroupPlugin=disabled\n")
         packages = ("slurmctld", "slurmd", "slurm-client", "munge", "openssh-server")
@@ -147,12 +147,12 @@ def visitor(machine: Vm, *words: str) -> dict[str, object]:
 
 
 def times(machine: Vm) -> str:
-    """Every file of the gateway with its time of change and mode."""
+    """Return every file of the gateway with its modification time and mode."""
     return machine.run("find", *KEPT, "-printf", "%p %T@ %m %u\n").stdout
 
 
 def killed_at(machine: Vm, step: str) -> None:
-    """Start the command, and kill it with -9, and all that it started, once it says that it is at a step."""
+    """Start the command; when it prints the given step, kill it and all its processes with SIGKILL."""
     argv = machine.argv(INSTALL, *OPTIONS)
     with subprocess.Popen(
         argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True
@@ -169,10 +169,10 @@ def killed_at(machine: Vm, step: str) -> None:
 
 
 def test_from_nothing_to_https(machine: Vm) -> None:
-    """Killed at four places, then run to its end."""
+    """The installation is killed at four steps, and then run to its end."""
     for step in STEPS:
         killed_at(machine, step)
-    done = install(machine)  # the options are those that the killed runs kept
+    done = install(machine)  # uses the options that the killed runs have stored
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "Nothing is wrong." in done.stdout
     assert "WRONG" not in done.stdout
@@ -243,7 +243,7 @@ def test_a_reboot_takes_seconds_and_no_session(machine: Vm) -> None:
     machine.boot(whole=False)
     took = eventually(lambda: answers(machine) and time.monotonic() - began, timeout=60, every=0.1)
     print(f"https {took:.1f} s after power on")
-    if os.getloadavg()[0] < (os.cpu_count() or 1):  # else the machine's other work is measured
+    if os.getloadavg()[0] < (os.cpu_count() or 1):  # on a busy machine the time says nothing about the gateway
         assert took < LONGEST_BOOT
     later = visitor(machine, "kernel", str(seen["kernel"]), "print(kept + 1)")
     assert later == {"server": True, "printed": "42\n"}

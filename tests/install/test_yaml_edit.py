@@ -1,4 +1,4 @@
-"""A key is added to a YAML text, and every other line stays as it is."""
+"""Tests that a key is added to a YAML text, and that all other lines stay unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rendered chart run by ``podman kube play``, in a network of its own that this process reaches."""
+"""Runs the rendered chart with ``podman kube play``, in a separate network that this process can reach."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import yaml
 
 from tests.support.chart import Object
 
-RUNS = ("ConfigMap", "Deployment", "PersistentVolumeClaim", "Secret")  # what podman knows of the chart's kinds
+RUNS = ("ConfigMap", "Deployment", "PersistentVolumeClaim", "Secret")  # the kinds of the chart that podman supports
 
 
 def playable(found: Sequence[Object]) -> list[Object]:
-    """Return the objects that podman runs. A StatefulSet, which it does not know, becomes a Deployment; a volume
-    belongs to the pods' account, in place of their group (``fsGroup``), which it does not know either."""
+    """Return the objects that podman can run. StatefulSets become Deployments. Volumes belong to the pods' account,
+    since podman does not support ``fsGroup``."""
     played = []
     for thing in found:
         kind = "Deployment" if thing["kind"] == "StatefulSet" else thing["kind"]
@@ -31,7 +31,7 @@ def playable(found: Sequence[Object]) -> list[Object]:
 
 
 class KubePlay:
-    """podman with a storage of its own in ``folder``, and a network of its own with the address ``address``."""
+    """podman with its own storage in ``folder``, and its own network with the address ``address``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -65,7 +65,7 @@ class KubePlay:
         return done
 
     def play(self, objects: Sequence[Object]) -> None:
-        """Start what the objects say; ConfigMaps and Secrets come first."""
+        """Start the objects; ConfigMaps and Secrets come first."""
         ordered = sorted(
             playable(objects), key=lambda thing: RUNS.index(thing["kind"]) if thing["kind"] != "Deployment" else 9
         )
@@ -73,11 +73,11 @@ class KubePlay:
         assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.logs()}"
 
     def down(self, objects: Sequence[Object]) -> None:
-        """End the pods; volumes stay, as those of claims do."""
+        """End the pods; volumes stay, like those of claims."""
         self.podman("kube", "down", "-", stdin=yaml.safe_dump_all(playable(objects)))
 
     def logs(self) -> str:
-        """Return the end of what each container says."""
+        """Return the last log lines of each container."""
         names = self.podman("ps", "--all", "--format", "{{.Names}} {{.Status}}").stdout.splitlines()
         return "\n".join(
             f"== {line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
@@ -86,7 +86,7 @@ class KubePlay:
         )
 
     def close(self) -> None:
-        """Remove all of it."""
+        """Remove everything."""
         self.podman("pod", "rm", "--all", "--force", "--time=2", check=False)
         self.podman("system", "reset", "--force", check=False)
         subprocess.run(["ip", "netns", "delete", self._name], check=False, capture_output=True)

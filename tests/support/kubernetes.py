@@ -1,4 +1,4 @@
-"""An API server of Kubernetes in memory, on loopback: as much of it as helm asks for. Nothing runs in it."""
+"""A Kubernetes API server in memory, on loopback, with the requests that helm needs. It runs no pods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 Object = dict[str, Any]
-_KINDS = {  # group and version: resource, kind
+_KINDS = {  # (resource, kind) by group and version
     "v1": {
         "namespaces": "Namespace",
         "secrets": "Secret",
@@ -35,11 +35,11 @@ _PATH = re.compile(
     r"^/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+/[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
     r"(?:/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?)?$"
 )
-_PROTOBUF = b"k8s\x00"  # with which each object in protobuf begins
+_PROTOBUF = b"k8s\x00"  # the first bytes of each object in protobuf
 
 
 class Cluster:
-    """What is stored, by kind, namespace and name."""
+    """The stored objects, by kind, namespace and name."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Object] = {}
@@ -47,15 +47,16 @@ class Cluster:
         self.revision = 0
 
     def named(self, kind: str, name: str) -> Object:
-        """Return the object of a kind whose name is that. Raises KeyError."""
+        """Return the object of a kind with that name. Raises KeyError."""
         return self.objects[kind, name]
 
     def names(self, kind: str) -> set[str]:
-        """Return the names of all objects of a kind, without helm's own records of releases."""
+        """Return the names of all objects of a kind, without helm's own release records."""
         return {name for found, name in self.objects if found == kind and not name.startswith("sh.helm.release")}
 
     def store(self, kind: str, name: str, thing: Object) -> Object:
-        """Keep an object as an API server would: identity and time of the first one, a new revision."""
+        """Store an object as an API server does: it keeps the first version's uid and creation time, and gets a new
+        revision."""
         before = self.objects.get((kind, name), {}).get("metadata", {})
         self.revision += 1
         if kind == "Secret":
@@ -77,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
     cluster: Cluster
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self._answer(*self._got())
@@ -96,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _asked(self) -> tuple[str, dict[str, str], str | None, str | None]:
-        """Return group and version, the query, kind and name; the latter two None where the path has none."""
+        """Return group and version, the query, kind and name; kind and name are None if the path has none."""
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         found = _PATH.match(parts.path)
@@ -215,7 +216,7 @@ def _merged(there: Object, change: Mapping[str, Any]) -> Object:
     return found
 
 
-# --- objects in protobuf: what typed clients send for kinds that they know -------------------------------------------
+# --- objects in protobuf, which typed clients send for kinds that they know ------------------------------------------
 
 
 def _decoded(body: bytes, kind: str, version: str) -> Object:
@@ -253,7 +254,7 @@ def _entry(raw: bytes) -> tuple[str, bytes]:
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of each field of a message; numbers of other than two kinds do not occur."""
+    """Yield number and value of each field of a message; only two wire types occur."""
     at = 0
     while at < len(raw):
         tag, at = _varint(raw, at)
@@ -277,7 +278,7 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[Cluster, Path]]:
-    """Run an empty API server; yield it, and a kubeconfig that leads to it."""
+    """Run an empty API server; yield it, and a kubeconfig for it."""
     stored = Cluster()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"cluster": stored}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,7 +1,7 @@
-"""A person at the gateway of a machine of the tests: run on that machine, prints one line of JSON.
+"""A person at the gateway in a machine of the tests; runs in that machine, and prints one line of JSON.
 
-``python -m tests.support.vm_visitor login PASSWORD``; ``… cell CODE`` starts the server where none runs, and runs a
-cell; ``… kernel ID CODE`` runs a cell in a kernel that is there."""
+``python -m tests.support.vm_visitor login PASSWORD`` logs in; ``… cell CODE`` starts the server if necessary, and runs
+a cell; ``… kernel ID CODE`` runs a cell in an existing kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _START_SECONDS = 240
 
 
 def main(what: str, *words: str) -> dict[str, object]:
-    """Do one thing; return what was seen."""
+    """Carry out one command; return the result."""
     with tempfile.TemporaryDirectory() as name:
         demo = Path(name) / "demo.json"
         token = Path("/etc/factorygate/secrets/admin-token").read_text(encoding="ascii").strip()
