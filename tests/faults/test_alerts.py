@@ -1,4 +1,4 @@
-"""Faults as Prometheus sees them: on a gateway that runs, each alert fires within its time and clears.
+"""Alerts on a running gateway: for each fault, Prometheus fires the alert in time, and clears it afterwards.
 
 The rules are those of ``monitoring/alerts.yml``, which wait and look back for less long here; alerts that wait for days
 or for what this machine cannot be brought to (a full disk, an old certificate) are tried by promtool alone."""
@@ -25,14 +25,15 @@ from tests.support.prometheus import MONITORING, Prometheus, quicker, watching
 
 pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.timeout(1200)]
 QUICKER = 20
-FIRES = 90.0  # seconds in which an alert fires: 5 min become 15 s, and a fault is noticed before that
+FIRES = 90.0  # seconds in which an alert must fire: 5 min become 15 s, and a fault is noticed before
 FACTORY = "brainpp"
 
 
 @pytest.fixture(scope="module")
 def prometheus(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     rules = quicker((MONITORING / "alerts.yml").read_text(), QUICKER, QUICKER).replace("> 6 * 3600", "> 20")
-    (gateway.path.parent / "link" / "last-backup").touch()  # a fresh gateway has none, which is an alert of its own
+    # a new gateway has no backup, which would fire another alert
+    (gateway.path.parent / "link" / "last-backup").touch()
     with watching(gateway, tmp_path_factory.mktemp("prometheus"), rules) as found:
         eventually(lambda: not found.alerts(), FIRES, what="no alert fires before anything is wrong")
         yield found
@@ -49,7 +50,7 @@ def user(gateway: Gateway) -> Iterator[str]:
 
 @contextmanager
 def noticed(prometheus: Prometheus, alert: str, factory: str = "", clears: float = FIRES) -> Iterator[None]:
-    """While the block runs something is wrong: the alert must fire before its end, and clear after it."""
+    """Assert that the alert fires during the block, in which something is wrong, and clears afterwards."""
     assert (alert, factory) not in prometheus.alerts()
     yield
     eventually(lambda: (alert, factory) not in prometheus.alerts(), clears, what=f"{alert} clears")

@@ -1,4 +1,4 @@
-"""Fixtures: the images, built once, and what runs them."""
+"""Fixtures: the images, built once, and the container engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(*argv: str) -> None:
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """The folder with the images, which ``images/build`` makes; or one that has them: ``FACTORYGATE_TEST_IMAGES``."""
+    """Return the folder with the images of ``images/build``, or the folder that ``FACTORYGATE_TEST_IMAGES`` names."""
     given = os.environ.get("FACTORYGATE_TEST_IMAGES")
     if given:
         return Path(given)
@@ -36,7 +36,7 @@ def images() -> Path:
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """podman, installed where it is missing."""
+    """Return podman, which is installed if it is missing."""
     try:
         tools.install_packages(tools.TRY)
     except BuildError as error:

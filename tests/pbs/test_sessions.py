@@ -1,4 +1,4 @@
-"""Whole sessions on a real OpenPBS, through the door: as people start and lose them, and as a site treats them."""
+"""Whole sessions on a real OpenPBS, through the door: people start and lose them, and a site's actions affect them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def live(gateway: Gateway, person: str, server: str = "") -> dict[str, Any]:
 
 
 def ended(gateway: Gateway, person: str) -> dict[str, Any]:
-    """The person's last session once it has ended."""
+    """Return the person's last session once it has ended."""
 
     def look() -> dict[str, Any] | None:
         last = gateway.sessions(person)[0]
@@ -56,7 +56,7 @@ def ended(gateway: Gateway, person: str) -> dict[str, Any]:
 
 @contextmanager
 def nothing_starts(here: PbsCluster) -> Iterator[None]:
-    """The scheduler looks at no job meanwhile."""
+    """Stop the scheduler from starting jobs during the block."""
     ask(here, "qmgr", "-c", "set server scheduling = False")
     try:
         yield
@@ -161,7 +161,7 @@ def test_who_deleted_it_is_told(pbs_gateway: Gateway, here: PbsCluster, person: 
 
 
 def test_a_walltime_that_the_site_cuts_ends_it(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
-    """The door is told of its new end, and ends by itself before PBS kills the job."""
+    """The door gets the new end, and ends by itself before PBS kills the job."""
     pbs_gateway.started(person, **CHOICE)
     job = live(pbs_gateway, person)["job"]
     ask(here, "qalter", "-l", "walltime=00:01:30", job)
@@ -198,7 +198,7 @@ def test_a_link_that_dies_finds_its_sessions_again(pbs_gateway: Gateway, here: P
     def reachable() -> bool:
         try:
             session = pbs_gateway.session(person)
-        except (AssertionError, OSError):  # it is not up yet
+        except (AssertionError, OSError):  # the server does not answer yet
             return False
         return session is not None and session["reachable"] and session["id"] == before["id"]
 

@@ -1,4 +1,4 @@
-"""No number or list that a scheduler (or an account in its place) says is costly or spoils a commit."""
+"""No number or list from a scheduler, or from an account that imitates it, is expensive or makes a commit fail."""
 
 from __future__ import annotations
 

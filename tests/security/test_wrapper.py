@@ -1,6 +1,6 @@
-"""What a site installs (``site/``), against a real Slurm and real accounts: what it does, and for whom.
+"""The wrapper for sites (``site/``), with a real Slurm and real accounts: which commands it runs, and for whom.
 
-The wrapper runs from a folder of its own, with another ``ETC`` than /etc/factorygate: nothing else is changed in it.
+The wrapper runs from a folder of the test, with another ``ETC`` than /etc/factorygate; nothing else is changed in it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.support.wrapper import (
 pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
-# --- what it is for
+# --- allowed uses
 
 
 def test_it_runs_on_old_pythons() -> None:
@@ -72,7 +72,7 @@ def test_a_job_from_submit_to_cancel(wrapper: Wrapper, running: SlurmCluster) ->
 
 
 def test_it_estimates_without_submitting(wrapper: Wrapper, running: SlurmCluster) -> None:
-    listed = ("squeue", "-h", "-u", ADA, "-o", "%i")  # and not how long each has run
+    listed = ("squeue", "-h", "-u", ADA, "-o", "%i")  # without the elapsed times
     before = running.run(*listed).stdout
     folder = f"{pwd.getpwnam(ADA).pw_dir}/.factorygate/sessions/{'0' * 32}"
     asked = wrapper.ask(ADA, slurm.estimate(slurm.script(request(folder, "true"))))
@@ -88,7 +88,7 @@ def test_the_scheduler_tells_of_the_account_only(wrapper: Wrapper, adas: str, gr
 
 
 def test_it_enters_the_accounts_own_job(wrapper: Wrapper, adas: str) -> None:
-    """The shape is let through: it is srun that says there is no such Python on the node."""
+    """The wrapper allows the command; srun reports that the node has no such Python."""
     done = wrapper.run(ADA, *enter(adas))
     assert done.returncode not in (0, REFUSED, STOPPED)
     assert b"/opt/env/bin/python" in done.stderr
@@ -110,7 +110,8 @@ def test_a_sessions_files(wrapper: Wrapper) -> None:
     home = pwd.getpwnam(ADA).pw_dir
     short = f"~{folder.removeprefix(home)}/session.json"
     assert wrapper.run(ADA, "head", "-c", "65536", "--", short).stdout == b'{"note": 1}'
-    assert wrapper.run(ADA, "head", "-c", "9", "--", f"{folder}/cluster.json").returncode == 1  # allowed, and not there
+    # the command is allowed, and the file does not exist
+    assert wrapper.run(ADA, "head", "-c", "9", "--", f"{folder}/cluster.json").returncode == 1
     missing = wrapper.run(ADA, "env", "LC_ALL=C", "head", "-c", "65536", "--", f"{folder}/end.json")
     assert missing.returncode == 1
     assert b"No such file or directory" in missing.stderr
@@ -138,7 +139,7 @@ def test_a_switch_that_cannot_be_read_stops_too(wrapper: Wrapper) -> None:
     assert wrapper.run(ADA, "pwd").returncode == STOPPED
 
 
-# --- misuse: as whom
+# --- misuse: other accounts
 
 
 NOBODY = [EMMY, "root", "daemon", "nobody-there", "../root", "0", "", "-u", f"{ADA}\n{EMMY}", f"{ADA} "]

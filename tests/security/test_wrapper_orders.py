@@ -1,4 +1,4 @@
-"""What the wrapper refuses of what it is asked to run: commands, scripts, jobs of others, another environment."""
+"""Requests that the wrapper refuses: commands, scripts, jobs of others, another environment."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_job_of_the_account_that_is_not_the_gateways(wrapper: Wrapper, running
 
 
 def test_a_job_that_is_not_there(wrapper: Wrapper) -> None:
-    """In Slurm's own words, which the link understands."""
+    """The error is Slurm's own message, which the link understands."""
     slurm.cancel(["987654"]).parse(output(wrapper.ask(ADA, slurm.cancel(["987654"]))))
 
 

@@ -1,7 +1,7 @@
-"""The wrapper that a site with PBS installs: what it lets through of the gateway's questions and orders, and what not.
+"""The wrapper for sites with PBS: which of the gateway's questions and orders it allows.
 
-There is no PBS here. **Its programs are stand-ins** (``STAND_IN``): each writes down how and as whom it was called, and
-answers as OpenPBS 23.06 was recorded to. What is tried is the wrapper.
+There is no PBS here. **Its programs are stand-ins** (``STAND_IN``): each records how and under which account it was
+called, and prints recorded answers of OpenPBS 23.06. The tests are about the wrapper only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HERE = socket.gethostname()
 
 
 class Pbs(Wrapper):
-    """The wrapper with the stand-ins in its path."""
+    """The wrapper with the stand-ins on its PATH."""
 
     def answers(self, program: str, text: str) -> None:
         (self.folder / "answers" / program).write_text(text)
@@ -135,7 +135,7 @@ def test_questions_are_asked_of_the_accounts_own_jobs(wrapper: Pbs) -> None:
 
 
 def test_jobs_are_told_by_their_ids_where_they_are_the_accounts(wrapper: Pbs) -> None:
-    """Whatever they are called: their owner may have given them another name."""
+    """The name does not matter, since the owner may have changed it."""
     asked = ["qstat", "-E", "-t", "-f", "-F", "json"]
     wrapper.tells_of(own(OWN, Job_Name="mine"), own(OTHERS, GRACE))
     assert wrapper.ask(ADA, pbs.by_id([OWN, OTHERS, NOT_OURS])).returncode == 0
@@ -311,7 +311,7 @@ def test_an_account_that_is_not_listed(wrapper: Pbs) -> None:
 
 
 def test_the_service_account_watches_and_does_nothing_else(wrapper: Pbs) -> None:
-    """As sshd would run the forced command: of all jobs of the name, by an account that is on no list."""
+    """Run as by sshd's forced command: it may list all jobs with the name, for an account that is on no list."""
     wrapper.answers("qselect", f"{OWN}\n")
     uid = pwd.getpwnam(EMMY).pw_uid
 

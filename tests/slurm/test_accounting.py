@@ -1,4 +1,4 @@
-"""A cluster with slurmdbd on a MariaDB of its own; what it enforces is tried in ``tests/catalogue``."""
+"""A cluster with slurmdbd and its own MariaDB; ``tests/catalogue`` tests what it enforces."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_ordinary_user_has_accounts_too() -> None:
     programs, home = install.program_folder(), Path(pwd.getpwnam(ORDINARY).pw_dir)
     own, code = home / "testbed-accounting", programs / "tested-code"
     shutil.rmtree(code, ignore_errors=True)
-    # The checkout itself may be closed to others.
+    # Others may not be able to read the checkout.
     for package in ("testbed", "spawners/factorycommon", "spawners/factorylink"):
         shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"""

@@ -1,8 +1,8 @@
-"""distributed's own tests of its clusters, run against ``FactoryCluster`` and real Slurm jobs of a running gateway.
+"""distributed's own tests of its clusters, run with ``FactoryCluster`` and real Slurm jobs of a running gateway.
 
-They are taken from Debian's package of distributed, since neither its wheel nor its source archive has them; none is
-copied into this repository. ``NOT_OURS`` is what does not apply, and why: every other test has to pass, and one that is
-neither there nor run is a failure.
+The tests come from Debian's package of distributed, since neither its wheel nor its source archive contains them; none
+is copied into this repository. ``NOT_OURS`` lists tests that do not apply, with reasons; every other test must pass,
+and a test that is neither listed nor run is a failure.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def _with_time(path: Path) -> str:
-    """Return a file of theirs with limits for jobs on a busy machine; they say nothing but when to give up."""
+    """Return one of their files with timeouts for jobs on a busy machine."""
     text = (
         path.read_text()
         .replace("@gen_test()", "@gen_test(timeout=250)")

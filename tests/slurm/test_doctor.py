@@ -1,4 +1,4 @@
-"""``factorygate doctor`` on a real Slurm with accounts: all is well, each step that can fail, and nothing is left."""
+"""``factorygate doctor`` on a real Slurm with accounts: success, each possible failure, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def here() -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def remote() -> Iterator[SlurmCluster]:
-    """The same behind an sshd that forwards nothing."""
+    """The same factory behind an sshd that forwards no connections."""
     programs = install.program_folder()
     state = programs / "tested-doctor-remote"
     shutil.rmtree(state, ignore_errors=True)
@@ -66,12 +66,12 @@ class Visit(NamedTuple):
 
     @property
     def steps(self) -> list[str]:
-        """How far it came."""
+        """Return the steps that were done."""
         return [line.partition(":")[0] for line in self.lines if line.startswith(STEPS)]
 
 
 class Doctor:
-    """An operator with a ``link.yaml`` of their own; ``folder`` of sessions is below the account's home."""
+    """An operator with their own ``link.yaml``. ``folder``: the folder of sessions below the account's home."""
 
     def __init__(self, folder: Path, here: SlurmCluster, capsys: pytest.CaptureFixture[str]) -> None:
         self.here = here
@@ -84,7 +84,7 @@ class Doctor:
         return Visit(code, [*said.out.splitlines(), *said.err.splitlines()])
 
     def argv(self, python: str = NOTEBOOK, **access: Any) -> list[str]:
-        """Words of the command; its files are written."""
+        """Write the files of the command; return its arguments."""
         environment = Environment(id="here", title="Here", kind="venv", python=python)
         entry = json.loads(SITE.model_dump_json(exclude_unset=True)) | {
             "environments": [json.loads(environment.model_dump_json())],
@@ -121,7 +121,7 @@ def test_over_ssh(remote: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFi
     def jobs() -> str:
         return remote.run("sacct", "-n", "-P", "-X", "-o", "JobName,Account,QOS,State", account=account).stdout
 
-    # The accounting hears of an end after it.
+    # The accounting database receives an end a little later.
     assert eventually(lambda: jobs().startswith("factorygate-hub-doctor|project-1|normal|CANCELLED"), 60), jobs()
     assert not (remote.folder / "homes" / account / ".factorygate-doctor").exists()
     with faults.begin(remote, "auth"):
@@ -148,7 +148,7 @@ def test_all_is_well(visit: Doctor, door: dict[str, str]) -> None:
 
 
 def fails(visit: Visit, step: str, *words: str) -> None:
-    """At that step, and in these words; nothing after it was tried."""
+    """Assert that this step fails with these words, and that no later step runs."""
     assert visit.code == 1
     assert visit.steps == [*STEPS[: STEPS.index(step) + 1]], visit.lines
     said = "\n".join(visit.lines[len(visit.steps) - 1 :])
@@ -159,9 +159,9 @@ def fails(visit: Visit, step: str, *words: str) -> None:
 
 @pytest.mark.parametrize(("option", "part"), [("comment", "comment"), ("job-name", "name")], ids=["comment", "name"])
 def test_a_site_that_rewrites_submissions(visit: Doctor, here: SlurmCluster, option: str, part: str) -> None:
-    """As a submission filter does; here by a program that every command goes through. A job with another comment is not
-    cancelled, and that is said."""
-    filter = here.folder / "filter"  # where site accounts may run it
+    """A program before each command simulates a submission filter. A job with a changed comment is not cancelled, and
+    the doctor reports this."""
+    filter = here.folder / "filter"  # site accounts must be able to run it
     filter.write_text(
         f"""#!/bin/sh
 for word; do
@@ -211,7 +211,7 @@ def test_an_account_that_may_not_pay(visit: Doctor) -> None:
 
 @pytest.fixture
 def closed(here: SlurmCluster) -> Iterator[None]:
-    """The partition takes jobs and starts none."""
+    """Close the partition: it accepts jobs and starts none."""
     words = ("scontrol", "update", "PartitionName=shared")
     assert here.run(*words, "State=DOWN").returncode == 0
     yield

@@ -1,4 +1,4 @@
-"""Isolated factories: what reaches what, what sshd allows, and that nothing is left of one that is down."""
+"""Isolated factories: reachable addresses, the rules of sshd, and a complete removal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ADA, GRACE = "fg-ada", "fg-grace"
 
 @pytest.fixture(scope="module")
 def state() -> Iterator[Path]:
-    """Not below pytest's own folder, which site accounts may not enter."""
+    """Return a state folder outside of pytest's own folder, which site accounts may not enter."""
     folder = Path(tempfile.mkdtemp(prefix="factorygate-isolated-"))
     folder.chmod(0o755)
     yield folder
@@ -43,7 +43,7 @@ def state() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def closed(state: Path) -> Iterator[SlurmCluster]:
-    """A site that lets nothing out."""
+    """Start a site that allows no outbound connections."""
     found = cluster.up(FACTORY, state, isolation=Isolation())
     yield found
     found.down()
@@ -51,7 +51,7 @@ def closed(state: Path) -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def opened(state: Path) -> Iterator[SlurmCluster]:
-    """A site whose login nodes reach out, and whose sshd forwards nothing."""
+    """Start a site whose login nodes have Internet access, and whose sshd forwards no connections."""
     found = cluster.up(OPEN, state, gpu_nodes=1, isolation=Isolation(forwarding=False, carrier="stdio"))
     yield found
     found.down()
@@ -72,7 +72,7 @@ def where(found: SlurmCluster) -> network.Network:
     return found.network
 
 
-# --- what reaches what ----------------------------------------------------------------------------------------------
+# --- reachable addresses ---------------------------------------------------------------------------------------------
 
 
 def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: SlurmCluster) -> None:
@@ -111,7 +111,7 @@ def test_names_are_known_inside_only(closed: SlurmCluster, visitor: Visitor) -> 
     assert subprocess.run(["getent", "hosts", "gpu001"], capture_output=True, check=False).returncode != 0
 
 
-# --- what sshd allows -----------------------------------------------------------------------------------------------
+# --- the rules of sshd ------------------------------------------------------------------------------------------------
 
 
 def test_a_certificate_is_good_for_its_account_only(visitor: Visitor) -> None:
@@ -149,7 +149,7 @@ async def test_one_connection_carries_ten_commands_at_a_time(closed: SlurmCluste
             await connection.create_process("cat")
         running[0].stdin.write_eof()
         await running[0].wait_closed()
-        while True:  # sshd takes a moment to notice, and tells nobody when it has
+        while True:  # sshd notices this after a moment, without an event
             try:
                 again = await connection.run("echo again")
                 break
@@ -177,7 +177,7 @@ def test_doors_ports_are_forwarded_where_the_site_allows_it_and_no_others(
 
 @contextmanager
 def speaker(found: SlurmCluster, host: str, port: int) -> Iterator[None]:
-    """Something that says a word to who comes to that port."""
+    """Run a server that greets every client of that port."""
     code = (
         "import socket, sys; server = socket.create_server(('', int(sys.argv[1]))); print(flush=True)\n"
         "while True: line = server.accept()[0]; line.sendall(b'said\\n'); line.close()"
@@ -193,7 +193,7 @@ def speaker(found: SlurmCluster, host: str, port: int) -> Iterator[None]:
         process.communicate()
 
 
-# --- a factory as it stands -----------------------------------------------------------------------------------------
+# --- a running factory -----------------------------------------------------------------------------------------------
 
 
 def test_a_job_runs_on_a_node_and_the_watcher_sees_it(visitor: Visitor) -> None:
@@ -231,11 +231,11 @@ def test_the_link_is_told_how_to_get_there(closed: SlurmCluster, opened: SlurmCl
     assert Access.model_validate(opened.access_fields()).door.carrier == "stdio"
 
 
-# --- its end --------------------------------------------------------------------------------------------------------
+# --- its removal ------------------------------------------------------------------------------------------------------
 
 
 def traces(found: SlurmCluster) -> list[str]:
-    """What there is of a factory on this machine, beside its files."""
+    """Return everything of a factory on this machine, except its files."""
     tag = where(found).tag
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Every fault of the testbed: what it does to who is there, and that its undo brings back what was."""
+"""Every fault of the testbed: its effect, and that its undo restores the earlier state."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def nothing_stands_afterwards(factory: SlurmCluster) -> Iterator[None]:
 
 
 def submit(visitor: Visitor, partition: str = "shared", node: str = "gpu001") -> str:
-    """A job that runs."""
+    """Submit a job, and wait until it runs."""
     options = f"-p {partition} -w {node} -c 1 -t 30 -o /dev/null"
     job = visitor.says(ADA, f"sbatch --parsable {options} --wrap 'sleep 900'")
     assert eventually(lambda: state_of(visitor.cluster, job) == "RUNNING", 90)
@@ -59,7 +59,7 @@ def cancel(visitor: Visitor, job: str) -> None:
     assert eventually(lambda: state_of(visitor.cluster, job) not in ("RUNNING", "COMPLETING", "PENDING"), 60)
 
 
-# --- the way there --------------------------------------------------------------------------------------------------
+# --- faults of the network --------------------------------------------------------------------------------------------
 
 
 def test_cut_silences_what_stands_and_what_comes(factory: SlurmCluster, visitor: Visitor) -> None:
@@ -67,7 +67,7 @@ def test_cut_silences_what_stands_and_what_comes(factory: SlurmCluster, visitor:
         with faults.begin(factory, "cut"):
             assert not line.echoes(2)
             assert not answers(visitor.address, 22)
-        assert line.echoes(60)  # TCP sends again by itself
+        assert line.echoes(60)  # TCP retransmits by itself
     assert answers(visitor.address, 22)
 
 
@@ -105,7 +105,7 @@ def test_slow_and_cut_at_once(factory: SlurmCluster, visitor: Visitor) -> None:
         assert [str(fault.outage) for fault in faults.standing(factory)] == ["cut", "slow 10 0"]
 
 
-# --- the login side -------------------------------------------------------------------------------------------------
+# --- faults of the login side ----------------------------------------------------------------------------------------
 
 
 def test_sshd_down_ends_connections_and_refuses_new_ones(factory: SlurmCluster, visitor: Visitor) -> None:
@@ -142,7 +142,7 @@ def test_a_full_disk(factory: SlurmCluster, visitor: Visitor) -> None:
     visitor.says(ADA, "head -c 100000 /dev/zero > more && rm more")
 
 
-# --- the scheduler --------------------------------------------------------------------------------------------------
+# --- faults of the scheduler ------------------------------------------------------------------------------------------
 
 
 def test_slurmctld_down_and_its_jobs_live(factory: SlurmCluster, visitor: Visitor) -> None:
@@ -199,7 +199,7 @@ def test_a_job_of_any_other_partition_is_requeued(factory: SlurmCluster, visitor
     cancel(visitor, job)
 
 
-# --- how it is asked for --------------------------------------------------------------------------------------------
+# --- the command line ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""How soon the hub answers, and notices, what a person waits for: a refusal, a link that is down, a session's end.
+"""How soon the hub answers or notices what a person waits for: a refusal, a link that is down, the end of a session.
 
-A hub as a process on its own, with a scripted link: what a scheduler takes is not counted.
+The hub is a separate process with a scripted link, so the times do not include a scheduler.
 """
 
 from __future__ import annotations
