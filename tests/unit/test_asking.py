@@ -1,4 +1,4 @@
-"""Asking a scheduler that is not there."""
+"""Questions to a scheduler that is down."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from factorylink.site.scheduler_client import Down, SchedulerClient
 
 
 class DeadScheduler:
-    """Answers nothing, says that it is down, and takes a while to kill a command."""
+    """Answers nothing, reports that it is down, and needs time to kill a command."""
 
     def __init__(self) -> None:
         self.killing = asyncio.Event()
@@ -31,7 +31,7 @@ class DeadScheduler:
 
 
 async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while the command that was given up is being killed."""
+    """Also while an abandoned command is being killed."""
     monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
     asking = asyncio.create_task(SchedulerClient(dead, slurm).run(slurm.jobs("factorygate-hub")))  # type: ignore[arg-type]

@@ -89,12 +89,12 @@ def test_positions_count_ours_that_are_newer_than_the_survey() -> None:
 
 
 def test_positions_leave_out_ours_that_wait_no_more() -> None:
-    started = job("9", 0, state=JobState.RUNNING)  # its priority was another while it waited
+    started = job("9", 0, state=JobState.RUNNING)  # its priority was different while it waited
     assert places(WAITING, started, job("8", 10), job("10", 10)) == [None, 1, 2]
 
 
 def test_positions_leave_out_ours_that_the_newer_answer_lacks() -> None:
-    """PBS tells no job that was cancelled."""
+    """PBS does not list jobs that were cancelled."""
     ours = (job("10", 10),)
     assert availability.Positions(availability.Queue(WAITING), ours).of(ours[0]) == 3
     assert availability.Positions(availability.Queue(WAITING), ours, {"9", "4711"}).of(ours[0]) == 2

@@ -1,4 +1,4 @@
-"""Work that goes together: who gets which outcome, and when."""
+"""Batches of work: which caller gets which outcome, and when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from factorylink.util.batcher import Batcher
 
 
 class Work:
-    """Holds each round until it is let go; fails as told."""
+    """Holds each round until the test releases it, and fails on command."""
 
     def __init__(self) -> None:
         self.rounds: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""What is reserved, counted and given back; and that no two can have the same last hours, on either database."""
+"""Reservations, charges and releases of GPU-hours; two jobs can never get the same last hours, on either database."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ended(seconds: int | None, at: datetime = NOW, earlier: tuple[int, ...] = ()
     return End(job="7", outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=at, elapsed=seconds, earlier=earlier)
 
 
-# --- reserve and give back
+# --- reserving and releasing
 
 
 async def test_what_does_not_fit_is_refused_with_what_is_left(ledger: Ledger) -> None:
@@ -124,14 +124,14 @@ async def test_a_requeued_job_counts_all_its_runs(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=2)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=2)))
     await ledger.write(budget.began_again("s1", NOW, NOW + timedelta(seconds=610)))
-    assert await left(ledger) == pytest.approx(10 - 2 - 610 / HOUR)  # and may use its whole time once more
+    assert await left(ledger) == pytest.approx(10 - 2 - 610 / HOUR)  # and it may use its whole walltime again
     again = NOW + timedelta(hours=1)
     await ledger.write(budget.runs("s1", again, again + timedelta(hours=2)))
     over = again + timedelta(seconds=100)
-    # What was seen of the first run was 610 s. With the records of both, they count to the second.
+    # The link saw 610 s of the first run. With the records of both runs, they count to the second.
     await ledger.write(budget.settle("s1", ended(100, over), 1, again, over))
     assert (await row(ledger)).seconds == 710
-    before = (5000, 600)  # and another job that had this number long ago
+    before = (5000, 600)  # and another job that had this id long ago
     await ledger.write(budget.settle("s1", ended(100, over, before), 1, again, over))
     assert (await row(ledger)).seconds == 700
 
@@ -161,7 +161,7 @@ async def test_whole_nodes_are_billed_whole(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=2.5, gpus=billed_gpus(one, whole))], project()))
 
 
-# --- the project's end, and none
+# --- the end of a project, and projects without an end
 
 
 async def test_nothing_may_go_on_beyond_the_projects_end(ledger: Ledger) -> None:
@@ -210,7 +210,7 @@ async def test_of_an_array_all_or_none_is_reserved(ledger: Ledger) -> None:
 
 
 async def test_who_is_refused_takes_nobody_along(ledger: Ledger) -> None:
-    """What is written at the same time shares a commit, and one of it may be refused."""
+    """Writes at the same time share a commit, and one of them may be refused."""
     asked = [ledger.write(budget.reserve([claim(f"s{n}", hours=3)], project())) for n in range(8)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(OverBudget) == 5
@@ -220,12 +220,12 @@ async def test_who_is_refused_takes_nobody_along(ledger: Ledger) -> None:
 async def test_what_is_there_already_is_taken_in_without_asking(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.found([claim(hours=5), claim("s2", hours=5)]))
-    assert await left(ledger) == pytest.approx(-5)  # the first was there
+    assert await left(ledger) == pytest.approx(-5)  # the first write is in the ledger
     with pytest.raises(OverBudget):
         await ledger.write(budget.reserve([claim("s3", hours=0.1)], project()))
 
 
-# --- races: each with a process and a connection of its own
+# --- races: each side with its own process and connection
 
 
 def race(url: str, number: int, rounds: int, start: Any, told: Any) -> None:
@@ -270,7 +270,7 @@ async def test_of_many_at_once_one_gets_the_last_hours(database: Database) -> No
 
 
 async def test_links_that_want_of_the_same_projects_the_other_way_round_both_get_on(database: Database) -> None:
-    """In each other's way: each holds what the other waits for, and what is undone is done again."""
+    """A deadlock: each link holds what the other waits for; the transaction that is rolled back is repeated."""
     first, second = Ledger(database), Ledger(database)
     await first.open()
     await second.open()
@@ -297,7 +297,7 @@ async def test_links_that_want_of_the_same_projects_the_other_way_round_both_get
 
 
 async def test_usage_is_cut_at_midnight_and_adds_up(ledger: Ledger) -> None:
-    over = NOW + timedelta(hours=3)  # began at 22:00
+    over = NOW + timedelta(hours=3)  # started at 22:00
     asked = [
         claim(hours=4, gpus=2),
         claim("s2", person="grace", factory="two"),

@@ -1,4 +1,4 @@
-"""The catalogue: what operators write wrongly, what people pick wrongly, and that every shipped file loads."""
+"""The catalogue: operators' mistakes, people's wrong choices, and the loading of every shipped file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ agreement: {who: The operator, when: 2026-01-31, contact: help@here.example}
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Write here.yaml into a fresh folder; returns the folder."""
+    """Write here.yaml into a new folder; return the folder."""
 
     def _write(text: str) -> Path:
         (tmp_path / "here.yaml").write_text(text)

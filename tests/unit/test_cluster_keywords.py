@@ -1,4 +1,4 @@
-"""What dask-jobqueue's keywords mean to a FactoryCluster, and what it says of those that mean nothing there."""
+"""The meaning of dask-jobqueue's keywords for a FactoryCluster, and the messages for keywords without a meaning."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ def _configuration() -> Iterator[None]:
         yield
 
 
-# --- every keyword has a meaning, or says what to use instead
+# --- every keyword has a meaning, or a message that says what to use instead
 
 MEANT = {
     *("scheduler", "name", "cores", "memory", "processes", "nanny", "protocol", "security", "interface", "walltime"),
     *("death_timeout", "local_directory", "extra", "worker_extra_args", "config_name", "project"),
 }
-OF_A_CLUSTER = {"dashboard_address", "host", "scheduler_cls", "shared_temp_directory"}  # and of no job
+# keywords that do not concern jobs
+OF_A_CLUSTER = {"dashboard_address", "host", "scheduler_cls", "shared_temp_directory"}
 
 
 def test_every_keyword_of_a_slurm_cluster_is_meant_or_refused() -> None:
@@ -107,7 +108,7 @@ def test_what_is_empty_is_not_said() -> None:
     keywords.refuse({"queue": None, "job_extra_directives": [], "job_script_prologue": (), "nanny": True})
 
 
-# --- what they mean
+# --- meanings
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_dask_uses_no_more_than_was_said() -> None:
     whole = found(size="gpu-4")
     assert (whole.processes, whole.threads, whole.memory) == (4, 8, 490 * 10**9)
     assert keywords.worker(None, whole, {}) == {}
-    assert found(size="gpu-4", cores=8).processes == 4  # one a GPU, where a size was chosen
+    assert found(size="gpu-4", cores=8).processes == 4  # one for each GPU if a size was chosen
 
 
 def test_jobs_that_have_so_much() -> None:
@@ -216,7 +217,7 @@ def test_a_jobs_script_names_files_of_keys_and_has_no_key() -> None:
     assert "BEGIN" not in hidden
 
 
-# --- keys of somebody's own
+# --- a person's own keys
 
 
 def test_keys_from_files_and_from_memory(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a worker's job makes of its options and its scheduler's variables; and how many are asked for at once."""
+"""The program of a worker's job: its use of options and variables; and the number of jobs in one request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.told import cluster as cluster_told
     ("environment", "name"),
     [
         ({"FACTORYGATE_JOB_INDEX": "2"}, "b"),
-        ({"SLURM_ARRAY_TASK_ID": "2"}, "b"),  # of a script that was written before there were variables of ours
+        ({"SLURM_ARRAY_TASK_ID": "2"}, "b"),  # for a script from before the FACTORYGATE variables
         ({"PBS_ARRAY_INDEX": "3"}, "c"),
         ({}, "a"),
         ({"FACTORYGATE_JOB_INDEX": ""}, "a"),
@@ -44,7 +44,7 @@ def test_when_a_job_ends_is_what_the_scheduler_says() -> None:
 
 def test_workers_leave_before_their_job_ends_and_not_all_at_once() -> None:
     assert worker.margin(7200) == worker.MARGIN
-    assert worker.margin(100) == 20  # a short job: a share of it
+    assert worker.margin(100) == 20  # a share of a short job
     assert [worker.margin(100, place) for place in (0.5, 1)] == [25, 30]
     assert worker.margin(7200, 1) == worker.MARGIN + worker.SPREAD
 
@@ -114,11 +114,11 @@ async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Pat
         program.terminate()
         assert await program.wait() == 0
         assert not list(scratch.iterdir())
-        assert task.suspicious == 0  # no task is suspected of having ended a worker whose job ends
+        assert task.suspicious == 0  # no task is blamed for the end of a worker whose job ends
 
 
 class ScriptedLink:
-    """Answers every request in the way it is told to; a stand-in for the gateway."""
+    """A stand-in for the gateway that answers every request as a test wants."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any]] = []

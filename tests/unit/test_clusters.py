@@ -1,4 +1,4 @@
-"""A cluster's jobs from the wish to their end, with a scheduler that does what it is told."""
+"""A cluster's jobs from the request to their end, with a scripted scheduler."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_batch_is_one_submission_and_each_job_has_its_name(world: World)
     assert request.command[:4] == ("/opt/venv/bin/python", "-P", "-m", "factorygate.cluster.worker")
     assert "w-0,w-5,w-4" in request.command
     assert request.output.endswith(f"/sessions/{CLUSTER}/{BATCH}-%INDEX%.log")
-    assert not request.warned  # by USR1, which would end it
+    assert not request.warned  # no USR1, which would end it
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "pending", "w-5": "pending", "w-4": "pending"})
     assert [seen[name].job for name in ("w-0", "w-5", "w-4")] == ["1_1", "1_2", "1_3"]
@@ -251,12 +251,12 @@ async def test_the_log_of_one_that_runs_is_read_when_somebody_asks(world: World)
     cluster = await begin(world)
     await grow(world, "w-0", "w-1")
     await world.scheduler.answer()
-    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # it waits
+    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # the job waits
     for job in ("1_1", "1_2"):
         world.scheduler.runs(job)
     await world.scheduler.answer()
     await states(world, **{"w-0": "running"})
-    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # nothing is written yet
+    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # nothing was written yet
     folder = f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}"
     world.home.files[f"{folder}/{BATCH}-1.log"] = b"one\n\x1b[31mtwo\n"
     assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ("one", "two")
@@ -314,7 +314,7 @@ async def test_the_cap_is_never_passed(world: World) -> None:
     await world.comes(lambda: world.scheduler.cancelled == ["1_1"])
     await world.scheduler.answer(2)
     await states(world, **{"w-0": "ended"})
-    await grow(world, "w-4", batch="f" * 32)  # what was not used is given back
+    await grow(world, "w-4", batch="f" * 32)  # unused hours are released
 
 
 async def test_many_that_ask_at_once_do_not_pass_it_either(world: World) -> None:
@@ -388,7 +388,7 @@ async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest
     live_cluster.left -= 100
     for _ in range(5):
         await asyncio.sleep(0.01)
-    assert live_cluster.record.wish == "run"  # who reads holds it
+    assert live_cluster.record.wish == "run"  # its reader keeps it alive
     await reading.aclose()
     live_cluster.left -= 100
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
@@ -409,7 +409,7 @@ async def test_it_outlives_the_link(tmp_path: Path) -> None:
     await world.clusters.end(CLUSTER, "ada")
     await world.down()
     world.scheduler.cancelled.clear()
-    await world.up()  # the wish to end outlives it, too
+    await world.up()  # the stop request survives, too
     await world.scheduler.answer()
     await world.comes(lambda: "1" in world.scheduler.cancelled or not world.scheduler.jobs_there)
     await world.scheduler.answer(2)
@@ -418,7 +418,7 @@ async def test_it_outlives_the_link(tmp_path: Path) -> None:
 
 
 async def test_any_number_of_batches_is_found_again(world: World) -> None:
-    """A database takes only so many values in one question: here 20, in the field 32766 or more."""
+    """A database limits the values in one query: 20 in this test, at least 32766 in reality."""
     await begin(world)
     for number in range(30):
         await grow(world, f"w-{number}", batch=f"{number:032x}")
@@ -544,7 +544,7 @@ async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
     await world.scheduler.answer(2)
     row = world.clusters.own(CLUSTER, "ada").record
     await world.comes(lambda: row.ended is not None)
-    next(iter(row.workers())).earlier = 2.0  # hours of a run before that
+    next(iter(row.workers())).earlier = 2.0  # hours of an earlier run
     await world.clusters._store.save(list(row.workers()))
     for _ in range(2):  # at once, and by the next link
         live, over = await world.clusters.figures_of("ada", ended=5)

@@ -1,4 +1,4 @@
-"""A transport that runs commands and opens no streams, as a REST API of a site would be."""
+"""A transport that runs commands but opens no streams, like a site's REST API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class RestApi:
-    """Answers each command with nothing; there is no way to open a stream."""
+    """Answers each command with nothing, and cannot open a stream."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []

@@ -1,7 +1,7 @@
-"""The client of the EuroHPC Federation Platform's SSH CA, against a stand-in.
+"""The client of the EuroHPC Federation Platform's SSH CA, with a stand-in for the CA.
 
-``StandInCa`` is written from the public description of the platform and of the CA's software (see
-``factorylink.credentials.efp``); the platform itself was never asked. Its certificates are signed by ``ssh-keygen``.
+``StandInCa`` follows the public description of the platform and of the CA's software (see
+``factorylink.credentials.efp``); the platform itself was never tried. ``ssh-keygen`` signs its certificates.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RENEW = "https://my-eurohpc.example/token"
 
 
 class StandInCa(ThreadingHTTPServer):
-    """A stand-in for the platform's SSH CA; named so since it proves nothing about the real one."""
+    """A stand-in for the platform's SSH CA; its name says that it proves nothing about the real one."""
 
     def __init__(self, folder):
         self.folder, self.asked = folder, []
@@ -172,7 +172,7 @@ async def test_a_token_that_no_longer_works_leaves_what_it_bought(federation, ca
     clock.offset = 42 * 60
     assert await federation.login("ada") is first
     assert await federation.login("ada") is first
-    assert len(ca.asked) == 2  # a token is tried once more, not for ever
+    assert len(ca.asked) == 2  # a token is tried again once, not repeatedly
     clock.offset = 61 * 60
     with pytest.raises(Expired, match="is over"):
         await federation.login("ada")

@@ -1,4 +1,4 @@
-"""The door, entered with a real SSH client; its notebook is a small real server."""
+"""The door with a real SSH client; its notebook is a small real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GIVEN = {"environment": ENVIRONMENT, "argv": ARGV}
 
 
 async def up(door: RunningDoor) -> tuple[asyncssh.SSHClientConnection, dict[str, object]]:
-    """A way in, and the status once the notebook takes connections."""
+    """Connect to the door, and wait until the notebook listens; return the connection and the status."""
     connection = await door.enter()
     await ask(connection, "environment", GIVEN)
     watch = await connection.create_process("watch")
@@ -31,7 +31,8 @@ async def up(door: RunningDoor) -> tuple[asyncssh.SSHClientConnection, dict[str,
 
 
 async def until_ended(watch: asyncssh.SSHClientProcess[str]) -> list[dict[str, object]]:
-    """All that the door tells until it says that it ended; after that it is gone, perhaps before we answer."""
+    """Return all statuses of the door until it reports its end; then it disappears, perhaps before
+    the client answers."""
     seen: list[dict[str, object]] = []
     while not seen or seen[-1]["phase"] != "ended":
         seen.append(json.loads(await watch.stdout.readline()))
@@ -124,12 +125,12 @@ async def test_a_lost_link_costs_the_notebook_nothing() -> None:
         asking = fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api")
         assert (await asking).endswith(b"ok")
         first.abort()
-        # Asked while no link is there: waits for the next one.
+        # Requested while no link is connected: waits for the next one.
         waiting = asyncio.create_task(
             fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api/late")
         )
         second = await door.enter()
-        third = await door.enter()  # the last that asks is the one that serves
+        third = await door.enter()  # the link that asked last gets the connections
         await second.forward_remote_path(str(status["hub_sock"]), back + ".nobody")
         await third.forward_remote_path(str(status["hub_sock"]), back)
         second.abort()
@@ -213,7 +214,7 @@ async def test_learns_that_its_time_was_moved() -> None:
         told = json.loads(clock.read_text())
         assert told["notice"] is None
         assert abs((datetime.fromisoformat(told["ends"]) - datetime.fromisoformat(later)).total_seconds()) < 1
-        door.process.send_signal(signal.SIGUSR1)  # of a scheduler that knows better than our clock
+        door.process.send_signal(signal.SIGUSR1)  # the signal of a scheduler whose limit differs from our clock
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "walltime"
 

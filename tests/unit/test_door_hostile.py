@@ -1,4 +1,4 @@
-"""A door that its own site account replaced by a program of its own: it costs the link next to nothing."""
+"""A door that its own site account replaced by another program costs the link very little."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Server(asyncssh.SSHServer):
 
 @asynccontextmanager
 async def hostile(folder: Path, watch: Say, command: Say) -> AsyncIterator[tuple[Keeper, Any]]:
-    """A keeper with an open door that says what it likes, and the door's own connections."""
+    """Run a DoorManager with an open door that sends anything; yield it with the door's connections."""
 
     async def say(process: asyncssh.SSHServerProcess[bytes]) -> None:
         try:
@@ -129,9 +129,9 @@ async def test_words_without_end_are_heard_at_a_pace(tmp_path: Path) -> None:
         heard = STATUSES_PER_MINUTE // 3  # at once
         await until(lambda: len(keeper.told) >= heard, what="what is heard at once")
         before, began = len(keeper.told), time.monotonic()
-        for _ in range(100):  # the link has all the turns it wants meanwhile
+        for _ in range(100):  # meanwhile the link's event loop can run
             await asyncio.sleep(0)
-        due = (time.monotonic() - began) * STATUSES_PER_MINUTE / 60  # a busy machine may take long for so many turns
+        due = (time.monotonic() - began) * STATUSES_PER_MINUTE / 60  # a busy machine may be slow
         assert len(keeper.told) <= before + 1 + due
 
 

@@ -1,4 +1,4 @@
-"""Doors that are entered through a scheduler: a real bridge and a real door. Only the scheduler is left out."""
+"""Doors that are entered through a scheduler: a real bridge and a real door; only the scheduler is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.test_doorkeeper import KEY, Keeper, kept, start
 
 
 class Entering(Files):
-    """What was run to enter, and its processes."""
+    """The commands that were run to enter, and their processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Entering(Files):
         return await super().enter(account, argv)
 
     def bridges(self) -> list[int]:
-        """Process ids of the bridges that run."""
+        """Return the pids of the running bridges."""
         return [process.pid for process in self._commands._running if process.returncode is None]
 
 
 def listeners(pid: int) -> set[str]:
-    """Inodes of the TCP sockets on which a process listens."""
+    """Return the inodes of the TCP sockets on which a process listens."""
     inodes = held(pid)
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}

@@ -1,4 +1,4 @@
-"""Fan-out: told soon, not too often, and slow readers cost nothing."""
+"""Event streams: changes are sent soon, but not too often, and slow readers cost nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_thing_that_changes_all_the_time_is_told_ten_times_a_second() -> None:
         things.feed.close()
         await reading
 
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:  # seconds of its own, however busy the machine
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:  # a virtual clock, independent of the machine's load
         runner.run(half_a_second())
 
 

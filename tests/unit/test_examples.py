@@ -1,4 +1,4 @@
-"""The example notebooks as files: valid, without outputs, telling what they cost; and how they get to a person."""
+"""The example notebooks as files: valid, without outputs, with their cost; and how a person gets them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_what_the_environment_cannot_run_is_not_offered(tmp_path: Path, monkeypa
     monkeypatch.setattr(examples, "NEEDS", {name: "no_such_module_anywhere"})
     folder = copy_examples(tmp_path / "without")
     assert [path.name for path in sorted(folder.iterdir())] == [one.name for one in NOTEBOOKS if one.name != name]
-    assert not [path.name for path in folder.iterdir() if name in path.read_text()]  # nothing leads there
+    assert not [path.name for path in folder.iterdir() if name in path.read_text()]  # no notebook links to it
     for path in folder.iterdir():
         nbformat.validate(nbformat.read(path, as_version=4))
     monkeypatch.setattr(examples, "NEEDS", {name: "json"})
@@ -63,7 +63,7 @@ def test_what_the_environment_cannot_run_is_not_offered(tmp_path: Path, monkeypa
 
 @pytest.fixture
 def everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that has what all notebooks need."""
+    """Pretend that the environment has everything that the notebooks need."""
     monkeypatch.setattr(examples, "NEEDS", {})
 
 

@@ -15,7 +15,7 @@ from tests.support import texts
 
 REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
 DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
-# Words of squeue that are not in the library's list: with node names in them, of other versions, or of requeued jobs.
+# Words of squeue that are not in the library's list: with node names, from other versions, or of requeued jobs.
 ELSEWHERE_TRIED = {
     "maintenance", "held-requeued", "federation", "nodes-busy", "power", "nodes-unavailable", "partition-nodes",
 }  # fmt: skip
@@ -33,7 +33,7 @@ def waits(reason: str, phase: PendingPhase = PendingPhase.QUEUED) -> str:
     return words.code
 
 
-# Words of Slurm 22.05 to 25.11, as squeue prints them.
+# Words that squeue of Slurm 22.05 to 25.11 prints.
 @pytest.mark.parametrize(
     ("reason", "code"),
     [
@@ -77,14 +77,14 @@ def test_pending_reasons(reason: str, code: str) -> None:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_no_reason_that_slurm_has_is_unknown(reason: str) -> None:
-    """The words are those in the library's own list, Slurm 24.11."""
+    """The words are from the library of Slurm 24.11."""
     assert waits(reason) != "unknown"
 
 
 def test_every_entry_of_the_table_can_be_reached() -> None:
     codes = [code for _, code in WORDS.waiting]
     assert len(set(codes)) == len(codes) >= 40
-    for code in codes:  # none stands behind another that takes all its words
+    for code in codes:  # no pattern is hidden by an earlier one that matches all its words
         words = [w for w in REASONS if waits(w) == code]
         assert words or code in ELSEWHERE_TRIED, code
 
@@ -287,10 +287,10 @@ def test_why_a_door_stays_shut(problem: str, code: str) -> None:
 def test_the_log_tells_why_a_session_failed(line: str, code: str, reason: EndReason) -> None:
     got, words = explain.ended(end("FAILED", exit_code=1), tail=("something", line, "bye"))
     assert (words.code, got) == (code, reason)
-    # What ended well, or for a reason that is known, is not looked for in the log.
+    # The log is not searched after a success, or if the reason is known.
     assert explain.ended(end("COMPLETED"), tail=(line,))[1].code == "ended"
     assert explain.ended(end("PREEMPTED"), tail=(line,))[1].code == "preempted"
-    # Old lines of a long log are of anything.
+    # Old lines of a long log are unrelated to the end.
     assert explain.ended(end("FAILED", exit_code=1), tail=(line, *["later"] * 30))[1].code == "failed"
 
 

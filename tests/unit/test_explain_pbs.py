@@ -1,4 +1,4 @@
-"""PBS' comments, as its scheduler writes them, and what its commands print, in a person's words."""
+"""Explanations of PBS' comments and of the output of its commands."""
 
 from __future__ import annotations
 

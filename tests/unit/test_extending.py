@@ -1,4 +1,4 @@
-"""More time for a running session: who may, how much, and that the door hears what the scheduler says."""
+"""Extending a running session: who may do it, by how much, and the door gets the end that the scheduler reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def runs(world: World, hours: float) -> Session:
-    """A running session whose job has that much time; the size allows 8 h."""
+    """Start a session whose job has that walltime; the size allows 8 h."""
     session = await world.running(size="gpu-1", hours=hours)
     job = world.scheduler.jobs_there[session.job or ""]
     assert job.started is not None
@@ -39,7 +39,7 @@ async def runs(world: World, hours: float) -> Session:
 
 
 async def told(world: World, *ends: datetime | None) -> bool:
-    """Whether the door was told just these; telling goes on in the background."""
+    """Return True if the door got exactly these ends; they are sent in the background."""
     await world.comes(lambda: len(world.doors.told_ends) >= len(ends))
     await asyncio.sleep(0)
     return world.doors.told_ends == list(ends)
@@ -57,7 +57,7 @@ async def test_the_scheduler_is_asked_and_the_door_hears_its_answer(world: World
     assert before.extend_hours == 7.0
     session = await world.extender.extend(ID, 2, "person")
     assert world.scheduler.extended == [(session.account, session.job, 180)]
-    assert session.ends == before.ends  # not before the scheduler says so
+    assert session.ends == before.ends  # only once the scheduler reports the new end
     await world.scheduler.answer()
     session = await world.until(extend_hours=5.0)
     assert before.ends is not None and session.ends == before.ends + timedelta(hours=2)
@@ -187,8 +187,8 @@ async def test_an_end_moved_by_the_administrator_reaches_the_door_however_often_
     assert await told(world, earlier, earlier)
     world.door_is_lost()
     await world.scheduler.answer()
-    assert await told(world, earlier, earlier)  # no door, nobody to tell
-    world.door_says(phase="up", environment=True, ends=session.ends)  # as another link finds it
+    assert await told(world, earlier, earlier)  # no door is connected
+    world.door_says(phase="up", environment=True, ends=session.ends)  # as a restarted link finds it
     assert await told(world, earlier, earlier, earlier)
 
 

@@ -1,4 +1,4 @@
-"""The scripts and styles of pages and widgets as they are built: current, whole, and each named by a page."""
+"""The built scripts and styles of pages and widgets are current and complete, and a page uses each of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check(checkout: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What is built, and its sources."""
+    """Copy the built files and their sources."""
     for folder in (HUB, WIDGETS, FRONTEND):
         shutil.copytree(CHECKOUT / folder, tmp_path / folder)
     (tmp_path / "node_modules").symlink_to(CHECKOUT / "node_modules")

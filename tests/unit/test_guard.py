@@ -1,4 +1,4 @@
-"""The clock of a session: pure decisions."""
+"""The deadlines of a session: pure decisions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USED = replace(UP, activity=Activity(START + 1000, opened=True))
         (replace(WAITING, ends=START + 500), 440, "walltime"),
         (UP, 1809, None),
         (UP, 1810, "unopened"),
-        (replace(UP, activity=None), 39_000, None),  # this program does not tell: only the walltime ends it
+        (replace(UP, activity=None), 39_000, None),  # the program reports no activity, so only the walltime ends it
         (replace(UP, activity=None), 39_940, "walltime"),
         (USED, 4599, None),
         (USED, 4600, "idle"),
@@ -52,7 +52,7 @@ def test_ends_when_it_must(facts: Facts, at: float, reason: str | None) -> None:
         (USED, 4299, None),
         (USED, 4300, ("idle", 4600, 5)),
         (UP, 1600, ("unopened", 1810, 5)),
-        (replace(USED, ends=START + 5300), 4400, ("idle", 4600, 5)),  # the nearest of two
+        (replace(USED, ends=START + 5300), 4400, ("idle", 4600, 5)),  # the nearest of two deadlines
     ],
 )
 def test_warns_before(facts: Facts, at: float, notice: tuple[str, float, int] | None) -> None:

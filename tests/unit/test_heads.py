@@ -1,4 +1,4 @@
-"""A cluster's scheduler as a job of its own, from the wish to its end; and the way to it for its owner alone."""
+"""A cluster's Dask scheduler in its own job, from the request to its end; only its owner can connect to it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def cluster_is(world: World, state: str) -> Cluster:
 
 
 async def running(world: World) -> Cluster:
-    """Its job runs, its door is open, its scheduler answers and has told its keys."""
+    """Start a scheduler job with an open door; its scheduler answers and has written its keys."""
     await ask(world)
     world.scheduler.runs("1", "n7")
     await world.scheduler.answer()
@@ -69,16 +69,16 @@ async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> Non
     assert (cluster.state, cluster.head.state, cluster.session) == ("live", "pending", CLUSTER)
     [request] = world.scheduler.submitted
     assert request.comment.startswith(f"fg:{CLUSTER}:")
-    assert (request.gpus, request.cores) == (1, 4)  # the smallest there is
+    assert (request.gpus, request.cores) == (1, 4)  # the smallest size
     assert cluster.gpu_hours.committed == cluster.head.choice.hours
     await ask(world)
     assert len(world.scheduler.submitted) == 1
     assert await world.sessions.sessions("ada", None, True, 10) == []
     assert await world.sessions.sessions("ada", None, False, 10) == []
-    assert world.doors.bound == {}  # nothing on the hub's machine leads to it
-    await world.put(ID)  # nor does it count as one of the person's sessions
+    assert world.doors.bound == {}  # no port of the hub's machine leads to it
+    await world.put(ID)  # it does not count as one of the person's sessions
     await world.sessions.stop(ID, "person")
-    hub: Any = None  # is not even asked for servers
+    hub: Any = None  # the hub is not even asked for servers
     assert await HubRecovery(world.live_sessions, hub).look() is False
 
 
@@ -229,7 +229,7 @@ def test_a_request_has_one_scheduler() -> None:
 
 
 class Channel:
-    """What a door's channel is to the wire: bytes come back as they went."""
+    """A door's channel that echoes all bytes."""
 
     def __init__(self) -> None:
         self.channel = self

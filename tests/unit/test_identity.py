@@ -1,4 +1,4 @@
-"""What makes a job ours, and what makes a note ours."""
+"""The conditions for a job to be ours, and for a note to be ours."""
 
 from __future__ import annotations
 

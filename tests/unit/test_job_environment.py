@@ -1,4 +1,4 @@
-"""What a job's programs learn of their job from the variables that its script exports, now and before."""
+"""The data about a job that its programs read from the script's variables, with present and older scripts."""
 
 from __future__ import annotations
 

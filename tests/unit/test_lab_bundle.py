@@ -1,4 +1,4 @@
-"""The built JupyterLab extension: small, complete, and part of what is installed."""
+"""The built JupyterLab extension is small, complete, and part of the installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream over carriers that break: every byte arrives once, in order, whatever happens between."""
+"""A stream over carriers that break: every byte arrives once and in order, whatever happens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ID = b"x" * 16
 
 @asynccontextmanager
 async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.StreamWriter], ...]]:
-    """The two ends of a connection."""
+    """Return the two ends of a connection."""
     came: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
     done = asyncio.Event()
 
@@ -40,7 +40,7 @@ async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.Stre
 
 
 class Breaking:
-    """A carrier that breaks after so many bytes in one direction; what was written before may or may not arrive."""
+    """A carrier that breaks after a number of bytes in one direction; bytes written before may or may not arrive."""
 
     def __init__(self, inner: Streams, after: int) -> None:
         self._inner, self._left = inner, after
@@ -57,7 +57,7 @@ class Breaking:
 
 
 async def carried(one: ResumableStream, other: ResumableStream, after: tuple[int, int]) -> None:
-    """Over one carrier, until it breaks or the stream is over."""
+    """Carry bytes over one carrier until it breaks or the stream ends."""
     async with pair() as (here, there):
 
         async def end(
@@ -113,7 +113,7 @@ async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> No
         taking = asyncio.create_task(other.carry(Streams(*older), 0))
         person[1].write(b"first ")
         assert await scheduler[0].readexactly(6) == b"first "
-        await one.drop_carrier()  # this end knows
+        await one.drop_carrier()  # this end knows that the carrier is broken
         with pytest.raises(EOFError):
             await giving
         person[1].write(b"second")

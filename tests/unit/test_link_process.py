@@ -1,4 +1,4 @@
-"""The link as a process, and the operator's command: what they say when something is wrong."""
+"""The link as a process, and the operator's command: their messages about mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.hub_process import ROOT
 
 
 def link_yaml(folder: Path) -> Path:
-    """One factory whose scheduler is not there."""
+    """Write a configuration with one factory whose scheduler does not exist."""
     catalogue = folder / "factories"
     catalogue.mkdir()
     (catalogue / "one.yaml").write_text(yaml.safe_dump(factory().model_dump(mode="json", exclude_none=True)))
@@ -92,7 +92,7 @@ async def test_it_knows_its_projects_and_its_people(tmp_path: Path) -> None:
     await client.put_person("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus()))
     projects.write_text("projects: [{id: P-1, groups: [g], gpu_hours: 9, factories: {one: {}}}]")
     async with asyncio.timeout(60):
-        while not (mine := await client.projects("ada")):  # the file is looked at again now and then
+        while not (mine := await client.projects("ada")):  # the file is read again from time to time
             await asyncio.sleep(0.1)
     assert [(view.id, view.left) for view in mine] == [("P-1", 9.0)]
     assert (await client.ready("ada")).nothing is None

@@ -1,4 +1,4 @@
-"""What claims make of a person: entitlements as AARC-G069 has them, other claims, assurance, and names."""
+"""The evaluation of claims: entitlements in the form of AARC-G069, other claims, assurance, and names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BASIC: dict[str, Any] = {
     "rules": [RULE],
 }
 
-# A group's name as people write it: anything that is printed, but what has a meaning of its own in an entitlement.
+# A group's name: any printable characters, except those with a meaning in an entitlement.
 group_names = st.text(
     st.characters(exclude_categories=("Cs", "Cc", "Cf", "Co", "Cn", "Zl", "Zp", "Zs"), exclude_characters=":#"),
     min_size=1,
@@ -201,7 +201,7 @@ def test_two_subs_never_one_name_and_one_sub_always_one(
     file = tmp_path_factory.mktemp("people") / "people.sqlite"
     known: dict[tuple[str, str], str] = {}
     for issuer, sub, begin in seen:
-        name = People(file).admit(issuer, sub, begin, taken.__contains__)  # as after a restart, each time
+        name = People(file).admit(issuer, sub, begin, taken.__contains__)  # a new object each time, as after a restart
         assert known.setdefault((issuer, sub), name) == name
         assert name not in taken
     assert len({name.lower() for name in known.values()}) == len(known)
@@ -246,7 +246,7 @@ def test_terms_are_kept_with_their_date(tmp_path: Path) -> None:
 
 
 def test_who_somebody_is_at_the_provider_can_be_a_group() -> None:
-    """By which a portal that knows no name of this hub says who is in a project."""
+    """A portal that knows no names of this hub can then list a project's people."""
     rule = {"claim": {"name": "sub", "value": "*"}, "gives": "person:{group}"}
     assert groups({"sub": "5f3@proxy.example.org"}, rule) == {"person:5f3@proxy.example.org"}
 

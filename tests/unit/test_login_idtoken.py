@@ -1,4 +1,4 @@
-"""ID tokens: believed when the provider made them, for this gateway and this login; else not."""
+"""ID tokens are accepted only if the provider made them for this gateway and this login."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read(made: object, keys: dict[str, Any] = KEYS) -> str:
         partial(token, iss=f"{ISSUER}/"),
         partial(token, aud=[CLIENT]),
         partial(token, aud=[CLIENT, "other"], azp=CLIENT),
-        lambda: token(exp=int(time.time()) - 10),  # clocks differ
+        lambda: token(exp=int(time.time()) - 10),  # clocks may differ
     ],
 )
 def test_one_that_is_believed(made: Callable[[], str]) -> None:

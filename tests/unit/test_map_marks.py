@@ -1,4 +1,4 @@
-"""Where the numbers of the map stand."""
+"""The positions of the numbers on the map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to whoever is in a session: what is none is refused, and only the last few are kept."""
+"""Messages to people in a session: invalid ones are refused, and only the last few are kept."""
 
 from __future__ import annotations
 

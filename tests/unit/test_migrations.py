@@ -1,4 +1,4 @@
-"""A database of any release before comes up with all that was in it, on either kind; a newer one is refused."""
+"""A database of any earlier release is migrated without losses, on either kind of database; a newer one is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def empty(database: Database) -> Iterator[Connection]:
 
 
 def shape(db: Connection) -> dict[str, Any]:
-    """Tables with their columns, keys and indexes."""
+    """Return the tables with their columns, keys and indexes."""
     look = inspect(db)
     return {
         table: (
@@ -71,7 +71,7 @@ async def test_a_ledger_in_the_field_comes_up_whole(old: Path, tmp_path: Path) -
     assert over is not None
     assert over.end_reason is EndReason.FINISHED
     assert [line.text for line in over.log] == ["Asked for gpu-1 at m.", "Ended."]
-    assert [(line.code, line.parameters) for line in over.log] == [("", {}), ("", {})]  # shown in English, as it is
+    assert [(line.code, line.parameters) for line in over.log] == [("", {}), ("", {})]  # shown unchanged, in English
     assert await ledger.drains() == {"one": "Back at noon."}
     assert await ledger.pauses() == ({"one": "For a moment."} if version > 1 else {})
     assert [entry.action for entry in await ledger.audited()] == ["ask", "ask"]

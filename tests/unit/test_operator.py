@@ -1,4 +1,5 @@
-"""Orders of the gateway's operators: no new starts, a banner; who waits and why; what failed. Each is in the audit."""
+"""The operators' orders: no new starts, a banner; waiting sessions with reasons; failures. Each
+order is in the audit."""
 
 from __future__ import annotations
 

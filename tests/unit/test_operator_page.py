@@ -1,4 +1,4 @@
-"""The operators' page in a real hub: its orders reach the link with the operator's name; nobody else gets in."""
+"""The operators' page in a real hub: its orders reach the link with the operator's name; other people are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = "/hub/operator"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside) -> AsyncIterator[HubProcess]:
-    """ada administers it."""
+    """Start a hub with ada as administrator."""
     extra = "c.Authenticator.admin_users = {'ada'}"
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra)
     await made.up()
@@ -87,7 +87,7 @@ async def test_what_is_no_order_is_refused(ada: httpx.AsyncClient, link: FakeLin
     assert 'id="banner-wrong"' in long.text
     empty = await send(ada, order="pause", factory="one", message="  ")
     assert 'aria-describedby="pause-one-wrong"' in empty.text
-    assert (await ada.post(PAGE, data={"order": "remove"})).status_code == 403  # without the token of the page
+    assert (await ada.post(PAGE, data={"order": "remove"})).status_code == 403  # without the page's XSRF token
     assert link.orders == []
 
 
@@ -106,7 +106,7 @@ async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, a
     answer = await ada.get("/hub/no-such-page", headers={"X-Request-ID": "quoted-by-ada"})
     assert answer.headers["X-Request-ID"] == "quoted-by-ada"
     assert "<code>quoted-by-ada</code>" in answer.text
-    await until(lambda: "[quoted-by-ada]" in hub.log, what="the line of the log")  # written after the answer
+    await until(lambda: "[quoted-by-ada]" in hub.log, what="the line of the log")  # it is written after the answer
     made = (await ada.get("/hub/home", headers={"X-Request-ID": "<odd>"})).headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{16}", made)
 

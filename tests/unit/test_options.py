@@ -1,4 +1,4 @@
-"""What a form or the API may post."""
+"""The options that a form or the API may post."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_nothing_is_a_choice_too() -> None:
         (field, value)
         for field in ("factory", "size", "environment", "hours", "idle_minutes", "project")
         for value in NASTY
-        if (field, value) != ("project", "A")  # projects have capital letters
+        if (field, value) != ("project", "A")  # projects' ids have capital letters
     ],
 )
 def test_no_text_gets_through(field: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""A cluster's scheduler that is no part of the notebook: whom it is good for, and what is said where it is not."""
+"""A cluster's Dask scheduler outside of the notebook: which versions it accepts, and the message for others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_somebodys_own_is_mended_as_it_is() -> None:
 
 def test_another_version_is_refused_in_words() -> None:
     assert ExternalScheduler(told(), "at BRAIN++").address == "tls://n7:8786"
-    assert ExternalScheduler(told(zarr="1.0"), "there").address  # not here, so nothing to differ from
+    assert ExternalScheduler(told(zarr="1.0"), "there").address  # not installed here, so it cannot differ
     with pytest.raises(versions.VersionsDifferError) as caught:
         ExternalScheduler(told(python="3.9", distributed="2020.1.0"), "at BRAIN++")
     words = str(caught.value)

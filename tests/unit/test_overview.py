@@ -1,4 +1,4 @@
-"""What pages of a session show: the clock always, what the gateway tells while it tells, and not too often."""
+"""The data of a session's pages: always the clock; the gateway's data while it answers, but not too often."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLUSTER = cluster(name="dask", choice=choice(factory="other", size="g2"), counts
 
 
 class FakeLink:
-    """Answers of the gateway; an exception in place of one is raised."""
+    """Answers of the gateway; an exception in place of an answer is raised."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"/factories": FACTORIES, "/sessions": [SESSION], "/clusters": [CLUSTER]}
@@ -96,7 +96,7 @@ async def test_the_gateway_is_not_asked_again_too_soon(
     await shown.now()
     assert shown._asking is not None
     await shown._asking
-    assert link.asked[3:] == ["/sessions", "/clusters"]  # names are remembered for longer
+    assert link.asked[3:] == ["/sessions", "/clusters"]  # names are cached longer
 
 
 async def test_a_message_has_the_gateway_asked_at_once(shown: Overview, link: FakeLink) -> None:
@@ -106,7 +106,7 @@ async def test_a_message_has_the_gateway_asked_at_once(shown: Overview, link: Fa
     await shown.now()
     assert shown._asking is not None
     await shown._asking
-    await shown.now()  # which has the same message
+    await shown.now()  # the clock has the same message
     assert link.asked == ["/factories", "/sessions", "/clusters", "/sessions", "/clusters"]
 
 
@@ -153,7 +153,7 @@ async def test_a_silent_gateway_does_not_hold_the_clock_up(
     link.silent.clear()
     assert (await shown.now())["sessions"] == []
     assert (await shown.now())["ends"]
-    assert link.asked == ["/factories"]  # and one question is enough
+    assert link.asked == ["/factories"]  # one question is enough
     link.silent.set()
     assert shown._asking is not None
     await shown._asking
@@ -175,7 +175,7 @@ async def test_what_happens_while_the_gateway_is_asked_has_it_asked_again(shown:
     link.silent.clear()
     for _ in range(2):
         await shown.extend(1.5)
-        await shown.now()  # the first asks, and has no answer yet at the second
+        await shown.now()  # the first call asks, and has no answer yet at the second
     link.silent.set()
     assert shown._asking is not None
     await shown._asking

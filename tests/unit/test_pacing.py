@@ -22,13 +22,13 @@ from factorylink.util.rate_limiter import (
 
 
 def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:
-    """Moments at which the watcher would ask, awaited all the time, with something happening at ``events``."""
+    """Return the times at which the poller would ask if somebody always waits and something happens at ``events``."""
     budget, now, asked = QuestionRateLimiter(), 0.0, []
     while now < seconds:
         budget.take()
         asked.append(now)
         last = now
-        while True:  # reckoned anew ten times a second, as if something woke it
+        while True:  # computed again ten times a second, as if events woke it
             now += 0.1
             since = min((now - event for event in events if event <= now), default=LONG)
             awaited = Awaited(pending=pending, awaited=True, since_event=since, until_start=until_start)
@@ -115,9 +115,7 @@ def test_many_accounts_share_the_pace_of_one_watcher() -> None:
     alone = interval(Awaited(pending=60, since_event=60))
     assert interval(Awaited(pending=60, since_event=60, questions=5)) == alone / 5
     assert interval(Awaited(pending=60, since_event=60, questions=500)) == QUICK
-    assert (
-        interval(Awaited(pending=1, answer_seconds=5, questions=500)) == 20
-    )  # a scheduler that is slow is not pressed
+    assert interval(Awaited(pending=1, answer_seconds=5, questions=500)) == 20  # a slow scheduler is asked less often
 
 
 @given(st.integers(1, 5000), st.lists(st.floats(0, 5), max_size=60))

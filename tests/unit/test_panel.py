@@ -1,4 +1,4 @@
-"""ClusterPanel without a page: what it sends, what it does when asked, what it says."""
+"""ClusterPanel without a page: the data that it sends, its reactions to requests, and its texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.watched import ScriptedCluster, job, view
 
 
 class Comm:
-    """Stands in for a kernel's comm: keeps what would go to the page."""
+    """A stand-in for a kernel's comm: stores the data for the page."""
 
     comm_id = "1"
 
@@ -28,20 +28,20 @@ class Comm:
         self.sent: list[dict[str, Any]] = []
 
     def send(self, data: dict[str, Any], buffers: object = None, **_: object) -> None:
-        self.sent.append(json.loads(json.dumps(data)))  # plain JSON, or it could not be sent
+        self.sent.append(json.loads(json.dumps(data)))  # the data must be plain JSON
 
     def on_msg(self, heard: object) -> None: ...
 
     def close(self, *_: object, **__: object) -> None: ...
 
     def take(self) -> list[dict[str, Any]]:
-        """What was sent since the last time."""
+        """Return the data that were sent since the last call."""
         sent, self.sent = self.sent, []
         return sent
 
 
 class Shown:
-    """A panel, a cluster, and the page's end of the comm; no background: the test looks itself."""
+    """A panel, a cluster, and the page's end of the comm; the test itself calls ``look``."""
 
     def __init__(self, cluster: ScriptedCluster) -> None:
         self.cluster = cluster
@@ -140,7 +140,7 @@ def test_a_log_goes_with_its_row_only_while_it_is_open(shown: Shown) -> None:
 def test_the_log_of_one_that_runs_is_read_when_it_is_opened(shown: Shown) -> None:
     shown.cluster.change(1, has_log=True)
     shown.panel.look()
-    shown.page(op="log", name="w-2", open=True)  # it has none
+    shown.page(op="log", name="w-2", open=True)  # the job has no log
     shown.page(op="log", name="w-1", open=True)
     shown.page(op="log", name="w-1", open=False)
     assert shown.cluster.done == [("log", "w-1")]

@@ -1,4 +1,4 @@
-"""Uploads in pieces: whole or not at all, whatever happens in between."""
+"""Uploads in pieces: complete or not at all, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_only_what_was_cut_is_swept(parts: Parts, target: Path) -> None:
     innocent = target.with_name("innocent")
     innocent.touch()
     os.utime(innocent, (1, 1))
-    (cut.record.parent / "0123456789abcdef").symlink_to(innocent)  # somebody's mischief
+    (cut.record.parent / "0123456789abcdef").symlink_to(innocent)  # a malicious record
     assert parts.sweep(now) == [cut.path]
     assert left(target) == [growing.path.name, "innocent"]
     assert [path.name for path in growing.record.parent.iterdir()] == [growing.record.name]

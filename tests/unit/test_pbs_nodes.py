@@ -77,11 +77,11 @@ def test_vnodes_of_a_host_are_one_node() -> None:
 
 
 def test_queues_find_their_nodes_by_a_resource() -> None:
-    """Recorded: each queue has ``default_chunk.Qlist``, and the only node of ``cpuq`` is offline."""
+    """Recorded output: each queue has ``default_chunk.Qlist``, and the only node of ``cpuq`` is offline."""
     told = recorded("pbsnodes-qlist-offline-json").stdout + recorded("qstat-queues-qlist-json").stdout
     found = pbs.nodes().parse(Output(told, "", 0))
     assert {node.name: (node.partitions, node.usable) for node in found} == {
-        "cpu001": (("workq", "cpuq"), False),  # workq chooses none
+        "cpu001": (("workq", "cpuq"), False),  # workq selects no nodes
         "gpu001": (("workq", "interactive", "test"), True),
         "gpu002": (("workq", "interactive", "test"), True),
     }
@@ -98,7 +98,7 @@ def test_queues_find_their_nodes_by_a_resource() -> None:
 @pytest.mark.parametrize(
     ("chunk", "has", "serves"),
     [
-        ({"ncpus": 1, "mem": "2gb", "ngpus": "1"}, {}, True),  # amounts choose no node
+        ({"ncpus": 1, "mem": "2gb", "ngpus": "1"}, {}, True),  # amounts select no nodes
         ({"Qlist": "workq"}, {"Qlist": "a,workq"}, True),
         ({"Qlist": "workq"}, {"Qlist": "work"}, False),
         ({"Qlist": "workq"}, {}, False),

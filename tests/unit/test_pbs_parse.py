@@ -94,7 +94,7 @@ def test_every_state_has_a_meaning(letter: str, state: JobState) -> None:
 
 
 def test_a_walltime_without_end_is_none() -> None:
-    """Anybody may ask for one under our name."""
+    """Anybody can request such a walltime under our name."""
     found = one(Resource_List={"walltime": "99999999999999:00:00"})
     assert (found.started is not None, found.ends) == (True, None)
 
@@ -106,7 +106,8 @@ def test_a_node_that_is_set_up_for_it_is_waited_for() -> None:
 
 
 def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
-    """It is R to PBS, without a start: it may still come back, and a session that runs has a start."""
+    """PBS reports state R without a start: the job may still return to the queue, and a running
+    session needs a start."""
     sent = {"substate": 41, "stime": None, "comment": "Job was sent for execution at (n1:ncpus=8)"}
     found = one(**sent)
     assert (found.state, found.started, found.ends, found.nodes, found.reason) == (JobState.PENDING, None, None, (), "")
@@ -182,7 +183,7 @@ def test_the_account_is_who_it_runs_as() -> None:
 
 def test_a_requeued_job_counts_its_restarts() -> None:
     waits = one(job_state="Q", run_count=2, exec_host=None, stime=None)
-    assert (waits.restarts, waits.reason) == (2, "")  # its comment is still of the run before
+    assert (waits.restarts, waits.reason) == (2, "")  # its comment still describes the earlier run
     assert one(run_count=3).restarts == 2
 
 
@@ -258,7 +259,7 @@ def test_what_is_no_answer_is_misread(text: str) -> None:
     ],
 )
 def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: str) -> None:
-    """Control characters and unknown escapes, in somebody's comment as in any text."""
+    """Control characters and unknown escapes may occur in any text of a person, such as a comment."""
     text = answer(job("12.vm", job_state="Q", comment="WORD"), job("13.vm")).stdout.replace("WORD", raw)
     first, second = pbs.jobs(NAME).parse(Output(text, "", 0))
     assert (first.reason, second.id) == (read_as, "13.vm")
@@ -276,7 +277,7 @@ def test_one_that_an_empty_variable_swallowed_is_found(variables: dict[str, Any]
 @pytest.mark.parametrize("word", ["inf", "-infinity", "nan(1)", "INF", "+5", ".5", "1.", "08", "-0", "1e5"])
 @pytest.mark.parametrize("end", [",", ""])
 def test_a_variable_that_c_takes_for_a_number_does_no_harm(word: str, end: str) -> None:
-    """As the released 23.06 prints it, each on a line of its own; in a text such a line is left alone."""
+    """The released 23.06 prints such values, each on its own line; such a line within a text is not changed."""
     lines = f'"Variable_List":{{\n"FACTORYGATE_JOB":"{COMMENT}",\n"A\\"": "\\":inf,",\n"V":WORD{end}\n'
     more = '"W":"x"\n}' if end else "}"
     hostile = json.dumps(job("13.vm", Variable_List=None)["13.vm"])[:-1] + ", " + lines.replace("WORD", word) + more
@@ -321,7 +322,7 @@ def test_a_cut_answer_is_misread(at: int, text: str) -> None:
 
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=400))
 def test_a_piece_that_is_lost_is_misread_or_does_no_harm(at: int, length: int) -> None:
-    """Whatever is lost: no job gets another's owner or comment, and none ends that has not."""
+    """Whatever is lost: no job gets another job's owner or comment, and no live job counts as ended."""
     text = answer(*(job(f"{n}.vm", Job_Owner=f"user{n}@vm") for n in range(9))).stdout
     start = at % len(text)
     try:
@@ -367,12 +368,12 @@ def test_waiting_is_in_the_order_of_submission() -> None:
 
 
 def test_the_jobs_of_a_begun_array_that_wait_are_counted_one_by_one() -> None:
-    """Recorded: of 500 three run or are suspended, and two are over."""
+    """Recorded output: of 500 jobs, three run or are suspended, and two have ended."""
     waiting = pbs.waiting().parse(recorded("qstat-array-begun-json"))
     ids = [job for _, job in waiting["interactive"]]
     assert ids[:3] == ["0[4].login01", "0[6].login01", "0[7].login01"]
     assert len([job for job in ids if job.startswith("0[")]) == 496
-    assert ids[-1] == "3.login01"  # behind all of it
+    assert ids[-1] == "3.login01"  # the last of all
     (ours,) = pbs.jobs(NAME).parse(answer(job("3.login01", job_state="Q", queue="interactive", stime=None)))
     assert availability.Queue(waiting).ahead("interactive", ours) == 496
 
@@ -393,7 +394,7 @@ def test_indices_that_are_none_or_too_many_are_misread(indices: object) -> None:
 
 
 def test_a_suspended_job_is_told() -> None:
-    """Recorded after ``qsig -s suspend``: its comment says that it runs."""
+    """Recorded after ``qsig -s suspend``: the comment says that the job runs."""
     suspended, _ = pbs.jobs("STDIN").parse(recorded("qstat-suspended-json"))
     assert (suspended.state, suspended.suspended, suspended.raw_state) == (JobState.RUNNING, True, "S")
     (runs,) = pbs.jobs(NAME).parse(answer(job()))

@@ -1,4 +1,4 @@
-"""FactoryPicker without a page: its value, what it hears from the link, what it says when there is none."""
+"""FactoryPicker without a page: its value, the link's data, and its texts without a link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read is plain English: texts that readers stumbled over come back on no page and in no document."""
+"""Texts for people are in plain English: texts that readers did not understand do not return to pages or documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import gpu_label
 
 CHECKOUT = Path(__file__).parents[2]
-# What readers did not understand, as it was; each is said in other words now.
+# Texts that readers did not understand; each was replaced.
 ODD = (
     r"Nobody.s move",
     r"Your move\b",
@@ -67,8 +67,8 @@ ODD = (
     r"[Ww]hat runs (there )?goes on",
     r"without activity\.",
 )
-ALONE = {"Answers"}  # a text of its own that said how a factory is
-# What only editors of the catalogue and operators are to read.
+ALONE = {"Answers"}  # a former text for a factory's health
+# Texts that only editors of the catalogue and operators read.
 FOR_EDITORS = re.compile(r"not found|to be confirmed|ask the site|switching this on|\(example\b", re.IGNORECASE)
 
 SHOWN = sorted(

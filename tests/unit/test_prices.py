@@ -1,4 +1,4 @@
-"""What a choice becomes and what it costs, as the link says it: presets, bounds, prices, charges of ended sessions."""
+"""The link's resolution of a choice and its cost: presets, bounds, prices, charges of ended sessions."""
 
 from __future__ import annotations
 
@@ -174,10 +174,10 @@ async def test_an_ended_session_says_what_all_its_runs_were_charged(link: Link) 
     await world.until(state="pending")
     await world.sessions.stop(session.id, "person")
     ended = await world.answered_until(state="ended")
-    assert ended.started is None  # its last run never began
+    assert ended.started is None  # its last run never started
     assert ended.charged is not None
     assert ended.charged.gpu_hours == pytest.approx(4 * 1.5, abs=0.1)
-    assert world.live_sessions.ended(session.id).charged == ended.charged  # as the stream of its events tells it
+    assert world.live_sessions.ended(session.id).charged == ended.charged  # the stream of its events shows the same
     assert (await link.client.sessions("ada", live=False))[0].charged == ended.charged
 
 

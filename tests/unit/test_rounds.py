@@ -1,4 +1,4 @@
-"""Whom to ask next where accounts see only their own jobs, and what an answer then says."""
+"""The order of questions if accounts see only their own jobs, and the result of an answer."""
 
 from __future__ import annotations
 

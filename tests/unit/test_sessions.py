@@ -1,4 +1,4 @@
-"""The way of a session from the wish to its end, with a scheduler that does what it is told."""
+"""A session from the request to its end, with a scripted scheduler."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
     world.home.files[f"{folder}/job.log"] = b"one\ntwo\n"
     world.scheduler.jobs_there.clear()
     await world.scheduler.answer()
-    assert (await world.session()).state == "running"  # one answer that lacks it is not enough
+    assert (await world.session()).state == "running"  # a single answer that lacks the job is not enough
     await world.scheduler.answer()
     session = await world.until(state="ended")
     assert session.end_reason == EndReason.IDLE
@@ -141,7 +141,7 @@ async def test_what_the_scheduler_refuses_leaves_nothing(world: World) -> None:
     assert error.status == 400
     assert "Invalid account" in error.problem.scheduler + error.problem.message
     assert not world.live_sessions
-    assert (await problem(world)).status == 400  # the answer was lost, and it is asked again
+    assert (await problem(world)).status == 400  # the answer was lost, and the request is repeated
     world.scheduler.refuses = ""
     assert (await world.put(OTHER)).job == "1"
 
@@ -171,9 +171,9 @@ async def test_unreachable_before_anything_was_sent(world: World) -> None:
 async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world: World) -> None:
     world.scheduler.takes_and_says_nothing = True
     assert (await problem(world)).status == 503
-    assert (await problem(world)).status == 503  # the same again, if that answer was lost
+    assert (await problem(world)).status == 503  # the same answer again if the first one was lost
     world.scheduler.takes_and_says_nothing = False
-    assert (await world.put(OTHER)).job == "2"  # a new wish does not wait for the old one
+    assert (await world.put(OTHER)).job == "2"  # a new request does not wait for the old one
     await world.scheduler.answer()
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
     await world.scheduler.answer(2)
@@ -181,7 +181,7 @@ async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world
 
 
 async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_once(world: World) -> None:
-    """Its job may turn up and is cancelled then; nobody waits for that."""
+    """If its job still appears, it is cancelled; nobody waits for that."""
     world.scheduler.takes_and_says_nothing = True
     assert (await problem(world)).status == 503
     assert world.views.live("ada") == []
@@ -197,7 +197,7 @@ async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_o
 
 
 async def up(world: World) -> None:
-    """A session whose notebook answers."""
+    """Return a session whose notebook answers."""
     await world.put()
     world.scheduler.runs("1", "n7")
     await world.scheduler.answer()
@@ -272,7 +272,7 @@ async def why(world: World) -> tuple[str, str]:
     ("reason", "code"),
     [
         ("", "nodes-out"),
-        ("Not Running: Not enough free nodes available", "nodes-out"),  # OpenPBS, all nodes offline
+        ("Not Running: Not enough free nodes available", "nodes-out"),  # OpenPBS, with all nodes offline
         ("Resources", "nodes-out"),
         ("Hold_Types=u", "held-user"),
         ("QOSMaxJobsPerUserLimit", "own-jobs"),
@@ -316,7 +316,7 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     world.scheduler.reserved = {((await world.put(OTHER, "ben")).account, None): (course,)}
     await world.put(reservation="course")
     assert [asked.reservation for asked in world.scheduler.submitted] == [None, "course"]
-    found = await world.parts.admission._last("ada", "")  # it would be over by another day
+    found = await world.parts.admission._last("ada", "")  # the choice would be over by another day
     assert found is not None
     assert (found[1].size, found[1].reservation) == ("gpu-1", None)
 
@@ -416,7 +416,7 @@ async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch:
     ("trouble", "code"),
     [
         ("The name n7 does not resolve on this machine (Name or service not known).", "node-name"),
-        ("n7 port 30001: Name or service not known", "node-name"),  # as a site's sshd says it
+        ("n7 port 30001: Name or service not known", "node-name"),  # as a site's sshd reports it
         ("n7 port 30001: the site's login host forbids to forward connections to its nodes.", "carrier-refused"),
         ("n7 port 30001: Connection refused", None),  # the door is not open yet
     ],
@@ -443,7 +443,7 @@ async def test_requeue_is_followed(world: World) -> None:
     await world.scheduler.answer()
     session = await world.until(state="pending")
     assert (session.node, session.ready, session.door_open) == (None, None, False)
-    assert session.url == f"http://127.0.0.1:{world.doors.bound[ID]}"  # the proxy's route stays right
+    assert session.url == f"http://127.0.0.1:{world.doors.bound[ID]}"  # the proxy's route stays valid
     world.scheduler.runs("1", "n2", restarts=1)
     await world.scheduler.answer()
     await world.until(state="starting", node="n2")
@@ -499,7 +499,7 @@ async def test_what_the_accounting_never_says_is_not_waited_for_for_ever(
 
 
 async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World) -> None:
-    """The look takes its time; what the scheduler says meanwhile counts."""
+    """Finding the reason takes time, and the scheduler's newer answer counts."""
     await world.running()
     job = world.scheduler.jobs_there.pop("1")
     looked_at, over = asyncio.Event(), asyncio.Event()
@@ -515,7 +515,7 @@ async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World
 
     async def slowly(session_id: str, port: int) -> None:
         over.set()
-        for _ in range(20):  # the look comes to its end in the middle of this
+        for _ in range(20):  # the search for the reason finishes during these
             await asyncio.sleep(0)
         await bind(session_id, port)
 
@@ -544,7 +544,7 @@ async def test_a_port_that_was_taken_is_had_once_it_is_free(tmp_path: Path) -> N
 
 
 async def test_it_gives_up_when_the_person_said_so(world: World) -> None:
-    await world.put(give_up_hours=1e-9)  # 4 us, which are over
+    await world.put(give_up_hours=1e-9)  # 4 us, which have passed
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
@@ -558,7 +558,7 @@ async def test_a_notebook_that_does_not_come_up_is_ended(world: World, sent: boo
     limits, long_ago = world.config.limits, timedelta(minutes=1)
     allowed = timedelta(seconds=limits.starting_seconds + limits.environment_wait_seconds)
     world.scheduler.runs(session.job)
-    if not sent:  # then the wait for it counts, too: it is the door's to end
+    if not sent:  # then the wait for the environment counts, too, since the door limits it
         world.scheduler.set(session.job, started=datetime.now(UTC) - allowed + long_ago)
     await world.scheduler.answer()
     if sent:
@@ -629,7 +629,8 @@ async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: W
 
 
 async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its transport says nothing at all; sessions at the other start in normal time, and submits to it are answered."""
+    """Its transport does not answer; sessions at the other factory start in normal time, and requests to it are
+    answered."""
     monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 1.5)
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
@@ -641,7 +642,7 @@ async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypat
             session = await world.put(f"{number:032x}", server=f"s{number}", factory="slow")  # it would take an hour
             assert (session.state, session.job) == ("pending", None)
             await world.running(f"{number + 10:032x}", server=f"o{number}", factory="one")
-        await world.sessions.stop(f"{0:032x}", "person")  # answered, though it cannot be carried out
+        await world.sessions.stop(f"{0:032x}", "person")  # answered, though the stop cannot be carried out
         assert hanging.asked
     finally:
         await slow.stop()
@@ -684,7 +685,7 @@ async def test_a_port_that_is_taken_at_a_requeue_holds_up_no_other_session(world
 
 
 class SlowWrites:
-    """The ledger's next write waits until it may go on."""
+    """Makes the ledger's next write wait."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.may_end = asyncio.Event(), asyncio.Event()
@@ -698,7 +699,7 @@ class SlowWrites:
         await self._change(row, *args, **values)
 
     async def meanwhile(self, world: World) -> None:
-        """An answer of the factory comes while it waits."""
+        """Send an answer of the factory while the write waits."""
         await self.begun.wait()
         answer = asyncio.create_task(world.scheduler.answer())
         await asyncio.sleep(0.05)

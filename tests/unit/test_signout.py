@@ -1,4 +1,4 @@
-"""Signing out, in a browser with several tabs."""
+"""Signing out in a browser with several tabs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A factory's site: orders and questions beside the watcher's, and a factory that does not answer them."""
+"""A factory's site: orders and questions beside the poller's, and a factory that does not answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.site_fakes import FakeTransport, job, own, request
 
 async def test_submits_share_the_question_whether_it_lives(site: Site, transport: FakeTransport) -> None:
     async def down() -> None:
-        await asyncio.sleep(1)  # by then each of them has come to doubt
+        await asyncio.sleep(1)  # by then each question has started its check
         raise Unreachable("is DOWN")
 
     transport.answers |= {"submit": None, "alive": down}
@@ -61,7 +61,7 @@ async def test_why_ended_asks_the_accounting_last(site: Site, transport: FakeTra
     end = await site.why_ended("alice", "9")
     assert end is not None
     assert end.outcome is Outcome.FAILED
-    assert await site.why_ended("ben", "9") is None  # it is told to neither
+    assert await site.why_ended("ben", "9") is None  # neither account may see the job
     transport.answers["accounting"] = Unreachable("x")
     with pytest.raises(Unreachable):
         await site.why_ended("alice", "9")
@@ -137,12 +137,12 @@ async def test_the_place_of_a_new_job_is_unknown_until_the_queue_is_asked_early(
     await surveyed.wait()
     assert site.position("5") == 1
     surveyed.clear()
-    others = [(1, str(number)) for number in range(6, 506)]  # that came since
+    others = [(1, str(number)) for number in range(6, 506)]  # jobs that were submitted since
     transport.answers["waiting"] = {"gpu": [(1, "5"), *others, (1, "506")]}
     transport.answers["jobs"] = [job("5"), job("506")]
     await site.ask_jobs_now()
     assert (site.position("5"), site.position("506")) == (1, None)
-    async with asyncio.timeout(15):  # before SURVEY is over
+    async with asyncio.timeout(15):  # before SURVEY has passed
         while site.position("506") is None:
             await surveyed.wait()
             surveyed.clear()
@@ -151,7 +151,7 @@ async def test_the_place_of_a_new_job_is_unknown_until_the_queue_is_asked_early(
 
 
 async def test_a_job_of_ours_that_was_cancelled_is_ahead_of_nobody(site: Site, transport: FakeTransport) -> None:
-    """PBS does not tell it any more, and the queue that is known has it still."""
+    """PBS no longer lists the job, but the stored queue still has it."""
     transport.answers["jobs"] = [job("5"), job("6")]
     transport.answers["waiting"] = {"gpu": [(9, "1"), (1, "5"), (1, "6")]}
     surveyed = asyncio.Event()
@@ -195,7 +195,7 @@ async def test_what_is_free_is_asked_only_while_somebody_wants_to_know(
     await site.start()
     async with asyncio.timeout(30):
         while transport.count("nodes") < 2:
-            site.look()  # again and again: a busy machine may take all the time of one look for one question
+            site.look()  # repeated, since a busy machine may take all the time of one look for one question
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     before = transport.count("nodes")
@@ -213,7 +213,7 @@ async def test_factories_do_not_wait_for_each_other(transport: FakeTransport) ->
     first, second = fakes.site(transport), fakes.site(other)
     await first.start()
     await second.start()
-    await asyncio.wait_for(second.ask_jobs_now(), 8)  # the first is waited for for longer
+    await asyncio.wait_for(second.ask_jobs_now(), 8)  # the first caller waits longer
     assert (first.health.state, second.health.state) == ("starting", "ok")
     await first.stop()
     await second.stop()
@@ -227,7 +227,8 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
 ) -> None:
     await site.start()
     await site.ask_jobs_now()
-    await transport.until(lambda: "reservations" in transport.asked)  # the survey's last: what is answered counts, too
+    # the survey's last question; only answered questions count
+    await transport.until(lambda: "reservations" in transport.asked)
     transport.answers |= {"jobs": Unreachable("no route"), "submit": "7"}
     for _ in range(CircuitBreaker.MOST):
         with pytest.raises(Unreachable):

@@ -21,7 +21,8 @@ def read(text: str) -> list[slurm_parse.Job]:
 
 def test_a_real_answer_with_hostile_comments_is_read_whole() -> None:
     jobs = {job.id: job for job in slurm.jobs(NAME).parse(recorded("jobs.stdout"))}
-    assert list(jobs) == ["47", "48", "49", "50", "51", "52_1", "52_2", "53", "56"]  # 54 is a het job, none of ours
+    # 54 is a het job, which is not ours
+    assert list(jobs) == ["47", "48", "49", "50", "51", "52_1", "52_2", "53", "56"]
     running = jobs["47"]
     assert (running.state, running.account, running.comment, running.nodes) == (
         JobState.RUNNING, "nobody", COMMENT, ("n1",),

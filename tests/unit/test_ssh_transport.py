@@ -1,4 +1,4 @@
-"""The SSH transport against a real sshd: commands, files, homes, wires."""
+"""The SSH transport with a real sshd: commands, files, homes, streams."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def words(output: Output) -> str:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Where the site account may write, too."""
+    """Return a folder in which the site account may write, too."""
     with open_folder() as made:
         yield made
 
@@ -45,7 +45,7 @@ async def sshd(folder: Path) -> AsyncIterator[Sshd]:
 
 @pytest_asyncio.fixture
 async def made(sshd: Sshd) -> AsyncIterator[Made]:
-    """Make transports that are closed at the end."""
+    """Return a function that makes transports, which are closed at the end."""
     all_of_them: list[SshTransport] = []
 
     def make(**told: object) -> SshTransport:
@@ -80,7 +80,8 @@ async def test_stdout_stderr_and_code(transport: SshTransport) -> None:
 
 async def test_an_end_by_a_signal(transport: SshTransport) -> None:
     code = await transport.run(Command(("/bin/sh", "-c", "kill -TERM $$"), lambda o: o.code))
-    assert code in (-15, 128 + 15)  # a login shell that stays to wait, as dash does, says it in its own way
+    # a login shell that waits for the command, as dash does, reports the signal in its own way
+    assert code in (-15, 128 + 15)
 
 
 NASTY = [
@@ -134,7 +135,8 @@ async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None
 async def test_a_site_that_has_stopped_us_is_unreachable(transport: SshTransport) -> None:
     with pytest.raises(NotDone, match="maintenance"):
         await transport.run(shell("echo factorygate-act: stopped by the site: maintenance >&2; exit 75"))
-    assert await transport.run(shell("echo mine; exit 75")) == "mine\n"  # who else ends so means something else by it
+    # for other programs, this exit code has another meaning
+    assert await transport.run(shell("echo mine; exit 75")) == "mine\n"
 
 
 async def test_a_large_answer_and_a_large_question(transport: SshTransport) -> None:
@@ -213,7 +215,7 @@ async def test_homes(transport: SshTransport, sshd: Sshd) -> None:
     home = pwd.getpwnam(ME).pw_dir
     assert await transport.home(None) == await transport.home(ME) == home
     sshd.kill()
-    assert await transport.home(ME) == home  # remembered
+    assert await transport.home(ME) == home  # cached
 
 
 async def test_an_account_without_a_key(transport: SshTransport) -> None:
@@ -221,11 +223,11 @@ async def test_an_account_without_a_key(transport: SshTransport) -> None:
         await transport.run(shell("true"), "nobody-here")
 
 
-# --- wires
+# --- streams
 
 
 class Ear(asyncio.Protocol):
-    """Hears until the end."""
+    """Reads until the end."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -240,7 +242,7 @@ class Ear(asyncio.Protocol):
 
 @pytest_asyncio.fixture
 async def echo() -> AsyncIterator[int]:
-    """A port that says everything back."""
+    """Run a server that echoes everything."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -330,7 +332,7 @@ async def test_a_closed_entry_ends_its_command(
         pids.append(int(file.read_text()))
         channel.abort()
     assert await until(lambda: not any(map(alive, pids)))
-    assert (folder / "pid0.clean").exists()  # it was given the moment to end by itself
+    assert (folder / "pid0.clean").exists()  # it had the time to end by itself
 
 
 async def test_entries_leave_places_for_commands(made: Made) -> None:

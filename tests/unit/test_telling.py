@@ -1,4 +1,4 @@
-"""A message on its way: the operator's command, the link's API, the door; and what a session says it uses."""
+"""Messages from the operator's command through the link's API to the door; and a session's reported resource use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_by_command_and_api_to_the_door(world: World, tmp_path: Path, caps
     async with serving(app, socket):
         client, command = LinkClient(socket), partial(asyncio.to_thread, cli.main)
         await world.put(ID)
-        with pytest.raises(LinkProblem) as caught:  # its door is not open yet
+        with pytest.raises(LinkProblem) as caught:  # the door is not open yet
             await client.tell(ID, MessageBody(id="early", text="Hello."))
         assert caught.value.status == 409
         world.door_says(phase="up", environment=True)

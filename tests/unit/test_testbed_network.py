@@ -1,4 +1,4 @@
-"""An isolated factory's network, as far as it is text: addresses, names, and the border's rules."""
+"""The texts for an isolated factory's network: addresses, names, and the border's rules."""
 
 from __future__ import annotations
 

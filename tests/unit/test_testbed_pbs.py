@@ -1,4 +1,4 @@
-"""How the testbed lays out PBS: the texts that it writes, and what it says where OpenPBS is not there."""
+"""The testbed's configuration for PBS, and its message if OpenPBS is missing."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_states_of_nodes() -> None:
 
 
 def lay(place: Path, *leave_out: str) -> Path:
-    """Stand-ins for the programs of OpenPBS."""
+    """Make stand-ins for OpenPBS' programs."""
     for name in set(pbs_programs.WANTED) - set(leave_out):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("#!/bin/sh\necho pbs_version = 23.06.06\n")
@@ -235,7 +235,7 @@ def test_a_pid_that_is_somebody_elses_is_no_daemon(tmp_path: Path) -> None:
         lock.write_text(text)
         assert pbs_record.daemon(EXEC, tmp_path, pbs_record.SERVER) is None
     assert pbs_record.daemon(EXEC, tmp_path, pbs_record.MOM) is None
-    # The same file by a program that is where PBS' would be.
+    # The same file, locked by a program in the place of PBS' program.
     place = tmp_path / "pbs"
     (place / "sbin").mkdir(parents=True)
     shutil.copy("/bin/sleep", place / "sbin/pbs_server.bin")

@@ -1,4 +1,4 @@
-"""Usage as an operator asks for it: tables that add up, and CSV that a spreadsheet takes for what it is."""
+"""Usage reports for operators: tables with correct sums, and CSV that spreadsheets read correctly."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_name_is_a_formula(name: str) -> None:
 
 @pytest_asyncio.fixture
 async def socket(tmp_path: Path) -> AsyncIterator[Path]:
-    """Of a link on whose ledger two projects used something."""
+    """Return the socket of a link in whose ledger two projects have used something."""
     world = await World(tmp_path).up()
     for number, (project, person) in enumerate([("p1", "ada"), ("p1", "ben"), ("p2", "ada")]):
         over = datetime(2026, 3, 1 + number, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
 
 
 def words(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was printed, without its columns."""
+    """Return the printed words without the columns' blanks."""
     return " ".join(capsys.readouterr().out.split())
 
 

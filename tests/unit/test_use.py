@@ -1,6 +1,6 @@
-"""What a session uses: the vendors' programs as they are known to answer, control groups, and steps.
+"""A session's resource use: output of the vendors' programs, control groups, and rounding.
 
-The outputs are written as the programs' documentation and their users' reports show them; no GPU was at hand.
+The outputs follow the programs' documentation and users' reports; no GPU was available.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ MIG_TABLE = """\
 
 def test_a_job_on_a_mig_device_sees_its_own_only() -> None:
     job = {"CUDA_VISIBLE_DEVICES": MIG_OF_GPU_1}
-    assert gpus.nvidia_command(job) == []  # which would tell of every GPU of the node
+    assert gpus.nvidia_command(job) == []  # the command would report every GPU of the node
     assert (gpus.mig_command(job), gpus.mig_names(job)) == (["nvidia-smi"], ["nvidia-smi", "-L"])
     assert gpus.parse_mig(gpus.mig_devices(job), MIG_TABLE, LISTED) == (
         Gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None, 19 << 20, 4864 << 20),
@@ -228,7 +228,7 @@ def program(folder: Path, name: str, said: str, code: int = 0) -> None:
 
 
 def amd_programs(folder: Path, *, amd: str | None, rocm: str) -> None:
-    """``amd-smi`` that says ``amd`` to each question and counts them, or none of it; and ``rocm-smi``."""
+    """Make an ``amd-smi`` that prints ``amd`` and counts its calls, or fails; and a ``rocm-smi``."""
     for name, said in (("amd-smi", amd), ("rocm-smi", rocm)):
         if said is not None:
             (folder / f"{name}.said").write_text(said)
@@ -240,7 +240,7 @@ def amd_programs(folder: Path, *, amd: str | None, rocm: str) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that alone is searched for programs."""
+    """Return a folder that is the only one on PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 

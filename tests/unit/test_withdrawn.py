@@ -1,4 +1,4 @@
-"""A session that is stopped before the link has begun it never begins."""
+"""A session that is stopped before the link has started it never starts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_what_was_stopped_before_it_was_asked_for_never_begins(tmp_path: P
                 await link.client.put_session(ID, request())
             assert (caught.value.status, caught.value.problem.kind) == (409, "conflict")
         assert link.world.scheduler.submitted == []
-        assert (await link.client.put_session(OTHER, request())).job  # the same server, asked for anew
+        assert (await link.client.put_session(OTHER, request())).job  # a new session of the same server
 
 
 @pytest.mark.parametrize("when", ["written", "admitted"])
@@ -98,7 +98,7 @@ async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pyte
             raise LedgerError("it is away")
 
         monkeypatch.setattr(link.world.ledger, "change", change)
-        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {OTHER}  # which never begins
+        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {OTHER}  # the session that never starts
         monkeypatch.setattr(link.world.ledger, "change", silent)
         assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {ID, OTHER}
         assert (await link.client.session(ID)).wish == "stop"

@@ -1,4 +1,4 @@
-"""Whatever an operator gets wrong, on the command line or in a file, is told in words with what is allowed."""
+"""Every mistake of an operator, on the command line or in a file, is explained with the allowed values."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PROJECTS = """projects:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    """Exit code and what was written to stderr."""
+    """Return the exit code, and the text on stderr."""
     try:
         code = cli.main(words)
-    except SystemExit as exited:  # of argparse
+    except SystemExit as exited:  # from argparse
         code = int(exited.code or 0)
     return code, capsys.readouterr().err
 
