@@ -113,7 +113,7 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     expect(home.locator(".jp-Notebook .cm-content", has_text="never_saved_by_hand").first).to_be_visible(timeout=60000)
 
 
-def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
+def test_one_dialog_extends_a_session(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
     before = gateway.session(USER, SERVER)
     assert before is not None and notebooks
     log_in(page, gateway, USER)

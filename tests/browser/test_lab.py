@@ -91,7 +91,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     expect(page.locator(".jp-FileEditor .cm-content")).to_contain_text("kept over the end", timeout=PATIENCE)
 
 
-def test_what_a_session_uses_is_known_to_the_gateway(gateway: Gateway, text: str) -> None:
+def test_the_gateway_knows_a_sessions_resource_use(gateway: Gateway, text: str) -> None:
     def told() -> bool:
         session = gateway.session(USER, SERVER)
         return session is not None and (session["memory_bytes"] or 0) > 1 << 20

@@ -64,7 +64,7 @@ def violations(page: Page) -> list[str]:
     return found
 
 
-def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Page) -> None:
+def test_login_by_an_antenna_start_and_loss_of_the_group(gateway: Gateway, page: Page) -> None:
     page.goto(f"{gateway.hub}/login")
     page.get_by_text("Sign in through your country’s antenna").click()
     page.get_by_role("link", name=re.compile("HunAIFA")).click()
@@ -175,7 +175,7 @@ def test_the_page_by_keyboard_and_screen_reader(gateway: Gateway, page: Page) ->
     assert gateway.api("GET", "/users/grace").json()["groups"] == ["climate"]
 
 
-def test_who_cancels_at_the_provider_is_told_so(gateway: Gateway, page: Page) -> None:
+def test_a_login_cancelled_at_the_provider_is_explained(gateway: Gateway, page: Page) -> None:
     page.goto(f"{gateway.hub}/login")
     page.get_by_role("link", name=re.compile("^Sign in with")).click()
     page.get_by_role("button", name="Deny").click()

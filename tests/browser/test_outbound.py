@@ -163,7 +163,7 @@ def listeners(bed: SlurmCluster, host: str) -> list[Listener]:
     return found
 
 
-def test_on_the_nodes_only_the_door_listens_and_kernels_on_loopback(behind: Behind) -> None:
+def test_only_the_door_listens_on_nodes_and_kernels_on_loopback(behind: Behind) -> None:
     found = {host: listeners(behind.bed, host) for host in behind.bed.nodes}
     for host in found:
         scheduler = [each for each in found[host] if each.owner == 0]
@@ -184,7 +184,7 @@ def test_on_the_nodes_only_the_door_listens_and_kernels_on_loopback(behind: Behi
         assert login_side.DOOR_PORTS[0] <= door.port <= login_side.DOOR_PORTS[1]
 
 
-def test_on_the_login_side_nothing_of_ours_listens(behind: Behind) -> None:
+def test_the_gateway_listens_on_no_port_of_the_login_side(behind: Behind) -> None:
     programs = {Path(each.argv.split()[0].rstrip(":")).name for each in listeners(behind.bed, network.LOGIN)}
     entered = {"srun"} if behind.carrier == "stdio" else set()  # the scheduler's own connection into a job
     assert programs <= {"sshd", "slurmctld", *entered}

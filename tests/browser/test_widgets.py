@@ -180,7 +180,7 @@ def test_the_picker_is_live(lab: Lab, gateway: Gateway) -> None:
     expect(card).to_contain_text("Room for", timeout=60000)
 
 
-def test_its_last_state_stays_when_its_kernel_is_gone(lab: Lab, gateway: Gateway) -> None:
+def test_a_panel_keeps_its_last_state_without_its_kernel(lab: Lab, gateway: Gateway) -> None:
     page = lab.page
     cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker({'factory': 'it4lia'})\npicker")
     picker = cell.get_by_role("form", name="Factory picker")

@@ -202,7 +202,7 @@ def test_each_mistake_is_found(operator: Operator, mistake: str) -> None:
     assert [line for line in said if line.startswith(expected)], said
 
 
-def test_what_the_site_gives_to_whoever_names_nothing_is_found(operator: Operator, site: SlurmCluster) -> None:
+def test_the_default_account_and_qos_of_a_site_are_compared(operator: Operator, site: SlurmCluster) -> None:
     """Also finds a QOS that exists, but not for these people."""
     pays, who = site.record.job_account, site.accounts[0]
     changes = (
@@ -239,7 +239,7 @@ def answers(site: SlurmCluster, tmp_path: Path) -> Path:
     return folder
 
 
-def test_only_what_was_answered_is_compared_and_the_rest_is_named(operator: Operator, answers: Path) -> None:
+def test_only_answered_questions_are_compared_and_the_others_named(operator: Operator, answers: Path) -> None:
     wrong = right()
     wrong["partitions"][1]["max_hours"] = 3
     (answers / "partitions.txt").unlink()
@@ -258,7 +258,7 @@ def test_only_what_was_answered_is_compared_and_the_rest_is_named(operator: Oper
         ("people", "fg-ada|unpaid\n"),
     ],
 )
-def test_what_is_not_understood_is_said(operator: Operator, answers: Path, what: str, text: str) -> None:
+def test_an_unparsable_answer_is_reported(operator: Operator, answers: Path, what: str, text: str) -> None:
     (answers / f"{what}.txt").write_text(text)
     code, said = operator("diff", ID, "--catalogue", str(operator.folder), "--answers", str(answers))
     assert code == 1

@@ -134,7 +134,7 @@ def school(site: SlurmCluster) -> Iterator[str]:
     subprocess.run(["/usr/sbin/groupdel", name], check=True)
 
 
-def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: SlurmCluster, school: str) -> None:
+def test_slurm_admits_exactly_the_people_who_are_offered_a_reservation(site: SlurmCluster, school: str) -> None:
     first, *_, last = site.accounts
     ours, other = str(site.record.job_account), "Other"
     control(site, "sacctmgr", "-i", "add", "account", other)
@@ -197,7 +197,7 @@ def output(site: SlurmCluster, *argv: str, env: Mapping[str, str] | None = None)
     return Output(done.stdout, done.stderr, done.returncode)
 
 
-def test_what_would_not_end_before_a_maintenance_waits_and_what_would_does_not(site: SlurmCluster) -> None:
+def test_only_jobs_that_would_run_into_a_maintenance_wait(site: SlurmCluster) -> None:
     begins = datetime.now() + timedelta(minutes=30)
     control(site, "scontrol", "create", "reservation", "ReservationName=maintenance", "Flags=MAINT,IGNORE_JOBS",
             f"StartTime={begins:%Y-%m-%dT%H:%M:%S}", "Duration=120", "Nodes=ALL", "Users=root")  # fmt: skip

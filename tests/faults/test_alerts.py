@@ -90,7 +90,7 @@ def test_an_event_loop_that_stands_still(gateway: Gateway, prometheus: Prometheu
         fires(prometheus, alert)
 
 
-def test_a_hub_that_is_gone(gateway: Gateway, prometheus: Prometheus) -> None:
+def test_a_stopped_hub_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
     """Kill the hub again and again: nobody follows the link's table meanwhile."""
     over = threading.Event()
 
@@ -135,7 +135,7 @@ def test_a_session_that_waits_long(gateway: Gateway, prometheus: Prometheus, use
         factory.ask("scontrol", "delete", "ReservationName=shut", check=False)
 
 
-def test_a_door_that_is_lost(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+def test_a_lost_door_fires_its_alert(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
     """The door's process stands still: SSH's own keepalives notice that within half a minute."""
     gateway.started(user, "entered", factory="lumi-aif", size="gcd-1", hours=0.5)
     session = gateway.session(user, "entered")
@@ -144,7 +144,7 @@ def test_a_door_that_is_lost(gateway: Gateway, prometheus: Prometheus, user: str
         fires(prometheus, "DoorsLost", "lumi-aif")
 
 
-def test_a_ledger_that_is_locked(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+def test_a_locked_ledger_fires_its_alert(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
     ledger = gateway.path.parent / "link" / "ledger.sqlite"
     with noticed(prometheus, "LedgerFailing"), noticed(prometheus, "LedgerSlow"):
         with closing(sqlite3.connect(ledger, isolation_level=None)) as database:

@@ -65,7 +65,9 @@ def kill(gateway: Gateway, *parts: str) -> None:
 
 
 @pytest.mark.parametrize("parts", [("hub", "link")], ids="+".join)
-def test_nothing_is_lost(busy: tuple[Gateway, str, dict[str, str], str], parts: tuple[str, ...]) -> None:
+def test_no_session_is_lost_when_hub_and_link_are_killed(
+    busy: tuple[Gateway, str, dict[str, str], str], parts: tuple[str, ...]
+) -> None:
     gateway, user, jobs, kernel = busy
     kill(gateway, *parts)
 

@@ -57,7 +57,7 @@ def test_partition_that_is_down(gateway: Gateway) -> None:
     assert not [j for j in factory.jobs().values() if j["state"] == "PENDING"]
 
 
-def test_over_the_scheduler_s_own_limit(gateway: Gateway) -> None:
+def test_a_job_over_the_schedulers_own_limit_is_refused(gateway: Gateway) -> None:
     user = gateway.make_user()
     factory = gateway.factories["brainpp"]
     factory.ask("scontrol", "update", "PartitionName=common", "MaxTime=0:10:00")

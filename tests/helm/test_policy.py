@@ -67,7 +67,7 @@ def test_containers_are_bounded_and_watched(found: list[Object]) -> None:
                     assert container[probe]["exec"]["command"][0] == "curl", f"{thing['kind']}: {container['name']}"
 
 
-def test_nobody_runs_twice(found: list[Object]) -> None:
+def test_no_workload_has_two_replicas(found: list[Object]) -> None:
     for thing in found:
         match thing["kind"]:
             case "Deployment":
@@ -89,7 +89,7 @@ def test_mounts_have_volumes(found: list[Object]) -> None:
             assert len(paths) == len(set(paths)), f"{title}: {container['name']}"
 
 
-def test_what_volumes_name_is_made_by_the_chart_or_named_by_the_values(found: list[Object]) -> None:
+def test_volumes_use_only_objects_of_the_chart_or_the_values(found: list[Object]) -> None:
     made = {(thing["kind"], thing["metadata"]["name"]) for thing in found}
     secrets = [thing for thing in found if thing["kind"] == "Secret"]
     for title, pod in pods(found):
@@ -133,7 +133,7 @@ def test_only_the_link_may_reach_a_factory() -> None:
         assert set(blocks) <= {"169.254.0.0/16", "192.0.2.40/32"}  # the DNS server and the hub's database
 
 
-def test_apart_each_door_is_open_for_its_callers_only() -> None:
+def test_apart_each_port_is_open_for_its_callers_only() -> None:
     found = variant("apart")
     may: dict[tuple[str, int], set[str]] = {}
     for part in ("hub", "link", "proxy"):
@@ -158,7 +158,7 @@ def test_apart_each_door_is_open_for_its_callers_only() -> None:
     }
 
 
-def test_what_must_survive_an_uninstall_is_kept(found: list[Object]) -> None:
+def test_objects_that_must_survive_an_uninstall_are_kept(found: list[Object]) -> None:
     for thing in found:
         kept = thing["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
         if thing["kind"] == "PersistentVolumeClaim":

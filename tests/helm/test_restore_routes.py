@@ -101,7 +101,7 @@ def test_the_hub_is_asked_until_it_gives_the_routes(hub: Hub) -> None:
             process.terminate()
 
 
-def test_without_a_token_nothing_is_asked() -> None:
+def test_without_a_token_the_proxy_asks_for_no_routes() -> None:
     """Node.js exits by itself, since no request and no timer is left."""
     env = {**os.environ, "RESTORE_ROUTES_URL": "http://127.0.0.1:9/hub/api/proxy"}
     done = subprocess.run(

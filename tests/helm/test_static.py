@@ -19,7 +19,7 @@ VERSIONS = ("1.30", "1.34", "1.37")
 FOREIGN = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
 
 
-def test_there_are_variants() -> None:
+def test_the_chart_has_variants_to_check() -> None:
     assert {"apart", "demo", "httproute", "ingress", "together"} <= VARIANTS.keys()
 
 

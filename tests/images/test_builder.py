@@ -171,7 +171,7 @@ def test_wheels_of_the_cache_keep_their_times(tmp_path: Path) -> None:
     assert (folder / "wheels" / cached.name).samefile(cached)
 
 
-def test_what_a_killed_build_left_is_removed_and_the_cache_stays(tmp_path: Path) -> None:
+def test_remains_of_a_killed_build_are_removed_and_the_cache_stays(tmp_path: Path) -> None:
     (tmp_path / "context-ab12" / "wheels").mkdir(parents=True)
     (tmp_path / "wheels").mkdir()
     context.clear(tmp_path)

@@ -122,7 +122,7 @@ def test_the_notebook_image_is_an_environment_of_a_session(engine: Engine, image
     assert "git version" in listed
 
 
-def test_nobody_runs_the_squashfs_with_charliecloud(engine: Engine, images: Path, tmp_path: Path) -> None:
+def test_the_squashfs_runs_with_charliecloud_as_nobody(engine: Engine, images: Path, tmp_path: Path) -> None:
     assert tools.missing(tools.TRY) == []  # the fixture `engine` installs Charliecloud, too
     work = tmp_path / "work"
     work.mkdir()

@@ -147,7 +147,7 @@ def test_a_version_that_does_not_fit_is_found() -> None:
     assert locks.incomplete([Requirement("a")], wheels, "aarch64") == ["a needs b>=2, but 1.9 is there"]
 
 
-def test_what_only_another_architecture_needs_is_left_alone() -> None:
+def test_packages_for_another_architecture_only_are_ignored() -> None:
     need = Requirement("b; platform_machine == 'aarch64'")
     wheels = {"a": locks.Wheel("1.0", (need,))}
     assert locks.incomplete([Requirement("a")], wheels, "x86_64") == []
@@ -198,7 +198,7 @@ def test_two_locks_of_one_environment_must_agree() -> None:
         locks.check_agreement({"numpy": one}, {"numpy": other})
 
 
-def test_what_the_hub_leaves_out_must_be_in_its_lock() -> None:
+def test_packages_that_the_hub_leaves_out_must_be_in_its_lock() -> None:
     with pytest.raises(locks.BuildError, match="no gcc to leave out"):
         locks.read(REQUIREMENTS / "hub.txt", "x86_64", {"gcc"})
 
@@ -232,7 +232,7 @@ def test_git_ignores_what_is_built() -> None:
 
 
 @pytest.mark.parametrize("name", ["options", "recipes", "steps", "tools"])
-def test_what_debians_bare_python_runs_needs_nothing_else(name: str) -> None:
+def test_code_for_debians_bare_python_needs_only_the_standard_library(name: str) -> None:
     tree = ast.parse((IMAGES / "builder" / f"{name}.py").read_text())
     used = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

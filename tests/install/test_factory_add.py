@@ -85,7 +85,7 @@ class Terminal(io.StringIO):
         return True
 
 
-async def test_whoever_sits_at_a_terminal_is_asked(
+async def test_a_person_at_a_terminal_is_asked(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = ["it4lia", server.host, "yes", "ca", sshd.ME, f"ada={sshd.ME}", "EUHPC_D00_000", "/opt/e/bin/python"]

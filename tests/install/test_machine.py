@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(
     assert not [name for name in after if name.endswith(".new")]
 
 
-def test_what_the_operator_changed_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_the_operator_changed_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_all(tmp_path)
     link = tmp_path / "etc/factorygate/link.yaml"
     link.write_text(link.read_text() + "apply_url: https://apply.example.org\n")

@@ -85,7 +85,7 @@ def test_start_work_stop(pbs_gateway: Gateway, here: PbsCluster, person: str) ->
     assert ended(pbs_gateway, person)["end_reason"] == "stopped"
 
 
-def test_no_secret_is_in_what_pbs_shows(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
+def test_pbs_shows_no_secret(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
     pbs_gateway.started(person, **CHOICE)
     token = pbs_gateway.notebook(person).run(TOKEN).strip()
     shown = ask(here, "qstat", "-f", live(pbs_gateway, person)["job"])
@@ -94,7 +94,7 @@ def test_no_secret_is_in_what_pbs_shows(pbs_gateway: Gateway, here: PbsCluster, 
     assert "FACTORYGATE_JOB=fg:" in "".join(shown.split())
 
 
-def test_what_a_job_gets_is_a_whole_node(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
+def test_a_whole_node_size_gets_all_of_a_node(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
     pbs_gateway.started(person, **CHOICE)
     job = live(pbs_gateway, person)["job"]
     asked = attribute(here, job, "Resource_List")
@@ -126,7 +126,7 @@ def test_a_requeue_is_followed(pbs_gateway: Gateway, here: PbsCluster, person: s
     assert pbs_gateway.notebook(person).run(TOKEN).strip() == token
 
 
-def test_one_that_waits_says_why_and_can_be_stopped(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
+def test_a_waiting_session_says_why_and_can_be_stopped(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
     for server in ("a", "b"):
         pbs_gateway.started(person, server, **CHOICE)
     assert pbs_gateway.start(person, "c", **CHOICE).status_code == 202
@@ -151,7 +151,9 @@ def test_a_hold_of_the_site_is_told_and_released(pbs_gateway: Gateway, here: Pbs
 
 
 @pytest.mark.parametrize(("as_site", "code"), [(True, "cancelled-admin"), (False, "cancelled-own")])
-def test_who_deleted_it_is_told(pbs_gateway: Gateway, here: PbsCluster, person: str, as_site: bool, code: str) -> None:
+def test_a_session_says_who_deleted_its_job(
+    pbs_gateway: Gateway, here: PbsCluster, person: str, as_site: bool, code: str
+) -> None:
     pbs_gateway.started(person, **CHOICE)
     session = live(pbs_gateway, person)
     done = here.run("qdel", session["job"], account=None if as_site else session["account"])

@@ -140,7 +140,7 @@ async def test_a_walltime_that_is_over_is_told(site: Site, account: str, folder:
     assert (end.outcome, end.exit_code) == (Outcome.WALLTIME, -29)
 
 
-async def test_what_a_failed_job_left_is_beside_its_log(
+async def test_the_output_of_a_failed_job_is_beside_its_log(
     site: Site, here: PbsCluster, account: str, folder: str
 ) -> None:
     """PBS keeps its own copy for a job whose script could not open its log."""
@@ -183,14 +183,14 @@ async def test_somebody_elses_job_is_not_cancelled(
     "changes",
     [{"partition": "nosuch"}, {"walltime": 20 * 3600}, {"constraint": "nosuch=1"}, {"gres": "nosuch=2"}],
 )
-async def test_what_it_cannot_have_is_refused(
+async def test_a_request_that_pbs_cannot_fulfil_is_refused(
     site: Site, account: str, folder: str, changes: dict[str, object]
 ) -> None:
     with pytest.raises(Refused):
         await site.submit(account, request(folder, **changes))
 
 
-async def test_what_never_fits_waits_and_says_so(site: Site, account: str, folder: str) -> None:
+async def test_a_job_that_never_fits_waits_and_says_so(site: Site, account: str, folder: str) -> None:
     job = await site.submit(account, request(folder, gpus=9))
     jobs = await until(site, lambda jobs: job in jobs and jobs[job].reason.startswith("Can Never Run"))
     assert jobs[job].state is JobState.PENDING
@@ -218,7 +218,7 @@ async def test_nodes_are_as_the_catalogue_has_them(
         assert here.run("pbsnodes", "-C", "", "-r", off).returncode == 0
 
 
-async def test_one_that_waits_has_an_estimate_and_a_place(
+async def test_a_waiting_job_has_an_estimate_and_a_place(
     here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
 ) -> None:
     whole = [await site.submit(account, request(folder, whole_node=True)) for _ in here.nodes]
@@ -272,7 +272,7 @@ async def test_a_suspended_job_is_told(here: PbsCluster, site: Site, account: st
     await until(site, lambda jobs: not jobs[job].suspended)
 
 
-async def test_where_all_nodes_are_offline_it_is_known(here: PbsCluster, site: Site, account: str, folder: str) -> None:
+async def test_a_queue_with_all_nodes_offline_is_known(here: PbsCluster, site: Site, account: str, folder: str) -> None:
     assert here.run("pbsnodes", "-o", *here.nodes).returncode == 0
     try:
         job = await site.submit(account, request(folder))

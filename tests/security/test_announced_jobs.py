@@ -95,7 +95,7 @@ async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World
             await asyncio.sleep(0.005)
 
 
-async def test_nobody_fills_the_ledger_by_saying_so_again_and_again(world: World) -> None:
+async def test_repeated_reports_of_jobs_do_not_fill_the_ledger(world: World) -> None:
 
     async def again(number: int) -> None:
         """A cluster reports a thousand jobs that do not exist, and is ended at once."""
@@ -159,7 +159,7 @@ async def test_a_cluster_without_a_session_is_paid_as_sessions_are(world: World)
     assert await options(world) == SET
 
 
-async def test_what_was_told_of_the_person_goes_before_what_holds_for_all(world: World) -> None:
+async def test_a_persons_options_override_the_rules_for_all(world: World) -> None:
     await world.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
     await world.people.put("ada", PersonBody(groups=frozenset(), options=SET))
     assert await options(world) == SET

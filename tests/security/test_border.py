@@ -224,7 +224,7 @@ def test_the_last_lines_of_a_log_are_what_somebody_would_have_seen() -> None:
 # --- commands
 
 
-async def test_what_a_shell_prints_beside_an_answer_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+async def test_output_of_a_shell_beside_an_answer_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
     transport = LocalTransport(Settings())
     caplog.set_level(logging.DEBUG)
     noise = "head -c 66060288 /dev/zero | tr '\\0' x; echo; echo 123"
@@ -265,7 +265,7 @@ def test_pbs_json_is_read_in_linear_time(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\n" * 2**20, "1" * 2**20, "1\n" * 2**19, "[" * 2**20, "a[1-999999999]" * 2**10])
-def test_what_schedulers_say_is_read_in_linear_time(text: str) -> None:
+def test_output_of_schedulers_is_parsed_in_linear_time(text: str) -> None:
     for dialect in (slurm, pbs):
         asks = [dialect.jobs("n"), dialect.ended("n"), dialect.waiting(), dialect.nodes(), dialect.reservations()]
         asks += [dialect.submit("s"), dialect.accounting(["1"] if dialect is slurm else ["1.s"]), dialect.cancel([])]

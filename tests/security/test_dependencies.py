@@ -97,7 +97,7 @@ async def test_no_locked_package_is_known_to_be_vulnerable(answers: list[Answer]
         pytest.skip(f"NOT AUDITED: {len(unknown)} of {len(names)} packages of {lock.name} ({few} ...): {silent}")
 
 
-def test_what_is_vulnerable_is_seen() -> None:
+def test_a_vulnerable_version_is_found() -> None:
     answer = read(
         {
             "dependencies": [

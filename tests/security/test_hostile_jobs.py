@@ -138,7 +138,7 @@ async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWor
     world.there.hangs = set()
 
 
-async def test_what_waited_for_an_account_is_done_once_it_answers(world: CommandedWorld) -> None:
+async def test_work_that_waited_for_an_account_is_done_once_it_answers(world: CommandedWorld) -> None:
     world.limit(orphan_grace_seconds=0)
     jobs = [world.there.add(NAME, "b", world.identity.comment(f"{number}" * 32, "b", "one")) for number in range(3)]
     batch = world.there.add(NAME, "b", world.identity.batch_comment(LOST, "b", "one"))

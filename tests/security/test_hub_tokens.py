@@ -120,7 +120,7 @@ async def test_a_hub_whose_servers_tokens_could_not_be_told_apart_does_not_start
         )
 
 
-async def test_who_has_rules_of_their_own(tmp_path: Path) -> None:
+async def test_the_link_knows_whether_the_authenticator_has_rules(tmp_path: Path) -> None:
     login = "factoryspawner.login.authenticator.FederatedAuthenticator"
     for authenticator, has in (("pam", False), ("dummy", False), (login, True), ("no.such.thing", True)):
         assert link_rules.of({"JupyterHub": {"authenticator_class": authenticator}}, None).access is has

@@ -120,7 +120,7 @@ async def test_a_site_that_rewrites_submissions(world: CommandedWorld, rewrites:
     assert world.there.next == 2  # it was submitted once
 
 
-async def test_nothing_is_over_before_the_scheduler_answered_by_id(world: CommandedWorld) -> None:
+async def test_no_job_counts_as_over_before_the_answer_by_id(world: CommandedWorld) -> None:
     session = await world.running()
     del world.there.jobs[session.job or ""]
     world.there.silent = {"id"}
@@ -131,7 +131,7 @@ async def test_nothing_is_over_before_the_scheduler_answered_by_id(world: Comman
     await world.answered_until(state="ended")
 
 
-async def test_what_is_not_missed_is_not_asked_for_by_id(world: CommandedWorld) -> None:
+async def test_a_job_that_is_listed_is_not_asked_for_by_id(world: CommandedWorld) -> None:
     await world.put()
     await world.put(OTHER, user="ben")
     await world.answers(3)

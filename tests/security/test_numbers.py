@@ -70,7 +70,7 @@ def test_numbers_that_nothing_can_keep_are_none(number: str) -> None:
     assert end.elapsed is None
 
 
-def test_what_is_no_count_is_misread() -> None:
+def test_an_invalid_number_is_misread() -> None:
     with pytest.raises(ValueError, match="less than or equal"):
         End(job="1", outcome=Outcome.COMPLETED, raw_state="COMPLETED", elapsed=10**12)
     told = '{"timestamp": 1, "pbs_version": "23", "pbs_server": "s", "Jobs": {"1.s": {"run_count": 1' + "0" * 30 + "}}}"

@@ -156,13 +156,15 @@ REASONS = [
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
-async def test_without_a_reason_each_begins(world: World, act: Callable[[World], Awaitable[object]]) -> None:
+async def test_without_a_reason_against_it_everything_may_start(
+    world: World, act: Callable[[World], Awaitable[object]]
+) -> None:
     assert await act(world)
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
 @pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.__name__)
-async def test_nothing_begins(
+async def test_a_person_who_may_not_starts_nothing(
     world: World, reason: Callable[[World], Awaitable[str]], act: Callable[[World], Awaitable[object]]
 ) -> None:
     submitted, estimated = len(world.scheduler.submitted), world.scheduler.estimated
@@ -193,7 +195,7 @@ async def test_a_drained_and_a_paused_factory_take_nothing_new(world: World) -> 
 # --- what a restarted link remembers
 
 
-async def test_what_the_hub_told_outlives_the_link(world: World) -> None:
+async def test_the_hubs_data_survive_a_restart_of_the_link(world: World) -> None:
     until = clock.now() + timedelta(hours=1)
     await say(world, AccessStatus(terms="v1", until=until))
     await world.people.put("ada", PersonBody(groups=frozenset({"g"}), access=GOOD, options=JobOptions(qos="q")))
@@ -209,7 +211,7 @@ async def test_what_the_hub_told_outlives_the_link(world: World) -> None:
     assert people.refusal("ben") is not None
 
 
-async def test_a_link_that_was_told_nothing_begins_nothing(tmp_path: Path) -> None:
+async def test_a_link_without_the_hubs_rules_starts_nothing(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.rules = None
     await world.up()

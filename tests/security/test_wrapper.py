@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.skipif(os.geteuid
 # --- allowed uses
 
 
-def test_it_runs_on_old_pythons() -> None:
+def test_the_wrapper_runs_on_old_pythons() -> None:
     ast.parse(SOURCE.read_text(), feature_version=(3, 6))
     assert SOURCE.read_text().startswith("#!/usr/bin/python3 -IS\n")
 
@@ -71,7 +71,7 @@ def test_a_job_from_submit_to_cancel(wrapper: Wrapper, running: SlurmCluster) ->
     assert (wrapper.folder / "log").stat().st_mode & 0o777 == 0o600
 
 
-def test_it_estimates_without_submitting(wrapper: Wrapper, running: SlurmCluster) -> None:
+def test_the_wrapper_estimates_without_submitting(wrapper: Wrapper, running: SlurmCluster) -> None:
     listed = ("squeue", "-h", "-u", ADA, "-o", "%i")  # without the elapsed times
     before = running.run(*listed).stdout
     folder = f"{pwd.getpwnam(ADA).pw_dir}/.factorygate/sessions/{'0' * 32}"
@@ -87,7 +87,7 @@ def test_the_scheduler_tells_of_the_account_only(wrapper: Wrapper, adas: str, gr
     assert adas in {job.id for job in told}
 
 
-def test_it_enters_the_accounts_own_job(wrapper: Wrapper, adas: str) -> None:
+def test_the_wrapper_enters_the_accounts_own_job(wrapper: Wrapper, adas: str) -> None:
     """The wrapper allows the command; srun reports that the node has no such Python."""
     done = wrapper.run(ADA, *enter(adas))
     assert done.returncode not in (0, REFUSED, STOPPED)
@@ -190,7 +190,7 @@ def test_a_long_list_is_read_whole_or_not_at_all(wrapper: Wrapper) -> None:
     refused(wrapper.run(ADA, "pwd"), "too long")
 
 
-def test_no_list(wrapper: Wrapper) -> None:
+def test_without_a_list_the_wrapper_acts_for_nobody(wrapper: Wrapper) -> None:
     (wrapper.folder / "etc/accounts").unlink()
     refused(wrapper.run(ADA, "pwd"), "there is no list")
 
@@ -200,7 +200,7 @@ def test_a_folder_that_others_may_write(wrapper: Wrapper) -> None:
     refused(wrapper.run(ADA, "pwd"), "may be written by others")
 
 
-def test_what_cannot_be_logged_is_not_done(wrapper: Wrapper) -> None:
+def test_a_command_that_cannot_be_logged_is_not_run(wrapper: Wrapper) -> None:
     (wrapper.folder / "log").symlink_to("/tmp/elsewhere")
     refused(wrapper.run(ADA, "pwd"), "log")
     (wrapper.folder / "log").unlink()

@@ -17,7 +17,7 @@ from tests.support.trial import CHECKOUT, FACTORY, ORDINARY, ensure_ordinary_use
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 
-def test_nothing_of_it_is_left_and_a_cluster_without_it_is_another() -> None:
+def test_nothing_of_a_cluster_with_accounting_is_left() -> None:
     programs = install.program_folder()
     state = programs / "tested-accounting"
     shutil.rmtree(state, ignore_errors=True)

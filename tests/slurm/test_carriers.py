@@ -226,7 +226,7 @@ async def test_a_door_is_found_again_when_a_part_on_the_way_is_killed(carried: C
     await until(lambda: len(carried.bridges()) == 1, 150, what="the old bridge is gone, one is there")
 
 
-async def test_a_job_that_ended_is_entered_no_more(carried: Carried) -> None:
+async def test_an_ended_job_is_not_entered(carried: Carried) -> None:
     await carried.up()
     await carried.cancel()
     await until(lambda: not carried.keeper.is_open(ID), what="lost")
@@ -235,7 +235,7 @@ async def test_a_job_that_ended_is_entered_no_more(carried: Carried) -> None:
     await until(lambda: not carried.entered() and not carried.bridges())
 
 
-async def test_a_link_that_goes_leaves_nothing_inside(carried: Carried) -> None:
+async def test_a_link_that_ends_leaves_no_process_in_the_job(carried: Carried) -> None:
     await carried.up()
     assert carried.entered()
     await carried.keeper.shutdown()

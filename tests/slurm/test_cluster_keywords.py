@@ -48,7 +48,7 @@ def spills() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_what_is_asked_of_workers_reaches_them(gateway: Gateway, spills: Path) -> None:
+def test_options_of_workers_reach_them(gateway: Gateway, spills: Path) -> None:
     asked: dict[str, Any] = {
         "cores": 4,
         "processes": 2,

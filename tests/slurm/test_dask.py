@@ -75,7 +75,7 @@ def test_a_plain_client_gets_nothing(bed: Bed) -> None:
     bed.run("client.close(); cluster.close()")
 
 
-def test_what_the_scheduler_or_the_cap_says_no_to_is_said(bed: Bed) -> None:
+def test_refusals_by_scheduler_and_cap_are_shown(bed: Bed) -> None:
     bed.run(MADE.format(size=SIZE, workers=0).replace("workers=0,", "workers=0, cap_gpu_hours=0.5,"))
     said = bed.run("try:\n    cluster.scale(jobs=5)\nexcept ValueError as error:\n    print(error)")
     assert "0.5 GPU-hours" in said

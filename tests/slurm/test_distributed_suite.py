@@ -83,7 +83,7 @@ def _not_ours() -> set[str]:
     return {test for tests in NOT_OURS.values() for test in tests}
 
 
-def test_what_applies_passes(ran: Ran) -> None:
+def test_distributeds_own_tests_pass(ran: Ran) -> None:
     assert not ran.failures(), "\n\n".join(ran.failures())
 
 

@@ -114,7 +114,7 @@ def visit(here: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert not (tmp_path / "state").exists()
 
 
-def test_over_ssh(remote: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_works_over_ssh(remote: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     visit, account = Doctor(tmp_path, remote, capsys), remote.accounts[0]
     assert visit().lines[-1] == f"{SITE.id}: all is well."
 
@@ -138,7 +138,7 @@ def test_the_accounting_is_not_seen_from_outside(remote: SlurmCluster) -> None:
 
 
 @pytest.mark.parametrize("door", [{"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"}, {"carrier": "stdio"}])
-def test_all_is_well(visit: Doctor, door: dict[str, str]) -> None:
+def test_the_doctor_finds_a_working_factory_in_order(visit: Doctor, door: dict[str, str]) -> None:
     code, lines = said = visit(door=door)
     assert code == 0, lines
     assert tuple(said.steps) == STEPS
@@ -196,7 +196,7 @@ def test_no_such_account(visit: Doctor) -> None:
     fails(visit("--account", "fg-nobody-at-all"), "login", "There is no such account", "account_pool of link.yaml")
 
 
-def test_a_scheduler_that_is_down(visit: Doctor) -> None:
+def test_the_doctor_names_a_scheduler_that_is_down(visit: Doctor) -> None:
     with faults.begin(visit.here, "slurmctld-down"):
         fails(visit(), "scheduler", "The factory's scheduler is not answering.")
 
@@ -219,12 +219,12 @@ def closed(here: SlurmCluster) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("closed")
-def test_a_job_that_does_not_start(visit: Doctor) -> None:
+def test_the_doctor_names_a_job_that_does_not_start(visit: Doctor) -> None:
     fails(visit("--wait", "0.1"), "start", "closed at the moment", "PartitionDown")
 
 
 @pytest.mark.usefixtures("closed")
-def test_nothing_is_left_when_it_is_interrupted(visit: Doctor) -> None:
+def test_an_interrupted_doctor_leaves_nothing(visit: Doctor) -> None:
     words = [sys.executable, "-m", "factorylink.cli.main", *visit.argv()]
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT / "spawners")}
     with subprocess.Popen(words, env=env, stdout=-1, stderr=-1, text=True) as walking:
@@ -246,7 +246,7 @@ def test_a_carrier_that_leads_nowhere(visit: Doctor) -> None:
     fails(visit(door=door), "entry", "127.0.0.9")
 
 
-def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_names_a_door_that_refuses_the_link(visit: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
 
     def with_another_key(config: Any, _key: Any, on_status: Callable[..., None], back: Path) -> DoorManager:
@@ -257,5 +257,5 @@ def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyP
     fails(visit(), "door", "Permission denied")
 
 
-def test_what_cannot_be_walked_is_said(visit: Doctor) -> None:
+def test_the_doctor_says_what_it_cannot_test(visit: Doctor) -> None:
     assert visit("--size", "huge").lines == [f"{SITE.id}: Unknown node size 'huge'; Trial has: gpu-1."]

@@ -284,7 +284,7 @@ def test_down_leaves_nothing_and_a_start_after_a_crash_works(tmp_path_factory: p
         shutil.rmtree(folder)
 
 
-def test_without_root_it_says_so(state: Path) -> None:
+def test_without_root_isolation_is_refused_with_the_reason(state: Path) -> None:
     answer = python("-m", "testbed", "up", "it4lia", "--isolated", "--state", str(state / "own"), user=ADA)
     assert answer.returncode == 3
     assert "root" in answer.stderr

@@ -210,7 +210,7 @@ def test_a_job_of_any_other_partition_is_requeued(factory: SlurmCluster, visitor
         (("node-down",), r"usage: node-down NODE \[now\]"),
     ],
 )
-def test_what_is_no_fault_is_refused(factory: SlurmCluster, words: tuple[str, ...], said: str) -> None:
+def test_an_unknown_fault_is_refused(factory: SlurmCluster, words: tuple[str, ...], said: str) -> None:
     with pytest.raises(NoSuchFault, match=said):
         faults.begin(factory, *words)
 

@@ -109,7 +109,7 @@ def _not_ours() -> set[str]:
     return listed
 
 
-def test_what_applies_passes(ran: Ran) -> None:
+def test_dask_jobqueues_own_tests_pass(ran: Ran) -> None:
     assert not ran.failures(), "\n\n".join(ran.failures())
 
 

@@ -178,7 +178,7 @@ return slurm.SUCCESS
 """
 
 
-async def test_what_a_site_s_job_filter_says_is_told(
+async def test_the_message_of_a_sites_job_filter_is_shown(
     here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
     settings = here.slurm_conf.read_text()
@@ -353,7 +353,7 @@ def private_jobs(here: SlurmCluster) -> Iterator[None]:
 
 
 @pytest.mark.root
-async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
+async def test_each_account_is_asked_where_accounts_see_only_their_own_jobs(
     here: SlurmCluster, transport: LocalTransport, private_jobs: None
 ) -> None:
     first, second = here.accounts[:2]

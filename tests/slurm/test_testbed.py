@@ -93,7 +93,7 @@ def test_a_job_sees_its_gpus_its_end_and_its_factory(running: SlurmCluster) -> N
         ("-p", "nowhere"),
     ],
 )
-def test_what_the_site_would_not_run_is_refused(running: SlurmCluster, request_: tuple[str, ...]) -> None:
+def test_the_testbed_refuses_jobs_that_the_site_would_refuse(running: SlurmCluster, request_: tuple[str, ...]) -> None:
     answer = as_account(running, "sbatch", *request_, script="#!/bin/sh\ntrue\n")
     assert answer.returncode != 0
     assert answer.stderr
@@ -159,7 +159,7 @@ def test_a_running_cluster_is_adopted(running: SlurmCluster, state: Path) -> Non
     assert cluster.known(state) == ["trial-aif"]
 
 
-def test_what_died_is_started_again_and_jobs_live_on(running: SlurmCluster, state: Path) -> None:
+def test_dead_daemons_are_restarted_and_jobs_continue(running: SlurmCluster, state: Path) -> None:
     job = submit(running, "sleep 300", "-t", "5")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     node = running.run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
@@ -184,7 +184,7 @@ def test_the_command_shows_what_runs(running: SlurmCluster, state: Path) -> None
     assert command("env", "nowhere").returncode == 1
 
 
-def test_nothing_of_it_is_left_after_a_crash_and_a_stop(state: Path, running: SlurmCluster) -> None:
+def test_nothing_of_a_cluster_is_left_after_a_crash_and_a_stop(state: Path, running: SlurmCluster) -> None:
     """The last test of this module, since it stops the cluster."""
     job = submit(running, "(setsid sleep 301 >/dev/null 2>&1 &); env -i setsid sleep 302 & trap '' TERM; sleep 303")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
@@ -235,7 +235,7 @@ def test_a_factory_without_slurm_or_partitions_is_not_laid_out() -> None:
         layout.node_sets(FACTORY.model_copy(update={"partitions": ()}))
 
 
-def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotRun, match="apt-get") as caught:
         packages.install(tmp_path / "packages")

@@ -50,7 +50,7 @@ def extend(gateway: Gateway, user: str, session: dict[str, Any], hours: Any, tok
     return httpx.post(url, json={"hours": hours}, headers=headers, timeout=30)
 
 
-def test_is_warned_of_and_ends_cleanly_before_it(session: tuple[Gateway, str, dict[str, Any]]) -> None:
+def test_a_session_warns_and_ends_cleanly_before_its_walltime(session: tuple[Gateway, str, dict[str, Any]]) -> None:
     gateway, user, before = session
     assert before["notice"] is None
     assert clock(gateway, user)["notice"] is None
@@ -85,7 +85,7 @@ def test_is_warned_of_and_ends_cleanly_before_it(session: tuple[Gateway, str, di
     assert gateway.sessions(user)[0]["state"] == "ended"
 
 
-def test_is_made_longer_by_its_owner(session: tuple[Gateway, str, dict[str, Any]]) -> None:
+def test_the_owner_can_extend_a_session(session: tuple[Gateway, str, dict[str, Any]]) -> None:
     gateway, user, before = session
     assert before["extend_hours"] > 1
     assert extend(gateway, user, before, 1).status_code == 200
@@ -102,7 +102,7 @@ def test_is_made_longer_by_its_owner(session: tuple[Gateway, str, dict[str, Any]
     assert any("longer" in line["text"] for line in after["log"])
 
 
-def test_not_by_others_and_not_without_end(session: tuple[Gateway, str, dict[str, Any]]) -> None:
+def test_only_the_owner_can_extend_and_not_without_limit(session: tuple[Gateway, str, dict[str, Any]]) -> None:
     gateway, user, before = session
     stranger = gateway.make_user()
     assert extend(gateway, stranger, before, 1).status_code == 404

@@ -54,7 +54,7 @@ async def test_a_refusal_is_answered_soon(hub: HubProcess, link: FakeLink) -> No
     assert answer.status_code == 400
 
 
-async def test_that_the_link_is_down_is_answered_soon(hub: HubProcess, link: FakeLink) -> None:
+async def test_a_start_is_answered_soon_while_the_link_is_down(hub: HubProcess, link: FakeLink) -> None:
     await link.down()
     began = time.monotonic()
     answer = await hub.api("POST", "/users/someone/server", json={"factory": "one"})

@@ -106,7 +106,7 @@ async def test_accepting_twice_at_once_is_accepting_once(database: Database, tmp
     await ledger.close()
 
 
-async def test_what_cannot_be_accepted_is_refused_in_words(tmp_path: Path) -> None:
+async def test_an_invalid_acceptance_is_refused_in_words(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     rule(world)
     checklist = world.parts.checklist
@@ -234,7 +234,7 @@ async def test_accounts_are_personal_or_of_a_pool_or_missing(tmp_path: Path) -> 
     await world.down()
 
 
-async def test_whom_to_ask_without_a_project_is_the_antenna_they_came_by(tmp_path: Path) -> None:
+async def test_people_without_a_project_are_referred_to_their_antenna(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.table = Table()
     await world.up()

@@ -37,7 +37,7 @@ async def test_put_get_stop(link: Link) -> None:
         assert (caught.value.status, caught.value.problem.kind) == (404, "gone")
 
 
-async def test_what_is_wrong_is_said_in_words(link: Link) -> None:
+async def test_invalid_requests_are_explained(link: Link) -> None:
     with pytest.raises(LinkProblem) as caught:
         await link.client.put_session(ID, request(size="huge"))
     assert (caught.value.status, caught.value.problem.field) == (400, "size")
@@ -252,7 +252,7 @@ async def test_a_hub_without_its_database_refuses_nobody(link: Link) -> None:
     assert (await link.people.get("/api/sessions", headers=own)).status_code == 200  # nothing was cached
 
 
-async def test_nobody_makes_the_link_keep_a_body_without_end(link: Link) -> None:
+async def test_no_request_makes_the_link_store_an_endless_body(link: Link) -> None:
     async def long() -> AsyncIterator[bytes]:
         for _ in range(64):
             yield b"x" * 2**16

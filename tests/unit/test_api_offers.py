@@ -59,7 +59,7 @@ async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name:
     assert (answer.status_code, answer.json()["message"]) == (400, words)
 
 
-async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
+async def test_planned_factories_are_named_and_not_offered(link: Link) -> None:
     assert await link.client.coming() == []
     link.world.factories.catalogue = federation.load(SHIPPED)
     assert [view.id for view in await link.client.coming()] == ["litai", "pharos", "roaif"]
@@ -120,7 +120,7 @@ async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: 
     assert await shown() is None  # the estimated start has passed
 
 
-async def test_many_who_look_share_one_view(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_readers_share_one_view(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     view = link.world.offers._view
     monkeypatch.setattr(link.world.offers, "_view", lambda place: made.append(place) or view(place))

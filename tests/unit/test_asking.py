@@ -30,7 +30,7 @@ class DeadScheduler:
             await self.killed.wait()
 
 
-async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_caller_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while an abandoned command is being killed."""
     monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
@@ -42,7 +42,7 @@ async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.Monke
     dead.killed.set()
 
 
-async def test_it_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scheduler_that_is_down_is_reported_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
     dead.killed.set()

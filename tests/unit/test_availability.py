@@ -40,7 +40,9 @@ def size(factory: Factory, name: str) -> NodeSize:
         ([], 0, 0, 0),
     ],
 )
-def test_fits(nodes: list[NodeState], one: int, full: int, cpu: int) -> None:
+def test_the_number_of_sessions_that_fit_is_counted_per_node(
+    nodes: list[NodeState], one: int, full: int, cpu: int
+) -> None:
     site = factory()
     got = [availability.fits(site, nodes, size(site, name)) for name in ("one", "full", "cpu")]
     assert got == [one, full, cpu]

@@ -155,7 +155,7 @@ def test_a_backup_replaces_no_file(configured: Configured, tmp_path: Path, capsy
     assert len(list(tmp_path.glob("factorygate-*.tar.gz"))) == 1
 
 
-def test_nothing_is_replaced_without_a_word(
+def test_no_file_is_replaced_without_a_question(
     configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "kept.tar.gz"
@@ -327,7 +327,7 @@ async def test_a_ledger_on_postgresql_comes_back(
     assert main(["restore", str(kept), "--under", str(under), "--except-databases"]) == 0
 
 
-def test_without_postgresqls_programs_that_is_said(
+def test_missing_postgresql_programs_are_reported(
     on_postgres: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -48,7 +48,7 @@ async def test_the_first_goes_at_once_and_what_comes_meanwhile_together() -> Non
     assert work.rounds == [["a"], ["b", "c", "d"]]
 
 
-async def test_what_comes_in_one_turn_of_the_loop_goes_together() -> None:
+async def test_requests_of_one_turn_of_the_loop_are_batched() -> None:
     work = Work()
     await outcomes(Batcher(work, 10), work, "abcd")
     assert work.rounds == [["a", "b", "c", "d"]]
@@ -61,7 +61,7 @@ async def test_no_more_than_so_many_at_a_time() -> None:
     assert sorted(thing for round_ in work.rounds for thing in round_) == list("abcdefg")
 
 
-async def test_one_that_is_refused_does_not_fail_the_others() -> None:
+async def test_a_refused_request_does_not_fail_the_others_of_its_batch() -> None:
     work = Work()
     work.refuses = {"c"}
     told = await outcomes(Batcher(work, 10), work, "abcd")

@@ -19,7 +19,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         yield made
 
 
-async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_servers_that_the_hub_forgot_are_started_again(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
     await link.world.running(ID)
     await link.world.put(OTHER, "ben", "second")
@@ -37,7 +37,7 @@ async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pyte
     await link.world.comes(lambda: link.world.scheduler.cancelled == ["1"])  # by the stop, and not otherwise
 
 
-async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_postponed_start_is_repeated_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     await link.world.put()
     assert await link.bring_back.look()  # the session is too young
     assert not link.hub.started
@@ -53,7 +53,7 @@ async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pyt
     assert not await link.bring_back.look()  # the hub knows it now
 
 
-async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hub_that_refuses_a_start_is_asked_less_often(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
     monkeypatch.setattr("factorylink.background.hub_recovery._REFUSALS", 2)
     await link.world.put()

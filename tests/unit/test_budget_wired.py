@@ -138,7 +138,7 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
     assert await used(world) == ({("ada", "one")}, 437, 1)
 
 
-async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> None:
+async def test_a_session_cancelled_in_the_queue_costs_nothing(world: World) -> None:
     await world.put(hours=8)
     await world.scheduler.answer()
     await world.sessions.stop(ID, "person")
@@ -149,7 +149,7 @@ async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> Non
 
 
 @pytest.mark.parametrize(("silent", "costs"), [(100, 100), (3 * HOUR, 2 * HOUR)])
-async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last_seen(
+async def test_a_missed_job_without_a_record_counts_from_when_it_was_last_seen(
     world: World, silent: int, costs: int
 ) -> None:
     session = await world.put(hours=2)
@@ -164,16 +164,14 @@ async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last
     assert (await used(world))[2] == 1
 
 
-async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
+async def test_a_refused_session_costs_nothing(world: World) -> None:
     world.scheduler.refuses = "Invalid account"
     with pytest.raises(ProblemError):
         await world.put(hours=8)
     assert await held(world) == (0, 0)
 
 
-async def test_what_the_ledger_took_without_saying_so_holds_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_session_whose_write_failed_reserves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "UNMAKE_SECONDS", 0.01)
     falls_silent(world)
     with pytest.raises(LedgerError):
@@ -205,7 +203,7 @@ async def test_a_requeue_counts_both_runs_by_the_sites_records(world: World) -> 
     assert (await row(world)).seconds == 711
 
 
-async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(world: World) -> None:
+async def test_an_extension_is_reserved_first_and_released_if_refused(world: World) -> None:
     session = await world.running(hours=4)
     assert session.job is not None
     started = world.scheduler.jobs_there[session.job].started
@@ -258,7 +256,7 @@ async def test_a_session_from_before_there_were_budgets_is_counted_from_now_on(w
     assert await held(world) == (0, 4)
 
 
-async def test_a_link_that_is_killed_forgets_nothing(world: World) -> None:
+async def test_a_killed_link_loses_no_reservation(world: World) -> None:
     await world.put(hours=4)
     await world.down()
     await world.up()
@@ -267,7 +265,7 @@ async def test_a_link_that_is_killed_forgets_nothing(world: World) -> None:
         await world.put(OTHER, "grace", hours=7)
 
 
-async def test_without_projects_all_is_counted_and_nothing_refused(tmp_path: Path) -> None:
+async def test_without_projects_use_is_counted_and_nothing_refused(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await world.put(hours=8, project="p1")  # an unknown name is no project
     assert (await row(world)).project is None
@@ -388,7 +386,7 @@ async def test_no_more_time_while_it_is_not_known_what_the_project_has(world: Wo
     assert (await row(world)).reserved == 2 * HOUR
 
 
-async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
+async def test_jobs_that_are_taken_over_are_limited_too(world: World) -> None:
     world.limit(worker_jobs_per_person=2)
     await begin(world)
     for batch in range(1, 3):

@@ -68,7 +68,7 @@ def wrong(message: Message, plurals: int) -> list[str]:
     return [f"{message.id}: {one}" for one in found]
 
 
-def test_these_are_the_languages() -> None:
+def test_the_catalogues_are_those_of_ten_languages() -> None:
     assert tuple(sorted(path.name for path in LOCALE.iterdir() if path.is_dir())) == LANGUAGES
 
 
@@ -88,12 +88,12 @@ def test_no_translation_is_broken(code: str) -> None:
         (("{n} job of {a}", "{n} jobs of {a}"), ("{n} Job von {a}", "{n} Jobs"), "lacks a part"),
     ],
 )
-def test_what_is_broken_is_found(text: str, translation: str, fault: str) -> None:
+def test_broken_translations_are_found(text: str, translation: str, fault: str) -> None:
     assert any(line.endswith(fault) for line in wrong(Message(text, translation), 2))
 
 
 @pytest.mark.parametrize(("translation", "flags"), [("", ()), ("Warten Sie.", ("fuzzy",))])
-def test_what_is_not_translated_stops_nobody(translation: str, flags: tuple[str, ...]) -> None:
+def test_a_missing_translation_is_no_error(translation: str, flags: tuple[str, ...]) -> None:
     assert wrong(Message("Wait for {name} now.", translation, flags=flags), 2) == []
 
 

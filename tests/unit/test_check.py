@@ -270,7 +270,7 @@ def test_a_mistake_is_told_with_file_and_line(
     assert "Traceback" not in "\n".join(lines)
 
 
-def test_there_are_fifteen_mistakes_at_least() -> None:
+def test_at_least_fifteen_mistakes_are_tested() -> None:
     assert len(MISTAKES) >= 15
 
 

@@ -125,7 +125,7 @@ async def test_an_older_version_is_asked_for_again_at_its_box(ada: httpx.AsyncCl
     assert "next=%2Fhub%2Ftoken" in answer.text  # and then to the wanted page
 
 
-async def test_it_says_what_is_there_and_how_to_ask(ada: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_the_checklist_shows_accounts_and_how_to_request_them(ada: httpx.AsyncClient, link: FakeLink) -> None:
     link.checklist = ChecklistView(
         projects=(ProjectView(id="P", title="Folding", mode="other", role="member", usable=True, factories=("one",)),),
         sites=(ONE, TWO),
@@ -146,7 +146,9 @@ async def test_it_says_what_is_there_and_how_to_ask(ada: httpx.AsyncClient, link
     assert "Willkommen" in page and "X-AIFA" in page
 
 
-async def test_it_leads_nowhere_else_and_asks_who_it_is(hub: HubProcess, ada: httpx.AsyncClient) -> None:
+async def test_the_checklist_redirects_within_the_hub_and_needs_a_login(
+    hub: HubProcess, ada: httpx.AsyncClient
+) -> None:
     for elsewhere in ("//evil.example", "https://evil.example", "/\\evil.example"):
         answer = await send(ada, f"?next={elsewhere}")
         where = urlsplit(answer.headers["Location"])
@@ -171,7 +173,9 @@ async def test_a_start_that_is_refused_says_where_to_accept(hub: HubProcess, lin
 # --- in a browser
 
 
-async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Browser, link: FakeLink) -> None:
+async def test_the_checklist_works_without_javascript_by_keyboard(
+    hub: HubProcess, browser: Browser, link: FakeLink
+) -> None:
     context = await browser.new_context(base_url=hub.url, java_script_enabled=False, locale="en-GB")
     page = await context.new_page()
     await page.goto("/hub/login?next=%2Fhub%2Fstatus")
@@ -190,7 +194,7 @@ async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Br
     await context.close()
 
 
-async def test_what_is_wrong_is_said_at_its_box_and_can_be_reached(hub: HubProcess, browser: Browser) -> None:
+async def test_an_error_is_shown_at_its_box_and_can_be_reached(hub: HubProcess, browser: Browser) -> None:
     narrow = {"width": 360, "height": 780}
     context = await browser.new_context(base_url=hub.url, locale="en-GB", viewport=narrow, reduced_motion="reduce")
     await signed_in(context)

@@ -70,7 +70,7 @@ def test_every_keyword_of_a_slurm_cluster_is_meant_or_refused() -> None:
 
 
 @pytest.mark.parametrize("word", keywords.INSTEAD)
-def test_what_means_nothing_is_refused_with_what_to_use(word: str) -> None:
+def test_unsupported_keywords_are_refused_with_an_alternative(word: str) -> None:
     for made in (lambda: FactoryCluster(**{word: "x"}), lambda: FactoryJob(cores=1, memory="1 GB", **{word: "x"})):
         with pytest.raises(ValueError, match=rf"{word}='x' cannot be said here: .{{20,}}"):
             made()
@@ -99,12 +99,12 @@ def test_what_means_nothing_is_refused_with_what_to_use(word: str) -> None:
         ({"worker_extra_args": ["--resources", "GPU"]}, "worker_extra_args: .*--resources"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_asked_for(said: dict[str, Any], words: str) -> None:
+def test_invalid_values_are_refused_before_any_request(said: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FactoryCluster(**said)
 
 
-def test_what_is_empty_is_not_said() -> None:
+def test_empty_options_are_not_sent() -> None:
     keywords.refuse({"queue": None, "job_extra_directives": [], "job_script_prologue": (), "nanny": True})
 
 
@@ -157,7 +157,7 @@ def test_jobs_that_have_so_much() -> None:
     assert [place.most_jobs(), place.most_jobs(1), place.most_jobs(0)] == [None, 1, 0]
 
 
-def test_what_workers_are_asked() -> None:
+def test_options_of_workers_are_computed_from_the_keywords() -> None:
     given = {
         "death_timeout": 5,
         "interface": "ib0",

@@ -38,7 +38,7 @@ def fewest(life: Life, seconds: float) -> int:
 # --- jobs that reach their walltime
 
 
-def test_each_is_there_before_the_one_it_takes_over_from_goes(life: Life) -> None:
+def test_a_replacement_is_connected_before_its_job_ends(life: Life) -> None:
     life.scale(3)
     life.comes(lambda: life.running() == 3)
     assert fewest(life, 8 * HOUR) == 3
@@ -55,7 +55,7 @@ def test_replacements_are_asked_for_as_early_as_the_queue_is_long(life: Life) ->
     assert fewest(life, 4 * HOUR) == 2
 
 
-def test_where_no_more_may_run_at_a_time_they_come_once_there_is_room(life: Life) -> None:
+def test_replacements_start_once_there_is_room(life: Life) -> None:
     life.scale(2)
     life.comes(lambda: life.running() == 2)
     life.grid.room = 2
@@ -64,7 +64,7 @@ def test_where_no_more_may_run_at_a_time_they_come_once_there_is_room(life: Life
     assert len(life.grid.alive()) == 2
 
 
-def test_who_leaves_has_time_to_finish(life: Life) -> None:
+def test_retiring_workers_may_finish_their_tasks(life: Life) -> None:
     life.dask.busy = 40
     life.scale(2)
     life.comes(lambda: life.running() == 2)
@@ -91,7 +91,7 @@ def test_scaled_to_nothing_nobody_is_waited_for(life: Life) -> None:
 # --- lost jobs
 
 
-def test_what_is_lost_is_asked_for_again_also_if_the_gateway_was_away(life: Life) -> None:
+def test_lost_jobs_are_replaced_also_after_an_outage_of_the_gateway(life: Life) -> None:
     life.scale(3)
     life.comes(lambda: life.running() == 3)
     life.link_up = False
@@ -103,7 +103,7 @@ def test_what_is_lost_is_asked_for_again_also_if_the_gateway_was_away(life: Life
     assert life.comes(lambda: life.running() == 3) < 60
 
 
-def test_what_crashes_at_once_is_not_asked_for_again_and_again(life: Life) -> None:
+def test_jobs_that_crash_at_once_are_not_requested_forever(life: Life) -> None:
     life.dask.boot = HOUR  # no worker ever connects
     life.scale(2)
     for _ in range(10):
@@ -120,7 +120,7 @@ def test_what_crashes_at_once_is_not_asked_for_again_and_again(life: Life) -> No
     life.comes(lambda: life.running() == 2)
 
 
-def test_one_that_crashes_beside_others_that_work_is_not_asked_for_for_ever(life: Life) -> None:
+def test_a_crashing_job_beside_working_ones_is_not_requested_forever(life: Life) -> None:
     life.scale(1)
     life.comes(lambda: life.running() == 1)
     [good] = life.grid.alive()
@@ -145,7 +145,7 @@ def test_a_job_without_its_workers_is_replaced(life: Life) -> None:
 
 
 @pytest.mark.parametrize("life", [{"cap": 10.0}], indirect=True)
-def test_a_link_that_lost_its_ledger_takes_all_over(life: Life) -> None:
+def test_a_link_that_lost_its_ledger_takes_over_all_jobs(life: Life) -> None:
     life.scale(3)
     life.comes(lambda: life.running() == 3)
     life.passes(0.8 * HOUR)
@@ -205,7 +205,7 @@ def test_at_the_cap_nothing_is_replaced_and_it_is_said(life: Life) -> None:
 
 
 @pytest.mark.parametrize("life", [{"cap": 4.0}], indirect=True)
-def test_what_a_lost_job_did_not_use_is_for_another(life: Life) -> None:
+def test_the_unused_hours_of_a_lost_job_are_released(life: Life) -> None:
     life.scale(4)
     life.comes(lambda: life.running() == 4)
     life.grid.ends(life.grid.alive()[0], "NODE_FAIL")
@@ -277,7 +277,7 @@ def test_adapting_keeps_idle_workers_as_long_as_others_take_to_come(life: Life) 
     assert asked(life) == 3
 
 
-def test_more_than_a_lowered_maximum_leave_though_they_work(life: Life) -> None:
+def test_jobs_above_a_lowered_maximum_retire_though_they_work(life: Life) -> None:
     life.dask.target = 5
     life.adapt(5)
     life.comes(lambda: life.running() == 5)
@@ -332,7 +332,7 @@ def test_scaling_over_a_limit_of_the_gateway_begins_nothing_and_says_so(life: Li
     assert life.cluster.worker_plan.wanted == 3
 
 
-def test_what_adapting_was_about_to_do_is_not_done_after_scaling(life: Life) -> None:
+def test_scaling_discards_pending_steps_of_adapting(life: Life) -> None:
     life.delay = 2.0
     life.dask.target = 5
     life.adapt(5)

@@ -98,7 +98,7 @@ async def test_keys_are_left_for_the_workers_and_nowhere_else(world: World, tmp_
     assert b"PRIVATE" not in b"".join(file.read_bytes() for file in tmp_path.glob("ledger*"))
 
 
-async def test_what_is_asked_of_workers_lies_beside_it(world: World) -> None:
+async def test_options_of_workers_are_written_beside_the_schedulers_file(world: World) -> None:
     asked = {"threads": 2, "memory": 1 << 30, "local_directory": "$TMPDIR", "preload": ["a"], "resources": {"GPU": 1}}
     await begin(world, worker=asked)
     await grow(world, "w-0")
@@ -127,7 +127,7 @@ async def test_mostly_nothing_is_asked_of_workers(world: World) -> None:
         {"scheduler": {"address": "ws://n7:8786"}},
     ],
 )
-async def test_what_no_cluster_may_ask_for(world: World, told: dict[str, Any]) -> None:
+async def test_invalid_cluster_requests_are_refused(world: World, told: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         await begin(world, **told)
 
@@ -149,7 +149,7 @@ async def test_an_answer_that_was_lost_is_settled(world: World) -> None:
     assert len(world.scheduler.submitted) == 1
 
 
-async def test_one_that_never_arrived_is_submitted_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_that_never_arrived_is_submitted_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "DOUBT", 0.0)
     await begin(world)
     world.scheduler.says_nothing = True
@@ -184,7 +184,7 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     assert world.scheduler.submitted == []
 
 
-async def test_what_is_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
+async def test_a_batch_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
     await begin(world)
     turn = asyncio.Event()
     world.scheduler.turn = turn.wait  # type: ignore[method-assign]
@@ -196,7 +196,7 @@ async def test_what_is_cancelled_before_its_turn_is_not_submitted(world: World) 
     assert world.scheduler.submitted == []
 
 
-async def test_some_are_cancelled_and_an_array_as_a_whole(world: World) -> None:
+async def test_single_jobs_are_cancelled_or_an_array_as_a_whole(world: World) -> None:
     await begin(world)
     await grow(world, "w-0", "w-1", "w-2")
     await world.scheduler.answer()
@@ -276,7 +276,7 @@ async def test_a_project_where_there_are_none_is_refused(world: World) -> None:
     assert "nope" in problem.message
 
 
-async def test_gone_only_when_two_good_answers_miss_it(world: World) -> None:
+async def test_a_job_is_gone_only_when_two_good_answers_miss_it(world: World) -> None:
     await begin(world)
     await grow(world, "w-0")
     world.scheduler.runs("1")
@@ -317,7 +317,7 @@ async def test_the_cap_is_never_passed(world: World) -> None:
     await grow(world, "w-4", batch="f" * 32)  # unused hours are released
 
 
-async def test_many_that_ask_at_once_do_not_pass_it_either(world: World) -> None:
+async def test_concurrent_requests_do_not_exceed_the_cap(world: World) -> None:
     await begin(world, cap_gpu_hours=3)
     asked = [grow(world, f"w-{n}", batch=f"{n:032x}") for n in range(8)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
@@ -350,7 +350,7 @@ async def test_others_cannot_see_or_touch_it(world: World) -> None:
     assert world.clusters.of("eve", live=False) == []
 
 
-async def test_limits(world: World) -> None:
+async def test_a_persons_limits_of_clusters_and_jobs_are_enforced(world: World) -> None:
     await begin(world)
     assert (await refused(begin(world, id=OTHER))).status == 409  # the name is taken
     assert (await refused(begin(world, id=OTHER, name="x", size="huge"))).problem.field == "size"
@@ -359,7 +359,7 @@ async def test_limits(world: World) -> None:
     assert (await refused(grow(world, "w-0", hours=99))).problem.field == "hours"
 
 
-async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cluster_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
     await world.down()
     await world.up()
@@ -377,7 +377,7 @@ async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.Monkey
     assert cluster.end.code == "cluster-session-over"
 
 
-async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cluster_without_readers_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
     world = await World(tmp_path, cluster_lease_seconds=60).up()
     await begin(world)
@@ -395,7 +395,7 @@ async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest
     await world.down()
 
 
-async def test_it_outlives_the_link(tmp_path: Path) -> None:
+async def test_a_cluster_survives_a_restart_of_the_link(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await begin(world)
     await grow(world, "w-0", "w-1")
@@ -520,7 +520,7 @@ async def test_figures_change_only_when_something_happens(world: World) -> None:
     assert silent.gpu_hours == hours  # its jobs go on
 
 
-async def test_what_keeps_jobs_from_beginning_is_said(world: World) -> None:
+async def test_reasons_that_keep_jobs_from_starting_are_shown(world: World) -> None:
     await begin(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     assert live_cluster.figures().wrong is None
@@ -529,7 +529,7 @@ async def test_what_keeps_jobs_from_beginning_is_said(world: World) -> None:
     assert told is not None and told.what == "Not today."
 
 
-async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
+async def test_ended_clusters_come_from_the_ledger(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await begin(world)
     await begin(world, id=OTHER, name="other")

@@ -105,7 +105,7 @@ def test_a_cut_upload_leaves_the_old_file_and_may_begin_again(server: tuple[http
         (1, {"type": "notebook"}, 400, "Only a file"),
     ],
 )
-def test_what_is_no_next_piece_is_refused_in_words(
+def test_a_piece_out_of_sequence_is_refused_in_words(
     server: tuple[httpx.Client, Path, Path], number: Any, more: dict[str, Any], code: int, words: str
 ) -> None:
     client, root, _ = server
@@ -180,7 +180,7 @@ def test_a_download_can_be_resumed_but_never_joined_from_two_versions(
         assert (answer.status_code, answer.content) == (200, b"abcdefghij")
 
 
-def test_what_is_cut_has_a_record_for_later_servers(server: tuple[httpx.Client, Path, Path]) -> None:
+def test_an_interrupted_upload_has_a_record_for_later_servers(server: tuple[httpx.Client, Path, Path]) -> None:
     client, root, data = server
     put(client, "cut.bin", 1, b"x")
     part = next(root.glob(".cut.bin.part-*"))

@@ -61,7 +61,7 @@ async def test_cookies_stay_on_https_where_people_come_by_it(outside: HubProcess
     assert given["jupyterhub-hub-login"]["httponly"] is True
 
 
-async def test_without_https_cookies_go_without(hub: HubProcess) -> None:
+async def test_without_https_cookies_are_not_marked_secure(hub: HubProcess) -> None:
     answer, _ = await log_in(hub)
     for one in cookies(answer).values():
         assert not one["secure"]

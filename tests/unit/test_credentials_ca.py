@@ -53,7 +53,7 @@ def _described(tmp_path, certificate) -> str:
     return subprocess.run(["ssh-keygen", "-L", "-f", path], capture_output=True, text=True, check=True).stdout
 
 
-async def test_what_is_in_a_certificate(ca_key, tmp_path):
+async def test_a_certificate_has_the_account_and_the_limits(ca_key, tmp_path):
     authority = _authority(ca_key, Clock(NOW), source=("192.0.2.7", "2001:db8::/64"), force_command="/opt/act --ssh")
     login = await authority.login("alice")
     text = _described(tmp_path, login.certificate)

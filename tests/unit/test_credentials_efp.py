@@ -133,7 +133,7 @@ def test_a_token_goes_nowhere_in_the_clear(watcher_key):
         EfpCredentials(url="http://ca.example.org/", renew_url=RENEW, watcher_key=watcher_key)
 
 
-async def test_without_a_token_the_words_say_where_to_get_one(federation):
+async def test_without_a_token_the_message_says_where_to_get_one(federation):
     assert federation.valid_until("ada") == NEVER
     with pytest.raises(Expired, match=RENEW):
         await federation.login("ada")
@@ -146,7 +146,7 @@ async def test_the_watcher_has_its_own_key_and_needs_nobody(federation, ca):
     assert ca.asked == []
 
 
-async def test_what_one_person_bought_is_not_anothers(federation):
+async def test_a_persons_certificate_is_not_used_for_others(federation):
     await federation.renew("ada", TOKEN)
     with pytest.raises(Expired):
         await federation.login("grace")
@@ -189,7 +189,7 @@ async def test_a_ca_that_is_away_leaves_what_there_is(federation, ca, clock):
         await federation.renew("ada", TOKEN)
 
 
-async def test_nobody_there(ca, watcher_key):
+async def test_a_ca_that_does_not_answer_is_unreachable(ca, watcher_key):
     settings = EfpCredentials(url="http://127.0.0.1:9", renew_url=RENEW, watcher_key=watcher_key)
     with pytest.raises(Unreachable):
         await FederationAuthority(settings, "watch", ["x"]).renew("ada", TOKEN)

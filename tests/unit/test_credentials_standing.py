@@ -299,7 +299,7 @@ async def test_a_refused_submission_says_it_in_our_words(world: World, clock: Cl
 @pytest.mark.parametrize(
     ("error", "code"), [(NotDone(STOPPED), "stopped-by-site"), (NotLetIn("login: not as ada."), "off-list")]
 )
-async def test_where_the_site_stops_us_at_the_submission_nothing_is_doubtful(
+async def test_a_site_that_refuses_at_the_submission_leaves_no_doubt(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Unreachable, code: str
 ) -> None:
     async def submit(*_: object) -> str:
@@ -317,7 +317,9 @@ async def test_where_the_site_stops_us_at_the_submission_nothing_is_doubtful(
     assert not world.live_sessions
 
 
-async def test_what_was_surely_not_done_leaves_nothing_to_settle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_submission_that_certainly_failed_leaves_nothing_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def submit(*_: object) -> str:
         raise NotDone("The connection to the site was lost.")
 
@@ -379,7 +381,7 @@ async def test_an_audit_of_the_first_version_is_kept(tmp_path: Path) -> None:
     await ledger.close()
 
 
-def test_what_is_exported() -> None:
+def test_the_audit_is_exported() -> None:
     line = AuditLine(
         number=1, at=datetime(2026, 1, 2, tzinfo=UTC), person='=cmd("x")', account="a", factory="one", action="submit",
         job=None, key_id="SHA256:x", detail='two "words", and\nlines',
@@ -401,7 +403,9 @@ def test_what_is_exported() -> None:
 # --- the link's socket and the operator's command
 
 
-async def test_over_the_socket(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_pauses_and_audit_work_over_the_socket(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     socket = tmp_path / "hub.sock"
     app = world.parts.hub_app(recovery=None)  # type: ignore[arg-type]  # not asked here
     async with serving(app, socket):

@@ -75,7 +75,7 @@ def long(name: str) -> str:
 
 
 @pytest.mark.parametrize("late", [0.002, 1.5])  # seconds by which the scheduler receives a worker's messages late
-async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench, late: float) -> None:
+async def test_a_leaving_worker_loses_no_result_and_no_task_starts_twice(bench: Bench, late: float) -> None:
     RUNS.clear()
     MAY_END.clear()
     retiring = await bench.worker("leaver", leaves=4.0, threads=2)
@@ -119,7 +119,7 @@ async def test_the_last_one_goes_at_the_last_moment(bench: Bench) -> None:
     await bench.comes(lambda: held["a"].status != "finished")  # the client is notified later
 
 
-async def test_nothing_is_given_back_while_it_takes_work(bench: Bench) -> None:
+async def test_a_worker_that_accepts_work_gives_no_task_back(bench: Bench) -> None:
     RUNS.clear()
     worker = await bench.worker("one")
     futures = bench.client.map(noted, [0.2] * 4, [f"n-{n}" for n in range(4)], pure=False)
@@ -129,7 +129,7 @@ async def test_nothing_is_given_back_while_it_takes_work(bench: Bench) -> None:
     assert len(RUNS) == 4
 
 
-async def test_asked_to_stay_it_takes_work_again(bench: Bench) -> None:
+async def test_a_worker_asked_to_stay_accepts_work_again(bench: Bench) -> None:
     worker, other = await bench.worker("one"), await bench.worker("other")
     asked = bench.scheduler.broadcast
     told = await bench.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=False)

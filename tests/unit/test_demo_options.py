@@ -122,7 +122,7 @@ def test_a_bare_checkout_says_what_to_run() -> None:
     assert done.stderr.strip().endswith("/hub/bin/python -m testbed up it4lia")
 
 
-async def test_a_hub_that_says_no_is_asked_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hub_that_refuses_is_asked_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     answers = iter([False] * 30 + [True])
 

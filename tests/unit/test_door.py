@@ -44,7 +44,7 @@ async def get(connection: asyncssh.SSHClientConnection, status: dict[str, object
     return (await fetch(reader, writer, path)).partition(b"\r\n\r\n")[2]
 
 
-async def test_says_where_it_is_to_its_own_account_only() -> None:
+async def test_the_door_file_is_readable_for_its_account_only() -> None:
     async with running_door("--ports", "31000-31050", environment={"FACTORYGATE_JOB_END": "2000000000"}) as door:
         told = door.file("door.json")
         assert 31000 <= told.pop("port") <= 31050
@@ -156,7 +156,7 @@ async def test_gives_the_node_back_if_no_environment_comes() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"), [(signal.SIGTERM, "stopped"), (signal.SIGUSR1, "walltime"), (None, "stopped")]
 )
-async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reason: str) -> None:
+async def test_a_stopped_session_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reason: str) -> None:
     async with running_door() as door:
         link, status = await up(door)
         child = int(await get(link, status, "/child"))
@@ -177,7 +177,7 @@ async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reas
 
 
 @pytest.mark.parametrize(("code", "reason", "exit_code"), [(0, "finished", 0), (9, "failed", 1)])
-async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: int) -> None:
+async def test_the_door_reports_how_the_notebook_ended(code: int, reason: str, exit_code: int) -> None:
     async with running_door() as door:
         link, status = await up(door)
         watch = await link.create_process("watch")
@@ -188,7 +188,7 @@ async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: i
         assert door.file("end.json")["reason"] == reason
 
 
-async def test_ends_before_the_walltime_does() -> None:
+async def test_the_session_ends_before_its_walltime() -> None:
     async with running_door(environment={"FACTORYGATE_JOB_END": str(int(time.time()) + 95)}) as door:
         link, _ = await up(door)
         notice = (await ask(link, "hello"))["notice"]
@@ -240,7 +240,7 @@ async def test_a_new_end_that_is_none_is_refused(told: object) -> None:
         assert (await ask(link, "hello"))["ends"] is None
 
 
-async def test_takes_messages_for_who_is_in_it() -> None:
+async def test_the_door_accepts_messages_for_its_person() -> None:
     async with running_door() as door:
         link, status = await up(door)
         clock = Path(str(status["notebook_sock"])).with_name("clock.json")

@@ -151,7 +151,7 @@ def test_a_server_does_not_import_what_no_server_uses(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", look], env=environment, check=True, timeout=110)
 
 
-async def test_is_opened_used_and_stopped() -> None:
+async def test_a_notebook_server_is_opened_used_and_stopped() -> None:
     async with running_door() as door, server(door) as notebook:
         code, version = await notebook.request("/user/u/api", token="")
         assert (code, set(version)) == (200, {"version"})
@@ -192,7 +192,7 @@ async def test_browsers_send_its_cookies_to_no_other_server() -> None:
         assert await door.exit() == 0
 
 
-def test_what_is_imported_before_the_environment_is_known_does_not_read_it() -> None:
+def test_modules_imported_early_do_not_read_the_environment() -> None:
     look = (
         "import sys; from factorygate.session import launch; launch._warm();"
         "assert 'jupyterhub.scopes' in sys.modules; print([m for m in sys.modules if m in"
@@ -202,7 +202,7 @@ def test_what_is_imported_before_the_environment_is_known_does_not_read_it() -> 
     assert done.stdout.strip() == "[]"
 
 
-async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
+async def test_the_clock_is_served_and_reading_it_is_no_activity() -> None:
     soon = str(int(time.time()) + 600)
     async with running_door(environment={"FACTORYGATE_JOB_END": soon}) as door, server(door) as notebook:
         code, told = await notebook.request("/user/u/api/factorygate/clock")

@@ -20,7 +20,7 @@ both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio
 
 
 @both
-async def test_strangers(carrier: tuple[str, ...]) -> None:
+async def test_connections_without_the_key_are_refused(carrier: tuple[str, ...]) -> None:
     async with running_door(*carrier) as door:
         other = asyncssh.generate_private_key("ssh-ed25519")
         # the key is not trusted as a CA
@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Try, str]] = {
 
 
 @both
-async def test_everything_else(carrier: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_other_request_is_refused(carrier: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
     async with running_door(*carrier) as door:
         link = await door.enter()

@@ -74,7 +74,7 @@ async def test_a_bridge_that_dies_is_followed_by_another_and_none_is_left(monkey
         await until(lambda: not transport.bridges())
 
 
-async def test_only_so_many_are_entered_at_a_time_and_the_others_wait_with_words() -> None:
+async def test_the_number_of_entered_doors_is_limited_and_others_wait_with_a_reason() -> None:
     async with running_door("--stdio", key=KEY) as door, running_door("--stdio", key=KEY, session="cd" * 16) as other:
         transport = Entering()
         spoken: dict[str, DoorStatus | None] = {}

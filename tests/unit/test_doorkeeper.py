@@ -190,7 +190,7 @@ async def test_a_slow_reader_stops_the_notebook_not_the_link(carrier: tuple[str,
             assert got > 32 << 20
 
 
-async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_said() -> None:
+async def test_a_client_that_still_sends_gets_the_notebooks_whole_answer() -> None:
     async with running_door(key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         with socket.socket() as slow:
@@ -214,7 +214,7 @@ async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_s
             assert len(got.partition(b"\r\n\r\n")[2]) == 32 << 20
 
 
-async def test_who_leaves_while_the_notebook_hangs_up_takes_nobody_along() -> None:
+async def test_a_client_that_disconnects_breaks_no_other_connection() -> None:
     """A page that is closed aborts its request. Its other connections, and those of other pages, go on."""
     async with running_door(key=KEY) as door, kept(door) as keeper:
         await start(keeper)
@@ -297,7 +297,7 @@ async def test_another_link_takes_over_and_the_way_back_follows() -> None:
             server.close()
 
 
-async def test_what_connects_before_the_link_knows_its_doors_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_wait_until_the_link_knows_its_doors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(port_forwarder, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         async with kept(door) as keeper:
@@ -357,7 +357,7 @@ class Broken(Files):
         return await super().read(account, path, limit)
 
 
-async def test_whatever_goes_wrong_a_door_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_door_is_tried_again_after_any_error(caplog: pytest.LogCaptureFixture) -> None:
     async with running_door(key=KEY) as door:
         keeper = Keeper(door.folder.parent)
         await keeper.begin(door.folder, transport=Broken())
@@ -366,7 +366,7 @@ async def test_whatever_goes_wrong_a_door_is_tried_again(caplog: pytest.LogCaptu
         await keeper.shutdown()
 
 
-async def test_says_when_the_environment_is_of_another_protocol(tmp_path: Path) -> None:
+async def test_a_door_of_another_protocol_is_explained(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
     (tmp_path / "door.json").write_text(json.dumps({"protocol": 3, "session": SESSION, "somewhere": "else"}))
     await keeper.begin(tmp_path)
@@ -403,7 +403,7 @@ async def test_enters_no_door_but_the_one_it_was_told(change: dict[str, object])
         await keeper.shutdown()
 
 
-async def test_tells_at_once_and_once_why_a_door_cannot_be_opened(tmp_path: Path) -> None:
+async def test_the_reason_for_a_closed_door_is_reported_once_and_at_once(tmp_path: Path) -> None:
     told = {"protocol": 1, "session": SESSION, "job": "7", "host": "n7", "port": 30001}
     key = " ".join(KEY.export_public_key().decode().split()[:2])
     (tmp_path / "door.json").write_text(json.dumps(told | {"host_key": key}))
@@ -448,7 +448,7 @@ class Dialled(Files):
         ({}, None, [], "The scheduler does not say on which node the session runs."),
     ],
 )
-async def test_goes_nowhere_the_account_sends_it(
+async def test_the_account_cannot_redirect_the_link(
     tmp_path: Path, access: dict[str, object], node: str | None, dialled: list[tuple[str, int]], problem: str
 ) -> None:
     told = {"protocol": 1, "session": SESSION, "job": "7", "host": "victim.example.org", "port": 30001}

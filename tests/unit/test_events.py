@@ -85,7 +85,7 @@ async def test_a_slow_reader_gets_the_newest_then_a_snapshot(monkeypatch: pytest
     things.feed.close()
 
 
-async def test_it_ends_with_the_last_and_with_the_feed() -> None:
+async def test_a_stream_ends_with_its_last_event_and_with_the_feed() -> None:
     things = Things()
     stream = things.feed.stream(first, last=lambda message: message[1] == "a=2")
     await anext(stream)

@@ -153,7 +153,7 @@ async def test_a_thousand_jobs_are_one_request_and_leave_the_loop_free(
     assert [len(names) for names in link.cancelled] == [1000]
 
 
-async def test_what_is_let_go_while_jobs_are_made_is_not_kept(cluster: FactoryCluster, link: ScriptedLink) -> None:
+async def test_jobs_dropped_while_others_are_made_are_not_kept(cluster: FactoryCluster, link: ScriptedLink) -> None:
     more = cluster.scale(jobs=3 * AT_A_TIME)
     await asyncio.sleep(0)
     await cluster.scale(jobs=AT_A_TIME)
@@ -174,9 +174,7 @@ async def test_a_refusal_leaves_no_jobs(cluster: FactoryCluster, link: ScriptedL
     assert [len(names) for names in link.batches] == [2 * AT_A_TIME, 1]
 
 
-async def test_who_gives_up_waiting_for_jobs_takes_them_from_nobody(
-    cluster: FactoryCluster, link: ScriptedLink
-) -> None:
+async def test_a_cancelled_caller_takes_no_jobs_from_others(cluster: FactoryCluster, link: ScriptedLink) -> None:
     link.speaks.clear()
     first = cluster.scale(jobs=1)
     await asyncio.sleep(0.1)  # it is requested, and not answered yet
@@ -189,7 +187,7 @@ async def test_who_gives_up_waiting_for_jobs_takes_them_from_nobody(
     assert sum(map(len, link.batches)) == len(cluster.workers) == 3
 
 
-async def test_what_cannot_be_adapted_to_changes_nothing(cluster: FactoryCluster) -> None:
+async def test_invalid_bounds_of_adapting_change_nothing(cluster: FactoryCluster) -> None:
     with pytest.raises(KeyError, match="soon"):
         cluster.adapt(minimum_jobs=0, maximum_jobs=2, target_duration="soon")
     assert cluster.view().adapting is None
@@ -306,9 +304,7 @@ async def test_more_jobs_than_one_request_holds_are_asked_for_as_one(
     assert len(cluster.workers) == 2500
 
 
-async def test_where_a_later_request_is_refused_those_before_it_are_taken_back(
-    cluster: FactoryCluster, link: ScriptedLink
-) -> None:
+async def test_a_refused_later_request_cancels_the_earlier_ones(cluster: FactoryCluster, link: ScriptedLink) -> None:
     await cluster.scale(jobs=3)
     link.most = 2100
     with pytest.raises(LinkError, match="QOSMaxSubmit"):
@@ -393,12 +389,12 @@ MADE = {"size": "cpu", "scheduler": "here", "asynchronous": True, "silence_logs"
         ({"config_name": "nope"}, "dask's configuration has no section jobqueue.nope; it has: .*factory"),
     ],
 )
-def test_what_no_cluster_can_be_is_said(link: ScriptedLink, said: dict[str, Any], words: str) -> None:
+def test_invalid_clusters_are_explained(link: ScriptedLink, said: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FactoryCluster(**MADE | said)
 
 
-async def test_what_no_number_of_workers_can_be_is_said(cluster: FactoryCluster) -> None:
+async def test_invalid_numbers_of_workers_are_explained(cluster: FactoryCluster) -> None:
     for wrong, words in ((-1, "n=-1 is too few"), (math.nan, "n=nan is no whole number"), ("2", "n='2' is no whole")):
         with pytest.raises(ValueError, match=words):
             cluster.scale(wrong)  # type: ignore[arg-type]

@@ -196,7 +196,7 @@ def test_a_template_becomes_no_job() -> None:
         bridge_argv(factory, resolve(factory, Choice()))
 
 
-def test_what_editors_remark_reaches_no_page() -> None:
+def test_remarks_for_editors_reach_no_page() -> None:
     """People see only the views of the pages and the API."""
     told = {name for view in (FactoryView, NetworkView, ComingView) for name in view.model_fields}
     assert "hints" in told
@@ -237,7 +237,7 @@ def test_a_planned_entry_takes_no_machine(tmp_path: Path) -> None:
         federation.load(tmp_path)
 
 
-def test_refusals_and_what_is_to_come_are_in_words() -> None:
+def test_refusals_and_planned_factories_are_explained() -> None:
     assert ALL.refusal("pharos") == "Pharos has no machine yet, so nothing can be started there."
     assert ALL.refusal("mimer") == (
         "This gateway does not offer MIMER yet: its operator has no agreement with this gateway's."

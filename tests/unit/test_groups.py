@@ -26,7 +26,7 @@ async def test_a_reservation_is_for_the_account_that_pays(site: Site) -> None:
     assert site.reservations("alice", "p2") == site.reservations("alice", None) == ()
 
 
-async def test_who_is_in_a_group_is_asked_of_the_site_once(
+async def test_an_accounts_groups_are_asked_for_once(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unix_groups, "PACE", 0.01)
@@ -72,7 +72,7 @@ async def test_groups_that_the_site_does_not_tell_are_none_and_asked_for_again_l
     assert await site.reservations_now("bob", None) != ()
 
 
-def test_what_id_prints() -> None:
+def test_the_output_of_id_is_parsed() -> None:
     ask = unix_groups.question("alice")
     assert ask.argv == ("id", "-Gnz", "--", "alice")
     assert ask.parse(Output("users\0domain users\0", "", 0)) == {"users", "domain users"}

@@ -63,7 +63,7 @@ def account(world: World) -> str:
     return world.clusters.own(CLUSTER, "ada").record.account
 
 
-async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> None:
+async def test_a_scheduler_job_is_no_session_of_the_hub(world: World) -> None:
     cluster = await ask(world)
     assert cluster.head is not None
     assert (cluster.state, cluster.head.state, cluster.session) == ("live", "pending", CLUSTER)
@@ -99,7 +99,7 @@ async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: W
     await table.aclose()
 
 
-async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret(world: World) -> None:
+async def test_the_scheduler_is_started_through_its_door_without_secrets(world: World) -> None:
     cluster = await running(world)
     assert cluster.head is not None and cluster.head.node == "n7"
     assert world.doors.sent == [(CLUSTER, {})]
@@ -109,14 +109,14 @@ async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret
     assert argv[argv.index("--file") + 1].endswith(f"/sessions/{CLUSTER}/cluster.json")
 
 
-async def test_its_keys_are_its_owners(world: World) -> None:
+async def test_only_the_owner_gets_the_schedulers_keys(world: World) -> None:
     await ask(world)
     assert (await refused(world.clusters.scheduler(CLUSTER, "ada"))).status == 409  # it does not run yet
     await world.clusters.end(CLUSTER, "ada")
     await world.scheduler.answer(2)
 
 
-async def test_who_else_asks_gets_nothing(world: World) -> None:
+async def test_other_people_get_no_keys(world: World) -> None:
     await running(world)
     told = await world.clusters.scheduler(CLUSTER, "ada")
     assert (told.address, told.versions) == (SCHEDULER["address"], {"python": "3.13"})
@@ -126,7 +126,7 @@ async def test_who_else_asks_gets_nothing(world: World) -> None:
     assert (entry.person, entry.job) == ("ada", None)
 
 
-async def test_what_it_says_of_itself_is_checked(world: World) -> None:
+async def test_the_schedulers_description_is_validated(world: World) -> None:
     await running(world)
     file = f"/home/{account(world)}/.factorygate/sessions/{CLUSTER}/cluster.json"
     world.home.files[file] = b'{"address": "tls://x:1; rm -rf"}'
@@ -135,7 +135,7 @@ async def test_what_it_says_of_itself_is_checked(world: World) -> None:
     assert (await refused(world.clusters.scheduler(CLUSTER, "ada"))).status == 404
 
 
-async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) -> None:
+async def test_a_cluster_ends_with_its_scheduler_job_and_its_reason(world: World) -> None:
     await running(world)
     await grow(world, "w-0", batch=BATCH)
     world.scheduler.set("1", state=JobState.ENDED)
@@ -146,7 +146,7 @@ async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) ->
     await world.comes(lambda: "2" in world.scheduler.cancelled)
 
 
-async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
+async def test_the_scheduler_jobs_gpu_hours_count_for_its_cluster(world: World) -> None:
     await running(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     begun = datetime.now(UTC) - timedelta(minutes=30)
@@ -204,7 +204,7 @@ async def test_a_refused_one_is_said_and_leaves_nothing(world: World) -> None:
     assert world.live_sessions == {}
 
 
-async def test_a_link_that_starts_anew_still_has_it(world: World) -> None:
+async def test_a_restarted_link_still_has_the_scheduler_job(world: World) -> None:
     await running(world)
     await world.down()
     await world.up(world.doors)
@@ -302,7 +302,7 @@ async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
     await world.down()
 
 
-async def test_what_was_asked_of_one_is_forgotten_at_its_end(world: World) -> None:
+async def test_the_request_is_forgotten_when_the_scheduler_job_ends(world: World) -> None:
     await running(world)
     await world.clusters.end(CLUSTER, "ada")
     await world.comes(lambda: world.scheduler.cancelled == ["1"])

@@ -53,7 +53,7 @@ async def opens(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncItera
         await context.close()
 
 
-async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, link: FakeLink) -> None:
+async def test_each_cluster_is_shown_with_its_state_and_problems(opens: Opens, link: FakeLink) -> None:
     page = await opens()
     sweep = page.get_by_role("article", name="sweep")
     for text in (
@@ -103,7 +103,7 @@ async def test_one_is_closed_by_keyboard_after_it_asked(opens: Opens, link: Fake
     await expect(page.get_by_role("listitem").filter(has_text="sweep")).to_contain_text("Nobody has asked about")
 
 
-async def test_one_that_cannot_be_closed_says_why(opens: Opens, link: FakeLink) -> None:
+async def test_a_cluster_that_cannot_be_closed_says_why(opens: Opens, link: FakeLink) -> None:
     page = await opens()
     del link.clusters[AFAR]  # the link no longer knows it, and the page has not been notified
     await page.get_by_role("button", name="Close…: afar").click()
@@ -113,7 +113,7 @@ async def test_one_that_cannot_be_closed_says_why(opens: Opens, link: FakeLink) 
     await expect(afar.get_by_role("button", name="Close…: afar")).to_be_visible()
 
 
-async def test_without_clusters_there_is_nothing_of_them(opens: Opens, link: FakeLink) -> None:
+async def test_without_clusters_home_does_not_mention_them(opens: Opens, link: FakeLink) -> None:
     page = await opens()
     for cluster in list(link.clusters):
         link.change_cluster(cluster, state="ended")

@@ -85,7 +85,7 @@ async def test_a_body_without_end_is_refused_before_it_is_known_whose_it_is(hub:
     assert (await hub.http.get("/hub/health")).status_code == 200
 
 
-async def test_what_is_sent_to_us_is_short(ada: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_long_requests_are_refused(ada: httpx.AsyncClient, link: FakeLink) -> None:
     url, headers = f"{API}/factories/one/credential", forged(ada)
     answer = await ada.put(url, json={"token": "t" * MOST_BYTES}, headers=headers)
     assert (answer.status_code, answer.json()["message"]) == (

@@ -109,7 +109,7 @@ def test_a_hub_that_cannot_start_says_why_without_a_traceback(tmp_path: Path, ch
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "just words"])
-def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "hub.yaml").write_text(text)
     with pytest.raises(HubConfigError, match=r"hub\.yaml"):
         load(tmp_path / "hub.yaml")

@@ -36,7 +36,7 @@ def test_a_job_is_ours_only_if_all_agrees() -> None:
 
 
 @given(st.text(max_size=80))
-def test_whatever_a_comment_says_it_is_no_error(text: str) -> None:
+def test_no_comment_causes_an_error(text: str) -> None:
     assert OURS.session_of(job(text), "one") is None
 
 

@@ -40,7 +40,7 @@ async def test_the_end_of_access_is_said_in_its_own_words(server: LabServer, pag
     await expect(toast(page, "You are back.")).to_be_visible(timeout=PATIENCE)
 
 
-async def test_speaks_the_language_that_jupyterlab_names(server: LabServer, page: Page) -> None:
+async def test_notices_use_the_language_that_jupyterlab_names(server: LabServer, page: Page) -> None:
     await page.route("**/api/factorygate/texts*", german)
     await page.reload()
     status = page.locator(".fg-Status")

@@ -83,7 +83,7 @@ async def near(server: LabServer, page: Page, minutes: float = 10, step: int = 1
     return shown
 
 
-async def test_says_where_how_long_and_what_it_uses(page: Page) -> None:
+async def test_the_panel_shows_place_remaining_time_and_resource_use(page: Page) -> None:
     status = page.locator(".fg-Status")
     await expect(status).to_contain_text("Leonardo · 1 x A100 64 GB", timeout=PATIENCE)
     await expect(status).to_contain_text(re.compile(r"1 hr 5\d mins left"))
@@ -142,7 +142,7 @@ async def full(route: Route) -> None:
         await route.continue_()
 
 
-async def test_says_what_could_not_be_saved(server: LabServer, page: Page) -> None:
+async def test_files_that_could_not_be_saved_are_named(server: LabServer, page: Page) -> None:
     await write(page, "not to be saved")
     await page.route("**/api/contents/notes.txt*", full)
     warned = await near(server, page)
@@ -151,7 +151,7 @@ async def test_says_what_could_not_be_saved(server: LabServer, page: Page) -> No
     assert (server.root / "notes.txt").read_text() == "first\n"
 
 
-async def test_more_time_is_asked_for_and_a_no_is_said(server: LabServer, page: Page) -> None:
+async def test_an_extension_can_be_requested_and_a_refusal_is_shown(server: LabServer, page: Page) -> None:
     server.gateway.refusal = "The partition allows no more."
     for hours, said in ((1.5, "The partition allows no more."), (2, "The factory gave this session 2 hours more.")):
         server.tell()
@@ -291,7 +291,7 @@ async def test_axe_finds_nothing(server: LabServer, page: Page, theme: str) -> N
     assert await page.evaluate(AXE_RUN, OURS)  # axe does find errors
 
 
-async def test_when_the_session_is_over_it_says_so(server: LabServer, page: Page) -> None:
+async def test_the_end_of_the_session_is_shown(server: LabServer, page: Page) -> None:
     await near(server, page, 0.05, 5)
     await page.route("**/api/factorygate/**", lambda route: route.fulfill(status=424, json={"message": "not running"}))
     await expect(page.locator(".fg-Status")).to_contain_text("Session ended", timeout=60_000)

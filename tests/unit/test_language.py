@@ -74,7 +74,9 @@ def test_a_finished_sentence_alone_is_not_taken_apart() -> None:
         ("", "Job 4711 waits in the queue.", {"job": "4711"}),
     ],
 )
-def test_what_does_not_fit_the_catalogue_is_english(code: str, text: str, parameters: dict[str, str]) -> None:
+def test_a_text_that_differs_from_the_catalogue_is_shown_in_english(
+    code: str, text: str, parameters: dict[str, str]
+) -> None:
     assert german().said(Message(code, text, parameters)) == text
 
 

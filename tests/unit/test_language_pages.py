@@ -118,7 +118,7 @@ async def settled(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(page_states.PAGES))
-async def test_whatever_is_read_comes_out_of_the_catalogue(context: BrowserContext, name: str) -> None:
+async def test_all_texts_of_the_pages_come_from_the_catalogue(context: BrowserContext, name: str) -> None:
     page = await context.new_page()
     await page.goto(f"{page_states.PAGES[name]}?lang={PSEUDO}")
     assert await page.evaluate("document.documentElement.lang") == PSEUDO
@@ -128,7 +128,7 @@ async def test_whatever_is_read_comes_out_of_the_catalogue(context: BrowserConte
 
 
 @pytest.mark.parametrize("name", ["map", "status", "token", "error"])
-async def test_so_does_what_is_read_on_the_other_pages(context: BrowserContext, name: str) -> None:
+async def test_all_texts_of_the_other_pages_come_from_the_catalogue(context: BrowserContext, name: str) -> None:
     page = await context.new_page()
     await page.goto(f"{page_states.ALL[name].path.partition('?')[0]}?lang={PSEUDO}")
     assert await page.evaluate("document.documentElement.lang") == PSEUDO
@@ -211,7 +211,7 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
         link.refuse = None
 
 
-async def test_who_pays_and_what_it_costs_stands_before_the_click(context: BrowserContext, link: FakeLink) -> None:
+async def test_project_and_cost_are_shown_before_the_click(context: BrowserContext, link: FakeLink) -> None:
     page = await context.new_page()
     await page.goto("/hub/spawn/ada/pays?lang=en")
     await settled(page, "start")

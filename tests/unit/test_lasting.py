@@ -127,7 +127,7 @@ async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> No
         await carrying
 
 
-async def test_its_end_is_told() -> None:
+async def test_the_end_of_a_stream_is_reported() -> None:
     async with pair() as (person, near), pair() as (far, scheduler):
         one, other = ResumableStream(*near), ResumableStream(*far)
         carrying = asyncio.create_task(carried(one, other, (1 << 30, 1 << 30)))
@@ -138,7 +138,7 @@ async def test_its_end_is_told() -> None:
         assert one.over.is_set() and other.over.is_set()
 
 
-async def test_what_is_not_confirmed_is_bounded() -> None:
+async def test_unconfirmed_bytes_are_limited() -> None:
     async with pair() as (person, near):
         one = ResumableStream(*near)
         person[1].write(bytes(3 * resumable_stream.WINDOW))

@@ -134,7 +134,7 @@ tables = st.builds(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(people, tables), min_size=1, max_size=6))
-async def test_nothing_ends_of_who_still_has_access_by_another_way(
+async def test_a_person_with_access_by_another_group_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[dict[str, frozenset[str]], Project]]
 ) -> None:
     world, table = await up(tmp_path_factory.mktemp("left"), project(members=PEOPLE), access_grace_seconds=0)
@@ -174,7 +174,7 @@ async def test_a_session_is_not_made_longer_than_its_project(tmp_path: Path) -> 
     await world.down()
 
 
-async def test_of_whom_the_hub_never_told_nothing_is_lost_by_groups(tmp_path: Path) -> None:
+async def test_people_unknown_to_the_link_lose_nothing_by_groups(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     book = ProjectBook(
         KnownPeople(ledger), Table(project("g", groups=("g",), members=()), project("m", members=("ben",)))
@@ -185,7 +185,7 @@ async def test_of_whom_the_hub_never_told_nothing_is_lost_by_groups(tmp_path: Pa
     assert book.until("ada", None, "one") is None  # started before there were projects
 
 
-async def test_while_projects_are_not_known_nothing_is_lost_and_nothing_comes_back(tmp_path: Path) -> None:
+async def test_while_projects_are_unknown_no_access_is_lost_or_restored(tmp_path: Path) -> None:
     world, table = await up(tmp_path, project(), access_grace_seconds=3600)
     await world.put(ID)
     table.set()

@@ -103,7 +103,7 @@ async def test_choices_and_drains(ledger: Ledger) -> None:
     assert await ledger.drains() == {}
 
 
-async def test_it_is_durable(ledger: Ledger) -> None:
+async def test_a_write_is_on_the_disk_when_it_returns(ledger: Ledger) -> None:
     await ledger.add(row(), ENTRY)
     again = Ledger(ledger.where)  # as after a kill: nobody closed the first one
     await again.open()
@@ -145,7 +145,7 @@ async def test_a_link_that_lost_its_connection_writes_nothing_once_another_has_t
     await first.close()
 
 
-async def test_its_file_is_private(tmp_path: Path) -> None:
+async def test_the_ledgers_file_is_private(tmp_path: Path) -> None:
     made = Ledger(tmp_path / "ledger.sqlite")
     await made.open()
     assert stat.S_IMODE((tmp_path / "ledger.sqlite").stat().st_mode) == 0o600
@@ -166,7 +166,7 @@ async def test_a_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
         await Ledger(tmp_path / "ledger.sqlite").open()
 
 
-async def test_what_is_written_at_the_same_time_shares_a_commit(ledger: Ledger) -> None:
+async def test_concurrent_writes_share_a_commit(ledger: Ledger) -> None:
     commits = []
     assert ledger._engine is not None
     event.listen(ledger._engine, "commit", commits.append)
@@ -175,7 +175,7 @@ async def test_what_is_written_at_the_same_time_shares_a_commit(ledger: Ledger) 
     assert len(commits) < 10
 
 
-async def test_what_a_shell_prints_spoils_no_commit(ledger: Ledger) -> None:
+async def test_output_of_a_shell_makes_no_commit_fail(ledger: Ledger) -> None:
     await ledger.note(AuditEntry("ada", "a", "one", "extend-refused", detail="no\0way"))
     assert [entry.detail for entry in await ledger.audited("extend-refused")] == ["no\ufffdway"]
 

@@ -45,7 +45,7 @@ async def test_an_account_is_lent_to_one_person_at_a_time(tmp_path: Path) -> Non
     await world.down()
 
 
-async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lent_account_changes_hands_after_a_wipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = await up(tmp_path, project("p", POOL, members=ALL))
     await world.put(ID, "ben")
     await world.put(OTHER, "cleo")
@@ -102,7 +102,7 @@ async def test_two_people_never_hold_one_account(
         await world.down()
 
 
-async def test_who_was_refused_holds_no_account(tmp_path: Path) -> None:
+async def test_a_refused_person_holds_no_account(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project("p", POOL, members=ALL, gpu_hours=2))
     for who in ("ben", "cleo", "dan"):
         assert (await refusal(world, user=who, hours=3))[0] == "budget-over"

@@ -47,7 +47,7 @@ async def start(config: Path, stderr: IO[bytes] | int = asyncio.subprocess.PIPE)
     return await asyncio.create_subprocess_exec(*argv, env=env, stderr=stderr)
 
 
-async def test_it_is_alone_and_ends_when_told(tmp_path: Path) -> None:
+async def test_only_one_link_runs_and_it_ends_on_sigterm(tmp_path: Path) -> None:
     config = link_yaml(tmp_path)
     first = await start(config)
     assert first.stderr is not None
@@ -71,7 +71,7 @@ async def test_it_is_alone_and_ends_when_told(tmp_path: Path) -> None:
     assert not (state / "hub.sock").exists()
 
 
-async def test_it_knows_its_projects_and_its_people(tmp_path: Path) -> None:
+async def test_the_link_knows_its_projects_and_people(tmp_path: Path) -> None:
     config = link_yaml(tmp_path)
     told = yaml.safe_load(config.read_text()) | {"projects": "projects.yaml", "apply_url": "https://apply.example/"}
     config.write_text(yaml.safe_dump(told))
@@ -116,7 +116,7 @@ def has_version_6() -> bool:
 
 
 @pytest.mark.skipif(not has_version_6(), reason="this machine has no address ::1")
-async def test_it_listens_on_an_address_of_version_6(tmp_path: Path) -> None:
+async def test_the_link_listens_on_an_ipv6_address(tmp_path: Path) -> None:
     config = link_yaml(tmp_path)
     config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "listen_host": "::1"}))
     process = await start(config)

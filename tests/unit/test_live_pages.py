@@ -59,7 +59,7 @@ async def renewed(page: Page) -> None:
 
 
 @pytest.mark.parametrize("path", ["/hub/status", "/hub/factories"])
-async def test_what_changed_is_shown_and_said_without_a_reload(
+async def test_changes_are_shown_and_announced_without_a_reload(
     page: Page, link: FakeLink, hub: HubProcess, path: str
 ) -> None:
     await page.clock.install()
@@ -128,7 +128,7 @@ async def start(page: Page) -> None:
         await page.locator("#fg-choose > summary").click()
 
 
-async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, link: FakeLink) -> None:
+async def test_a_person_without_sessions_sees_one_choice_and_start(page: Page, link: FakeLink) -> None:
     await page.goto(f"{page_states.START}?lang=en")
     await expect(
         page.get_by_role("heading", name=re.compile("^(Our suggestion|Same choice as your last session)$"))
@@ -157,7 +157,7 @@ async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, lin
     await expect(page.get_by_role("radio")).to_have_count(0)
 
 
-async def test_who_comes_for_something_sees_all_of_it(page: Page, link: FakeLink) -> None:
+async def test_a_link_with_options_shows_all_choices(page: Page, link: FakeLink) -> None:
     await page.goto(f"{page_states.START}/more?lang=en")
     await expect(page.locator("#fg-steps")).to_be_visible()
     await page.goto(f"{page_states.START}?lang=en&opt-size=full")
@@ -267,7 +267,7 @@ async def test_tokens_in_addresses_are_allowed_by_a_click(page: Page, link: Fake
 # --- loss of work, surprises and costs
 
 
-async def test_what_can_lose_work_stands_by_the_start_button(page: Page, link: FakeLink) -> None:
+async def test_warnings_about_lost_work_are_beside_the_start_button(page: Page, link: FakeLink) -> None:
     one(link)
     await page.goto(f"{page_states.START}?lang=en")
     mind = page.locator("#fg-mind")
@@ -326,7 +326,7 @@ async def test_a_session_that_ran_out_of_memory_says_so_and_starts_again_with_a_
     await link.end(again.id)
 
 
-async def test_where_there_is_no_larger_size_it_says_that_the_same_will_end_the_same(
+async def test_without_a_larger_size_the_page_warns_of_the_same_end(
     page: Page, link: FakeLink, hub: HubProcess
 ) -> None:
     one(link, sizes=link.factories[0].sizes[:1])

@@ -57,7 +57,7 @@ def written(parts: list[str], role: str = "", authority: str = TRUSTED) -> str:
     st.just("") | group_names,
     st.sampled_from([TRUSTED, "evil.org", "x/y:z"]),
 )
-def test_what_is_written_as_an_entitlement_is_read(parts: list[str], role: str, authority: str) -> None:
+def test_valid_entitlements_are_parsed(parts: list[str], role: str, authority: str) -> None:
     read = entitlement(written(parts, role, authority), SPACE)
     assert read == Entitlement(tuple(parts), role, authority)
     given_groups = groups({"eduperson_entitlement": [written(parts, role, authority)]})
@@ -69,7 +69,7 @@ def test_what_is_written_as_an_entitlement_is_read(parts: list[str], role: str, 
 
 
 @given(st.text(max_size=60) | st.builds(lambda text: f"{SPACE}:group:{text}#{TRUSTED}", st.text(max_size=40)))
-def test_anything_else_is_none_or_a_name_that_reads_back(text: str) -> None:
+def test_any_other_text_is_no_entitlement_or_is_restored(text: str) -> None:
     read = entitlement(text, SPACE)
     if read is not None:
         assert entitlement(written(list(read.groups), read.role, read.authority), SPACE) == read
@@ -164,7 +164,7 @@ def test_claims_of_any_shape_are_judged(claims: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("sub", [None, "", "x" * 256, 7, ["x"], "a\nb", "é", " \x7f"])
-def test_who_has_no_usable_sub_is_nobody(sub: object) -> None:
+def test_claims_without_a_valid_sub_identify_nobody(sub: object) -> None:
     assert subject({"sub": sub}) is None
     assert subject(sub) is None
     everybody = provider({"everybody": True, "gives": "all"})
@@ -182,7 +182,7 @@ def test_who_has_no_usable_sub_is_nobody(sub: object) -> None:
         ({"preferred_username": "../root\n"}, "root"),
     ],
 )
-def test_what_a_name_begins_with(claims: dict[str, Any], name: str) -> None:
+def test_the_first_part_of_a_name_is_readable(claims: dict[str, Any], name: str) -> None:
     assert short_name(claims) == name
 
 
@@ -245,7 +245,7 @@ def test_terms_are_kept_with_their_date(tmp_path: Path) -> None:
     assert kept.accepted(name, "2026-12") is None
 
 
-def test_who_somebody_is_at_the_provider_can_be_a_group() -> None:
+def test_a_persons_sub_can_be_a_group() -> None:
     """A portal that knows no names of this hub can then list a project's people."""
     rule = {"claim": {"name": "sub", "value": "*"}, "gives": "person:{group}"}
     assert groups({"sub": "5f3@proxy.example.org"}, rule) == {"person:5f3@proxy.example.org"}
@@ -308,7 +308,7 @@ def test_login_in_the_hubs_yaml(tmp_path: Path) -> None:
         load(write(tmp_path, login=login, public_url="http://gateway.example.org"))
 
 
-def test_what_people_pick_makes_nobody_an_administrator(tmp_path: Path) -> None:
+def test_a_group_that_people_choose_makes_no_administrator(tmp_path: Path) -> None:
     login = {
         "people_file": "p",
         "crypt_key_file": "k",

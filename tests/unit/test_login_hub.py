@@ -127,7 +127,7 @@ async def refused(answer: httpx.Response, code: str, status: int = 403) -> None:
     assert f'data-code="login-{code}"' in answer.text
 
 
-async def test_in_by_entitlement_and_looked_at_again(
+async def test_an_entitlement_admits_and_is_checked_again(
     hub: HubProcess, link: FakeLink, provider: OidcProvider, sub: str
 ) -> None:
     said = [ENTITLEMENT.format("one:two:role=member"), ENTITLEMENT.format("three"), "urn:other:group:four#" + AUTHORITY]
@@ -258,7 +258,7 @@ async def test_an_expired_token_is_renewed_and_a_revoked_one_is_a_new_login(
     assert await browser.name() == "stay-1"
 
 
-async def test_who_never_logged_in_starts_nothing(hub: HubProcess, link: FakeLink) -> None:
+async def test_a_person_who_never_logged_in_starts_nothing(hub: HubProcess, link: FakeLink) -> None:
     assert (await hub.api("POST", "/users/nobody")).status_code == 201
     answer = await hub.api("POST", "/users/nobody/server", json={"factory": "one"})
     assert answer.status_code == 403
@@ -372,7 +372,7 @@ async def test_a_code_of_another_login_ends_none(hub: HubProcess, provider: Oidc
     assert await browser.name() is None
 
 
-async def test_what_an_address_claims_is_not_in_the_log(hub: HubProcess) -> None:
+async def test_text_in_a_url_is_not_in_the_log(hub: HubProcess) -> None:
     browser = Browser(hub)
     await browser.begin()
     state = base64.urlsafe_b64encode(b"\n[I 2026-01-01] forged line").decode()
@@ -380,7 +380,7 @@ async def test_what_an_address_claims_is_not_in_the_log(hub: HubProcess) -> None
     assert "forged line" not in hub.log
 
 
-async def test_who_signs_out_is_sent_on_where_the_operator_wants_it(
+async def test_signing_out_redirects_to_the_provider_if_configured(
     hub: HubProcess, provider: OidcProvider, sub: str
 ) -> None:
     provider.says(
@@ -406,7 +406,7 @@ async def test_who_signs_out_is_sent_on_where_the_operator_wants_it(
     assert (await Browser(hub).http.get("/hub/logout")).headers["Location"] == "/hub/login"
 
 
-async def test_what_a_provider_refused_is_said_in_our_words(hub: HubProcess) -> None:
+async def test_a_providers_refusal_is_explained_in_our_words(hub: HubProcess) -> None:
     answer = await Browser(hub).get("/hub/oidc/mine/callback?error=access_denied&error_description=Call+0900+EVIL")
     await refused(answer, "denied")
     assert "0900" not in answer.text
@@ -441,7 +441,7 @@ async def test_the_page_offers_providers_and_antennas(hub: HubProcess) -> None:
     assert "Über die Antenne Ihres Landes kommen" in page
 
 
-async def test_nothing_secret_is_kept_in_the_open(hub: HubProcess, provider: OidcProvider) -> None:
+async def test_no_secret_is_stored_in_clear_text(hub: HubProcess, provider: OidcProvider) -> None:
     provider.says("quiet", email="quiet@example.org", eduperson_entitlement=[ENTITLEMENT.format("one")])
     await Browser(hub).login("quiet")
     kept = b"".join(file.read_bytes() for file in hub.folder.glob("*.sqlite*"))
@@ -451,7 +451,9 @@ async def test_nothing_secret_is_kept_in_the_open(hub: HubProcess, provider: Oid
     assert "s" * 16 not in hub.log
 
 
-async def test_who_is_blocked_by_the_operator(hub: HubProcess, link: FakeLink, provider: OidcProvider) -> None:
+async def test_a_person_blocked_by_the_operator_is_refused(
+    hub: HubProcess, link: FakeLink, provider: OidcProvider
+) -> None:
     provider.says("bad", given_name="Bad", eduperson_entitlement=[ENTITLEMENT.format("one")])
     browser = Browser(hub)
     await browser.login("bad")

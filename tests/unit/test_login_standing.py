@@ -78,7 +78,7 @@ def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedA
         ({"refused": "no-group"}, "login-no-group", [("ada-1", [], True)]),
     ],
 )
-async def test_who_may_start(
+async def test_people_with_a_recent_answer_may_start(
     authenticator: FederatedAuthenticator, state: dict[str, Any], code: str | None, told: list[Any]
 ) -> None:
     assert isinstance(authenticator, LoginStatus)
@@ -94,7 +94,7 @@ async def test_who_may_start(
     assert link.told == told
 
 
-async def test_who_is_blocked_or_never_came(authenticator: FederatedAuthenticator) -> None:
+async def test_blocked_and_unknown_people_may_not_start(authenticator: FederatedAuthenticator) -> None:
     person = Person()
     person.state = {}
     said = await authenticator.standing(person)
@@ -112,7 +112,7 @@ async def test_a_provider_that_is_away_is_trusted_for_a_while(
     assert await authenticator.refresh_user(Person(checked_at=time.time() - age)) is stays
 
 
-async def test_who_was_refused_stays_out_though_the_provider_is_away(authenticator: FederatedAuthenticator) -> None:
+async def test_a_refused_person_stays_refused_while_the_provider_is_down(authenticator: FederatedAuthenticator) -> None:
     assert await authenticator.refresh_user(Person(refused="no-group")) is False
 
 
@@ -134,7 +134,7 @@ async def test_the_link_is_told_until_when_a_login_counts(authenticator: Federat
     assert (told.access.refusal, told.access.terms) == (None, None)
 
 
-async def test_who_has_not_accepted_the_terms_is_told_with_their_groups(
+async def test_people_with_open_terms_are_sent_with_their_groups(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticator, "_login", authenticator._login.model_copy(update={"terms": TERMS}))

@@ -165,7 +165,7 @@ def test_a_name_that_is_no_plain_address_gets_into_no_header(user: str) -> None:
         address_of(user, "example.org")
 
 
-async def test_who_has_no_plain_name_gets_no_mail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_person_without_a_plain_name_gets_no_mail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with sink() as server:
         world = await world_with_mail(tmp_path, server.port)
         with caplog.at_level(logging.WARNING):

@@ -48,6 +48,6 @@ def test_only_the_last_are_kept() -> None:
         GOOD | {"kind": []},
     ],
 )
-def test_what_is_none_is_refused(told: object) -> None:
+def test_an_invalid_message_is_refused(told: object) -> None:
     with pytest.raises(ValueError, match="needed"):
         read_message(told, 0.0)

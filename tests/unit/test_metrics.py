@@ -142,7 +142,7 @@ async def test_running_minus_open_doors_is_seen_when_all_doors_are_lost(world: W
     assert value(series, "factorygate_doors_open", factory="one") == 0
 
 
-async def test_nothing_is_said_of_a_factory_before_its_first_answer(
+async def test_a_factory_has_no_health_metric_before_its_first_answer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up = ("factorygate_factory_up", (("factory", "one"),))

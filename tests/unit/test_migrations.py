@@ -161,7 +161,7 @@ async def test_a_database_that_is_away_for_a_while_is_used_again(postgres: Postg
     await ledger.close()
 
 
-async def test_its_password_is_in_no_message(postgres: Postgres) -> None:
+async def test_the_databases_password_is_in_no_message(postgres: Postgres) -> None:
     database = postgres.new()
     wrong = postgres.folder / "wrong"
     wrong.write_text("*:*:*:*:not-the-password\n")
@@ -183,7 +183,7 @@ async def test_its_password_is_in_no_message(postgres: Postgres) -> None:
         ("somewhere s3cret", "not the URL"),
     ],
 )
-def test_a_ledger_that_cannot_be_is_refused_without_its_secret(url: str, said: str, tmp_path: Path) -> None:
+def test_an_invalid_database_url_is_refused_without_its_secret(url: str, said: str, tmp_path: Path) -> None:
     written = config(tmp_path, f"ledger: {url}\n")
     with pytest.raises(CatalogueError, match=said) as refused:
         load_link_config(written)

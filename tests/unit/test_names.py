@@ -146,7 +146,7 @@ def test_clean_folders_are_there() -> None:
         "match x:\n    case [told, *_]: ...",
     ],
 )
-def test_such_a_name_is_found_in_a_clean_folder(code: str) -> None:
+def test_a_forbidden_name_is_found_in_a_clean_folder(code: str) -> None:
     assert len(old_names("spawners/factorylink/doors/door.py", ast.parse(code))) >= 1
 
 

@@ -175,7 +175,7 @@ async def test_all_of_the_start_page_scrolls_clear_of_the_bar(phones: People) ->
     await page.close()
 
 
-async def test_what_the_keyboard_reaches_is_not_under_the_bar(phones: People) -> None:
+async def test_the_focused_control_is_not_hidden_by_the_bar(phones: People) -> None:
     page = await opened(phones, "start")
     await page.locator("#fg-more > summary").click()
     await expect(page.get_by_label("Project to charge")).to_be_visible()

@@ -93,7 +93,7 @@ async def test_the_banner_is_shown_in_open_sessions_where_asked(link: Link) -> N
     assert [(id, message.text) for id, message in link.world.doors.messages] == [(ID, "Upgrade at 14:00.")]
 
 
-async def test_who_waits_and_why(link: Link) -> None:
+async def test_waiting_sessions_are_shown_with_their_reasons(link: Link) -> None:
     await link.world.running()
     session = await link.world.put(OTHER, user="ben")
     link.world.scheduler.set(session.job, reason="Resources", raw_state="PENDING")

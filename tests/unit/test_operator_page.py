@@ -50,7 +50,7 @@ async def send(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
     return await browser.post(PAGE, data={"_xsrf": xsrf, **fields}, follow_redirects=False)
 
 
-async def test_nobody_but_an_administrator_gets_in(hub: HubProcess, link: FakeLink) -> None:
+async def test_only_administrators_see_the_operators_page(hub: HubProcess, link: FakeLink) -> None:
     bob = await hub.login("bob")
     assert (await bob.get(PAGE)).status_code == 403
     assert (await bob.post(PAGE, data={"order": "pause", "message": "No."})).status_code == 403
@@ -79,7 +79,7 @@ async def test_orders_reach_the_link_with_the_operators_name(ada: httpx.AsyncCli
     ]
 
 
-async def test_what_is_no_order_is_refused(ada: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_an_unknown_order_is_refused(ada: httpx.AsyncClient, link: FakeLink) -> None:
     assert (await send(ada, order="explode")).status_code == 400
     assert (await send(ada, order="pause", factory="../one", message="x")).status_code == 400
     long = await send(ada, order="banner", message="x" * 501)
@@ -127,7 +127,7 @@ async def test_a_start_takes_its_number_along_to_the_link(
     await hub.api("DELETE", "/users/ada/server")
 
 
-async def test_by_keyboard_alone(hub: HubProcess, link: FakeLink, browser: Browser) -> None:
+async def test_the_operators_page_works_by_keyboard(hub: HubProcess, link: FakeLink, browser: Browser) -> None:
     context = await browser.new_context(base_url=hub.url, java_script_enabled=True)
     await page_states.signed_in(context)
     page = await context.new_page()

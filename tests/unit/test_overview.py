@@ -63,7 +63,7 @@ def shown(tmp_path: Path, link: FakeLink) -> Overview:
     return Overview(clock, gauge, "/hub/home", "/user/ada/", lambda: cast(Link, link))
 
 
-async def test_all_in_one_answer_with_names_and_without_what_nobody_shows(shown: Overview) -> None:
+async def test_the_overview_has_names_and_only_shown_fields(shown: Overview) -> None:
     told = await shown.now()
     assert told["ends"] == "2026-03-10T12:00:00Z"
     assert told["use"] == {"memory": 5, "memory_limit": 10, "gpus": ()}
@@ -125,7 +125,7 @@ async def test_a_gateway_without_clusters_has_none(shown: Overview, link: FakeLi
     assert (told["clusters"], told["trouble"], len(told["sessions"])) == ([], "", 1)
 
 
-async def test_what_was_known_stays_while_the_gateway_does_not_answer(
+async def test_the_last_data_stay_while_the_gateway_does_not_answer(
     shown: Overview, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overview, "FRESH", -1.0)
@@ -160,7 +160,7 @@ async def test_a_silent_gateway_does_not_hold_the_clock_up(
     assert len((await shown.now())["sessions"]) == 1
 
 
-async def test_more_time_is_asked_for_this_session_and_seen_at_once(shown: Overview, link: FakeLink) -> None:
+async def test_an_extension_is_shown_at_once(shown: Overview, link: FakeLink) -> None:
     await shown.now()
     assert (await shown.extend(1.5))["extend_hours"] == 1.5
     assert link.posted == [(f"/sessions/{SESSION['id']}/extend", {"hours": 1.5})]
@@ -170,7 +170,7 @@ async def test_more_time_is_asked_for_this_session_and_seen_at_once(shown: Overv
     assert link.asked.count("/sessions") == 2
 
 
-async def test_what_happens_while_the_gateway_is_asked_has_it_asked_again(shown: Overview, link: FakeLink) -> None:
+async def test_an_event_during_a_request_causes_another_request(shown: Overview, link: FakeLink) -> None:
     await shown.now()
     link.silent.clear()
     for _ in range(2):
@@ -184,7 +184,7 @@ async def test_what_happens_while_the_gateway_is_asked_has_it_asked_again(shown:
     assert link.asked.count("/sessions") == 3
 
 
-async def test_without_gateway_and_door_there_is_little(tmp_path: Path) -> None:
+async def test_without_gateway_and_door_the_overview_is_nearly_empty(tmp_path: Path) -> None:
     def none() -> Link:
         raise NoLinkError
 

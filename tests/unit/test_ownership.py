@@ -52,7 +52,7 @@ def own(id: str = "1", **changes: object) -> OwnJob:
         (own(submitted=None), job(comment="x"), Found.FOREIGN),
     ],
 )
-def test_what_is_under_an_id(mine: OwnJob, there: Job, what: Found) -> None:
+def test_the_job_under_an_id_is_recognised(mine: OwnJob, there: Job, what: Found) -> None:
     assert found(mine, there) is what
 
 
@@ -61,7 +61,7 @@ def test_a_job_that_another_session_takes_is_not_ours_any_more() -> None:
     assert found(own(), job(), of_another=True) is Found.OURS
 
 
-def test_only_what_is_ours_may_be_cancelled() -> None:
+def test_only_our_jobs_may_be_cancelled() -> None:
     answer = [job("1"), job("2", comment="x"), job("3", comment="x", submitted=LATER), job("4", JobState.ENDED)]
     may, told = verify([own(str(number)) for number in range(1, 6)], answer)
     assert may == ["1"]
@@ -111,7 +111,7 @@ def test_a_name_is_never_taken_for_a_comment(name: str, comment: str, read: tupl
         assert (found[0].name, found[0].comment) == read
 
 
-def test_what_slurm_does_not_know_is_left_out() -> None:
+def test_jobs_that_slurm_does_not_know_are_left_out() -> None:
     none = slurm_output.failed("slurm_load_jobs error: Invalid job id specified")
     assert slurm.by_id(["12"]).parse(none) == []
     with pytest.raises(Refused):  # Slurm omits unknown ids in a list
@@ -125,7 +125,7 @@ def test_what_slurm_does_not_know_is_left_out() -> None:
         slurm.by_id(["12.srv"])
 
 
-def test_what_pbs_does_not_know_is_left_out() -> None:
+def test_jobs_that_pbs_does_not_know_are_left_out() -> None:
     ask = pbs.by_id(["0.vm", "9999.vm"])
     assert ask.argv == ("qstat", "-E", "-t", "-f", "-F", "json", "0.vm", "9999.vm")
     assert [job.id for job in ask.parse(pbs_output.recorded("qstat-one-known-one-unknown"))] == ["0.vm"]

@@ -82,7 +82,7 @@ def test_later_it_is_noticed_within_a_third_of_the_time_it_took() -> None:
         (Awaited(failures=50, since_event=0), IDLE),
     ],
 )
-def test_intervals(awaited: Awaited, seconds: float) -> None:
+def test_intervals_depend_on_what_is_awaited(awaited: Awaited, seconds: float) -> None:
     assert interval(awaited) == pytest.approx(seconds)
 
 
@@ -103,7 +103,7 @@ def test_every_interval_is_within_bounds(awaited: Awaited) -> None:
     assert QUICK <= interval(awaited) <= IDLE
 
 
-def test_what_had_to_be_asked_is_paid_for_later() -> None:
+def test_necessary_questions_delay_later_ones() -> None:
     budget = QuestionRateLimiter()
     for _ in range(QuestionRateLimiter.SIZE + 2):
         budget.take()

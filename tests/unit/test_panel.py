@@ -104,7 +104,7 @@ def test_a_change_off_the_page_sends_figures_at_most(shown: Shown) -> None:
     assert sent["state"]["_summary"]["counts"] | {"running": 499, "ended": 1} == sent["state"]["_summary"]["counts"]
 
 
-def test_what_is_the_matter_comes_first_and_is_found_by_filter(shown: Shown) -> None:
+def test_problems_come_first_and_are_found_by_filter(shown: Shown) -> None:
     shown.cluster.change(300, state="failed", why="The node failed.", do="Ask again.")
     shown.comm.take()
     shown.panel.look()
@@ -194,7 +194,7 @@ def test_acts_on_the_cluster_and_says_so(shown: Shown) -> None:
         {"op": "leave"},
     ],
 )
-def test_what_makes_no_sense_changes_nothing(shown: Shown, content: Any) -> None:
+def test_invalid_messages_of_the_page_change_nothing(shown: Shown, content: Any) -> None:
     shown.panel._handle_custom_msg(content, [])
     assert shown.cluster.done == []
     assert (shown.panel._window.first, shown.panel._window.filter) == (0, "all")
@@ -251,7 +251,7 @@ def test_text_says_each_thing_once() -> None:
     assert len(text.splitlines()) == 8
 
 
-def test_nothing_a_cluster_says_becomes_markup() -> None:
+def test_no_text_of_a_cluster_becomes_markup() -> None:
     hostile = view(1, name="<script>alert(1)</script>", message="<img src=x onerror=alert(1)>")
     panel = ClusterPanel(ScriptedCluster(hostile))
     data, _ = panel._repr_mimebundle_()

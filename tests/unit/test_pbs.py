@@ -112,7 +112,7 @@ def test_a_history_that_is_not_kept_is_gone() -> None:
         pbs.accounting(["--version"])
 
 
-def test_alive() -> None:
+def test_the_server_is_checked_for_life() -> None:
     pbs.alive().parse(recorded("qstat-server-json"))
     with pytest.raises(Unreachable):
         pbs.alive().parse(recorded("qstat-server-down"))
@@ -120,7 +120,7 @@ def test_alive() -> None:
         pbs.alive().parse(Output("", "", 0))
 
 
-def test_when_it_would_start_cannot_be_asked() -> None:
+def test_pbs_gives_no_estimate_before_the_submission() -> None:
     assert pbs.estimate("#!/bin/sh") is None
 
 

@@ -47,7 +47,7 @@ def test_a_real_answer() -> None:
         ("job-exclusive,offline", False, 0), ("something new", False, 0),
     ],
 )  # fmt: skip
-def test_states(state: str, usable: bool, free: int) -> None:
+def test_states_of_nodes_are_mapped(state: str, usable: bool, free: int) -> None:
     (found,) = read({"n1": node(state)})
     assert (found.usable, found.cores_free, bool(found.reason)) == (usable, free, not usable)
     assert found.gpus_free == (3 if free else 0)
@@ -133,6 +133,6 @@ def test_a_cut_answer_is_misread(at: int) -> None:
 @pytest.mark.parametrize(
     "changes", [{"state": None}, {"resources_available": 1}, {"resources_available": {"mem": "much"}}]
 )
-def test_what_is_not_understood_is_misread(changes: dict[str, Any]) -> None:
+def test_an_unparsable_answer_about_nodes_is_misread(changes: dict[str, Any]) -> None:
     with pytest.raises(Misread):
         read({"n1": node() | changes})

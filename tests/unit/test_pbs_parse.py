@@ -55,7 +55,7 @@ def test_a_real_answer() -> None:
     assert jobs["0.vm"].comment == ""  # not ours, though it has our name
 
 
-def test_history() -> None:
+def test_the_ends_of_jobs_are_read_from_the_history() -> None:
     ends = {end.job: end for end in pbs.ended(NAME).parse(recorded("qstat-history-json"))}
     assert set(ends) == {"0.vm", "5.vm"}
     stopped, never_ran = ends["0.vm"], ends["5.vm"]
@@ -74,7 +74,7 @@ def test_history() -> None:
     assert (jobs["2.vm"].state, jobs["2.vm"].restarts) == (JobState.RUNNING, 0)
 
 
-def test_accounting() -> None:
+def test_the_accounting_is_read_from_the_history() -> None:
     (walltime,) = pbs.accounting(["15.vm"]).parse(recorded("qstat-ended-walltime-json"))
     assert (walltime.outcome, walltime.exit_code, walltime.elapsed) == (Outcome.WALLTIME, -29, 22)
     (failed,) = pbs.accounting(["16.vm"]).parse(recorded("qstat-ended-exit1-json"))
@@ -99,13 +99,13 @@ def test_a_walltime_without_end_is_none() -> None:
     assert (found.started is not None, found.ends) == (True, None)
 
 
-def test_a_node_that_is_set_up_for_it_is_waited_for() -> None:
+def test_a_job_whose_node_is_being_provisioned_is_pending() -> None:
     found = one(substate=71)
     assert found.state is JobState.PENDING
     assert explain.pending(found).code == "node-starting"
 
 
-def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
+def test_a_job_that_is_sent_to_its_node_has_not_started() -> None:
     """PBS reports state R without a start: the job may still return to the queue, and a running
     session needs a start."""
     sent = {"substate": 41, "stime": None, "comment": "Job was sent for execution at (n1:ncpus=8)"}
@@ -139,7 +139,7 @@ def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
         (-99, 93, "", Outcome.FAILED, -99, None, EndReason.FAILED),
     ],
 )
-def test_ends(
+def test_exit_statuses_are_mapped_to_outcomes(
     status: int | None,
     substate: int,
     comment: str,
@@ -165,7 +165,7 @@ def test_an_end_without_a_status(substate: int | None, stime: str | None, outcom
     assert one(job_state="X", substate=substate, stime=stime).outcome is outcome
 
 
-def test_who_cancelled() -> None:
+def test_the_canceller_of_a_job_is_recognised() -> None:
     assert pbs_parse.who("Job run at … and terminated by alice@vm", "alice") == "account"
     assert pbs_parse.who("Job run at … and terminated by root@vm", "alice") == "administrator"
     assert pbs_parse.who("Job run at … and terminated by bob@vm", "alice") == "other"
@@ -225,7 +225,7 @@ def test_no_variable_hides_or_forges_a_job(value: Any) -> None:
         {"job_state": "F", "Exit_status": "no"}, {"stime": "Tue Nov 44 14:40:06 2026"},
     ],
 )  # fmt: skip
-def test_what_is_not_understood_is_misread_and_kept(changes: dict[str, Any]) -> None:
+def test_unparsable_output_is_misread_and_kept_for_the_log(changes: dict[str, Any]) -> None:
     output = answer(job(**changes))
     with pytest.raises(Misread) as caught:
         pbs.jobs(NAME).parse(output)
@@ -240,7 +240,7 @@ def test_what_is_not_understood_is_misread_and_kept(changes: dict[str, Any]) -> 
         '{"Jobs": {"1.vm": NaN}}', "[" * 100_000, '{"Jobs": {"' + "1" * 200 + '.vm": {}}}',
     ],
 )  # fmt: skip
-def test_what_is_no_answer_is_misread(text: str) -> None:
+def test_an_invalid_answer_is_misread(text: str) -> None:
     with pytest.raises(Misread):
         pbs.jobs(NAME).parse(Output(text, "", 0))
 
@@ -258,7 +258,7 @@ def test_what_is_no_answer_is_misread(text: str) -> None:
         ("é", "é"),
     ],
 )
-def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: str) -> None:
+def test_unescaped_characters_in_pbs_json_do_no_harm(raw: str, read_as: str) -> None:
     """Control characters and unknown escapes may occur in any text of a person, such as a comment."""
     text = answer(job("12.vm", job_state="Q", comment="WORD"), job("13.vm")).stdout.replace("WORD", raw)
     first, second = pbs.jobs(NAME).parse(Output(text, "", 0))
@@ -268,7 +268,7 @@ def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: s
 @pytest.mark.parametrize(
     "variables", [{"PBS_O_MAIL": f",FACTORYGATE_JOB={COMMENT}"}, {"A": 1, "B": f",FACTORYGATE_JOB={COMMENT}"}]
 )
-def test_one_that_an_empty_variable_swallowed_is_found(variables: dict[str, Any]) -> None:
+def test_a_variable_after_an_empty_one_is_found(variables: dict[str, Any]) -> None:
     assert one(Variable_List=variables).comment == COMMENT
     assert one(Variable_List={**variables, "FACTORYGATE_JOB": "another"}).comment == "another"
     assert one(Variable_List={"A": f"x,FACTORYGATE_JOB={COMMENT}"}).comment == ""
@@ -345,7 +345,7 @@ def test_a_piece_that_is_lost_is_misread_or_does_no_harm(at: int, length: int) -
         ("0", 0),
     ],
 )
-def test_sizes(text: str, total: int) -> None:
+def test_sizes_of_memory_are_parsed(text: str, total: int) -> None:
     assert pbs_parse.size(text) == total
 
 

@@ -72,7 +72,7 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
         ({"gpu_syntax": "constraint", "constraint": "node_type=mi300a", "whole_node": True}, "1:node_type=mi300a"),
     ],
 )
-def test_chunks(changes: dict[str, object], words: str) -> None:
+def test_the_resources_are_requested_as_one_chunk(changes: dict[str, object], words: str) -> None:
     assert select(**changes) == words
 
 
@@ -208,7 +208,7 @@ def test_no_free_text_reaches_a_directive(field: str, word: str) -> None:
         {"name": "a:b"},
     ],
 )  # fmt: skip
-def test_what_pbs_has_no_words_for_is_refused(changes: dict[str, object]) -> None:
+def test_requests_that_pbs_cannot_express_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(Refused):
         pbs.script(request(**changes))
 
@@ -275,7 +275,7 @@ def test_the_job_is_told_of_itself_in_words_of_no_scheduler(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("piped", ["name", "script"])
-def test_it_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
+def test_the_script_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
     """A login shell reads the script's name from stdin; some PBS builds pass the script itself."""
     script = tmp_path / "12.vm.SC"
     asked = request(command=("/bin/echo", "here"), teardown=("echo bye",), output=f"{tmp_path}/job.log")

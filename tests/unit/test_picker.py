@@ -99,7 +99,9 @@ def test_set_in_parts_and_observed(picker: FactoryPicker) -> None:
         ({"gpus": 4}, "no 'gpus'"),
     ],
 )
-def test_what_is_not_offered_is_refused_in_words(picker: FactoryPicker, wish: dict[str, Any], words: str) -> None:
+def test_choices_that_are_not_offered_are_refused_in_words(
+    picker: FactoryPicker, wish: dict[str, Any], words: str
+) -> None:
     with pytest.raises(TraitError, match=words.replace("(", r"\(")):
         picker.value = wish
     assert picker.value == PRESET
@@ -119,7 +121,7 @@ def test_a_person_chooses(picker: FactoryPicker) -> None:
     assert picker.value == {"factory": "two", "size": "cpu", "environment": "plain", "hours": 2.0, "project": "thesis"}
 
 
-def test_who_pays_is_one_that_may_have_the_size() -> None:
+def test_the_preset_project_may_use_the_size() -> None:
     paid = factory("one", projects=("P-1", "P-2"))
     offers = [view.offer.model_copy(update={"project": "P-2"}) for view in paid.sizes]
     sizes = [
@@ -152,13 +154,13 @@ def test_who_pays_is_one_that_may_have_the_size() -> None:
         {},
     ],
 )
-def test_what_makes_no_sense_changes_nothing(picker: FactoryPicker, link: ScriptedLink, content: Any) -> None:
+def test_invalid_messages_of_the_page_change_nothing(picker: FactoryPicker, link: ScriptedLink, content: Any) -> None:
     page(picker, **content)
     picker._handle_custom_msg("choose", [])
     assert picker.value == PRESET and link.asked == []
 
 
-def test_live(picker: FactoryPicker, link: ScriptedLink) -> None:
+def test_the_picker_follows_the_catalogue(picker: FactoryPicker, link: ScriptedLink) -> None:
     page(picker, op="choose", factory="two")
     link.tell([factory("one"), factory("two", "draining", fits=0)])
     eventually(lambda: picker._passing["two"]["health"]["state"] == "draining", every=0.01)
@@ -185,7 +187,9 @@ def test_estimates_are_asked_when_the_page_asks(picker: FactoryPicker, link: Scr
     assert picker._estimates == {"of": "one/gpu-1", "starts": [(h, "2026-03-10T14:00:00Z") for h in (1.0, 4.0, 0.25)]}
 
 
-def test_a_link_that_refuses_is_said_and_tried_again(link: ScriptedLink, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_link_is_shown_and_the_request_repeated(
+    link: ScriptedLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("factorygate.widgets.catalogue._FIRST_WAIT", 0.01)
     link.problem = (503, {"kind": "unreachable", "message": "The link rests.", "do": "Wait."})
     picker = FactoryPicker()
@@ -207,7 +211,7 @@ def test_a_catalogue_of_another_version_is_said(link: ScriptedLink) -> None:
     picker.close()
 
 
-def test_what_a_newer_link_says_besides_is_left_out(link: ScriptedLink) -> None:
+def test_fields_of_a_newer_link_are_ignored(link: ScriptedLink) -> None:
     told = json.loads(factory("one").model_dump_json()) | {"new": {"a": 1}}
     told["sizes"][0]["offer"]["new"] = told["health"]["new"] = 1
     link.tell_json(json.dumps([told]))
@@ -261,7 +265,7 @@ def test_text_for_scripts(picker: FactoryPicker) -> None:
     assert "<img" not in picker._repr_html_()
 
 
-def test_nothing_offered_is_a_refusal_of_every_wish() -> None:
+def test_without_offers_every_choice_is_refused() -> None:
     assert completed({}, []) is None and completed({}, [factory("one", sizes=())]) is None
     assert refusal({"factory": "one"}, None, []) == "No factory is open to you at this moment."
     assert checked({"factory": None}) == {}
@@ -273,7 +277,7 @@ def test_the_package_is_cheap_to_import() -> None:
 
 
 @pytest.mark.parametrize("entry", ["picker", "panel"])
-def test_what_a_page_gets_is_one_module_that_asks_for_nothing_else(entry: str) -> None:
+def test_a_page_gets_one_module_without_further_requests(entry: str) -> None:
     text = assets.module(entry)
     assert "\nimport " not in text and "import(" not in text and text.count("\nexport ") == 1
     assert "innerHTML" not in text and "https://" not in text

@@ -94,7 +94,7 @@ SHOWN = sorted(
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_nothing_odd_is_shown(path: Path) -> None:
+def test_no_replaced_text_is_shown_again(path: Path) -> None:
     text = re.sub(r"\s+", " ", re.sub(r'"\n"', "", path.read_text(encoding="utf-8")))
     assert [odd for odd in ODD if re.search(odd, text)] == []
 
@@ -109,7 +109,7 @@ def factories() -> list[Factory]:
 
 
 @pytest.mark.parametrize("factory", factories(), ids=lambda factory: factory.id)
-def test_what_people_read_of_a_factory_is_for_people(factory: Factory) -> None:
+def test_texts_about_factories_are_for_people(factory: Factory) -> None:
     shown = [factory.name, factory.site.machine, *(one.title for one in factory.environments)]
     shown += [text for hint in factory.hints for text in hint.values()]
     assert [text for text in shown if FOR_EDITORS.search(text)] == []

@@ -92,7 +92,7 @@ def test_an_offer_says_what_fits_and_what_is_preset() -> None:
 
 
 @pytest.mark.parametrize("size", [SIZE, FOUR, CPU], ids=lambda size: size.id)
-def test_what_is_preset_is_what_a_start_takes_where_nothing_is_chosen(size: NodeSize) -> None:
+def test_presets_are_what_a_start_uses_without_a_choice(size: NodeSize) -> None:
     shown, bounds = offer(shop(), size), session_bounds(shop())
     taken = resolve(shop(), Choice(size=size.id))
     assert (taken.environment, taken.hours, taken.idle_minutes, taken.unopened_minutes) == (

@@ -61,7 +61,7 @@ async def bob(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
     await browser.aclose()
 
 
-async def test_who_sees_whose_use(ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+async def test_managers_see_all_use_and_members_their_own(ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
     everybody = (await ada.get(f"{API}/P-1/usage")).json()
     assert everybody["everybody"]
     assert sum(line["gpu_seconds"] for line in everybody["lines"]) == 13500
@@ -72,7 +72,7 @@ async def test_who_sees_whose_use(ada: httpx.AsyncClient, bob: httpx.AsyncClient
     assert sum(line["gpu_seconds"] for line in lately["lines"]) == 6300
 
 
-async def test_what_is_not_ones_own_is_not_there(bob: httpx.AsyncClient) -> None:
+async def test_other_peoples_projects_answer_404(bob: httpx.AsyncClient) -> None:
     for file in ("usage", "usage.csv"):
         answer = await bob.get(f"{API}/P-2/{file}")
         assert (answer.status_code, answer.json()["kind"]) == (404, "gone")

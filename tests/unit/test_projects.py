@@ -26,7 +26,7 @@ from tests.unit.fake_projects import cluster, project, refusal, up
 HOUR = timedelta(hours=1)
 
 
-async def test_without_projects_nobody_is_asked_for_one(tmp_path: Path) -> None:
+async def test_without_projects_no_project_is_required(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     assert (await world.put()).choice.project is None
     assert [view.projects for view in world.offers.views("ada")] == [()]
@@ -45,7 +45,7 @@ async def test_a_start_is_for_the_only_project_and_its_account_reaches_the_job(t
     await world.down()
 
 
-async def test_who_is_in_none_is_told_how_to_apply(tmp_path: Path) -> None:
+async def test_people_without_a_project_are_told_how_to_apply(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project())
     world.permissions._config = world.config.model_copy(update={"apply_url": "https://apply.example/"})
     assert (await refusal(world, user="ben"))[0] == "no-project"
@@ -60,7 +60,7 @@ async def test_who_is_in_none_is_told_how_to_apply(tmp_path: Path) -> None:
     await world.down()
 
 
-async def test_of_several_one_is_said_or_was_the_last(tmp_path: Path) -> None:
+async def test_with_several_projects_one_is_named_or_the_last_is_used(tmp_path: Path) -> None:
     small = ProjectAt(sizes=("gpu-1",))
     world, _ = await up(tmp_path, project("p", small), project("q", groups=("g",), members=()))
     assert (await world.put(ID)).choice.project == "p"
@@ -183,7 +183,7 @@ async def test_a_cluster_is_for_its_session_s_project_and_its_workers_too(tmp_pa
 
 
 @pytest.mark.parametrize("minutes", [1.9, 20.05, 89.75, 119.99])
-async def test_what_is_said_to_fit_fits(tmp_path: Path, minutes: float) -> None:
+async def test_the_hours_in_a_refusal_are_accepted(tmp_path: Path, minutes: float) -> None:
     world, _ = await up(tmp_path, project(ends=clock.now() + timedelta(minutes=minutes)))
     found = re.search(r"of the 8 h, (\S+) h fit", (await refusal(world, hours=8))[2])
     assert found

@@ -77,7 +77,7 @@ async def _read(table: YamlTable) -> list[str] | None:
     return None if table.projects is None else list(table.projects)
 
 
-def test_what_is_unusual_for_a_mode_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusual_values_for_a_mode_give_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "projects.yaml"
     file.write_text(
         YAML.replace("one: {account: eu-1, sizes: [gpu-1]}", "lumi-aif: {account: x}")
@@ -126,7 +126,7 @@ def test_a_mode_fills_in_what_is_left_out(tmp_path: Path, mode: str, ends: str |
     assert held(SHORT.replace("begins: 2026-11-30T12:00:00+01:00,", "")) == (None, None)
 
 
-def test_what_a_mode_filled_in_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_from_a_mode_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "projects.yaml"
     text = SHORT.replace("MODE", "playground").replace("one:", "lumi-aif:")
     file.write_text(text)
@@ -224,7 +224,7 @@ async def test_a_file_that_was_not_read_to_its_end_is_read_again(
         (Access(accounts={"ben": "u3", "ada": "u1"}, account_pool=("u1",)), None),
     ],
 )
-def test_what_is_lent_is_nobody_s_by_the_link_s_own_configuration(
+def test_lent_accounts_belong_to_nobody_in_the_links_configuration(
     tmp_path: Path, access: Access, wrong: str | None
 ) -> None:
     file = tmp_path / "projects.yaml"

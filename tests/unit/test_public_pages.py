@@ -123,9 +123,7 @@ async def test_a_factory_in_maintenance_is_not_available() -> None:
     assert maintenance_from(lumi(), NOW) is None
 
 
-async def test_both_pages_say_that_a_maintenance_runs_or_is_announced(
-    anybody: httpx.AsyncClient, link: FakeLink
-) -> None:
+async def test_map_and_status_page_show_maintenances(anybody: httpx.AsyncClient, link: FakeLink) -> None:
     now = datetime.now(UTC)
     later = MaintenanceView(name="", start=now + timedelta(hours=4), end=now + timedelta(hours=9), nodes=0)
     running = later.model_copy(update={"start": now - timedelta(hours=1), "closes": ("gpu",)})
@@ -139,7 +137,7 @@ async def test_both_pages_say_that_a_maintenance_runs_or_is_announced(
     assert "</span>Available</span>" not in page  # the other three do not answer, are drained, or were not asked yet
 
 
-async def test_only_what_takes_sessions_is_filled_on_the_map() -> None:
+async def test_only_factories_that_accept_sessions_are_filled_on_the_map() -> None:
     rules = re.findall(r"([^{}]+)\{([^{}]*)\}", NETWORK_CSS.read_text(encoding="utf-8"))
     filled = {
         name
@@ -176,7 +174,7 @@ async def test_a_persons_own_antenna_is_marked_unless_they_mark_another(
     await bob.aclose()
 
 
-async def test_both_say_of_when_they_are_and_what_is_old(anybody: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_map_and_status_page_show_the_age_of_their_data(anybody: httpx.AsyncClient, link: FakeLink) -> None:
     now = datetime.now(UTC)
     link.network = page_states.network(now)
     status = await once(anybody, "/hub/status", "older than usual", there=False)
@@ -220,7 +218,7 @@ async def test_the_status_page_says_how_each_offered_factory_is(
     assert told["factories"][-1]["partitions"][0]["pending"] == 214
 
 
-async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_many_visitors_cause_one_request_to_the_link(anybody: httpx.AsyncClient, link: FakeLink) -> None:
     link.asked.clear()
     began = time.monotonic()
     for _ in range(5):
@@ -228,7 +226,7 @@ async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link:
     assert link.asked.count(("GET", "/network")) <= 1 + (time.monotonic() - began) // _NETWORK_KEPT
 
 
-async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_visitors_wait_only_once_for_a_hanging_link(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may open the page: if requests to a hanging link waited one after the other, the last would wait for all
     before it."""
     mine = HubGateway(link.socket)
@@ -250,7 +248,9 @@ async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkey
         await mine.close()
 
 
-async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
+async def test_map_and_status_page_say_that_the_link_is_down(
+    anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess
+) -> None:
     await link.down()
     try:
         for _ in range(300):

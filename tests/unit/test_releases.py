@@ -137,7 +137,7 @@ def tag(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("spoil", [leave_a_change, forget_the_changes, differ, differ_in_the_chart, tag])
-def test_what_cannot_be_a_release_is_refused(spoil: Callable[[Path], str], checkout: Path, tmp_path: Path) -> None:
+def test_an_invalid_release_is_refused(spoil: Callable[[Path], str], checkout: Path, tmp_path: Path) -> None:
     copy = tmp_path / "checkout"
     shutil.copytree(checkout, copy, symlinks=True)
     assert release(copy, "--check").returncode == 0
@@ -261,7 +261,7 @@ def test_an_archive_that_is_not_the_one_of_its_sums_is_refused(layout: Layout, t
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar")])
-def test_what_is_no_archive_is_refused(content: bytes, layout: Layout, tmp_path: Path) -> None:
+def test_an_invalid_archive_is_refused(content: bytes, layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(content)
     with pytest.raises(ReleaseError, match=r"cannot be read|not a release archive"):
         layout.install(tmp_path / "x.tar.gz", print)

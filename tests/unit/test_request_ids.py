@@ -43,7 +43,7 @@ def test_an_id_of_the_right_form_is_kept(given: str) -> None:
 @pytest.mark.parametrize(
     "given", [None, "", "short", "x" * 65, "abcd 1234", "abcd1234\n", "<script>", "äbcdefgh", "a;b=cdef"]
 )
-def test_anything_else_is_replaced(given: str | None) -> None:
+def test_an_invalid_id_is_replaced(given: str | None) -> None:
     made = request_id.begin(given)
     assert made != given
     assert request_id.chosen(made) == made

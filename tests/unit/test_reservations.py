@@ -87,7 +87,7 @@ def test_a_reservation_that_a_person_made_forges_no_other() -> None:
     assert [one.id for one in found if one.maintenance] == ["M18.vm"]
 
 
-def test_none() -> None:
+def test_no_reservations_are_an_empty_answer() -> None:
     assert slurm.reservations().parse(slurm_output.listed("No reservations in the system\n")) == []
     assert pbs.reservations().parse(slurm_output.listed("")) == []
 
@@ -105,7 +105,7 @@ def test_a_cut_list_is_misread(ask: Command[list[Reservation]], output: Output) 
     "change",
     [("ReservationName", "Reservation"), ("StartTime=1", "StartTime=x"), ("Users=", "User="), ("\n", "\n\n")],
 )
-def test_what_is_not_understood_of_slurm_is_misread(change: tuple[str, str]) -> None:
+def test_unparsable_reservations_of_slurm_are_misread(change: tuple[str, str]) -> None:
     with pytest.raises(Misread):
         slurm.reservations().parse(slurm_output.listed(SLURM.stdout.removesuffix(f"{MARK}\n").replace(*change, 1)))
 
@@ -117,7 +117,7 @@ def test_what_is_not_understood_of_slurm_is_misread(change: tuple[str, str]) -> 
         ("queue = ", "queue "), ("reserve_start = ", "x = "),
     ],
 )  # fmt: skip
-def test_what_is_not_understood_of_pbs_is_misread(change: tuple[str, str]) -> None:
+def test_unparsable_reservations_of_pbs_are_misread(change: tuple[str, str]) -> None:
     with pytest.raises(Misread):
         pbs.reservations().parse(slurm_output.listed(PBS.stdout.removesuffix(f"{MARK}\n").replace(*change, 1)))
 
@@ -168,7 +168,7 @@ def reservation(**changes: Any) -> Reservation:
         ({"start": NOW + HOUR, "end": NOW + 2 * HOUR}, False),
     ],
 )
-def test_who_is_offered_a_reservation(changes: dict[str, Any], yes: bool) -> None:
+def test_a_reservation_is_offered_to_the_people_in_it(changes: dict[str, Any], yes: bool) -> None:
     def groups() -> frozenset[str]:
         return frozenset({"g", "g2"})
 
@@ -186,7 +186,7 @@ def test_groups_are_asked_for_only_where_a_reservation_hangs_on_them() -> None:
         windows.offered([reservation(**by_group)], "ada", "p1", groups, NOW)
 
 
-def test_of_a_job_that_names_no_account_nobody_knows_who_pays() -> None:
+def test_without_an_account_the_payer_of_a_job_is_unknown() -> None:
     for accounts in (("p1",), ("-p1",)):
         assert windows.offered([reservation(accounts=accounts)], "ada", None, frozenset, NOW) == ()
     assert windows.offered([reservation()], "ada", None, frozenset, NOW)
@@ -213,7 +213,7 @@ def test_a_maintenance_closes_the_partitions_that_it_leaves_no_node_of() -> None
     assert unknown.closes == ("gpu", "cpu")
 
 
-def test_what_is_free_together_on_one_node() -> None:
+def test_the_largest_free_size_is_on_one_node() -> None:
     nodes = [node("n1", "gpu", gpus_free=1, cores_free=30), node("n2", "gpu", gpus_free=2, cores_free=3)]
     (load, *_) = loads(factory(), nodes, {})
     assert (load.gpus_free, load.node_gpus_free, load.node_cores_free) == (3, 2, 3)
@@ -231,7 +231,7 @@ def test_hours_until() -> None:
     assert caught.value.field == "until"
 
 
-def test_who_waits_for_a_maintenance_is_told_when() -> None:
+def test_a_job_that_waits_for_a_maintenance_says_until_when() -> None:
     job = Job(
         id="1", name="n", account="a", comment="", state=JobState.PENDING, raw_state="PENDING",
         reason="ReqNodeNotAvail,_Reserved_for_maintenance",

@@ -85,7 +85,7 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
         ({"job.log": b"the last words"}, EndReason.FAILED, ("the last words",)),
     ],
 )
-async def test_what_a_session_left_is_read_though_not_all_is_there(
+async def test_files_of_an_ended_session_are_read_though_some_are_missing(
     world: World, left: dict[str, bytes], reason: EndReason, tail: tuple[str, ...]
 ) -> None:
     session = await world.running()
@@ -130,12 +130,12 @@ async def test_two_sessions_of_one_server_are_refused(world: World) -> None:
     assert (await world.put(OTHER, server="second")).job == "2"
 
 
-async def test_another_s_id_is_refused(world: World) -> None:
+async def test_another_persons_session_id_is_refused(world: World) -> None:
     await world.put()
     assert (await problem(world, ID, "eve")).status == 409
 
 
-async def test_what_the_scheduler_refuses_leaves_nothing(world: World) -> None:
+async def test_a_refused_session_leaves_nothing(world: World) -> None:
     world.scheduler.refuses = "sbatch: error: Batch job submission failed: Invalid account"
     error = await problem(world)
     assert error.status == 400
@@ -246,7 +246,7 @@ async def test_a_session_that_is_suspended_while_it_starts_has_its_time_afterwar
     await world.down()
 
 
-async def test_a_job_that_the_scheduler_does_not_look_at_is_no_job_that_starts_by_itself(
+async def test_a_job_that_the_scheduler_ignores_has_its_own_explanation(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -278,9 +278,7 @@ async def why(world: World) -> tuple[str, str]:
         ("QOSMaxJobsPerUserLimit", "own-jobs"),
     ],
 )
-async def test_where_all_nodes_are_out_it_is_said_instead_of_what_the_scheduler_says(
-    world: World, reason: str, code: str
-) -> None:
+async def test_nodes_out_of_service_replace_the_schedulers_reason(world: World, reason: str, code: str) -> None:
     await world.put()
     world.scheduler.set("1", reason=reason, partition="gpu")
     await world.scheduler.answer()
@@ -291,7 +289,7 @@ async def test_where_all_nodes_are_out_it_is_said_instead_of_what_the_scheduler_
     assert await why(world) == before
 
 
-async def test_limits(tmp_path: Path) -> None:
+async def test_a_persons_limits_of_sessions_are_enforced(tmp_path: Path) -> None:
     world = await World(tmp_path, pending_per_person=1).up()
     await world.put()
     error = await problem(world, OTHER, "ada", "second")
@@ -321,7 +319,7 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     assert (found[1].size, found[1].reservation) == ("gpu-1", None)
 
 
-async def test_who_waits_for_a_maintenance_is_told_when(world: World) -> None:
+async def test_a_session_that_waits_for_a_maintenance_says_until_when(world: World) -> None:
     now = datetime.now(UTC)
     coming = MaintenanceView(
         name="m", start=now + timedelta(hours=2), end=now + timedelta(hours=3), nodes=1, closes=("gpu",)
@@ -421,7 +419,7 @@ async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch:
         ("n7 port 30001: Connection refused", None),  # the door is not open yet
     ],
 )
-async def test_a_door_that_nobody_can_reach_is_told_while_the_session_starts(
+async def test_an_unreachable_door_is_explained_while_the_session_starts(
     world: World, trouble: str, code: str | None
 ) -> None:
     await world.put()
@@ -485,9 +483,7 @@ async def test_why_is_asked_until_it_is_known(world: World) -> None:
     assert (await world.until(state="ended")).end_reason == EndReason.OUT_OF_MEMORY
 
 
-async def test_what_the_accounting_never_says_is_not_waited_for_for_ever(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_accounting_is_not_waited_for_forever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(termination, "_ASK_SECONDS", 0.0)
     await world.running()
     world.scheduler.jobs_there.clear()
@@ -498,7 +494,7 @@ async def test_what_the_accounting_never_says_is_not_waited_for_for_ever(
     assert session.end.code == "gone"
 
 
-async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World) -> None:
+async def test_a_job_requeued_during_the_search_for_its_end_goes_on(world: World) -> None:
     """Finding the reason takes time, and the scheduler's newer answer counts."""
     await world.running()
     job = world.scheduler.jobs_there.pop("1")
@@ -543,7 +539,7 @@ async def test_a_port_that_was_taken_is_had_once_it_is_free(tmp_path: Path) -> N
     await world.down()
 
 
-async def test_it_gives_up_when_the_person_said_so(world: World) -> None:
+async def test_a_session_is_given_up_at_the_persons_time(world: World) -> None:
     await world.put(give_up_hours=1e-9)  # 4 us, which have passed
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
@@ -591,7 +587,7 @@ async def test_the_environment_needs_an_open_door(world: World) -> None:
     assert caught.value.status == 409
 
 
-async def test_a_node_that_is_told_late(world: World) -> None:
+async def test_a_node_that_is_reported_late_is_noted(world: World) -> None:
     await world.put()
     world.scheduler.runs("1")
     world.scheduler.set("1", nodes=())
@@ -604,7 +600,7 @@ async def test_a_node_that_is_told_late(world: World) -> None:
     assert world.doors.nodes == [None, "n7"]
 
 
-async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: World) -> None:
+async def test_a_node_reported_during_the_search_for_the_door_is_used(world: World) -> None:
     opens, begun, may_end = world.doors.open, asyncio.Event(), asyncio.Event()
 
     async def slowly(way: Route) -> None:
@@ -707,7 +703,7 @@ class SlowWrites:
         await answer
 
 
-async def test_a_job_that_starts_as_its_stop_is_written_down_does_not_start_it(
+async def test_a_job_that_starts_during_its_stop_does_not_start_the_session(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.put()
@@ -720,7 +716,7 @@ async def test_a_job_that_starts_as_its_stop_is_written_down_does_not_start_it(
     assert (await world.session()).state == "ending"
 
 
-async def test_a_job_that_comes_back_as_its_end_is_written_down_changes_it_no_more(
+async def test_a_job_that_returns_during_the_write_of_its_end_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.running()

@@ -80,7 +80,7 @@ async def test_estimates_are_shared_and_remembered(site: Site, transport: FakeTr
     assert transport.count("estimate") == 2
 
 
-async def test_a_scheduler_that_cannot_be_asked_for_an_estimate_is_not(site: Site, transport: FakeTransport) -> None:
+async def test_a_scheduler_without_estimates_is_not_asked_for_one(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()
     site.dialect = pbs
@@ -167,9 +167,7 @@ async def test_a_job_of_ours_that_was_cancelled_is_ahead_of_nobody(site: Site, t
     assert site.position("6") == 2
 
 
-async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
-    site: Site, transport: FakeTransport
-) -> None:
+async def test_a_survey_shows_that_all_nodes_of_a_partition_are_out(site: Site, transport: FakeTransport) -> None:
     assert not site.all_out("gpu")
     amounts: dict[str, Any] = dict.fromkeys(("cores", "cores_free", "memory", "memory_free", "gpus", "gpus_free"), 0)
     transport.answers["nodes"] = [
@@ -187,7 +185,7 @@ async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
     assert not site.all_out("of-which-nothing-is-told")
 
 
-async def test_what_is_free_is_asked_only_while_somebody_wants_to_know(
+async def test_free_resources_are_asked_for_only_while_needed(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limiter, "SURVEY", 0.02)
@@ -244,7 +242,7 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
     assert await site.submit("alice", request()) == "7"
 
 
-async def test_a_no_is_an_answer(site: Site, transport: FakeTransport) -> None:
+async def test_a_refusal_counts_as_an_answer(site: Site, transport: FakeTransport) -> None:
     await site.start()
     transport.answers["submit"] = Refused("Invalid account")
     for _ in range(2 * CircuitBreaker.MOST):

@@ -263,7 +263,7 @@ def test_cancel_is_content_with_jobs_that_are_over() -> None:
         slurm.cancel(["12"]).parse(failed("scancel: error: Unable to contact slurm controller (connect failure)"))
 
 
-def test_accounting_that_is_not_kept_is_gone() -> None:
+def test_missing_accounting_raises_gone() -> None:
     with pytest.raises(Gone):
         slurm.accounting(["12"]).parse(failed("Slurm accounting storage is disabled"))
 
@@ -277,7 +277,7 @@ def test_accounting_that_is_not_kept_is_gone() -> None:
         ("", 1, False),
     ],
 )
-def test_alive(stdout: str, code: int, up: bool) -> None:
+def test_the_controller_is_checked_for_life(stdout: str, code: int, up: bool) -> None:
     if up:
         slurm.alive().parse(Output(stdout, "", code))
     else:

@@ -68,7 +68,7 @@ def test_since_when_a_node_is_out_of_use(state: str, since: str, told: bool) -> 
         ("idle%", False, False), ("unknown", False, False), ("inval", False, False), ("future", False, False),
     ],
 )  # fmt: skip
-def test_states(state: str, usable: bool, planned: bool) -> None:
+def test_states_of_nodes_are_mapped(state: str, usable: bool, planned: bool) -> None:
     found = node(state)
     assert (found.usable, found.planned) == (usable, planned)
     assert found.gpus_free == (3 if usable else 0)
@@ -93,7 +93,7 @@ def test_gpus(gres: str, used: str, total: int, free: int, kind: str | None) -> 
     assert (found.gpus, found.gpus_free, found.gpu_type) == (total, free, kind)
 
 
-def test_what_is_not_understood_is_misread() -> None:
+def test_an_unparsable_answer_about_nodes_is_misread() -> None:
     with pytest.raises(Misread):
         node(cpus="8/24")
 

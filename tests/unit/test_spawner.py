@@ -61,7 +61,7 @@ async def test_a_session_that_ends_is_noticed_at_once(
     assert link.stops == [stop for stop in link.stops if stop[0] != session.id]
 
 
-async def test_who_starts_again_while_the_hub_forgets_what_ended_gets_a_session_that_stays(
+async def test_a_restart_while_the_hub_forgets_the_ended_session_gets_a_lasting_session(
     hub: HubProcess, link: FakeLink, beside: Beside, user: str
 ) -> None:
     server = f"/users/{user}/servers/anew"

@@ -225,7 +225,7 @@ async def test_the_link_s_start_adopts_and_makes_nothing_new(hub: HubProcess, li
 
 
 @pytest.mark.parametrize("certain", [False, True])
-async def test_who_asked_for_a_server_gets_one_though_a_dead_session_was_adopted(
+async def test_a_requested_server_starts_though_a_dead_session_was_adopted(
     hub: HubProcess, link: FakeLink, user: str, certain: bool
 ) -> None:
     """A factory failed with its sessions, and the link does not know this yet when the person requests the server."""
@@ -246,7 +246,7 @@ async def test_who_asked_for_a_server_gets_one_though_a_dead_session_was_adopted
 
 
 @pytest.mark.parametrize("what", ["server", "person"])
-async def test_what_is_deleted_after_a_restart_leaves_no_session(
+async def test_a_server_deleted_after_a_restart_leaves_no_session(
     hub: HubProcess, link: FakeLink, user: str, what: str
 ) -> None:
     """The hub has forgotten the session by then: without a stop request, the link would start its server again."""

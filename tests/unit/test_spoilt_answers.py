@@ -168,7 +168,7 @@ def sane_nodes(ask: Command[list[NodeState]], text: str, harm: Spoilt, touched: 
 
 @pytest.mark.parametrize("name", ["squeue, waiting", "sacct", "qstat, waiting", "qstat, accounting"])
 @given(data=st.data())
-def test_what_else_is_garbled_is_misread_or_some_answer(name: str, data: st.DataObject) -> None:
+def test_other_garbled_answers_are_misread_or_parsed(name: str, data: st.DataObject) -> None:
     ask, text = LISTS[name]
     harm = data.draw(spoilt(text))
     read_or_misread(lambda: ask.parse(Output(harm.text, "", 0)))

@@ -257,7 +257,7 @@ async def test_a_ca_signs_for_names(server: Server, to: Closing) -> None:
         await to(sshd, host_keys=[], host_cas=[public(ca)]).run(shell("true"))
 
 
-def test_nothing_pinned_is_a_mistake() -> None:
+def test_missing_host_keys_are_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"transport\.host_keys"):
         pinned(((), ()), ((), ()))
     with pytest.raises(ValueError, match="cannot be read"):

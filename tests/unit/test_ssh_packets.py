@@ -46,7 +46,7 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
-async def test_what_is_written_in_one_turn_of_the_loop_is_one_write() -> None:
+async def test_writes_of_one_turn_of_the_loop_are_joined() -> None:
     written, transport = gathering()
     for piece in (b"a", b"b", b"c"):
         transport.write(piece)
@@ -58,7 +58,7 @@ async def test_what_is_written_in_one_turn_of_the_loop_is_one_write() -> None:
     assert written.writes == [b"abc", b"d"]
 
 
-async def test_what_was_written_before_the_end_leaves_and_what_comes_later_does_not() -> None:
+async def test_only_data_written_before_the_end_are_sent() -> None:
     written, transport = gathering()
     transport.write(b"goodbye")
     transport.close()
@@ -147,7 +147,7 @@ class Heard:
         self.told.append(b"<lost>")
 
 
-async def test_what_comes_in_one_turn_of_the_loop_is_handed_over_at_once_and_before_the_end() -> None:
+async def test_data_of_one_turn_of_the_loop_are_passed_on_together_before_the_end() -> None:
     login, heard = Login(), Heard()
     await ForwardStream(cast(ConnectionUse, login), "node", 22, 10).create_connection(lambda: heard, "", 0)
     for piece in (b"a", b"b", b"c"):

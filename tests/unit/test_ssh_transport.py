@@ -68,7 +68,7 @@ async def lost(waiting: Awaitable[object]) -> Unreachable:
     return caught.value
 
 
-async def test_it_is_a_transport(transport: SshTransport) -> None:
+async def test_the_ssh_transport_implements_the_protocols(transport: SshTransport) -> None:
     fits: Transport = transport
     assert await fits.run(shell("cat", "from stdin")) == "from stdin"
 
@@ -115,7 +115,9 @@ async def test_prefix_and_environment(made: Made) -> None:
     assert await transport.run(ask) == "1 x|2 $HOME '|ü\n\n"
 
 
-async def test_nothing_of_our_environment_goes_along(transport: SshTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_of_the_links_environment_is_sent(
+    transport: SshTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("LC_SECRET", "x")
     assert not {"SLURM_JOB_ID", "LC_SECRET"} & {
@@ -123,7 +125,7 @@ async def test_nothing_of_our_environment_goes_along(transport: SshTransport, mo
     }
 
 
-async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None:
+async def test_a_missing_program_is_unreachable(transport: SshTransport) -> None:
     with pytest.raises(Unreachable, match="could not be run"):
         await transport.run(Command(("no-such-program",), words))
     with pytest.raises(Unreachable, match="could not be run"):
@@ -153,7 +155,7 @@ async def test_too_much_output_is_misread(transport: SshTransport) -> None:
     assert len(await transport.run(shell("head -c 1000 /dev/zero", most=1000))) == 1000
 
 
-async def test_what_cannot_be_read_is_misread_and_in_the_log(
+async def test_unparsable_output_is_misread_and_logged(
     transport: SshTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Misread):
@@ -211,7 +213,7 @@ async def test_reading_files(transport: SshTransport, folder: Path, monkeypatch:
         await transport.read(None, str(folder / "fifo"))
 
 
-async def test_homes(transport: SshTransport, sshd: Sshd) -> None:
+async def test_homes_are_looked_up_at_the_site(transport: SshTransport, sshd: Sshd) -> None:
     home = pwd.getpwnam(ME).pw_dir
     assert await transport.home(None) == await transport.home(ME) == home
     sshd.kill()
@@ -255,7 +257,7 @@ async def echo() -> AsyncIterator[int]:
     server.close()
 
 
-async def test_connecting(transport: SshTransport, sshd: Sshd, echo: int) -> None:
+async def test_a_connection_to_a_port_carries_bytes(transport: SshTransport, sshd: Sshd, echo: int) -> None:
     wires = [await transport.connect(ME, "127.0.0.1", echo) for _ in range(30)]  # more than MaxSessions
     bound = [await wire.create_connection(Ear, "", 0) for wire in wires]
     for number, (channel, _) in enumerate(bound):
@@ -278,7 +280,7 @@ async def test_large_bytes_both_ways(transport: SshTransport, echo: int) -> None
     wire.close()
 
 
-async def test_connecting_to_nobody(transport: SshTransport) -> None:
+async def test_a_connection_to_a_closed_port_is_unreachable(transport: SshTransport) -> None:
     wire = await transport.connect(ME, "127.0.0.1", 1)
     with pytest.raises(Unreachable, match="Connection refused"):
         await wire.create_connection(Ear, "", 0)
@@ -311,7 +313,9 @@ async def test_entering_a_command(transport: SshTransport) -> None:
     wire.close()
 
 
-async def test_what_an_entered_command_complains_of(transport: SshTransport, caplog: pytest.LogCaptureFixture) -> None:
+async def test_errors_of_an_entered_command_are_logged(
+    transport: SshTransport, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     wire = await transport.enter(ME, ["/bin/sh", "-c", "echo no such job >&2; exit 1"])
     _, ear = await wire.create_connection(Ear, "", 0)

@@ -96,7 +96,7 @@ async def test_a_start_that_has_not_asked_the_link_yet_never_does(hub: HubProces
     assert begun(link, user) == []
 
 
-async def test_many_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_many_servers_are_stopped_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user: str) -> None:
     names = [f"{phase}-{number}" for phase in ("waits", "starts", "runs", "holds-on") for number in range(8)]
     for name in names:
         link.auto = name.startswith("runs")
@@ -118,7 +118,7 @@ async def test_many_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user
     assert stop_requests(hub) == []
 
 
-async def test_who_starts_again_at_once_gets_a_session_of_their_own(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_restart_right_after_a_stop_gets_a_new_session(hub: HubProcess, link: FakeLink, user: str) -> None:
     old = await pending(hub, link, user, "again-holds-on")
     stopping = asyncio.create_task(stop(hub, user, "again-holds-on"))
     await link.until(old, lambda s: s.wish == "stop")
@@ -180,7 +180,7 @@ async def test_a_stop_outlives_hubs_until_the_link_answers(hub: HubProcess, link
     await link.end(session)
 
 
-async def test_what_is_removed_goes_with_its_session(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_removed_servers_session_ends(hub: HubProcess, link: FakeLink, user: str) -> None:
     session = await pending(hub, link, user, "gone-holds-on")
     answers = await asyncio.gather(*(stop(hub, user, "gone-holds-on", remove=remove) for remove in (True, False, True)))
     assert {answer.status_code for answer in answers} <= {202, 204}
@@ -223,7 +223,7 @@ async def test_a_person_goes_with_all_servers_in_every_phase(hub: HubProcess, li
     assert sorted(begun(link, name)) == sorted(sessions)
 
 
-async def test_a_hub_that_can_write_nothing_says_so(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_hub_that_cannot_write_reports_that(hub: HubProcess, link: FakeLink, user: str) -> None:
     session = await pending(hub, link, user, "unwritten")
     with sqlite3.connect(hub.folder / "hub.sqlite") as database:
         database.execute("CREATE TRIGGER full BEFORE INSERT ON factorygate_stops BEGIN SELECT RAISE(FAIL, 'full'); END")

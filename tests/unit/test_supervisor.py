@@ -79,7 +79,7 @@ async def test_a_program_that_fails_at_once_is_started_with_pauses(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("failures", "code", "pause"), [(1, -9, 0), (4, -9, 0), (0, 1, 0), (1, 1, 0.5), (99, -11, 15)])
-def test_pauses(failures: int, code: int, pause: float) -> None:
+def test_pauses_grow_with_failures(failures: int, code: int, pause: float) -> None:
     assert pause_after(failures, code) == pause
 
 

@@ -49,7 +49,7 @@ async def told(log: Path, count: int) -> tuple[float, float]:
 
 
 @needs_faketime
-async def test_it_is_put_wrong_and_right_again(tmp_path: Path, link: Path) -> None:
+async def test_a_clock_is_set_wrong_and_right_again(tmp_path: Path, link: Path) -> None:
     await asyncio.to_thread(clock.put, tmp_path, "link", 600)
     wall, even = await told(link, 2)
     assert 540 < wall <= 600
@@ -63,7 +63,7 @@ async def test_it_is_put_wrong_and_right_again(tmp_path: Path, link: Path) -> No
 
 
 @needs_faketime
-async def test_who_does_not_run_gets_no_clock(tmp_path: Path, link: Path) -> None:
+async def test_a_program_that_does_not_run_gets_no_clock(tmp_path: Path, link: Path) -> None:
     with pytest.raises(NoSuchFault, match="hub, link"):
         await asyncio.to_thread(clock.put, tmp_path, "proxy", 600)
     with pytest.raises(FaultFailed, match="no hub"):

@@ -128,7 +128,7 @@ async def test_a_half_written_pair_changes_nothing(ours: Path, caplog: pytest.Lo
         assert f"{link.certificate} has been read again" in caplog.text
 
 
-def test_what_cannot_be_used_is_said_in_words(ours: Path) -> None:
+def test_unusable_files_are_explained(ours: Path) -> None:
     link, other = files(ours, "link"), files(ours, "hub")
     with pytest.raises(TlsError, match=r"hub/tls.key: is not the key of .*link/tls.crt"):
         dialing(TlsFiles(certificate=link.certificate, key=other.key, authority=link.authority))

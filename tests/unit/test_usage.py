@@ -88,7 +88,7 @@ async def test_the_command_tells_it(socket: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("query", ["since=7", "since=20260301", "since=2026-02-30", "project=a%20b", "person="])
-async def test_what_is_no_day_or_project_is_refused(socket: Path, query: str) -> None:
+async def test_an_invalid_day_or_project_is_refused(socket: Path, query: str) -> None:
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
         for path in ("/usage", "/usage.csv"):

@@ -47,12 +47,12 @@ def test_rocm_smi_tells_percent_and_bytes(told: str) -> None:
 
 
 @pytest.mark.parametrize("told", ["", "No devices were found\n", "a, b\n", '"', "x, 1, 2, 3, 4\n"])
-def test_what_is_no_answer_of_nvidia_is_nothing(told: str) -> None:
+def test_invalid_output_of_nvidia_smi_is_ignored(told: str) -> None:
     assert gpus.parse_nvidia(told) == ()
 
 
 @pytest.mark.parametrize("told", ["", "[]", "null", "ERROR: no GPU", '{"card0": 1}', '{"system": {}}'])
-def test_what_is_no_answer_of_rocm_smi_is_nothing(told: str) -> None:
+def test_invalid_output_of_rocm_smi_is_ignored(told: str) -> None:
     assert gpus.parse_rocm(told) == ()
 
 
@@ -187,7 +187,7 @@ def test_amd_smi_tells_percent_bytes_and_name(wrapped: bool) -> None:
 @pytest.mark.parametrize(
     "told", ["", "null", "7", '{"gpu_data": {}}', '[{"gpu": "x"}]', "ERROR: no GPU", "[" * 100_000]
 )
-def test_what_is_no_answer_of_amd_smi_is_nothing(told: str) -> None:
+def test_invalid_output_of_amd_smi_is_ignored(told: str) -> None:
     assert gpus.parse_amd(told, told) == ()
 
 
@@ -210,7 +210,7 @@ def test_memory_is_of_the_nearest_group_with_a_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own", ["", "1:memory:/job\n", "0::/not/there\n", "0::/\n"])
-def test_without_such_a_group_nothing_is_known_of_it(tmp_path: Path, own: str) -> None:
+def test_without_a_limited_control_group_no_limit_is_known(tmp_path: Path, own: str) -> None:
     (tmp_path / "self").write_text(own)
     group(tmp_path / "cgroup", memory_max="1", memory_current=1, memory_stat="x 1")
     assert memory_of_group(tmp_path / "self", tmp_path / "cgroup") is None
@@ -277,7 +277,7 @@ async def test_the_vendors_program_is_asked_where_there_is_one(path: Path) -> No
     assert (await measure({"PATH": str(path)})).gpus == ()
 
 
-async def test_what_is_told_goes_in_steps_and_remembers_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reported_use_is_rounded_and_covers_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     percents = iter([12, 0, 0, 0, 0])
 
     async def found(**_: object) -> ResourceUsage:

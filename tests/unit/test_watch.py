@@ -93,7 +93,7 @@ async def test_a_slow_scheduler_that_lives_is_waited_for(site: Site, transport: 
     assert await site.submit("alice", request()) == "7"
 
 
-async def test_many_who_ask_at_once_share_one_question(site: Site, transport: FakeTransport) -> None:
+async def test_concurrent_callers_share_one_question(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()
     before = transport.count("jobs")
@@ -118,7 +118,7 @@ async def test_an_answer_asked_for_now_is_newer_than_the_call(site: Site, transp
     assert [found.id for found in await asked] == ["1"]
 
 
-async def test_what_happens_hastens_the_next_question(site: Site, transport: FakeTransport) -> None:
+async def test_events_make_the_next_question_earlier(site: Site, transport: FakeTransport) -> None:
     transport.answers["submit"] = "1"
     await site.start()
     await site.ask_jobs_now()
@@ -194,7 +194,7 @@ async def test_one_account_s_trouble_is_not_the_factory_s(private: Site, transpo
     assert set(private.jobs) == {"2"}
 
 
-async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
+async def test_without_sessions_the_watcher_asks_and_the_answer_is_ignored(
     private: Site, transport: FakeTransport
 ) -> None:
     told: list[str | None] = []
@@ -209,7 +209,7 @@ async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
     assert not told
 
 
-async def test_who_waits_for_an_answer_is_let_go_at_the_end(site: Site, transport: FakeTransport) -> None:
+async def test_callers_that_wait_are_released_at_the_end(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()
     transport.answers["jobs"] = None  # no answer
@@ -262,7 +262,7 @@ async def test_an_account_s_words_are_not_the_factory_s(
     assert "mine" not in private.health.words.model_dump_json()
 
 
-async def test_what_one_question_by_id_does_not_tell_is_not_all_that_was_asked(
+async def test_a_failed_question_by_id_leaves_its_jobs_unknown(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_orders, "MOST_IDS", 2)

@@ -66,7 +66,7 @@ def test_the_first_language_that_there_is_counts() -> None:
 
 @pytest.mark.usefixtures("german")
 @pytest.mark.parametrize("german", ["en-GB:de", "fi", "../../../etc", ":"], indirect=True)
-def test_else_it_is_english() -> None:
+def test_widgets_are_in_english_without_a_translation() -> None:
     assert language.here().code == "en"
 
 

@@ -26,7 +26,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await made.down()
 
 
-async def test_what_was_stopped_before_it_was_asked_for_never_begins(tmp_path: Path) -> None:
+async def test_a_session_stopped_before_its_request_never_starts(tmp_path: Path) -> None:
     async with served(tmp_path) as link:
         for _ in range(2):
             with pytest.raises(LinkProblem) as caught:
@@ -40,7 +40,7 @@ async def test_what_was_stopped_before_it_was_asked_for_never_begins(tmp_path: P
 
 
 @pytest.mark.parametrize("when", ["written", "admitted"])
-async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
+async def test_a_session_stopped_while_it_is_written_gets_no_job(
     world: World, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
@@ -69,7 +69,7 @@ async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
     assert world.scheduler.submitted == []
 
 
-async def test_what_is_stopped_while_its_submission_waits_its_turn_is_not_submitted(
+async def test_a_session_stopped_while_its_submission_waits_is_not_submitted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits, go_on = asyncio.Event(), asyncio.Event()
@@ -106,7 +106,7 @@ async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pyte
             await link.client.put_session(OTHER, request())
 
 
-def test_only_so_many_are_remembered() -> None:
+def test_the_number_of_remembered_stops_is_limited() -> None:
     ids = withdrawn.StoppedBeforeBegun()
     for number in range(withdrawn.KEPT + 1):
         ids.add(f"{number:032x}")

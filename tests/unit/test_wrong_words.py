@@ -118,7 +118,7 @@ def test_a_doctor_without_an_account_says_how_to_name_one(tmp_path: Path, capsys
     assert (code, text) == (1, f"one: {file} has no site account for it: name one by --account\n")
 
 
-def test_who_interrupts_a_command_sees_no_traceback(
+def test_an_interrupted_command_shows_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def interrupted(*_: object, **__: object) -> None:
