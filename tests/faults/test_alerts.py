@@ -1,7 +1,7 @@
 """Alerts on a running gateway: for each fault, Prometheus fires the alert in time, and clears it afterwards.
 
-The rules are those of ``monitoring/alerts.yml``, which wait and look back for less long here; alerts that wait for days
-or for what this machine cannot be brought to (a full disk, an old certificate) are tried by promtool alone."""
+The rules are those of ``monitoring/alerts.yml`` with shorter time ranges. Alerts that wait for days, or that need a
+state which this machine cannot have (a full disk, an old certificate), are tested by promtool only."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ def test_an_event_loop_that_stands_still(gateway: Gateway, prometheus: Prometheu
     eventually(lambda: not prometheus.alerts(), FIRES)
     with noticed(prometheus, alert):
         with stopped(gateway.pid(part)):
-            time.sleep(3)  # the fault itself
+            time.sleep(3)  # the duration of the fault
         fires(prometheus, alert)
 
 
 def test_a_stopped_hub_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
-    """Kill the hub again and again: nobody follows the link's table meanwhile."""
+    """The hub is killed repeatedly, so nobody follows the link's table meanwhile."""
     over = threading.Event()
 
     def keep_killing() -> None:
@@ -136,7 +136,7 @@ def test_a_session_that_waits_long(gateway: Gateway, prometheus: Prometheus, use
 
 
 def test_a_lost_door_fires_its_alert(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
-    """The door's process stands still: SSH's own keepalives notice that within half a minute."""
+    """The door's process is frozen; SSH's keepalives notice this within half a minute."""
     gateway.started(user, "entered", factory="lumi-aif", size="gcd-1", hours=0.5)
     session = gateway.session(user, "entered")
     assert session is not None
