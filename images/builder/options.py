@@ -22,8 +22,10 @@ CANNOT_WORK = 3  # exit code, the same as of bin/demo
 
 @dataclass(frozen=True)
 class Options:
-    """The images to build, and the target folder. ``frameworks``: a lock file, or None; ``index``: the package index
-    for it."""
+    """The images to build, and the target folder.
+
+    ``frameworks`` is the lock file with the machine-learning frameworks of the notebook image, or None for an image
+    without them; ``index`` is the package index for that lock file."""
 
     recipes: tuple[Recipe, ...]
     arch: str

@@ -625,8 +625,8 @@ async def test_a_node_reported_during_the_search_for_the_door_is_used(world: Wor
 
 
 async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its transport does not answer; sessions at the other factory start in normal time, and requests to it are
-    answered."""
+    """The transport of one factory does not answer; sessions at the other one start in normal time, and requests
+    to it are answered."""
     monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 1.5)
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")

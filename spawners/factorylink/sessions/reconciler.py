@@ -220,7 +220,8 @@ class SessionReconciler:
         self._termination.replaced(live_session, connection)
 
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Handle a session whose state has not changed: check its time limits, and use late reports."""
+        """Handle a session whose state has not changed: check its time limits, and store the node and the end time if
+        the scheduler reports them only now."""
         record = live_session.record
         with contextlib.suppress(OSError):  # a port that is taken was reported before; it may be free by now
             await self._doors.bind(record.id, record.port)
