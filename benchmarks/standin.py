@@ -73,7 +73,7 @@ async def standins(bed: Bed) -> AsyncIterator[Bed]:
 
 
 class _Session:
-    """The session of a door; its notebook answers as soon as it has its environment."""
+    """A simulated session behind a door; its notebook answers as soon as the session has received its environment."""
 
     def __init__(self, status: DoorStatusLine) -> None:
         self.status = status

@@ -98,7 +98,7 @@ class Grid(MortalScheduler):
         return [job for job, told in self.jobs_there.items() if told.state in states]
 
     def step(self) -> None:
-        """Let time act: start, end and complete jobs."""
+        """Start the pending jobs for which there is room, and end the running jobs whose time limit has passed."""
         now = clock.now()
         for job in self.alive(JobState.RUNNING):
             if now >= self.runs_of[job][-1].began + self.walltimes[job]:

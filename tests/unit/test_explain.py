@@ -77,7 +77,7 @@ def test_pending_reasons(reason: str, code: str) -> None:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_no_reason_that_slurm_has_is_unknown(reason: str) -> None:
-    """The words are from the library of Slurm 24.11."""
+    """The reasons are those in the library of Slurm 24.11."""
     assert waits(reason) != "unknown"
 
 

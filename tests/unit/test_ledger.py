@@ -119,7 +119,7 @@ async def test_a_second_link_is_refused_in_words(database: Database) -> None:
     with pytest.raises(LedgerError, match=r"Another link uses the ledger .* stop the other one"):
         await second.open()
     await first.drain("one", "still there", ENTRY)
-    reader = Ledger(database)  # a backup, or a check
+    reader = Ledger(database)  # as a backup or `factorygate check` opens it
     await reader.open()
     assert await reader.drains() == {"one": "still there"}
     await reader.close()

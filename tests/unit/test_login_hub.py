@@ -491,7 +491,7 @@ async def test_terms_come_first_and_again_when_they_change(
     assert answer.status_code == 403
     assert "terms of use" in answer.json()["message"]
     assert not link.people["reader-1"].blocked
-    # The link knows it, too, so that nothing starts there either.
+    # The link knows the refusal, too, so that nothing starts there either.
     assert link.rules is not None and (link.rules.access, link.rules.terms) == (True, "1")
     told = link.people["reader-1"].access
     assert told is not None and told.refusal is not None and told.until is not None

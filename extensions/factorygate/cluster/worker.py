@@ -104,7 +104,8 @@ def wanted(file: Path) -> WorkerOptions:
 def scratch_folder(asked: str | None, otherwise: Path) -> Path:
     """Return this node's folder for data that workers spill.
 
-    The folder is ``asked`` with this job's variables filled in, made if missing; ``otherwise`` if ``asked`` is None.
+    ``asked``: the path that the user chose. Environment variables such as ``$USER`` are filled in, and the folder is
+    made if it is missing. ``otherwise``: the folder to use if ``asked`` is None.
     """
     if asked is None:
         return otherwise

@@ -59,7 +59,7 @@ factorygate_take_gpus() {{
   export CUDA_DEVICE_ORDER=PCI_BUS_ID "$variable=$(IFS=,; echo "${{taken[*]}}")"
 }}
 factorygate_take_gpus"""
-# allows no other chunk (+) and no other -l (,)
+# One chunk of ``select``. A "+" would add another chunk, and a "," another resource of ``-l``: both are refused.
 _CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)
 
 
