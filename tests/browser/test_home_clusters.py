@@ -86,7 +86,7 @@ def test_a_cluster_is_seen_on_home_and_closed_there(home: Home) -> None:
     assert home.gateway.session(USER, home.server) is not None  # the session of the cluster goes on
 
 
-def test_one_at_another_factory_has_its_scheduler_there_and_ends_with_it(home: Home) -> None:
+def test_a_cluster_at_another_factory_has_its_scheduler_there_and_ends_with_it(home: Home) -> None:
     # the session's own token is valid for its own factory only
     home.make(f"factory={THERE!r}, token={home.gateway.token(USER)!r}")
     standing = re.compile(r"Dask scheduler runs in a job of its own: .* ends (tomorrow )?\d\d:\d\d")

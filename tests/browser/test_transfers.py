@@ -135,7 +135,9 @@ def test_a_download_that_is_cut_resumes_or_is_marked_failed(
     eventually(lambda: answers(notebook), 60, 0.5, "the notebook answers again")
 
 
-def test_a_kernel_is_there_again_by_itself_after_a_link_kill(gateway: Gateway, lab: tuple[Page, Notebook, str]) -> None:
+def test_a_kernel_reconnects_by_itself_after_the_link_was_killed(
+    gateway: Gateway, lab: tuple[Page, Notebook, str]
+) -> None:
     page, notebook, _ = lab
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)

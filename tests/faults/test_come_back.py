@@ -34,7 +34,7 @@ def waiting(gateway: Gateway) -> Iterator[tuple[Gateway, str]]:
         eventually(lambda: gateway.session(PERSON, SERVER) is None, 60)
 
 
-def test_the_session_is_there_in_another_browser(waiting: tuple[Gateway, str]) -> None:
+def test_a_session_can_be_opened_again_in_another_browser(waiting: tuple[Gateway, str]) -> None:
     gateway, session_id = waiting
     kill(gateway, "hub", "link")
     with closing(gateway.browser_session(PERSON)) as second:

@@ -54,7 +54,7 @@ def in_background(do: Callable[[], object]) -> threading.Thread:
 
 
 @pytest.mark.parametrize("part", ["hub", "link", "proxy"])
-def test_killed(world: World, part: str) -> None:
+def test_no_session_is_lost_when_hub_link_or_proxy_is_killed(world: World, part: str) -> None:
     """Programs are killed with SIGKILL while sessions are submitted, pending, starting, running and ending."""
     gateway = world.gateway
     runs, waits = world.keep_running(), world.keep_waiting()

@@ -108,7 +108,7 @@ def test_the_link_reads_its_file(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_hub_link_and_proxy_have_the_same_idea_of_each_other(tmp_path: Path, name: str) -> None:
+def test_hub_link_and_proxy_agree_on_addresses_and_tokens(tmp_path: Path, name: str) -> None:
     found = variant(name)
     hub = hub_config.load(written(found, "hub", tmp_path / "hub") / "hub.yaml")
     link = load_link_config(written(found, "link", tmp_path / "link") / "link.yaml")
@@ -255,7 +255,7 @@ def test_a_catalogue_of_ones_own_is_read_as_the_image_s_is(tmp_path: Path) -> No
     assert read == federation.load(ours / "factories", ours / "antennas.yaml")
 
 
-def test_the_catalogue_of_the_image_is_read_otherwise(tmp_path: Path) -> None:
+def test_without_a_catalogue_in_the_values_that_of_the_image_is_read(tmp_path: Path) -> None:
     config = load_link_config(written(variant("demo"), "link", tmp_path) / "link.yaml")
     assert "it4lia" in federation.load(config.catalogue, federation.antennas_beside(config.catalogue)).entries
 

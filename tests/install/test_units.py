@@ -25,7 +25,7 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ANALYZE, *words], capture_output=True, text=True, check=False, env=env)
 
 
-def test_the_installer_installs_each_of_them() -> None:
+def test_the_installer_installs_every_unit() -> None:
     assert set(files.UNIT_FILES) == {path.name for path in UNITS.iterdir() if path.suffix != ".conf"}
 
 

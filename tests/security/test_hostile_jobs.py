@@ -88,7 +88,7 @@ async def test_a_session_takes_no_job_of_an_array(world: CommandedWorld) -> None
     assert world.there.cancelled == []
 
 
-async def test_no_more_time_for_what_cannot_have_it(world: CommandedWorld) -> None:
+async def test_no_job_of_an_array_is_extended(world: CommandedWorld) -> None:
     """Slurm cannot extend a single job of an array."""
     await world.answers(1)
     world.there.add(NAME, "a", "x", count=3)
@@ -283,7 +283,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
     await world.answered_until(OTHER, state="ended")
 
 
-async def test_an_alien_id_among_others_keeps_no_order_back(world: CommandedWorld) -> None:
+async def test_an_id_of_another_scheduler_does_not_stop_a_cancel_of_others(world: CommandedWorld) -> None:
     session = await world.running()
     row = world.live_sessions[ID].record
     comment = world.identity.comment(ID, session.account, "one")

@@ -61,7 +61,7 @@ def test_lists_of_nodes_are_read_as_before() -> None:
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "10000000001"])
-def test_numbers_that_nothing_can_keep_are_none(number: str) -> None:
+def test_numbers_too_large_to_store_count_as_missing(number: str) -> None:
     assert slurm_parse.number(number) is None
     (job,) = slurm.jobs("n").parse(listed(job_row(priority=number, restarts=number[:8])))
     assert job.priority is None

@@ -254,7 +254,7 @@ def test_a_session_answers_through_the_proxy(apart: Apart, notebook: Callable[[]
     assert apart.server()["url"] == "/user/ada/"
 
 
-def test_a_stranger_is_answered_nowhere(apart: Apart, notebook: Callable[[], int], tmp_path: Path) -> None:
+def test_no_port_answers_a_stranger(apart: Apart, notebook: Callable[[], int], tmp_path: Path) -> None:
     """The test tries each port on which a host listens for others, so it also covers ports that are added later."""
     assert notebook() == 200
     certificates.make(tmp_path, "hub", ["hub"], 30)

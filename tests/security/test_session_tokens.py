@@ -120,7 +120,7 @@ async def test_a_session_s_token_is_refused_elsewhere_with_what_to_do(
     assert link.world.home.files == before  # no keys were written at any site
 
 
-def test_no_operation_was_forgotten() -> None:
+def test_every_operation_of_the_api_is_tested_with_a_session_s_token() -> None:
     """Each path of the user API with an id is in the list above, except those that reveal nothing about a site."""
     asked_for = [path.partition("?")[0] for _, path, _ in NOT_ITS_OWN]
     paths = mocked(user_app, base_url="/").openapi()["paths"]
@@ -138,7 +138,7 @@ async def test_a_person_s_own_token_acts_everywhere(link: Link) -> None:
         assert status in (200, 201, 202, 400, 404, 409), path
 
 
-async def test_lists_tell_what_is_its_own(link: Link) -> None:
+async def test_lists_show_a_session_s_token_only_its_own_entries(link: Link) -> None:
     headers = {"Authorization": f"Bearer {link.hub.session_token('ada')}"}
     clusters = (await link.people.get("/api/clusters", headers=headers)).json()
     assert [cluster["id"] for cluster in clusters] == [OWN]

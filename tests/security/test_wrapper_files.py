@@ -35,7 +35,7 @@ def test_a_link_in_place_of_a_file(wrapper: Wrapper) -> None:
         refused(wrapper.run(ADA, *argv, "--", str(folder / name)))
 
 
-def test_a_note_through_a_link(wrapper: Wrapper, tmp_path: Path) -> None:
+def test_a_note_behind_a_symbolic_link_is_refused(wrapper: Wrapper, tmp_path: Path) -> None:
     """The note replaces the link; the link's target stays unchanged."""
     folder, kept = Path(wrapper.session(ADA)), tmp_path / "kept"
     kept.write_text("mine")

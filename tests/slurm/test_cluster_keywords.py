@@ -78,7 +78,7 @@ def test_options_of_workers_reach_them(gateway: Gateway, spills: Path) -> None:
     eventually(lambda: not list(mine.iterdir()), SECONDS, what="nothing of it is left")
 
 
-async def test_the_way_of_the_lab_extension() -> None:
+async def test_the_dask_labextension_can_make_a_cluster() -> None:
     """The cluster is made, scaled, adapted and closed as dask-labextension does with a configured class."""
     cluster = await getattr(factorygate, "FactoryCluster")(cores=1, memory="1 GB", asynchronous=True)  # noqa: B009
     async with Client(cluster, asynchronous=True) as client:

@@ -192,7 +192,7 @@ exec "$@"
         assert "clean up" not in lines
 
 
-def test_no_such_account(visit: Doctor) -> None:
+def test_the_doctor_names_an_account_that_does_not_exist(visit: Doctor) -> None:
     fails(visit("--account", "fg-nobody-at-all"), "login", "There is no such account", "account_pool of link.yaml")
 
 
@@ -201,11 +201,11 @@ def test_the_doctor_names_a_scheduler_that_is_down(visit: Doctor) -> None:
         fails(visit(), "scheduler", "The factory's scheduler is not answering.")
 
 
-def test_no_room_for_its_folder(visit: Doctor) -> None:
+def test_the_doctor_names_a_session_folder_that_cannot_be_made(visit: Doctor) -> None:
     fails(visit(session_folder="/proc/sessions"), "home", "/proc/sessions")
 
 
-def test_an_account_that_may_not_pay(visit: Doctor) -> None:
+def test_the_doctor_names_an_account_that_may_not_be_charged(visit: Doctor) -> None:
     fails(visit(job_account="somebody-elses"), "submit", "Your project may not be used", "Invalid account")
 
 
@@ -237,11 +237,11 @@ def test_an_interrupted_doctor_leaves_nothing(visit: Doctor) -> None:
         assert walking.stderr.read() == "Interrupted.\n"
 
 
-def test_an_environment_that_is_not_there(visit: Doctor) -> None:
+def test_the_doctor_names_a_missing_environment(visit: Doctor) -> None:
     fails(visit(python="/opt/nothing/bin/python"), "entry", "/opt/nothing/bin/python")
 
 
-def test_a_carrier_that_leads_nowhere(visit: Doctor) -> None:
+def test_the_doctor_names_an_address_at_which_no_door_answers(visit: Doctor) -> None:
     door = {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.9"}
     fails(visit(door=door), "entry", "127.0.0.9")
 

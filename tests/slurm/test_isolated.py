@@ -84,7 +84,7 @@ def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: SlurmCluster) -
         assert not answers(hosts[host], port), f"{host} answers outside"
 
 
-def test_nothing_inside_reaches_the_hub(closed: SlurmCluster) -> None:
+def test_an_isolated_factory_cannot_connect_to_the_hub(closed: SlurmCluster) -> None:
     hub = where(closed).hub
     with listener(hub) as port:
         assert answers(hub, port)
@@ -99,7 +99,7 @@ def test_a_login_side_reaches_out_where_the_catalogue_says_so_and_compute_nodes_
         assert not answers(hub, port, opened.on("gpu001"))
 
 
-def test_factories_side_by_side_do_not_meet(closed: SlurmCluster, opened: SlurmCluster) -> None:
+def test_two_isolated_factories_cannot_reach_each_other(closed: SlurmCluster, opened: SlurmCluster) -> None:
     assert where(closed).subnet != where(opened).subnet
     assert answers(where(closed).hosts[LOGIN], 22)
     assert not answers(where(closed).hosts[LOGIN], 22, opened.on("gpu001"))
@@ -290,7 +290,9 @@ def test_without_root_isolation_is_refused_with_the_reason(state: Path) -> None:
     assert "root" in answer.stderr
 
 
-def test_the_command_line_does_it(state: Path, closed: SlurmCluster) -> None:
+def test_the_command_line_shows_a_factory_and_refuses_options_that_do_not_fit(
+    state: Path, closed: SlurmCluster
+) -> None:
     answer = python("-m", "testbed", "env", FACTORY.id, "--state", str(state))
     assert json.loads(answer.stdout)["prefix"] == list(closed.prefix)
     odd = python("-m", "testbed", "up", "it4lia", "--isolated", "--forwarding", "no", "--carrier", "tcp",

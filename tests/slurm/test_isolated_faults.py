@@ -62,7 +62,7 @@ def cancel(visitor: Visitor, job: str) -> None:
 # --- faults of the network --------------------------------------------------------------------------------------------
 
 
-def test_cut_silences_what_stands_and_what_comes(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_a_cut_silences_existing_and_new_connections(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line:
         with faults.begin(factory, "cut"):
             assert not line.echoes(2)
@@ -71,7 +71,7 @@ def test_cut_silences_what_stands_and_what_comes(factory: SlurmCluster, visitor:
     assert answers(visitor.address, 22)
 
 
-def test_slow_is_felt_by_what_stands(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_a_slow_network_also_slows_existing_connections(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line:
         with faults.begin(factory, "slow", 400, 0):
             since = time.monotonic()
@@ -145,7 +145,7 @@ def test_a_full_disk(factory: SlurmCluster, visitor: Visitor) -> None:
 # --- faults of the scheduler ------------------------------------------------------------------------------------------
 
 
-def test_slurmctld_down_and_its_jobs_live(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_jobs_survive_a_slurmctld_that_is_down(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor)
     with faults.begin(factory, "slurmctld-down"):
         assert "DOWN" in visitor.run(ADA, "scontrol ping").stdout
@@ -218,7 +218,7 @@ def test_an_unknown_fault_is_refused(factory: SlurmCluster, words: tuple[str, ..
 @pytest.mark.parametrize(
     "words", [("node-down", "gpu009"), ("disk-full", "root"), ("drain", "gpu009"), ("preempt", "1"), ("slow", "very")]
 )
-def test_a_fault_that_does_not_come_about_does_not_stand(factory: SlurmCluster, words: tuple[str, ...]) -> None:
+def test_a_fault_that_could_not_be_made_is_not_recorded(factory: SlurmCluster, words: tuple[str, ...]) -> None:
     with pytest.raises(FaultFailed):
         faults.begin(factory, *words)
 
@@ -230,7 +230,7 @@ def test_a_factory_that_is_not_isolated_has_no_wire_to_cut(factory: SlurmCluster
         faults.begin(plain, "cut")
 
 
-def test_another_process_undoes_it(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_another_process_can_mend_a_fault(factory: SlurmCluster, visitor: Visitor) -> None:
     state = ("--state", str(factory.folder.parent))
     begun = python("-m", "testbed", "fault", FACTORY.id, "cut", *state)
     assert begun.returncode == 0, begun.stderr

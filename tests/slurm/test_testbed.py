@@ -99,7 +99,7 @@ def test_the_testbed_refuses_jobs_that_the_site_would_refuse(running: SlurmClust
     assert answer.stderr
 
 
-def test_qos_and_account_are_taken_as_they_come(running: SlurmCluster) -> None:
+def test_any_qos_and_account_are_accepted(running: SlurmCluster) -> None:
     cancel(running, submit(running, "true", "-H", "--qos=debug", "--account=project_1"))
 
 
@@ -116,7 +116,7 @@ def test_jobs_find_the_clients_and_may_add_steps(
     cancel(running, job)
 
 
-def test_a_whole_node_is_alone(running: SlurmCluster) -> None:
+def test_a_job_with_a_whole_node_shares_it_with_no_other(running: SlurmCluster) -> None:
     first = submit(running, "sleep 300", "-p", "whole", "-c", "1", "-t", "5", "-w", "gpu001")
     assert eventually(lambda: state_of(running, first) == "RUNNING")
     second = submit(running, "sleep 300", "-p", "shared", "-c", "1", "-t", "5", "-w", "gpu001")

@@ -104,7 +104,7 @@ async def test_axe_finds_nothing_on_the_proxys_own_pages(
     await page.close()
 
 
-async def test_axe_finds_what_is_wrong(people: People) -> None:
+async def test_axe_finds_the_faults_of_a_bad_page(people: People) -> None:
     page = await people[None].new_page()
     await page.goto("/hub/status")
     await page.evaluate("document.querySelector('main').append(document.createElement('button'))")

@@ -22,7 +22,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         yield made
 
 
-async def test_put_get_stop(link: Link) -> None:
+async def test_a_session_is_put_read_and_stopped(link: Link) -> None:
     session = await link.client.put_session(ID, request())
     assert session.state == "pending"
     assert (await link.client.put_session(ID, request())).job == session.job
@@ -46,7 +46,7 @@ async def test_invalid_requests_are_explained(link: Link) -> None:
     assert caught.value.status == 400
 
 
-async def test_a_silent_link_is_silent(tmp_path: Path) -> None:
+async def test_a_request_to_a_link_that_does_not_run_raises_link_silent(tmp_path: Path) -> None:
     client = LinkClient(tmp_path / "nobody.sock")
     with pytest.raises(LinkSilent):
         await client.session(ID)

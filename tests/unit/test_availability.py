@@ -81,7 +81,7 @@ WAITING = {"gpu": [(50, "9"), (10, "8"), (10, "10")], "cpu": [(99, "7")]}
         (job("9", 50, state=JobState.RUNNING), None),
     ],
 )
-def test_a_position_among_all(ours: Job, expected: int | None) -> None:
+def test_a_position_counts_the_jobs_of_all_people(ours: Job, expected: int | None) -> None:
     assert places(WAITING, ours) == [expected]
 
 

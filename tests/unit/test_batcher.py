@@ -36,7 +36,7 @@ async def outcomes(batcher: Batcher[str, str], work: Work, things: str) -> dict[
     return {thing: task.exception() for thing, task in asked.items()}
 
 
-async def test_the_first_goes_at_once_and_what_comes_meanwhile_together() -> None:
+async def test_the_first_request_runs_at_once_and_later_ones_run_together() -> None:
     work = Work()
     batcher = Batcher(work, 10)
     first = asyncio.create_task(batcher.do("key", "a"))
@@ -54,7 +54,7 @@ async def test_requests_of_one_turn_of_the_loop_are_batched() -> None:
     assert work.rounds == [["a", "b", "c", "d"]]
 
 
-async def test_no_more_than_so_many_at_a_time() -> None:
+async def test_a_batch_has_a_largest_size() -> None:
     work = Work()
     await outcomes(Batcher(work, 2), work, "abcdefg")
     assert max(map(len, work.rounds)) == 2
@@ -69,7 +69,7 @@ async def test_a_refused_request_does_not_fail_the_others_of_its_batch() -> None
     assert set(told.values()) == {None}
 
 
-async def test_silence_is_everybodys_and_is_not_tried_again() -> None:
+async def test_an_unreachable_factory_fails_the_whole_batch_at_once() -> None:
     work = Work()
     work.error = Unreachable("no answer")
     told = await outcomes(Batcher(work, 10), work, "abcd")

@@ -61,7 +61,7 @@ async def test_a_hub_that_refuses_a_start_is_asked_less_often(link: Link, monkey
     assert [await link.bring_back.look() for _ in range(2)] == [True, False]
 
 
-async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_link_looks_again_soon_while_a_server_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_SOON": 0.05, "_YOUNG": 0.3}.items():
         monkeypatch.setattr(f"factorylink.background.hub_recovery.{name}_SECONDS", seconds)
     await link.world.put()

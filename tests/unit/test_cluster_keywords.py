@@ -123,7 +123,7 @@ def test_walltimes(walltime: Any, hours: float) -> None:
 
 
 @pytest.mark.parametrize("walltime", ["", "1h", "-5", "1:2:3:4", "1-2-3", "1-", ":30", "2 days"])
-def test_no_walltimes(walltime: str) -> None:
+def test_a_wrong_walltime_is_refused(walltime: str) -> None:
     with pytest.raises(ValueError, match="walltime="):
         keywords.hours_of(walltime)
 
@@ -150,7 +150,7 @@ def test_dask_uses_no_more_than_was_said() -> None:
     assert found(size="gpu-4", cores=8).processes == 4  # one for each GPU if a size was chosen
 
 
-def test_jobs_that_have_so_much() -> None:
+def test_wanted_workers_cores_or_memory_become_a_number_of_jobs() -> None:
     place = found(cores=4, memory="8 GB", processes=2)
     assert [place.jobs(5), place.jobs(cores=9), place.jobs(memory="17 GB"), place.jobs(3, 4, "25 GB")] == [3, 3, 3, 4]
     assert [place.most_jobs(5), place.most_jobs(cores=9), place.most_jobs(9, 9, "9 GB")] == [2, 2, 1]

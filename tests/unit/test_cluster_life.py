@@ -79,7 +79,7 @@ def test_retiring_workers_may_finish_their_tasks(life: Life) -> None:
     assert life.comes(lambda: len(life.grid.alive()) == 1) < 90  # but not forever
 
 
-def test_scaled_to_nothing_nobody_is_waited_for(life: Life) -> None:
+def test_scaling_to_zero_waits_for_no_worker(life: Life) -> None:
     life.dask.busy = HOUR
     life.scale(3)
     life.comes(lambda: life.running() == 3)
@@ -240,7 +240,7 @@ def test_jobs_that_the_scheduler_begins_again_are_counted_twice(life: Life) -> N
 # --- adapting
 
 
-def test_adapting_waits_for_what_waits(life: Life) -> None:
+def test_adapting_cancels_pending_jobs_only_after_a_while(life: Life) -> None:
     life.grid.room = 0
     life.dask.target = 100
     life.adapt(50)
@@ -352,7 +352,7 @@ def test_jobs_that_ended_though_they_were_wanted_are_told(life: Life) -> None:
     life.comes(lambda: life.running() == 10)
 
 
-def test_adapting_takes_no_for_an_answer_and_asks_again_later(life: Life) -> None:
+def test_adapting_asks_again_later_after_a_refusal(life: Life) -> None:
     life.grid.refuses = "Job violates accounting/QOS policy"
     life.dask.target = 2
     life.adapt(2)
@@ -381,7 +381,7 @@ def test_adapting_ends_with_a_crash_loop(life: Life) -> None:
     assert "in a row" in life.cluster.message
 
 
-def test_work_that_ends_its_workers_is_not_given_others_for_ever(life: Life) -> None:
+def test_tasks_that_kill_their_workers_do_not_get_new_ones_for_ever(life: Life) -> None:
     life.scale(2)
     for _ in range(40):
         life.passes(20)

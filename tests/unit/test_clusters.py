@@ -107,7 +107,7 @@ async def test_options_of_workers_are_written_beside_the_schedulers_file(world: 
     assert "TMPDIR" not in repr(world.scheduler.submitted)
 
 
-async def test_mostly_nothing_is_asked_of_workers(world: World) -> None:
+async def test_a_cluster_without_options_of_workers_writes_no_file_of_them(world: World) -> None:
     await begin(world, worker={})
     assert not [path for path in world.home.files if path.endswith("worker.json")]
 
@@ -210,7 +210,7 @@ async def test_single_jobs_are_cancelled_or_an_array_as_a_whole(world: World) ->
     await states(world, **{"w-0": "ended", "w-2": "ended"})
 
 
-async def test_a_cancel_is_tried_until_it_is_so(world: World) -> None:
+async def test_a_cancel_is_repeated_until_the_job_has_ended(world: World) -> None:
     await begin(world)
     await grow(world, "w-0")
     await world.scheduler.answer()
@@ -219,7 +219,7 @@ async def test_a_cancel_is_tried_until_it_is_so(world: World) -> None:
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
 
 
-async def test_how_one_ended_is_told_with_its_log(world: World) -> None:
+async def test_the_reason_of_a_workers_end_is_shown_with_its_log(world: World) -> None:
     cluster = await begin(world)
     await grow(world, "w-0", "w-1")
     await world.scheduler.answer()
@@ -234,7 +234,7 @@ async def test_how_one_ended_is_told_with_its_log(world: World) -> None:
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.OUT_OF_MEMORY, ("it was", "the memory"))
 
 
-async def test_the_log_of_one_that_ended_well_is_kept(world: World) -> None:
+async def test_the_log_of_a_worker_that_ended_normally_is_kept(world: World) -> None:
     cluster = await begin(world)
     await grow(world, "w-0")
     world.scheduler.runs("1")
@@ -246,7 +246,7 @@ async def test_the_log_of_one_that_ended_well_is_kept(world: World) -> None:
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.FINISHED, ("it left",))
 
 
-async def test_the_log_of_one_that_runs_is_read_when_somebody_asks(world: World) -> None:
+async def test_the_log_of_a_running_worker_is_read_on_request(world: World) -> None:
     world.clusters._logs = RateLimiter(3, 30)
     cluster = await begin(world)
     await grow(world, "w-0", "w-1")
@@ -270,7 +270,7 @@ async def test_the_log_of_one_that_runs_is_read_when_somebody_asks(world: World)
     assert len(world.home.asked) == asked
 
 
-async def test_a_project_where_there_are_none_is_refused(world: World) -> None:
+async def test_a_project_is_refused_where_the_hub_has_no_projects(world: World) -> None:
     problem = (await refused(begin(world, project="nope"))).problem
     assert (problem.kind, problem.field) == ("invalid", "project")
     assert "nope" in problem.message
@@ -338,7 +338,7 @@ async def test_batches_that_are_asked_for_together_are_allowed_together_or_not_a
     assert len(world.scheduler.submitted) == 2
 
 
-async def test_others_cannot_see_or_touch_it(world: World) -> None:
+async def test_other_people_can_neither_see_nor_change_a_cluster(world: World) -> None:
     await begin(world)
     for doing in (
         grow(world, "w-0", user="eve"),

@@ -187,7 +187,7 @@ def test_an_interrupted_upload_has_a_record_for_later_servers(server: tuple[http
     assert part in [record.readlink() for record in (data / "factorygate-uploads").iterdir()]
 
 
-def test_jupyterlab_saves_often_and_asks_nobody_for_news(server: tuple[httpx.Client, Path, Path]) -> None:
+def test_jupyterlab_saves_often_and_fetches_no_news(server: tuple[httpx.Client, Path, Path]) -> None:
     """The settings that JupyterLab gets."""
     client, _, _ = server
     wanted = {

@@ -56,7 +56,7 @@ async def test_no_key_no_login(keys):
         await KeyFiles(keys, "watch").login("bob")
 
 
-async def test_a_key_taken_away_counts_at_once(keys):
+async def test_a_key_that_is_taken_away_stops_working_at_once(keys):
     credentials = KeyFiles(keys, "watch")
     await credentials.login("alice")
     (keys / "alice").unlink()

@@ -97,7 +97,7 @@ async def test_a_leaving_worker_loses_no_result_and_no_task_starts_twice(bench: 
     assert set(stays.data) == {future.key for future in (*held, *running, *waiting)}
 
 
-async def test_the_last_one_works_on_until_another_comes(bench: Bench) -> None:
+async def test_the_last_worker_works_on_until_another_one_connects(bench: Bench) -> None:
     last = await bench.worker("last", leaves=4.0)
     held = await bench.client.scatter({"a": 1, "b": 2})
     await bench.comes(bench.kept)
@@ -109,7 +109,7 @@ async def test_the_last_one_works_on_until_another_comes(bench: Bench) -> None:
     assert {"a", "b"} <= set(another.data)
 
 
-async def test_the_last_one_goes_at_the_last_moment(bench: Bench) -> None:
+async def test_the_last_worker_leaves_only_just_before_its_end(bench: Bench) -> None:
     began = time.monotonic()
     last = await bench.worker("last", leaves=4.0, ends=11.0)
     held = await bench.client.scatter({"a": 1})

@@ -114,7 +114,7 @@ async def test_a_line_without_end_is_not_waited_for(tmp_path: Path) -> None:
         await until(lambda: None in keeper.told, what="it is let go of")
 
 
-async def test_words_without_end_are_heard_at_a_pace(tmp_path: Path) -> None:
+async def test_an_endless_stream_of_messages_is_read_at_a_limited_rate(tmp_path: Path) -> None:
     said = asyncio.Event()
 
     async def chatter(process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -135,7 +135,7 @@ async def test_words_without_end_are_heard_at_a_pace(tmp_path: Path) -> None:
         assert len(keeper.told) <= before + 1 + due
 
 
-async def test_no_more_ways_back_than_so_many(tmp_path: Path) -> None:
+async def test_the_number_of_connections_back_is_limited(tmp_path: Path) -> None:
     async with hostile(tmp_path, honest, honest) as (keeper, connections):
         taken = asyncio.Semaphore(0)
 

@@ -147,7 +147,7 @@ async def test_carries_a_session_from_door_to_end(carrier: tuple[str, ...]) -> N
 
 
 @both
-async def test_moves_much_and_ends_each_direction_by_itself(carrier: tuple[str, ...]) -> None:
+async def test_a_large_transfer_arrives_and_each_direction_closes_by_itself(carrier: tuple[str, ...]) -> None:
     async with running_door(*carrier, key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         assert len(await keeper.get("/big")) == 32 << 20
@@ -274,7 +274,7 @@ async def test_bytes_and_a_door_that_is_opened_again_are_counted() -> None:
         await until(lambda: again._value.get() == before[2] + 1, what="the door is opened again")
 
 
-async def test_another_link_takes_over_and_the_way_back_follows() -> None:
+async def test_the_connection_back_follows_when_another_link_takes_over() -> None:
     async with running_door(key=KEY) as door:
         async with kept(door) as keeper:
             await start(keeper)
@@ -312,7 +312,9 @@ async def test_connections_wait_until_the_link_knows_its_doors(monkeypatch: pyte
         await keeper.shutdown()
 
 
-async def test_closes_what_waited_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_request_that_waited_too_long_for_its_door_is_closed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(port_forwarder, "DOOR_WAIT", 0.2)
     keeper = Keeper(tmp_path)
     await keeper.begin(tmp_path / "not yet")

@@ -28,7 +28,7 @@ def first() -> list[Message]:
     return [("snapshot", "all")]
 
 
-async def test_changes_are_told_and_repeats_are_not() -> None:
+async def test_a_change_is_sent_once() -> None:
     things = Things()
     stream = things.feed.stream(first)
     assert b"snapshot" in await anext(stream)
@@ -41,7 +41,7 @@ async def test_changes_are_told_and_repeats_are_not() -> None:
     await stream.aclose()  # type: ignore[attr-defined]
 
 
-def test_a_thing_that_changes_all_the_time_is_told_ten_times_a_second() -> None:
+def test_constant_changes_are_sent_ten_times_a_second() -> None:
     async def half_a_second() -> None:
         things = Things()
         stream = things.feed.stream(first, "a")

@@ -53,7 +53,7 @@ def test_the_check_names_the_bundles_that_are_stale(copy: Path, change: str, sta
 
 
 @pytest.mark.parametrize("path", BUILT, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_a_bundle_asks_for_nothing_else(path: Path) -> None:
+def test_a_bundle_loads_no_other_file(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"^\s*import\b|\bimport\(|@import|\burl\(|https?://(?!www\.w3\.org/)", text, re.MULTILINE)
     assert "innerHTML" not in text

@@ -82,7 +82,7 @@ async def test_a_scheduler_job_is_no_session_of_the_hub(world: World) -> None:
     assert await HubRecovery(world.live_sessions, hub).look() is False
 
 
-async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: World) -> None:
+async def test_the_table_shows_a_scheduler_job_with_its_cluster_and_not_as_a_session(world: World) -> None:
     table = world.feed.table()
     told = await anext(table)
     begun = asyncio.create_task(running(world))
@@ -187,13 +187,13 @@ async def test_runs_before_a_requeue_count_for_its_cluster(world: World) -> None
     assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
 
 
-async def test_a_cluster_that_is_closed_ends_it(world: World) -> None:
+async def test_closing_a_cluster_ends_its_scheduler_job(world: World) -> None:
     await running(world)
     await world.clusters.end(CLUSTER, "ada")
     await world.comes(lambda: CLUSTER in world.doors.asked_to_stop)
 
 
-async def test_a_refused_one_is_said_and_leaves_nothing(world: World) -> None:
+async def test_a_refused_scheduler_job_is_reported_and_leaves_nothing(world: World) -> None:
     problem = await refused(ask(world, size="huge"))
     assert problem.problem.field == "size"
     assert world.live_sessions == {}
@@ -212,7 +212,7 @@ async def test_a_restarted_link_still_has_the_scheduler_job(world: World) -> Non
     assert cluster.head is not None and cluster.head.job == "1"
 
 
-async def test_one_without_a_cluster_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scheduler_job_without_a_cluster_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await running(world)
     monkeypatch.setattr(scheduler_jobs, "YOUNG_SECONDS", -1.0)
     await world.clusters._scheduler_jobs.end_strays(lambda cluster_id: cluster_id == CLUSTER)
@@ -287,7 +287,7 @@ async def test_a_door_that_is_closed_is_said(world: World) -> None:
     assert caught.value.status == 503
 
 
-async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
+async def test_a_scheduler_of_a_size_no_longer_offered_is_still_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = await World(tmp_path).up()

@@ -79,7 +79,7 @@ async def test_each_cluster_is_shown_with_its_state_and_problems(opens: Opens, l
     await expect(over).to_contain_text("Closed · ")
 
 
-async def test_one_is_closed_by_keyboard_after_it_asked(opens: Opens, link: FakeLink) -> None:
+async def test_a_cluster_is_closed_by_keyboard_after_a_confirmation(opens: Opens, link: FakeLink) -> None:
     page = await opens()
     button = page.get_by_role("button", name="Close…: sweep")
     await button.focus()

@@ -56,7 +56,7 @@ def test_no_folder_is_longer_than_can_be_looked_over() -> None:
     assert not long
 
 
-def test_each_room_says_what_lives_there() -> None:
+def test_each_package_has_a_docstring() -> None:
     silent = [
         str(path)
         for path in sources()

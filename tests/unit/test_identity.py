@@ -25,7 +25,7 @@ def job(comment: str, name: str = "factorygate-hub", account: str = "a") -> Job:
     return Job(id="1", name=name, account=account, comment=comment, state=JobState.PENDING, raw_state="PENDING")
 
 
-def test_a_job_is_ours_only_if_all_agrees() -> None:
+def test_a_job_is_ours_only_if_name_and_comment_agree() -> None:
     comment = OURS.comment(ID, "a", "one")
     assert OURS.session_of(job(comment), "one") == ID
     assert OURS.session_of(job(comment, account="b"), "one") is None

@@ -106,7 +106,7 @@ async def test_every_byte_arrives_once_over_carriers_that_break(seed: int) -> No
         other.close()
 
 
-async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> None:
+async def test_a_carrier_that_broke_unnoticed_delivers_nothing_twice() -> None:
     async with pair() as (person, near), pair() as (far, scheduler), pair() as (old, older), pair() as (new, newer):
         one, other = ResumableStream(*near), ResumableStream(*far)
         giving = asyncio.create_task(one.carry(Streams(*old), 0))
@@ -150,7 +150,7 @@ async def test_unconfirmed_bytes_are_limited() -> None:
         one.close()
 
 
-async def test_nonsense_ends_it() -> None:
+async def test_invalid_data_ends_the_stream() -> None:
     async with pair() as (_person, near), pair() as (here, there):
         one = ResumableStream(*near)
         there[1].write(HEADER.pack(resumable_stream.DATA, resumable_stream.PIECE + 1))

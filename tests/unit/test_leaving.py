@@ -21,7 +21,7 @@ from tests.unit.fake_projects import Table, cluster, project, refusal, up
 HOUR = timedelta(hours=1)
 
 
-async def test_people_outlive_a_link(tmp_path: Path) -> None:
+async def test_what_the_link_knows_of_people_survives_a_restart(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     await ledger.open()
     people, changed = KnownPeople(ledger), []

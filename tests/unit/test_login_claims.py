@@ -99,7 +99,7 @@ def test_any_other_text_is_no_entitlement_or_is_restored(text: str) -> None:
         f"{SPACE.upper()}:group:one#{TRUSTED}",
     ],
 )
-def test_almost_an_entitlement_gives_nothing(text: str) -> None:
+def test_an_entitlement_that_differs_slightly_gives_no_group(text: str) -> None:
     assert groups({"eduperson_entitlement": [text]}) == set()
 
 
@@ -112,7 +112,7 @@ def test_role_and_group_of_a_rule() -> None:
     assert groups({"entitlements": said}, rule) == {"managers-ehpc:one"}
 
 
-def test_plain_claims_also_inwards() -> None:
+def test_plain_claims_may_be_nested() -> None:
     rule = {"claim": {"name": "realm_access.roles", "value": "ai-*"}}
     assert groups({"realm_access": {"roles": ["ai-one", "two", 3, None]}}, rule) == {"ai-one"}
     assert groups({"realm_access": "ai-one"}, rule) == set()

@@ -92,7 +92,7 @@ def claims(sub: str = "x") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 599])
-async def test_a_renewal_that_nobody_answers_puts_nobody_out(
+async def test_a_renewal_without_an_answer_signs_nobody_out(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     says(monkeypatch, userinfo_old=401, token=status)
@@ -132,7 +132,7 @@ async def test_renewed_tokens_are_kept_though_the_provider_falls_silent_then(
 
 
 @pytest.mark.parametrize("answer", [{}, [], {"error": "temporarily_unavailable"}, {"sub": None}])
-async def test_an_answer_about_nobody_puts_nobody_out(
+async def test_an_answer_without_a_person_signs_nobody_out(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     says(monkeypatch, userinfo_old=answer)
@@ -140,7 +140,7 @@ async def test_an_answer_about_nobody_puts_nobody_out(
 
 
 @pytest.mark.parametrize("answer", [claims("y"), {"sub": "y"}])
-async def test_an_answer_about_another_is_a_new_login(
+async def test_an_answer_about_another_person_needs_a_new_login(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     says(monkeypatch, userinfo_old=answer)
@@ -178,7 +178,7 @@ async def test_pages_that_ask_at_once_wait_for_one_question(
     assert len(said.asked) == 2
 
 
-async def test_logins_that_wait_for_a_silent_provider_wait_once(
+async def test_many_logins_share_one_wait_for_a_silent_provider(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = authenticator.providers["mine"]

@@ -81,7 +81,7 @@ async def runs(world: World, waited: float, user: str = "ada", server: str = "")
     await world.until(state="running")
 
 
-async def test_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
+async def test_a_person_gets_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
     async with sink() as server:
         world = await world_with_mail(tmp_path, server.port)
         await runs(world, 2 * 3600 + 300, server="big one")
@@ -109,7 +109,7 @@ async def test_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
         await world.down()
 
 
-async def test_no_mail_to_who_waited_a_moment(tmp_path: Path) -> None:
+async def test_a_person_who_waited_only_a_moment_gets_no_mail(tmp_path: Path) -> None:
     async with sink() as server:
         world = await world_with_mail(tmp_path, server.port)
         await runs(world, 30)

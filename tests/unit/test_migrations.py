@@ -59,7 +59,7 @@ def load(file: Path, path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", OLD, ids=lambda path: path.stem)
-async def test_a_ledger_in_the_field_comes_up_whole(old: Path, tmp_path: Path) -> None:
+async def test_a_ledger_of_an_earlier_release_is_migrated_completely(old: Path, tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     load(old, path)
     version = int(old.stem.split("-")[1])
@@ -127,7 +127,7 @@ async def test_steps_that_fail_at_the_last_leave_nothing(tmp_path: Path, monkeyp
     await again.close()
 
 
-async def test_links_that_start_at_once_make_it_once(database: Database) -> None:
+async def test_links_that_start_at_the_same_time_migrate_once(database: Database) -> None:
     ledgers = [Ledger(database) for _ in range(4)]
     await asyncio.gather(*(ledger.open() for ledger in ledgers))
     for ledger in ledgers:
@@ -212,7 +212,7 @@ def test_an_operator_sees_and_makes_the_step(
     assert f"is at step {migrations.head()}, as this release needs it." in capsys.readouterr().out
 
 
-def test_an_old_ledger_is_left_as_it_is_by_a_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reading_an_old_ledger_does_not_migrate_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load(OLD[0], tmp_path / "ledger.sqlite")
     assert cli.main(["ledger", "check", "--config", str(config(tmp_path))]) == 1
     assert "upgrade it" in capsys.readouterr().err

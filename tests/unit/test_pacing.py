@@ -44,7 +44,7 @@ def questions(pending: int, seconds: float, events: list[float], until_start: fl
     ids=["none", "one", "1/s", "10/s"],
 )
 @pytest.mark.parametrize("until_start", [None, 0.0, -100.0, 3.0])
-def test_many_waiting_cost_at_most_40_rpcs_in_30_s(
+def test_many_pending_sessions_cost_at_most_40_rpcs_in_30_s(
     pending: int, events: list[float], until_start: float | None
 ) -> None:
     surveys = 2 * (30 // SURVEY + 1) * 2  # two questions, two RPCs each
@@ -57,7 +57,7 @@ def test_one_session_is_asked_for_every_half_second_at_first() -> None:
     assert max(gaps) <= QUICK + 0.11
 
 
-def test_later_it_is_noticed_within_a_third_of_the_time_it_took() -> None:
+def test_a_late_start_is_noticed_within_a_third_of_its_wait() -> None:
     asked = questions(1, 30, [0.0])
     for before, after in pairwise(asked):
         assert after - before <= max(QUICK, 0.3 * after) + 0.11

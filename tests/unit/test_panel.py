@@ -137,7 +137,7 @@ def test_a_log_goes_with_its_row_only_while_it_is_open(shown: Shown) -> None:
     assert "log" not in shown.rows()[-1]["rows"]["w-1"]
 
 
-def test_the_log_of_one_that_runs_is_read_when_it_is_opened(shown: Shown) -> None:
+def test_the_log_of_a_running_worker_is_read_when_it_is_opened(shown: Shown) -> None:
     shown.cluster.change(1, has_log=True)
     shown.panel.look()
     shown.page(op="log", name="w-2", open=True)  # the job has no log
@@ -146,7 +146,7 @@ def test_the_log_of_one_that_runs_is_read_when_it_is_opened(shown: Shown) -> Non
     assert shown.cluster.done == [("log", "w-1")]
 
 
-def test_gpu_hours_that_flow_are_told_every_few_seconds(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growing_gpu_hours_are_sent_every_few_seconds(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     shown.comm.take()
     shown.cluster.now = replace(shown.cluster.now, gpu_hours_spent=1.5)
     shown.panel.look()
@@ -157,7 +157,7 @@ def test_gpu_hours_that_flow_are_told_every_few_seconds(shown: Shown, monkeypatc
     assert sent["state"]["_summary"]["spent"] == 1.5
 
 
-def test_acts_on_the_cluster_and_says_so(shown: Shown) -> None:
+def test_the_panel_s_buttons_scale_adapt_and_close_the_cluster(shown: Shown) -> None:
     shown.page(op="scale", jobs=12)
     assert shown.panel._said == {"text": "12 jobs wanted.", "bad": False}
     shown.page(op="adapt", minimum=1, maximum=20)
@@ -223,7 +223,7 @@ def test_a_cluster_that_cannot_be_looked_at_is_said_and_looked_at_again(shown: S
     assert "lost the loop" in shown.panel._said["text"]
 
 
-def test_looks_only_while_somebody_does() -> None:
+def test_the_panel_asks_only_while_somebody_looks_at_it() -> None:
     cluster = ScriptedCluster(view(3))
     one = Shown(cluster)
     looked = cluster.looked
@@ -266,7 +266,7 @@ def test_a_dashboard_that_is_no_web_address_is_no_link(address: str) -> None:
     assert ClusterPanel(ScriptedCluster(view(dashboard=address)))._summary["dashboard"] is None
 
 
-def test_the_background_lets_go_of_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_background_task_keeps_no_widget_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     from factorygate.widgets.background import Ticker
 
     class Looking:

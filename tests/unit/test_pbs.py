@@ -95,7 +95,7 @@ def test_cancel_is_content_with_jobs_that_are_over() -> None:
             pbs.cancel(["1.vm"]).parse(output)
 
 
-def test_extend() -> None:
+def test_a_job_is_extended_by_qalter() -> None:
     assert pbs.extend("12.vm", 90).argv == ("qalter", "-l", "walltime=01:30:00", "12.vm")
     pbs.extend("12.vm", 90).parse(Output("", "", 0))
     with pytest.raises(Refused, match="Unauthorized"):

@@ -31,7 +31,7 @@ def node(state: str = "free", available: dict[str, Any] | None = None, **changes
     return {"state": state, "resources_available": has, "resources_assigned": taken, **changes}
 
 
-def test_a_real_answer() -> None:
+def test_a_recorded_answer_of_pbsnodes_is_read() -> None:
     (found,) = pbs.nodes().parse(Output(REAL, "", 0))
     assert (found.name, found.partitions, found.usable) == ("vm", ("workq", "interactive"), True)
     assert (found.cores, found.cores_free, found.gpus, found.gpus_free) == (96, 0, 4, 0)

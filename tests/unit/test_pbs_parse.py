@@ -31,7 +31,7 @@ def one(**changes: Any) -> Job:
     return found
 
 
-def test_a_real_answer() -> None:
+def test_a_recorded_answer_of_qstat_is_read() -> None:
     jobs = {found.id: found for found in pbs.jobs(NAME).parse(recorded("qstat-mixed-json"))}
     assert list(jobs) == [
         "0.vm", "1.vm", "2.vm", "3.vm", "4.vm", "5.vm", "9.vm", "10.vm", "11[0].vm", "11[1].vm", "11[2].vm", "11[3].vm",
@@ -161,7 +161,9 @@ def test_exit_statuses_are_mapped_to_outcomes(
         (92, None, Outcome.CANCELLED), (None, None, Outcome.CANCELLED),
     ],
 )  # fmt: skip
-def test_an_end_without_a_status(substate: int | None, stime: str | None, outcome: Outcome) -> None:
+def test_a_job_that_ended_without_an_exit_status_is_read(
+    substate: int | None, stime: str | None, outcome: Outcome
+) -> None:
     assert one(job_state="X", substate=substate, stime=stime).outcome is outcome
 
 
@@ -172,7 +174,7 @@ def test_the_canceller_of_a_job_is_recognised() -> None:
     assert pbs_parse.who("Job run at … and failed", "alice") is None
 
 
-def test_a_moved_job_is_over_here() -> None:
+def test_a_job_moved_to_another_server_has_ended_here() -> None:
     assert one(job_state="M", comment='Job has been moved to "q@other"').outcome is Outcome.REVOKED
 
 

@@ -182,7 +182,7 @@ def test_optional_words_appear_only_where_given() -> None:
     assert "-q R12" in directives(reservation="R12.srv")  # in PBS a reservation is a queue
 
 
-def test_a_whole_node_is_nobody_elses() -> None:
+def test_a_job_with_a_whole_node_shares_it_with_nobody() -> None:
     assert "-l place=pack:exclhost" in directives(whole_node=True)
 
 

@@ -116,7 +116,7 @@ def test_a_wish_made_before_the_catalogue_came_is_completed(link: ScriptedLink) 
     picker.close()
 
 
-def test_a_person_chooses(picker: FactoryPicker) -> None:
+def test_a_choice_on_the_page_reaches_python(picker: FactoryPicker) -> None:
     page(picker, op="choose", factory="two", size="cpu", environment="plain", hours=2, project="thesis")
     assert picker.value == {"factory": "two", "size": "cpu", "environment": "plain", "hours": 2.0, "project": "thesis"}
 
@@ -233,7 +233,7 @@ def test_an_observer_that_fails_does_not_end_what_it_observes(picker: FactoryPic
     eventually(lambda: "three" in picker._passing, every=0.01)
 
 
-def test_no_link_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_link_the_picker_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FACTORYGATE_HUB_SOCKET", "FACTORYGATE_URL"):
         monkeypatch.delenv(name, raising=False)
     picker = FactoryPicker()
@@ -241,7 +241,7 @@ def test_no_link_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "FACTORYGATE_TOKEN" in repr(picker) and picker.value is None
 
 
-def test_following_ends_with_the_picker(picker: FactoryPicker, link: ScriptedLink) -> None:
+def test_the_picker_s_stream_ends_with_the_picker(picker: FactoryPicker, link: ScriptedLink) -> None:
     eventually(lambda: link.followers == 1, every=0.01)
     picker.close()
     eventually(lambda: link.followers == 0, every=0.01, what="the stream is given back")

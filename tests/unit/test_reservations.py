@@ -122,7 +122,7 @@ def test_unparsable_reservations_of_pbs_are_misread(change: tuple[str, str]) -> 
         pbs.reservations().parse(slurm_output.listed(PBS.stdout.removesuffix(f"{MARK}\n").replace(*change, 1)))
 
 
-def test_a_server_that_does_not_answer_has_not_no_reservations() -> None:
+def test_a_silent_server_does_not_count_as_one_without_reservations() -> None:
     """pbs_rstat ends with 0 even if the server refused."""
     for output in (
         Output(f"{MARK}\n", "pbs_rstat: Server shutting down", 0),

@@ -65,7 +65,7 @@ def test_accounts_with_jobs_are_asked_though_no_session_has_them() -> None:
     assert made.next() is None
 
 
-def test_an_answer_says_nothing_of_others() -> None:
+def test_an_answer_changes_only_its_own_account() -> None:
     made = rounds("a", "b")
     made.answered("a", [job("1", account="a")])
     assert set(made.answered("b", [job("2", JobState.RUNNING, account="b")])) == {"1", "2"}

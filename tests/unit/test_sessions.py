@@ -98,7 +98,7 @@ async def test_files_of_an_ended_session_are_read_though_some_are_missing(
     assert (session.end_reason, session.log_tail) == (reason, tail)
 
 
-async def test_the_same_twice_is_one_job(world: World) -> None:
+async def test_the_same_request_twice_makes_one_job(world: World) -> None:
     world.scheduler.silent_seconds = 0.05
     first, second = await asyncio.gather(world.put(), world.put())
     third = await world.put()

@@ -64,7 +64,7 @@ async def test_killed_between_submission_and_its_record(tmp_path: Path) -> None:
     await world.down()
 
 
-async def test_a_submission_of_which_nothing_is_heard_is_made_again_late(tmp_path: Path) -> None:
+async def test_a_submission_without_an_answer_is_repeated_later(tmp_path: Path) -> None:
     world = World(tmp_path)
     await left_by_a_killed_link(world, submits=1, submit_begun=datetime.now(UTC))
     await world.up()
@@ -107,7 +107,7 @@ async def test_a_link_that_starts_before_its_factory_answers_opens_the_doors_lat
     await world.down()
 
 
-async def test_a_wish_to_stop_outlives_the_link(tmp_path: Path) -> None:
+async def test_a_stop_request_survives_a_restart_of_the_link(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await world.put()
     world.scheduler.cancels_fail = 100
@@ -136,7 +136,7 @@ async def test_a_lost_ledger_is_rebuilt_from_the_jobs(tmp_path: Path) -> None:
     await world.down()
 
 
-async def test_no_port_for_one_keeps_the_others_from_nothing(tmp_path: Path) -> None:
+async def test_a_session_without_a_port_does_not_disturb_the_others(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await world.running()
     await world.put(OTHER, user="ben")

@@ -18,7 +18,7 @@ from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, own, request
 
 
-async def test_submits_share_the_question_whether_it_lives(site: Site, transport: FakeTransport) -> None:
+async def test_submissions_share_one_check_that_the_factory_answers(site: Site, transport: FakeTransport) -> None:
     async def down() -> None:
         await asyncio.sleep(1)  # by then each question has started its check
         raise Unreachable("is DOWN")
@@ -35,7 +35,7 @@ async def test_a_refusal_is_passed_on(site: Site, transport: FakeTransport) -> N
         await site.submit("alice", request())
 
 
-async def test_why_ended_prefers_what_is_at_hand(site: Site, transport: FakeTransport) -> None:
+async def test_the_reason_of_an_end_comes_from_known_answers_first(site: Site, transport: FakeTransport) -> None:
     transport.answers["jobs"] = [job("1", JobState.ENDED, exit_code=3)]
     await site.start()
     await site.ask_jobs_now()
@@ -254,7 +254,7 @@ async def test_a_refusal_counts_as_an_answer(site: Site, transport: FakeTranspor
 @pytest.mark.parametrize(
     "trouble", [Expired("over"), NotLetIn("not as alice"), Unreachable("alice's shell says what alice likes")]
 )
-async def test_an_account_in_trouble_says_nothing_of_the_factory(
+async def test_trouble_of_one_account_does_not_make_the_factory_unhealthy(
     site: Site, transport: FakeTransport, trouble: Unreachable
 ) -> None:
     await site.start()

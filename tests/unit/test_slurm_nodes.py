@@ -27,7 +27,7 @@ def node(
     return found
 
 
-def test_a_real_answer() -> None:
+def test_a_recorded_answer_about_nodes_is_read() -> None:
     nodes = {found.name: found for found in slurm.nodes().parse(recorded("nodes.stdout"))}
     assert set(nodes) == {"c1", "n1", "n2"}
     assert set(nodes["n1"].partitions) == {"gpu", "all"}
@@ -88,7 +88,7 @@ def test_states_of_nodes_are_mapped(state: str, usable: bool, planned: bool) -> 
         ("nvme:2", "nvme:0", 0, 0, None),
     ],
 )
-def test_gpus(gres: str, used: str, total: int, free: int, kind: str | None) -> None:
+def test_gpus_of_a_node_are_counted(gres: str, used: str, total: int, free: int, kind: str | None) -> None:
     found = node(gres=gres, gres_used=used)
     assert (found.gpus, found.gpus_free, found.gpu_type) == (total, free, kind)
 

@@ -156,7 +156,7 @@ async def test_a_forgotten_session_that_ends_leaves_no_token(hub: HubProcess, li
     await until_token_is_gone(hub, token)
 
 
-async def test_a_wish_to_stop_outlives_the_hub(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_stop_request_survives_a_restart_of_the_hub(hub: HubProcess, link: FakeLink, user: str) -> None:
     session, token = await start(hub, link, user)
     await link.down()
     stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))

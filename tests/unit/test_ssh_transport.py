@@ -182,7 +182,7 @@ async def test_cancelling_leaves_no_process(transport: SshTransport, folder: Pat
     assert await until(lambda: not alive(int(pid.read_text())))
 
 
-async def test_cancelling_at_any_moment_loses_no_place(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_command_always_frees_its_place(made: Made, caplog: pytest.LogCaptureFixture) -> None:
     transport = made(max_sessions=2, max_connections=1)
     await transport.run(shell("true"))
     for turns in range(60):

@@ -36,7 +36,7 @@ class Link:
             self.events.task_done()
 
 
-async def test_an_answer_that_was_overtaken_by_an_event_is_dropped() -> None:
+async def test_an_answer_older_than_an_event_is_dropped() -> None:
     link = Link()
     table = LinkTable(link)  # type: ignore[arg-type]  # only its table is asked
     following = asyncio.create_task(table.follow())

@@ -154,7 +154,7 @@ async def until_answered(link: Link, times: int = 3) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_the_link_has_every_session_and_every_worker_once(link: Link) -> None:
+async def test_the_new_link_knows_every_session_and_worker_once(link: Link) -> None:
     await until_answered(link)
     sessions = await link.sessions()
     assert {id: session.job for id, session in sessions.items()} == JOBS

@@ -30,7 +30,7 @@ LINES = [
 ]
 
 
-def test_tables_add_up_whatever_they_are_by() -> None:
+def test_each_grouping_of_a_usage_table_has_the_same_sum() -> None:
     assert usage_report.table(LINES, "day") == [
         ("2026-03-01", 3, "3.00"),
         ("2026-03-02", 0, "0.50"),
@@ -76,7 +76,7 @@ def words(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
-async def test_the_command_tells_it(socket: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_usage_command_prints_the_table(socket: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = partial(asyncio.to_thread, cli.main)
     at = ["--socket", str(socket), "usage"]
     assert await command(at) == 0

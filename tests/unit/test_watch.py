@@ -18,7 +18,7 @@ from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, request
 
 
-async def test_an_answer_is_kept_and_told(site: Site, transport: FakeTransport) -> None:
+async def test_an_answer_is_stored_and_sent_to_listeners(site: Site, transport: FakeTransport) -> None:
     told: asyncio.Queue[list[Job]] = asyncio.Queue()
 
     async def tell(jobs: list[Job], account: str | None) -> None:
@@ -128,7 +128,7 @@ async def test_events_make_the_next_question_earlier(site: Site, transport: Fake
     assert time.monotonic() - began < rate_limiter.FAR  # the interval while somebody looks
 
 
-async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport: FakeTransport) -> None:
+async def test_a_listener_that_expects_a_change_causes_no_extra_question(site: Site, transport: FakeTransport) -> None:
     transport.answers["jobs"] = [job("1")]
 
     async def expects(jobs: list[Job], account: str | None) -> None:

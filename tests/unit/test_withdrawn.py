@@ -89,7 +89,7 @@ async def test_a_session_stopped_while_its_submission_waits_is_not_submitted(
     assert world.scheduler.submitted == []
 
 
-async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_several_sessions_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(tmp_path) as link:
         await link.client.put_session(ID, request())
         silent = link.world.ledger.change
