@@ -65,7 +65,7 @@ class SeenCluster(_Answer):
 
 
 class _Table(_Answer):
-    """The first event of the link's stream about everything."""
+    """The first event of the link's table stream: all live sessions and clusters."""
 
     sessions: tuple[SeenSession, ...]
     clusters: tuple[SeenCluster, ...] = ()

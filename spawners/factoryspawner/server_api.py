@@ -157,7 +157,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
 
 class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's handler for a user, with another DELETE."""
+    """JupyterHub's handler for a user; its DELETE first stops all of the user's servers, in any state."""
 
     @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:

@@ -123,8 +123,8 @@ def _url(run: Path) -> str | None:
 
 @asynccontextmanager
 async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
-    """Start a server. ``module``: jupyterlab or notebook. ``folder`` has its files, and everything that it writes
-    elsewhere."""
+    """Start a server. ``module``: jupyterlab or notebook. ``folder``: the folder of the notebook files and of all
+    other files that the server writes."""
     root, run, bin_ = folder / "files", folder / "run", folder / "bin"
     for one in (root, run, bin_, folder / "config"):
         one.mkdir(parents=True)

@@ -185,7 +185,7 @@ def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pyt
         pool = Pool(4, 1)
         used, refused = await pool.take(ConnectionKind.COMMAND, enter), await pool.take(ConnectionKind.COMMAND, enter)
         refused.refused()
-        used.release(opened=False)  # idle from now on; its places are released during this
+        used.release(opened=False)  # the connection is idle from now on
         await asyncio.sleep(ssh_pool.IDLE / 2)
         again = await pool.take(ConnectionKind.COMMAND, enter)
         await asyncio.sleep(2 * ssh_pool.IDLE)

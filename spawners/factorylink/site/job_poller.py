@@ -183,7 +183,7 @@ class JobPoller:
         silent: set[JobId] = set()
         error: FactoryError | None = None
         for some in pieces(list(asked)):
-            # otherwise it will not answer the next ones either
+            # after any other error the factory will not answer the next questions either, so they are not asked
             if error is None or isinstance(error, Refused | Misread):
                 self._budget.take()
                 try:

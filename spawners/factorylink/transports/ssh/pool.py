@@ -118,7 +118,7 @@ class Connection:
 
     @property
     def sessions(self) -> int:
-        """Return the number of channels that the server counts."""
+        """Return the number of open channels that sshd counts towards its ``MaxSessions``."""
         return self.used[ConnectionKind.COMMAND] + self.used[ConnectionKind.ENTRY]
 
     def has_place(self, kind: ConnectionKind) -> bool:
