@@ -19,6 +19,7 @@ LOCK = CHECKOUT / "requirements" / "images.txt"
 # Debian's package for each program or file.
 BUILD = {
     "buildah": "buildah",
+    "netavark": "netavark",  # which buildah looks for even if a build has no network
     "mmdebstrap": "mmdebstrap",
     "mksquashfs": "squashfs-tools",
     "/usr/share/python-wheels": "python3-pip-whl",
@@ -31,6 +32,7 @@ TRY = {
     "runc": "runc",
     "catatonit": "catatonit",
     "netavark": "netavark",
+    "aardvark-dns": "aardvark-dns",
     "ch-run": "charliecloud",
     "squashfuse": "squashfuse",
     "unsquashfs": "squashfs-tools",

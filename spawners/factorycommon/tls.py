@@ -7,8 +7,11 @@ authority."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection
@@ -94,9 +97,18 @@ class _Object(ssl.SSLObject):
 
 
 class _Socket(ssl.SSLSocket):
+    shaken = False  # whether the handshake is done
+
     def do_handshake(self, block: bool = False) -> None:
         super().do_handshake(block)
         cast(_Context, self.context).check(self.getpeercert())
+        self.shaken = True
+
+    def drop_unless_shaken(self) -> None:
+        """End a connection whose client has not finished its handshake: whoever reads sees its end."""
+        if not self.shaken:
+            with contextlib.suppress(OSError):  # it is closed
+                socket.socket.shutdown(self, socket.SHUT_RDWR)  # SSLSocket's own would take the TLS away from its user
 
 
 class _Renewed(ssl.SSLContext):
@@ -115,8 +127,13 @@ class _Renewed(ssl.SSLContext):
         return self._present().wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """Return an SSL socket of the present context; Tornado calls this method."""
-        return self._present().wrap_socket(*args, **kwargs)
+        """Return a socket of the present context, as Tornado asks for it. Tornado would leave a client an hour for its
+        handshake; here the client has ``HANDSHAKE_SECONDS``."""
+        made = self._present().wrap_socket(*args, **kwargs)
+        if made.server_side and isinstance(made, _Socket):
+            with contextlib.suppress(RuntimeError):  # no loop runs
+                asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, made.drop_unless_shaken)
+        return made
 
     def __deepcopy__(self, _memo: object) -> ssl.SSLContext:
         """Return the context itself, since traitlets copies configuration values."""

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from factoryinstaller import install, options, release
+from factoryinstaller import install, options, release_sources
 from factoryinstaller.errors import InstallerError
 from factoryinstaller.machine import Machine
 
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="with uninstall --purge: do not ask")
     options.add(parser)
     given = parser.parse_args(argv)
-    os.umask(0o022)  # the services' accounts must be able to read the files that root writes here
+    os.environ.pop("PYTHONPATH", None)  # leads here: pip and the release's own programs must not look there
+    os.umask(0o022)  # the accounts of the services read what root writes here
     machine = Machine()
     try:
         with _alone():
@@ -54,7 +55,7 @@ def _run(machine: Machine, given: argparse.Namespace) -> int:
     if given.what == "uninstall":
         return install.uninstall(machine, given.purge, given.yes)
     if given.what == "release":
-        sys.stdout.write(f"{release.build(machine, release.source())}\n")
+        sys.stdout.write(f"{install.build(machine, release_sources.own())}\n")
         return 0
     return install.install(machine, options.chosen(vars(given), options.of_json(machine.options_text())))
 

@@ -15,13 +15,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from factoryinstaller import checks, files, release, secrets_kept
+from factoryinstaller import checks, files, release_sources, secrets_kept
 from factoryinstaller.errors import InstallerError
 from factoryinstaller.files import UNITS, WantedFile
 from factoryinstaller.machine import Machine, say
 from factoryinstaller.options import Options
+from factoryinstaller.releases import Layout
 
-PACKAGES = {  # Debian packages, by a file that each contains
+ROOT = "/opt/factorygate"
+PACKAGES = {  # by a file that each brings
     "/usr/bin/caddy": "caddy",
     "/usr/bin/curl": "curl",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
@@ -46,7 +48,7 @@ _READS = {
 def install(machine: Machine, options: Options) -> int:
     """Install a gateway, or complete an installation. Return the exit code of ``factorygate check``."""
     say(f"good  {before(machine, options)}")
-    sources = release.source()
+    sources = release_sources.own()
     secrets, password = secrets_kept.prepare(machine, options)
     packages(machine)
     account(machine)
@@ -57,12 +59,12 @@ def install(machine: Machine, options: Options) -> int:
         say(f"made  the administrator: name {options.admin}, password {password} (it is not shown again)")
     for wanted in secrets.files():
         machine.write(wanted)
-    folder = release.build(machine, sources)
+    folder = build(machine, sources)
     for wanted in [*files.configuration(options, secrets.tokens), *catalogue(folder), *units(folder)]:
         machine.write(wanted)
     web_server(machine, options)
-    release.make_current(machine, folder)
-    services(machine, folder)
+    use(machine, folder)
+    services(machine)
     wait_for_answer(options)
     code = check()
     if machine.changes:
@@ -122,7 +124,22 @@ def account(machine: Machine) -> None:
     machine.changed(f"the account {files.USER}")
 
 
-# --- files of the release
+# --- the release
+
+
+def releases(machine: Machine) -> Layout:
+    """Return the machine's releases."""
+    return Layout(machine.path(ROOT))
+
+
+def build(machine: Machine, sources: Path) -> Path:
+    """Build the release of these sources, unless it is there already, and return its folder. Raises ReleaseError."""
+    layout = releases(machine)
+    found = layout.built_from(sources)
+    if found is None:
+        found = layout.build(sources, lambda line: say(f"now   {line}"))
+        machine.changed(f"the release {found.folder}")
+    return found.folder
 
 
 def catalogue(folder: Path) -> Iterator[WantedFile]:
@@ -143,6 +160,18 @@ def units(folder: Path) -> Iterator[WantedFile]:
     yield WantedFile(files.JOURNALD, (systemd / "journald-factorygate.conf").read_text(encoding="utf-8"))
 
 
+def use(machine: Machine, folder: Path) -> None:
+    """Let the units run a release. Raises ReleaseError."""
+    layout = releases(machine)
+    release = layout.installed_release(folder.name)
+    if layout.is_current(release):
+        return
+    for unit in UNITS:
+        machine.keep_started(unit, "")  # each is started anew, even if this run is killed before
+    layout.switch(release)
+    machine.changed(f"{layout.root / 'current'} -> {folder.name}")
+
+
 # --- the web server
 
 
@@ -156,6 +185,10 @@ def web_server(machine: Machine, options: Options) -> None:
     text = _caddyfile(machine) or ""
     if files.CADDY_IMPORT not in text.splitlines():
         machine.write(WantedFile(_CADDYFILE, f"{files.CADDY_IMPORT}\n"))
+    _validate_web_server(machine)
+
+
+def _validate_web_server(machine: Machine) -> None:
     machine.run("caddy", "validate", "--adapter", "caddyfile", "--config", str(machine.path(_CADDYFILE)))
 
 
@@ -176,13 +209,13 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 # --- services
 
 
-def services(machine: Machine, folder: Path) -> None:
+def services(machine: Machine) -> None:
     """Start services that do not run, and restart services whose files have changed since their start."""
     machine.run("systemctl", "daemon-reload")
     written = machine.written()
     for unit in ("systemd-journald.service", *UNITS, "caddy.service"):
         reads = {name: written.get(name) for name in (f"{files.SYSTEMD}/{unit}", *_READS[unit])}
-        made_of = files.digest(repr(sorted(reads.items())) + (str(folder) if unit in UNITS else ""))
+        made_of = files.digest(repr(sorted(reads.items())))
         runs = machine.succeeds("systemctl", "--quiet", "is-active", unit)
         if unit not in ("systemd-journald.service",) and not machine.succeeds(
             "systemctl", "--quiet", "is-enabled", unit
@@ -249,7 +282,7 @@ def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
     for name in (files.JOURNALD, files.COMMAND, f"{files.CADDY}/factorygate.caddy", files.ACME_ROOT):
         machine.remove(name)
     _leave_web_server(machine)
-    for name in ("/opt/factorygate/current", release.RELEASES):
+    for name in (f"{ROOT}/current", f"{ROOT}/releases"):
         machine.remove(name)
     if purge:
         for name in data:
@@ -271,6 +304,7 @@ def _leave_web_server(machine: Machine) -> None:
     rest = "".join(f"{line}\n" for line in text.splitlines() if line != files.CADDY_IMPORT)
     if rest.strip():
         machine.write(WantedFile(_CADDYFILE, rest))
+        _validate_web_server(machine)  # a reload of what cannot be used would not end
         if machine.succeeds("systemctl", "--quiet", "is-active", "caddy.service"):
             machine.run("systemctl", "reload", "caddy.service")
     else:

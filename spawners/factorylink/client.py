@@ -28,6 +28,7 @@ from factorycommon.models import (
     AcceptBody,
     AccessStatus,
     AuditLine,
+    BannerBody,
     BannerView,
     ChecklistView,
     Choice,
@@ -322,7 +323,7 @@ class LinkClient:
 
     async def operator(self) -> OperatorView:
         """Return what the operators' page shows."""
-        return await self._ask(_OPERATOR, "GET", "/operator", timeout=60)
+        return await self._ask(_OPERATOR, "GET", "/operator")
 
     async def pause_starts(self, message: str, by: str) -> None:
         """Start nothing new at any factory; running sessions continue."""
@@ -332,9 +333,10 @@ class LinkClient:
         """Allow new sessions again; factories that are drained one by one stay drained."""
         await self._request("DELETE", "/starts/pause", params={"by": by})
 
-    async def show_banner(self, message: str, by: str, sessions: bool = False) -> None:
-        """Show a text on all pages; with ``sessions``, show it once in open sessions, too."""
-        await self._request("PUT", "/banner", json=_order(message, by) | {"sessions": sessions})
+    async def show_banner(self, message: str, by: str, sessions: bool = False, until: datetime | None = None) -> None:
+        """Show a text on all pages, until then if a time is given; ``sessions``: once in open sessions, too."""
+        body = BannerBody(message=message, by=by, sessions=sessions, until=until)
+        await self._request("PUT", "/banner", json=body.model_dump(mode="json"))
 
     async def drop_banner(self, by: str) -> None:
         """Show the banner no longer."""

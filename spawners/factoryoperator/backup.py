@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from factorycommon.version import version
 from factorylink.util.sqlite_copy import copy_sqlite
 from factoryoperator.accounts import group_name, user_name
 from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest
@@ -45,7 +45,7 @@ def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | N
         with _staging(target) as folder:
             kept = [_kept(number, store, folder) for number, store in enumerate(stores)]
             manifest = Manifest(
-                release=_release(),
+                release=version(),
                 made=datetime.now(UTC),
                 hub=None if hub is None else str(hub),
                 link=None if link is None else str(link),
@@ -66,13 +66,6 @@ def _staging(target: Path) -> Iterator[Path]:
     """Make a 0700 folder on the file system of ``target``, and remove it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix=".factorygate-", dir=target.parent) as folder:
         yield Path(folder)
-
-
-def _release() -> str:
-    try:
-        return version("factorygate")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _kept(number: int, store: Store, folder: Path) -> Kept:

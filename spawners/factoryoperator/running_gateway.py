@@ -16,6 +16,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from factorycommon.event_stream import EventReader
+from factorycommon.tls import TlsError, dialing
 from factoryoperator.gateway import Gateway
 from factoryspawner.config.hub_config import HubConfigError, read_secret
 
@@ -204,9 +205,11 @@ def _ready(gateway: Gateway) -> Iterator[tuple[str, str]]:
     url = f"{config.hub_url}{config.base_url}hub"
     try:
         token = read_secret(config.service_token_file)
-    except HubConfigError as error:
+        verify = True if config.tls is None else dialing(config.tls)
+    except (HubConfigError, TlsError) as error:
         raise GatewaySilent(str(error)) from error
-    with httpx.Client(headers={"Authorization": f"token {token}"}, timeout=_SECONDS, trust_env=False) as hub:
+    headers = {"Authorization": f"token {token}"}
+    with httpx.Client(headers=headers, verify=verify, timeout=_SECONDS, trust_env=False) as hub:
         _ask_hub(hub, f"{url}/health", {})
         for page in count():
             params: dict[str, str | int] = {"state": "ready", "limit": _PAGE, "offset": page * _PAGE}

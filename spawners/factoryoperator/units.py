@@ -18,6 +18,9 @@ class UnitError(Exception):
 class Units(Protocol):
     """The operations of a service manager that an upgrade needs. All of them raise UnitError."""
 
+    def has(self, part: Part) -> bool:
+        """Return whether a part is of this machine."""
+
     def stop(self, part: Part) -> None:
         """Stop a part of the gateway, and return when it has ended. Does nothing if the part does not run."""
 
@@ -30,6 +33,10 @@ class Units(Protocol):
 
 class Systemd:
     """The systemd units ``factorygate-link``, ``factorygate-hub`` and ``factorygate-proxy``."""
+
+    def has(self, part: Part) -> bool:
+        """Return whether there is a unit for a part."""
+        return self._systemctl("show", part, options=("--property=LoadState", "--value")).strip() == "loaded"
 
     def stop(self, part: Part) -> None:
         """Stop a unit."""

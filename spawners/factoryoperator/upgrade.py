@@ -19,13 +19,14 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError
 
 from factorycommon.models import Model
+from factoryinstaller.errors import ReleaseError
+from factoryinstaller.releases import INSTALLED, Layout, Release
 from factorylink.util.yaml_file import CatalogueError
 from factoryoperator import restore as restoring
 from factoryoperator import store_schemas, stores
 from factoryoperator.backup import make
 from factoryoperator.gateway import Gateway, read
 from factoryoperator.manifest import BackupError, FullPath
-from factoryoperator.releases import INSTALLED, Layout, Release, ReleaseError
 from factoryoperator.running_gateway import GatewaySilent, Observed, losses, observe
 from factoryoperator.store_schemas import SchemaError, StoreSchema
 from factoryoperator.units import Part, UnitError, Units
@@ -86,11 +87,11 @@ class Upgrade:
         self._ask(old, [store for store in schemas if store.is_old])
         before = self._observed(gateway, old)
         backup = self._backup(gateway, old)
-        journal = Journal(old=old.version, new=new.version, backup=str(backup), proxy=old.proxy != new.proxy)
+        journal = Journal(old=old.version, new=new.version, backup=str(backup), proxy=self._is_another_proxy(old, new))
         self._note(journal)
         try:
             journal = self._migrate(gateway, journal, [store for store in schemas if store.is_old], new)
-            self._run(new, journal)
+            self._run(new, journal, gateway)
             self._verify(gateway, before)
         except (_Failed, UnitError, SchemaError, BackupError, OSError, KeyboardInterrupt) as error:
             why = str(error) or "it was interrupted"
@@ -106,7 +107,7 @@ class Upgrade:
     def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
         """Stop hub and link, copy the old stores, and migrate them with the new release's program."""
         self.say("Stopping hub and link; sessions go on.")
-        self._stop(("hub", "link"))
+        self._stop(gateway)
         if not old:
             return journal
         copies = _free_name(Path(journal.backup).parent, f"stores-{journal.old}")
@@ -127,13 +128,13 @@ class Upgrade:
                 raise _Failed(f"{' and '.join(store.what for store in theirs)} could not be migrated: {said}")
         return journal
 
-    def _run(self, release: Release, journal: Journal) -> None:
+    def _run(self, release: Release, journal: Journal, gateway: Gateway) -> None:
         self.say(f"Starting release {release.version}.")
         self.layout.switch(release)
         if journal.proxy:
             self.say("Its proxy is another one: it is started anew, too.")
             self.units.stop("proxy")
-        for part in self._parts(journal):
+        for part in (*_parts(gateway), *(("proxy",) if journal.proxy else ())):
             self.units.start(part)
 
     def _verify(self, gateway: Gateway, before: Observed) -> None:
@@ -141,7 +142,7 @@ class Upgrade:
         self.say("Waiting until hub and link answer, and each session is as it was.")
         end = time.monotonic() + self.patience
         while True:
-            for part in self._parts():
+            for part in _parts(gateway):
                 why = self.units.failed(part)
                 if why:
                     raise _Failed(why)
@@ -192,10 +193,10 @@ class Upgrade:
         self.say(f"Going back to release {journal.old}.")
         try:
             old = self.layout.installed_release(journal.old)
-            self._stop(("hub", "link"))
+            self._stop(gateway)
             if journal.copies is not None:
                 _put_back(Path(journal.copies))
-            self._run(old, journal)
+            self._run(old, journal, gateway)
             self._verify(gateway, Observed() if before is None else before)
         except (_Failed, UnitError, BackupError, ReleaseError, OSError) as error:
             raise UpgradeError(
@@ -277,11 +278,14 @@ class Upgrade:
             raise UpgradeError(f"{error}. Nothing was changed") from error
         return target
 
-    def _parts(self, journal: Journal | None = None) -> tuple[Part, ...]:
-        return ("link", "hub", "proxy") if journal is not None and journal.proxy else ("link", "hub")
+    def _is_another_proxy(self, old: Release, new: Release) -> bool:
+        try:
+            return old.proxy != new.proxy and self.units.has("proxy")
+        except UnitError as error:
+            raise UpgradeError(f"{error}. Nothing was changed") from error
 
-    def _stop(self, parts: Sequence[Part]) -> None:
-        for part in parts:
+    def _stop(self, gateway: Gateway) -> None:
+        for part in reversed(_parts(gateway)):
             self.units.stop(part)
 
     # --- the journal
@@ -329,6 +333,13 @@ def _schemas(gateway: Gateway) -> list[StoreSchema]:
         return store_schemas.of(gateway)
     except SchemaError as error:
         raise UpgradeError(f"{error} Nothing was changed") from error
+
+
+def _parts(gateway: Gateway) -> tuple[Part, ...]:
+    """Return which of link and hub are of this machine, in the order in which they start: on separate hosts each has
+    one."""
+    link: tuple[Part, ...] = () if gateway.link.config is None else ("link",)
+    return link if gateway.hub.config is None else (*link, "hub")
 
 
 def _files(gateway: Gateway) -> tuple[str, ...]:

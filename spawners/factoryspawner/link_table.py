@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
 from typing import TypeVar
 
-from factorycommon.models import Cluster, ClusterId, Health, Session, SessionId, SessionState
+from factorycommon.models import BannerView, Cluster, ClusterId, Health, Session, SessionId, SessionState
 from factorylink.client import LinkClient, LinkProblem, LinkSilent, TableChange
 from factoryspawner.retry_pauses import pauses
 
@@ -34,9 +35,14 @@ class LinkTable:
         self._watches: dict[str, set[asyncio.Event]] = {}
         self._tried = asyncio.Event()  # set once the first attempt to reach the link has an outcome
         self.factories: dict[str, Health] = {}
-        self.silent = True  # True while the link does not answer
-        self.banner = ""  # the text that all pages show
+        self.silent = True  # the link does not answer
+        self._banner = BannerView(text="")
         self.on_snapshot: Callable[[], object] = lambda: None  # called at each new subscription to the link
+
+    @property
+    def banner(self) -> str:
+        """Return what all pages show now, as last received; "": nothing."""
+        return self._banner.shown(datetime.now(UTC))
 
     def session(self, session_id: SessionId) -> Session | None:
         """Return the session as last received; None if the link has never sent it, or no longer knows it."""
@@ -156,7 +162,7 @@ class LinkTable:
             self._take_clusters(change.clusters)
             self.on_snapshot()
         if change.banner is not None:
-            self.banner = change.banner.text
+            self._banner = change.banner
         if change.health:
             self.factories.update(change.health)
         if change.session is not None:

@@ -32,8 +32,8 @@ def open_start(page: Page, gateway: Gateway, user: str, server: str) -> None:
     expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true", timeout=60000)
 
 
-def run_cell(page: Page) -> str:
-    """Run a first cell in a new notebook from the launcher; return its output.
+def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
+    """A new notebook from the launcher, and what its first cell prints, of which ``shown`` is a part.
 
     In the home's default workspace, JupyterLab restores files that were open before, even deleted ones, and confuses
     them with a new notebook of the same name. A new workspace shows only the launcher, as for a newcomer.
@@ -42,10 +42,10 @@ def run_cell(page: Page) -> str:
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
     editor = page.locator(".jp-Notebook .cm-content").first
-    output = page.locator(".jp-OutputArea-output", has_text="SEEN").first
+    output = page.locator(".jp-OutputArea-output", has_text=shown).first
 
     def ran() -> bool:
-        editor.fill(CELL)  # typed again each time, since a slow machine may undo the text when it loads the file
+        editor.fill(code)  # again each time: on a slow machine what was typed at once may be undone as the file loads
         editor.press("Control+Enter")
         with contextlib.suppress(TimeoutError):
             output.wait_for(timeout=3000)

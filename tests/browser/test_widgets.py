@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 
+from tests.browser.conftest import end_sessions
 from tests.browser.test_first_session import log_in
 from tests.support import watched
 from tests.support.gateway import Gateway, eventually
@@ -79,20 +80,34 @@ class Lab:
 
 @contextlib.contextmanager
 def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
-    """Open JupyterLab of a running server; remove the notebooks that this creates."""
+    """JupyterLab of a running server; the kernels and notebooks that this leaves are removed."""
     log_in(page, gateway, USER)
     yield Lab(page, gateway, server)
+    page.close()  # else JupyterLab would save once more
     notebook = gateway.notebook(USER, server)
+    for session in notebook.request("GET", "/api/sessions").json():
+        notebook.request("DELETE", f"/api/sessions/{session['id']}")
     for file in notebook.request("GET", "/api/contents/").json()["content"]:
         if file["name"].startswith("Untitled"):
             notebook.request("DELETE", f"/api/contents/{file['name']}")
 
 
 @pytest.fixture
-def lab(gateway: Gateway, page: Page) -> Iterator[Lab]:
-    """Open JupyterLab on a node of lumi-aif."""
-    server = f"w{uuid.uuid4().hex[:6]}"
-    gateway.started(USER, server, factory="lumi-aif")
+def no_sessions() -> None:
+    """In place of what ends sessions after each test: one serves most of this file."""
+
+
+@pytest.fixture(scope="module")
+def server(gateway: Gateway) -> Iterator[str]:
+    """On a node of lumi-aif."""
+    name = f"w{uuid.uuid4().hex[:6]}"
+    gateway.started(USER, name, factory="lumi-aif")
+    yield name
+    end_sessions(gateway)
+
+
+@pytest.fixture
+def lab(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
     with opened(gateway, page, server) as lab:
         yield lab
 

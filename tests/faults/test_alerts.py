@@ -144,16 +144,38 @@ def test_a_lost_door_fires_its_alert(gateway: Gateway, prometheus: Prometheus, u
         fires(prometheus, "DoorsLost", "lumi-aif")
 
 
-def test_a_locked_ledger_fires_its_alert(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+def test_a_locked_ledger_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
+    """Another program keeps the ledger locked, while one write after another is asked for."""
     ledger = gateway.path.parent / "link" / "ledger.sqlite"
-    with noticed(prometheus, "LedgerFailing"), noticed(prometheus, "LedgerSlow"):
-        with closing(sqlite3.connect(ledger, isolation_level=None)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            for number in range(2):
-                gateway.start(user, f"s{number}", factory="lumi-aif", size="gcd-1", hours=0.5)
-            eventually(lambda: prometheus.query("factorygate_ledger_errors_total > 0"), 60, what="a write fails")
-        fires(prometheus, "LedgerSlow")
+    with (
+        noticed(prometheus, "LedgerFailing"),
+        noticed(prometheus, "LedgerSlow"),
+        closing(sqlite3.connect(ledger, isolation_level=None)) as database,
+        writes(gateway),
+    ):
+        database.execute("BEGIN IMMEDIATE")
         fires(prometheus, "LedgerFailing")
+        fires(prometheus, "LedgerSlow")
+
+
+@contextmanager
+def writes(gateway: Gateway) -> Iterator[None]:
+    """While the block runs, ask the link for one write of its ledger after another, whether it can or not."""
+    over = threading.Event()
+    socket = str(gateway.path.parent / "link" / "hub.sock")
+
+    def keep_writing() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://link", timeout=60) as link:
+            while not over.wait(0.1):
+                link.delete("/banner")
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
 
 
 def test_a_backup_that_is_too_old(gateway: Gateway, prometheus: Prometheus) -> None:

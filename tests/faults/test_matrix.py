@@ -244,7 +244,7 @@ def test_disk_full(world: World) -> None:
         world.settle(row, world.both_go_on(runs, waits))
 
 
-@pytest.mark.parametrize("part", ["hub", "link"])
+@pytest.mark.parametrize("part", ["hub", pytest.param("link", marks=pytest.mark.long)])
 def test_wrong_clock(world: World, part: str) -> None:
     """A clock that is ten minutes fast: programs start with it, work, and are corrected."""
     runs, waits = world.keep_running(), world.keep_waiting()
@@ -268,10 +268,11 @@ def wrong_clock(folder: Path, part: str, seconds: float) -> Iterator[None]:
         clock.put(folder, part, 0)
 
 
+@pytest.mark.long
 @long_outage
-def test_many_doors(world: World, request: pytest.FixtureRequest) -> None:
+def test_many_doors(world: World) -> None:
     """A restarted link has many doors to open."""
-    count = 50 if request.config.getoption("--long") else 5
+    count = 50
     gateway = world.gateway
     names = [f"d{number}" for number in range(count)]
     people = [gateway.make_user() for _ in range(-(-count // 10))]
@@ -370,6 +371,7 @@ def test_server_killed(world: World) -> None:
     ends(world, "server killed (-9, as out of memory does)", kill, "failed", "out-of-memory")
 
 
+@pytest.mark.long
 def test_requeued(world: World) -> None:
     runs, waits = world.keep_running(), world.keep_waiting()
     meets = world.keep_running("meets")

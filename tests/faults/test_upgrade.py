@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from factorygate import __version__
-from factoryoperator.releases import Layout
+from factoryinstaller.releases import Layout
 from factoryoperator.units import Part
 from factoryoperator.upgrade import Upgrade
 from testbed.demo.folder import DemoFolder
@@ -49,6 +49,9 @@ class Processes:
         self._folder = folder
         self._layout = layout
         self._running: dict[Part, subprocess.Popen[bytes]] = {}
+
+    def has(self, part: Part) -> bool:
+        return part in self._running
 
     def stop(self, part: Part) -> None:
         process = self._running.pop(part, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import load_link_config
@@ -328,3 +330,29 @@ def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
     assert "factorygate-old.tar.gz" not in found
     assert "factorygate-young.tar.gz" in found
     assert len(found) == 2
+
+
+def test_metrics_behind_certificates(tmp_path: Path) -> None:
+    """Link and proxy both want one, and Prometheus has one of the same authority."""
+    found = objects(VARIANTS["apart"], more={"metrics": {"tls": True, "serviceMonitor": {"enabled": True}}})
+    link = load_link_config(written(found, "link", tmp_path) / "link.yaml")
+    assert link.metrics is not None
+    assert link.metrics.tls
+    (proxy,) = (one for _, pod in pods(found) for one in pod["spec"]["containers"] if one["name"] == "proxy")
+    assert {"name": "FACTORYGATE_METRICS_TLS", "value": "1"} in proxy["env"]
+    (secret,) = (one for one in found if one["metadata"]["name"].endswith("-prometheus-tls"))
+    assert secret["data"].keys() == {"tls.crt", "tls.key", "ca.crt"}
+    endpoints = {
+        one["spec"]["endpoints"][0]["tlsConfig"]["serverName"]: one["spec"]["endpoints"][0]
+        for one in found
+        if one["kind"] == "ServiceMonitor" and "tlsConfig" in one["spec"]["endpoints"][0]
+    }
+    assert endpoints.keys() == {"link", "proxy"}
+    for name, endpoint in endpoints.items():
+        assert endpoint["scheme"] == "https"
+        assert endpoint["tlsConfig"]["cert"]["secret"]["name"] == secret["metadata"]["name"]
+        (own,) = (one for one in found if one["metadata"]["name"].endswith(f"factorygate-{name}-tls"))
+        assert own["data"]["ca.crt"] == secret["data"]["ca.crt"]
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(own["data"]["tls.crt"]))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert name in names.get_values_for_type(x509.DNSName)

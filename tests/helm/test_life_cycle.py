@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
 
-from tests.support.chart import CHART, VARIANTS, Object, helm
-from tests.support.kubernetes import Cluster, cluster
-
-
-class Release:
-    """The release ``gw`` in its own cluster."""
-
-    def __init__(self, stored: Cluster, config: Path) -> None:
-        self.stored = stored
-        self._env = {"KUBECONFIG": str(config), "HELM_CACHE_HOME": str(config.parent / "cache")}
-
-    def helm(self, *arguments: str, values: Any = None) -> str:
-        more = () if values is None else ("--values", "-")
-        stdin = None if values is None else json.dumps(values)
-        done = helm(*arguments, *more, stdin=stdin, **self._env)
-        assert done.returncode == 0, f"{arguments}: {done.stderr}"
-        return done.stdout
-
-    def put(self, command: str, variant: str, values: Any = None) -> None:
-        files = ("gw", str(CHART), "--values", str(VARIANTS[variant]))
-        self.helm(
-            command, *files, "--no-hooks", "--disable-openapi-validation", values={} if values is None else values
-        )
-
-    def secret(self, name: str) -> dict[str, bytes]:
-        return {key: base64.b64decode(value) for key, value in self.stored.named("Secret", name)["data"].items()}
-
-    def checksums(self, kind: str, name: str) -> Object:
-        found = self.stored.named(kind, name)["spec"]["template"]["metadata"]["annotations"]
-        return {key: value for key, value in found.items() if key.startswith("checksum/")}
+from tests.support.kubernetes import Release, cluster
 
 
 @pytest.fixture
 def release(tmp_path: Path) -> Iterator[Release]:
     with cluster(tmp_path) as (stored, config):
-        yield Release(stored, config)
+        yield Release("gw", stored, config)
 
 
 def test_secrets_and_volumes_survive_everything(release: Release) -> None:
@@ -70,7 +38,7 @@ def test_secrets_and_volumes_survive_everything(release: Release) -> None:
 
     claims = {name: release.stored.named("PersistentVolumeClaim", name)["metadata"]["uid"] for name in
               release.stored.names("PersistentVolumeClaim")}  # fmt: skip
-    release.helm("uninstall", "gw", "--no-hooks")
+    release.uninstall()
     assert release.stored.names("Secret") == {"gw-factorygate"}
     assert release.stored.names("PersistentVolumeClaim") == claims.keys() != set()
     for kind in ("Deployment", "ConfigMap", "Service", "NetworkPolicy", "CronJob"):

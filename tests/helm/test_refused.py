@@ -86,6 +86,7 @@ REFUSED = [  # description, and a value that the schema must refuse at exactly t
     ("projects", [{"id": "-x", "title": "X"}]),
     ("proxy.service.type", "ExternalName"),
     ("backup.schedule", "daily"),
+    ("metrics.tls", "yes"),
     ("hub.image.digest", "sha256:1"),
 ]
 
@@ -119,6 +120,7 @@ WORDS = [
     (APART, {"link": {"ledger": {"type": "sqlite-pvc"}}}, "link.ledger: url is for the type postgres"),
     (DEMO, {"httpRoute": {"enabled": True}}, "httpRoute.gateway.name: is needed"),
     (DEMO, {"catalogue": {"antennas": {"antennas": [], "sources": {}, "said": []}}}, "catalogue.antennas: needs"),
+    (TOGETHER, {"metrics": {"tls": True}}, "metrics.tls: is for the topology apart"),
 ]
 
 

@@ -1,5 +1,4 @@
-"""Runs the chart without a cluster: ``podman kube play`` with the objects that helm renders, and the images that they
-name."""
+"""The chart run without a cluster: what helm installs, played by podman, with a factory of the testbed behind sshd."""
 
 from __future__ import annotations
 
@@ -8,108 +7,281 @@ import json
 import os
 import re
 import shutil
+import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import asyncssh
 import httpx
 import pytest
+from playwright.sync_api import Page
 
-from tests.support.chart import VARIANTS, Object, files, named, objects
+from factorylink.catalogue import loading
+from factorylink.ledger import migrations
+from testbed.demo.folder import environment
+from testbed.install import environments as install
+from testbed.network.login_side import Isolation, ca_key
+from testbed.network.namespaces import LOGIN
+from testbed.slurm import cluster as slurm
+from testbed.slurm.cluster import SlurmCluster
+from tests.browser.test_first_session import choose, log_in, open_start, run_cell
+from tests.helm.conftest import IMAGES
+from tests.support import podman
+from tests.support.chart import Object
+from tests.support.gateway import Gateway, eventually
 from tests.support.kube_play import KubePlay
+from tests.support.kubernetes import Release, cluster
+from tests.unit.test_migrations import load
+from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head, make_old, step
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("runc") is None or shutil.which("podman") is None, reason="needs podman and runc"),
-    pytest.mark.timeout(900),
-]
-IMAGES = ("hub", "link", "proxy")
+pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.slurm, pytest.mark.timeout(1200)]
 PATIENCE = 240  # seconds
-KEYS = {  # keys of the accounts of a factory that does not exist; the link reads them at its start
-    name: asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
-    for name in ("fg1", "fg2", "fgwatch")
-}
-FACTORY_KEYS = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "it4lia-ssh"}, "stringData": KEYS}
+FACTORY, PERSON = "it4lia", "ada"
+RECORDED = Path(__file__).parents[1] / "unit" / "recorded" / "gateway-2026-11-27" / "ledger.sql"  # of a release before
+INNER = {"hub": 8081, "proxy-api": 8001, "link": 8443}  # ports that only hub, link and proxy may open, by Service
 
 
 @pytest.fixture(scope="module")
 def engine(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubePlay]:
+    podman.require()
     play = KubePlay(tmp_path_factory.mktemp("play"))
     try:
         for name in IMAGES:
-            play.podman("load", "--quiet", f"--input={images}/{name}-{os.uname().machine}.oci.tar")
+            play.podman.load(images, name)
         yield play
     finally:
         play.close()
 
 
-def rendered(images: Path, topology: str) -> list[Object]:
-    """Return the objects for the demo's values, with the images that were built."""
-    tags = {json.loads((images / f"{name}-{os.uname().machine}.json").read_text())["image"] for name in IMAGES}
-    (tag,) = {name.rpartition(":")[2] for name in tags}
-    image = {"registry": "localhost", "tag": tag, "pullPolicy": "Never"}
-    more = {"topology": topology, "image": image, "backup": {"enabled": False}}
-    # Without a cluster the services' names do not resolve, so all pods share one network and its address.
-    hosts = [{"ip": "127.0.0.1", "hostnames": [f"x-factorygate-{part}" for part in ("hub", "link", "proxy-api")]}]
-    return [*objects(VARIANTS["demo"], more={**more, "hostAliases": hosts}), FACTORY_KEYS]
-
-
-def until_well(play: KubePlay, url: str) -> dict[str, object]:
-    """Wait until the hub is connected to its link; return the status page's data."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            status: dict[str, object] = httpx.get(f"{url}/hub/status.json", timeout=10).raise_for_status().json()
-            if status["link"] == "ok":
-                return status
-        except (httpx.HTTPError, ValueError):
-            pass
-        time.sleep(0.5)  # no event reports that a pod is up
-    pytest.fail(play.logs())
-
-
-def log_in(url: str, name: str, password: str) -> httpx.Client:
-    client = httpx.Client(base_url=url, follow_redirects=True, timeout=30)
-    form = client.get("/hub/login").text
-    found = re.search(r'name="_xsrf" value="([^"]+)"', form)
-    assert found, form[:2000]
-    answer = client.post("/hub/login", data={"username": name, "password": password, "_xsrf": found[1]})
-    assert answer.status_code == 200
-    assert name in client.get("/hub/home").text
-    return client
-
-
-@pytest.mark.parametrize("topology", ["together", "apart"])
-def test_the_chart_runs_stops_and_is_there_again(engine: KubePlay, images: Path, topology: str) -> None:
-    found = rendered(images, topology)
-    secret = files(named(found, "Secret", "x-factorygate"))
-    url = f"http://{engine.address}:8000"
-    engine.play(found)
+@pytest.fixture(scope="module")
+def factory(engine: KubePlay) -> Iterator[SlurmCluster]:
+    """A Slurm in networks of its own, which only its sshd connects with the pods."""
+    programs = install.program_folder()
+    state = programs / "tested-chart"
+    shutil.rmtree(state, ignore_errors=True)
+    known = loading.load(install.CHECKOUT / "hub_config" / "factories")[FACTORY]
+    made = slurm.up(known, state, programs / "slurm", gpu_nodes=1, isolation=Isolation())
     try:
-        status = until_well(engine, url)
-        assert [factory["id"] for factory in status["factories"]] == ["it4lia"]  # type: ignore[index,attr-defined]
-        with contextlib.closing(log_in(url, "ada", secret["demo-ada"])) as ada:
-            assert ada.get("/hub/spawn/ada").status_code == 200
-
-            # Ports that are not routed by the proxy are closed: hub and link answer nobody outside of the pod.
-            for port in (8081, 8001, 8090):
-                if topology == "together":
-                    with pytest.raises(httpx.ConnectError):
-                        httpx.get(f"http://{engine.address}:{port}/", timeout=5)
-            metrics = httpx.get(f"http://{engine.address}:9099/metrics", timeout=10)
-            assert "factorygate_factory_up" in metrics.text
-            token = {"Authorization": f"Bearer {secret['metrics-token']}"}
-            assert "jupyterhub_" in httpx.get(f"{url}/hub/metrics", headers=token, timeout=10).text
-            assert httpx.get(f"{url}/hub/api/users", headers=token, timeout=10).status_code == 403
-
-            # Stop and start with the same volumes: cookies and people stay valid.
-            engine.down(found)
-            with pytest.raises(httpx.TransportError):
-                ada.get("/hub/health")
-            engine.play(found)
-            until_well(engine, url)
-            assert "ada" in ada.get("/hub/home").text
+        assert made.network is not None
+        engine.reach(made.network)
+        yield made
     finally:
-        engine.down(found)
+        made.down()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@dataclass
+class Played:
+    """The chart, installed in a cluster that only stores it, and played by podman."""
+
+    topology: str
+    release: Release
+    engine: KubePlay
+    factory: SlurmCluster
+    values: dict[str, Any]
+    folder: Path
+
+    def install(self) -> None:
+        """Install the release, start its pods, and wait until the hub hears its link."""
+        self.release.put("install", "demo", self.values)
+        self.start()
+
+    def start(self) -> None:
+        """Start the pods, and wait until the hub hears its link."""
+        keys = {"ca": ca_key(self.factory.folder.parent).read_text()}
+        access: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "it4lia-ssh"}, "stringData": keys}
+        self.engine.play([*self.release.stored.listed(), access])
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError, ValueError):
+                if httpx.get(f"{self.url}/hub/status.json", timeout=10).raise_for_status().json()["link"] == "ok":
+                    return
+            time.sleep(0.5)  # between two tries: nothing tells when a pod is up
+        pytest.fail(self.engine.podman.logs())
+
+    @property
+    def url(self) -> str:
+        """Where people get in."""
+        return f"http://{self.engine.address('public')}:8000"
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """What the chart's own Secret holds."""
+        return {name: value.decode() for name, value in self.release.secret("x-factorygate").items()}
+
+    @property
+    def gateway(self) -> Gateway:
+        """The hub's API, and the factory's scheduler."""
+        there = {"slurm_conf": "", "env": self.factory.env, "prefix": list(self.factory.prefix)}
+        file = self.folder / "demo.json"
+        told = {
+            "hub_url": self.url,
+            "users": [{"name": PERSON, "password": self.secrets[f"demo-{PERSON}"]}],
+            "admin_token": self.secrets["admin-token"],
+            "factories": {FACTORY: there},
+            "pids": {},
+        }
+        file.write_text(json.dumps(told))
+        return Gateway(file)
+
+
+def values(images: Path, topology: str, found: SlurmCluster) -> dict[str, Any]:
+    """Return the values over those of the demo: the images that were built, and the factory that runs."""
+    tags = {podman.line(images, name)["image"] for name in IMAGES}
+    (tag,) = {name.rpartition(":")[2] for name in tags}
+    assert found.network is not None
+    access: Any = found.access_fields()
+    access["transport"]["credentials"] = {"kind": "ca"}
+    access["environments"] = [environment(install.program_folder()).model_dump(mode="json", exclude_defaults=True)]
+    egress = [{"cidr": f"{found.network.hosts[LOGIN]}/32", "ports": [22]}]
+    return {
+        "topology": topology,
+        "image": {"registry": "localhost", "tag": tag, "pullPolicy": "Never"},
+        "backup": {"enabled": False},
+        "hostAliases": [{"ip": "192.0.2.40", "hostnames": ["db.example.org"]}],
+        "factories": {FACTORY: {"existingSecret": "it4lia-ssh", "egress": egress, "access": access}},
+    }
+
+
+@pytest.fixture(scope="module", params=["together", "apart"])
+def played(
+    request: pytest.FixtureRequest,
+    images: Path,
+    engine: KubePlay,
+    factory: SlurmCluster,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Played]:
+    """The chart, installed and up."""
+    folder = tmp_path_factory.mktemp("release")
+    with cluster(folder) as (stored, config):
+        told = values(images, request.param, factory)
+        made = Played(request.param, Release("x", stored, config), engine, factory, told, folder)
+        try:
+            made.install()
+            yield made
+        finally:
+            engine.down()
+            engine.remove_claims(keep=())
+
+
+def started(gateway: Gateway) -> None:
+    """Start the person's server, unless it runs."""
+    if gateway.server(PERSON) is None:
+        answer = gateway.start(PERSON, factory=FACTORY, size="gpu-1", hours=1)
+        assert answer.status_code in (201, 202), answer.text
+    gateway.wait_ready(PERSON, timeout=PATIENCE)
+
+
+def test_the_gateway_knows_its_factory_and_shows_numbers_to_those_who_may(played: Played) -> None:
+    status = httpx.get(f"{played.url}/hub/status.json", timeout=10).json()
+    assert [factory["id"] for factory in status["factories"]] == [FACTORY]
+    link = "public" if played.topology == "together" else "link"
+    for service, port, metric in ((link, 9099, "factorygate_factory_up"), ("public", 8002, "requests_api")):
+        assert metric in httpx.get(f"http://{played.engine.address(service)}:{port}/metrics", timeout=10).text
+    token = {"Authorization": f"Bearer {played.secrets['metrics-token']}"}
+    assert "jupyterhub_" in httpx.get(f"{played.url}/hub/metrics", headers=token, timeout=10).text
+    assert httpx.get(f"{played.url}/hub/api/users", headers=token, timeout=10).status_code == 403
+
+
+def test_nobody_without_a_certificate_gets_an_answer_of_hub_link_and_proxy(played: Played) -> None:
+    if played.topology == "together":  # they are on the pod's loopback
+        for port in (*INNER.values(), 8090):
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"http://{played.engine.address('public')}:{port}/", timeout=5)
+        return
+    anybody, hub = without_names(), without_names()
+    certificate = played.release.secret("x-factorygate-hub-tls")
+    files = [played.folder / name for name in ("tls.crt", "tls.key")]
+    for file in files:
+        file.write_bytes(certificate[file.name])
+    hub.load_cert_chain(*files)
+    for service, port in (*INNER.items(), ("link", 8090)):
+        url = f"https://{played.engine.address(service)}:{port}/"
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            httpx.get(url, verify=anybody, timeout=10)
+        assert httpx.get(url, verify=hub, timeout=10).status_code < 500
+
+
+def without_names() -> ssl.SSLContext:
+    """Return settings for a client that takes every server."""
+    made = ssl.create_default_context()
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
+
+
+def test_the_hub_finds_hosts_that_only_the_values_name(played: Played) -> None:
+    code = (
+        "import asyncio, aiohttp\n"
+        "async def main(): return await aiohttp.DefaultResolver().resolve('db.example.org')\n"
+        "print(asyncio.run(main())[0]['host'])"
+    )
+    (container,) = played.engine.podman("ps", "--filter=name=-hub$", "--format={{.Names}}").stdout.split()
+    assert played.engine.podman("exec", container, "python", "-c", code).stdout.split() == ["192.0.2.40"]
+
+
+def test_a_person_logs_in_with_a_browser_and_a_cell_prints_42(played: Played, page: Page) -> None:
+    gateway = played.gateway
+    log_in(page, gateway, PERSON)
+    open_start(page, gateway, PERSON, "browser")
+    choose(page, "factory", FACTORY)
+    choose(page, "size", "gpu-1")
+    page.locator("#fg-start-button").click()
+    page.wait_for_url(re.compile(rf"/user/{PERSON}/browser/lab"), timeout=PATIENCE * 1000)
+    assert run_cell(page, "print(6 * 7)", "42").strip() == "42"
+    gateway.stopped(PERSON, "browser")
+
+
+def test_pods_that_stop_and_start_lose_no_login_and_no_session(played: Played) -> None:
+    gateway = played.gateway
+    started(gateway)
+    kernel = gateway.notebook(PERSON).kernel()
+    assert gateway.notebook(PERSON).run("kept = 41\nprint(kept + 1)", kernel) == "42\n"
+    with contextlib.closing(gateway.browser_session(PERSON)) as browser:
+        played.engine.down()
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{gateway.hub}/health", timeout=5)
+        played.start()
+        home = browser.get(f"{played.url}/hub/home")
+        assert (home.status_code, home.url.path) == (200, "/hub/home")
+    gateway = played.gateway
+    eventually(lambda: (gateway.server(PERSON) or {}).get("ready"), PATIENCE, what="the hub knows the server again")
+    assert gateway.notebook(PERSON).run("print(kept + 1)", kernel, PATIENCE) == "42\n"
+
+
+def test_a_release_that_is_installed_again_adopts_the_jobs_that_run(played: Played) -> None:
+    gateway = played.gateway
+    started(gateway)
+    kernel = gateway.notebook(PERSON).kernel()
+    assert gateway.notebook(PERSON).run("kept = 41\nprint(kept + 1)", kernel) == "42\n"
+    jobs = gateway.factories[FACTORY].jobs()
+    before, token = played.secrets, gateway.token(PERSON)
+
+    played.release.uninstall()
+    played.engine.down()
+    played.engine.remove_claims(keep=played.release.stored.names("PersistentVolumeClaim"))
+    assert gateway.factories[FACTORY].jobs() == jobs
+
+    played.install()
+    assert played.secrets == before
+    gateway = played.gateway
+    eventually(lambda: (gateway.server(PERSON) or {}).get("ready"), PATIENCE, what="the hub knows the server again")
+    assert gateway.notebook(PERSON, token=token).run("print(kept + 1)", kernel, PATIENCE) == "42\n"
+    assert gateway.factories[FACTORY].jobs().keys() == jobs.keys()
+    gateway.stopped(PERSON)
+
+
+def test_databases_of_an_earlier_release_are_migrated_as_the_pods_start(played: Played) -> None:
+    played.engine.down()
+    hub = played.engine.claim("x-factorygate-hub") / "jupyterhub.sqlite"
+    make_old(hub)
+    ledger = played.engine.claim("x-factorygate-link") / "link" / "ledger.sqlite"
+    for file in ledger.parent.glob("ledger.sqlite*"):
+        file.unlink()
+    load(RECORDED, ledger)
+    os.chown(ledger, 10001, 0)
+    played.start()
+    assert (step(hub), step(ledger)) == (head(hub), migrations.head())
+    assert hub.with_name(f"{hub.name}.at-{BEFORE_NAMES_OF_SERVERS}").exists()
+    assert len(list(ledger.parent.glob("ledger.sqlite.at-*"))) == 1

@@ -14,12 +14,12 @@ import yaml
 from factoryspawner.login.passwords import write_passwords
 from images.builder import tools
 from images.builder.recipes import RECIPES
-from tests.images.conftest import NAMES, build
-from tests.images.engine import UID, Engine, built
+from tests.images.conftest import NAMES
+from tests.images.engine import UID, Engine
+from tests.support.podman import ARCH, archive, build, line
 
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(7200)]
 HERE = Path(__file__).parent
-ARCH = os.uname().machine
 KERNEL = """
 from jupyter_client.manager import start_new_kernel
 manager, client = start_new_kernel()
@@ -30,9 +30,8 @@ manager.shutdown_kernel(now=True)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_has_its_archive_its_sbom_and_no_more_than_its_size(images: Path, name: str) -> None:
-    line = built(images, name)
-    assert line["bytes"] <= RECIPES[name].megabytes * 1e6
-    assert (images / f"{name}-{ARCH}.oci.tar").stat().st_size > 1e6
+    assert line(images, name)["bytes"] <= RECIPES[name].megabytes * 1e6
+    assert archive(images, name).stat().st_size > 1e6
     sbom = (images / f"{name}-{ARCH}.spdx.json").read_text()
     assert str(images) not in sbom
     packages = {one["name"] for one in json.loads(sbom)["packages"]}
@@ -42,7 +41,7 @@ def test_an_image_has_its_archive_its_sbom_and_no_more_than_its_size(images: Pat
 
 def test_two_builds_give_the_same_ids(images: Path, tmp_path: Path) -> None:
     build(*NAMES, "--no-sbom", "--out", str(tmp_path), "--cache", str(images / "cache"))
-    assert [built(tmp_path, name)["id"] for name in NAMES] == [built(images, name)["id"] for name in NAMES]
+    assert [line(tmp_path, name)["id"] for name in NAMES] == [line(images, name)["id"] for name in NAMES]
     for name in NAMES:
         if RECIPES[name].squashfs:
             one, other = (folder / f"{name}-{ARCH}.sqfs" for folder in (images, tmp_path))
@@ -94,10 +93,8 @@ def test_people_log_in_and_see_the_status_page(engine: Engine, images: Path, tmp
     shared = f"container:{proxy}"
     engine.start(engine.load(images, "link"), *volumes, network=shared)
     started = engine.start(engine.load(images, "hub"), *volumes, network=shared)
-    done = engine.podman(
-        "exec", "--interactive", started, "python", "-", stdin=(HERE / "visit.py").read_text(), check=False
-    )
-    logs = "\n".join(engine.podman("logs", name).stderr[-3000:] for name in engine.containers)
+    done = engine("exec", "--interactive", started, "python", "-", stdin=(HERE / "visit.py").read_text(), check=False)
+    logs = engine.logs()
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{logs}"
     seen = json.loads(done.stdout)
     assert seen == {"status": [200, True], "wrong": 403, "right": [200, True, 200], "lost": [503, True]}, logs

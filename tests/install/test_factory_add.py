@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import load_link_config, offered
+from factorylink.cli import add_factory
 from factorylink.cli.main import main
 from tests.support import sshd
 
@@ -97,6 +101,40 @@ async def test_a_person_at_a_terminal_is_asked(
     assert "TrustedUserCAKeys" in said
     config = load_link_config(folder / "link.yaml")
     assert list(offered(config, federation.load(config.catalogue).factories)) == ["it4lia"]
+
+
+@pytest.mark.parametrize(("kind", "answer", "tried"), [("wrapper", "yes", 1), ("ca", "", 0), ("key", "no", 0)])
+async def test_the_way_is_tried_once_the_site_knows_the_new_key(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str,
+    answer: str, tried: int,
+) -> None:  # fmt: skip
+    """Whoever says that it does not yet is told the command for later."""
+    doctor: list[str] = []
+    monkeypatch.setattr(add_factory, "_doctor", lambda _options, factory: doctor.append(factory) or 0)
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    words = ["factory", "add", "it4lia", "--link", str(folder / "link.yaml"), "--host", server.host, *AGREED]
+    words += ["--watcher", sshd.ME, "--account", f"ada={sshd.ME}", "--credentials", kind]
+    words += ["--fingerprint", server.host_key.get_fingerprint(), "--job-account", "EUHPC_D00_000"]
+    assert await asyncio.to_thread(main, [*words, "--python", "/opt/environment/bin/python"]) == 0
+    assert doctor == ["it4lia"] * tried
+    said = capsys.readouterr().out
+    assert "Has the site added the key?" in said
+    assert ("Next: factorygate doctor it4lia" in said) == (not tried)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_tries_the_way_as_the_links_account(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 65534, 65533)
+    code = (
+        "import os, pathlib, sys; from factorylink.cli import doctor; doctor._become_owner(pathlib.Path(sys.argv[1]))\n"
+        "print(os.getresuid(), os.getresgid(), os.getgroups(), os.environ['HOME'], os.getcwd())"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{CHECKOUT / 'spawners'}"}
+    done = subprocess.run([sys.executable, "-c", code, str(state)], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{(65534,) * 3} {(65533,) * 3} [] {state} /\n"
 
 
 async def test_another_fingerprint_than_the_sites_is_refused(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from factoryinstaller import files, install, release, secrets_kept
+from factoryinstaller import cli, files, install, secrets_kept
 from factoryinstaller.files import WantedFile
 from factoryinstaller.machine import Machine
 from factoryinstaller.options import Options
@@ -47,6 +47,16 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
+
+
+def test_programs_that_it_starts_do_not_look_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of an archive that is the wheel: pip would take the release for installed, and nothing reads data from it."""
+    seen: list[str | None] = []
+    monkeypatch.setenv("PYTHONPATH", "/root/factorygate-1.2.3/factorygate-1.2.3-py3-none-any.whl")
+    monkeypatch.setattr(cli, "_alone", nullcontext)
+    monkeypatch.setattr(cli, "_run", lambda machine, _given: seen.append(machine.run("printenv", "PYTHONPATH")) or 0)
+    assert cli.main([]) == 1  # printenv: there is none
+    assert seen == []
 
 
 def test_a_second_run_touches_no_file(tmp_path: Path) -> None:
@@ -127,57 +137,3 @@ def test_a_file_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OSError, match="No space"):
         made.write(WantedFile("/etc/x", "new\n"))
     assert (tmp_path / "etc/x").read_text() == "old\n"
-
-
-def test_a_release_that_is_not_whole_is_not_taken_for_one(tmp_path: Path) -> None:
-    made = machine(tmp_path)
-    folder = release.folder_of(made, "a" * 64, "1.2.3")
-    assert folder == tmp_path / "opt/factorygate/releases/1.2.3"
-    folder.mkdir(parents=True)
-    assert release.made_from(folder) is None
-    (folder / "release.json").write_text(json.dumps({"version": "1.2.3", "made_from": "b" * 64}))
-    assert release.folder_of(made, "a" * 64, "1.2.3").name == "1.2.3+aaaaaaaa"
-    assert release.folder_of(made, "b" * 64, "1.2.3") == folder
-
-
-def test_a_release_is_the_source_of_a_later_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert release.source() == CHECKOUT
-    release.copy_parts(CHECKOUT, tmp_path)
-    (tmp_path / "factorygate-7.8.9-py3-none-any.whl").touch()
-    module = tmp_path / "venv/lib/python3.13/site-packages/factoryinstaller/release.py"
-    monkeypatch.setattr(release, "__file__", str(module))
-    assert release.source() == tmp_path
-    assert release.version(tmp_path) == "7.8.9"
-    (tmp_path / "release.json").write_text(json.dumps({"version": "7.8.9", "made_from": "c" * 64}))
-    assert release.content(tmp_path) == "c" * 64
-
-
-def test_a_release_that_an_upgrade_installed_is_never_removed(tmp_path: Path) -> None:
-    made = machine(tmp_path)
-    folder = tmp_path / "opt/factorygate/releases/7.8.9"
-    release.copy_parts(CHECKOUT, folder)
-    (folder / "factorygate-7.8.9-py3-none-any.whl").touch()
-    (folder / "release.json").write_text(json.dumps({"version": "7.8.9", "proxy": "d" * 64}))
-    assert release.build(made, folder) == folder
-    assert made.changes == []
-
-
-def test_another_file_makes_another_release(tmp_path: Path) -> None:
-    release.copy_parts(CHECKOUT, tmp_path)
-    (tmp_path / "factorygate-7.8.9-py3-none-any.whl").touch()
-    before = release.content(tmp_path)
-    (tmp_path / "hub_config/antennas.yaml").touch()
-    assert release.content(tmp_path) == before
-    (tmp_path / "hub_config/antennas.yaml").write_text("antennas: []")
-    assert release.content(tmp_path) != before
-
-
-def test_current_is_switched_at_one_stroke(tmp_path: Path) -> None:
-    made = machine(tmp_path)
-    for number in ("1", "2"):
-        (tmp_path / "opt/factorygate/releases" / number).mkdir(parents=True)
-        release.make_current(made, tmp_path / "opt/factorygate/releases" / number)
-        assert os.readlink(tmp_path / "opt/factorygate/current") == f"releases/{number}"
-    assert len(made.changes) == 2
-    release.make_current(made, tmp_path / "opt/factorygate/releases/2")
-    assert len(made.changes) == 2

@@ -36,10 +36,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.timeout(300)]
 FACTORY = "apart"
 PUBLIC, PROXY_API, PROXY_METRICS, HUB, USER_API, HUB_API, METRICS = 8000, 8001, 8002, 8081, 8090, 8443, 9099
 SESSIONS = (20000, 20009)
-OPEN = {
-    ("proxy", PUBLIC),
-    ("proxy", PROXY_METRICS),
-}  # public ports; the operator chose metrics, which contain no names
+OPEN = {("proxy", PUBLIC)}  # for people
 SECONDS = 120.0
 
 
@@ -232,6 +229,7 @@ def start(made: Apart, programs: Path) -> None:
         *("--client-ssl-request-cert", "--client-ssl-reject-unauthorized"),
         *("--metrics-ip", "0.0.0.0", "--metrics-port", str(PROXY_METRICS), "--default-target", f"https://hub:{HUB}"),
         CONFIGPROXY_AUTH_TOKEN=(made.folder / "proxy.token").read_text(),
+        FACTORYGATE_METRICS_TLS="1",
     )
     jupyterhub = ("-m", "jupyterhub", "-f", str(ROOT / "hub_config" / "jupyterhub_config.py"))
     made.start("hub", sys.executable, *jupyterhub, FACTORYGATE_HUB_CONFIG=str(made.folder / "hub.yaml"))
@@ -262,7 +260,7 @@ def test_no_port_answers_a_stranger(apart: Apart, notebook: Callable[[], int], t
     doors -= {("link", port) for port in apart.of_slurm}
     session = next(port for _, port in doors if SESSIONS[0] <= port <= SESSIONS[1])
     named = {("link", port) for port in (USER_API, HUB_API, METRICS, session)}
-    assert doors >= {("hub", HUB), ("proxy", PROXY_API), *named, *OPEN}
+    assert doors >= {("hub", HUB), ("proxy", PROXY_API), ("proxy", PROXY_METRICS), *named, *OPEN}
     for host, port in doors - OPEN:
         assert apart.hosts.call("stranger", lambda h=host, p=port: reachable(apart.hosts.address[h], p))
         for tls in (None, client(None), client(tmp_path / "hub")):
@@ -277,6 +275,7 @@ def test_each_port_lets_in_its_own_callers_only(apart: Apart, notebook: Callable
         ("link", USER_API): {"hub", "link", "proxy"},
         ("link", session): {"hub", "proxy"},
         ("link", METRICS): {"hub", "link", "proxy"},
+        ("proxy", PROXY_METRICS): {"hub", "link", "proxy"},
         ("hub", HUB): {"hub", "link", "proxy"},
     }
     for (host, port), names in allowed.items():
@@ -285,8 +284,8 @@ def test_each_port_lets_in_its_own_callers_only(apart: Apart, notebook: Callable
             assert bool(apart.dial(host, port, tls)) == (name in names), (host, port, name)
     own = client(apart.tls / "hub")
     assert apart.dial("link", METRICS, own, "/metrics") == "HTTP/1.1 200 OK"
-    assert apart.dial("proxy", PROXY_API, own, "/api/routes") == "HTTP/1.1 403 Forbidden"  # a token is required as well
-    assert apart.dial("proxy", PROXY_METRICS, None, "/metrics") == "HTTP/1.1 200 OK"
+    assert apart.dial("proxy", PROXY_API, own, "/api/routes") == "HTTP/1.1 403 Forbidden"  # a token is wanted as well
+    assert apart.dial("proxy", PROXY_METRICS, own, "/metrics") == "HTTP/1.1 200 OK"
 
 
 def test_certificates_and_authority_are_replaced_while_all_runs(
@@ -301,7 +300,7 @@ def test_certificates_and_authority_are_replaced_while_all_runs(
     certificates.drop_old(apart.tls)
     for host, port, name in (
         ("link", HUB_API, "hub"), ("link", USER_API, "proxy"), ("link", session, "proxy"), ("link", METRICS, "hub"),
-        ("hub", HUB, "proxy"), ("proxy", PROXY_API, "hub"),
+        ("hub", HUB, "proxy"), ("proxy", PROXY_API, "hub"), ("proxy", PROXY_METRICS, "hub"),
     ):  # fmt: skip
         assert apart.dial(host, port, client(apart.tls / name, apart.tls / "ca.crt")) != "", (host, port)
         assert apart.dial(host, port, client(tmp_path / "old" / name)) == "", (host, port)

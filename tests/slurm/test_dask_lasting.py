@@ -136,11 +136,11 @@ def test_results_outlive_jobs_also_where_no_more_may_run_at_a_time(bed: Bed) -> 
 # --- adapting
 
 
-def test_adapting_with_a_queue_asks_for_little_more_than_it_needs(bed: Bed) -> None:
+def test_adapting_with_a_queue_asks_for_little_more_than_it_needs(bed: Bed, request: pytest.FixtureRequest) -> None:
     made(bed, "workers=0")
     with queue(bed):
         bed.run("cluster.adapt(maximum_jobs=4)")
-        for _ in range(3):  # bursts of work, with pauses
+        for _ in range(3 if request.config.getoption("--long") else 2):  # bursts, with nothing to do in between
             bed.run("futures = client.map(slow, range(400), seconds=0.5, pure=False); done = wait(futures)")
             bed.run("time.sleep(4)")
         asked = int(bed.run(ASKED))

@@ -1,8 +1,9 @@
 """distributed's own tests of its clusters, run with ``FactoryCluster`` and real Slurm jobs of a running gateway.
 
-The tests come from Debian's package of distributed, since neither its wheel nor its source archive contains them; none
-is copied into this repository. ``NOT_OURS`` lists tests that do not apply, with reasons; every other test must pass,
-and a test that is neither listed nor run is a failure.
+They are taken from Debian's package of distributed, since neither its wheel nor its source archive has them; none is
+copied into this repository. ``NOT_OURS`` is what does not apply, and why; ``LONG`` is what runs with ``--long`` only,
+and which test of the plain run shows the same. Every other test has to pass, and one that is neither there nor run is a
+failure.
 """
 
 from __future__ import annotations
@@ -55,9 +56,30 @@ NOT_OURS = {
     ),
 }
 
+LONG = {
+    "test_min_max and test_adapt_quickly have workers come for work and go without it, down to a smaller limit.": (
+        "test_adaptive.py::test_adapt_down",
+    ),
+    "test_adaptive_local_cluster goes from no worker to some and back; these do so with more work, or awaited.": (
+        "test_adaptive.py::test_adaptive_local_cluster_multi_workers",
+        "test_adaptive.py::test_scale_needs_to_be_awaited",
+    ),
+    "test_scale_up_large_tasks and test_respect_average_nthreads read what the scheduler recommends, without jobs.": (
+        "test_adaptive.py::test_target_duration",
+    ),
+    "test_scale has two workers come, and one of them go.": ("test_spec_cluster.py::test_ProcessInterfaceValid",),
+}
+
 
 @pytest.fixture(scope="module")
-def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def left_out(request: pytest.FixtureRequest) -> set[str]:
+    """The tests of theirs that do not run."""
+    tables = [NOT_OURS] if request.config.getoption("--long") else [NOT_OURS, LONG]
+    return {test for table in tables for tests in table.values() for test in tests}
+
+
+@pytest.fixture(scope="module")
+def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory, left_out: set[str]) -> Ran:
     folder = tmp_path_factory.mktemp("distributed")
     suite = folder / "suite"
     suite.mkdir()
@@ -65,7 +87,7 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     theirs = folder / "root/usr/lib/python3/dist-packages/distributed/deploy/tests"
     for name in FILES:
         (suite / name).write_text(_with_time(theirs / name))
-    return foreign_suite.run(suite, "tests.support.distributed_plugin", _not_ours(), gateway)
+    return foreign_suite.run(suite, "tests.support.distributed_plugin", left_out, gateway)
 
 
 def _with_time(path: Path) -> str:
@@ -79,13 +101,9 @@ def _with_time(path: Path) -> str:
     return re.sub(r"(?<=start \+ )\d+\b", "100", text)
 
 
-def _not_ours() -> set[str]:
-    return {test for tests in NOT_OURS.values() for test in tests}
-
-
 def test_distributeds_own_tests_pass(ran: Ran) -> None:
     assert not ran.failures(), "\n\n".join(ran.failures())
 
 
-def test_every_test_is_run_or_listed(ran: Ran) -> None:
-    ran.check(_not_ours())
+def test_every_test_is_run_or_listed(ran: Ran, left_out: set[str]) -> None:
+    ran.check(left_out)

@@ -62,7 +62,8 @@ def run(
         "FACTORYGATE_FACTORY": FACTORY,
         **(changed or {}),
     }
-    argv = [sys.executable, "-m", "pytest", "-p", plugin, "-p", "no:cacheprovider", "--timeout=300", str(suite)]
+    unused = (f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "zarr"))  # the last two load for seconds
+    argv = [sys.executable, "-m", "pytest", "-p", plugin, *unused, "--timeout=300", str(suite)]
     done = subprocess.run(
         argv, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import time
 import uuid
@@ -16,6 +17,7 @@ import httpx
 from websockets.sync.client import connect
 
 T = TypeVar("T")
+TRUST = ssl.create_default_context()  # read once: for each request httpx would read all certificates of the system anew
 
 
 def eventually(look: Callable[[], T], timeout: float = 60, every: float = 0.2, what: str = "") -> T:
@@ -87,7 +89,7 @@ class Gateway:
     def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
         """Send one request to the hub's API."""
         headers = {"Authorization": f"token {token or self.admin_token}"} | kwargs.pop("headers", {})
-        return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, **kwargs)
+        return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, verify=TRUST, **kwargs)
 
     def token(self, user: str) -> str:
         """Return a token of that person; it is made once."""
@@ -128,7 +130,7 @@ class Gateway:
         """Return the events that a waiting page receives, up to the last one."""
         path = self._server(user, server) + "/progress"
         headers = {"Authorization": f"token {self.admin_token}"}
-        with httpx.stream("GET", f"{self.hub}/api{path}", headers=headers, timeout=timeout) as answer:
+        with httpx.stream("GET", f"{self.hub}/api{path}", headers=headers, timeout=timeout, verify=TRUST) as answer:
             assert answer.status_code == 200, answer.status_code
             for line in answer.iter_lines():
                 if line.startswith("data:"):
@@ -167,7 +169,7 @@ class Gateway:
     def sessions(self, user: str) -> list[dict[str, Any]]:
         """Return the person's sessions by the link's user API, newest first."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=60)
+        answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=60, verify=TRUST)
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found
@@ -175,14 +177,16 @@ class Gateway:
     def clusters(self, user: str) -> list[dict[str, Any]]:
         """Return the person's live clusters by the link's user API."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=60)
+        answer = httpx.get(
+            f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=60, verify=TRUST
+        )
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found
 
     def everybody(self) -> list[dict[str, Any]]:
         """Return all live sessions, as the link reports them to the hub."""
-        transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"))
+        transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"), verify=TRUST)
         with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
             answer = link.get("/sessions", params={"live": "true"})
         assert answer.status_code == 200, answer.text
@@ -209,7 +213,7 @@ class Gateway:
     def health(self, user: str, factory: str) -> dict[str, Any]:
         """Return a factory's health from the catalogue."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=60)
+        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=60, verify=TRUST)
         found: dict[str, Any] = next(f["health"] for f in answer.json() if f["id"] == factory)
         return found
 
@@ -241,7 +245,7 @@ class Notebook:
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """Send a request below the server's base URL; redirects are not followed."""
-        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, **kwargs)
+        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, verify=TRUST, **kwargs)
 
     def kernel(self) -> str:
         """Start a Python kernel; return its id."""

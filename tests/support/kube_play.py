@@ -1,95 +1,154 @@
-"""Runs the rendered chart with ``podman kube play``, in a separate network that this process can reach."""
+"""Runs the rendered chart by ``podman kube play``: each pod in a network namespace and with an address of its own, the
+names of Services resolved by a DNS server, as in a cluster."""
 
 from __future__ import annotations
 
+import copy
+import ipaddress
 import os
 import secrets
 import shutil
+import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
 
+from testbed.network import namespaces
 from tests.support.chart import Object
+from tests.support.podman import Podman
 
-RUNS = ("ConfigMap", "Deployment", "PersistentVolumeClaim", "Secret")  # the kinds of the chart that podman supports
-
-
-def playable(found: Sequence[Object]) -> list[Object]:
-    """Return the objects that podman can run. StatefulSets become Deployments. Volumes belong to the pods' account,
-    since podman does not support ``fsGroup``."""
-    played = []
-    for thing in found:
-        kind = "Deployment" if thing["kind"] == "StatefulSet" else thing["kind"]
-        if kind == "PersistentVolumeClaim":
-            owned = {"volume.podman.io/uid": "10001", "volume.podman.io/gid": "0"}
-            thing = {**thing, "metadata": {**thing["metadata"], "annotations": owned}}
-        if kind in RUNS:
-            played.append({**thing, "kind": kind})
-    return played
+PODS = ("Deployment", "StatefulSet")
+_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # for tests of networks (RFC 2544): nobody else's
+_NETWORK = "gateway"
+# A network namespace and a mount namespace that live as long as the process that reads: podman as root keeps what it
+# knows of networks at one place for the whole machine, where other tests would meet it.
+_SPACES = """
+set -e
+for folder in /run/containers /run/netns; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
+ip link set lo up
+echo 1 >/proc/sys/net/ipv4/ip_forward
+echo ready
+exec cat
+"""
 
 
 class KubePlay:
-    """podman with its own storage in ``folder``, and its own network with the address ``address``."""
+    """Pods that this process reaches: ``address`` is that of a Service."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._name = f"chart-{secrets.token_hex(3)}"
-        number = secrets.randbelow(16384)
-        network = f"198.19.{number // 64}.{number % 64 * 4}".rpartition(".")
-        here, self.address = (f"{network[0]}.{int(network[2]) + host}" for host in (1, 2))
-        wire, inside = f"{self._name}-a"[:15], f"{self._name}-b"[:15]
-        _run("ip", "netns", "add", self._name)
-        _run("ip", "link", "add", wire, "type", "veth", "peer", "name", inside, "netns", self._name)
-        _run("ip", "address", "add", f"{here}/30", "dev", wire)
-        _run("ip", "link", "set", wire, "up")
-        _run("ip", "-n", self._name, "address", "add", f"{self.address}/30", "dev", inside)
-        for device in (inside, "lo"):
-            _run("ip", "-n", self._name, "link", "set", device, "up")
+        own = [*_ADDRESSES.subnets(new_prefix=26)]
+        wire, pods = own[secrets.randbelow(len(own))].subnets(new_prefix=27)
+        self.pods = pods
+        self._hosts = [str(host) for host in pods.hosts()][1:]  # the first is the bridge's
+        self._wire = f"chart-{secrets.token_hex(3)}"
+        self._claims = folder / "claims"
+        self._playing: list[str] = []
+        self._addresses: dict[str, str] = {}
+        spaces = ["unshare", "--net", "--mount", "--propagation=private", "sh", "-c", _SPACES]
+        self._spaces = subprocess.Popen(spaces, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._spaces.stdout is not None
+        assert self._spaces.stdout.readline() == "ready\n"
+        inside = ("nsenter", f"--target={self._spaces.pid}", "--net", "--mount")
+        here, there = (str(host) for host in list(wire.hosts())[:2])
+        peer = ("type", "veth", "peer", "name", "outside", "netns", str(self._spaces.pid))
+        _run("ip", "link", "add", self._wire, *peer)
+        _run("ip", "address", "add", f"{here}/27", "dev", self._wire)
+        _run("ip", "link", "set", self._wire, "up")
+        _run(*inside, "ip", "address", "add", f"{there}/27", "dev", "outside")
+        _run(*inside, "ip", "link", "set", "outside", "up")
+        _run(*inside, "ip", "route", "add", "default", "via", here)
+        _run("ip", "route", "add", str(pods), "via", there)
+        self.podman = Podman(folder, inside, {"NETAVARK_FW": "none"})
+        self.podman("network", "create", _NETWORK, f"--subnet={pods}")
 
-    def podman(self, *argv: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run podman to its end."""
-        folders = (f"--root={self._folder}/root", f"--runroot={self._folder}/run", f"--tmpdir={self._folder}/tmp")
-        how = ("--storage-driver=overlay", "--cgroup-manager=cgroupfs", f"--runtime={shutil.which('runc')}")
-        done = subprocess.run(
-            ["nsenter", f"--net=/run/netns/{self._name}", "podman", *folders, *how, "--events-backend=none", *argv],
-            env={**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"podman {' '.join(argv)}: {done.stdout}{done.stderr}"
-        return done
+    def address(self, service: str) -> str:
+        """Return the address of the pod behind a Service, whose name ends so."""
+        (found,) = (address for name, address in self._addresses.items() if name.endswith(f"-{service}"))
+        return found
+
+    def reach(self, factory: namespaces.Network) -> None:
+        """Let the pods reach an isolated factory, and its answers the pods."""
+        for interface in (self._wire, factory.interface):
+            Path(f"/proc/sys/net/ipv4/conf/{interface}/forwarding").write_text("1")
+        _run(*namespaces.at_border(factory), "ip", "route", "replace", str(self.pods), "via", factory.hub)
 
     def play(self, objects: Sequence[Object]) -> None:
-        """Start the objects; ConfigMaps and Secrets come first."""
-        ordered = sorted(
-            playable(objects), key=lambda thing: RUNS.index(thing["kind"]) if thing["kind"] != "Deployment" else 9
-        )
-        done = self.podman("kube", "play", "--network=host", "-", stdin=yaml.safe_dump_all(ordered), check=False)
-        assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.logs()}"
+        """Start what the objects say, in place of what played before; the volumes of claims stay."""
+        self.down()
+        self.podman("secret", "rm", "--all")
+        secret = [thing for thing in objects if thing["kind"] == "Secret"]
+        self.podman("kube", "play", "-", stdin=yaml.safe_dump_all(secret))
+        settings = [thing for thing in objects if thing["kind"] == "ConfigMap"]
+        pods = [thing for thing in objects if thing["kind"] in PODS]
+        for thing, host in zip(pods, self._hosts, strict=False):
+            names = [service["metadata"]["name"] for service in objects if _leads(service, thing)]
+            self._addresses |= dict.fromkeys(names, host)
+            told = yaml.safe_dump_all([*settings, self._playable(thing)])
+            self._playing.append(told)
+            network = f"--network={_NETWORK}:ip={host}" + "".join(f",alias={name}" for name in names)
+            done = self.podman("kube", "play", network, "-", stdin=told, check=False)
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.podman.logs()}"
 
-    def down(self, objects: Sequence[Object]) -> None:
-        """End the pods; volumes stay, like those of claims."""
-        self.podman("kube", "down", "-", stdin=yaml.safe_dump_all(playable(objects)))
+    def down(self) -> None:
+        """End the pods; the volumes of claims stay."""
+        for told in self._playing:
+            self.podman("kube", "down", "--force", "-", stdin=told)
+        self._playing.clear()
+        self._addresses.clear()
 
-    def logs(self) -> str:
-        """Return the last log lines of each container."""
-        names = self.podman("ps", "--all", "--format", "{{.Names}} {{.Status}}").stdout.splitlines()
-        return "\n".join(
-            f"== {line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-            for line in names
-            for done in [self.podman("logs", "--tail=40", line.split()[0], check=False)]
-        )
+    def claim(self, name: str) -> Path:
+        """Return the folder that is a claim's volume."""
+        return self._claims / name
+
+    def remove_claims(self, keep: Iterable[str]) -> None:
+        """Remove the volumes of all claims but these."""
+        for folder in self._claims.glob("*"):
+            if folder.name not in keep:
+                shutil.rmtree(folder)
+
+    def _playable(self, thing: Object) -> Object:
+        """Return a Deployment as podman can play it. A StatefulSet becomes one, a claim a folder of this machine, and
+        ``fsGroup``, which podman ignores, is done here as a kubelet does it."""
+        made = copy.deepcopy(thing) | {"kind": "Deployment"}
+        pod = made["spec"]["template"]["spec"]
+        group = pod["securityContext"].pop("fsGroup")
+        pod["securityContext"]["supplementalGroups"] = [group]
+        for volume in pod["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                folder = self.claim(volume.pop("persistentVolumeClaim")["claimName"])
+                folder.mkdir(parents=True, exist_ok=True)
+                give_to_group(folder, group, pod["securityContext"]["fsGroupChangePolicy"])
+                volume["hostPath"] = {"path": str(folder), "type": "Directory"}
+        return made
 
     def close(self) -> None:
         """Remove everything."""
-        self.podman("pod", "rm", "--all", "--force", "--time=2", check=False)
-        self.podman("system", "reset", "--force", check=False)
-        subprocess.run(["ip", "netns", "delete", self._name], check=False, capture_output=True)
+        try:
+            self.podman.end()
+        finally:
+            self._spaces.kill()
+            self._spaces.communicate()
+            subprocess.run(["ip", "link", "delete", self._wire], capture_output=True, check=False)
+
+
+def give_to_group(folder: Path, group: int, policy: str) -> None:
+    """Give a volume to a pod's ``fsGroup``, as a kubelet does before the pod starts."""
+    root = folder.stat()
+    if policy == "OnRootMismatch" and root.st_gid == group and root.st_mode & stat.S_ISGID:
+        return
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            os.chown(path, -1, group)
+            more = 0o2770 if path.is_dir() else 0o660
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | more)
+
+
+def _leads(service: Object, pod: Object) -> bool:
+    """Return whether a Service leads to the pods that an object makes."""
+    labels = pod["spec"]["template"]["metadata"]["labels"]
+    return service["kind"] == "Service" and bool(service["spec"]["selector"].items() <= labels.items())
 
 
 def _run(*argv: str) -> None:

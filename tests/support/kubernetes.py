@@ -16,8 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-Object = dict[str, Any]
-_KINDS = {  # (resource, kind) by group and version
+from tests.support.chart import CHART, VARIANTS, Object, helm
+
+_KINDS = {  # group and version: resource, kind
     "v1": {
         "namespaces": "Namespace",
         "secrets": "Secret",
@@ -54,6 +55,10 @@ class Cluster:
         """Return the names of all objects of a kind, without helm's own release records."""
         return {name for found, name in self.objects if found == kind and not name.startswith("sh.helm.release")}
 
+    def listed(self) -> list[Object]:
+        """Return all objects, without helm's own records of releases."""
+        return [thing for (kind, name), thing in self.objects.items() if name in self.names(kind)]
+
     def store(self, kind: str, name: str, thing: Object) -> Object:
         """Store an object as an API server does: it keeps the first version's uid and creation time, and gets a new
         revision."""
@@ -71,6 +76,43 @@ class Cluster:
         }
         self.objects[kind, name] = thing
         return thing
+
+
+class Release:
+    """A release of the chart in a cluster, as helm makes it."""
+
+    def __init__(self, name: str, stored: Cluster, config: Path) -> None:
+        self.name = name
+        self.stored = stored
+        self._env = {"KUBECONFIG": str(config), "HELM_CACHE_HOME": str(config.parent / "cache")}
+
+    def helm(self, *arguments: str, values: Any = None) -> str:
+        """Run helm to its end; return its stdout."""
+        more = () if values is None else ("--values", "-")
+        stdin = None if values is None else json.dumps(values)
+        done = helm(*arguments, *more, stdin=stdin, **self._env)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done.stdout
+
+    def put(self, command: str, variant: str, values: Any = None) -> None:
+        """Install or upgrade with a file of ``ci``, and with ``values`` over it."""
+        files = (self.name, str(CHART), "--values", str(VARIANTS[variant]))
+        self.helm(
+            command, *files, "--no-hooks", "--disable-openapi-validation", values={} if values is None else values
+        )
+
+    def uninstall(self) -> None:
+        """Remove what helm does not keep."""
+        self.helm("uninstall", self.name, "--no-hooks")
+
+    def secret(self, name: str) -> dict[str, bytes]:
+        """Return the content of a Secret."""
+        return {key: base64.b64decode(value) for key, value in self.stored.named("Secret", name)["data"].items()}
+
+    def checksums(self, kind: str, name: str) -> Object:
+        """Return the annotations whose change starts the pods of an object anew."""
+        found = self.stored.named(kind, name)["spec"]["template"]["metadata"]["annotations"]
+        return {key: value for key, value in found.items() if key.startswith("checksum/")}
 
 
 class _Handler(BaseHTTPRequestHandler):

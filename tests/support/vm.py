@@ -1,4 +1,4 @@
-"""A bare Debian as a separate machine: real systemd as PID 1, in namespaces of this machine, with cgroup2.
+"""A bare Debian or Ubuntu as a machine of its own: real systemd as PID 1, in namespaces of this machine, with cgroup2.
 
 The machine has its own network. So its programs can bind the ports 80 and 443 of their own network, and they reach the
 package sources through ``pasta``, which changes nothing outside of the namespace."""
@@ -7,20 +7,49 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
+import re
+import select
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.install import system
 
 NEEDS = {"mmdebstrap": "mmdebstrap", "pasta": "passt", "pebble": "pebble", "pebble-challtestsrv": "pebble"}
-SUITE = "trixie"
 INCLUDED = ("ca-certificates", "dbus", "iproute2", "passwd", "python3", "systemd", "systemd-sysv")
-ADDRESS = "198.51.100.7"  # the machine's address, in its own network only
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ADDRESS = "198.51.100.7"  # of the machine, in its own network only
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A release of a distribution. ``mirror`` "": this machine's own; ``keyring``: a file of the package ``package``,
+    where this machine does not know the archive."""
+
+    name: str
+    mirror: str = ""
+    components: str = "main"
+    keyring: str = ""
+    package: str = ""
+
+
+DEBIAN = Suite("trixie")
+UBUNTU = Suite(
+    "noble",
+    "http://archive.ubuntu.com/ubuntu",
+    "main,universe",
+    "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+    "ubuntu-keyring",
+)
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+}
 PATIENCE = 120.0  # seconds
 # This machine's settings for package sources, which the new machine needs as well.
 SOURCES = (
@@ -59,14 +88,21 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
 """
 
 
-def bare_system(folder: Path) -> Path:
-    """Return a bare Debian as a tar file, which is made if it is missing."""
-    made = folder / f"{SUITE}.tar"
+def bare_system(folder: Path, suite: Suite = DEBIAN) -> Path:
+    """Return a bare system as a tar file, made where it is missing. Raises RuntimeError."""
+    made = folder / f"{suite.name}.tar"
     if not made.exists():
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / "new.tar"
         fresh.unlink(missing_ok=True)
-        argv = [system.program("mmdebstrap"), "--variant=minbase", f"--include={','.join(INCLUDED)}", SUITE, str(fresh)]
+        options = ["--variant=minbase", f"--include={','.join(INCLUDED)}", f"--components={suite.components}"]
+        if suite.keyring:
+            problem = "" if Path(suite.keyring).exists() else system.install([suite.package])
+            if problem:
+                raise RuntimeError(f"{suite.package} cannot be installed: {problem}")
+            options.append(f"--keyring={suite.keyring}")
+        mirror = [suite.mirror] if suite.mirror else []
+        argv = [system.program("mmdebstrap"), *options, suite.name, str(fresh), *mirror]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"mmdebstrap failed: {done.stderr[-2000:]}")
@@ -206,18 +242,48 @@ class Vm:
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
         """Run a command in the machine, as root."""
-        known = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/root",
-            "LC_ALL": "C.UTF-8",
-        }
         done = subprocess.run(
             self.argv(*argv), capture_output=True, text=True, check=False, timeout=timeout, input=stdin or "",
-            env=known | dict(env or {}),
+            env=_ENVIRONMENT | dict(env or {}),
         )  # fmt: skip
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(argv)}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done
+
+    def talk(self, answers: Mapping[str, str | Callable[[str], str]], *argv: str, patience: float = 600.0) -> str:
+        """Run a command on it at a terminal, and answer its questions; what it said. It must succeed.
+
+        ``answers``: by a part of the question, what is typed, or what types it, given all that was said before.
+        """
+        ours, theirs = pty.openpty()
+        said, left = "", dict(answers)
+        with subprocess.Popen(
+            self.argv(*argv), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_ENVIRONMENT
+        ) as run:
+            assert run.stdout is not None
+            os.close(theirs)
+            deadline = time.monotonic() + patience
+            while piece := _piece(run.stdout.fileno(), deadline):
+                said += piece.decode(errors="replace")
+                asked = said.rpartition("\n")[2]
+                question = next((one for one in left if one in asked and asked.endswith(": ")), None)
+                if question is not None:
+                    answer = left.pop(question)
+                    os.write(ours, f"{answer if isinstance(answer, str) else answer(said)}\n".encode())
+                    said += "\n"
+            if piece is None:
+                run.kill()
+        os.close(ours)
+        if run.returncode or left:
+            raise RuntimeError(f"{' '.join(argv)}: {run.returncode}; not asked: {list(left)}\n{said[-4000:]}")
+        return said
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all that ever ran on it."""
+        assert self._cgroup is not None
+        found = re.search(r"^usage_usec (\d+)$", (self._cgroup / "cpu.stat").read_text(), re.MULTILINE)
+        assert found is not None
+        return int(found[1]) / 1e6
 
     def halt(self) -> None:
         """Shut the machine down, as its own `poweroff` does."""
@@ -252,6 +318,12 @@ class Vm:
                         folder.rmdir()
             with contextlib.suppress(OSError):
                 self._cgroup.rmdir()
+
+
+def _piece(descriptor: int, deadline: float) -> bytes | None:
+    """Return what can be read, b"" at the end; None: nothing came in time."""
+    ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+    return os.read(descriptor, 4096) if ready else None
 
 
 def _cgroup2() -> Path:

@@ -1,14 +1,19 @@
 """A person at the gateway in a machine of the tests; runs in that machine, and prints one line of JSON.
 
-``python -m tests.support.vm_visitor login PASSWORD`` logs in; ``… cell CODE`` starts the server if necessary, and runs
-a cell; ``… kernel ID CODE`` runs a cell in an existing kernel."""
+``python -m tests.support.vm_visitor login PASSWORD``; ``… cell CODE`` starts the server where none runs, and runs a
+cell; ``… kernel ID CODE`` runs a cell in a kernel that is there; ``… oidc NAME`` logs in at the login provider."""
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
 
 from tests.support.gateway import Gateway, eventually
 
@@ -33,6 +38,8 @@ def main(what: str, *words: str) -> dict[str, object]:
         secure = all(cookie.secure for cookie in client.cookies.jar)
         client.close()
         return {"status": page.status_code, "hsts": hsts, "secure": secure, "inside": inside}
+    if what == "oidc":
+        return log_in_by_provider(gateway, words[0])
     if what == "cell":
         if gateway.server(PERSON) is None:
             answer = gateway.start(PERSON)
@@ -43,7 +50,27 @@ def main(what: str, *words: str) -> dict[str, object]:
         return {"kernel": kernel, "printed": notebook.run(words[0], kernel)}
     kernel, code = words
     session = eventually(lambda: gateway.server(PERSON), what="the hub knows the server again")
-    return {"server": session["ready"], "printed": gateway.notebook(PERSON).run(code, kernel)}
+    notebook = gateway.notebook(PERSON)
+    eventually(lambda: notebook.request("GET", "/api/status").status_code == 200, what="the notebook is reached")
+    return {"server": session["ready"], "printed": notebook.run(code, kernel)}
+
+
+def log_in_by_provider(gateway: Gateway, name: str) -> dict[str, object]:
+    """Follow the login page's link to the provider, say there who one is, and come back."""
+    client = httpx.Client(follow_redirects=True, timeout=60)
+    link = re.search(r'href="([^"]*/oidc/[^"]*)"', client.get(f"{gateway.hub}/login").text)
+    assert link is not None
+    asked = client.get(urljoin(gateway.hub, html.unescape(link[1])))
+    assert asked.url.host != httpx.URL(URL).host, asked.url
+    page = client.post(asked.url, data={"sub": name})
+    operator = client.get(f"{gateway.hub}/operator")
+    client.close()
+    there = operator.url.path.endswith("/operator")  # and not at the login page
+    return {
+        "status": page.status_code,
+        "url": str(page.url),
+        "operator": operator.status_code if there else None,
+    }
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ class World:
                     task.cancel()
                 outcomes = await asyncio.gather(*probing, return_exceptions=True)
             failed = [outcome for outcome in outcomes if not isinstance(outcome, asyncio.CancelledError)]
-            assert not failed, failed
+            assert not failed, (failed, self._log.read_text()[-2000:])
 
     async def _probe(self, ask: Callable[[], Awaitable[httpx.Response]], pause: float) -> None:
         while True:

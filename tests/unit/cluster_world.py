@@ -243,7 +243,8 @@ class Dask:
         self.unregistered = 0
         self.lost: set[str] = set()  # jobs whose workers are lost
         self.metadata: dict[str, Any] = {}
-        self._leaves: dict[str, float] = {}  # by address, since when the worker is retiring
+        self.suspected: list[str] = []  # names of workers whose tasks are suspected
+        self._leaves: dict[str, float] = {}  # address -> since when
 
     def step(self) -> None:
         grid, known = self._life.grid, self._life.cluster.scheduler_info["workers"]
@@ -299,6 +300,9 @@ class Dask:
 
     async def close_rpc(self) -> None:
         """Do nothing, since no connection is open."""
+
+    async def suspect_tasks(self, workers: list[str]) -> None:
+        self.suspected += workers
 
     async def set_metadata(self, keys: list[str], value: Any) -> None:
         self.metadata[keys[0]] = value

@@ -65,6 +65,8 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
+        self.operator_answers = asyncio.Event()  # for the operators' page
+        self.operator_answers.set()
         self.projects: list[ProjectView] = []
         self.ready = ReadyView()
         self.checklist = ChecklistView()
@@ -184,6 +186,10 @@ class FakeLink:
         )
         return self.checklist.model_copy(update={"sites": sites})
 
+    def show_banner(self, text: str, until: datetime) -> None:
+        """Tell the hub of a banner that nobody ordered here."""
+        self._tell("banner", BannerView(text=text, until=until).model_dump_json())
+
     def _tell(self, event: str, data: str) -> None:
         for reader in self._readers:
             reader.put_nowait((event, data))
@@ -282,6 +288,7 @@ class FakeLink:
 
         @app.get("/operator")
         async def operator() -> OperatorView:
+            await self.operator_answers.wait()
             return self.operator
 
         @app.put("/starts/pause", status_code=204)
@@ -296,8 +303,9 @@ class FakeLink:
 
         @app.put("/banner", status_code=204)
         async def banner(body: BannerBody) -> None:
-            self.orders.append(("banner", f"{body.message} {body.sessions}", body.by))
-            self._tell("banner", BannerView(text=body.message).model_dump_json())
+            until = "" if body.until is None else f" until {body.until:%Y-%m-%d %H:%M}"
+            self.orders.append(("banner", f"{body.message} {body.sessions}{until}", body.by))
+            self._tell("banner", BannerView(text=body.message, until=body.until).model_dump_json())
 
         @app.delete("/banner", status_code=204)
         async def no_banner(by: str) -> None:

@@ -42,6 +42,7 @@ from factorycommon.models import (
     Price,
     ProjectView,
     ReadyView,
+    ReasonCount,
     ReservationView,
     Session,
     SessionBounds,
@@ -344,7 +345,10 @@ def operator(now: datetime) -> OperatorView:
         closed=None,
         banner="Upgrade on Monday at 14:00.",
         factories=(
-            FactoryOverview(id="one", machine="ONE", health=health, drained=None, paused=None, sessions=numbers),
+            FactoryOverview(
+                id="one", machine="ONE", health=health, drained=None, paused=None, sessions=numbers,
+                waits=(ReasonCount(words=_waits("Priority"), count=1),),
+            ),
             FactoryOverview(id="three", machine="THREE", health=health, drained=DRAIN, paused="Talks.", sessions={}),
         ),
         waiting=(
@@ -357,6 +361,40 @@ def operator(now: datetime) -> OperatorView:
         failures=(FailureCount(factory="one", reason=EndReason.REFUSED, count=3, last=now, words=refused),),
         hours=24,
     )  # fmt: skip
+
+
+def crowded(now: datetime) -> OperatorView:
+    """The operators' page with as much as the link tells at most, in texts as a site or a person can make them."""
+    few = operator(now)
+    hostile = "<img src=x onerror=alert(1)>" + "x" * 170
+    name = "\N{FULLWIDTH LATIN SMALL LETTER W}" * 200
+    words = _waits("Priority").model_copy(update={"what": hostile * 10, "scheduler": "y" * 2000})
+    reasons = tuple(ReasonCount(words=words, count=12_345) for _ in range(3))
+    numbers = {SessionState.RUNNING: 2000, SessionState.PENDING: 40_000, SessionState.UNREACHABLE: 7}
+    factories = tuple(
+        few.factories[0].model_copy(
+            update={
+                "id": f"factory-{number}",
+                "machine": (name, hostile, "LUMI")[number % 3],
+                "drained": hostile if number % 4 == 1 else None,
+                "sessions": numbers,
+                "waits": reasons,
+                "other_waits": 2965,
+            }
+        )
+        for number in range(20)
+    )
+    waiting = tuple(
+        few.waiting[0].model_copy(update={"id": f"{number:032x}", "user": name, "server": hostile[:40], "words": words})
+        for number in range(200)
+    )
+    failures = tuple(
+        few.failures[0].model_copy(update={"factory": one.id, "reason": reason, "count": 4321, "words": words})
+        for one in factories
+        for reason in EndReason
+    )
+    update = {"factories": factories, "waiting": waiting, "more_waiting": 39_800, "failures": failures}
+    return few.model_copy(update=update)
 
 
 async def signed_in(context: BrowserContext, who: str = "ada") -> None:

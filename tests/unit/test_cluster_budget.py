@@ -186,7 +186,7 @@ class Budget(RuleBasedStateMachine):
 
 TestBudget = Budget.TestCase
 TestBudget.settings = settings(
-    max_examples=40,
+    max_examples=40 if settings.get_current_profile_name() == "searching" else 15,  # the former with --long
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

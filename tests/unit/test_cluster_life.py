@@ -389,11 +389,22 @@ def test_tasks_that_kill_their_workers_do_not_get_new_ones_for_ever(life: Life) 
             life.grid.ends(job, "FAILED")
     assert asked(life) <= 2 + 5
     assert "Most likely a task of the work ends its worker" in life.cluster.message
+    assert len(life.dask.suspected) >= 5
     before = asked(life)
     life.passes(HOUR)
     assert asked(life) == before
     life.scale(2)  # an explicit request counts
     life.comes(lambda: life.running() == 2)
+
+
+def test_no_task_is_suspected_of_a_job_that_the_site_cancels(life: Life) -> None:
+    life.scale(2)
+    for _ in range(5):
+        life.comes(lambda: life.running() == 2)
+        for job in life.grid.alive(JobState.RUNNING):
+            life.grid.ends(job, "CANCELLED")
+        life.passes(20)
+    assert not life.dask.suspected
 
 
 def test_jobs_that_fail_now_and_then_are_replaced_for_ever(life: Life) -> None:

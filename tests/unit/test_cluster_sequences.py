@@ -92,8 +92,12 @@ class Sequence:
 
 
 @pytest.mark.timeout(1200)
-def test_any_sequence_ends_with_a_closed_cluster_and_no_job(tmp_path_factory: Any) -> None:
-    @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+def test_any_sequence_ends_with_a_closed_cluster_and_no_job(
+    tmp_path_factory: Any, request: pytest.FixtureRequest
+) -> None:
+    examples = 200 if request.config.getoption("--long") else 60
+
+    @settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(steps, max_size=8), st.sampled_from([0.0, 0.05, 0.7]), st.sampled_from([None, CAP]))
     def holds(sequence: list[Step], delay: float, cap: float | None) -> None:
         life = Life(folder := tmp_path_factory.mktemp("life"), cap=cap)

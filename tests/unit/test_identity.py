@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import os
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +18,7 @@ from hypothesis import strategies as st
 
 from factorycommon.models import Job, JobState, ResolvedChoice
 from factorylink.jobs.identity import Identity, Note, read_or_make_key, read_or_make_ssh_key
+from tests.support import recorded_release
 from tests.unit.fake_factory import ID, KEY, OTHER
 
 OURS = Identity("hub", KEY)
@@ -47,6 +54,43 @@ def test_a_note_is_believed_only_whole() -> None:
     assert OURS.unseal(text[:-20]) is None
     assert OURS.unseal(b"") is None
     assert Identity("hub", bytes(32)).unseal(text) is None
+
+
+def sealed_by_another_release(note: str) -> bytes:
+    """What a release with other fields, or another way to write JSON, leaves in a session's folder."""
+    seal = hmac.new(KEY, f"note|{note}".encode(), hashlib.sha256).hexdigest()
+    return f'{{"note":{note},"seal":"{seal}"}}\n'.encode()
+
+
+def test_a_note_of_a_release_with_other_fields_is_believed() -> None:
+    written = NOTE.model_dump(mode="json")
+    fewer = {key: value for key, value in written.items() if key != "protocol"}
+    assert OURS.unseal(sealed_by_another_release(json.dumps(fewer))) == NOTE
+    more = written | {"later": [1], "choice": written["choice"] | {"later": "}"}}
+    assert OURS.unseal(sealed_by_another_release(json.dumps(more))) == NOTE
+    assert OURS.unseal(sealed_by_another_release(json.dumps(more)).replace(b'"later"', b'"Later"')) is None
+    assert OURS.unseal(sealed_by_another_release(json.dumps(more | {"port": "many"}))) is None
+
+
+SEALS = """
+import sys
+from datetime import UTC, datetime
+from factorycommon.models import ResolvedChoice
+from factorylink.jobs.identity import Identity, Note
+choice = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)
+note = Note(id=sys.argv[1], user="ada", server="", factory="one", account="a", choice=choice, port=20000,
+            created=datetime.fromtimestamp(float(sys.argv[3]), UTC))
+print(Identity("hub", bytes.fromhex(sys.argv[2])).seal(note), end="")
+"""
+
+
+def test_a_note_of_the_release_before_is_believed(tmp_path: Path) -> None:
+    before = recorded_release.search_path(recorded_release.unpack(tmp_path))
+    argv = [sys.executable, "-c", SEALS, ID, KEY.hex(), str(NOTE.created.timestamp())]
+    env = {**os.environ, "PYTHONPATH": before}
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, check=True)
+    assert OURS.unseal(done.stdout) == NOTE
+    assert OURS.seal(NOTE).encode() == done.stdout  # and the release before believes ours
 
 
 def test_keys_are_made_once_and_private(tmp_path: Path) -> None:

@@ -36,14 +36,18 @@ async def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def context() -> AsyncIterator[BrowserContext]:
+async def context(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BrowserContext]:
+    """With a profile on disk: Chromium keeps compiled scripts there, so it compiles JupyterLab once."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**chromium_options())
-        made = await browser.new_context(
-            locale="en-GB", viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
+        made = await playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            **chromium_options(),
+            locale="en-GB",
+            viewport={"width": 1280, "height": 900},
+            reduced_motion="reduce",
         )
         yield made
-        await browser.close()
+        await made.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -11,11 +11,10 @@ import pytest
 import pytest_asyncio
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, StorageState, expect
 
 from factorycommon.models import End, Outcome, Problem
 from factorylink.explain import explain
-from tests.conftest import chromium_options
 from tests.support import texts
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -81,20 +80,27 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
     await made.http.aclose()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def signed_in(hub: HubProcess, browser: Browser) -> StorageState:
+    """Ada's cookies, from a login on the German page."""
+    context = await browser.new_context(locale="de-DE", base_url=hub.url, reduced_motion="reduce")
+    page = await context.new_page()
+    await page.goto("/hub/login")
+    await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
+    await page.get_by_label("Name", exact=True).fill("ada")
+    await page.get_by_label("Passwort", exact=True).fill("ada-secret")
+    await page.get_by_role("button", name="Anmelden").click()
+    await page.wait_for_url(page_states.INSIDE)
+    state = await context.storage_state()
+    await context.close()
+    return state
+
+
 @pytest_asyncio.fixture(loop_scope="module")
-async def context(hub: HubProcess) -> AsyncIterator[BrowserContext]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**chromium_options())
-        context = await browser.new_context(locale="de-DE", base_url=hub.url, reduced_motion="reduce")
-        page = await context.new_page()
-        await page.goto("/hub/login")
-        await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
-        await page.get_by_label("Name", exact=True).fill("ada")
-        await page.get_by_label("Passwort", exact=True).fill("ada-secret")
-        await page.get_by_role("button", name="Anmelden").click()
-        await page.wait_for_url(page_states.INSIDE)
-        yield context
-        await browser.close()
+async def context(hub: HubProcess, browser: Browser, signed_in: StorageState) -> AsyncIterator[BrowserContext]:
+    made = await browser.new_context(locale="de-DE", base_url=hub.url, reduced_motion="reduce", storage_state=signed_in)
+    yield made
+    await made.close()
 
 
 async def settled(page: Page, name: str) -> None:

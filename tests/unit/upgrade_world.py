@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from factorycommon.tls import listening
+from factoryinstaller.releases import Layout, Release
 from factoryoperator.gateway import read
-from factoryoperator.releases import Layout, Release
 from factoryoperator.units import Part
 from factoryoperator.upgrade import Upgrade
 from tests.unit.test_check import Configured
@@ -76,11 +77,16 @@ class Scripted:
         assert gateway.hub.config is not None
         self._socket = gateway.link.config.socket
         self._hub = urlsplit(gateway.hub.config.hub_url)
+        self._tls = gateway.hub.config.tls
         self.scripts = scripts
         self.did: list[str] = []
-        self.breaks_at = ""  # the order at which the power fails
+        self.parts: tuple[Part, ...] = ("link", "hub", "proxy")
+        self.breaks_at = ""  # the order at which the power goes
         self._up: dict[Part, socketserver.BaseServer] = {}
         self._script: dict[Part, Script] = {}
+
+    def has(self, part: Part) -> bool:
+        return part in self.parts
 
     def stop(self, part: Part) -> None:
         self._order("stop", part)
@@ -106,6 +112,8 @@ class Scripted:
             server = ThreadingHTTPServer(
                 (self._hub.hostname or "", self._hub.port or 0), self._handler(self._api(script))
             )
+            if self._tls is not None:
+                server.socket = listening(self._tls, ["hub"]).wrap_socket(server.socket, server_side=True)
         self._up[part] = server
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 

@@ -24,6 +24,7 @@ from factorycommon.models import Cluster as ClusterTold
 from factorygate.cluster import cluster_view, external_scheduler, keywords, pages, worker_place, worker_status
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.cluster_api import ClusterApi
+from factorygate.cluster.daskscheduler import FactoryScheduler
 from factorygate.cluster.job import FactoryJob, make_missing, start_together
 from factorygate.cluster.jobqueue import JobQueueCluster
 from factorygate.cluster.keys import Keys, mend
@@ -202,7 +203,7 @@ class FactoryCluster(JobQueueCluster):
                 name=name or f"dask-{uuid.uuid4().hex[:6]}",
                 security=theirs or self._keys,
                 protocol=protocol,
-                scheduler_cls=pages.QuietScheduler,
+                scheduler_cls=FactoryScheduler,
                 scheduler_options=listens,
                 asynchronous=asynchronous,
                 loop=loop,

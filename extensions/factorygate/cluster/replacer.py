@@ -148,16 +148,19 @@ class Replacer:
         cluster, worker_plan = self._cluster, self._cluster.worker_plan
         connected = worker_plan.connected()
         self._meet(connected)
-        changed, lost = False, []
+        changed, lost, suspected = False, [], list[str]()
         for name in list(worker_plan.jobs):
             worker = cluster.cluster_api.workers.get(name)
             if worker is not None and worker.state == "ended":
                 lost.append(worker)
+                suspected += worker_plan.dask_workers(name) if _is_early(worker) else []
                 self._lost(name, worker)
             elif worker is not None and self._is_alone_for_long(name, worker, connected):
                 worker_plan.drop((name,))
                 changed = True
         self._say_lost(lost)
+        if suspected:
+            await cluster.scheduler_comm.suspect_tasks(workers=suspected)
         if strays := cluster.cluster_api.strays({*worker_plan.jobs, *cluster.workers, *cluster.leaving}):
             await asyncio.gather(*(cluster.cluster_api.cancel(name) for name in strays))
         changed |= worker_plan.let_replacements_take_over()

@@ -80,13 +80,14 @@ class WorkerPlan:
     def connected(self) -> set[str]:
         """Return the planned jobs that have connected workers."""
         there = self._there()
-        return {name for name in self.jobs if not there.isdisjoint(self._workers(name))}
+        return {name for name in self.jobs if not there.isdisjoint(self.dask_workers(name))}
 
     def present(self, job: str) -> set[str]:
         """Return the names of a job's Dask workers that are connected now."""
-        return self._there().intersection(self._workers(job))
+        return self._there().intersection(self.dask_workers(job))
 
-    def _workers(self, job: str) -> list[str]:
+    def dask_workers(self, job: str) -> list[str]:
+        """Return the names of a job's Dask workers, connected or not."""
         return process_names(job, self._cluster.place.processes)
 
     def _there(self) -> set[str]:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from factorycommon.models import Cluster
 from factorygate.cluster import resumable_stream
+from factorygate.cluster.daskscheduler import FactoryScheduler
 from factorygate.cluster.keys import Keys
-from factorygate.cluster.pages import SOCKET, QuietScheduler
+from factorygate.cluster.pages import SOCKET
 from factorygate.cluster.resumable_stream import ResumableStream
 from factorygate.cluster.worker_place import own_address
 from factorygate.link import Link, LinkError, NoLinkError
@@ -115,7 +116,7 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
     """
     pages = options.pages or Path(listen or options.file).with_name(SOCKET)
     keys = Keys.new()
-    scheduler = await QuietScheduler(
+    scheduler = await FactoryScheduler(
         host=own_address(),
         protocol="tls://",
         security=keys,
@@ -142,7 +143,7 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
     return 0
 
 
-async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
+async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
     """Read the cluster's events, which keeps the cluster alive; close the scheduler when the gateway reports its end.
 
     If this task is cancelled first, end the cluster at the gateway.

@@ -93,7 +93,7 @@ authority: /run/secrets/factorygate-tls/ca.crt
   "factories" $factories
 -}}
 {{- if .Values.metrics.enabled -}}
-{{- $_ := set $yaml "metrics" (dict "host" "0.0.0.0" "port" 9099) -}}
+{{- $_ := set $yaml "metrics" (dict "host" "0.0.0.0" "port" 9099 "tls" .Values.metrics.tls) -}}
 {{- end -}}
 {{- if $apart -}}
 {{- $_ := set $yaml "tls" (include "factorygate.tlsFiles" . | fromYaml) -}}
@@ -151,5 +151,8 @@ authority: /run/secrets/factorygate-tls/ca.crt
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.gateway.name) -}}
 {{- fail "httpRoute.gateway.name: is needed: the Gateway that the route belongs to" -}}
+{{- end -}}
+{{- if and .Values.metrics.tls (not (include "factorygate.apart" .)) -}}
+{{- fail "metrics.tls: is for the topology apart: together, there are no certificates" -}}
 {{- end -}}
 {{- end -}}

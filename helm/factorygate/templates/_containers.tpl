@@ -301,6 +301,9 @@ would replace it by http. */ -}}
     - name: CONFIGPROXY_AUTH_TOKEN
       valueFrom:
         secretKeyRef: {name: {{ include "factorygate.secretName" . }}, key: proxy-token}
+    {{- if .Values.metrics.tls }}
+    - {name: FACTORYGATE_METRICS_TLS, value: "1"}
+    {{- end }}
   {{- include "factorygate.probes" (list .Values.proxy.chp (list "curl" "--fail" "--silent" "--show-error" "--output" "/dev/null" "--max-time" "5" "http://127.0.0.1:8000/_chp_healthz")) | nindent 2 }}
   resources:
     {{- toYaml .Values.proxy.chp.resources | nindent 4 }}

@@ -50,7 +50,9 @@ share .Values. */ -}}
 {{- $trusted = printf "%s%s" $authority.Cert $earlier -}}
 {{- end -}}
 {{- $_ := set .Values._made "authority" (dict "tls.crt" (b64enc $authority.Cert) "tls.key" (b64enc $authority.Key) "trusted.crt" (b64enc $trusted)) -}}
-{{- range $part := list "hub" "link" "proxy" -}}
+{{- $parts := list "hub" "link" "proxy" -}}
+{{- if .Values.metrics.tls }}{{ $parts = append $parts "prometheus" }}{{ end -}}
+{{- range $part := $parts -}}
 {{- $secret := printf "%s-%s-tls" $name $part -}}
 {{- $leaf := dict -}}
 {{- $made := $now -}}

@@ -80,6 +80,7 @@ from factorycommon.models.operators import (
     FactoryOverview,
     FailureCount,
     OperatorView,
+    ReasonCount,
     WaitingSession,
 )
 from factorycommon.models.prices import Amount, Cost, Price
@@ -234,6 +235,7 @@ __all__ = [
     "ProvenGroup",
     "Qos",
     "ReadyView",
+    "ReasonCount",
     "RenewBody",
     "Reservation",
     "ReservationView",

@@ -6,28 +6,42 @@ from datetime import datetime
 
 from pydantic import Field, StrictBool
 
-from factorycommon.models.base import Model, Person, ServerName, SessionId, Slug
+from factorycommon.models.base import Model, Moment, Person, ServerName, SessionId, Slug
 from factorycommon.models.bodies import DrainBody
 from factorycommon.models.sessions import EndReason, SessionState, Words
 from factorycommon.models.views import Health
 
 
 class BannerBody(DrainBody):
-    """Body of ``PUT /banner``: the text that all pages show. ``sessions``: True if open sessions show the text once,
-    too."""
+    """Body of ``PUT /banner``: what all pages show. ``sessions``: whether open sessions show the message once, too;
+    ``until``: when the banner ends by itself."""
 
     sessions: StrictBool = False
+    until: Moment | None = None
 
 
 class BannerView(Model):
-    """Event ``banner`` of ``GET /table``: the text that all pages show; "" if there is none."""
+    """Event ``banner`` of ``GET /table``: what all pages show before ``until``; "": nothing."""
 
     text: str = Field("", max_length=500)
+    until: Moment | None = None
+
+    def shown(self, now: datetime) -> str:
+        """Return what pages show at that time; "": nothing."""
+        return self.text if self.until is None or now < self.until else ""
+
+
+class ReasonCount(Model):
+    """How many sessions wait for one reason. ``words``: as one of them is told; None: no reason is known."""
+
+    words: Words | None
+    count: int
 
 
 class FactoryOverview(Model):
-    """The numbers of one factory on the operators' page. ``drained``: the message to people while no session may start
-    at this factory; ``paused``: the message while the link does nothing at this factory. Both are None otherwise."""
+    """A factory in numbers. ``drained``: the message while nothing new begins there by an order about this factory;
+    ``paused``: while the link does not act there at all; ``waits``: the most frequent reasons why sessions wait there,
+    for ``other_waits`` sessions it is another one."""
 
     id: Slug
     machine: str
@@ -35,6 +49,8 @@ class FactoryOverview(Model):
     drained: str | None
     paused: str | None
     sessions: dict[SessionState, int]
+    waits: tuple[ReasonCount, ...] = ()
+    other_waits: int = 0
 
 
 class WaitingSession(Model):
@@ -75,6 +91,7 @@ class OperatorView(Model):
 
     closed: str | None
     banner: str
+    banner_until: Moment | None = None
     factories: tuple[FactoryOverview, ...]
     waiting: tuple[WaitingSession, ...]
     more_waiting: int

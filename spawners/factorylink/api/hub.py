@@ -261,7 +261,7 @@ def hub_app(
 
     @app.put("/banner", status_code=204)
     async def show_banner(body: BannerBody) -> None:
-        await factories.show_banner(body.message, body.by)
+        await factories.show_banner(body.message, body.by, body.until)
         if body.sessions:
             operator.tell_sessions(body.message)
 

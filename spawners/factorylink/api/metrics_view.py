@@ -5,11 +5,12 @@ number of series. ``util/metrics.py`` has the names, labels and help texts of al
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +22,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from factorycommon.models import ProblemKind, SessionState, Slug, WorkerState
+from factorycommon.version import version
 from factorylink.api.http import new_app
 from factorylink.background.measuring import Measuring
 from factorylink.catalogue.prices import gpus_of
@@ -48,6 +50,9 @@ def begin(factories: Iterable[Slug]) -> None:
     """Create the series of all factories and of all possible refusals, with the value 0."""
     cases = (*OURS, *(answer.code for answer in (*REFUSED, explain.UNKNOWN_REFUSAL, explain.JOB_FILTER)))
     metrics.begin(factories, sorted({*get_args(ProblemKind), *cases}))
+
+
+_FRESH_SECONDS = 0.5
 
 
 class LinkMetrics(Collector):
@@ -214,7 +219,7 @@ class LinkMetrics(Collector):
     def _of_the_process(self) -> dict[str, Values]:
         free, size = _space(self._config.state_dir)
         return {
-            "factorygate_build_info": {(_release(), platform.python_version()): 1},
+            "factorygate_build_info": {(version(), platform.python_version()): 1},
             "factorygate_hub_streams": _one(self._feed.followers),
             "factorygate_ledger_rows_set_aside": _one(len(self._ledger.set_aside)),
             "factorygate_backup_timestamp_seconds": _one(_changed(self._config.last_backup)),
@@ -228,12 +233,20 @@ class LinkMetrics(Collector):
 
 
 def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
-    """Return the app for Prometheus, which listens on its own port. It shows neither people's names nor secrets."""
+    """Return the app that Prometheus reads, on a port of its own. It tells nobody's name and no secret.
+
+    Since strangers may reach the port, the metrics are counted at most once in ``_FRESH_SECONDS``.
+    """
     app = new_app("factorygate link, for Prometheus")
+    counted, counted_at = b"", -math.inf
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def all_metrics() -> Response:
-        return Response(metrics(), media_type="text/plain; version=0.0.4")
+        nonlocal counted, counted_at
+        if time.monotonic() - counted_at >= _FRESH_SECONDS:
+            counted = metrics()
+            counted_at = time.monotonic()
+        return Response(counted, media_type="text/plain; version=0.0.4")
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -247,13 +260,6 @@ def _wants_door(live_session: LiveSession) -> bool:
     record, job = live_session.record, live_session.job
     frozen = job is not None and job.suspended
     return record.state is SessionState.RUNNING and record.ready is not None and record.wish == "run" and not frozen
-
-
-def _release() -> str:
-    try:
-        return version("factorygate")
-    except PackageNotFoundError:
-        return "unknown"  # the version of a link that runs from a source checkout
 
 
 def _each(found: Mapping[str, float]) -> Values:

@@ -32,11 +32,15 @@ from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import YamlTable
 from factorylink.site.connecting import make_connections
 from factorylink.site.offered_factories import OfferedFactories
+from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 
 log = logging.getLogger("factorylink")
 
 _END_SECONDS = 2
-_USER_API = "http://user-api"  # a placeholder URL that stands for the user API's Unix socket
+# Seconds until the link closes an idle connection. Longer than the proxy keeps one (Node.js: 5 s), since otherwise the
+# proxy may send a request at the moment at which the link closes the connection.
+_IDLE_SECONDS = 75
+_USER_API = "http://user-api"  # a name for the user app's Unix socket
 
 
 class StartError(Exception):
@@ -50,6 +54,23 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Do not capture signals."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the sockets. With TLS clients have little time for their handshake, and for the end of a
+        connection: uvicorn would leave them asyncio's 60 s and 30 s."""
+        tls = self.config.ssl
+        if tls is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        self.servers = [BoundedTlsServer(self._protocol, sock, tls) for sock in sockets or ()]  # type: ignore[misc]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
 
 @dataclass(frozen=True)
@@ -179,6 +200,7 @@ def _server(listener: _Listener) -> _Server:
         log_config=None,
         lifespan="off",
         timeout_graceful_shutdown=_END_SECONDS,
+        timeout_keep_alive=_IDLE_SECONDS,
         server_header=False,
         ws="websockets-sansio",
         ws_per_message_deflate=False,  # the traffic is encrypted, so it cannot be compressed
@@ -211,15 +233,10 @@ def _unix_socket(path: Path) -> socket.socket:
 
 
 def _tcp_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((host, port))
+        return listening_socket(host, port)
     except OSError as error:
         raise StartError(f"Cannot listen on {host}:{port}: {error}") from error
-    sock.listen(2048)
-    return sock
 
 
 @contextlib.contextmanager

@@ -82,14 +82,14 @@ def _run(options: argparse.Namespace) -> int:
     if not config.state_dir.is_dir():
         raise CatalogueError([f"{config.state_dir} is not there: start the link once, then run this again"])
     entry = _entry(config, options)
-    access = _access(config, entry, options)
+    access, key_is_new = _access(config, entry, options)
     _write(options, config, entry, access)
     _say(f"{options.link} has {entry.id} now.")
     _restart()
-    if options.no_doctor:
-        _say(f"Next, as the link's account: factorygate doctor {entry.id}")
+    if options.no_doctor or (key_is_new and not _site_is_ready()):
+        _say(f"Next: factorygate doctor {entry.id}")
         return 0
-    return _doctor(options, config, entry.id)
+    return _doctor(options, entry.id)
 
 
 # --- questions
@@ -106,8 +106,8 @@ def _entry(config: LinkConfig, options: argparse.Namespace) -> Factory:
     return factories[wanted]
 
 
-def _access(config: LinkConfig, entry: Factory, options: argparse.Namespace) -> dict[str, object]:
-    """Return the entry of link.yaml."""
+def _access(config: LinkConfig, entry: Factory, options: argparse.Namespace) -> tuple[dict[str, object], bool]:
+    """Return the entry of link.yaml, and whether a key was made that the site cannot know yet."""
     hosts = options.host or _words(
         _ask(f"Login hosts (HOST or HOST:PORT){_known(entry.site.login_hosts)}", "--host", entry.site.login_hosts)
     )
@@ -133,7 +133,7 @@ def _access(config: LinkConfig, entry: Factory, options: argparse.Namespace) -> 
     if keys:
         transport["host_keys"] = keys
     transport["watcher"] = watcher
-    transport["credentials"] = _credentials(config, entry.id, kind, needed, options.key)
+    transport["credentials"], key_is_new = _credentials(config, entry.id, kind, needed, options.key)
     access["transport"] = transport
     live = [environment for environment in entry.environments if environment.state == "live"]
     python = options.python or (None if live else _ask("The notebook's Python at the factory (full path)", "--python"))
@@ -141,7 +141,7 @@ def _access(config: LinkConfig, entry: Factory, options: argparse.Namespace) -> 
         access["environments"] = [{"id": "python", "title": "Python", "kind": "venv", "python": python}]
     if options.testbed:
         access["testbed"] = True
-    return access
+    return access, key_is_new
 
 
 def _accounts(options: argparse.Namespace, config: LinkConfig) -> dict[str, str]:
@@ -209,22 +209,26 @@ async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKe
 
 def _credentials(
     config: LinkConfig, factory: str, kind: str, accounts: Sequence[str], given: Path | None
-) -> dict[str, object]:
-    """Return the credentials, with existing private keys or keys that are made now."""
+) -> tuple[dict[str, object], bool]:
+    """Return the credentials, with keys that are there or are made now, and whether one was made."""
     folder = config.state_dir / "factories" / factory
     if kind == "key":
-        for account in dict.fromkeys(accounts):
+        made = [
             _key(config, folder / "keys" / account, given, f"~{account}/.ssh/authorized_keys")
-        return {"kind": "key", "keys": str(folder / "keys")}
+            for account in dict.fromkeys(accounts)
+        ]
+        return {"kind": "key", "keys": str(folder / "keys")}, any(made)
     if kind == "ca":
-        _key(config, folder / "ca", given, "TrustedUserCAKeys of its sshd")
-        return {"kind": "ca", "key": str(folder / "ca")}
-    _key(config, folder / "service", given, f"~{accounts[0]}/.ssh/authorized_keys, as its onboarding letter says")
-    return {"kind": "wrapper", "login": accounts[0], "key": str(folder / "service")}
+        is_new = _key(config, folder / "ca", given, "TrustedUserCAKeys of its sshd")
+        return {"kind": "ca", "key": str(folder / "ca")}, is_new
+    where = f"~{accounts[0]}/.ssh/authorized_keys, as its onboarding letter says"
+    is_new = _key(config, folder / "service", given, where)
+    return {"kind": "wrapper", "login": accounts[0], "key": str(folder / "service")}, is_new
 
 
-def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> None:
-    """Install a private key for the link's account, and print what the site must do with its public key."""
+def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool:
+    """Put a private key in place for the link's account, and say what the site must do with its public half. Return
+    whether the key was made now."""
     owner = config.state_dir.stat()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "keys" else (path.parent,):
         folder.parent.mkdir(exist_ok=True, mode=0o700)
@@ -234,7 +238,7 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> None
                 os.chown(made, owner.st_uid, owner.st_gid)
     if path.exists():
         _say(f"The key {path} is there already and is used.")
-        return
+        return False
     try:
         key = asyncssh.generate_private_key("ssh-ed25519") if given is None else asyncssh.read_private_key(given)
     except (OSError, asyncssh.KeyImportError) as error:
@@ -247,6 +251,7 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> None
     if given is None:
         public = key.export_public_key().decode("ascii").strip()
         _say(f"A key was made: {path}. The site must add its public half to {where}:\n  {public}")
+    return given is None
 
 
 # --- writing
@@ -293,6 +298,13 @@ def _agreement(entry: Factory, options: argparse.Namespace) -> dict[str, object]
 # --- after writing
 
 
+def _site_is_ready() -> bool:
+    """Return whether the doctor may be tried now: the site knows the new key, or nobody is here to say."""
+    if not sys.stdin.isatty():
+        return True
+    return _ask("Has the site added the key? Type yes to try the way now (later)", "--no-doctor", "later") == "yes"
+
+
 def _restart() -> None:
     """Make a link that runs under systemd read its configuration again; running sessions continue."""
     if (
@@ -306,22 +318,13 @@ def _restart() -> None:
         raise CatalogueError([f"systemctl restart {_UNIT} failed: {done.stderr.strip()}"])
 
 
-def _doctor(options: argparse.Namespace, config: LinkConfig, factory: str) -> int:
-    """Run the doctor as the link's account, since it needs this account's keys."""
+def _doctor(options: argparse.Namespace, factory: str) -> int:
+    """Run the doctor, in a process of its own, since it goes on as the link's account."""
     argv = [sys.executable, "-m", "factorylink.cli.main", "doctor", factory, "--link", str(options.link.absolute())]
-    owner = config.state_dir.stat()
-    account: dict[str, Any] = {}
-    if os.geteuid() == 0 and owner.st_uid:
-        # Not root's home, which the link's account cannot read.
-        home = {**os.environ, "HOME": str(config.state_dir)}
-        account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": [], "env": home}
     sys.stdout.flush()
-    code = subprocess.run([*argv, "--wait", options.wait], cwd="/", check=False, **account).returncode
+    code = subprocess.run([*argv, "--wait", options.wait], check=False).returncode
     if code:
-        _say(
-            f"Mend what it says, then, as the link's account: factorygate doctor {factory}. Until then people see that "
-            "it does not work."
-        )
+        _say(f"Mend what it says, then: factorygate doctor {factory}. Until then people see that it does not work.")
     return code
 
 

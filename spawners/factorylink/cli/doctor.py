@@ -43,7 +43,8 @@ def _run(options: argparse.Namespace) -> int:
     0: all steps worked; 1: a step failed, or something could not be removed; 130: interrupted, and everything was
     removed.
     """
-    config = load_link_config(options.link)
+    config = load_link_config(options.link.absolute())
+    _become_owner(config.state_dir)
     if options.id not in config.factories:
         raise CatalogueError([f"{options.id}: not in {options.link}; there are: {', '.join(config.factories)}"])
     access = config.factories[options.id]
@@ -60,6 +61,19 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return 130
+
+
+def _become_owner(folder: Path) -> None:
+    """Let this process go on as the account that owns a folder, if this is root: the link's keys are for that account
+    alone, and what fails for the link must fail here."""
+    if os.geteuid() != 0 or not folder.is_dir() or folder.stat().st_uid == 0:
+        return
+    owner = folder.stat()
+    os.chdir("/")  # and not in root's home, which that account may not read
+    os.environ["HOME"] = str(folder)
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
 
 
 def _minutes(text: str) -> float:

@@ -9,7 +9,6 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from factorycommon.models import DrainBody, MessageBody, Session
 from factorycommon.models.plain import plain_text
+from factorycommon.version import version
 from factorylink.cli import add_factory
 from factorylink.cli import catalogue as cli_catalogue
 from factorylink.cli import doctor as cli_doctor
@@ -61,7 +61,7 @@ def _parser(more: Sequence[Callable[[Any], None]]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--socket", type=Path, default=socket, help=f"the link's Unix socket; else of ${_SOCKET_VARIABLE}"
     )
-    parser.add_argument("--version", action="version", version=_version(), help="the version of this program")
+    parser.add_argument("--version", action="version", version=version(), help="the version of this program")
     parts = parser.add_subparsers(required=True, metavar="WHAT")
     sessions = parts.add_parser("sessions", help="look at sessions, stop one").add_subparsers(required=True)
     listing = sessions.add_parser("list", help="all live sessions, or a person's last ones")
@@ -207,15 +207,8 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _version() -> str:
-    try:
-        return version("factorygate")
-    except PackageNotFoundError:
-        return "not installed; run from its sources"
-
-
 def _say_version(_options: argparse.Namespace) -> int:
-    sys.stdout.write(f"{_version()}\n")
+    sys.stdout.write(f"{version()}\n")
     return 0
 
 

@@ -44,6 +44,9 @@ async def examine(
                 break
         for words in await visit.leave():
             yield StepResult(step="clean up", good=False, words=words)
+        if visit.kept:
+            said = f"the site's wrapper removes no folders, so {visit.kept} stays"
+            yield StepResult(step="clean up", good=True, said=said)
     finally:
         await visit.leave()
 

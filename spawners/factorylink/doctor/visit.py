@@ -17,7 +17,7 @@ import asyncssh
 
 from factorycommon.models import Choice, Factory, Job, JobId, JobOptions, JobState, NodeSize, SessionId, Words
 from factorylink.catalogue.choices import bridge_argv, resolve
-from factorylink.config import LinkConfig
+from factorylink.config import LinkConfig, SshTransportSettings, WrapperCredentials
 from factorylink.doctor import job_marks
 from factorylink.doors import carriers
 from factorylink.doors.manager import NO_PORT, DoorManager
@@ -55,7 +55,8 @@ class Stuck(Exception):
 
 
 class Visit:
-    """One visit. ``steps`` are run in order; each returns what it found, or raises Stuck or a FactoryError.
+    """One visit. ``steps`` are run in order; each returns what it found, or raises Stuck or a FactoryError. ``kept``:
+    the folder that stays, since the site's wrapper removes none.
 
     Always call ``leave`` at the end.
     """
@@ -82,6 +83,11 @@ class Visit:
         self._asks_as = account if config.factories[factory.id].private_jobs else None
         self._choice = resolve(factory, Choice(size=size.id, hours=min(HOURS, size.max_hours)))
         self._patience = patience
+        transport = config.factories[factory.id].transport
+        self._wrapped = isinstance(transport, SshTransportSettings) and isinstance(
+            transport.credentials, WrapperCredentials
+        )
+        self.kept = ""
         self._folder = ""
         self._asked = False  # True once there may be a job
         self._job: JobId | None = None
@@ -306,6 +312,9 @@ class Visit:
         Return descriptions of what could not be removed.
         """
         if not self._folder:
+            return []
+        if self._wrapped:
+            self.kept = self._folder
             return []
         sessions = posixpath.dirname(self._folder)
         run = self._connection.commands.run

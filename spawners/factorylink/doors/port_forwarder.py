@@ -16,9 +16,9 @@ from typing import cast
 
 import asyncssh
 
-from factorycommon.tls import HANDSHAKE_SECONDS
 from factorylink.errors import FactoryError
 from factorylink.util.metrics import Traffic
+from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 
 log = logging.getLogger("factorylink")
 
@@ -177,20 +177,15 @@ class SessionPort:
         self._host = host
         self._tls = tls
         self.near: set[NearSide] = set()
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | BoundedTlsServer | None = None
 
     async def listen(self) -> None:
         """Listen on the port. Raises OSError if the port is taken."""
+        if self._tls is not None:
+            self._server = BoundedTlsServer(lambda: NearSide(self), listening_socket(self._host, self.port), self._tls)
+            return
         loop = asyncio.get_running_loop()
-        patience = None if self._tls is None else HANDSHAKE_SECONDS
-        self._server = await loop.create_server(
-            lambda: NearSide(self),
-            self._host,
-            self.port,
-            backlog=256,
-            ssl=self._tls,
-            ssl_handshake_timeout=patience,
-        )
+        self._server = await loop.create_server(lambda: NearSide(self), self._host, self.port, backlog=256)
 
     def close(self) -> None:
         """Stop listening, and close every connection."""

@@ -20,7 +20,10 @@ from factorycommon.models import BatchId, Job, Model, Person, ResolvedChoice, Se
 from factorylink.credentials.base import read_private_key, read_secret
 
 _COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
-_SESSION, _BATCH = "fg", "fgb"  # first word of a job's comment: a session's job, or a job of a cluster's batch
+# A note as the file holds it. The seal is the HMAC of the note's JSON, byte for byte as it stands there: a release with
+# other fields would write other JSON.
+_SEALED = re.compile(rb'\{"note":(\{.*\}),"seal":"([0-9a-f]{64})"\}\s*', re.DOTALL)
+_SESSION, _BATCH = "fg", "fgb"  # whose job it is: a session's, or one of a cluster's batch
 
 
 class Note(Model):
@@ -36,13 +39,6 @@ class Note(Model):
     choice: ResolvedChoice
     port: int
     created: datetime
-
-
-class SealedNote(Model):
-    """A note with its seal, as it is stored in the file. ``seal``: the HMAC of the note's JSON."""
-
-    note: Note
-    seal: str
 
 
 class Identity:
@@ -93,20 +89,25 @@ class Identity:
 
     def seal(self, note: Note) -> str:
         """Return a note with its seal, as the text of the file in the session's folder."""
-        sealed = SealedNote(note=note, seal=self._mac("note", note.model_dump_json()))
-        return sealed.model_dump_json() + "\n"
+        written = note.model_dump_json()
+        return f'{{"note":{written},"seal":"{self._mac("note", written)}"}}\n'
 
     def unseal(self, text: bytes) -> Note | None:
-        """Return the note in ``text`` if it is complete and this link has signed it, else None."""
+        """Return the note in ``text`` if it is complete and this link has signed it, else None.
+
+        Fields that only another release knows are left out.
+        """
+        sealed = _SEALED.fullmatch(text)
+        if sealed is None or not hmac.compare_digest(self._mac("note", sealed[1]), sealed[2].decode()):
+            return None
         try:
-            sealed = SealedNote.model_validate_json(text)
+            return Note.model_validate_json(sealed[1], extra="ignore")
         except ValidationError:
             return None
-        expected = self._mac("note", sealed.note.model_dump_json())
-        return sealed.note if hmac.compare_digest(expected, sealed.seal) else None
 
-    def _mac(self, *words: str) -> str:
-        return hmac.new(self._key, "|".join(words).encode(), hashlib.sha256).hexdigest()
+    def _mac(self, *words: str | bytes) -> str:
+        signed = b"|".join(word if isinstance(word, bytes) else word.encode() for word in words)
+        return hmac.new(self._key, signed, hashlib.sha256).hexdigest()
 
 
 def is_of_our_form(comment: str) -> bool:

@@ -11,7 +11,7 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -26,6 +26,7 @@ from sqlalchemy import (
     Select,
     Table,
     delete,
+    func,
     insert,
     inspect,
     select,
@@ -34,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 
-from factorycommon.models import AuditLine, Choice, JobId, LogLine, SessionId
+from factorycommon.models import AuditLine, Choice, EndReason, FailureCount, JobId, LogLine, SessionId
 from factorycommon.models.plain import plain_text
 from factorylink.ledger import columns, migrations, schema
 from factorylink.ledger.schema import SessionRecord
@@ -187,6 +188,39 @@ class Ledger:
         ]
         return await self.transact(lambda db: self._rows(db, *where, limit=limit))
 
+    async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
+        """Return the sessions that ended since then before their notebook answered, counted by factory and reason.
+
+        ``without``: reasons that are not counted.
+        """
+        table = schema.sessions.c
+        groups = (table.factory, table.end_reason)
+        ranked = (
+            select(
+                table.id,
+                *groups,
+                table.ended,
+                table.end,
+                func.count().over(partition_by=groups).label("count"),
+                func.row_number().over(partition_by=groups, order_by=(table.ended.desc(), table.id)).label("place"),
+            )
+            .where(table.ended >= since, table.ready.is_(None), table.end_reason.notin_(without))
+            .subquery()
+        )
+        query = select(ranked).where(ranked.c.place == 1)
+        found = await self.rows(schema.sessions, query)
+        return [
+            FailureCount(
+                factory=row["factory"],
+                reason=row["end_reason"],
+                count=row["count"],
+                last=row["ended"],
+                words=row["end"],
+            )
+            for row in found
+            if row["end_reason"] is not None and row["ended"] is not None
+        ]
+
     async def audited(self, action: str | None = None) -> list[AuditEntry]:
         """Return the audit, oldest first."""
         query = select(*(schema.audit.c[field.name] for field in fields(AuditEntry)))
@@ -231,6 +265,21 @@ class Ledger:
     async def undrain(self, factory: str, entry: AuditEntry) -> None:
         """Record that a factory may start new sessions again, with a line for the audit."""
         await self._drop_message(schema.drains, factory, entry)
+
+    async def set_banner(self, text: str, until: datetime | None, entry: AuditEntry) -> None:
+        """Write what all pages show until then ("": nothing), with a line for the audit."""
+        messages = {schema.BANNER: text, schema.BANNER_UNTIL: until.isoformat() if text and until else ""}
+        now = clock.now()
+
+        def write(db: Connection) -> None:
+            for key, message in messages.items():
+                if message:
+                    _put(schema.drains, "factory", factory=key, message=message, at=now)(db)
+                else:
+                    db.execute(delete(schema.drains).where(schema.drains.c.factory == key))
+            db.execute(insert(schema.audit).values(audit_values(entry)))
+
+        await self.write(write)
 
     async def pauses(self) -> dict[str, str]:
         """Return the paused factories, each with the operator's message."""

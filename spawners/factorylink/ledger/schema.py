@@ -111,9 +111,10 @@ choices = Table(
     Column("choice", ParsedColumn(Choice), nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
-# Messages of the operators, by factory id, or by two keys that are no ids: ``WHOLE_GATEWAY`` and ``BANNER``. They share
-# this table so that an earlier release, which ignores the two keys, can still open the ledger.
-WHOLE_GATEWAY, BANNER = "*", "*banner"
+# Messages of the operators, by factory; and by three keys that are no factory's: ``WHOLE_GATEWAY``, ``BANNER`` and
+# ``BANNER_UNTIL`` (a time as in ISO 8601). They are in this table since an earlier release, which does not know them,
+# can open the ledger all the same.
+WHOLE_GATEWAY, BANNER, BANNER_UNTIL = "*", "*banner", "*banner-until"
 drains = Table(
     "drains",
     metadata,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 
-from factorycommon.models import BannerView, Session, SessionId, Slug, TableFactory, TableSnapshot
+from factorycommon.models import Session, SessionId, Slug, TableFactory, TableSnapshot
 from factorylink.sessions.session_views import SessionViews
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.cluster_table import ClusterTable
@@ -82,7 +82,7 @@ class LiveFeed:
         return [("snapshot", snapshot.model_dump_json()), self._banner()]
 
     def _banner(self) -> Message:
-        return "banner", BannerView(text=self._factories.banner).model_dump_json()
+        return "banner", self._factories.banner.model_dump_json()
 
     def factory_changed(self, factory_id: Slug) -> None:
         """Notify readers that a factory's health, and the views of its sessions and clusters, may have changed."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 
 from factorycommon.models import (
     EndReason,
     FactoryOverview,
-    FailureCount,
     MessageBody,
     OperatorView,
+    ReasonCount,
     Session,
     SessionState,
     Slug,
     WaitingSession,
+    Words,
 )
 from factorycommon.models.plain import plain_text
 from factorylink.ledger.ledger import Ledger
-from factorylink.ledger.schema import SessionRecord
 from factorylink.problems import ProblemError
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.session_views import SessionViews
@@ -29,7 +30,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 WAITING_SHOWN = 200
 FAILURES_HOURS = 24
-LOOKED_AT = 500  # number of the ledger's newest sessions that are read
+REASONS_SHOWN = 3  # of a factory
 _WAITS = (SessionState.PENDING, SessionState.STARTING, SessionState.UNREACHABLE)
 _NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP)  # reasons for which people end sessions themselves
 
@@ -55,14 +56,18 @@ class OperatorOverview:
         """Return the view as it is now. Raises LedgerError."""
         live = self._views.live()
         waiting = sorted((one for one in live if one.state in _WAITS), key=lambda session: session.created)
-        failures = await self._failures()
+        failures = await self._ledger.never_ready(clock.now() - timedelta(hours=FAILURES_HOURS), _NO_FAILURE)
         return OperatorView(
             closed=self._factories.closed,
-            banner=self._factories.banner,
-            factories=tuple(self._overview(name, live) for name in self._factories),
+            banner=self._factories.banner.shown(clock.now()),
+            banner_until=self._factories.banner.until,
+            factories=tuple(
+                self._overview(name, [session for session in live if session.choice.factory == name])
+                for name in self._factories
+            ),
             waiting=tuple(_waiting(one) for one in waiting[:WAITING_SHOWN]),
             more_waiting=max(0, len(waiting) - WAITING_SHOWN),
-            failures=failures,
+            failures=tuple(sorted(failures, key=lambda one: (-one.count, one.factory, one.reason))),
             hours=FAILURES_HOURS,
         )
 
@@ -81,6 +86,7 @@ class OperatorOverview:
 
     def _overview(self, name: Slug, live: list[Session]) -> FactoryOverview:
         connection = self._factories[name]
+        waits = _reasons([session for session in live if session.state in _WAITS])
         paused = connection.access_status.paused
         return FactoryOverview(
             id=name,
@@ -88,27 +94,21 @@ class OperatorOverview:
             health=connection.site.health,
             drained=self._factories.drains.get(name),
             paused=None if paused is None else paused.what,
-            sessions=dict(Counter(session.state for session in live if session.choice.factory == name)),
+            sessions=dict(Counter(session.state for session in live)),
+            waits=waits[:REASONS_SHOWN],
+            other_waits=sum(reason.count for reason in waits[REASONS_SHOWN:]),
         )
 
-    async def _failures(self) -> tuple[FailureCount, ...]:
-        since = clock.now() - timedelta(hours=FAILURES_HOURS)
-        found: dict[tuple[Slug, EndReason], list[SessionRecord]] = {}
-        for record in await self._ledger.recent(limit=LOOKED_AT):
-            reason = record.end_reason
-            if reason is None or record.ended is None or record.ended < since or record.ready is not None:
-                continue
-            if reason not in _NO_FAILURE:
-                found.setdefault((record.factory, reason), []).append(record)
-        counts = [_count(factory, reason, records) for (factory, reason), records in found.items()]
-        return tuple(sorted(counts, key=lambda one: (-one.count, one.factory, one.reason)))
 
-
-def _count(factory: Slug, reason: EndReason, records: list[SessionRecord]) -> FailureCount:
-    newest = max(records, key=lambda record: record.ended or record.created)
-    return FailureCount(
-        factory=factory, reason=reason, count=len(records), last=newest.ended or newest.created, words=newest.end
-    )
+def _reasons(waiting: Sequence[Session]) -> tuple[ReasonCount, ...]:
+    """Return the reasons why sessions wait, the most frequent first."""
+    words: dict[str, Words | None] = {}
+    counts: Counter[str] = Counter()
+    for session in waiting:
+        code = session.waits_for.code if session.waits_for else ""
+        words.setdefault(code, session.waits_for)
+        counts[code] += 1
+    return tuple(ReasonCount(words=words[code], count=count) for code, count in counts.most_common())
 
 
 def _waiting(session: Session) -> WaitingSession:

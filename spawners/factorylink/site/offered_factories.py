@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 
-from factorycommon.models import Health, Slug
+from pydantic import ValidationError
+
+from factorycommon.models import BannerView, Health, Slug
 from factorylink.catalogue.catalogue import Catalogue
 from factorylink.explain import explain
 from factorylink.ledger.ledger import AuditEntry, Ledger
-from factorylink.ledger.schema import BANNER, WHOLE_GATEWAY
+from factorylink.ledger.schema import BANNER, BANNER_UNTIL, WHOLE_GATEWAY
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
 
@@ -17,12 +20,10 @@ GATEWAY = "gateway"  # in the audit: an order about the whole gateway
 
 
 class OfferedFactories(Mapping[Slug, FactoryConnection]):
-    """The offered factories by id, with the operator's orders. Call ``load`` before use.
-
-    ``catalogue``: all factories, also those that are not offered. ``drains``: the operator's messages by the ids of
-    drained factories; ``closed``: the message while nothing may start at any factory; ``banner``: the text on all
-    pages, "" if there is none. ``on_change`` is called with the id of a factory whose health may have changed,
-    ``on_banner`` when the banner has changed."""
+    """The offered factories by id. ``catalogue``: also those that are not offered. ``drains``: the operator's message
+    by the id of a drained factory; ``closed``: the message while nothing begins at any factory; ``banner``: what all
+    pages show. ``on_change`` is called with the id of a factory whose health may have changed,
+    ``on_banner`` when the banner changed. ``load`` before use."""
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
         self._ledger = ledger
@@ -31,7 +32,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         self.drains: dict[Slug, str] = {}
         self.on_change: Callable[[Slug], None] = lambda _factory_id: None
         self.closed: str | None = None
-        self.banner = ""
+        self.banner = BannerView(text="")
         self.on_banner: Callable[[], None] = lambda: None
 
     def __getitem__(self, factory_id: Slug) -> FactoryConnection:
@@ -46,7 +47,8 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     async def load(self) -> None:
         """Load the drains and pauses from the ledger. Raises LedgerError."""
         self.drains = await self._ledger.drains()
-        self.closed, self.banner = self.drains.pop(WHOLE_GATEWAY, None), self.drains.pop(BANNER, "")
+        self.closed = self.drains.pop(WHOLE_GATEWAY, None)
+        self.banner = _banner(self.drains.pop(BANNER, ""), self.drains.pop(BANNER_UNTIL, ""))
         for factory_id, message in (await self._ledger.pauses()).items():
             if factory_id in self.offered:
                 self.offered[factory_id].access_status.pause(message)
@@ -116,11 +118,11 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         for factory_id in self.offered:
             self.on_change(factory_id)
 
-    async def show_banner(self, text: str, by: str = OPERATOR) -> None:
-        """Show a text on all pages; "" removes the text. Raises LedgerError."""
-        entry = AuditEntry(by, "", GATEWAY, "banner", detail=text)
-        await (self._ledger.drain(BANNER, text, entry) if text else self._ledger.undrain(BANNER, entry))
-        self.banner = text
+    async def show_banner(self, text: str, by: str = OPERATOR, until: datetime | None = None) -> None:
+        """Show a text on all pages, until then if a time is given; "": no longer. Raises LedgerError."""
+        detail = f"{text} (until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC)" if until else text
+        await self._ledger.set_banner(text, until, AuditEntry(by, "", GATEWAY, "banner", detail=detail))
+        self.banner = BannerView(text=text, until=until)
         self.on_banner()
 
     async def pause(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
@@ -132,3 +134,11 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         """End the factory's pause. Raises LedgerError."""
         await self._ledger.resume(factory_id, AuditEntry(by, "", factory_id, "resume"))
         self.offered[factory_id].access_status.pause(None)
+
+
+def _banner(text: str, until: str) -> BannerView:
+    """Return the banner as the ledger holds it; one whose end cannot be read has no end."""
+    try:
+        return BannerView.model_validate({"text": text, "until": until or None})
+    except ValidationError:
+        return BannerView(text=text)

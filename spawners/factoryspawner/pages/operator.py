@@ -5,6 +5,7 @@ For the hub's administrators only. The page works without JavaScript; the link's
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tornado import web
 from tornado.httputil import url_concat
 
 from factorycommon.language import N_
-from factorycommon.models import BannerBody, OperatorView
+from factorycommon.models import BannerBody, FailureCount, OperatorView
 from factorycommon.models.plain import plain_text
 from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
 from factoryspawner.errors import LINK_SILENT
@@ -27,6 +28,8 @@ DONE = {
     "remove": N_("The banner is removed."),
 }
 _NO_MESSAGE = N_("Write a message of 1 to 500 characters: people read it.")
+_NO_END = N_("Give a day and a time within the next year, or leave this empty.")
+_LONGEST_DAYS = 366
 _NO_ORDER = N_("This request is not understood.")
 _REASONS = {
     "idle": N_("Ended: idle"),
@@ -42,6 +45,13 @@ _REASONS = {
     "failed": N_("Failed"),
     "finished": N_("Ended"),
 }
+
+
+_END_FORMAT, _END_LENGTH = "%Y-%m-%dT%H:%M", 16  # as browsers send a datetime-local
+
+
+class _WrongEnd(ValueError):
+    """Raised where the end of a banner is no time of the coming year."""
 
 
 class OperatorPage(PublicHandler):
@@ -60,17 +70,24 @@ class OperatorPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Carry out an order from the fields ``order`` (a key of ``DONE``), ``factory`` ("": all), ``message`` and
-        ``sessions``. Answer 302, or 400 with the errors by field."""
+        """Carry out an order: ``order`` (a key of ``DONE``, or ``preview``), ``factory`` ("": all), ``message``; for a
+        banner ``sessions`` and ``until``. Answer 302, or 400 and what is wrong, by field; for a preview 200."""
         order, factory = self.get_body_argument("order", ""), self.get_body_argument("factory", "")
         message = plain_text(self.get_body_argument("message", "").strip())
-        wrong: dict[str, str] = {}
+        field = "banner" if order == "preview" else f"{order}-{factory}" if factory else order
+        wrong: dict[str, Any] = {}
         try:
-            if order in ("pause", "banner"):
+            if order in ("pause", "banner", "preview"):
                 BannerBody(message=message)
-            await self._order(order, factory, message)()
+            until = self._until() if field == "banner" else None
+            if order == "preview" and not factory:
+                await self._show("", {}, message, until)
+                return
+            await self._order(order, factory, message, until)()
         except ValidationError:
-            wrong = {f"{order}-{factory}" if factory else order: _NO_MESSAGE}
+            wrong = {field: _NO_MESSAGE}
+        except _WrongEnd:
+            wrong = {"until": _NO_END}
         except LinkSilent:
             wrong = {"": LINK_SILENT.what}
         except LinkProblem as error:
@@ -81,7 +98,20 @@ class OperatorPage(PublicHandler):
         else:
             self.redirect(url_concat(f"{self.hub.base_url}operator", {"done": order}))
 
-    def _order(self, order: str, factory: str, message: str) -> Callable[[], Awaitable[None]]:
+    def _until(self) -> datetime | None:
+        """Return when the banner is to end; None: not by itself. Raises _WrongEnd."""
+        text = self.get_body_argument("until", "")
+        if not text:
+            return None
+        try:
+            until = datetime.strptime(text, _END_FORMAT).replace(tzinfo=UTC)
+        except ValueError as error:
+            raise _WrongEnd from error
+        if not timedelta(0) < until - datetime.now(UTC) <= timedelta(days=_LONGEST_DAYS):
+            raise _WrongEnd
+        return until
+
+    def _order(self, order: str, factory: str, message: str, until: datetime | None) -> Callable[[], Awaitable[None]]:
         """Return the function that carries out an order. Raises HTTPError 400 for an unknown order."""
         link, by = self._link, str(self.current_user.name)
         sessions = bool(self.get_body_argument("sessions", ""))
@@ -95,18 +125,29 @@ class OperatorPage(PublicHandler):
             case "resume", _ if factory in self._known:
                 return lambda: link.undrain(factory, by)
             case "banner", "":
-                return lambda: link.show_banner(message, by, sessions)
+                return lambda: link.show_banner(message, by, sessions, until)
             case "remove", "":
                 return lambda: link.drop_banner(by)
         raise web.HTTPError(400, _NO_ORDER)
 
-    async def _show(self, done: str, wrong: dict[str, str], message: str = "") -> None:
+    async def _show(self, done: str, wrong: dict[str, Any], message: str = "", until: datetime | None = None) -> None:
+        """Finish with the page. ``message``, ``until``: of the banner that is previewed, or of what is ``wrong``."""
+        view = await self._view()
+        failed: dict[str, list[FailureCount]] = {}
+        for one in view.failures if view else ():
+            failed.setdefault(one.factory, []).append(one)
         await self.page(
             "operator.html",
-            view=await self._view(),
+            view=view,
+            failed=failed,
+            silent=gateway(self._link_at).table.silent,
             done=done,
             wrong=wrong,
             message=message,
+            until=until,
+            asked_until=self.get_body_argument("until", "")[:_END_LENGTH],
+            sessions=bool(self.get_body_argument("sessions", "")),
+            preview=bool(message) and not wrong,
             reasons=_REASONS,
             action=f"{self.hub.base_url}operator",
             xsrf=self.xsrf_token.decode(),

@@ -16,6 +16,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorycommon.models import ANTENNA, MaintenanceView, Model, NetworkAntenna, NetworkFactory, NetworkView
+from factorycommon.version import version
 from factorylink.client import LinkAddress, LinkSilent
 from factoryspawner.gateway import gateway
 from factoryspawner.language import COOKIE, PageLanguage, languages
@@ -69,10 +70,11 @@ class Drawing(Model):
 
 
 class StatusView(Model):
-    """The response to ``GET /hub/status.json``. ``link``: whether the link answers the hub; if not, nothing is known
-    about the factories."""
+    """``GET /hub/status.json``. ``link``: whether the link answers the hub; if not, nothing is known of the
+    factories. ``version``: of the hub's program."""
 
     hub: str = "ok"
+    version: str
     link: str
     factories: tuple[NetworkFactory, ...] = ()
 
@@ -223,8 +225,9 @@ class StatusPage(PublicHandler):
         """Return the state of the offered factories; if the link does not answer, only that."""
         network = await self.network()
         if network is None:
-            return StatusView(link="silent")
-        return StatusView(link="ok", factories=tuple(one for one in network.factories if one.health is not None))
+            return StatusView(version=version(), link="silent")
+        offered = tuple(one for one in network.factories if one.health is not None)
+        return StatusView(version=version(), link="ok", factories=offered)
 
 
 class StatusJson(StatusPage):

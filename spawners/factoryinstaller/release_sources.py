@@ -1,0 +1,200 @@
+"""What a release is built from: a checkout, an unpacked release archive, or a release that was built before.
+
+Only the standard library: the installer runs before anything is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from factoryinstaller.errors import ReleaseError
+
+VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # what is a version for Python, Helm and a registry alike
+SUMS = "SHA256SUMS"
+WHOLE = "release.json"  # of a release; written last: a folder without it is of a build that did not end
+LOCK = "requirements/hub.txt"
+# What a release has beside its wheel, at the place where a checkout or an archive has it.
+PARTS = (
+    ".npmrc",
+    "LICENSE",
+    "bin/factorygate-install",
+    "docs/systemd",
+    "hub_config",
+    "package-lock.json",
+    "package.json",
+    LOCK,
+    "site",
+)
+# What a checkout has instead of the wheel.
+_SOURCES = (
+    "README.md",
+    "docs/examples",
+    "extensions/factorygate",
+    "extensions/lab/install.json",
+    "extensions/lab/labextension",
+    "pyproject.toml",
+    "spawners",
+)
+_LARGEST = 512 * 2**20  # bytes of an unpacked release archive
+_MOST = 20_000  # members of it
+
+
+def own() -> Path:
+    """Return the checkout, release archive or release in which this module lies. Raises ReleaseError where there is
+    none."""
+    for folder in Path(__file__).absolute().parents:
+        if all((folder / name).exists() for name in PARTS) and (is_checkout(folder) or _wheels(folder)):
+            return folder
+    raise ReleaseError("factorygate-install must lie in a checkout or in an unpacked release archive of factorygate.")
+
+
+def is_checkout(folder: Path) -> bool:
+    """Return whether a folder has the sources of the wheel."""
+    return all((folder / name).exists() for name in _SOURCES)
+
+
+def wheel(folder: Path) -> Path:
+    """Return the one wheel of an archive or release. Raises ReleaseError."""
+    found = _wheels(folder)
+    if len(found) != 1:
+        raise ReleaseError(f"{folder} holds {len(found)} wheels; one is needed")
+    return found[0]
+
+
+def version(folder: Path) -> str:
+    """Return the version of a checkout, archive or release. Raises ReleaseError."""
+    if is_checkout(folder):
+        found = str(tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    else:
+        found = wheel(folder).name.split("-")[1]
+    if not VERSION.fullmatch(found):
+        raise ReleaseError(f"{folder} has the version {found!r}, which is no version such as 1.2.3")
+    return found
+
+
+def content(folder: Path) -> str:
+    """Return one word that stands for what a release of these sources is made of. Raises ReleaseError."""
+    known = made_from(folder)
+    if known is not None:  # this is a release already
+        return known
+    names = (*PARTS, *_SOURCES) if is_checkout(folder) else (*PARTS, wheel(folder).name)
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        raise ReleaseError(f"{folder} lacks {', '.join(missing)}, which a release has")
+    total = hashlib.sha256()
+    for name in names:
+        for path in _files(folder / name):
+            data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            total.update(f"{path.relative_to(folder)}\0{len(data)}\0".encode() + data)
+    return total.hexdigest()
+
+
+def made_from(folder: Path) -> str | None:
+    """Return the word for what a whole release was made from; None: the folder is no whole release, or does not say."""
+    try:
+        found = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
+        return str(found["made_from"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _wheels(folder: Path) -> list[Path]:
+    return sorted(folder.glob("factorygate-*.whl"))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_symlink() or path.is_file():
+        yield path
+    else:
+        for child in sorted(path.iterdir()):
+            if child.name != "__pycache__" and not child.name.endswith(".egg-info"):
+                yield from _files(child)
+
+
+# --- an archive
+
+
+def check_sum(archive: Path) -> None:
+    """Compare an archive with the line for it in ``SHA256SUMS`` beside it, where there is such a file. Raises
+    ReleaseError."""
+    sums = archive.parent / SUMS
+    try:
+        with archive.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines = sums.read_text(encoding="ascii").splitlines() if sums.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReleaseError(f"{archive} cannot be read: {error}") from error
+    expected = {name: known for known, _, name in (line.partition("  ") for line in lines)}
+    if expected and expected.get(archive.name) != digest:
+        raise ReleaseError(f"{archive} is not the archive that {sums} names: its SHA-256 is {digest}")
+
+
+def version_of(archive: Path) -> str:
+    """Return the version that an archive's one folder names. Raises ReleaseError."""
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            first = tar.next()
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise ReleaseError(f"{archive} cannot be read: {error}") from error
+    top = "" if first is None else first.name.split("/")[0]
+    found = top.removeprefix("factorygate-")
+    if top == found or not VERSION.fullmatch(found):
+        raise ReleaseError(f"{archive} is not a release archive: it does not begin with factorygate-VERSION/")
+    return found
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack an archive into a folder, and return the archive's own folder in it. Only plain files and folders below
+    that one are taken. Raises ReleaseError, OSError."""
+    named = version_of(archive)
+    top = f"factorygate-{named}"
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            members = list(_members(tar, top))
+            tar.extractall(folder, members=members, filter="data")  # members were checked
+    except (tarfile.TarError, EOFError) as error:
+        raise ReleaseError(f"{archive} cannot be unpacked: {error}") from error
+    if version(folder / top) != named:
+        raise ReleaseError(f"{archive} names the version {named}, and holds {wheel(folder / top).name}")
+    return folder / top
+
+
+def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
+    size = 0
+    for count, member in enumerate(tar):
+        size += member.size
+        parts = Path(member.name).parts
+        if not (member.isreg() or member.isdir()) or not parts or parts[0] != top or ".." in parts:
+            raise ReleaseError(f"The archive has {member.name!r}, which is no plain file below {top}")
+        if size > _LARGEST or count >= _MOST:
+            raise ReleaseError("The archive is larger than any release")
+        yield member
+
+
+# --- a checkout's numbers
+
+
+def numbers(checkout: Path) -> dict[str, str]:
+    """Return the version that each part of a checkout names, by file: the wheel's, the notebook's package's, and the
+    chart's where there is one. Raises ReleaseError."""
+    try:
+        project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        found = {"pyproject.toml": str(project["version"])}
+        package = "extensions/factorygate/__init__.py"
+        line = re.search(r'^__version__ = "([^"]*)"$', (checkout / package).read_text(encoding="utf-8"), re.MULTILINE)
+        found[package] = line[1] if line else ""
+        chart = checkout / "helm" / "factorygate" / "Chart.yaml"
+        if chart.exists():
+            text = chart.read_text(encoding="utf-8")
+            for key in ("version", "appVersion"):
+                line = re.search(rf"^{key}: *[\"']?([^\"'\s#]+)", text, re.MULTILINE)
+                found[f"helm/factorygate/Chart.yaml: {key}"] = line[1] if line else ""
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise ReleaseError(f"The version cannot be read: {error!r}") from error
+    return found

@@ -1,0 +1,108 @@
+"""Runs podman with a storage of its own, and finds the images that ``images/build`` makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from images.builder import tools
+from images.builder.options import CHECKOUT, OUT
+from images.builder.steps import BuildError
+
+ARCH = os.uname().machine
+_BUILD_SECONDS = 5400
+_SECONDS = 600
+
+
+def build(*argv: str) -> None:
+    """Run ``images/build``."""
+    done = subprocess.run(
+        [CHECKOUT / "images" / "build", *argv], capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def built(*names: str) -> Path:
+    """Return the folder with these images, just built; or one that has them: ``FACTORYGATE_TEST_IMAGES``."""
+    given = os.environ.get("FACTORYGATE_TEST_IMAGES")
+    if given:
+        return Path(given)
+    build(*names)
+    return OUT
+
+
+def line(out: Path, name: str) -> dict[str, Any]:
+    """Return what the builder wrote about an image."""
+    found: dict[str, Any] = json.loads((out / f"{name}-{ARCH}.json").read_text())
+    return found
+
+
+def archive(out: Path, name: str) -> Path:
+    """Return the path of an image's archive."""
+    return out / f"{name}-{ARCH}.oci.tar"
+
+
+def require() -> None:
+    """Install podman and what belongs to it where they are missing; skip the test where that cannot be done."""
+    try:
+        tools.install_packages(tools.TRY)
+    except BuildError as error:
+        pytest.skip(f"needs podman and Charliecloud: {error}")
+
+
+class Podman:
+    """podman with a storage of its own in ``folder``. ``prefix``: argv that leads to where it runs."""
+
+    def __init__(self, folder: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
+        require()
+        self.folder = folder
+        self._prefix = prefix
+        self._env = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1", **(env or {})}
+
+    def __call__(self, *argv: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run podman to its end."""
+        folders = (f"--root={self.folder}/root", f"--runroot={self.folder}/run", f"--tmpdir={self.folder}/tmp")
+        how = ("--storage-driver=overlay", "--cgroup-manager=cgroupfs", f"--runtime={shutil.which('runc')}")
+        here = (*how, "--events-backend=none", f"--network-config-dir={self.folder}/networks")
+        done = subprocess.run(
+            [*self._prefix, "podman", *folders, *here, *argv],
+            env=self._env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"podman {' '.join(argv)}: {done.stdout}{done.stderr}"
+        return done
+
+    def load(self, out: Path, name: str) -> str:
+        """Load an image from its archive; return its name."""
+        self("load", "--quiet", "--input", str(archive(out, name)))
+        return f"localhost/{line(out, name)['image']}"
+
+    def logs(self) -> str:
+        """Return the end of what each container says."""
+        names = self("ps", "--all", "--format", "{{.Names}} {{.Status}}").stdout.splitlines()
+        return "\n".join(
+            f"== {one}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+            for one in names
+            for done in [self("logs", "--tail=40", one.split()[0], check=False)]
+        )
+
+    def end(self) -> None:
+        """Stop what runs, and remove the storage."""
+        self("pod", "rm", "--all", "--force", "--time=2", check=False)
+        self("rm", "--all", "--force", "--time=1", check=False)
+        self("volume", "prune", "--force", check=False)
+        self("rmi", "--all", "--force", check=False)
+        # podman mounts this folder onto itself, and leaves that: the folder could not be removed.
+        mounted = self.folder / "root" / "overlay"
+        subprocess.run([*self._prefix, "umount", str(mounted)], capture_output=True, check=False)
