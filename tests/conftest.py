@@ -185,9 +185,10 @@ def free_port(ports: range) -> int:
 
 
 def chromium_options() -> dict[str, Any]:
-    """How Playwright is to launch it; skips the test where there is none.
+    """Return Playwright's launch options for Chromium; skip the test if there is no Chromium.
 
-    Chromium without its user interface takes half of the time; where only the whole one is installed, that one does.
+    Chromium without its user interface (headless shell) takes half of the time; the complete Chromium is used only if
+    that is missing.
     """
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if program is None:

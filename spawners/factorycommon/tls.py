@@ -105,7 +105,8 @@ class _Socket(ssl.SSLSocket):
         self.shaken = True
 
     def drop_unless_shaken(self) -> None:
-        """End a connection whose client has not finished its handshake: whoever reads sees its end."""
+        """Shut the connection down if its client has not finished its handshake; the next read from the socket then
+        sees the end."""
         if not self.shaken:
             with contextlib.suppress(OSError):  # it is closed
                 socket.socket.shutdown(self, socket.SHUT_RDWR)  # SSLSocket's own would take the TLS away from its user
@@ -127,8 +128,10 @@ class _Renewed(ssl.SSLContext):
         return self._present().wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """Return a socket of the present context, as Tornado asks for it. Tornado would leave a client an hour for its
-        handshake; here the client has ``HANDSHAKE_SECONDS``."""
+        """Return a TLS socket with the present context; Tornado calls this.
+
+        Tornado itself would give a client an hour for its handshake; here the client has ``HANDSHAKE_SECONDS``.
+        """
         made = self._present().wrap_socket(*args, **kwargs)
         if made.server_side and isinstance(made, _Socket):
             with contextlib.suppress(RuntimeError):  # no loop runs

@@ -8,4 +8,4 @@ class InstallerError(Exception):
 
 
 class ReleaseError(InstallerError):
-    """Raise where a release cannot be read or built."""
+    """Raised if a release cannot be read or built."""

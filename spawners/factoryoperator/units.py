@@ -19,7 +19,7 @@ class Units(Protocol):
     """The operations of a service manager that an upgrade needs. All of them raise UnitError."""
 
     def has(self, part: Part) -> bool:
-        """Return whether a part is of this machine."""
+        """Return whether a part of the gateway runs on this machine."""
 
     def stop(self, part: Part) -> None:
         """Stop a part of the gateway, and return when it has ended. Does nothing if the part does not run."""
@@ -35,7 +35,7 @@ class Systemd:
     """The systemd units ``factorygate-link``, ``factorygate-hub`` and ``factorygate-proxy``."""
 
     def has(self, part: Part) -> bool:
-        """Return whether there is a unit for a part."""
+        """Return whether there is a systemd unit for a part."""
         return self._systemctl("show", part, options=("--property=LoadState", "--value")).strip() == "loaded"
 
     def stop(self, part: Part) -> None:

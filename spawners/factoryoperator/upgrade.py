@@ -336,8 +336,10 @@ def _schemas(gateway: Gateway) -> list[StoreSchema]:
 
 
 def _parts(gateway: Gateway) -> tuple[Part, ...]:
-    """Return which of link and hub are of this machine, in the order in which they start: on separate hosts each has
-    one."""
+    """Return which of link and hub run on this machine, in the order in which they start.
+
+    On separate hosts each machine has one.
+    """
     link: tuple[Part, ...] = () if gateway.link.config is None else ("link",)
     return link if gateway.hub.config is None else (*link, "hub")
 

@@ -41,7 +41,7 @@ class LinkTable:
 
     @property
     def banner(self) -> str:
-        """Return what all pages show now, as last received; "": nothing."""
+        """Return the message that all pages show now, as last received from the link; "" means none."""
         return self._banner.shown(datetime.now(UTC))
 
     def session(self, session_id: SessionId) -> Session | None:

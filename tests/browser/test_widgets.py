@@ -80,7 +80,7 @@ class Lab:
 
 @contextlib.contextmanager
 def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
-    """JupyterLab of a running server; the kernels and notebooks that this leaves are removed."""
+    """Open JupyterLab of a running server; at the end remove the kernels and notebooks of the test."""
     log_in(page, gateway, USER)
     yield Lab(page, gateway, server)
     page.close()  # else JupyterLab would save once more
@@ -94,12 +94,12 @@ def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
 
 @pytest.fixture
 def no_sessions() -> None:
-    """In place of what ends sessions after each test: one serves most of this file."""
+    """Replace the fixture that ends sessions after each test, since most tests of this file share a session."""
 
 
 @pytest.fixture(scope="module")
 def server(gateway: Gateway) -> Iterator[str]:
-    """On a node of lumi-aif."""
+    """Start a server on a node of lumi-aif."""
     name = f"w{uuid.uuid4().hex[:6]}"
     gateway.started(USER, name, factory="lumi-aif")
     yield name

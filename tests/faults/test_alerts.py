@@ -160,7 +160,7 @@ def test_a_locked_ledger_fires_its_alert(gateway: Gateway, prometheus: Prometheu
 
 @contextmanager
 def writes(gateway: Gateway) -> Iterator[None]:
-    """While the block runs, ask the link for one write of its ledger after another, whether it can or not."""
+    """During the block, request one write to the ledger after another from the link, whether they succeed or not."""
     over = threading.Event()
     socket = str(gateway.path.parent / "link" / "hub.sock")
 

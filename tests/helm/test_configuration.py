@@ -333,7 +333,7 @@ def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
 
 
 def test_metrics_behind_certificates(tmp_path: Path) -> None:
-    """Link and proxy both want one, and Prometheus has one of the same authority."""
+    """The ports for metrics of link and proxy require a certificate; Prometheus has one of the same authority."""
     found = objects(VARIANTS["apart"], more={"metrics": {"tls": True, "serviceMonitor": {"enabled": True}}})
     link = load_link_config(written(found, "link", tmp_path) / "link.yaml")
     assert link.metrics is not None

@@ -15,7 +15,7 @@ NAMES = ("base", "hub", "link", "proxy", "notebook-cpu")
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """The folder with the images."""
+    """Return the folder with the images."""
     return podman.built(*NAMES)
 
 

@@ -1,4 +1,4 @@
-"""Images built on a bare Debian 13, on which nothing is installed but its own Python."""
+"""Images built on a bare Debian 13, on which only Debian's Python is installed."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ async def test_the_way_is_tried_once_the_site_knows_the_new_key(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str,
     answer: str, tried: int,
 ) -> None:  # fmt: skip
-    """Whoever says that it does not yet is told the command for later."""
+    """If the operator says that the site does not know the key yet, the program prints the command to run later."""
     doctor: list[str] = []
     monkeypatch.setattr(add_factory, "_doctor", lambda _options, factory: doctor.append(factory) or 0)
     monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))

@@ -50,7 +50,10 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 def test_programs_that_it_starts_do_not_look_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of an archive that is the wheel: pip would take the release for installed, and nothing reads data from it."""
+    """The installer runs from an archive that is the wheel itself.
+
+    Programs that it starts must not import from there: pip would think that the release is installed.
+    """
     seen: list[str | None] = []
     monkeypatch.setenv("PYTHONPATH", "/root/factorygate-1.2.3/factorygate-1.2.3-py3-none-any.whl")
     monkeypatch.setattr(cli, "_alone", nullcontext)

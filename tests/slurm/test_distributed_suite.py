@@ -73,7 +73,7 @@ LONG = {
 
 @pytest.fixture(scope="module")
 def left_out(request: pytest.FixtureRequest) -> set[str]:
-    """The tests of theirs that do not run."""
+    """Return the tests of distributed's suite that are not run."""
     tables = [NOT_OURS] if request.config.getoption("--long") else [NOT_OURS, LONG]
     return {test for table in tables for tests in table.values() for test in tests}
 

@@ -79,7 +79,7 @@ class Cluster:
 
 
 class Release:
-    """A release of the chart in a cluster, as helm makes it."""
+    """A release of the chart in a cluster, installed by helm."""
 
     def __init__(self, name: str, stored: Cluster, config: Path) -> None:
         self.name = name
@@ -87,7 +87,7 @@ class Release:
         self._env = {"KUBECONFIG": str(config), "HELM_CACHE_HOME": str(config.parent / "cache")}
 
     def helm(self, *arguments: str, values: Any = None) -> str:
-        """Run helm to its end; return its stdout."""
+        """Run helm until it ends; return its stdout."""
         more = () if values is None else ("--values", "-")
         stdin = None if values is None else json.dumps(values)
         done = helm(*arguments, *more, stdin=stdin, **self._env)
@@ -95,14 +95,14 @@ class Release:
         return done.stdout
 
     def put(self, command: str, variant: str, values: Any = None) -> None:
-        """Install or upgrade with a file of ``ci``, and with ``values`` over it."""
+        """Install or upgrade with a values file of ``ci``; ``values`` override it."""
         files = (self.name, str(CHART), "--values", str(VARIANTS[variant]))
         self.helm(
             command, *files, "--no-hooks", "--disable-openapi-validation", values={} if values is None else values
         )
 
     def uninstall(self) -> None:
-        """Remove what helm does not keep."""
+        """Uninstall the release; helm keeps some objects."""
         self.helm("uninstall", self.name, "--no-hooks")
 
     def secret(self, name: str) -> dict[str, bytes]:
@@ -110,7 +110,7 @@ class Release:
         return {key: base64.b64decode(value) for key, value in self.stored.named("Secret", name)["data"].items()}
 
     def checksums(self, kind: str, name: str) -> Object:
-        """Return the annotations whose change starts the pods of an object anew."""
+        """Return the annotations of an object whose change restarts its pods."""
         found = self.stored.named(kind, name)["spec"]["template"]["metadata"]["annotations"]
         return {key: value for key, value in found.items() if key.startswith("checksum/")}
 

@@ -27,8 +27,11 @@ ADDRESS = "198.51.100.7"  # of the machine, in its own network only
 
 @dataclass(frozen=True)
 class Suite:
-    """A release of a distribution. ``mirror`` "": this machine's own; ``keyring``: a file of the package ``package``,
-    where this machine does not know the archive."""
+    """A release of a distribution.
+
+    ``mirror``: "" means the mirror of this machine; ``keyring``: a file of the package ``package``, for a machine that
+    does not know the archive's keys.
+    """
 
     name: str
     mirror: str = ""
@@ -89,7 +92,7 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
 
 
 def bare_system(folder: Path, suite: Suite = DEBIAN) -> Path:
-    """Return a bare system as a tar file, made where it is missing. Raises RuntimeError."""
+    """Return a bare system as a tar file; make it if it is missing. Raises RuntimeError."""
     made = folder / f"{suite.name}.tar"
     if not made.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -251,9 +254,10 @@ class Vm:
         return done
 
     def talk(self, answers: Mapping[str, str | Callable[[str], str]], *argv: str, patience: float = 600.0) -> str:
-        """Run a command on it at a terminal, and answer its questions; what it said. It must succeed.
+        """Run a command on the machine at a terminal, answer its questions, and return its output.
 
-        ``answers``: by a part of the question, what is typed, or what types it, given all that was said before.
+        The command must succeed. ``answers``: by a part of the question, the text to type, or a function that returns
+        this text from all output so far.
         """
         ours, theirs = pty.openpty()
         said, left = "", dict(answers)
@@ -279,7 +283,7 @@ class Vm:
         return said
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of all that ever ran on it."""
+        """Return the CPU time of all processes that ever ran on the machine."""
         assert self._cgroup is not None
         found = re.search(r"^usage_usec (\d+)$", (self._cgroup / "cpu.stat").read_text(), re.MULTILINE)
         assert found is not None
@@ -321,7 +325,7 @@ class Vm:
 
 
 def _piece(descriptor: int, deadline: float) -> bytes | None:
-    """Return what can be read, b"" at the end; None: nothing came in time."""
+    """Return the bytes that can be read; b"" at the end; None if nothing came before the deadline."""
     ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
     return os.read(descriptor, 4096) if ready else None
 

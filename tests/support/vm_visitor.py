@@ -56,7 +56,7 @@ def main(what: str, *words: str) -> dict[str, object]:
 
 
 def log_in_by_provider(gateway: Gateway, name: str) -> dict[str, object]:
-    """Follow the login page's link to the provider, say there who one is, and come back."""
+    """Follow the login page's link to the provider, log in there, and return to the gateway."""
     client = httpx.Client(follow_redirects=True, timeout=60)
     link = re.search(r'href="([^"]*/oidc/[^"]*)"', client.get(f"{gateway.hub}/login").text)
     assert link is not None

@@ -187,7 +187,7 @@ class FakeLink:
         return self.checklist.model_copy(update={"sites": sites})
 
     def show_banner(self, text: str, until: datetime) -> None:
-        """Tell the hub of a banner that nobody ordered here."""
+        """Send the hub a banner that was not requested here."""
         self._tell("banner", BannerView(text=text, until=until).model_dump_json())
 
     def _tell(self, event: str, data: str) -> None:

@@ -364,7 +364,8 @@ def operator(now: datetime) -> OperatorView:
 
 
 def crowded(now: datetime) -> OperatorView:
-    """The operators' page with as much as the link tells at most, in texts as a site or a person can make them."""
+    """Return the operators' page with the largest amounts that the link can send, in texts as a site or a person can
+    write them."""
     few = operator(now)
     hostile = "<img src=x onerror=alert(1)>" + "x" * 170
     name = "\N{FULLWIDTH LATIN SMALL LETTER W}" * 200

@@ -24,13 +24,13 @@ def wait_for_event(_number: int) -> bool:
 
 
 class Bench:
-    """A Dask scheduler, a client, and as many workers as are asked for; all in this process."""
+    """A Dask scheduler, a client, and any number of workers, all in this process."""
 
     def __init__(self, scheduler: FactoryScheduler, client: Client, stack: AsyncExitStack) -> None:
         self.scheduler, self.client, self._stack = scheduler, client, stack
 
     async def worker(self, name: str, nanny: str | None = None) -> QuietWorker:
-        """Start a worker. ``nanny``: the address that the scheduler has of the worker's nanny."""
+        """Start a worker. ``nanny``: the address of the worker's nanny that the scheduler knows."""
         worker: QuietWorker = await self._stack.enter_async_context(
             QuietWorker(self.scheduler.address, name=name, nthreads=1)
         )
@@ -38,7 +38,7 @@ class Bench:
         return worker
 
     async def lose(self, *workers: QuietWorker) -> None:
-        """Break the connections of workers, as when their machine is gone, and await that the scheduler notices."""
+        """Break the connections of workers, as if their machine had failed, and wait until the scheduler notices."""
         for worker in workers:
             worker.batched_stream.comm.abort()
         await self.comes(lambda: not {worker.address for worker in workers} & {*self.scheduler.workers})

@@ -57,7 +57,7 @@ def test_a_note_is_believed_only_whole() -> None:
 
 
 def sealed_by_another_release(note: str) -> bytes:
-    """What a release with other fields, or another way to write JSON, leaves in a session's folder."""
+    """Return a note as another release writes it: with other fields, or in another form of JSON."""
     seal = hmac.new(KEY, f"note|{note}".encode(), hashlib.sha256).hexdigest()
     return f'{{"note":{note},"seal":"{seal}"}}\n'.encode()
 

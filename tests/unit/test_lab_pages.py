@@ -37,7 +37,8 @@ async def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def context(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BrowserContext]:
-    """With a profile on disk: Chromium keeps compiled scripts there, so it compiles JupyterLab once."""
+    """Return a browser context with a profile on disk, in which Chromium keeps compiled scripts, so that it compiles
+    JupyterLab only once."""
     async with async_playwright() as playwright:
         made = await playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),

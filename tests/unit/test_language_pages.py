@@ -82,7 +82,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def signed_in(hub: HubProcess, browser: Browser) -> StorageState:
-    """Ada's cookies, from a login on the German page."""
+    """Return Ada's cookies after a login on the German page."""
     context = await browser.new_context(locale="de-DE", base_url=hub.url, reduced_motion="reduce")
     page = await context.new_page()
     await page.goto("/hub/login")

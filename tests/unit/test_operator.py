@@ -149,7 +149,7 @@ async def test_failures_are_counted_by_reason_and_wishes_are_none(link: Link) ->
 
 
 async def test_thousands_wait_and_thousands_failed(link: Link) -> None:
-    """Those that are shown are bounded, all are counted, and nobody else waits long meanwhile."""
+    """The page shows a limited number of them and counts all, and no other request waits long meanwhile."""
     waiting, failed = 4000, 5000
     await many(link.world, waiting)
     first = link.world.live_sessions[ID].record

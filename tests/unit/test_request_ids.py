@@ -83,7 +83,7 @@ async def test_the_link_answers_with_the_id_and_an_error_quotes_it(
 async def test_a_hostile_id_is_in_no_log_and_no_answer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, header: bytes
 ) -> None:
-    """The request is refused or has another id; whoever asks next is answered."""
+    """The request is refused or gets another id, and the next client is answered."""
     caplog.set_level(logging.INFO)
     async with served(tmp_path) as link:
         before = resident()

@@ -174,7 +174,8 @@ def test_is_loopback_host(host: str, here: bool) -> None:
 async def test_a_server_of_tornado_drops_who_does_not_finish_a_handshake(
     ours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the hub's: who is let in stays, and those who send nothing go."""
+    """The server is like the hub's: clients that finished the handshake stay connected, and those that send nothing are
+    dropped."""
     monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 1.0)
 
     class Page(web.RequestHandler):

@@ -47,7 +47,7 @@ def older(tmp_path: Path, old: Configured) -> Iterator[World]:
 
 @pytest.fixture
 def apart(tmp_path: Path, separate: Configured) -> Iterator[World]:
-    """Two releases of a gateway whose hub and link know each other by certificates."""
+    """Return two releases of a gateway whose hub and link authenticate each other by certificates."""
     made = World(tmp_path, separate)
     yield made
     made.units.end()

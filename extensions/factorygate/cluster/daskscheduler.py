@@ -60,10 +60,8 @@ class FactoryScheduler(QuietScheduler):
         return await super().remove_worker(address, stimulus_id=stimulus_id, expected=expected, **options)  # type: ignore[no-any-return]
 
     def suspect_tasks(self, workers: list[str]) -> None:
-        """Suspect the tasks of lost workers whose jobs were ended by the work, as "out of memory".
-
-        A task that is suspected too often fails with ``KilledWorker``. ``workers``: the workers' names.
-        """
+        """Suspect the tasks of lost workers whose jobs were ended by their own work, for example by using too much
+        memory. A task that is suspected too often fails with ``KilledWorker``. ``workers``: the workers' names."""
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))
             for key in keys:
@@ -87,7 +85,7 @@ class FactoryScheduler(QuietScheduler):
 
 
 async def _accepts(address: str) -> bool:
-    """Return whether anything accepts connections at ``address``, an address of Dask's."""
+    """Return whether a server accepts connections at ``address``, which is in Dask's form."""
     try:
         async with asyncio.timeout(NANNY_SECONDS):
             _, writer = await asyncio.open_connection(*get_address_host_port(address))

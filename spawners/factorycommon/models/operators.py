@@ -13,35 +13,43 @@ from factorycommon.models.views import Health
 
 
 class BannerBody(DrainBody):
-    """Body of ``PUT /banner``: what all pages show. ``sessions``: whether open sessions show the message once, too;
-    ``until``: when the banner ends by itself."""
+    """The body of ``PUT /banner``: the message that all pages show.
+
+    ``sessions``: whether open sessions also show the message, once; ``until``: when the banner ends by itself.
+    """
 
     sessions: StrictBool = False
     until: Moment | None = None
 
 
 class BannerView(Model):
-    """Event ``banner`` of ``GET /table``: what all pages show before ``until``; "": nothing."""
+    """The event ``banner`` of ``GET /table``: the message that all pages show before ``until``; "" means no message."""
 
     text: str = Field("", max_length=500)
     until: Moment | None = None
 
     def shown(self, now: datetime) -> str:
-        """Return what pages show at that time; "": nothing."""
+        """Return the message that pages show at that time; "" means none."""
         return self.text if self.until is None or now < self.until else ""
 
 
 class ReasonCount(Model):
-    """How many sessions wait for one reason. ``words``: as one of them is told; None: no reason is known."""
+    """The number of sessions that wait for the same reason.
+
+    ``words``: the reason, as the page of one of these sessions shows it; None if no reason is known.
+    """
 
     words: Words | None
     count: int
 
 
 class FactoryOverview(Model):
-    """A factory in numbers. ``drained``: the message while nothing new begins there by an order about this factory;
-    ``paused``: while the link does not act there at all; ``waits``: the most frequent reasons why sessions wait there,
-    for ``other_waits`` sessions it is another one."""
+    """The present numbers of a factory.
+
+    ``drained``: the operator's message while new sessions are refused at this factory; ``paused``: the message while
+    the link does nothing there; ``waits``: the most frequent reasons why sessions wait there; ``other_waits``: the
+    number of sessions that wait for other reasons.
+    """
 
     id: Slug
     machine: str

@@ -233,9 +233,10 @@ class LinkMetrics(Collector):
 
 
 def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
-    """Return the app that Prometheus reads, on a port of its own. It tells nobody's name and no secret.
+    """Return the app for Prometheus, which has its own port.
 
-    Since strangers may reach the port, the metrics are counted at most once in ``_FRESH_SECONDS``.
+    Its answers contain no names of people and no secrets. Since strangers may reach the port, the metrics are computed
+    at most once in ``_FRESH_SECONDS``.
     """
     app = new_app("factorygate link, for Prometheus")
     counted, counted_at = b"", -math.inf

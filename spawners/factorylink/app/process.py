@@ -56,8 +56,11 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on the sockets. With TLS clients have little time for their handshake, and for the end of a
-        connection: uvicorn would leave them asyncio's 60 s and 30 s."""
+        """Listen on the sockets.
+
+        With TLS, clients have only a short time for their handshake and for the end of a connection; uvicorn would give
+        them asyncio's 60 s and 30 s.
+        """
         tls = self.config.ssl
         if tls is None:
             await super().startup(sockets)

@@ -107,7 +107,7 @@ def _entry(config: LinkConfig, options: argparse.Namespace) -> Factory:
 
 
 def _access(config: LinkConfig, entry: Factory, options: argparse.Namespace) -> tuple[dict[str, object], bool]:
-    """Return the entry of link.yaml, and whether a key was made that the site cannot know yet."""
+    """Return the factory's entry for link.yaml, and whether a key was made that the site does not know yet."""
     hosts = options.host or _words(
         _ask(f"Login hosts (HOST or HOST:PORT){_known(entry.site.login_hosts)}", "--host", entry.site.login_hosts)
     )
@@ -210,7 +210,7 @@ async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKe
 def _credentials(
     config: LinkConfig, factory: str, kind: str, accounts: Sequence[str], given: Path | None
 ) -> tuple[dict[str, object], bool]:
-    """Return the credentials, with keys that are there or are made now, and whether one was made."""
+    """Return the credentials, with existing or new keys, and whether a key was made."""
     folder = config.state_dir / "factories" / factory
     if kind == "key":
         made = [
@@ -227,8 +227,8 @@ def _credentials(
 
 
 def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool:
-    """Put a private key in place for the link's account, and say what the site must do with its public half. Return
-    whether the key was made now."""
+    """Make sure that there is a private key for the link's account, and print what the site must do with its public
+    key. Return whether the key was made now."""
     owner = config.state_dir.stat()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "keys" else (path.parent,):
         folder.parent.mkdir(exist_ok=True, mode=0o700)
@@ -299,7 +299,8 @@ def _agreement(entry: Factory, options: argparse.Namespace) -> dict[str, object]
 
 
 def _site_is_ready() -> bool:
-    """Return whether the doctor may be tried now: the site knows the new key, or nobody is here to say."""
+    """Return whether the doctor can run now: if the operator says that the site knows the new key, or if there is
+    nobody to ask."""
     if not sys.stdin.isatty():
         return True
     return _ask("Has the site added the key? Type yes to try the way now (later)", "--no-doctor", "later") == "yes"
@@ -319,7 +320,7 @@ def _restart() -> None:
 
 
 def _doctor(options: argparse.Namespace, factory: str) -> int:
-    """Run the doctor, in a process of its own, since it goes on as the link's account."""
+    """Run the doctor in a separate process, since the doctor changes to the link's account."""
     argv = [sys.executable, "-m", "factorylink.cli.main", "doctor", factory, "--link", str(options.link.absolute())]
     sys.stdout.flush()
     code = subprocess.run([*argv, "--wait", options.wait], check=False).returncode

@@ -55,10 +55,10 @@ class Stuck(Exception):
 
 
 class Visit:
-    """One visit. ``steps`` are run in order; each returns what it found, or raises Stuck or a FactoryError. ``kept``:
-    the folder that stays, since the site's wrapper removes none.
+    """One visit. ``steps`` run in order; each returns what it found, or raises Stuck or a FactoryError.
 
-    Always call ``leave`` at the end.
+    ``kept``: the session's folder, which stays at the factory, since the site's wrapper removes no folders. Always call
+    ``leave`` at the end.
     """
 
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:

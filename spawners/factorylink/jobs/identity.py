@@ -93,9 +93,9 @@ class Identity:
         return f'{{"note":{written},"seal":"{self._mac("note", written)}"}}\n'
 
     def unseal(self, text: bytes) -> Note | None:
-        """Return the note in ``text`` if it is complete and this link has signed it, else None.
+        """Return the note in ``text`` if it is complete and signed by this link, else None.
 
-        Fields that only another release knows are left out.
+        Fields that only other releases know are ignored.
         """
         sealed = _SEALED.fullmatch(text)
         if sealed is None or not hmac.compare_digest(self._mac("note", sealed[1]), sealed[2].decode()):

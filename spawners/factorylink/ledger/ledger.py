@@ -189,7 +189,7 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *where, limit=limit))
 
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
-        """Return the sessions that ended since then before their notebook answered, counted by factory and reason.
+        """Return how many sessions ended since then before their notebook answered, by factory and reason.
 
         ``without``: reasons that are not counted.
         """
@@ -267,7 +267,7 @@ class Ledger:
         await self._drop_message(schema.drains, factory, entry)
 
     async def set_banner(self, text: str, until: datetime | None, entry: AuditEntry) -> None:
-        """Write what all pages show until then ("": nothing), with a line for the audit."""
+        """Store the banner that all pages show until the given time ("" means none), with an entry for the audit."""
         messages = {schema.BANNER: text, schema.BANNER_UNTIL: until.isoformat() if text and until else ""}
         now = clock.now()
 

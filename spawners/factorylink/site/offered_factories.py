@@ -20,10 +20,13 @@ GATEWAY = "gateway"  # in the audit: an order about the whole gateway
 
 
 class OfferedFactories(Mapping[Slug, FactoryConnection]):
-    """The offered factories by id. ``catalogue``: also those that are not offered. ``drains``: the operator's message
-    by the id of a drained factory; ``closed``: the message while nothing begins at any factory; ``banner``: what all
-    pages show. ``on_change`` is called with the id of a factory whose health may have changed,
-    ``on_banner`` when the banner changed. ``load`` before use."""
+    """The offered factories by id.
+
+    ``catalogue``: all factories, offered or not. ``drains``: the operator's message for each drained factory;
+    ``closed``: the message while no factory accepts new sessions; ``banner``: the message on all pages. ``on_change``
+    is called with the id of a factory whose health may have changed, ``on_banner`` when the banner has changed. Call
+    ``load`` before anything else.
+    """
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
         self._ledger = ledger
@@ -119,7 +122,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             self.on_change(factory_id)
 
     async def show_banner(self, text: str, by: str = OPERATOR, until: datetime | None = None) -> None:
-        """Show a text on all pages, until then if a time is given; "": no longer. Raises LedgerError."""
+        """Show a text on all pages, until the given time if there is one; "" removes the banner. Raises LedgerError."""
         detail = f"{text} (until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC)" if until else text
         await self._ledger.set_banner(text, until, AuditEntry(by, "", GATEWAY, "banner", detail=detail))
         self.banner = BannerView(text=text, until=until)
@@ -137,7 +140,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
 
 
 def _banner(text: str, until: str) -> BannerView:
-    """Return the banner as the ledger holds it; one whose end cannot be read has no end."""
+    """Return the banner from the ledger; a banner with an unreadable end has no end."""
     try:
         return BannerView.model_validate({"text": text, "until": until or None})
     except ValidationError:

@@ -138,7 +138,10 @@ class Places:
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node stands for, with its aliases written out. ``known``: of nodes counted before."""
+    """Return the number of values below a node, with aliases counted as if they were written out.
+
+    ``known``: the numbers of nodes that were counted before.
+    """
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:

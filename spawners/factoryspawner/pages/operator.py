@@ -51,7 +51,7 @@ _END_FORMAT, _END_LENGTH = "%Y-%m-%dT%H:%M", 16  # as browsers send a datetime-l
 
 
 class _WrongEnd(ValueError):
-    """Raised where the end of a banner is no time of the coming year."""
+    """Raised if the end of a banner is no time within the coming year."""
 
 
 class OperatorPage(PublicHandler):
@@ -99,7 +99,7 @@ class OperatorPage(PublicHandler):
             self.redirect(url_concat(f"{self.hub.base_url}operator", {"done": order}))
 
     def _until(self) -> datetime | None:
-        """Return when the banner is to end; None: not by itself. Raises _WrongEnd."""
+        """Return when the banner is to end; None if it does not end by itself. Raises _WrongEnd."""
         text = self.get_body_argument("until", "")
         if not text:
             return None
@@ -131,7 +131,10 @@ class OperatorPage(PublicHandler):
         raise web.HTTPError(400, _NO_ORDER)
 
     async def _show(self, done: str, wrong: dict[str, Any], message: str = "", until: datetime | None = None) -> None:
-        """Finish with the page. ``message``, ``until``: of the banner that is previewed, or of what is ``wrong``."""
+        """Answer with the page.
+
+        ``message``, ``until``: of the banner that is previewed, or of the input that is ``wrong``.
+        """
         view = await self._view()
         failed: dict[str, list[FailureCount]] = {}
         for one in view.failures if view else ():

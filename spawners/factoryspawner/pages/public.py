@@ -70,8 +70,11 @@ class Drawing(Model):
 
 
 class StatusView(Model):
-    """``GET /hub/status.json``. ``link``: whether the link answers the hub; if not, nothing is known of the
-    factories. ``version``: of the hub's program."""
+    """``GET /hub/status.json``.
+
+    ``link``: whether the link answers the hub; if it does not, the state of the factories is unknown. ``version``: of
+    the hub's program.
+    """
 
     hub: str = "ok"
     version: str
