@@ -199,7 +199,7 @@ def chromium_options() -> dict[str, Any]:
         "--disable-gpu",
         "--disable-quic",
         "--disable-sync",
-        "--js-flags=--no-maglev --no-opt",  # compiling well pays where a page lives for longer than a test
+        "--js-flags=--no-maglev --no-opt",  # optimising compilers only help pages that are open longer
         "--no-first-run",
     ]
     root = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -19,7 +19,7 @@ LOCK = CHECKOUT / "requirements" / "images.txt"
 # Debian's package for each program or file.
 BUILD = {
     "buildah": "buildah",
-    "netavark": "netavark",  # which buildah looks for even if a build has no network
+    "netavark": "netavark",  # buildah requires it even for builds without a network
     "mmdebstrap": "mmdebstrap",
     "mksquashfs": "squashfs-tools",
     "/usr/share/python-wheels": "python3-pip-whl",

@@ -108,8 +108,10 @@ class _Socket(ssl.SSLSocket):
         """Shut the connection down if its client has not finished its handshake; the next read from the socket then
         sees the end."""
         if not self.shaken:
-            with contextlib.suppress(OSError):  # it is closed
-                socket.socket.shutdown(self, socket.SHUT_RDWR)  # SSLSocket's own would take the TLS away from its user
+            with contextlib.suppress(OSError):  # the socket is closed already
+                socket.socket.shutdown(
+                    self, socket.SHUT_RDWR
+                )  # SSLSocket's own shutdown would also remove the TLS layer
 
 
 class _Renewed(ssl.SSLContext):

@@ -37,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="with uninstall --purge: do not ask")
     options.add(parser)
     given = parser.parse_args(argv)
-    os.environ.pop("PYTHONPATH", None)  # leads here: pip and the release's own programs must not look there
-    os.umask(0o022)  # the accounts of the services read what root writes here
+    os.environ.pop(
+        "PYTHONPATH", None
+    )  # it names this program's folder, from which pip and the release's programs must not import
+    os.umask(0o022)  # files that root writes here must be readable for the accounts of the services
     machine = Machine()
     try:
         with _alone():

@@ -23,7 +23,7 @@ from factoryinstaller.options import Options
 from factoryinstaller.releases import Layout
 
 ROOT = "/opt/factorygate"
-PACKAGES = {  # by a file that each brings
+PACKAGES = {  # Debian packages, by a file that each one contains
     "/usr/bin/caddy": "caddy",
     "/usr/bin/curl": "curl",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
@@ -167,7 +167,7 @@ def use(machine: Machine, folder: Path) -> None:
     if layout.is_current(release):
         return
     for unit in UNITS:
-        machine.keep_started(unit, "")  # each is started anew, even if this run is killed before
+        machine.keep_started(unit, "")  # so the next run restarts the unit even if this run is killed before
     layout.switch(release)
     machine.changed(f"{layout.root / 'current'} -> {folder.name}")
 
@@ -304,7 +304,7 @@ def _leave_web_server(machine: Machine) -> None:
     rest = "".join(f"{line}\n" for line in text.splitlines() if line != files.CADDY_IMPORT)
     if rest.strip():
         machine.write(WantedFile(_CADDYFILE, rest))
-        _validate_web_server(machine)  # a reload of what cannot be used would not end
+        _validate_web_server(machine)  # a reload with an unusable configuration would never end
         if machine.succeeds("systemctl", "--quiet", "is-active", "caddy.service"):
             machine.run("systemctl", "reload", "caddy.service")
     else:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from factoryinstaller.errors import ReleaseError
 
-VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # what is a version for Python, Helm and a registry alike
+VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # a version that Python, Helm and image registries all accept
 SUMS = "SHA256SUMS"
-WHOLE = "release.json"  # of a release; written last: a folder without it is of a build that did not end
+WHOLE = "release.json"  # the file that is written last, so a folder without it is an incomplete release
 LOCK = "requirements/hub.txt"
-# What a release has beside its wheel, at the place where a checkout or an archive has it.
+# The parts of a release besides its wheel; they have the same paths in a checkout and in an archive.
 PARTS = (
     ".npmrc",
     "LICENSE",
@@ -30,7 +30,7 @@ PARTS = (
     LOCK,
     "site",
 )
-# What a checkout has instead of the wheel.
+# The sources of the wheel, which a checkout has instead of the wheel itself.
 _SOURCES = (
     "README.md",
     "docs/examples",
@@ -40,8 +40,8 @@ _SOURCES = (
     "pyproject.toml",
     "spawners",
 )
-_LARGEST = 512 * 2**20  # bytes of an unpacked release archive
-_MOST = 20_000  # members of it
+_LARGEST = 512 * 2**20  # maximum number of bytes of an unpacked archive
+_MOST = 20_000  # maximum number of members of an archive
 
 
 def own() -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 from factoryinstaller import release_sources as sources
 from factoryinstaller.errors import ReleaseError
 
-INSTALLED = re.compile(rf"{sources.VERSION.pattern}(\+[0-9a-z]{{1,16}})?")  # a folder's name
+INSTALLED = re.compile(rf"{sources.VERSION.pattern}(\+[0-9a-z]{{1,16}})?")  # the form of the name of a release's folder
 _TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 # The files that determine how the proxy runs: only if they change, an upgrade restarts the proxy.
 _OF_THE_PROXY = ("package-lock.json", "hub_config/proxy", "hub_config/error")

@@ -45,7 +45,9 @@ def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
     output = page.locator(".jp-OutputArea-output", has_text=shown).first
 
     def ran() -> bool:
-        editor.fill(code)  # again each time: on a slow machine what was typed at once may be undone as the file loads
+        editor.fill(
+            code
+        )  # repeated each time, since on a slow machine the loading file may overwrite text that was typed early
         editor.press("Control+Enter")
         with contextlib.suppress(TimeoutError):
             output.wait_for(timeout=3000)

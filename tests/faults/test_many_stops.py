@@ -18,9 +18,9 @@ import pytest
 
 from tests.support.gateway import Gateway, eventually
 
-LOOPS = 6  # beside the test; fewer in the plain run, in which other tests keep the machine busy, too
+LOOPS = 6  # busy processes beside the test; fewer without --long, since other tests then run at the same time
 FEW_LOOPS = 2
-EACH = 5  # servers of a person: as many as may be pending
+EACH = 5  # servers for each person, as many as may be pending
 RUNNING = 4
 HEARD = timedelta(seconds=5)  # a scheduler may start waiting jobs until it has received the cancellation
 OVER_SECONDS = 60.0  # from the last answer until no job is left

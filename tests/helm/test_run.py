@@ -40,7 +40,9 @@ from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head, make_ol
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.slurm, pytest.mark.timeout(1200)]
 PATIENCE = 240  # seconds
 FACTORY, PERSON = "it4lia", "ada"
-RECORDED = Path(__file__).parents[1] / "unit" / "recorded" / "gateway-2026-11-27" / "ledger.sql"  # of a release before
+RECORDED = (
+    Path(__file__).parents[1] / "unit" / "recorded" / "gateway-2026-11-27" / "ledger.sql"
+)  # a ledger of an earlier release
 INNER = {"hub": 8081, "proxy-api": 8001, "link": 8443}  # ports that only hub, link and proxy may open, by Service
 
 
@@ -99,7 +101,7 @@ class Played:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 if httpx.get(f"{self.url}/hub/status.json", timeout=10).raise_for_status().json()["link"] == "ok":
                     return
-            time.sleep(0.5)  # between two tries: nothing tells when a pod is up
+            time.sleep(0.5)  # no event reports that a pod is up
         pytest.fail(self.engine.podman.logs())
 
     @property
@@ -187,7 +189,7 @@ def test_the_gateway_knows_its_factory_and_shows_numbers_to_those_who_may(played
 
 
 def test_nobody_without_a_certificate_gets_an_answer_of_hub_link_and_proxy(played: Played) -> None:
-    if played.topology == "together":  # they are on the pod's loopback
+    if played.topology == "together":  # these ports listen on the pod's loopback only
         for port in (*INNER.values(), 8090):
             with pytest.raises(httpx.ConnectError):
                 httpx.get(f"http://{played.engine.address('public')}:{port}/", timeout=5)

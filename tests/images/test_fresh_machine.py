@@ -15,7 +15,7 @@ from tests.support import vm
 from tests.support.podman import ARCH, line
 
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(3600)]
-NAMES = ("link", "proxy")  # one with a Python environment, and the one with Node.js
+NAMES = ("link", "proxy")  # an image with a Python environment, and the one with Node.js
 OUT = "/var/lib/images"
 
 

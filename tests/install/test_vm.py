@@ -35,9 +35,9 @@ pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(3600)]
 CHECKOUT = Path(__file__).parents[2]
 DOMAIN = "gateway.example.org"
 INSTALL = str(CHECKOUT / "bin" / "factorygate-install")
-OF_THE_TEST = ("--acme", Acme.directory, "--acme-root", Acme.root)  # what a machine on the internet does without
-PYTHON = str(environments.program_folder() / "notebook/bin/python")  # of notebooks, at the factory
-SITE, GATEWAY = "10.99.7.2", "10.99.7.1"  # in a network that only the two machines have
+OF_THE_TEST = ("--acme", Acme.directory, "--acme-root", Acme.root)  # options that only the tests need
+PYTHON = str(environments.program_folder() / "notebook/bin/python")  # the Python of notebooks at the factory
+SITE, GATEWAY = "10.99.7.2", "10.99.7.1"  # addresses in a network between only these two machines
 PROVIDER = "sso.example.org"
 PROVIDERS_SITE = f"""
 {PROVIDER} {{
@@ -68,7 +68,7 @@ factories: {}
 LATER = "9.8.7"  # the version of a release after this one
 LONGEST_BOOT = 10.0  # seconds until https answers
 KEPT = ("/etc/factorygate", "/etc/systemd/system", "/etc/caddy", "/usr/local/bin", "/opt/factorygate/current")
-# A run is killed at each of these, in the order in which a run that is not killed says them.
+# Texts in the output at which a run is killed, in their order.
 STEPS = ("installing", "secrets/proxy-token", "Building release", "factorygate-link.service was started")
 
 
@@ -507,7 +507,7 @@ def test_the_way_by_hand(machine: Vm) -> None:
     assert machine.run("ls", "/var/backups/factorygate").stdout.split()
 
 
-# For a machine whose Python is another one than the tests'.
+# For a machine with another Python than that of the tests.
 LOG_IN = """
 curl --silent --fail --output /dev/null --cookie-jar /tmp/jar "$1/hub/login"
 xsrf=$(awk '$6 == "_xsrf" { print $7 }' /tmp/jar | tail -n 1)

@@ -140,7 +140,7 @@ def test_adapting_with_a_queue_asks_for_little_more_than_it_needs(bed: Bed, requ
     made(bed, "workers=0")
     with queue(bed):
         bed.run("cluster.adapt(maximum_jobs=4)")
-        for _ in range(3 if request.config.getoption("--long") else 2):  # bursts, with nothing to do in between
+        for _ in range(3 if request.config.getoption("--long") else 2):  # bursts of tasks, with idle times between them
             bed.run("futures = client.map(slow, range(400), seconds=0.5, pure=False); done = wait(futures)")
             bed.run("time.sleep(4)")
         asked = int(bed.run(ASKED))

@@ -62,7 +62,7 @@ def run(
         "FACTORYGATE_FACTORY": FACTORY,
         **(changed or {}),
     }
-    unused = (f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "zarr"))  # the last two load for seconds
+    unused = (f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "zarr"))  # the last two take seconds to load
     argv = [sys.executable, "-m", "pytest", "-p", plugin, *unused, "--timeout=300", str(suite)]
     done = subprocess.run(
         argv, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

@@ -17,7 +17,9 @@ import httpx
 from websockets.sync.client import connect
 
 T = TypeVar("T")
-TRUST = ssl.create_default_context()  # read once: for each request httpx would read all certificates of the system anew
+TRUST = (
+    ssl.create_default_context()
+)  # made once, since httpx would read all certificates of the system for each request
 
 
 def eventually(look: Callable[[], T], timeout: float = 60, every: float = 0.2, what: str = "") -> T:

@@ -22,10 +22,10 @@ from tests.support.chart import Object
 from tests.support.podman import Podman
 
 PODS = ("Deployment", "StatefulSet")
-_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # for tests of networks (RFC 2544): nobody else's
+_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # reserved for tests of networks (RFC 2544)
 _NETWORK = "gateway"
-# A network namespace and a mount namespace that live as long as the process that reads: podman as root keeps what it
-# knows of networks at one place for the whole machine, where other tests would meet it.
+# A network namespace and a mount namespace that exist as long as this process reads its input. podman as root keeps its
+# data about networks in one place for the whole machine, where it would conflict with other tests.
 _SPACES = """
 set -e
 for folder in /run/containers /run/netns; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
@@ -43,7 +43,7 @@ class KubePlay:
         own = [*_ADDRESSES.subnets(new_prefix=26)]
         wire, pods = own[secrets.randbelow(len(own))].subnets(new_prefix=27)
         self.pods = pods
-        self._hosts = [str(host) for host in pods.hosts()][1:]  # the first is the bridge's
+        self._hosts = [str(host) for host in pods.hosts()][1:]  # the first address is that of the bridge
         self._wire = f"chart-{secrets.token_hex(3)}"
         self._claims = folder / "claims"
         self._playing: list[str] = []

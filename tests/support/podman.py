@@ -109,6 +109,6 @@ class Podman:
         self("rm", "--all", "--force", "--time=1", check=False)
         self("volume", "prune", "--force", check=False)
         self("rmi", "--all", "--force", check=False)
-        # podman mounts this folder onto itself, and leaves that: the folder could not be removed.
+        # podman mounts this folder onto itself and leaves the mount, so that the folder could not be removed.
         mounted = self.folder / "root" / "overlay"
         subprocess.run([*self._prefix, "umount", str(mounted)], capture_output=True, check=False)

@@ -22,7 +22,7 @@ from testbed.install import system
 
 NEEDS = {"mmdebstrap": "mmdebstrap", "pasta": "passt", "pebble": "pebble", "pebble-challtestsrv": "pebble"}
 INCLUDED = ("ca-certificates", "dbus", "iproute2", "passwd", "python3", "systemd", "systemd-sysv")
-ADDRESS = "198.51.100.7"  # of the machine, in its own network only
+ADDRESS = "198.51.100.7"  # the machine's address in its own network
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class VmSite:
         vm.boot()
         vm.run("update-ca-certificates")
         vm.run("apt-get", "-qq", "update")
-        (vm.root / "etc/slurm").mkdir()  # else the packages' services wait for a configuration
+        (vm.root / "etc/slurm").mkdir()  # otherwise the packages' services wait for a configuration
         (vm.root / "etc/slurm/slurm.conf").write_text(_SLURM)
         (vm.root / "etc/slurm/cgroup.conf").write_text("CgroupPlugin=disabled\n")
         env = {"DEBIAN_FRONTEND": "noninteractive"}

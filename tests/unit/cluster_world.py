@@ -244,7 +244,7 @@ class Dask:
         self.lost: set[str] = set()  # jobs whose workers are lost
         self.metadata: dict[str, Any] = {}
         self.suspected: list[str] = []  # names of workers whose tasks are suspected
-        self._leaves: dict[str, float] = {}  # address -> since when
+        self._leaves: dict[str, float] = {}  # by address: since when it leaves
 
     def step(self) -> None:
         grid, known = self._life.grid, self._life.cluster.scheduler_info["workers"]

@@ -65,7 +65,7 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
-        self.operator_answers = asyncio.Event()  # for the operators' page
+        self.operator_answers = asyncio.Event()  # if cleared, requests of the operators' page wait
         self.operator_answers.set()
         self.projects: list[ProjectView] = []
         self.ready = ReadyView()

@@ -74,9 +74,9 @@ async def test_no_task_is_suspected_when_many_workers_are_lost_at_the_same_momen
     MAY_END.set()
     futures = bench.client.map(wait_for_event, range(TASKS), pure=False)
     await bench.client.gather(futures)
-    MAY_END.clear()  # what is lost is computed again, and takes until the end of the test
+    MAY_END.clear()  # lost tasks are computed again, and do not end before the test does
     await bench.lose(*workers[:LOST])
-    assert not [future for future in futures if bench.suspicions(future)]  # none of them ran on any
+    assert not [future for future in futures if bench.suspicions(future)]  # none of the tasks ran on a lost worker
     MAY_END.set()
     assert all(await bench.client.gather(futures))
 

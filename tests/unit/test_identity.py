@@ -90,7 +90,7 @@ def test_a_note_of_the_release_before_is_believed(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": before}
     done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, check=True)
     assert OURS.unseal(done.stdout) == NOTE
-    assert OURS.seal(NOTE).encode() == done.stdout  # and the release before believes ours
+    assert OURS.seal(NOTE).encode() == done.stdout  # and the earlier release accepts our notes
 
 
 def test_keys_are_made_once_and_private(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def test_a_banner_is_previewed_before_anybody_sees_it(
     shown = await send(ada, order="preview", **fields)
     assert shown.status_code == 200
     assert "Preview: nobody else sees this yet." in shown.text
-    assert shown.text.count("&lt;b&gt;Upgrade&lt;/b&gt;") == 2  # as it will be, and in the field
+    assert shown.text.count("&lt;b&gt;Upgrade&lt;/b&gt;") == 2  # in the preview and in the input field
     assert f'value="{fields["until"]}"' in shown.text
     assert re.search(r'name="sessions" value="yes" checked', shown.text)
     assert link.orders == []

@@ -27,7 +27,7 @@ from tests.unit.test_tls import files
 
 STRANGERS = 1500
 ANSWERED = 2.0  # seconds
-MOST_BYTES = 300 * 2**20  # 500 unfinished handshakes, and what the strangers' ends cost this process
+MOST_BYTES = 300 * 2**20  # for 500 unfinished handshakes, and for the strangers' sides of the connections
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def resident() -> int:
 async def test_thousands_who_send_nothing_keep_nobody_out(
     tmp_path: Path, listener: Callable[[ssl.SSLContext], object], addresses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls_server, "HANDSHAKE_SECONDS", 600.0)  # only their number counts here
+    monkeypatch.setattr(tls_server, "HANDSHAKE_SECONDS", 600.0)  # long, so that only the number of handshakes ends them
     client = dialing(files(tmp_path, "hub"))
     async with listener(listening(files(tmp_path, "link"), [HUB])) as port:  # type: ignore[attr-defined]
         await shakes_hands(port, client)

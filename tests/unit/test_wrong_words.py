@@ -22,7 +22,7 @@ PROJECTS = """projects:
     gpu_hours: 10
     factories: {one: {}}
 """
-# A few hundred bytes that stand for 9 ** 12 values.
+# A file of a few hundred bytes whose aliases stand for 9 ** 12 values.
 BOMB = "".join(f"k{depth}: &k{depth} [{', '.join([f'*k{depth - 1}' if depth else 'x'] * 9)}]\n" for depth in range(12))
 
 

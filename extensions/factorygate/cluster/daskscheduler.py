@@ -66,7 +66,11 @@ class FactoryScheduler(QuietScheduler):
             last, keys = self._lost.pop(name, (None, []))
             for key in keys:
                 task = self.tasks.get(key)
-                if task is None or task.state in ("memory", "erred", "released"):  # it did not end its next worker
+                if task is None or task.state in (
+                    "memory",
+                    "erred",
+                    "released",
+                ):  # the task has run since without ending its worker
                     continue
                 task.suspicious += 1
                 task.prefix.suspicious += 1

@@ -71,7 +71,7 @@ def _become_owner(folder: Path) -> None:
     if os.geteuid() != 0 or not folder.is_dir() or folder.stat().st_uid == 0:
         return
     owner = folder.stat()
-    os.chdir("/")  # and not in root's home, which that account may not read
+    os.chdir("/")  # the link's account may not read root's home
     os.environ["HOME"] = str(folder)
     os.setgroups([])
     os.setgid(owner.st_gid)

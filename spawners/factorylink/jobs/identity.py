@@ -20,10 +20,10 @@ from factorycommon.models import BatchId, Job, Model, Person, ResolvedChoice, Se
 from factorylink.credentials.base import read_private_key, read_secret
 
 _COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
-# A note as the file holds it. The seal is the HMAC of the note's JSON, byte for byte as it stands there: a release with
-# other fields would write other JSON.
+# A note as it is in the file. The seal is the HMAC of the bytes of the note's JSON in the file, since a release with
+# other fields would write different JSON.
 _SEALED = re.compile(rb'\{"note":(\{.*\}),"seal":"([0-9a-f]{64})"\}\s*', re.DOTALL)
-_SESSION, _BATCH = "fg", "fgb"  # whose job it is: a session's, or one of a cluster's batch
+_SESSION, _BATCH = "fg", "fgb"  # prefixes of the comments of a session's job, and of a job in a cluster's batch
 
 
 class Note(Model):

@@ -111,9 +111,9 @@ choices = Table(
     Column("choice", ParsedColumn(Choice), nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
-# Messages of the operators, by factory; and by three keys that are no factory's: ``WHOLE_GATEWAY``, ``BANNER`` and
-# ``BANNER_UNTIL`` (a time as in ISO 8601). They are in this table since an earlier release, which does not know them,
-# can open the ledger all the same.
+# The operators' messages, by factory id or one of three other keys: ``WHOLE_GATEWAY``, ``BANNER`` and
+# ``BANNER_UNTIL`` (an ISO 8601 time). These keys are in this table, so that an earlier release, which does not know
+# them, can still open the ledger.
 WHOLE_GATEWAY, BANNER, BANNER_UNTIL = "*", "*banner", "*banner-until"
 drains = Table(
     "drains",

@@ -30,7 +30,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 WAITING_SHOWN = 200
 FAILURES_HOURS = 24
-REASONS_SHOWN = 3  # of a factory
+REASONS_SHOWN = 3  # number of reasons that are shown for each factory
 _WAITS = (SessionState.PENDING, SessionState.STARTING, SessionState.UNREACHABLE)
 _NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP)  # reasons for which people end sessions themselves
 

@@ -18,10 +18,10 @@ from factorycommon.tls import HANDSHAKE_SECONDS
 
 log = logging.getLogger("factorylink")
 
-MOST_UNFINISHED = 500  # handshakes of the process
-SHUTDOWN_SECONDS = 0.5  # that a client has to say good-bye, too
-_AT_ONCE = 16  # connections that are accepted before anything else of the process has its turn
-_NO_FILES_SECONDS = 0.5  # until the next try where the process has no file descriptor left
+MOST_UNFINISHED = 500  # maximum number of unfinished handshakes in the process
+SHUTDOWN_SECONDS = 0.5  # seconds for a client to close its side of a connection
+_AT_ONCE = 16  # connections that are accepted in one turn of the event loop
+_NO_FILES_SECONDS = 0.5  # pause after the process has run out of file descriptors
 _BACKLOG = 2048
 
 

@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 Key = str | int
 
 MOST_BYTES = 8 * 2**20
-MOST_VALUES = 500_000  # of a file with all that its aliases stand for
+MOST_VALUES = 500_000  # maximum number of values of a file, with aliases written out
 
 # Descriptions of the models' patterns, for people who do not read regular expressions.
 _PATTERNS = {

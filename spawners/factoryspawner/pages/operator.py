@@ -47,7 +47,7 @@ _REASONS = {
 }
 
 
-_END_FORMAT, _END_LENGTH = "%Y-%m-%dT%H:%M", 16  # as browsers send a datetime-local
+_END_FORMAT, _END_LENGTH = "%Y-%m-%dT%H:%M", 16  # the form in which browsers send an input of type datetime-local
 
 
 class _WrongEnd(ValueError):
