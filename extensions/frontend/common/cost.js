@@ -1,5 +1,5 @@
 /**
- * The project that pays for a session, and the session's cost, shown before the click. Builds elements; requests and
+ * The paying project and the cost of a session, shown before the click. Builds elements; requests and
  * stores nothing. The link computes what is billed: `price` of a size is for an hour, `charged` of a session for all
  * its runs.
  */
