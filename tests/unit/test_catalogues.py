@@ -135,7 +135,7 @@ _NO_TEXT = re.compile(
     r"\{#.*?#\}|\{%-?\s*trans\b.*?endtrans\s*-?%\}|\{%.*?%\}|\{\{.*?\}\}|<script\b.*?</script>", re.DOTALL
 )
 _SPOKEN = re.compile(r'\b(?:aria-label|title|placeholder|alt)="([^"]*)"')
-_NAMES = {"JSON"}
+_NAMES = {"JSON", "factorygate"}
 _ADMIN = "admin.html"  # JupyterHub's own page, in English only
 
 
