@@ -1,1 +1,2 @@
-"""Every claim of speed, measured beside the peer in one run. ``bin/bench NAME`` runs one of them."""
+"""The benchmarks. Each claim about speed is measured beside another program in the same run; ``bin/bench NAME`` runs
+one benchmark."""

@@ -1,4 +1,4 @@
-"""What both sides of a benchmark stand on: one Slurm, one set of programs, the same people."""
+"""The environment that both sides of a benchmark share: one Slurm, one set of programs, the same people."""
 
 from __future__ import annotations
 
@@ -30,55 +30,56 @@ CROWD_NODES = 2
 
 @dataclass(frozen=True)
 class Bed:
-    """A running Slurm and where programs are. People have the names of the site accounts, so that both sides can
-    run their jobs: batchspawner needs a local Unix user of the same name."""
+    """A running Slurm, and the paths of programs. People have the names of the site accounts, since batchspawner needs
+    a local Unix user of the same name to run a job."""
 
     factory: Factory
-    catalogue: Path  # the folder with its YAML
-    size: NodeSize  # what sessions ask for
+    catalogue: Path  # the folder with the factory's YAML file
+    size: NodeSize  # the node size that sessions use
     cluster: SlurmCluster
     hub_python: Path
     notebook_python: Path
     node: Path
     proxy: Path
-    folder: Path  # 0700, for what the run writes
+    folder: Path  # a 0700 folder for files of the run
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The site accounts."""
+        """Return the names of the site accounts."""
         return self.cluster.accounts
 
     def ask(self, *argv: str) -> str:
-        """A client command as the cluster's administrator; its output. Raises RuntimeError with the command's words."""
+        """Run a client command as the cluster's administrator; return its output. Raises RuntimeError with the
+        command's message."""
         done = self.cluster.run(*argv)
         if done.returncode:
             raise RuntimeError(f"{argv}: {done.stderr.strip()}")
         return done.stdout
 
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> int:
-        """How many jobs the cluster holds in these states; the filling job not counted."""
+        """Return the number of jobs in these states, without the filling job."""
         return sum(name != FILLER for name in self.ask("squeue", "-h", "-r", "-o", "%j", "-t", states).split())
 
     def reset_rpcs(self) -> None:
-        """Count the controller's RPCs from here."""
+        """Reset the controller's RPC counters."""
         self.ask("sdiag", "-r")
 
     def rpcs(self) -> dict[str, int]:
-        """RPCs by type since the last reset."""
+        """Return the RPCs by type since the last reset."""
         return measure.rpcs(self.ask("sdiag"))
 
     def as_account(self, account: str, *argv: str) -> subprocess.CompletedProcess[str]:
-        """A client command as a site account."""
+        """Run a client command as a site account; return its output."""
         env = {**self.cluster.env, "HOME": str(Path(f"~{account}").expanduser())}
         words = self.argv_as(account, *argv)
         return subprocess.run(words, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=True)
 
     def argv_as(self, account: str, *argv: str) -> tuple[str, ...]:
-        """The argv of a client command as a site account; it needs the cluster's environment."""
+        """Return the argv of a client command as a site account; the command needs the cluster's environment."""
         return (*self.cluster.prefix, *as_user(account), *argv)
 
     def fill(self) -> None:
-        """Take every core and GPU of the cluster with one job, so that what is submitted waits."""
+        """Fill all cores and GPUs of the cluster with one job, so that submitted jobs wait."""
         gpus = (f"--gres=gpu:{self.factory.accelerator.per_node}",) if self.size.gpus else ()
         self.as_account(
             self.people[0], "sbatch", f"--job-name={FILLER}", f"--partition={self.size.partition}", "--exclusive",
@@ -87,15 +88,15 @@ class Bed:
         )  # fmt: skip
 
     def drain_out(self) -> None:
-        """End the filling job: what waits may start."""
+        """End the filling job, so that waiting jobs can start."""
         self.ask("scancel", f"--name={FILLER}")
 
     def full(self) -> bool:
-        """Whether the filling job runs."""
+        """Return True if the filling job runs."""
         return self.ask("squeue", "-h", f"--name={FILLER}", "-o", "%T").strip() == "RUNNING"
 
     async def idle(self) -> None:
-        """Wait until no job is left but the filling one."""
+        """Wait until no job is left except the filling job."""
 
         async def empty() -> bool:
             return await asyncio.to_thread(self.jobs) == 0
@@ -103,7 +104,7 @@ class Bed:
         await measure.until(empty, 60, "the queue is empty", every=0.3)
 
     def clear(self) -> None:
-        """Cancel all jobs but the filling one."""
+        """Cancel all jobs except the filling job."""
         rows = (line.split() for line in self.ask("squeue", "-h", "-r", "-o", "%i %j").splitlines())
         ids = [job for job, name in rows if name != FILLER]
         if ids:
@@ -111,7 +112,7 @@ class Bed:
 
 
 def _crowded(factory: Factory, sessions: int) -> Factory:
-    """Two nodes without GPUs that have a core for each session, under the same name so that ports stay apart."""
+    """Return the factory with two nodes without GPUs that have a core for each session. Its name stays the same."""
     partition = {"name": "crowd", "max_hours": 24, "gpus": False}
     size = {"id": CROWD_SIZE, "gpus": 0, "cores": 1, "memory_gb": 1, "partition": "crowd", "max_hours": 24}
     changes = {
@@ -125,17 +126,17 @@ def _crowded(factory: Factory, sessions: int) -> Factory:
 
 
 def as_user(account: str) -> tuple[str, ...]:
-    """Argv before a command that is to run as this account; empty where we are it already."""
+    """Return the argv prefix that runs a command as this account; empty if this process already runs as the account."""
     return ("/usr/sbin/runuser", "-u", account, "--") if os.geteuid() == 0 else ()
 
 
 @contextmanager
 def bed(name: str, many: int = 0, isolation: Isolation | None = None) -> Iterator[Bed]:
-    """Start a cluster, and stop it at the end. Logs stay in ``bench/NAME`` beside the programs.
+    """Start a cluster, and stop it at the end of the block. Logs stay in ``bench/NAME`` beside the programs.
 
-    ``many``: a factory made for that many sessions at a time, one core each, in place of one from the catalogue.
-    ``isolation``: behind sshd, in a network of its own (as root).
-    The programs are there already: ``bin/bench`` installs them.
+    ``many``: use a factory made for that number of sessions at a time, one core each, instead of one of the catalogue.
+    ``isolation``: run the factory behind sshd, in its own network (needs root). The programs must be installed, which
+    ``bin/bench`` does.
     """
     programs = install.program_folder()
     folder = programs / "bench" / name

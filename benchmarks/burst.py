@@ -1,14 +1,15 @@
-"""A class begins: 200 sessions asked for at once through the hub's API, ours beside batchspawner, on the same Slurm.
+"""The start of a course: 200 sessions are requested at once, from this gateway and from batchspawner.
 
-Each side has its own hub, proxy and stand-in notebooks (``standin``), on an empty cluster with a core for each session;
-one side after the other. All POSTs go out at the same moment. From then on:
+Both use the same Slurm. Each side has its own hub, proxy and stand-in notebooks (``standin``), on an empty cluster with
+a core for each session. The sides run one after the other. All POSTs are sent at the same moment. From then on, the
+benchmark measures:
 
-- submit: until all 200 jobs are known to the controller, as a rate
-- hub: the 95th percentile of ``GET /hub/api/info`` through the proxy, asked every 0.1 s until all run
-- running: until the hub calls all 200 servers ready
+- submit: the rate at which jobs reach the controller, until it knows all 200
+- hub: the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1 s until all sessions run
+- running: the time until the hub reports all 200 servers as ready
 
-and the CPU of hub (and link), and the RPCs at the controller. batchspawner has its defaults, but that it may start more
-than 100 at a time. Smaller: ``bin/bench burst 20``.
+It also measures the CPU time of the hub (and of the link), and the RPCs at the controller. batchspawner has its default
+settings, except that more than 100 servers may start at a time. A smaller run: ``bin/bench burst 20``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LIMIT = 400.0
 
 @dataclass(frozen=True)
 class Burst:
-    """What came of it."""
+    """The result of a burst."""
 
     submitted: float  # seconds
     running: float  # seconds
@@ -40,7 +41,7 @@ class Burst:
 
 
 async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> Burst:
-    """Start a side, ask for all, and wait until all are ready; nothing of it is left afterwards."""
+    """Start a side, request all sessions, and wait until all are ready; then stop everything."""
     async with side(on) as gateway:
         await asyncio.to_thread(on.reset_rpcs)
         before = [measure.cpu_seconds([pid]) for pid in gateway.counted]
@@ -77,7 +78,7 @@ async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gatew
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     with bed("burst", many=SESSIONS) as cluster:
         async with standins(cluster) as on:
             ours = await burst(gateways.ours, on)

@@ -1,21 +1,22 @@
-"""Asking for 200 and for 1,000 Dask workers, and letting them go: ours beside dask-jobqueue's SLURMCluster, on the same
-Slurm.
+"""Requests and releases 200 and 1,000 Dask workers: FactoryCluster compared with dask-jobqueue's SLURMCluster.
 
-The notebook is a process of a site account in the notebooks' own environment (`dask_notebook.py`). Ours asks our
-gateway with the person's token, as a script does, through proxy and link; dask-jobqueue runs ``sbatch`` itself. The
-cluster is full, so that all jobs wait; a worker is a job of one core. The same small programs stand before ``sbatch``
-and ``scancel`` on both sides, found by their PATH: they count. Once more with ``sbatch`` slowed to 50 ms, one at a
-time, as a busy controller does it (only these 50 ms are under its lock, not what ``sbatch`` itself takes). In turns:
+Both use the same Slurm. The notebook is a process of a site account in the notebooks' own environment
+(`dask_notebook.py`). ``FactoryCluster`` asks the gateway with the person's token, as a script does, through proxy and
+link; dask-jobqueue runs ``sbatch`` itself. The cluster is full, so all jobs wait; a worker is a job of one core. On
+both sides, small programs that are first on PATH count the calls of ``sbatch`` and ``scancel``. A second series slows
+``sbatch`` down by 50 ms, one call at a time, as a busy controller does (only these 50 ms are under the lock, not the
+time that ``sbatch`` itself takes). The sides alternate. The measurements are:
 
-- ids: from ``scale(jobs=N)`` until all jobs have their ids; ours, until the link has told them
-- submits: how often ``sbatch`` was run
-- freeze: the longest time that the cluster's event loop did not come round, from ``scale`` until 3 s after the ids are
-  there. In that time ours is told by the link how all its jobs are. Beside it an event loop with nothing to do, in
-  another process: what the machine's other work costs any loop.
-- down, cancels, down-freeze: the same for ``scale(0)``, until the cluster has let go of all
+- ids: the time from ``scale(jobs=N)`` until all jobs have ids; for ``FactoryCluster``, until the link has reported them
+- submits: the number of calls of ``sbatch``
+- freeze: the longest time in which the cluster's event loop did not run, from ``scale`` until 3 s after the ids are
+  known. In these 3 s the link reports the states of all jobs to ``FactoryCluster``. An idle event loop in another
+  process shows how much of this the machine's other work causes.
+- down, cancels, down-freeze: the same for ``scale(0)``, until the cluster has no jobs
 
-Medians of the rounds, of freezes, too; what each round gave is printed. 1,000 by dask-jobqueue, slowed, take a minute,
-and are asked for once. Ours speaks TLS, dask-jobqueue does not, as both do by default.
+Results are medians of the rounds, also for freezes; the results of each round are printed, too. 1,000 workers of
+dask-jobqueue with slowed ``sbatch`` take a minute, and are requested only once. ``FactoryCluster`` uses TLS and
+dask-jobqueue does not, as is the default of both.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ ROUNDS = 3
 JOBS = (200, 1000)
 SLOW = 0.05  # seconds
 LIMIT = 400.0
-FASTER, MOST_FREEZE, CALLS = 5.0, 0.05, 1  # with 200 slowed; seconds; what we promised
+# the promise for 200 workers with slowed sbatch: times faster; longest freeze in seconds; calls of sbatch
+FASTER, MOST_FREEZE, CALLS = 5.0, 0.05, 1
 NOTEBOOK = Path(__file__).with_name("dask_notebook.py")
 OURS, PEER = "ours", "dask-jobqueue"
 
-# 0: the folder with what it writes, 1: the program's name, 2: where it is
+# Parameters: {0}: the folder for the program's records; {1}: the program's name; {2}: the real program's path.
 BEFORE = """#!/bin/sh
 echo >> {0}/{1}.calls
 pause=$(cat {0}/{1}.pause)
@@ -58,32 +60,34 @@ exec {2} "$@"
 
 
 class Counted:
-    """A program of the scheduler, with ours before it. ``folder``: to be first in the PATH."""
+    """A wrapper around one of the scheduler's programs that counts calls. ``folder``: the folder to
+    put first on PATH."""
 
     def __init__(self, on: Bed, folder: Path, name: str) -> None:
         self._calls, self._pause = folder / f"{name}.calls", folder / f"{name}.pause"
         for file in (self._calls, self._pause, folder / f"{name}.lock"):
             file.touch()
-            file.chmod(0o666)  # site accounts run it
+            file.chmod(0o666)  # site accounts must be able to run it
         real = shutil.which(name, path=on.cluster.env["PATH"])
         (folder / name).write_text(BEFORE.format(folder, name, real))
         (folder / name).chmod(0o755)
         self.begin()
 
     def begin(self, pause: float = 0) -> None:
-        """Count from here; each call takes so long, one at a time."""
+        """Start counting; each call takes the given time, and only one call runs at a time."""
         self._calls.write_text("")
         self._pause.write_text(f"{pause:g}\n")
 
     def calls(self) -> int:
-        """Since then."""
+        """Return the number of calls since ``begin``."""
         return len(self._calls.read_text().splitlines())
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """What one ``scale`` took: seconds, but for ``calls``. ``freeze``: the loop's longest; ``turn``: the most CPU time
-    of one turn of it; ``idle``: the longest freeze meanwhile of a loop that had nothing to do."""
+    """The measurements of one ``scale``, in seconds except ``calls``. ``freeze``: the longest time in which the event
+    loop did not run; ``turn``: the most CPU time in one turn of the loop; ``idle``: the longest freeze of an idle event
+    loop at the same time."""
 
     seconds: float
     freeze: float
@@ -98,7 +102,8 @@ class Scaled:
 
 
 class Side:
-    """One of the two. ``env``: of its notebook; ``where``: what `dask_notebook.py` is told."""
+    """One of the two compared programs. ``env``: the environment of its notebook; ``where``: arguments of
+    `dask_notebook.py`."""
 
     def __init__(self, on: Bed, name: str, env: Mapping[str, str], *where: str) -> None:
         person = on.people[0]
@@ -107,7 +112,7 @@ class Side:
         self._argv = on.argv_as(person, str(on.notebook_python), "-c", NOTEBOOK.read_text(), *where)
 
     async def ask(self, jobs: int, pause: float, sbatch: Counted, scancel: Counted) -> tuple[Scaled, Scaled]:
-        """A fresh notebook: so many jobs, and none. Nothing of it is left afterwards."""
+        """Run a fresh notebook that scales to a number of jobs and back to 0; then clean up."""
         sbatch.begin(pause)
         scancel.begin()
         async with asyncio.timeout(LIMIT), self._notebook(str(jobs)) as notebook:
@@ -139,7 +144,7 @@ class Side:
 
     async def _told(self, notebook: asyncio.subprocess.Process) -> dict[str, float]:
         assert notebook.stdout is not None
-        await notebook.stdout.readline()  # it begins
+        await notebook.stdout.readline()  # the notebook has started to scale
         idle = Ticker()
         ticking = asyncio.create_task(idle.run())
         line = await notebook.stdout.readline()
@@ -155,11 +160,11 @@ class Side:
         await notebook.stdin.drain()
 
 
-Took = dict[tuple[str, int, float], list[tuple[Scaled, Scaled]]]  # by side, jobs, pause
+Took = dict[tuple[str, int, float], list[tuple[Scaled, Scaled]]]  # by side, number of jobs, and pause
 
 
 async def all_rounds(on: Bed) -> Took:
-    """Ask for all, in turns."""
+    """Run all measurements, the two sides in turn."""
     folder = on.folder / "before"
     folder.mkdir()
     for step in (on.folder, folder):
@@ -185,7 +190,7 @@ async def all_rounds(on: Bed) -> Took:
 
 
 def tell(took: Took) -> bool:
-    """Print the lines; whether what was promised was kept."""
+    """Print the results; return True if the promises are kept."""
     kept = True
     for jobs, pause in itertools.product(JOBS, (0.0, SLOW)):
         case = f"{jobs}-slowed" if pause else f"{jobs}"
@@ -207,13 +212,13 @@ def tell(took: Took) -> bool:
 
 
 def _middle(rounds: list[Scaled]) -> Scaled:
-    """The median of each."""
+    """Return the median of each measurement."""
     columns = zip(*(astuple(one) for one in rounds), strict=True)
     return Scaled(*(measure.median(column) for column in columns))
 
 
 async def main() -> bool:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     with bed("dask", many=1) as on:
         return tell(await all_rounds(on))
 

@@ -1,5 +1,7 @@
-"""What `benchmarks/dask.py` runs as the notebook: one cluster, asked for so many jobs at once; says as JSON what it
-took. Knows nothing of this repository, so that it runs in the notebooks' own environment as any person's program does.
+"""The program that `benchmarks/dask.py` runs as the notebook.
+
+It scales one cluster to a number of jobs at once, and prints the measurements as JSON. It imports nothing of this
+repository, since it runs in the notebooks' own environment like any person's program.
 """
 
 from __future__ import annotations
@@ -14,21 +16,21 @@ from typing import Any
 
 TICK = 0.001  # seconds
 LIMIT = 300.0
-LOOKS = 0.005  # seconds between two looks whether it is so
-SETTLES = 1.0  # seconds: a cluster's own beginning is not counted
-AFTER = 3.0  # seconds for which its loop is watched on: in them it is told how its jobs are
+LOOKS = 0.005  # seconds between two checks
+SETTLES = 1.0  # seconds; the cluster's own start is not measured
+AFTER = 3.0  # seconds for which the loop is observed afterwards, while the cluster receives the states of its jobs
 
 
 class Ticker:
-    """Of an event loop. ``freeze``: the longest time beyond a tick's own in which it did not come round; ``turn``: the
-    most CPU seconds that its thread used between two ticks. Where the first is much more, the machine did other work,
-    or the loop waited."""
+    """Measures an event loop. ``freeze``: the longest delay of a tick; ``turn``: the most CPU seconds that the loop's
+    thread used between two ticks. If ``freeze`` is much larger than ``turn``, the machine did other work, or the loop
+    was blocked."""
 
     def __init__(self) -> None:
         self.freeze, self.turn = 0.0, 0.0
 
     async def run(self) -> None:
-        """For ever."""
+        """Tick until cancelled."""
         at, used = time.perf_counter(), time.thread_time()
         while True:
             await asyncio.sleep(TICK)
@@ -38,8 +40,8 @@ class Ticker:
 
 
 def ours(size: str) -> tuple[Any, Callable[[], int]]:
-    """A cluster of ours, its scheduler in this process as dask-jobqueue's is; and how many of its jobs have ids by the
-    link's answers."""
+    """Start a FactoryCluster whose scheduler runs in this process, as with dask-jobqueue; return it, and a function
+    that returns how many of its jobs have ids according to the link."""
     from factorygate import FactoryCluster
 
     cluster = FactoryCluster(size=size, hours=1, scheduler="here")
@@ -47,7 +49,7 @@ def ours(size: str) -> tuple[Any, Callable[[], int]]:
 
 
 def theirs(queue: str) -> tuple[Any, Callable[[], int]]:
-    """dask-jobqueue's, and how many of its jobs have ids."""
+    """Start dask-jobqueue's cluster; return it, and a function that returns how many of its jobs have ids."""
     from dask_jobqueue import SLURMCluster
 
     local = {"dashboard_address": "127.0.0.1:0"}
@@ -58,7 +60,7 @@ def theirs(queue: str) -> tuple[Any, Callable[[], int]]:
 
 
 def until(look: Callable[[], bool], what: str) -> float:
-    """Look until it is so; the seconds that took. Raises TimeoutError."""
+    """Check repeatedly until a condition holds; return the seconds that this took. Raises TimeoutError."""
     begin = time.perf_counter()
     while not look():
         if time.perf_counter() - begin > LIMIT:
@@ -68,8 +70,8 @@ def until(look: Callable[[], bool], what: str) -> float:
 
 
 def scale(cluster: Any, jobs: int, done: Callable[[], bool]) -> None:
-    """To so many jobs, until it is done. Prints a line as it begins, and one with what it took; waits for a word to go
-    on."""
+    """Scale to a number of jobs, and wait until that is done. Print a line at the start, and one with the measurements;
+    then wait for a line on stdin."""
     ticker = Ticker()
     print(flush=True)
     ticking = asyncio.run_coroutine_threadsafe(ticker.run(), cluster.loop.asyncio_loop)
@@ -84,9 +86,9 @@ def scale(cluster: Any, jobs: int, done: Callable[[], bool]) -> None:
 
 
 def main(side: str, place: str, jobs: int) -> None:
-    """All of it."""
+    """Run the whole program."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # dask-jobqueue runs 1,000 sbatch at a time
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # dask-jobqueue runs 1,000 sbatch processes at a time
     cluster, have_ids = {"ours": ours, "theirs": theirs}[side](place)
     time.sleep(SETTLES)
     scale(cluster, jobs, lambda: have_ids() == jobs)

@@ -1,15 +1,16 @@
-"""What going through a door costs, by each carrier, on one factory behind sshd in a network of its own.
+"""The cost of a connection through a door, with each carrier, at one factory behind sshd in its own network.
 
 Two links, one with carrier ``tcp`` and one with ``stdio``, have a session each: a real job, door and Jupyter server.
-Beside them, in turns and in the same run:
+For comparison, in turns and in the same run, the benchmark measures:
 
 - ``ssh-L``: OpenSSH's ``ssh -L`` through the same login host to a Jupyter server of the same environment on the node's
-  TCP port: one layer of SSH up to the login host, where ours has a second one from the link into the job
-- ``srun-cat``: what bare ``srun -u cat`` of the same file writes to a pipe on the login host, without any SSH
-- ``direct``: the server's own Unix socket, from the same machine: what is measured without any carrier
+  TCP port. This uses one layer of SSH, up to the login host; the gateway uses a second one, from the link into the job
+- ``srun-cat``: the rate at which bare ``srun -u cat`` of the same file writes to a pipe on the login host, without SSH
+- ``direct``: the server's own Unix socket, from the same machine, without any carrier
 
-A download of 200 MB (median of five), 10,000 small requests and 500 echoes of a real kernel over a WebSocket, each one
-after another on one connection. Then many doors on one link: memory, and how soon all are open.
+The loads are a download of 200 MB (median of five), and, one after another on one connection, 10,000 small requests and
+500 echoes of a real kernel over a WebSocket. Then one link opens many doors: its memory is measured, and the time until
+all are open.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ MANY = 100
 MB, MS = 1e6, 1e-3
 FILE = "factorygate-bench.bin"
 ROOT_PATH = "/user/bench/"
-# With or without a port, a Jupyter server that takes anybody: only the account reaches its socket.
+# A Jupyter server without authentication, with or without a port; only the account can reach its socket.
 SERVER = (
     'exec "$0" -m jupyter_server --no-browser --ServerApp.base_url={base} --ServerApp.token= --ServerApp.password= '
     "--ServerApp.disable_check_xsrf=True --ServerApp.allow_remote_access=True --ServerApp.root_dir={home} {where}"
@@ -57,24 +58,24 @@ class Carried:
     carrier: str
     session: Session
     target: Target
-    socket: Path  # the server's own
-    config: Path  # of the link
+    socket: Path  # the Jupyter server's own socket
+    config: Path  # configuration of the link
 
 
 def home(on: Bed) -> Path:
-    """Of the account as which all runs, at the factory."""
+    """Return the home of the site account at the factory."""
     return Path(pwd.getpwnam(on.people[0]).pw_dir)
 
 
 def socket_of(session_id: str) -> Path:
-    """The server's own; all nodes of a testbed have one /tmp."""
+    """Return the path of the Jupyter server's own socket; all nodes of a testbed share /tmp."""
     [found] = Path("/tmp").glob(f"factorygate-*-{session_id[:8]}-*/notebook.sock")
     return found
 
 
 @asynccontextmanager
 async def session(on: Bed, carrier: str, door: dict[str, object]) -> AsyncIterator[Carried]:
-    """A link with that carrier, and a session of it that answers."""
+    """Start a link with that carrier, and a session that answers."""
     name = f"bench-{carrier}"
     async with gateways.link_alone(on, "http://127.0.0.1:1", name, door=door) as link:
         client = LinkClient(link.socket)
@@ -105,7 +106,7 @@ async def session(on: Bed, carrier: str, door: dict[str, object]) -> AsyncIterat
 
 
 def inside(on: Bed, job: str, *argv: str) -> tuple[str, ...]:
-    """A command in the job of the first person, joined by stdio as carrier stdio does it."""
+    """Run a command in the job of the first person, connected by stdio as with carrier stdio."""
     step = (
         "srun",
         "-u",
@@ -123,7 +124,7 @@ def inside(on: Bed, job: str, *argv: str) -> tuple[str, ...]:
 
 @contextmanager
 def forwarded(on: Bed, carried: Carried) -> Iterator[Target]:
-    """``ssh -L`` to a server on the node's TCP port, in the same job."""
+    """Forward a port with ``ssh -L`` to a server on the node's TCP port, in the same job."""
     node, port, here = carried.session.node, DOOR_PORTS[1], programs.free_port()
     where = f"--ServerApp.ip={node} --ServerApp.port={port} --ServerApp.port_retries=0"
     script = SERVER.format(home=home(on), base=ROOT_PATH, where=where)
@@ -148,7 +149,7 @@ def forwarded(on: Bed, carried: Carried) -> Iterator[Target]:
 
 @contextmanager
 def big_file(on: Bed) -> Iterator[Path]:
-    """The file that is downloaded, in the account's home at the factory."""
+    """Create the file for downloads in the account's home at the factory."""
     account, path = on.people[0], home(on) / FILE
     on.as_account(account, "/bin/dd", "if=/dev/urandom", f"of={path}", "bs=1000000", f"count={SIZE // 1_000_000}")
     try:
@@ -158,7 +159,8 @@ def big_file(on: Bed) -> Iterator[Path]:
 
 
 async def downloads(on: Bed, ways: dict[str, Target], job: str, path: Path) -> dict[str, float]:
-    """Bytes per second by each way, and by srun; the median of the rounds, which are in turns."""
+    """Measure the bytes per second of downloads by each connection, and by srun; return the median of the rounds, which
+    alternate."""
     rates: dict[str, list[float]] = {name: [] for name in (*ways, "srun-cat")}
     for _ in range(ROUNDS):
         for name, target in ways.items():
@@ -171,7 +173,7 @@ async def downloads(on: Bed, ways: dict[str, Target], job: str, path: Path) -> d
 
 
 async def in_turns(ways: dict[str, Target], once: Callable[[str], list[float]]) -> dict[str, list[float]]:
-    """What ``once`` measures by each way, all rounds together."""
+    """Run ``once`` for each connection in turn, in all rounds; return the measurements."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(TURNS):
         for name in ways:
@@ -180,7 +182,7 @@ async def in_turns(ways: dict[str, Target], once: Callable[[str], list[float]]) 
 
 
 def tell_latency(what: str, taken: dict[str, list[float]]) -> None:
-    """Median, and what the carrier adds to it."""
+    """Print the median latency, and the part that the carrier adds."""
     middle = {name: measure.median(each) / MS for name, each in taken.items()}
     for carrier in ("tcp", "stdio"):
         peers = {name: middle[name] for name in middle if name == "ssh-L"}
@@ -191,7 +193,7 @@ def tell_latency(what: str, taken: dict[str, list[float]]) -> None:
 
 
 async def many(carried: Carried, on: Bed, number: int) -> None:
-    """So many doors on one link, which is a new process each time: its memory is to be seen."""
+    """Open many doors with one link, which is a new process each time, so that its memory can be measured."""
     argv = (
         sys.executable, "-m", "benchmarks.door_many", str(carried.config), str(on.catalogue),
         carried.session.model_dump_json(), str(number),
@@ -206,7 +208,7 @@ async def many(carried: Carried, on: Bed, number: int) -> None:
 
 
 async def measure_all(on: Bed, tcp: Carried, stdio: Carried, path: Path, peer: Target | None) -> None:
-    """All of it."""
+    """Run all measurements."""
     ways = {"direct": Target(tcp.socket, tcp.target.base), "tcp": tcp.target, "stdio": stdio.target}
     if peer is not None:
         ways["ssh-L"] = peer
@@ -226,11 +228,12 @@ async def measure_all(on: Bed, tcp: Carried, stdio: Carried, path: Path, peer: T
         kernel.close()
     await many(tcp, on, MANY)
     over_ssh = on.cluster.network is not None
-    await many(stdio, on, 12 if over_ssh else MANY)  # MaxSessions of two connections, less two for commands each
+    await many(stdio, on, 12 if over_ssh else MANY)  # MaxSessions of two connections, minus two for commands on each
 
 
 async def main() -> None:
-    """Measure and print. ``local``: without sshd between, where one is no root or wants the carriers alone."""
+    """Run the benchmark, and print the results. ``local``: without sshd in between, for users who are not root, or to
+    measure the carriers alone."""
     local = os.geteuid() != 0 or "local" in sys.argv[1:]
     if local:
         measure.note("without sshd between: the link is on the login side, and there is no ssh -L to compare with")

@@ -1,4 +1,5 @@
-"""What a browser does with a notebook server, as fast as Python can: a download, small requests, a kernel's echo."""
+"""Clients of a notebook server that do what a browser does, as fast as Python can: a download, small requests, a
+kernel's echo."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ LIMIT = 120.0  # seconds
 
 
 class _Http(http.client.HTTPConnection):
-    """HTTP over a TCP port of this machine, or over a Unix socket."""
+    """An HTTP client over a TCP port of this machine, or over a Unix socket."""
 
     def __init__(self, to: int | Path) -> None:
         super().__init__("localhost", timeout=LIMIT)
@@ -38,13 +39,14 @@ class _Http(http.client.HTTPConnection):
 
 @dataclass(frozen=True)
 class Target:
-    """One way to a notebook server. ``to``: a loopback port, or its own Unix socket; ``base``: its path."""
+    """One address of a notebook server. ``to``: a loopback port, or the server's Unix socket;
+    ``base``: the URL's path."""
 
     to: int | Path
     base: str
 
     def answers(self) -> bool:
-        """Whether it is there."""
+        """Return True if the server answers."""
         connection = _Http(self.to)
         try:
             connection.request("GET", f"{self.base}api")
@@ -55,7 +57,7 @@ class Target:
             connection.close()
 
     def download(self, name: str, size: int) -> float:
-        """Bytes per second of one file. Raises RuntimeError where it does not come whole."""
+        """Return the bytes per second of downloading one file. Raises RuntimeError if the file is incomplete."""
         connection = _Http(self.to)
         begin = time.perf_counter()
         connection.request("GET", f"{self.base}files/{name}")
@@ -70,7 +72,7 @@ class Target:
         return size / taken
 
     def small(self, times: int) -> list[float]:
-        """Seconds that each of so many small requests took, one after another on one connection."""
+        """Return the seconds of each of a number of small requests, sent one after another on one connection."""
         connection, taken = _Http(self.to), []
         for _ in range(times):
             begin = time.perf_counter()
@@ -81,7 +83,7 @@ class Target:
         return taken
 
     def kernel(self) -> Kernel:
-        """A new kernel with an open WebSocket."""
+        """Start a kernel with an open WebSocket."""
         connection = _Http(self.to)
         connection.request("POST", f"{self.base}api/kernels", json.dumps({"name": "python3"}))
         kernel = json.load(connection.getresponse())["id"]
@@ -93,14 +95,14 @@ class Target:
 
 
 class Kernel:
-    """Asks a kernel for what every kernel answers at once."""
+    """A kernel that gets requests which every kernel answers at once."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self.echo()  # it has started
+        self.echo()  # wait until the kernel has started
 
     def echo(self) -> float:
-        """Seconds from a request to the kernel's reply."""
+        """Return the seconds from a request to the kernel's reply."""
         message = uuid.uuid4().hex
         header = {
             "msg_id": message, "msg_type": "kernel_info_request", "username": "", "session": "bench", "version": "5.3",
@@ -126,7 +128,7 @@ class Kernel:
 
 
 def output_rate(argv: Sequence[str], env: dict[str, str], size: int) -> float:
-    """Bytes per second of a command's output, from its first byte on."""
+    """Return the bytes per second of a command's output, counted from its first byte."""
     process = subprocess.Popen(argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     descriptor = process.stdout.fileno()

@@ -1,7 +1,8 @@
-"""Many doors on one link: the same door entered again and again by this process. Run by ``door``, prints JSON.
+"""Opens many connections to the same door from this process, as a link with many doors would.
 
-``python -m benchmarks.door_many LINK.YAML CATALOGUE SESSION NUMBER``: seconds until all are open, seconds until
-they are open again after all were lost in one moment, and bytes of this process for each.
+``benchmarks.door`` runs ``python -m benchmarks.door_many LINK.YAML CATALOGUE SESSION NUMBER``. The program prints JSON:
+the seconds until all connections are open, the seconds until they are open again after all were lost at the same time,
+and the bytes of this process for each.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LIMIT = 300.0  # seconds
 
 
 async def main(link: Path, factories: Path, session: Session, number: int) -> None:
-    """Open them, cut them, and print."""
+    """Open the connections, cut them, and print the measurements."""
     config = loading.load_link_config(link)
     key = asyncssh.read_private_key(str(config.state_dir / "link_ed25519"))
     name = session.choice.factory
@@ -53,7 +54,8 @@ async def main(link: Path, factories: Path, session: Session, number: int) -> No
         )
         for _ in range(number)
     ]
-    gate = asyncio.Semaphore(16)  # as one keeper has it: the doors of one process, entered in as many at a time
+    # as in the link's DoorManager: the maximum number of connections that are opened at once
+    gate = asyncio.Semaphore(16)
     for keeper in keepers:
         keeper._gates[name] = gate
     before = measure.memory(os.getpid())

@@ -1,16 +1,17 @@
-"""What passes between a notebook and a Dask cluster at another factory: ours beside plain ``ssh`` between the same two.
+"""The speed of data between a notebook and a Dask cluster at another factory, compared with plain ``ssh``.
 
-Two factories are in networks of their own, behind sshd, as a demo has them. In a session at the one a kernel makes a
-``FactoryCluster`` at the other, whose scheduler is a job there: what a client sends goes through the session's door,
-the link and the scheduler's door. In turns with it, from the machine of the gateway, where the two networks meet:
+Two factories are in networks of their own, behind sshd, as in an isolated demo. In a session at one factory, a kernel
+creates a ``FactoryCluster`` at the other, whose scheduler is a job there. A client's data pass through the session's
+door, the link and the scheduler's door. For comparison, in turns, the gateway's machine runs:
 
-- ``ssh``: ``ssh A cat FILE | ssh B wc -c``, and the other way, over connections that stand already
+- ``ssh``: ``ssh A cat FILE | ssh B wc -c``, and the reverse, over connections that are open already
 
-50 MB that do not compress. Ours: ``client.scatter`` (up) and ``client.gather`` of a result (down), which is once
-to the scheduler and once more from there to a worker, or the other way round; ssh ends at the login hosts. Then
-round trips: a question to the scheduler, and a byte's echo from each of the two login hosts, added up. Once with
-nothing between hub and factories but the kernel, where the CPUs of this machine are the limit for both; and once with a
-wire that takes 10 ms each way at each factory's border (``testbed fault slow``), as between countries.
+The data are 50 MB that cannot be compressed. ``FactoryCluster`` runs ``client.scatter`` (up), and ``client.gather`` of
+a result (down); the data go to the scheduler and from there to a worker, or the reverse, while ssh ends at the login
+hosts. Round trips are measured, too: a question to the scheduler, compared with the sum of one-byte echoes from the two
+login hosts. Everything is measured twice: with only the kernel's network between hub and factories, where this
+machine's CPUs limit both sides; and with a delay of 10 ms in each direction at each factory's border (``testbed fault
+slow``), as between countries.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ MB = 1e6
 SIZE = 50_000_000  # bytes
 ROUNDS = 5
 TRIPS = 20
-WIRES = {"near": 0, "wide": 20}  # ms of a round trip over a factory's border
-GOAL = 0.5  # of ssh's rate, on either wire
+WIRES = {"near": 0, "wide": 20}  # milliseconds of a round trip over a factory's border
+GOAL = 0.5  # promised share of ssh's rate, on either wire
 FILE = "factorygate-bench.bin"
 PEER = "ssh"
 
@@ -67,7 +68,7 @@ TRIP = "print([seconds(lambda: client.run_on_scheduler(int)) for _ in range({tri
 
 @contextmanager
 def demo() -> Iterator[Path]:
-    """The gateway with the two factories; its folder."""
+    """Start the gateway with the two factories; yield its folder."""
     programs = install.program_folder()
     folder = programs / "bench" / "far"
     argv = [str(programs / "hub" / "bin" / "python"), "-m", "testbed.demo", "--folder", str(folder)]
@@ -81,7 +82,7 @@ def demo() -> Iterator[Path]:
 
 
 class Ours:
-    """A kernel in a session at the one factory, with a cluster at the other."""
+    """A kernel in a session at one factory, with a cluster at the other."""
 
     def __init__(self, gateway: Gateway) -> None:
         user = gateway.make_user()
@@ -91,15 +92,15 @@ class Ours:
         self._run(MADE.format(token=gateway.token(user), there=THERE, size=SIZE))
 
     def up(self) -> float:
-        """Send it; seconds."""
+        """Send the data; return the seconds."""
         return float(self._run(UP))
 
     def down(self) -> float:
-        """Get it back; seconds."""
+        """Fetch the data; return the seconds."""
         return float(self._run(DOWN))
 
     def trips(self) -> list[float]:
-        """Ask the scheduler; seconds."""
+        """Send questions to the scheduler; return the seconds of each."""
         return [float(one) for one in json.loads(self._run(TRIP.format(trips=TRIPS)))]
 
     def close(self) -> None:
@@ -111,10 +112,10 @@ class Ours:
 
 
 class Ssh:
-    """OpenSSH's client, with a connection to each login host that stands already."""
+    """OpenSSH's client, with an open connection to each login host."""
 
     def __init__(self, folder: Path, here: SlurmCluster, there: SlurmCluster) -> None:
-        """``folder``: 0700, with a short path, for keys and sockets."""
+        """Connect. ``folder``: a 0700 folder with a short path, for keys and sockets."""
         self._account = here.accounts[0]
         self._sides: list[Visitor] = []
         for side in (here, there):
@@ -125,15 +126,15 @@ class Ssh:
             subprocess.run([*self._argv(side), f"head -c {SIZE} /dev/urandom > {FILE}"], check=True)
 
     def up(self) -> float:
-        """From here to there; seconds."""
+        """Send the data from this side to the other; return the seconds."""
         return self._carry(*self._sides)
 
     def down(self) -> float:
-        """From there to here; seconds."""
+        """Send the data from the other side to this one; return the seconds."""
         return self._carry(*reversed(self._sides))
 
     def trips(self) -> list[float]:
-        """A byte to each login host and back, one after the other; seconds."""
+        """Send a byte to each login host and back, one after the other; return the seconds of each."""
         with ExitStack() as stack:
             lines = [stack.enter_context(side.line(self._account)) for side in self._sides]
             taken = []
@@ -144,7 +145,7 @@ class Ssh:
         return taken
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         for side in self._sides:
             subprocess.run([*self._argv(side), "rm", "-f", FILE], check=True)
             subprocess.run(self._argv(side, "-O", "exit"), check=True, capture_output=True)
@@ -166,7 +167,7 @@ class Ssh:
 
 
 def one_wire(name: str, ours: Ours, ssh: Ssh) -> bool:
-    """Measure and print; whether what was promised was kept."""
+    """Measure one wire, and print the results; return True if the promise is kept."""
     kept = True
     for way in ("up", "down"):
         both: dict[str, list[float]] = {"ours": [], PEER: []}
@@ -188,7 +189,7 @@ def _few(rates: list[float]) -> str:
 
 
 def main() -> bool:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     kept = True
     with demo() as folder, tempfile.TemporaryDirectory() as keys, ExitStack() as at_end:
         gateway = Gateway(folder / "demo.json")

@@ -1,4 +1,4 @@
-"""The two sides: our gateway, and a JupyterHub with batchspawner, each with a proxy of its own on free ports."""
+"""The two compared gateways: this one, and a JupyterHub with batchspawner; each has its own proxy on free ports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.programs import UP_SECONDS, Ports, Run, running
 
 
 class Gateway:
-    """A running hub behind its proxy. ``counted``: the processes whose CPU is its cost (hub, and link)."""
+    """A running hub behind its proxy. ``counted``: the processes whose CPU time is measured (hub, and link)."""
 
     def __init__(
         self, name: str, bed: Bed, client: httpx.AsyncClient, hub_api: str, options: Mapping[str, Any]
@@ -28,30 +28,30 @@ class Gateway:
         self.name = name
         self.bed = bed
         self.client = client
-        self.hub_api = hub_api  # the hub's own listener, without the proxy
+        self.hub_api = hub_api  # address of the hub's own listener, without the proxy
         self.counted: list[int] = []
         self.link_socket: Path | None = None
         self._options = options
 
     async def make_people(self) -> None:
-        """Give each site account a hub user of the same name."""
+        """Create a hub user for each site account, with the same name."""
         answer = await self.client.post("/hub/api/users", json={"usernames": list(self.bed.people)})
         answer.raise_for_status()
 
     async def token(self, person: str) -> str:
-        """A token of that person."""
+        """Return a token of that person."""
         answer = await self.client.post(f"/hub/api/users/{person}/tokens", json={"note": "bench"})
         answer.raise_for_status()
         return str(answer.json()["token"])
 
     async def start_server(self, person: str, server: str) -> None:
-        """POST a server. Raises RuntimeError with the hub's words if it is refused."""
+        """Start a server by a POST. Raises RuntimeError with the hub's message if it is refused."""
         answer = await self.client.post(f"/hub/api/users/{person}/servers/{server}", json=dict(self._options))
         if answer.is_error:
             raise RuntimeError(f"{self.name}: {answer.status_code}: {answer.text}")
 
     async def stop_server(self, person: str, server: str) -> None:
-        """DELETE a server, and wait until the hub has let go of it."""
+        """Stop a server by a DELETE, and wait until the hub no longer has it."""
         url = f"/hub/api/users/{person}/servers/{server}"
 
         async def gone() -> bool:
@@ -61,11 +61,11 @@ class Gateway:
         await measure.until(gone, 60, f"{self.name} lets go of {server}", every=0.3)
 
     async def answers(self, person: str, server: str) -> bool:
-        """Whether the notebook answers through the proxy."""
+        """Return True if the notebook answers through the proxy."""
         return (await self.client.get(f"/user/{person}/{server}/api")).status_code == 200
 
     async def story(self, person: str, server: str) -> list[str]:
-        """What our link says happened to a session, with seconds since the first of it; empty for the peer."""
+        """Return the link's log of a session, with seconds since its first line; empty for batchspawner."""
         if self.link_socket is None:
             return []
         transport = httpx.AsyncHTTPTransport(uds=str(self.link_socket))
@@ -78,19 +78,20 @@ class Gateway:
         ]
 
     async def ready(self) -> int:
-        """How many servers the hub calls ready."""
+        """Return the number of servers that the hub reports as ready."""
         answer = await self.client.get("/hub/api/users", params={"state": "ready"})
         answer.raise_for_status()
         return sum(server["ready"] for user in answer.json() for server in user["servers"].values())
 
     async def info(self) -> None:
-        """One ``GET /hub/api/info``."""
+        """Send ``GET /hub/api/info`` once."""
         (await self.client.get("/hub/api/info")).raise_for_status()
 
 
 @asynccontextmanager
 async def ours(bed: Bed, **access: object) -> AsyncIterator[Gateway]:
-    """Our gateway: proxy, link and hub, set up as an operator would. ``access``: in place of what the cluster says."""
+    """Start this gateway with proxy, link and hub, as an operator would. ``access``: replaces the cluster's own access
+    settings."""
     folder = _folder(bed, "ours")
     ports = Ports()
     secret_files = {name: _secret(folder / name) for name in ("proxy-token", "service-token", "admin-token")}
@@ -141,8 +142,8 @@ class Link:
 
 @asynccontextmanager
 async def link_alone(bed: Bed, hub_url: str, name: str = "bench", **access: object) -> AsyncIterator[Link]:
-    """Our link; at ``hub_url`` is what it takes for the hub. ``name``: by which it knows its jobs; ``access``: in place
-    of what the cluster says."""
+    """Start a link. ``hub_url``: the address of a stand-in for the hub; ``name``: the hub's name in job names;
+    ``access``: replaces the cluster's own access settings."""
     folder = _folder(bed, "link")
     ports = Ports()
     _secret(folder / "service-token")
@@ -170,7 +171,7 @@ def _configure_link(bed: Bed, folder: Path, ports: Ports, hub_url: str, name: st
         "state_dir": "link",
         "socket": "link.sock",
         "listen_port": ports.link,
-        "session_ports": [12000, 13999],  # not those of a demo that may run beside
+        "session_ports": [12000, 13999],  # not the ports of a demo that may run at the same time
         "hub": {"url": hub_url, "token_file": "service-token", "name": name},
         "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
         "factories": {bed.factory.id: access},
@@ -186,18 +187,19 @@ async def _link(bed: Bed, run: Run) -> int:
 
 @asynccontextmanager
 async def peer(bed: Bed) -> AsyncIterator[Gateway]:
-    """JupyterHub with batchspawner and its defaults; what differs is said in the configuration's comments."""
+    """Start JupyterHub with batchspawner and its default settings; comments in the configuration
+    explain each change."""
     folder = _folder(bed, "peer")
     ports = Ports()
     tokens = {name: _secret(folder / name) for name in ("proxy-token", "admin-token")}
     size = bed.size
-    # batchspawner must be importable where the job runs; the notebook's environment stays as it is for both sides.
+    # batchspawner must be importable in the job; the notebook's environment stays the same for both sides.
     beside = folder / "beside"
     beside.mkdir(mode=0o755, exist_ok=True)
     site_packages = next((bed.hub_python.parent.parent / "lib").glob("python3*/site-packages"))
     (beside / "batchspawner").symlink_to(site_packages / "batchspawner")
     for step in (bed.folder, folder):
-        step.chmod(0o711)  # the site accounts go through, and see nothing
+        step.chmod(0o711)  # the site accounts can enter the folder, but not list it
     settings = {
         "JupyterHub.bind_url": f"http://127.0.0.1:{ports.public}",
         "JupyterHub.hub_bind_url": f"http://127.0.0.1:{ports.hub}",
@@ -209,9 +211,9 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
         "ConfigurableHTTPProxy.should_start": False,
         "ConfigurableHTTPProxy.api_url": f"http://127.0.0.1:{ports.proxy_api}",
         "JupyterHub.spawner_class": "batchspawner.MultiSlurmSpawner",
-        # The nodes' names do not resolve: the setting that batchspawner has for several slurmd on one host.
+        # The nodes' names do not resolve; batchspawner has this setting for several slurmd on one host.
         "MultiSlurmSpawner.daemon_resolver": dict.fromkeys(bed.cluster.nodes, "127.0.0.1"),
-        # In place of sudo, which a fresh Debian does not have; it costs less.
+        # Replaces sudo, which a fresh Debian does not have; it costs less.
         "BatchSpawnerBase.exec_prefix": " ".join((*bed.cluster.prefix, *as_user("{username}"))),
         "BatchSpawnerBase.batchspawner_singleuser_cmd": (
             f"env PYTHONPATH={beside} {bed.notebook_python} -m batchspawner.singleuser"
@@ -221,14 +223,14 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
         "BatchSpawnerBase.req_runtime": "01:00:00",
         "BatchSpawnerBase.req_nprocs": str(size.cores),
         "BatchSpawnerBase.req_memory": f"{size.memory_gb:.0f}G",
-        # All that are asked for at once may be, as ours are; by default it refuses what is over 100.
+        # All requested servers may start at once, as with this gateway; by default batchspawner refuses more than 100.
         "JupyterHub.concurrent_spawn_limit": 0,
     }  # fmt: skip
     if size.gpus:
         settings["SlurmSpawner.req_gres"] = f"gpu:{size.gpus}"
     lines = [f"c.{name} = {value!r}" for name, value in settings.items()]
     lines += [
-        # As long as it takes: by default the jobs would be given up after 300 s in the queue.
+        # No limit: by default the jobs would be given up after 300 s in the queue.
         "c.Spawner.start_timeout = 86400",
         f"c.ConfigurableHTTPProxy.auth_token = open({str(folder / 'proxy-token')!r}).read()",
         "c.Spawner.env_keep = ['PATH', 'LANG', 'SLURM_CONF', 'LD_LIBRARY_PATH']",
@@ -273,7 +275,7 @@ def _client(ports: Ports, token: str) -> httpx.AsyncClient:
         base_url=f"http://127.0.0.1:{ports.public}",
         headers={"Authorization": f"token {token}"},
         timeout=60,
-        limits=httpx.Limits(max_connections=None, keepalive_expiry=2),  # the proxy closes after 5 s
+        limits=httpx.Limits(max_connections=None, keepalive_expiry=2),  # the proxy closes idle connections after 5 s
     )
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: CPU of process trees, controller RPCs, latencies, and the lines they print."""
+"""Tools of the benchmarks: CPU time of process trees, RPCs at the controller, latencies, and the printed lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
-# What the nodes' own daemons send the controller, and the question itself; all else is somebody's scheduler command.
+# RPCs that the nodes' daemons send to the controller, and the RPC of sdiag itself; all others come from scheduler
+# commands.
 _NOT_COMMANDS = frozenset(
     {
         "REQUEST_STATS_INFO",
@@ -25,7 +26,7 @@ _NOT_COMMANDS = frozenset(
 
 
 def report(name: str, metric: str, ours: float, peers: dict[str, float], unit: str) -> None:
-    """Print a line per peer for a cost (less is better): ratio = peer / ours, above 1 we are better."""
+    """Print a line per peer for a cost (less is better): ratio = peer / ours; above 1 this gateway is better."""
     for peer, theirs in peers.items():
         ratio = theirs / ours if ours else float("inf")
         print(
@@ -35,7 +36,7 @@ def report(name: str, metric: str, ours: float, peers: dict[str, float], unit: s
 
 
 def rate(name: str, metric: str, ours: float, peers: dict[str, float], unit: str) -> None:
-    """Print a line per peer for a rate (more is better): ratio = ours / peer, above 1 we are better."""
+    """Print a line per peer for a rate (more is better): ratio = ours / peer; above 1 this gateway is better."""
     for peer, theirs in peers.items():
         ratio = ours / theirs if theirs else float("inf")
         print(
@@ -45,7 +46,7 @@ def rate(name: str, metric: str, ours: float, peers: dict[str, float], unit: str
 
 
 def note(text: str) -> None:
-    """Print what a reader must know beside the numbers."""
+    """Print a remark beside the numbers."""
     print(f"# {text}", flush=True)
 
 
@@ -54,13 +55,13 @@ def _short(value: float) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` (0 to 1) of the values do not exceed; nearest rank."""
+    """Return the value that ``share`` (0 to 1) of the values do not exceed (nearest rank)."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
 
 
 def median(values: Iterable[float]) -> float:
-    """The middle value."""
+    """Return the median."""
     return statistics.median(values)
 
 
@@ -68,9 +69,8 @@ def median(values: Iterable[float]) -> float:
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:
-    """CPU used so far by these processes, their living descendants, and every child that one of them waited for.
-
-    Seconds of user and system time, from ``/proc``. The difference of two calls is what a stretch of time cost.
+    """Return the CPU seconds (user and system time, from ``/proc``) that these processes have used, with their living
+    descendants and all children that they have waited for. The difference of two calls is the use in between.
     """
     parents: dict[int, list[int]] = {}
     used: dict[int, float] = {}
@@ -80,7 +80,7 @@ def cpu_seconds(roots: Iterable[int]) -> float:
         try:
             text = (entry / "stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
-            continue  # ended while we looked; whoever waited for it has its time
+            continue  # the process ended in the meantime; its parent's counters include its time
         fields = text[text.rindex(")") + 2 :].split()
         pid = int(entry.name)
         parents.setdefault(int(fields[1]), []).append(pid)
@@ -98,7 +98,7 @@ def cpu_seconds(roots: Iterable[int]) -> float:
 
 
 def memory(pid: int) -> float:
-    """Resident memory of a process in bytes, from ``/proc``."""
+    """Return the resident memory of a process in bytes, from ``/proc``."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return float(pages * os.sysconf("SC_PAGE_SIZE"))
 
@@ -107,7 +107,7 @@ def memory(pid: int) -> float:
 
 
 def rpcs(sdiag: str) -> dict[str, int]:
-    """RPCs by type since the last reset, from ``sdiag``'s output: those that scheduler commands send."""
+    """Return the RPCs by type since the last reset, from ``sdiag``'s output; only those of scheduler commands."""
     section = sdiag.partition("statistics by message type")[2].partition("statistics by user")[0]
     counts = {
         name: int(count) for name, count in re.findall(r"^\s*(\w+)\s*\(\s*\d+\)\s*count:(\d+)", section, re.MULTILINE)
@@ -121,8 +121,8 @@ def rpcs(sdiag: str) -> dict[str, int]:
 async def sample(
     ask: Callable[[], Awaitable[object]], seconds: float, every: float = 0.1, stop: asyncio.Event | None = None
 ) -> list[float]:
-    """Call ``ask`` in turn for ``seconds`` or until ``stop``, one call each ``every`` seconds at most; the seconds that
-    each took."""
+    """Call ``ask`` repeatedly for ``seconds`` or until ``stop`` is set, at most once in ``every`` seconds; return the
+    seconds of each call."""
     taken = []
     end = time.monotonic() + seconds
     while (begin := time.monotonic()) < end and not (stop and stop.is_set()):
@@ -134,7 +134,8 @@ async def sample(
 
 
 async def until(look: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.05) -> float:
-    """Look until it is so; the seconds that took. For programs that tell nobody. Raises TimeoutError."""
+    """Check repeatedly until a condition holds; return the seconds that this took. For programs that report nothing.
+    Raises TimeoutError."""
     begin = time.monotonic()
     while not await look():
         if time.monotonic() - begin > seconds:

@@ -1,11 +1,11 @@
-"""What a panel of a large cluster costs a notebook: ours beside the widget of dask's own cluster managers, 500 jobs.
+"""The cost of a cluster's panel in a notebook with 500 jobs, compared with the widget of dask's own cluster managers.
 
-A real kernel each. The page's end is a client that opened the panel; what the kernel publishes is counted as it comes
-over the wire (all of a message: headers, too), and the CPU of the kernel's process is taken from the system. For 20 s
-at rest (all jobs run, so that GPU-hours flow), then for 20 s while ten jobs a second change, all of them on the page.
-Dask's widget renders all workers as HTML every 500 ms and sends it when it is another; a change is a worker's metric,
-which in life each worker reports twice a second, so that its widget never is at rest. A kernel without any widget is
-the floor.
+Each widget runs in its own real kernel. A client plays the page and opens the widget. The benchmark counts all bytes
+that the kernel publishes (whole messages with headers), and takes the CPU time of the kernel's process from the system:
+for 20 s without changes (all jobs run, so that GPU-hours grow), then for 20 s in which ten jobs per second change, all
+of them visible on the page. Dask's widget renders all workers as HTML every 500 ms, and sends the HTML if it has
+changed. Its changes are workers' metrics; each real worker reports these twice a second, so its widget always has
+changes. A kernel without any widget gives the baseline.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from benchmarks import measure
 CHECKOUT = Path(__file__).resolve().parent.parent
 JOBS = 500
 WINDOW = 20.0  # seconds
-SETTLES = 3.0  # seconds before a window begins: loading and the first picture are not counted
-MOST_REST, MOST_CPU = 2000.0, 5.0  # bytes/s at rest and % of a core: what we promised
+SETTLES = 3.0  # seconds before a measurement starts: loading and the first display are not counted
+MOST_REST, MOST_CPU = 2000.0, 5.0  # promised limits: bytes per second without changes, and CPU in % of a core
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a window cost: bytes published a second, and CPU in % of a core."""
+    """The cost of a measurement window: published bytes per second, and CPU in % of a core."""
 
     traffic: float
     cpu: float
 
 
 class Kernel:
-    """A kernel, a client of it, and what it publishes."""
+    """A kernel with a client that counts what the kernel publishes."""
 
     def __init__(self, manager: AsyncKernelManager, client: AsyncKernelClient, heard: zmq.asyncio.Socket) -> None:
         self._client, self._heard = client, heard
@@ -49,7 +49,7 @@ class Kernel:
         self.published = 0
 
     async def run(self, code: str) -> None:
-        """Run a cell to its end. Raises RuntimeError with what it raised."""
+        """Run a cell to its end. Raises RuntimeError with the error of the cell."""
         reply = await self._client.execute_interactive(
             code, store_history=False, output_hook=lambda _: None, timeout=60
         )
@@ -57,26 +57,26 @@ class Kernel:
             raise RuntimeError("\n".join(reply["content"]["traceback"]))
 
     async def value(self, expression: str) -> str:
-        """The text of an expression."""
+        """Return the value of an expression as text."""
         reply = await self._client.execute_interactive(
             "", user_expressions={"it": expression}, output_hook=lambda _: None, timeout=60
         )
         return str(reply["content"]["user_expressions"]["it"]["data"]["text/plain"]).strip("'")
 
     def page(self, comm: str, content: dict[str, object]) -> None:
-        """What a page sends to a widget."""
+        """Send a widget a message, as its page does."""
         message = self._client.session.msg(
             "comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": content}}
         )
         self._client.shell_channel.send(message)
 
     async def listen(self) -> None:
-        """Count for ever."""
+        """Count published bytes until cancelled."""
         while True:
             self.published += sum(len(frame) for frame in await self._heard.recv_multipart())
 
     async def window(self) -> Cost:
-        """What the time from now on costs."""
+        """Return the cost of the time from now until the window ends."""
         await asyncio.sleep(SETTLES)
         sent, used = self.published, measure.cpu_seconds([self.pid])
         await asyncio.sleep(WINDOW)
@@ -85,7 +85,7 @@ class Kernel:
 
 @asynccontextmanager
 async def kernel() -> AsyncIterator[Kernel]:
-    """A fresh one of this Python; ended afterwards."""
+    """Start a kernel of this Python; end it after the block."""
     manager = AsyncKernelManager()
     manager.kernel_cmd = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     path = os.pathsep.join(str(CHECKOUT / part) for part in ("", "extensions", "spawners"))
@@ -108,7 +108,7 @@ async def kernel() -> AsyncIterator[Kernel]:
 
 
 async def costs(what: str) -> tuple[Cost, Cost]:
-    """At rest, and while jobs change."""
+    """Return the costs without changes, and with changing jobs."""
     async with kernel() as one:
         await one.run(f"from benchmarks import panel_kernel\nwidget = panel_kernel.{what}({JOBS})")
         one.page(await one.value("widget.shown"), {"op": "watch", "page": "bench"})

@@ -1,4 +1,5 @@
-"""What `benchmarks/panel.py` runs in its kernels: our panel, and dask's own widget, of a cluster of many workers."""
+"""The code that `benchmarks/panel.py` runs in its kernels: the panel, and dask's own widget, each of a cluster with
+many workers."""
 
 from __future__ import annotations
 
@@ -17,11 +18,11 @@ from factorygate.view_data import ClusterView
 from factorygate.widgets.rows import PAGE
 from tests.support.watched import ScriptedCluster, view
 
-CHANGES = 10  # a second
+CHANGES = 10  # changes per second
 
 
 class Running(ScriptedCluster):
-    """Jobs that run, so that their GPU-hours flow."""
+    """A cluster whose jobs run, so that their GPU-hours grow."""
 
     def __init__(self, jobs: int) -> None:
         super().__init__(view(jobs, gpu_hours_cap=None))
@@ -33,7 +34,7 @@ class Running(ScriptedCluster):
 
 
 class Ours:
-    """``shown``: the id of the comm that the page's end talks to."""
+    """The gateway's panel. ``shown``: the id of the comm to the page."""
 
     def __init__(self, jobs: int) -> None:
         self.cluster = Running(jobs)
@@ -41,12 +42,12 @@ class Ours:
         self.shown = self.panel.comm.comm_id
 
     def change(self, number: int) -> None:
-        """One of the jobs that the page shows gets another node: the dearest there is."""
+        """Move one job that the page shows to another node, which is the most expensive change."""
         self.cluster.change(number % PAGE, node=f"nid{number:06}", workers=number % 4)
 
 
 class Dask(Cluster):  # type: ignore[misc]  # untyped upstream
-    """A cluster manager that was told of its workers as a scheduler tells; nothing runs."""
+    """A dask cluster manager that received workers as from a scheduler; nothing runs."""
 
     def __init__(self, jobs: int) -> None:
         super().__init__(asynchronous=True)
@@ -58,10 +59,10 @@ class Dask(Cluster):  # type: ignore[misc]  # untyped upstream
         self.status = Status.running
         self.shown = self._widget().comm.comm_id
 
-    scheduler_address = "tls://10.0.0.1:8786"  # there is none to ask
+    scheduler_address = "tls://10.0.0.1:8786"  # there is no scheduler
 
     def change(self, number: int) -> None:
-        """A worker reports another metric, as each does twice a second in life."""
+        """Report another metric of a worker, as each real worker does twice a second."""
         workers = list(self.scheduler_info["workers"].values())
         workers[number % len(workers)]["metrics"]["memory"] = number * 10**6
 
@@ -76,7 +77,7 @@ def _worker(number: int) -> dict[str, Any]:
 
 
 def keep_changing(one: Any) -> Callable[[], None]:
-    """``CHANGES`` a second from now on, whatever the kernel does; call what comes back to stop."""
+    """Make ``CHANGES`` changes per second from now on, whatever the kernel does; call the returned function to stop."""
     stopped = threading.Event()
 
     def run() -> None:

@@ -1,10 +1,10 @@
-"""What waiting costs: sessions that stay in the queue for 30 s, ours at 60 and 600 beside batchspawner at 60.
+"""The cost of sessions that wait in the queue for 30 s: 60 and 600 of this gateway, 60 of batchspawner.
 
-One Slurm (the testbed's it4lia), full, so that nothing starts. From the moment when the last job is in the queue, for
-30 s: RPCs at the controller (``sdiag``, reset at that moment), CPU seconds of the hub (and of our link) with all their
-children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, asked every 0.1 s. A hub without sessions,
-ours, is the floor of that. Both sides have the same people (the site accounts) with named servers, the same proxy, the
-same Python; batchspawner has its default intervals.
+There is one Slurm (the testbed's it4lia), which is full, so that nothing starts. Measured are, for 30 s after the last
+job has reached the queue: RPCs at the controller (``sdiag``, reset at that moment), CPU seconds of the hub (and of the
+link) with all their children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1
+s. This gateway's hub without sessions gives the baseline. Both sides have the same people (the site accounts) with
+named servers, the same proxy, and the same Python; batchspawner has its default intervals.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from benchmarks.bed import Bed, bed
 
 WINDOW = 30.0  # seconds
 SUBMIT_SECONDS = 600
-AT_ONCE = 30  # POSTs in flight
+AT_ONCE = 30  # concurrent POST requests
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a window cost."""
+    """The cost of a measurement window."""
 
     rpcs: float
     cpu: float  # seconds
@@ -33,7 +33,7 @@ class Cost:
 
 
 async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed, sessions: int) -> Cost:
-    """Start a side, submit, and measure for the window; nothing of it is left afterwards."""
+    """Start a side, submit the sessions, and measure for the window; then stop everything."""
     async with side(on) as gateway:
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -64,7 +64,7 @@ async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gate
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     with bed("polling") as on:
         on.fill()
         await measure.until(lambda: asyncio.to_thread(on.full), 30, "the cluster is full")

@@ -1,4 +1,4 @@
-"""Programs that a benchmark starts, on free ports of the loopback interface, and ends."""
+"""Starts and ends programs of a benchmark, on free ports of the loopback interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UP_SECONDS = 60
 
 
 class Run:
-    """Starts programs, each with a log of its own, and ends them all, last started first."""
+    """Starts programs, each with its own log, and ends them all, the last started first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,13 +30,13 @@ class Run:
         return process.pid
 
     def check(self) -> None:
-        """Raise RuntimeError if one of them has ended."""
+        """Raise RuntimeError if one of the programs has ended."""
         for name, process in self._running.items():
             if process.returncode is not None:
                 raise RuntimeError(f"{name} ended with {process.returncode}; its log is in {self.folder}")
 
     async def end(self) -> None:
-        """SIGTERM, and SIGKILL for what has not ended in 15 s."""
+        """Send SIGTERM to all programs, and SIGKILL to those that have not ended in 15 s."""
         for process in reversed(self._running.values()):
             if process.returncode is not None:
                 continue
@@ -50,7 +50,7 @@ class Run:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Run]:
-    """Programs that end with the block."""
+    """Yield a Run; its programs end with the block."""
     run = Run(folder)
     try:
         yield run
@@ -59,7 +59,7 @@ async def running(folder: Path) -> AsyncIterator[Run]:
 
 
 async def listening(run: Run, port: int) -> None:
-    """Wait until somebody listens there."""
+    """Wait until a program listens on the port."""
 
     async def look() -> bool:
         run.check()
@@ -74,7 +74,7 @@ async def listening(run: Run, port: int) -> None:
 
 
 class Ports:
-    """Free ports of the loopback interface, as of now."""
+    """Returns ports of the loopback interface that are free now."""
 
     def __init__(self) -> None:
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
@@ -84,6 +84,6 @@ class Ports:
 
 
 def free_port() -> int:
-    """A free port of the loopback interface, as of now."""
+    """Return a port of the loopback interface that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as held:
         return int(held.getsockname()[1])

@@ -1,8 +1,9 @@
-"""configurable-http-proxy from npm (ours) beside the one from PyPI: 200 people, HTTP and WebSockets, and what is right.
+"""configurable-http-proxy from npm, which this gateway uses, compared with the one from PyPI, with 200 people.
 
-Both get the same routes over the same API and stand before the same server. The client and the server share the two
-cores with the proxy, so CPU seconds of the proxy itself say more than rates. Each load runs on each proxy in turn,
-twice; the better run counts. The checks of correctness print a line each: which proxy does it.
+Both get the same routes over the same API, and are in front of the same server. Client and server share the two cores
+with the proxy, so the proxy's CPU seconds say more than rates. Each load (HTTP requests, WebSockets, a download) runs
+twice with each proxy, in turn; the better run counts. Each check of correctness prints a line with the result for each
+proxy.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from benchmarks import measure, proxy_checks
 from testbed.install import environments as install
 
 PEOPLE = 200
-REQUESTS = 40  # a person
-MESSAGES = 40  # a person
+REQUESTS = 40  # for each person
+MESSAGES = 40  # for each person
 MESSAGE = 500  # bytes
-DOWNLOAD = 80 * 10**6  # bytes; the one from PyPI passes no more than 100 MB
+DOWNLOAD = 80 * 10**6  # bytes; the proxy from PyPI passes no more than 100 MB
 TOKEN = "benchmark"
 ROUNDS = 2
 
@@ -43,7 +44,7 @@ class Proxy:
 
 @dataclass(frozen=True)
 class Load:
-    """What one load cost: seconds on the clock, CPU seconds of the proxy, and the seconds of each exchange."""
+    """The cost of one load: elapsed seconds, CPU seconds of the proxy, and the seconds of each exchange."""
 
     wall: float
     cpu: float
@@ -52,7 +53,7 @@ class Load:
 
 @asynccontextmanager
 async def running(name: str, argv: list[str], port: int, backend: str, folder: Path) -> AsyncIterator[Proxy]:
-    """Start a proxy, give it its route, and end it at the end."""
+    """Start a proxy, add its route, and end it after the block."""
     fixed = ["--ip", "127.0.0.1", "--port", str(port), "--api-ip", "127.0.0.1", "--api-port", str(port + 1)]
     env = {**os.environ, "CONFIGPROXY_AUTH_TOKEN": TOKEN}
     with (folder / f"{name}.log").open("wb") as log:
@@ -80,7 +81,7 @@ async def running(name: str, argv: list[str], port: int, backend: str, folder: P
 
 
 async def under_load(proxy: Proxy, person: Callable[[aiohttp.ClientSession], Awaitable[list[float]]]) -> Load:
-    """All people at once, each doing the same."""
+    """Run the same load for all people at once."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(proxy.url, connector=connector) as http:
         cpu, begin = measure.cpu_seconds([proxy.pid]), time.monotonic()
@@ -90,7 +91,7 @@ async def under_load(proxy: Proxy, person: Callable[[aiohttp.ClientSession], Awa
 
 
 async def asks(http: aiohttp.ClientSession) -> list[float]:
-    """One person's requests, one after the other; the seconds of each."""
+    """Send one person's requests one after the other; return the seconds of each."""
     taken = []
     for _ in range(REQUESTS):
         begin = time.monotonic()
@@ -102,20 +103,20 @@ async def asks(http: aiohttp.ClientSession) -> list[float]:
 
 
 async def talks(http: aiohttp.ClientSession) -> list[float]:
-    """One person's WebSocket: a message as a kernel would send it, and its echo; the seconds of each."""
+    """Send messages like a kernel's over one person's WebSocket; return the seconds until each echo."""
     taken = []
     async with http.ws_connect("/user/one/echo") as socket:
         for _ in range(MESSAGES):
             begin = time.monotonic()
             await socket.send_bytes(b"x" * MESSAGE)
-            reply = await socket.receive(timeout=60)  # bytes, or text where the proxy makes text of them
+            reply = await socket.receive(timeout=60)  # bytes, or text if the proxy converts them to text
             assert len(reply.data) == MESSAGE, reply
             taken.append(time.monotonic() - begin)
     return taken
 
 
 async def downloads(proxy: Proxy) -> Load:
-    """One big file."""
+    """Download one large file."""
     async with aiohttp.ClientSession(proxy.url) as http:
         cpu, begin = measure.cpu_seconds([proxy.pid]), time.monotonic()
         async with http.get(f"/user/one/big?bytes={DOWNLOAD}") as answer:
@@ -128,7 +129,7 @@ async def downloads(proxy: Proxy) -> Load:
 
 
 async def main() -> None:
-    """Measure both, print a line for each metric and each check."""
+    """Measure both proxies; print a line for each measurement and each check."""
     programs = install.program_folder()
     folder = programs / "bench" / "proxy"
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +163,7 @@ async def main() -> None:
 
 
 def tell(npm: dict[str, Load], pypi: dict[str, Load], checks: dict[str, dict[str, str]]) -> None:
-    """Print the lines."""
+    """Print the results."""
     for what, times in (("requests", REQUESTS), ("messages", MESSAGES)):
         total = PEOPLE * times
         measure.rate("proxy", what, total / npm[what].wall, {"pypi": total / pypi[what].wall}, "per s")

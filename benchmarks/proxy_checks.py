@@ -1,4 +1,5 @@
-"""What a proxy in front of Jupyter has to get right, tried on a running one: ``yes``, or what went wrong."""
+"""Checks that a proxy in front of Jupyter must pass, run on a real proxy. Each returns ``yes``, or a description of the
+error."""
 
 from __future__ import annotations
 
@@ -10,14 +11,14 @@ import aiohttp
 from yarl import URL
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
-LARGE = 20 * 10**6  # bytes of one message: an output with a picture or two
+LARGE = 20 * 10**6  # bytes of one message: an output with one or two pictures
 FILE = 150 * 10**6  # bytes
 
 Check = Callable[[aiohttp.ClientSession], Awaitable[str]]
 
 
 async def run(url: str, api: str, headers: Mapping[str, str]) -> dict[str, str]:
-    """All checks on the proxy at ``url`` whose routes are set at ``api``: name to answer."""
+    """Run all checks on the proxy at ``url``, whose API is at ``api``; return the result of each check by its name."""
     answers = {}
     async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(force_close=True)) as http:
         for name, check in CHECKS.items():
@@ -66,7 +67,7 @@ async def _gone_client(http: aiohttp.ClientSession) -> str:
     connection = socket.get_extra_info("socket")
     before = await _open(http)
     assert connection is not None
-    connection.shutdown(2)  # as if the laptop was closed: no goodbye
+    connection.shutdown(2)  # the client disappears without closing, like a closed laptop
     begin = time.monotonic()
     while await _open(http) >= before:
         if time.monotonic() - begin > 10:

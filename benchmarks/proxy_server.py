@@ -1,4 +1,4 @@
-"""The server behind the proxies: small answers, big ones, WebSockets, event streams. Prints its address."""
+"""The server behind the proxies: small and large responses, WebSockets, event streams. It prints its address."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ CHUNK = bytes(2**16)
 
 
 async def small(_request: web.Request) -> web.Response:
-    """What a status call answers."""
+    """Answer like a status request."""
     return web.json_response({"x": "y" * 500})
 
 
 async def big(request: web.Request) -> web.StreamResponse:
-    """As many bytes as asked for."""
+    """Answer with the requested number of bytes."""
     left = int(request.query["bytes"])
     answer = web.StreamResponse(headers={"Content-Length": str(left)})
     await answer.prepare(request)
-    with suppress(ConnectionError):  # a proxy that does not take it all
+    with suppress(ConnectionError):  # the proxy may disconnect before the end
         while left:
             await answer.write(CHUNK[:left])
             left -= min(left, len(CHUNK))
@@ -29,7 +29,7 @@ async def big(request: web.Request) -> web.StreamResponse:
 
 
 async def upload(request: web.Request) -> web.Response:
-    """How many bytes arrived."""
+    """Answer with the number of received bytes."""
     total = 0
     async for chunk in request.content.iter_any():
         total += len(chunk)
@@ -37,23 +37,23 @@ async def upload(request: web.Request) -> web.Response:
 
 
 async def seen(request: web.Request) -> web.Response:
-    """The request as it arrived here."""
+    """Answer with the request as it arrived."""
     return web.json_response({"path": request.raw_path, "headers": dict(request.headers)})
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """An event at once and another after three seconds."""
+    """Send an event at once, and another one after three seconds."""
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await answer.prepare(request)
     await answer.write(b"data: one\n\n")
     await asyncio.sleep(3)
-    with suppress(ConnectionError):  # who asked has seen enough
+    with suppress(ConnectionError):  # the client may disconnect before the end
         await answer.write(b"data: two\n\n")
     return answer
 
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
-    """Everything comes back; ``close`` closes with code 4001 and a reason."""
+    """Echo every message; ``close`` closes the connection with code 4001 and a reason."""
     socket = web.WebSocketResponse(protocols=("v1.kernel.websocket.jupyter.org",), max_msg_size=0)
     await socket.prepare(request)
     OPEN.add(socket)
@@ -69,7 +69,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
 
 
 async def sockets(_request: web.Request) -> web.Response:
-    """How many WebSockets are open here."""
+    """Answer with the number of open WebSockets."""
     return web.json_response(len(OPEN))
 
 

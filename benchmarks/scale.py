@@ -1,17 +1,18 @@
-"""What 1,200 sessions cost one link: 1,000 that wait and 200 that run, as single jobs of a real Slurm.
+"""The cost of 1,200 sessions for one link: 1,000 that wait and 200 that run, as single jobs of a real Slurm.
 
-The link is alone: what it takes for the hub only says that it knows all servers. The notebook is a stand-in
-(``standin``), the SSH connection to each door is real. First the cluster is full and all sessions wait; then 200 start
-at once; then a running one is stopped every 2 s, and the next that waits starts in its place.
+The link runs without a hub: a stand-in answers that it knows all servers. The notebook is a stand-in (``standin``), and
+the SSH connection to each door is real. First the cluster is full, and all sessions wait; then 200 start at once; then
+a running session is stopped every 2 s, and the next waiting one starts in its place.
 
-- memory: resident memory of the link's process with all waiting, and with 200 of them running, per session
-- CPU: of the link and the commands that it runs, over 30 s
-- questions: what the controller counts (``sdiag``) over 30 s; ``squeue`` makes two RPCs for each question
-- reaction: from the first command of the job to the event with which the page learns of it (``starting``), and to the
-  event that the notebook answers (``running``; the environment is sent in between, as the hub does)
+- memory: resident memory of the link's process per session, with all sessions waiting, and with 200 of them running
+- CPU: CPU time of the link and of the commands that it runs, over 30 s
+- questions: RPCs at the controller (``sdiag``) over 30 s; ``squeue`` makes two RPCs for each question
+- reaction: the time from the job's first command to the event by which the page learns of it (``starting``), and to the
+  event that the notebook answers (``running``); the environment is sent in between, as the hub does
 
-Where a line has ``aim`` for the peer, that is the figure of the issue. ``srun``, which carrier stdio needs for each
-session on the login side, is measured apart: it is no part of the link's process. Smaller: ``bin/bench scale 100 20``.
+A line with ``aim`` instead of a peer shows the required value. ``srun``, of which carrier stdio needs one for each
+session on the login side, is measured separately, since it is not part of the link's process. A smaller run:
+``bin/bench scale 100 20``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from factorycommon.models import Choice, Session, SessionRequest, SessionState
 from factorylink.client import LinkClient
 
 WAITING, RUNNING = (int(word) for word in sys.argv[1:] or (1000, 200))
-CHURN = min(40, RUNNING // 2)  # sessions stopped one by one
+CHURN = min(40, RUNNING // 2)  # number of sessions that are stopped one by one
 CHURN_SECONDS = 2.0
 WINDOW = 30.0
 AT_ONCE = 30
@@ -47,7 +48,7 @@ MB = 1e6
 
 
 class Follower:
-    """Reads the link's table as the hub does, sends environments as the hub does, and notes when it learned what."""
+    """Reads the link's table and sends environments as the hub does, and records the time of each event."""
 
     def __init__(self, client: LinkClient) -> None:
         self.sessions: dict[str, Session] = {}
@@ -79,7 +80,7 @@ class Follower:
         await self._client.send_environment(session_id, {"JUPYTERHUB_API_TOKEN": "token"}, ["notebook"])
 
     async def until(self, state: SessionState, number: int) -> float:
-        """Wait until so many are in that state, with a job each; the seconds that took."""
+        """Wait until a number of sessions is in that state, each with a job; return the seconds."""
 
         async def look() -> bool:
             return sum(each.state == state and each.job is not None for each in self.sessions.values()) >= number
@@ -88,7 +89,7 @@ class Follower:
 
 
 async def submit(client: LinkClient, on: Bed, people: range) -> list[str]:
-    """Ask for a session for each of these people; their ids."""
+    """Request a session for each of these people; return the ids."""
     gate = asyncio.Semaphore(AT_ONCE)
     ids = [uuid.uuid4().hex for _ in people]
     choice = Choice(factory=on.factory.id, size=on.size.id, environment="bench", hours=4, idle_minutes=480)
@@ -102,7 +103,7 @@ async def submit(client: LinkClient, on: Bed, people: range) -> list[str]:
 
 
 async def window(link: gateways.Link, on: Bed) -> tuple[float, dict[str, int]]:
-    """CPU seconds of the link, and RPCs at the controller, over the window."""
+    """Return the CPU seconds of the link, and the RPCs at the controller, in the window."""
     await asyncio.to_thread(on.reset_rpcs)
     before = measure.cpu_seconds([link.pid])
     await asyncio.sleep(WINDOW)
@@ -111,7 +112,7 @@ async def window(link: gateways.Link, on: Bed) -> tuple[float, dict[str, int]]:
 
 
 def questions(rpcs: dict[str, int]) -> float:
-    """How often a second the jobs were asked for in the window."""
+    """Return how often per second the link asked for the jobs in the window."""
     return rpcs.get("REQUEST_JOB_INFO", 0) / WINDOW
 
 
@@ -120,7 +121,7 @@ def tell_window(name: str, used: float, rpcs: dict[str, int]) -> None:
 
 
 def tell_reaction(name: str, follower: Follower, starts: dict[str, float], ids: set[str]) -> None:
-    """From the job's first command to what the page learns."""
+    """Print the time from the job's first command until the page is notified."""
     for event, seen in (("starting", follower.starting), ("running", follower.running)):
         taken = [seen[each] - starts[each] for each in ids if each in seen and each in starts]
         shares = {share: measure.percentile(taken, share / 100) for share in (50, 95)}
@@ -129,13 +130,13 @@ def tell_reaction(name: str, follower: Follower, starts: dict[str, float], ids: 
 
 
 def read_starts(on: Bed) -> dict[str, float]:
-    """Session and moment of its job's first command."""
+    """Return the session and the time of its job's first command, for each job."""
     lines = (line.split() for line in (on.folder / "starts").read_text().splitlines())
     return {session: float(moment) for session, moment in lines}
 
 
 async def srun_memory(on: Bed) -> float:
-    """Resident memory in bytes of one ``srun`` that has entered a job, as carrier stdio runs it."""
+    """Return the resident memory in bytes of one ``srun`` that has entered a job, as carrier stdio runs it."""
     account, job = on.ask("squeue", "-h", "-t", "RUNNING", "-o", "%u %i").split()[:2]
     argv = ("srun", "-u", "--overlap", f"--jobid={job}", "--ntasks=1", "--mem=0", "--mpi=none", "cat")
     process = await asyncio.create_subprocess_exec(
@@ -153,7 +154,7 @@ async def srun_memory(on: Bed) -> float:
 
 
 def _sruns(job: str) -> list[int]:
-    """Processes of ``srun`` for that job: it has one beside itself."""
+    """Return the processes of ``srun`` for that job; each srun has a child process."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -167,7 +168,7 @@ def _sruns(job: str) -> list[int]:
 
 @asynccontextmanager
 async def hub_that_knows_all() -> AsyncIterator[str]:
-    """The hub's answer to which servers it has: all that were ever asked for here. Its address."""
+    """Serve the hub's list of servers with all servers that were ever requested here; yield the address."""
 
     def users(_: Request) -> JSONResponse:
         names = [f"person{number}" for number in range(WAITING + RUNNING)]
@@ -186,7 +187,7 @@ async def hub_that_knows_all() -> AsyncIterator[str]:
 
 
 async def measure_all(on: Bed, link: gateways.Link, client: LinkClient) -> None:
-    """The three stretches in turn."""
+    """Run the three measurements one after the other."""
     follower = Follower(client)
     following = asyncio.create_task(follower.follow())
     empty = measure.memory(link.pid)
@@ -238,7 +239,7 @@ async def measure_all(on: Bed, link: gateways.Link, client: LinkClient) -> None:
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     with bed("scale", many=RUNNING) as cluster:
         async with (
             standins(cluster) as on,

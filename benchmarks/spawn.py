@@ -1,10 +1,11 @@
-"""How long from the click to the notebook: POST to the first 200 through the proxy, ten times in turn.
+"""The time from the click to the notebook: from the POST to the first 200 through the proxy, ten times each, in turn.
 
-Ours and batchspawner in turns on the same idle Slurm, with the same environment, people and proxy program; and the
-floor: the bare single-user server of that environment, started as the same Unix account, until it answers. The notebook
-is asked every 0.05 s on all three. Between two starts the server is stopped and the queue is empty. The median counts.
+This gateway and batchspawner alternate on the same idle Slurm, with the same environment, people and proxy program. The
+baseline is the bare single-user server of that environment, started as the same Unix account, until it answers. All
+three notebooks are polled every 0.05 s. Between two starts the server is stopped and the queue is empty. The result is
+the median.
 
-What is above the floor is taken apart by our session's own log, and by how long Slurm takes to start an empty job.
+The session's own log, and the time in which Slurm starts an empty job, show the causes of the time above the baseline.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ LIMIT = 120.0  # seconds
 
 
 async def one_start(gateway: gateways.Gateway, server: str, tell: bool = False) -> float:
-    """Seconds from the POST to the first 200; the server is stopped afterwards, and the queue is empty."""
+    """Return the seconds from the POST to the first 200; then stop the server, and wait until the queue is empty."""
     person = gateway.bed.people[0]
     begin = time.monotonic()
     post = asyncio.create_task(gateway.start_server(person, server))
 
     async def answers() -> bool:
         if post.done():
-            post.result()  # a refused POST ends the waiting
+            post.result()  # raises an error if the POST was refused
         return await gateway.answers(person, server)
 
     await measure.until(answers, LIMIT, f"{gateway.name} starts {server}")
@@ -94,7 +95,7 @@ async def _bare(on: Bed, person: str, hub_api: str, token: str) -> float:
 
 
 async def empty_job(on: Bed) -> float:
-    """Seconds from ``sbatch`` to the first line of its script, by the machine's clock; the median."""
+    """Return the median of the seconds from ``sbatch`` to the first line of its script, by the machine's clock."""
     taken = []
     size = next(size for size in on.factory.sizes if size.id == SIZE)
     home = pwd.getpwnam(on.people[0]).pw_dir
@@ -112,7 +113,7 @@ async def empty_job(on: Bed) -> float:
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Run the benchmark, and print the results."""
     ours: list[float] = []
     theirs: list[float] = []
     bare: list[float] = []
@@ -125,7 +126,7 @@ async def main() -> None:
                 theirs.append(await one_start(peer, f"s{number}"))
                 bare.append(await _bare(on, on.people[0], gateway.hub_api, token))
     for name, share in (("median", 0.5), ("slowest", 1.0)):
-        # The first round warms the caches and is not counted.
+        # The first round fills caches and is not counted.
         at = [measure.percentile(taken[1:], share) for taken in (ours, theirs, bare)]
         measure.report("spawn", f"ready-{name}", at[0], {"batchspawner": at[1], "floor": at[2]}, "s")
     middle = [measure.median(taken[1:]) for taken in (ours, theirs, bare)]

@@ -1,10 +1,10 @@
-"""Stand-ins for the notebook, so that hundreds of sessions fit on one machine: each job is a shell of 4 MB that waits,
-and one process here serves them all.
+"""Stand-ins for notebooks, so that hundreds of sessions fit on one machine.
 
-For our gateway it opens a real door for each job (``factorygate.session.door``: its SSH server, keys and commands),
-behind which there is no JupyterLab but an answer of 200. For batchspawner it listens on a port for each job, answers
-200 there, and tells the hub the port as ``batchspawner-singleuser`` does. What is left out is what a notebook costs its
-node, and the start of it; what a session costs gateway, scheduler and login side is all there.
+Each job is a waiting shell of 4 MB, and one process serves all sessions. For this gateway the process opens a real door
+for each job (``factorygate.session.door``: its SSH server, keys and commands), behind which a server answers 200
+instead of JupyterLab. For batchspawner it listens on a port for each job, answers 200 there, and tells the hub the port
+as ``batchspawner-singleuser`` does. So the cost of a notebook for its node, and the notebook's own start, are left out;
+the cost of a session for gateway, scheduler and login side is complete.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from factorygate.session.status import PROTOCOL, DoorStatusLine, moment
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
-# In place of the environment's Python, for both sides: it is given the arguments of door or batchspawner-singleuser.
+# The program that replaces the environment's Python on both sides; it gets the arguments of door or
+# batchspawner-singleuser.
 _JOB = """\
 #!/bin/bash
 start=$EPOCHREALTIME kind=plain
@@ -58,8 +59,8 @@ exit "$code"
 
 @asynccontextmanager
 async def standins(bed: Bed) -> AsyncIterator[Bed]:
-    """The bed with the stand-in in place of the notebook's Python. ``bed.folder/starts``: a line for each job, its
-    session (``-`` for the peer's) and the moment of its first command."""
+    """Replace the notebook's Python by the stand-in. ``bed.folder/starts`` gets a line for each job, with its session
+    (``-`` for batchspawner's) and the time of its first command."""
     program = bed.cluster.folder / "standin"
     port = programs.free_port()
     program.write_text(_JOB.replace("{port}", str(port)))
@@ -72,7 +73,7 @@ async def standins(bed: Bed) -> AsyncIterator[Bed]:
 
 
 class _Session:
-    """What a door asks of its session; the notebook is up as soon as it has its environment."""
+    """A simulated session behind a door; its notebook answers as soon as the session has received its environment."""
 
     def __init__(self, status: DoorStatusLine) -> None:
         self.status = status
@@ -107,7 +108,7 @@ class _Session:
 
 
 class Server:
-    """One for a run."""
+    """The process that serves all sessions of a run."""
 
     def __init__(self, starts: Path, folder: Path) -> None:
         self._starts = starts
@@ -122,7 +123,7 @@ class Server:
     async def _job(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = (await reader.readline()).decode().split()
         if len(line) != 7:
-            writer.close()  # only looked whether we listen
+            writer.close()  # the client only checks whether anybody listens
             return
         kind, start, job, session, key, api, token = line
         with self._starts.open("a") as file:

@@ -1,7 +1,8 @@
 """Write the schema of the chart's values: ``python helm/schema.py > helm/factorygate/values.schema.json``.
 
-The hand-written part is ``values.schema.yaml``. What hub and link read as it stands comes from their own models, so
-that a value that the chart takes is one that they take. Files are no values: the chart mounts them, and names them.
+``values.schema.yaml`` is the hand-written part. Values that hub and link read unchanged are described by their own
+models, so that the chart accepts exactly the values that they accept. Files are no values: the chart mounts and names
+them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MODELS: Mapping[str, Any] = {
     "Mail": Mail,
     "Project": Project,
 }
-_LEFT_OUT = {  # of the model: fields that the chart fills in, or that no pod has
+_LEFT_OUT = {  # fields of models that the chart fills in, or that no pod has
     "LoginSettings": ("people_file", "crypt_key_file"),
     "Provider": ("client_secret_file",),
     "KeyCredentials": ("keys",),
@@ -48,7 +49,7 @@ def schema() -> dict[str, Any]:
         made = TypeAdapter(model).json_schema(ref_template="#/definitions/{model}")
         definitions |= {key: _plain(key, value) for key, value in made.pop("$defs", {}).items()}
         definitions[name] = _plain(name, made)
-    # A pod has no scheduler of its own: only a login side over SSH makes sense.
+    # A pod has no scheduler of its own, so only a login side over SSH makes sense.
     access = definitions["Access"]
     access["properties"]["transport"] = {"$ref": "#/definitions/SshTransportSettings"}
     access.setdefault("required", []).append("transport")
@@ -58,7 +59,7 @@ def schema() -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a model's schema in the draft that all releases of Helm read, without the fields that are left out."""
+    """Return a model's schema without the left-out fields, in the draft that all releases of Helm support."""
     if isinstance(value, list):
         return [_plain("", one) for one in value]
     if not isinstance(value, dict):

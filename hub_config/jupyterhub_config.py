@@ -1,4 +1,5 @@
-"""JupyterHub's configuration, one concern a file. The operator's own YAML is named by FACTORYGATE_HUB_CONFIG."""
+"""JupyterHub's configuration; each file in ``parts`` has one topic. FACTORYGATE_HUB_CONFIG names the operator's YAML
+file."""
 
 from pathlib import Path
 

@@ -18,7 +18,8 @@ from testbed.errors import CannotRun
 
 NAMES = ("fg-ada", "fg-grace", "fg-emmy")
 HOMES = Path("/home")
-NOTHING_MATCHES = "*"  # as a password hash; with an empty one the account is locked, and sshd refuses it
+# a password hash that no password has; with an empty one the account would be locked, and sshd would refuse it
+NOTHING_MATCHES = "*"
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from testbed.processes import wait_until
 from testbed.supervisor import SupervisorRecord, write_private
 
 PROGRAMS = ("hub", "link")
-SECONDS = 60.0  # until it has surely been started again
+SECONDS = 60.0  # seconds for a program to be started again
 _FILE = "clock.json"
 
 
@@ -28,8 +28,8 @@ def environment(folder: Path, program: str) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(_library()),
         "FAKETIME": f"{seconds:+g}",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a wrong clock runs on as evenly as a right one
-        "NO_FAKE_STAT": "1",  # files have the times that the kernel gives them
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # the monotonic clock stays right
+        "NO_FAKE_STAT": "1",  # file times stay those of the kernel
     }
 
 

@@ -24,7 +24,7 @@ from testbed.slurm import cluster
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_RUN = 3
-DEMO = "demo"  # in a factory's place: the demo's own faults
+DEMO = "demo"  # used instead of a factory's id, for the demo's own faults
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 class TestbedError(Exception):
     """Base of all errors of the testbed; the message is for a person."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # pytest must not collect it as a test class because of its name
 
 
 class CannotRun(TestbedError):

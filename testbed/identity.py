@@ -32,7 +32,7 @@ class ProcessIdentity:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return None
-        fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks
+        fields = stat.rpartition(")")[2].split()  # the name before it may contain blanks
         if fields[0] in ("Z", "X"):
             return None
         return cls(pid, int(fields[19]), Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())

@@ -14,7 +14,7 @@ from testbed.errors import CannotRun
 
 FIRST, LAST = 10000, 19999
 SINGLE = range(31100, 32700)
-_claims: list[socket.socket] = []  # until this process ends
+_claims: list[socket.socket] = []  # sockets that claim ports until this process ends
 
 
 def allocate(count: int, seed: str) -> list[int]:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = "FACTORYGATE_TESTBED"  # environment variable of all daemons and job steps: the cluster's folder
+MARK = "FACTORYGATE_TESTBED"  # environment variable of all daemons and job steps; its value is the cluster's folder
 _PROC = Path("/proc")
-_KILL_SECONDS = 5.0  # until a SIGKILL has surely done its work
+_KILL_SECONDS = 5.0  # seconds within which SIGKILL must have ended a process
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[P
             if child not in ours:
                 ours.add(child)
                 queue.append(child)
-    ours.discard(os.getpid())  # the testbed may be run from within one of its jobs
+    ours.discard(os.getpid())  # the testbed may run inside one of its own jobs
     return [everything[pid] for pid in sorted(ours)]
 
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from testbed.identity import ProcessIdentity, end_now, ended, kill_group
 
-LOG_LIMIT = 20 * 10**6  # bytes; a longer log is put aside when its program starts
-QUICK = 10.0  # seconds; a program that ended sooner counts as failing
-PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by failures in a row
+LOG_LIMIT = 20 * 10**6  # bytes; a longer log is moved away when its program starts
+QUICK = 10.0  # seconds; a program that ended earlier counts as failing
+PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by the number of failures in a row
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ class Supervisor:
             self._broken.set_exception(error)
 
     async def _wait(self, child: subprocess.Popen[bytes]) -> int:
-        descriptor = os.pidfd_open(child.pid)  # our child is a zombie until we wait for it, so the pid is still its own
+        # an ended child stays a zombie until we wait for it, so the pid still belongs to it
+        descriptor = os.pidfd_open(child.pid)
         try:
             await ended(descriptor)
         finally:

@@ -1,4 +1,4 @@
-"""Fixtures that several folders share: the running gateway, the browser, and what needs minutes."""
+"""Fixtures that several folders share: the running gateways, the browser, and options for long tests."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests import sharing
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-DEMO_SECONDS = 300  # of a test with a demo that says nothing else: the first of them starts it
-PATIENCE = 60_000  # ms; how long things take on a loaded machine is no test's business
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # where several processes run the tests
-PORTS = {  # so far apart that their demos' ports for sessions are, too
+DEMO_SECONDS = 300  # timeout of a test with a demo that sets no other: the first of these tests starts the demo
+PATIENCE = 60_000  # ms; tests must also pass on a loaded machine
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # set if several processes run the tests
+PORTS = {  # far enough apart that the demos' port ranges for sessions do not overlap
     "gateway": range(8300 + 26 * int(WORKER or 0), 9500, 400),
     "isolated": range(8400, 9500, 400),
     "oidc": range(8575, 9500, 400),
@@ -42,8 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Properties: the same examples each time, so that a change is judged by what it changes; many new ones where there
-    is time for them."""
+    """Configure Hypothesis: the same examples in each run, so that a result depends on the change only; many new
+    examples with ``--long``."""
     settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
     settings.register_profile("searching", deadline=None, max_examples=500, print_blob=True)
     settings.load_profile("searching" if config.getoption("--long") else "steady")
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if used and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(DEMO_SECONDS))
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
-        # What takes longest first; where several run them, files are handed out in this order.
+        # The longest tests come first; if several processes run the tests, the files are handed out in this order.
         items.sort(key=lambda item: sharing.group(item.nodeid) not in sharing.DEMOS)
     skips = {}
     if not config.getoption("--long"):
@@ -78,24 +78,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=skips[marker]))
 
 
-# --- a running gateway ----------------------------------------------------------------------------------------------
+# --- running gateways ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def demo_folder() -> Path:
-    """Where the tests' own demo keeps its state, readable for the site accounts as a demo's must be."""
+    """Return the folder with the state of a demo that tests start; the site accounts can read it, as they must for a
+    demo."""
     return install.program_folder() / f"tested{WORKER}"
 
 
 @pytest.fixture(scope="session")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """The demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
+    """Return the demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
     yield from started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder, PORTS["gateway"])
 
 
 @pytest.fixture(scope="session")
 def isolated(demo_folder: Path, request: pytest.FixtureRequest) -> Iterator[Gateway]:
-    """The demo with factories behind sshd in networks of their own, or the one of ``FACTORYGATE_TEST_ISOLATED``."""
+    """Return the demo with factories behind sshd in their own networks, or the one of ``FACTORYGATE_TEST_ISOLATED``."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
     yield from started(
@@ -104,14 +105,14 @@ def isolated(demo_folder: Path, request: pytest.FixtureRequest) -> Iterator[Gate
         PORTS["isolated"],
         "--isolated",
         *("--factories", "lumi-aif,brainpp"),
-        *(("--gpu-nodes", "7") if request.config.getoption("--long") else ()),  # for fifty sessions
+        *(("--gpu-nodes", "7") if request.config.getoption("--long") else ()),  # enough for fifty sessions
     )
 
 
 @pytest.fixture(scope="module")
 def two_isolated(demo_folder: Path) -> Iterator[Gateway]:
-    """The demo with two factories in networks of their own, of which one lets nothing out; or the one of
-    ``FACTORYGATE_TEST_TWO``."""
+    """Return the demo with two factories in their own networks, one of which allows no outbound connections; or the one
+    of ``FACTORYGATE_TEST_TWO``."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
     yield from started(
@@ -125,9 +126,10 @@ def two_isolated(demo_folder: Path) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module", params=["tcp", "stdio"])
 def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator[Gateway]:
-    """The demo with a factory that lets nothing out, once per carrier; with stdio its sshd forwards nothing either.
+    """Return the demo with a factory that allows no outbound connections, once for each carrier; with stdio its sshd
+    forwards no connections either.
 
-    ``FACTORYGATE_TEST_TCP`` and ``FACTORYGATE_TEST_STDIO`` may name the demo.json of one that runs.
+    ``FACTORYGATE_TEST_TCP`` and ``FACTORYGATE_TEST_STDIO`` may name the demo.json of a running demo.
     """
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
@@ -143,7 +145,7 @@ def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator
 
 
 def started(given: str | None, folder: Path, ports: range, *options: str) -> Iterator[Gateway]:
-    """A demo of the tests' own, from nothing, ended with all its sessions; or the one that is given."""
+    """Start a demo in an empty folder, and end it with all its sessions after the tests; or use the given demo."""
     if given:
         yield Gateway(Path(given))
         return
@@ -159,7 +161,7 @@ def started(given: str | None, folder: Path, ports: range, *options: str) -> Ite
 
 
 def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the demo's program with the tests' own Python, so that its coverage counts."""
+    """Run the demo's program with the Python of the tests, so that its coverage is measured."""
     argv = [sys.executable, "-m", "testbed.demo", "--folder", str(folder), *options]
     return subprocess.run(
         argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False
@@ -179,13 +181,14 @@ def free_port(ports: range) -> int:
     raise AssertionError(f"no free ports in {ports}")
 
 
-# --- a browser ------------------------------------------------------------------------------------------------------
+# --- browsers --------------------------------------------------------------------------------------------------------
 
 
 def chromium_options() -> dict[str, Any]:
-    """How Playwright is to launch it; skips the test where there is none.
+    """Return Playwright's launch options for Chromium; skip the test if there is no Chromium.
 
-    Chromium without its user interface takes half of the time; where only the whole one is installed, that one does.
+    Chromium without its user interface (headless shell) takes half of the time; the complete Chromium is used only if
+    that is missing.
     """
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if program is None:
@@ -196,7 +199,7 @@ def chromium_options() -> dict[str, Any]:
         "--disable-gpu",
         "--disable-quic",
         "--disable-sync",
-        "--js-flags=--no-maglev --no-opt",  # compiling well pays where a page lives for longer than a test
+        "--js-flags=--no-maglev --no-opt",  # optimising compilers only help pages that are open longer
         "--no-first-run",
     ]
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -205,8 +208,8 @@ def chromium_options() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without what would reach for the network. Not for longer: while Playwright is there, its event
-    loop keeps other tests of the process from running theirs."""
+    """Return Debian's Chromium, without features that would use the network. It is closed after each module, since
+    Playwright's event loop keeps other tests of the process from running theirs."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(**chromium_options())
         yield chromium
@@ -215,8 +218,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page of a browser that knows nobody yet."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")  # calm is cheap
+    """Return a page of a browser without any cookies."""
+    # animations would cost CPU time
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()

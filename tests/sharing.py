@@ -1,4 +1,4 @@
-"""Which tests stay in one process when several run them: those of one file, and those that share a running demo."""
+"""Which tests must run in the same process: those of one file, and those that share a running demo."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Files that share a demo, or the homes that a wrapper writes in, by the fixture that starts it.
-# ``tests/conftest.py`` sees that none is missing here.
+# Files that share a demo, or the homes in which a wrapper writes, by the fixture that starts it. ``tests/conftest.py``
+# checks that no file is missing here.
 DEMOS = {
     "gateway": (
         "browser/test_again.py",
@@ -61,18 +61,19 @@ DEMOS = {
     "pbs_gateway": ("pbs/test_sessions.py", "pbs/test_site.py"),
 }
 
-# Of other demos by the same fixture: one process would have too much to do; another login; another address.
+# Files with the same fixture that use a demo of their own, since one process would have too much to do, or since they
+# need another login or another address.
 FIXTURES = {"clusters": "gateway", "suites": "gateway", "oidc": "gateway", "base_url": "gateway", "backup": "gateway",
             "upgrade": "gateway"}  # fmt: skip
 
 
 def fixture(group: str) -> str:
-    """Which starts a group's demo."""
+    """Return the fixture that starts a group's demo."""
     return FIXTURES.get(group, group)
 
 
 def group(nodeid: str) -> str:
-    """The demo that a test shares, else its file."""
+    """Return the demo that a test shares; for all other tests, the file."""
     file = nodeid.partition("::")[0]
     for demo, files in DEMOS.items():
         if any(PurePosixPath(file).match(f"tests/{name}") for name in files):
@@ -81,7 +82,7 @@ def group(nodeid: str) -> str:
 
 
 class InGroups(LoadScopeScheduling):
-    """Hands out groups, those with a demo first, since they take longest."""
+    """Hands out groups of tests; those with a demo first, since they take longest."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = ["ClusterPanel", "FactoryCluster", "FactoryPicker", "__version__", "copy_examples", "use_token"]
 
-# Found when first asked for: what runs in a job imports this package too, and has no use for widgets or Dask.
+# Imported at the first use: programs in a job import this package too, and need neither widgets nor Dask.
 _PLACES = {
     "ClusterPanel": "factorygate.widgets.panel",
     "FactoryCluster": "factorygate.cluster.cluster",

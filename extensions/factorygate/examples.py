@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = "factorygate-examples"
 FIRST = "1-first-steps.ipynb"
-NEEDS = {"3-training-with-pytorch.ipynb": "torch"}  # Python modules that not every environment has
+NEEDS = {"3-training-with-pytorch.ipynb": "torch"}  # Python modules that some environments lack
 _NOTEBOOKS = Path(__file__).parent / "notebooks"
 
 
@@ -44,6 +44,6 @@ def _copy(content: bytes, target: Path) -> None:
     try:
         with file:
             file.write(content)
-    except OSError:  # a half one would stay for good
+    except OSError:  # a partly written file must not stay
         target.unlink()
         raise

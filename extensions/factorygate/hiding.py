@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-# Also where an address is a part of another one (``?next=%2Fuser%2Fada%2F%3Ftoken%3D…``), however often that was done.
+# Also matches URLs inside other URLs (``?next=%2Fuser%2Fada%2F%3Ftoken%3D…``), at any depth of encoding.
 _SECRET = re.compile(r"(?i)((?:[?&;]|%(?:25)*(?:3F|26))[a-z_]*token(?:=|%(?:25)*3D))[^&;\s\"'<>)\]]+")
 
 

@@ -24,7 +24,7 @@ class JobEnvironment:
     node: str
     memory_mb: int | None
     index: int | None
-    restarts: int  # how often the scheduler put it back into the queue
+    restarts: int  # how often the scheduler has requeued the job
 
 
 def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironment:

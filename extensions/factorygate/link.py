@@ -30,7 +30,7 @@ __all__ = ["Link", "LinkError", "LinkRoute", "LinkSilent", "NoLinkError", "get_n
 
 log = logging.getLogger(__name__)
 
-SECONDS = 30.0  # for an answer; streams have no limit
+SECONDS = 30.0  # timeout of a request; streams have no limit
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class NoLinkError(LinkError):
         )
 
 
-# Handed over by use_token; in this process's memory only.
+# The token from use_token; it is kept in this process's memory only.
 _own_token = ""  # nosec B105
 
 
@@ -209,8 +209,8 @@ def _read(kind: type[T], answer: httpx.Response) -> T:
 
 
 def _parse(kind: type[T], data: bytes | str) -> T:
-    """Parse the link's data. Fields that this version does not know are ignored, since the link may be newer. Raises
-    LinkSilent if a field is missing or wrong."""
+    """Parse the link's data. Unknown fields are ignored, since the link may be newer than this package. Raises
+    LinkSilent if a field is missing or invalid."""
     try:
         found: T = _adapter(cast(Any, kind)).validate_json(data, extra="ignore")
     except ValidationError as error:
@@ -221,7 +221,7 @@ def _parse(kind: type[T], data: bytes | str) -> T:
 
 
 def _sent(body: BaseModel) -> Any:
-    """Return the body as JSON, without values that were not given: an older link may not know their fields."""
+    """Return the body as JSON without values that were not given, since an older link may not know their fields."""
     return body.model_dump(mode="json", exclude_unset=True)
 
 
@@ -238,5 +238,5 @@ def _silent(error: httpx.HTTPError) -> LinkError:
 
 def _problem(status: int, content: bytes) -> LinkError:
     found = read_problem(status, content)
-    # Without words it is the hub's answer, or that of a proxy before it.
+    # Without an explanation it is a response of the hub, or of a proxy before it.
     return LinkError("forbidden", found.message) if isinstance(found, LinkSilent) and status < 500 else found

@@ -25,8 +25,8 @@ class JobView:
     state: JobState
     job: str | None = None  # the scheduler's id
     node: str | None = None
-    workers: int = 0  # Dask workers of it that are connected now
-    position: int | None = None  # 1 is next
+    workers: int = 0  # number of its Dask workers that are connected now
+    position: int | None = None  # position in the queue; 1 is next
     expected_start: str | None = None
     ends: str | None = None
     why: str = ""
@@ -55,20 +55,20 @@ class ClusterView:
     factory: str  # id
     factory_name: str
     size: str  # id
-    size_label: str  # "1 x A100 64 GB, 8 cores, 120 GB"
+    size_label: str  # for example "1 x A100 64 GB, 8 cores, 120 GB"
     status: Literal["starting", "running", "closing", "closed", "failed"]
     processes: int  # Dask workers in each job
-    workers: int  # Dask workers that are connected now
-    threads: int  # of these workers together
-    memory: int  # bytes, of these workers together
+    workers: int  # number of Dask workers that are connected now
+    threads: int  # of the connected workers together
+    memory: int  # bytes, of the connected workers together
     wanted: int
-    maximum: int  # jobs that may be asked for at most
+    maximum: int  # maximum number of jobs that can be requested
     gpu_hours_spent: float
     gpu_hours_committed: float  # the most that running and waiting jobs may still use
     gpu_hours_cap: float | None
-    gpu_hours_per_hour: float  # at this moment
+    gpu_hours_per_hour: float  # use per hour at this moment
     adapting: Adapting | None = None
-    dashboard: str | None = None  # address for the browser
+    dashboard: str | None = None  # URL for the browser
     message: str = ""
     jobs: tuple[JobView, ...] = ()
 

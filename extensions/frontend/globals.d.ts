@@ -1,4 +1,4 @@
-/** What a script finds beside it. */
+/** Globals that a script finds on its page. */
 
 /**
  * A view of the gateway's API as JSON, or a state made of them. Its fields are those of factorycommon/models; they are not
@@ -6,7 +6,9 @@
  */
 type Json = any;
 
-/** Texts by name. What a script reads must be one of them (`@satisfies`): else an object in JavaScript may have any name. */
+/**
+ * Texts by name. `@satisfies` checks that a script uses existing names only; JavaScript itself would allow any name.
+ */
 type Texts = Record<string, unknown>;
 
 /** The catalogue that Python puts before a widget's bundle. */

@@ -1,11 +1,12 @@
 # ruff: noqa: F821, D100
-# Where proxy, hub and database are. The proxy is started apart, so that a hub restart cuts nobody off.
+# The addresses of proxy, hub and database. The proxy is a separate process, so that a restart of the hub interrupts
+# nobody.
 from factoryspawner import hub_network, logs
 from factoryspawner.config import hub_config, hub_database
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
-hub_database.upgrade(config.database)  # a newer one is refused in words
+hub_database.upgrade(config.database)  # raises an error with an explanation if a newer release made the database
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
 c.JupyterHub.hub_bind_url = config.hub_bind_url or config.hub_url
@@ -20,7 +21,8 @@ c.JupyterHub.db_url = config.database
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
 c.JupyterHub.logging_config = logs.logging_config(config.log_format)
-# For every request to the hub: the body is read before its sender is known. Requests to notebooks do not pass the hub.
+# Limits for every request to the hub, whose body is read before its sender is known. Requests to notebooks do not pass
+# through the hub.
 hub_network.configure_server(config.tls, hub_config.MOST_BYTES)
-# To the proxy, the link and each notebook.
+# Timeouts of the hub's requests to the proxy, the link and notebooks.
 c.JupyterHubHTTPClient.connector_options = hub_network.connector_options(config.tls)

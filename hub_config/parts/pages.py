@@ -1,5 +1,5 @@
 # ruff: noqa: F821, D100
-# Our pages, and their way to the link.
+# The gateway's pages, and the routes that connect them to the link.
 from pathlib import Path
 
 from factoryspawner import gateway, routes
@@ -16,9 +16,9 @@ c.JupyterHub.jinja_environment_options = {
 c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages)
 c.JupyterHub.tornado_settings.update(
     {
-        # A browser that kept a page would show it to whoever comes after, with the button Back.
+        # Without this, the browser's Back button would show a person's page to the next person at the same browser.
         "headers": {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"},
-        # Said here, since the hub hears of the proxy's http only: the last of several in X-Forwarded-Proto.
+        # Set here, since the hub sees only the proxy's http: the last of several values in X-Forwarded-Proto.
         "cookie_options": {"samesite": "Lax"} | ({"secure": True} if config.public_url.startswith("https:") else {}),
     }
 )

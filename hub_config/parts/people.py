@@ -1,5 +1,5 @@
 # ruff: noqa: F821, D100
-# Who gets in, and what each may do.
+# Who may log in, and what each person may do.
 from pathlib import Path
 
 from factoryspawner.config import hub_config
@@ -19,7 +19,7 @@ if config.login is not None:
 elif config.passwords_file is not None:
     c.JupyterHub.authenticator_class = "factoryspawner.login.passwords.PasswordAuthenticator"
     c.PasswordAuthenticator.passwords_file = str(config.passwords_file)
-    # So that the hub knows them before they first log in, and its API can start something for them.
+    # The hub must know these users before they first log in, so that its API can start servers for them.
     c.Authenticator.allowed_users = set(passwords.read_passwords(config.passwords_file))
 c.Authenticator.admin_users = set(config.admins)
 
@@ -30,14 +30,14 @@ c.JupyterHub.services = [
         "api_token": hub_config.read_secret(config.service_token_file),
         "oauth_no_confirm": True,
         "display": False,
-        "timeout": 1,  # a hub does not wait for its link
+        "timeout": 1,  # seconds; the hub does not wait for its link
     }
 ]
 c.JupyterHub.load_roles = [
     {"name": "user", "scopes": ["self", factories]},
     {"name": "server", "scopes": ["users:activity!user", "access:servers!server", factories]},
     {
-        "name": "factories",  # starts again what a hub restart forgot
+        "name": "factories",  # the role by which the link starts servers again that a restarted hub has forgotten
         "scopes": ["list:users", "read:users:name", "read:servers", "start:servers"],
         "services": ["factories"],
     },

@@ -12,6 +12,7 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.named_server_limit_per_user = refused_names.limit(config.named_servers)
 c.JupyterHub.concurrent_spawn_limit = 0
 c.JupyterHub.init_spawners_timeout = 1
-c.JupyterHub.tornado_settings.update({"slow_spawn_timeout": 1.5})  # a POST answers within 2 s
+# seconds; a POST that starts a server is answered within 2 s
+c.JupyterHub.tornado_settings.update({"slow_spawn_timeout": 1.5})
 c.Spawner.consecutive_failure_limit = 0
 c.Spawner.default_url = "/lab"

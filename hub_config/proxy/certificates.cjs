@@ -36,7 +36,7 @@ function named(prefix) {
   return Object.keys(paths).length ? paths : null;
 }
 
-/** The files of one prefix. `now()`: what they hold, or held when they could last be used together. */
+/** The files of one prefix. `now()` returns their content, or the last content that could be used. */
 class Files {
   constructor(paths) {
     this.paths = paths;
@@ -51,7 +51,7 @@ class Files {
       try {
         const content = {};
         for (const [part, path] of Object.entries(this.paths)) content[part] = fs.readFileSync(path);
-        tls.createSecureContext(content); // throws where key and certificate do not belong together
+        tls.createSecureContext(content); // throws if key and certificate do not belong together
         this.content = content;
       } catch (error) {
         console.error(`The last good certificate stays in use: ${this.paths.cert}: ${error.message}`);

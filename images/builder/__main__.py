@@ -1,4 +1,5 @@
-"""``python -m images.builder``: builds the images that are asked for; ``images/build`` installs what it needs."""
+"""``python -m images.builder``: builds the requested images. ``images/build`` first installs what
+this program needs."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class Builder:
         self._project: Path | None = None
 
     def run(self) -> None:
-        """Download and check all wheels first, then build each image with all that belongs to it."""
+        """Download and check all wheels, then build each image and the files that belong to it."""
         for recipe in self._options.recipes:
             with step(f"{recipe.name}: wheels for {self._options.arch}"):
                 self._wheels(recipe)
@@ -47,7 +48,8 @@ class Builder:
         self._storage.prune()
 
     def _wheels(self, recipe: Recipe) -> tuple[list[dict[str, Locked]], dict[str, Path]]:
-        """Return an image's locks and their wheels, downloaded and found complete. Raises BuildError."""
+        """Return an image's lock files and their wheels, which are downloaded and checked to be complete. Raises
+        BuildError."""
         arch = self._options.arch
         if recipe.node:
             return [], self._node(arch)
@@ -75,7 +77,7 @@ class Builder:
         return wheels.fetch(locked, self._options.cache / "wheels" / arch, arch, index)
 
     def _root(self, lists: tuple[str, ...]) -> None:
-        """Build the image with the Debian root, once in each run: Debian's updates belong into it."""
+        """Build the image of the Debian root, once in each run, so that it contains Debian's updates."""
         name = "-".join(lists)
         if name in self._roots:
             return
@@ -129,7 +131,7 @@ class Builder:
 
 @contextmanager
 def alone(cache: Path) -> Iterator[None]:
-    """Wait for another build in this cache to end, and hold off the next."""
+    """Wait until no other build uses this cache, and hold a lock during the block."""
     with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         context.clear(cache)
@@ -137,7 +139,7 @@ def alone(cache: Path) -> Iterator[None]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Build. Exit code 0; 1 where a step failed, 3 where it cannot work on this machine, with words."""
+    """Build the images. Return 0; 1 if a step failed; 3, with an explanation, if this machine cannot build."""
     options = parse(argv)
     os.umask(0o022)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Makes images with buildah, in a storage of the builder's own."""
+"""Builds images with buildah, in the builder's own storage."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from images.builder.steps import EPOCH, run
 
 
 def version() -> str:
-    """Return the version of pyproject.toml, which is every image's tag."""
+    """Return the version in pyproject.toml, which is the tag of every image."""
     return str(tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"])
 
 
 class Storage:
-    """Images of one architecture, named as they are in their archives."""
+    """Images of one architecture, with the names that they have in their archives."""
 
     def __init__(self, cache: Path, arch: str) -> None:
         folder = cache / f"storage-{arch}"
@@ -35,7 +35,7 @@ class Storage:
         return f"{PREFIX}{image}:{self._tag}"
 
     def build(self, image: str, containerfile: Path, context: Path, base: str | None = None) -> None:
-        """Build an image out of a context. Two builds of equal contexts give the same id."""
+        """Build an image from a context. Builds of equal contexts give the same id."""
         options = ["--isolation=chroot", "--network=host", "--format=oci", "--pull-never", "--no-cache"]
         options += [f"--timestamp={EPOCH}", "--identity-label=false", f"--arch={self._arch}"]
         options += [f"--ulimit={name}={most}:{most}" for name, most in _limits().items()]
@@ -46,12 +46,12 @@ class Storage:
         run([*self._buildah, "build", *options, f"--file={containerfile}", f"--tag={self.name(image)}", context])
 
     def id(self, image: str) -> str:
-        """Return the image's id: the digest of its configuration, which names all its layers."""
+        """Return the image's id: the digest of its configuration, which contains the digests of all layers."""
         listed = json.loads(run([*self._buildah, "images", "--json", "--no-trunc", f"localhost/{self.name(image)}"]))
         return str(listed[0]["id"]).removeprefix("sha256:")
 
     def push(self, image: str, archive: Path) -> None:
-        """Write the image to an OCI archive, in place of what is there."""
+        """Write the image to an OCI archive; replace an existing file."""
         fresh = archive.with_name(archive.name + ".new")
         fresh.unlink(missing_ok=True)
         run([*self._buildah, "push", self.name(image), f"oci-archive:{fresh}:{self.name(image)}"])
@@ -59,7 +59,7 @@ class Storage:
 
     @contextmanager
     def mounted(self, image: str) -> Iterator[Path]:
-        """Show the image's files in a folder."""
+        """Mount the image's files in a folder during the block."""
         container = run([*self._buildah, "from", "--pull-never", f"localhost/{self.name(image)}"]).strip()
         try:
             yield Path(run([*self._buildah, "mount", container]).strip())
@@ -73,7 +73,7 @@ class Storage:
 
 
 def unpacked(root: Path) -> int:
-    """Return the bytes that all files below a folder hold."""
+    """Return the total size of all files below a folder."""
     seen, total = set(), 0
     for folder, _, names in os.walk(root):
         for name in names:
@@ -85,16 +85,16 @@ def unpacked(root: Path) -> int:
 
 
 def squash(root: Path, target: Path) -> None:
-    """Write a squashfs of a folder, with fixed times and owners, in place of what is there."""
+    """Write a squashfs of a folder, with fixed times and owners; replace an existing file."""
     fresh = target.with_name(target.name + ".new")
     fresh.unlink(missing_ok=True)
     how = ["-noappend", "-comp", "zstd", "-Xcompression-level", "6", "-all-root", "-no-xattrs", "-no-progress"]
-    run(["mksquashfs", root, fresh, *how, "-quiet"])  # takes its times from SOURCE_DATE_EPOCH
+    run(["mksquashfs", root, fresh, *how, "-quiet"])  # mksquashfs takes the times from SOURCE_DATE_EPOCH
     fresh.replace(target)
 
 
 def _limits() -> dict[str, int]:
-    """Return the open files and processes that a build may have: buildah asks for more than a container may give."""
+    """Return the limits of open files and processes for a build: buildah requests more than a container may set."""
     most = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     hard = {name: resource.getrlimit(limit)[1] for name, limit in most.items()}
     return {name: min(limit, 2**20) if limit != resource.RLIM_INFINITY else 2**20 for name, limit in hard.items()}

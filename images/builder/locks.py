@@ -1,4 +1,4 @@
-"""Reads lock files, and checks that wheels hold all that they need themselves, for any architecture."""
+"""Reads lock files, and checks that a set of wheels contains all its dependencies, for any architecture."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from packaging.version import Version
 from images.builder.options import CHECKOUT
 from images.builder.steps import BuildError
 
-PYTHON = "3.13"  # of Debian 13
-# Extras of jsonschema want it for a string format that nothing here uses; docs/developers.md says why no lock has it.
+PYTHON = "3.13"  # Debian 13's Python
+# Extras of jsonschema require it for a string format that nothing here uses; docs/developers.md explains why no lock
+# file has it.
 LEFT_OUT = frozenset({"rfc3987-syntax"})
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>[^\\]+?))?\s*\\?")
 
 
 @dataclass(frozen=True)
 class Locked:
-    """One package of a lock file; ``text`` is its part of the file, with the hashes."""
+    """One package of a lock file. ``text``: its part of the file, with the hashes."""
 
     name: str
     version: str
@@ -34,14 +35,14 @@ class Locked:
 
 @dataclass(frozen=True)
 class Wheel:
-    """What a wheel says of itself."""
+    """A wheel's own metadata."""
 
     version: str
     needs: tuple[Requirement, ...]
 
 
 def environment(arch: str) -> dict[str, str]:
-    """Return what markers of requirements are evaluated with: Debian's Python on that architecture."""
+    """Return the environment for evaluating requirement markers: Debian's Python on that architecture."""
     return {
         "implementation_name": "cpython",
         "implementation_version": f"{PYTHON}.0",
@@ -79,14 +80,14 @@ def read(lock: Path, arch: str, without: Iterable[str] = ()) -> dict[str, Locked
 
 
 def wanted(extras: Iterable[str], without: Iterable[str] = ()) -> list[Requirement]:
-    """Return what pyproject.toml asks for in these extras, without some packages."""
+    """Return the requirements of these extras in pyproject.toml, without the excluded packages."""
     listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     found = [Requirement(text) for extra in extras for text in listed[extra]]
     return [requirement for requirement in found if canonicalize_name(requirement.name) not in without]
 
 
 def wheel(path: Path) -> Wheel:
-    """Return what the wheel's own metadata say."""
+    """Return the metadata of a wheel."""
     with zipfile.ZipFile(path) as archive:
         (name,) = (name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
         metadata = HeaderParser().parsestr(archive.read(name).decode())
@@ -95,7 +96,7 @@ def wheel(path: Path) -> Wheel:
 
 
 def check_agreement(first: Mapping[str, Locked], second: Mapping[str, Locked]) -> None:
-    """Raise BuildError where two locks of one environment name different versions."""
+    """Raise BuildError if two lock files of one environment have different versions of a package."""
     different = [
         f"{name}: {first[name].version}, {second[name].version}"
         for name in sorted(first.keys() & second.keys())
@@ -106,7 +107,7 @@ def check_agreement(first: Mapping[str, Locked], second: Mapping[str, Locked]) -
 
 
 def incomplete(requirements: Iterable[Requirement], wheels: Mapping[str, Wheel], arch: str) -> list[str]:
-    """Return what is missing, or of a version that does not fit, among the wheels and all that they need; in words."""
+    """Return descriptions of all dependencies that are missing among the wheels, or have the wrong version."""
     problems = set()
     queue = [("pyproject.toml", requirement) for requirement in requirements if _applies(requirement, arch)]
     seen: set[tuple[str, str]] = set()

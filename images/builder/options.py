@@ -1,6 +1,6 @@
-"""The arguments of ``images/build``. Standard library only: Debian's bare Python reads them before all else.
+"""The arguments of ``images/build``. Standard library only, since Debian's bare Python parses them first.
 
-Run as a module it only checks them, or answers ``--help`` and ``--list``."""
+If it is run as a module, it only checks them, or answers ``--help`` and ``--list``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 OUT = CHECKOUT / "images" / "out"
 ARCHITECTURES = ("x86_64", "aarch64")
 CUDA = CHECKOUT / "requirements" / "cuda.txt"
-CANNOT_WORK = 3  # exit code, as of bin/demo
+CANNOT_WORK = 3  # exit code, the same as of bin/demo
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is to be built, and where. ``frameworks`` is a lock, or None for none; ``index`` has its packages."""
+    """The images to build, and the target folder.
+
+    ``frameworks`` is the lock file with the machine-learning frameworks of the notebook image, or None for an image
+    without them; ``index`` is the package index for that lock file."""
 
     recipes: tuple[Recipe, ...]
     arch: str
@@ -36,7 +39,7 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Return the options. Exits with code 2 and words on stderr where an argument is wrong."""
+    """Return the options. Exits with code 2 and a message on stderr if an argument is wrong."""
     parser = argparse.ArgumentParser(
         prog="images/build",
         description="Build the images as OCI archives below images/out (the notebooks as squashfs, too), an SBOM "

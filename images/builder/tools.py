@@ -1,7 +1,7 @@
-"""Installs what builds images: Debian's packages, and a Python environment from ``requirements/images.txt``.
+"""Installs the tools that build images: Debian packages, and a Python environment from ``requirements/images.txt``.
 
-Runs under Debian's bare Python (standard library only), as root. Run as a module it takes the arguments of
-``images/build``, installs what is missing, and prints the environment's Python."""
+Runs under Debian's bare Python (standard library only), as root. As a module it takes the arguments of
+``images/build``, installs what is missing, and prints the path of the environment's Python."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from images.builder.options import CANNOT_WORK, CHECKOUT, parse
 from images.builder.steps import BuildError, run, step
 
 LOCK = CHECKOUT / "requirements" / "images.txt"
-# a program or file -> Debian's package of it
+# Debian's package for each program or file.
 BUILD = {
     "buildah": "buildah",
-    "netavark": "netavark",  # which buildah looks for even if a build has no network
+    "netavark": "netavark",  # buildah requires it even for builds without a network
     "mmdebstrap": "mmdebstrap",
     "mksquashfs": "squashfs-tools",
     "/usr/share/python-wheels": "python3-pip-whl",
     "/usr/share/keyrings/debian-archive-keyring.pgp": "debian-archive-keyring",
     "/etc/containers/policy.json": "golang-github-containers-image",
 }
-# What the tests run the images with.
+# Packages with which the tests run the images.
 TRY = {
     "podman": "podman",
     "runc": "runc",
@@ -42,13 +42,13 @@ _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin:/usr/lib/p
 
 
 def missing(programs: Mapping[str, str]) -> list[str]:
-    """Return the packages of the programs and files that are not there."""
+    """Return the packages of missing programs and files."""
     there = {name for name in programs if os.path.exists(name) or shutil.which(name, path=_PATH)}
     return sorted({package for name, package in programs.items() if name not in there})
 
 
 def install_packages(programs: Mapping[str, str]) -> None:
-    """Install the packages that are missing, as root. Raises BuildError."""
+    """Install the missing packages, as root. Raises BuildError."""
     wanted = missing(programs)
     if not wanted:
         return
@@ -59,7 +59,7 @@ def install_packages(programs: Mapping[str, str]) -> None:
     with step(f"Debian's {', '.join(wanted)}"):
         try:
             run(install, DEBIAN_FRONTEND="noninteractive")
-        except BuildError:  # the package lists may be empty or old
+        except BuildError:  # the package lists may be empty or outdated
             run([*apt, "update"])
             run(install, DEBIAN_FRONTEND="noninteractive")
     still = missing(programs)
@@ -68,7 +68,8 @@ def install_packages(programs: Mapping[str, str]) -> None:
 
 
 def environment(folder: Path) -> Path:
-    """Return the Python of an environment with what the lock names, checked by hash; made if need be."""
+    """Return the Python of an environment with the packages of the lock file, checked by hash; the environment is made
+    if necessary."""
     python = folder / "bin" / "python"
     stamp = folder / ".stamp"
     made_from = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
@@ -84,7 +85,7 @@ def environment(folder: Path) -> Path:
 
 
 def main(argv: list[str]) -> int:
-    """Install what is missing and print the Python that has it; exit code 0, or 3 with words on stderr."""
+    """Install what is missing, and print the path of the Python; return 0, or 3 with a message on stderr."""
     options = parse(argv)
     if os.geteuid() != 0:
         print("Cannot build images: mmdebstrap and buildah need root for them.", file=sys.stderr)

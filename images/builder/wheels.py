@@ -1,4 +1,4 @@
-"""Downloads the wheels of locks for an architecture, and finds them again for the next build."""
+"""Downloads the wheels of lock files for an architecture, and caches them for later builds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from packaging.version import Version
 from images.builder.locks import PYTHON, Locked
 from images.builder.steps import BuildError, run
 
-_GLIBC = range(5, 42)  # Debian 13 has 2.41, and takes wheels for any older one
+_GLIBC = range(5, 42)  # Debian 13 has glibc 2.41, and accepts wheels for any older version
 
 
 def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | None = None) -> dict[str, Path]:
-    """Return the wheel of each package, downloaded to ``folder`` unless it is there. Raises BuildError.
+    """Return the wheel of each package; a wheel that ``folder`` lacks is downloaded. Raises BuildError.
 
     Hashes are checked at the download, and again when the wheels are installed."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | No
 
 
 def platforms(arch: str) -> list[str]:
-    """Return the tags of wheels that Debian 13 takes on an architecture, the newest first."""
+    """Return the wheel tags that Debian 13 accepts on an architecture, the newest first."""
     old = ["manylinux2010", "manylinux1"] if arch == "x86_64" else []
     names = [*(f"manylinux_2_{minor}" for minor in reversed(_GLIBC)), "manylinux2014", *old, "linux"]
     return [f"{name}_{arch}" for name in names]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 64 << 20  # of one event: the hub's table of some ten thousand sessions
+MOST_BYTES = 64 << 20  # the longest event in bytes: the hub's table of some ten thousand sessions
 _END = b"\n\n"
 
 
@@ -24,16 +24,16 @@ class StreamEvent(NamedTuple):
 
 
 class EventReader:
-    """Splits the bytes of a stream into events. ``most``: the longest event in bytes; a longer one is skipped."""
+    """Splits the bytes of a stream into events. Events longer than ``most`` bytes are skipped."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
         self._held = bytearray()
-        self._looked = 0  # stored bytes that were already searched for the end of an event
+        self._looked = 0  # number of buffered bytes that were already searched for the end of an event
         self._skips = False
 
     def feed(self, piece: bytes) -> Iterator[StreamEvent]:
-        """Yield the events that are complete with this piece."""
+        """Add bytes of the stream; yield the events that are now complete."""
         self._held += piece
         while (end := self._held.find(_END, self._looked)) >= 0:
             block, self._skips = b"" if self._skips else bytes(self._held[:end]), False
@@ -47,7 +47,7 @@ class EventReader:
             if not self._skips:
                 self._say_skipped()
             self._skips = True
-            del self._held[:-1]  # which may be the first half of its end
+            del self._held[:-1]  # the last byte may be the first half of the separator
         self._looked = max(0, len(self._held) - 1)
 
     def _say_skipped(self) -> None:
@@ -55,7 +55,7 @@ class EventReader:
 
 
 async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> AsyncGenerator[StreamEvent]:
-    """Yield the events of a stream. ``pieces``: its bytes, split anywhere."""
+    """Yield the events of a stream. ``pieces``: the bytes of the stream, split at any position."""
     reader = EventReader(most)
     async for piece in pieces:
         for event in reader.feed(piece):

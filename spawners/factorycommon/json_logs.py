@@ -9,15 +9,17 @@ from datetime import UTC, datetime
 
 from factorycommon import request_id
 
-LONGEST = 10_000  # characters of a message, and of a traceback
+LONGEST = 10_000  # maximum number of characters of a message, and of a traceback
 
 
 def json_line(
     record: logging.LogRecord, process: str, exception: str = "", hide: Callable[[str], str] = lambda text: text
 ) -> str:
-    """Return one line with ``time`` (UTC), ``level``, ``process``, ``logger`` and ``message``, and with ``request`` and
-    ``exception`` where there is one. What a person, a job or a site said stays within one string. ``hide``: takes
-    secrets out of a text."""
+    """Return the log record as one line of JSON.
+
+    The keys are ``time`` (UTC), ``level``, ``process``, ``logger`` and ``message``; if known, also ``request`` and
+    ``exception``. Text from people, jobs or sites stays inside JSON strings, so it cannot add keys or lines. ``hide``:
+    a function that removes secrets from a text."""
     line = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname,

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 SOURCE = "en"
 DOMAIN = "factorygate"
-VARIABLE = "FACTORYGATE_LANGUAGE"  # of a session: the languages of its person, the most wanted first, between colons
+# the languages that a session's user prefers, the first choice first, separated by colons
+VARIABLE = "FACTORYGATE_LANGUAGE"
 
-_PLURALS = 200  # plural forms are given for 0..199; beyond, the last two digits decide in every language
+_PLURALS = 200  # plural forms are stored for 0 to 199; for larger numbers the last two digits decide in every language
 
 
 def N_(text: str) -> str:
@@ -40,12 +41,13 @@ class Language:
         self._texts = gettext.NullTranslations() if catalog is None else _compiled(catalog)
         self.gettext = self._texts.gettext
         self.ngettext = self._texts.ngettext
-        self._coded: dict[str, list[tuple[str, str]]] = {}  # by their code: English texts with their translations
+        self._coded: dict[str, list[tuple[str, str]]] = {}  # by message code: the English text and its translation
         for message in self._messages:
             english, translated = message.id, message.string
             if message.context and isinstance(english, str) and isinstance(translated, str) and not message.fuzzy:
                 self._coded.setdefault(message.context, []).append((english, translated or english))
-        # A text that was kept without its code, as earlier releases did, is known as long as it has no parameters.
+        # Earlier releases stored messages without their codes. Such a text can still be translated if it has no
+        # parameters.
         self._uncoded = {english: translated for known in self._coded.values() for english, translated in known}
 
     def page(self, shows: Callable[[str], bool]) -> dict[str, Any]:
@@ -137,5 +139,5 @@ def _filled(template: str, parameters: Mapping[str, str]) -> str | None:
 
 
 def _of(message: Message, wanted: Callable[[str], bool]) -> bool:
-    """Return whether a message is translated and comes from a file for which ``wanted`` returns True."""
+    """Return True if the message has a translation and comes from a file for which ``wanted`` returns True."""
     return bool(message.string) and not message.fuzzy and any(wanted(str(file)) for file, _ in message.locations)

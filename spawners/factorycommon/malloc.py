@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ctypes
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGEST = 4 << 20  # bytes of a block that is kept
-_KEPT = 16 << 20  # bytes, of all kept blocks together
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants from malloc.h
+_LARGEST = 4 << 20  # largest block in bytes that is kept after it was freed
+_KEPT = 16 << 20  # total bytes of all kept blocks
 
 
 def keep_blocks() -> None:

@@ -23,11 +23,12 @@ class Message(str):
 
     code: str
     parameters: Mapping[str, str]
-    parts: tuple[str, ...]  # of a text that was joined of several
+    parts: tuple[str, ...]  # the parts of a message that was made by ``joined``
     separator: str
 
     def __new__(cls, code: str, english: str, parameters: Mapping[str, str] = NO_PARAMETERS) -> Message:
-        """Return the message. ``english``: with ``parameters``, the text with them filled in, else the template."""
+        """Return the message. With ``parameters``, ``english`` is the text with the parameters filled in; without, the
+        template."""
         message = super().__new__(cls, english)
         message.code, message.parameters, message.parts, message.separator = code, parameters, (), ""
         return message
@@ -46,7 +47,7 @@ class Message(str):
 
 
 def joined(*parts: str, separator: str = " ") -> Message:
-    """Return several texts as one text that is translated part by part; empty ones are left out."""
+    """Join texts to one message, each part of which is translated by itself; empty texts are left out."""
     texts = tuple(part for part in parts if part)
     message = Message("", separator.join(texts))
     message.parts, message.separator = texts, separator

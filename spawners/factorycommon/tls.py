@@ -23,44 +23,44 @@ from factorycommon.private_files import open_to_others
 
 log = logging.getLogger(__name__)
 
-HUB, LINK, PROXY, WORKSHOPS = "hub", "link", "proxy", "workshops"  # names in certificates
-HANDSHAKE_SECONDS = 10.0  # that a server waits for a client
+HUB, LINK, PROXY, WORKSHOPS = "hub", "link", "proxy", "workshops"  # the process names that certificates contain
+HANDSHAKE_SECONDS = 10.0  # maximum time that a server waits for a client's handshake
 
 _Stamp = tuple[tuple[int, int, int], ...]
 _NO_PASSPHRASE = b""
 
 
 class TlsError(ValueError):
-    """Raise where the files cannot be used; the message names the file, in words for the operator."""
+    """Raised if the TLS files cannot be used. The message is for the operator and names the file."""
 
 
 class TlsFiles(Model):
-    """Files in PEM. ``certificate``: this process's own, with what is between it and the authority; ``key``: its
-    private key; ``authority``: those whose certificates are believed, one or more."""
+    """PEM files for TLS. ``certificate``: this process's certificate, followed by intermediate ones; ``key``: its
+    private key; ``authority``: one or more trusted CA certificates."""
 
     certificate: Path
     key: Path
     authority: Path
 
     def rebased(self, base: Path) -> TlsFiles:
-        """Return the files, named from ``base``."""
+        """Return a copy in which relative paths are taken from ``base``."""
         return TlsFiles(certificate=base / self.certificate, key=base / self.key, authority=base / self.authority)
 
 
 def listening(files: TlsFiles, names: Collection[str] | None) -> ssl.SSLContext:
-    """Return a context for a server that lets in only clients with a certificate of the authority and one of these
-    names; None: any name. Raises TlsError."""
+    """Return an SSL context for a server. It accepts only clients with a certificate of the authority and one of the
+    given names; None accepts any name. Raises TlsError."""
     return _Renewed(ssl.PROTOCOL_TLS_SERVER).of(files, None if names is None else frozenset(names))
 
 
 def dialing(files: TlsFiles) -> ssl.SSLContext:
-    """Return a context for a client that shows its certificate, and believes only servers with a certificate of the
-    authority for the host that is dialled. Raises TlsError."""
+    """Return an SSL context for a client. It presents the process's certificate, and accepts only servers with a
+    certificate of the authority for the host that is dialled. Raises TlsError."""
     return _Renewed(ssl.PROTOCOL_TLS_CLIENT).of(files, None)
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether a host is this machine itself, so that nothing goes over a network."""
+    """Return True if a host is this machine itself, so that nothing is sent over a network."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -68,24 +68,25 @@ def is_loopback_host(host: str) -> bool:
 
 
 def common_name(peer: Any) -> str:
-    """Return the name in a certificate as ``getpeercert`` tells it; "": it has none, or several."""
+    """Return the common name in a certificate of ``getpeercert``; "" if it has none or several."""
     parts = [part for group in (peer or {}).get("subject", ()) for part in group]
     names = [value for key, value in parts if key == "commonName"]
     return names[0] if len(names) == 1 else ""
 
 
 class _Context(ssl.SSLContext):
-    """A context of what the files hold at one moment. ``names``: those of clients that are let in; None: all."""
+    """An SSL context made from the present contents of the files. ``names``: the names of clients that are accepted;
+    None: all."""
 
     names: frozenset[str] | None = None
 
     def check(self, peer: Any) -> None:
-        """Raise SSLCertVerificationError unless a client of that certificate is let in."""
+        """Raise SSLCertVerificationError unless a client with this certificate is accepted."""
         if self.names is None or (name := common_name(peer)) in self.names:
             return
         allowed = ", ".join(sorted(self.names))
         log.warning("A client with a certificate of the name %r is refused; allowed: %s", name, allowed)
-        # A number first, as OpenSSL has it: servers look at it.
+        # A numeric value comes first, as in OpenSSL: servers read it.
         raise ssl.SSLCertVerificationError(ssl.SSL_ERROR_SSL, f"the client's certificate names {name!r}: {allowed}")
 
 
@@ -104,15 +105,18 @@ class _Socket(ssl.SSLSocket):
         self.shaken = True
 
     def drop_unless_shaken(self) -> None:
-        """End a connection whose client has not finished its handshake: whoever reads sees its end."""
+        """Shut the connection down if its client has not finished its handshake; the next read from the socket then
+        sees the end."""
         if not self.shaken:
-            with contextlib.suppress(OSError):  # it is closed
-                socket.socket.shutdown(self, socket.SHUT_RDWR)  # SSLSocket's own would take the TLS away from its user
+            with contextlib.suppress(OSError):  # the socket is closed already
+                socket.socket.shutdown(
+                    self, socket.SHUT_RDWR
+                )  # SSLSocket's own shutdown would also remove the TLS layer
 
 
 class _Renewed(ssl.SSLContext):
-    """What servers and clients are given: every connection is made by a context of what the files hold now. While they
-    cannot be used (a key is replaced and its certificate not yet), the last good context is used."""
+    """The SSL context that servers and clients get. Each connection uses a context that is made from the present files.
+    While the files cannot be used (the key was replaced, its certificate not yet), the last good context is used."""
 
     def of(self, files: TlsFiles, names: frozenset[str] | None) -> ssl.SSLContext:
         """Read the files; return this context. Raises TlsError."""
@@ -122,12 +126,14 @@ class _Renewed(ssl.SSLContext):
         return self
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Return an object of the present context, as asyncio asks for it."""
+        """Return an SSL object of the present context; asyncio calls this method."""
         return self._present().wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """Return a socket of the present context, as Tornado asks for it. Tornado would leave a client an hour for its
-        handshake; here the client has ``HANDSHAKE_SECONDS``."""
+        """Return a TLS socket with the present context; Tornado calls this.
+
+        Tornado itself would give a client an hour for its handshake; here the client has ``HANDSHAKE_SECONDS``.
+        """
         made = self._present().wrap_socket(*args, **kwargs)
         if made.server_side and isinstance(made, _Socket):
             with contextlib.suppress(RuntimeError):  # no loop runs
@@ -135,7 +141,7 @@ class _Renewed(ssl.SSLContext):
         return made
 
     def __deepcopy__(self, _memo: object) -> ssl.SSLContext:
-        """Return the context itself: traitlets copies what is configured."""
+        """Return the context itself, since traitlets copies configuration values."""
         return self
 
     def _present(self) -> _Context:
@@ -157,10 +163,10 @@ class _Renewed(ssl.SSLContext):
         context.sslobject_class, context.sslsocket_class = _Object, _Socket
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
-        # As Python 3.13 and newer check by themselves: an authority must say that it is one.
+        # Python 3.13 and newer check by default that a CA certificate is marked as a CA.
         context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
         if protocol == ssl.PROTOCOL_TLS_SERVER:
-            context.num_tickets = 0  # so that no session is resumed
+            context.num_tickets = 0  # no TLS session may be resumed
         _try(files, "authority", lambda: context.load_verify_locations(files.authority))
         _closed(files.key)
         _try(
@@ -194,13 +200,13 @@ def _closed(key: Path) -> None:
 
 
 def _stamp(files: TlsFiles) -> _Stamp:
-    """Return what changes whenever one of the files does, or is no longer there."""
+    """Return a value that changes whenever one of the files changes or is removed."""
     return tuple(_seen(path) for path in (files.certificate, files.key, files.authority))
 
 
 def _seen(path: Path) -> tuple[int, int, int]:
     try:
-        found = path.stat()  # of the file behind a link: a Secret volume is changed by its links
+        found = path.stat()  # of the file behind a symbolic link, since a Secret volume changes its links
     except OSError:
         return 0, 0, 0
     return found.st_ino, found.st_mtime_ns, found.st_size

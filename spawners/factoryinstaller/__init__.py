@@ -1,2 +1,2 @@
-"""Installs a whole gateway on one machine: ``factorygate-install``. Standard library only, since it runs on a bare
-system, before anything of ours is there."""
+"""``factorygate-install``: installs a whole gateway on one machine. It uses the standard library only, since it runs on
+a bare system before any other package is installed."""

@@ -1,4 +1,4 @@
-"""What is looked at before anything is changed: the system, the domain's name, the ports."""
+"""Checks that run before the installer changes anything: the system, the domain's name, the ports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from factoryinstaller.errors import InstallerError
 
 SYSTEMS = {("debian", "13"): "Debian 13", ("ubuntu", "24.04"): "Ubuntu 24.04"}
-# Port, and the service of this gateway that may have it already.
+# By port, the service of this gateway that may use it already.
 PORTS = {
     80: "caddy.service",
     443: "caddy.service",
@@ -24,11 +24,11 @@ PORTS = {
     9099: "factorygate-link.service",
 }
 _TCP_LISTEN = "0A"
-_NEEDED_GB = 3  # for a release and what is downloaded for it
+_NEEDED_GB = 3  # disk space for a release and its downloads
 
 
 def system(os_release: str) -> str:
-    """Return the system's name by the text of /etc/os-release. Raises InstallerError where this was not made for it."""
+    """Return the system's name from the text of /etc/os-release. Raises InstallerError for an unsupported system."""
     values = dict(line.split("=", 1) for line in os_release.splitlines() if "=" in line)
     found = (values.get("ID", "").strip('"'), values.get("VERSION_ID", "").strip('"'))
     if found not in SYSTEMS:
@@ -41,7 +41,8 @@ def system(os_release: str) -> str:
 
 
 def machine(folder: Path) -> None:
-    """Raise InstallerError where this user or machine cannot be installed on. ``folder``: where releases go."""
+    """Raise InstallerError if the installer cannot run as this user or on this machine. ``folder``: the folder for
+    releases."""
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")
     if sys.version_info < (3, 11):  # noqa: UP036  # this file is what finds that out
@@ -55,7 +56,8 @@ def machine(folder: Path) -> None:
 
 
 def name(domain: str, resolve: Callable[[str], Sequence[str]], is_ours: Callable[[str], bool]) -> str:
-    """Return a remark about the domain's addresses, "" if there is none. Raises InstallerError where it has none."""
+    """Return a warning about the domain's addresses, "" if there is none. Raises InstallerError if the domain has no
+    address."""
     try:
         addresses = sorted(set(resolve(domain)))
     except OSError as error:
@@ -72,12 +74,12 @@ def name(domain: str, resolve: Callable[[str], Sequence[str]], is_ours: Callable
 
 
 def resolve(domain: str) -> list[str]:
-    """Return the addresses of a name."""
+    """Return the addresses of a host name."""
     return [str(found[4][0]) for found in socket.getaddrinfo(domain, 443, type=socket.SOCK_STREAM)]
 
 
 def is_ours(address: str) -> bool:
-    """Return whether an address is of this machine."""
+    """Return True if an address belongs to this machine."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         try:
@@ -88,7 +90,7 @@ def is_ours(address: str) -> bool:
 
 
 def ports(is_active: Callable[[str], bool], wanted: Mapping[int, str] | None = None) -> None:
-    """Raise InstallerError with each port that another program has."""
+    """Raise InstallerError if other programs use a port of the gateway; the message names each."""
     taken = [
         f"Port {port} is used by {' and '.join(listeners(port)) or 'another program'}: stop it first, and keep it from "
         "starting again."
@@ -114,14 +116,14 @@ def _in_use(port: int) -> bool:
 
 
 def listeners(port: int) -> list[str]:
-    """Return the names of the programs that listen on a port of this machine, as far as this user may see."""
+    """Return the names of the programs that listen on a port of this machine, as far as this user may see them."""
     sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
     names = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(os.readlink(link) in sockets for link in (process / "fd").iterdir()):
                 names.add((process / "comm").read_text(encoding="utf-8").strip())
-        except OSError:  # the process has ended, or is somebody else's
+        except OSError:  # the process has ended, or belongs to somebody else
             continue
     return sorted(names)
 

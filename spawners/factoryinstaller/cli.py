@@ -24,8 +24,8 @@ sources that this command lies in, and prints its folder. `uninstall` removes th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Return 0 if the gateway is there and well; 1 if a step could not be done, or ``factorygate
-    check`` found a mistake; 2 if the command line is wrong."""
+    """Run the command. Return 0 if the gateway is installed and works; 1 if a step failed, or ``factorygate check``
+    found a mistake; 2 if the command line is wrong."""
     parser = argparse.ArgumentParser(
         prog="factorygate-install",
         description="Install a gateway on this machine: Debian 13 or Ubuntu 24.04, as root.",
@@ -37,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="with uninstall --purge: do not ask")
     options.add(parser)
     given = parser.parse_args(argv)
-    os.environ.pop("PYTHONPATH", None)  # leads here: pip and the release's own programs must not look there
-    os.umask(0o022)  # the accounts of the services read what root writes here
+    os.environ.pop(
+        "PYTHONPATH", None
+    )  # it names this program's folder, from which pip and the release's programs must not import
+    os.umask(0o022)  # files that root writes here must be readable for the accounts of the services
     machine = Machine()
     try:
         with _alone():
@@ -62,7 +64,7 @@ def _run(machine: Machine, given: argparse.Namespace) -> int:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Hold a lock, so that two runs do not meet. Raises InstallerError where another run holds it."""
+    """Hold a lock during the block, so that only one installer runs. Raises InstallerError if another one runs."""
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")
     with open(_LOCK, "w", encoding="ascii") as lock:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 class InstallerError(Exception):
-    """Raise where the machine or an option does not allow a step; the message is for the person at the terminal."""
+    """Raised if the machine or an option does not allow a step. The message is for the person at the terminal."""
 
 
 class ReleaseError(InstallerError):
-    """Raise where a release cannot be read or built."""
+    """Raised if a release cannot be read or built."""

@@ -1,4 +1,4 @@
-"""The files that a gateway is configured by, as text: pure functions from the operator's options."""
+"""The texts of a gateway's configuration files: pure functions of the operator's options."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SYSTEMD = "/etc/systemd/system"
 JOURNALD = "/etc/systemd/journald.conf.d/factorygate.conf"
 UNITS = ("factorygate-link.service", "factorygate-hub.service", "factorygate-proxy.service")
 TIMER = "factorygate-backup.timer"
-UNIT_FILES = (*UNITS, "factorygate-backup.service", TIMER)  # in docs/systemd
+UNIT_FILES = (*UNITS, "factorygate-backup.service", TIMER)  # file names in docs/systemd
 TOKENS = ("proxy-token", "service-token", "admin-token", "crypt.key")
-PASSWORDS, OIDC_SECRET = "passwords.json", "oidc.secret"  # names of files
+PASSWORDS, OIDC_SECRET = "passwords.json", "oidc.secret"  # file names
 
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file as it shall be. ``edited_by_operator``: the installer writes the file anew only while nobody changed what
-    it wrote itself."""
+    """A file to be written. ``edited_by_operator``: an operator may edit the file; the installer replaces it only as
+    long as nobody has changed it."""
 
     path: str
     text: str
@@ -45,13 +45,13 @@ class WantedFile:
 
 @dataclass(frozen=True)
 class Secrets:
-    """The gateway's secrets. ``login``: name and text of the file that only the chosen way to log in has."""
+    """The gateway's secrets. ``login``: name and content of the secret file that the selected login needs."""
 
-    tokens: Mapping[str, str]  # by the name of the file
+    tokens: Mapping[str, str]  # tokens by file name
     login: tuple[str, str]
 
     def files(self) -> list[WantedFile]:
-        """Return the files that hold them. No run changes a secret that is there."""
+        """Return the files with the secrets. An existing secret is never changed."""
         texts = {name: f"{token}\n" for name, token in self.tokens.items()} | dict([self.login])
         return [secret(f"secrets/{name}", text) for name, text in sorted(texts.items())]
 
@@ -62,7 +62,7 @@ def new_token() -> str:
 
 
 def password_line(password: str) -> str:
-    """Return a line for the file of passwords, as ``factoryspawner.login.passwords`` reads it."""
+    """Return a line for the file of passwords, in the form of ``factoryspawner.login.passwords``."""
     n, r, p = 2**14, 8, 1
     salt = secrets.token_bytes(16)
     made = hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=64 * 2**20, dklen=32)
@@ -75,7 +75,7 @@ def secret(name: str, text: str) -> WantedFile:
 
 
 def configuration(options: Options, tokens: Mapping[str, str]) -> list[WantedFile]:
-    """Return the files of hub, link, proxy and web server."""
+    """Return the configuration files of hub, link, proxy and web server."""
     return [
         WantedFile(f"{ETC}/hub.yaml", hub_yaml(options), 0o640, "root", USER, edited_by_operator=True),
         WantedFile(f"{ETC}/link.yaml", link_yaml(options), 0o640, "root", USER, edited_by_operator=True),
@@ -88,7 +88,7 @@ def configuration(options: Options, tokens: Mapping[str, str]) -> list[WantedFil
 
 
 def hub_yaml(options: Options) -> str:
-    """Return hub.yaml. Values are written as JSON, which YAML reads."""
+    """Return the text of hub.yaml. Values are written as JSON, which is valid YAML."""
     lines = [
         "# Written by factorygate-install, which leaves the file alone once you have changed it.",
         "# All keys: docs/operators.md, docs/configuration/hub.yaml. After a change: factorygate check, then",
@@ -127,7 +127,7 @@ def _login(options: Options) -> list[str]:
 
 
 def rules(options: Options) -> list[dict[str, Any]]:
-    """Return who gets in by the provider, as the hub's configuration has rules."""
+    """Return the login rules for the provider, in the form of the hub's configuration."""
     found: list[dict[str, Any]] = [{"claim": {"name": "email", "value": options.admin}, "gives": OPERATORS}]
     for rule in options.allow:
         if rule == "everybody":
@@ -139,7 +139,7 @@ def rules(options: Options) -> list[dict[str, Any]]:
 
 
 def link_yaml(options: Options) -> str:
-    """Return link.yaml, without a factory: ``factorygate factory add`` writes them into it."""
+    """Return the text of link.yaml without any factory; ``factorygate factory add`` adds factories."""
     return f"""\
 # Written by factorygate-install, which leaves the file alone once you have changed it.
 # All keys: docs/operators.md, docs/configuration/link.yaml. `factorygate factory add` adds a factory.
@@ -156,7 +156,7 @@ factories: {{}}
 
 
 def caddy(options: Options) -> str:
-    """Return the site of the web server: https by ACME, and what the outside may not reach."""
+    """Return the web server's site: https with an ACME certificate, and paths that are closed to the outside."""
     root = f"\t\tca_root {ACME_ROOT}\n" if options.acme_root else ""
     return f"""\
 # Written by factorygate-install, which writes it anew: put what is yours into other files.
@@ -177,7 +177,7 @@ def caddy(options: Options) -> str:
 
 
 def command() -> str:
-    """Return the script by which operators use ``factorygate``: of the current release, with this gateway's files."""
+    """Return the script ``factorygate`` for operators: it runs the current release with this gateway's files."""
     return f"""\
 #!/bin/sh
 # Written by factorygate-install: the command of the current release, with this gateway's files.
@@ -190,7 +190,7 @@ exec {CURRENT}/venv/bin/factorygate "$@"
 
 
 def prometheus() -> str:
-    """Return what to add to ``scrape_configs`` of a Prometheus on this machine."""
+    """Return text for ``scrape_configs`` of a Prometheus on this machine."""
     return f"""\
 # Add these to `scrape_configs` of a Prometheus on this machine; it must be able to read {ETC}/secrets/admin-token.
 scrape_configs:
@@ -206,12 +206,12 @@ scrape_configs:
 
 
 def digest(text: str) -> str:
-    """Return one word that stands for a text."""
+    """Return a short digest of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def folders() -> list[tuple[str, int, str, str]]:
-    """Return the folders to make: path, mode, owner, group."""
+    """Return the folders to create: path, mode, owner, group."""
     return [
         (ETC, 0o750, "root", USER),
         (f"{ETC}/secrets", 0o750, "root", USER),

@@ -1,5 +1,7 @@
-"""The whole way from a bare machine to a gateway that answers, step by step. Each step does only what is missing, so a
-run that was killed is completed by the next, and a run on a finished gateway changes nothing."""
+"""Installs a gateway on a bare machine, step by step.
+
+Each step does only what is missing. So a run that was killed is completed by the next run, and a run on an installed
+gateway changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from factoryinstaller.options import Options
 from factoryinstaller.releases import Layout
 
 ROOT = "/opt/factorygate"
-PACKAGES = {  # by a file that each brings
+PACKAGES = {  # Debian packages, by a file that each one contains
     "/usr/bin/caddy": "caddy",
     "/usr/bin/curl": "curl",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
@@ -29,8 +31,8 @@ PACKAGES = {  # by a file that each brings
 _CADDYFILE = f"{files.CADDY}/Caddyfile"
 _APT = ("apt-get", "-qq", "-oDPkg::Lock::Timeout=300")
 _APT_ENV = {"DEBIAN_FRONTEND": "noninteractive"}
-_ANSWER_SECONDS = 180  # for the certificate and all services; Let's Encrypt takes 5 to 20
-# What a service reads when it starts: when the installer writes one of these, the service is started anew.
+_ANSWER_SECONDS = 180  # seconds for the certificate and all services; Let's Encrypt needs 5 to 20
+# The files that a service reads at its start. If the installer writes one of them, it restarts the service.
 _READS = {
     "factorygate-link.service": (f"{files.ETC}/link.yaml", f"{files.ETC}/secrets/service-token"),
     "factorygate-hub.service": (
@@ -44,7 +46,7 @@ _READS = {
 
 
 def install(machine: Machine, options: Options) -> int:
-    """Install, or complete what is there. Return the exit code of ``factorygate check`` at the end."""
+    """Install a gateway, or complete an installation. Return the exit code of ``factorygate check``."""
     say(f"good  {before(machine, options)}")
     sources = release_sources.own()
     secrets, password = secrets_kept.prepare(machine, options)
@@ -78,7 +80,7 @@ def install(machine: Machine, options: Options) -> int:
 
 
 def before(machine: Machine, options: Options) -> str:
-    """Return in words what was found to be good. Raises InstallerError where something must be mended first."""
+    """Return the results of the checks as text. Raises InstallerError if something must be corrected first."""
     found = checks.system(machine.path("/etc/os-release").read_text(encoding="utf-8"))
     checks.machine(machine.path("/"))
     remark = checks.name(options.domain, checks.resolve, checks.is_ours)
@@ -94,12 +96,12 @@ def before(machine: Machine, options: Options) -> str:
     return f"{found}; {options.domain} resolves; the ports are free, or this gateway's own"
 
 
-# --- the system's part
+# --- packages and accounts
 
 
 def packages(machine: Machine) -> None:
     """Install the distribution's packages that are missing."""
-    if machine.run("dpkg", "--audit").strip():  # a run was killed while it installed
+    if machine.run("dpkg", "--audit").strip():  # an earlier run was killed while it installed packages
         machine.run("dpkg", "--configure", "-a", env=_APT_ENV)
     missing = [package for program, package in PACKAGES.items() if not machine.path(program).exists()]
     if not machine.succeeds(sys.executable, "-c", "import ensurepip, venv; ensurepip.version()"):
@@ -114,7 +116,7 @@ def packages(machine: Machine) -> None:
 
 
 def account(machine: Machine) -> None:
-    """Make the account of hub and link."""
+    """Create the account of hub and link."""
     if machine.succeeds("id", files.USER):
         return
     options = ("--system", "--user-group", "--home-dir", files.VAR, "--no-create-home", "--shell", "/usr/sbin/nologin")
@@ -126,12 +128,12 @@ def account(machine: Machine) -> None:
 
 
 def releases(machine: Machine) -> Layout:
-    """Return the machine's releases."""
+    """Return the folder of releases on this machine."""
     return Layout(machine.path(ROOT))
 
 
 def build(machine: Machine, sources: Path) -> Path:
-    """Build the release of these sources, unless it is there already, and return its folder. Raises ReleaseError."""
+    """Build the release from these sources unless it exists already, and return its folder. Raises ReleaseError."""
     layout = releases(machine)
     found = layout.built_from(sources)
     if found is None:
@@ -141,8 +143,8 @@ def build(machine: Machine, sources: Path) -> Path:
 
 
 def catalogue(folder: Path) -> Iterator[WantedFile]:
-    """Yield the catalogue as the release has it. The operator edits the entries of factories that are offered, and a
-    later release replaces only the others."""
+    """Yield the files of the release's catalogue. The operator may edit the entries of factories that are offered; a
+    later release replaces only the other entries."""
     config = folder / "hub_config"
     for path in sorted((*config.glob("factories/*.yaml"), config / "antennas.yaml", *config.glob("*.schema.json"))):
         text = path.read_text(encoding="utf-8")
@@ -151,7 +153,7 @@ def catalogue(folder: Path) -> Iterator[WantedFile]:
 
 
 def units(folder: Path) -> Iterator[WantedFile]:
-    """Yield the units of systemd, and how long the log is kept."""
+    """Yield the systemd units, and the file that limits the age of the log."""
     systemd = folder / "docs/systemd"
     for name in files.UNIT_FILES:
         yield WantedFile(f"{files.SYSTEMD}/{name}", (systemd / name).read_text(encoding="utf-8"))
@@ -159,13 +161,13 @@ def units(folder: Path) -> Iterator[WantedFile]:
 
 
 def use(machine: Machine, folder: Path) -> None:
-    """Let the units run a release. Raises ReleaseError."""
+    """Make the systemd units run a release. Raises ReleaseError."""
     layout = releases(machine)
     release = layout.installed_release(folder.name)
     if layout.is_current(release):
         return
     for unit in UNITS:
-        machine.keep_started(unit, "")  # each is started anew, even if this run is killed before
+        machine.keep_started(unit, "")  # so the next run restarts the unit even if this run is killed before
     layout.switch(release)
     machine.changed(f"{layout.root / 'current'} -> {folder.name}")
 
@@ -174,7 +176,7 @@ def use(machine: Machine, folder: Path) -> None:
 
 
 def web_server(machine: Machine, options: Options) -> None:
-    """Let the web server read the gateway's site."""
+    """Make the web server include the gateway's site."""
     if options.acme_root:
         try:
             machine.write(WantedFile(files.ACME_ROOT, Path(options.acme_root).read_text(encoding="ascii")))
@@ -198,7 +200,7 @@ def _caddyfile(machine: Machine) -> str | None:
 
 
 def _is_packaged(machine: Machine, text: str) -> bool:
-    """Return whether the text is that of the distribution's package."""
+    """Return True if the text is the default file of the distribution's package."""
     known = machine.run("dpkg-query", "--show", "--showformat=${Conffiles}", "caddy")
     found = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     return f"{_CADDYFILE} {found}" in known
@@ -208,7 +210,7 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 
 
 def services(machine: Machine) -> None:
-    """Start what does not run, and start anew what was started with other files than there are now."""
+    """Start services that do not run, and restart services whose files have changed since their start."""
     machine.run("systemctl", "daemon-reload")
     written = machine.written()
     for unit in ("systemd-journald.service", *UNITS, "caddy.service"):
@@ -230,7 +232,8 @@ def services(machine: Machine) -> None:
 
 
 def wait_for_answer(options: Options) -> None:
-    """Wait until the gateway answers by https under its name. Raises InstallerError with the services' last words."""
+    """Wait until the gateway answers by https under its name. Raises InstallerError with the
+    services' last log lines."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     problem = "nothing"
     say(f"now   waiting for {options.public_url} to answer")
@@ -259,11 +262,11 @@ def check() -> int:
     return subprocess.run((files.COMMAND, "check"), stdin=subprocess.DEVNULL, check=False).returncode
 
 
-# --- and away again
+# --- uninstalling
 
 
 def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
-    """Remove the gateway; its data only with ``purge`` and after a question. Return the exit code."""
+    """Remove the gateway; with ``purge``, and after a question, also its data. Return the exit code."""
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")
     data = (files.ETC, files.VAR, files.BACKUPS)
@@ -294,14 +297,14 @@ def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
 
 
 def _leave_web_server(machine: Machine) -> None:
-    """Take the gateway's site out of the web server, and let the server end where it has no other."""
+    """Remove the gateway's site from the web server, and stop the web server if it has no other site."""
     text = _caddyfile(machine)
     if text is None or files.CADDY_IMPORT not in text.splitlines():
         return
     rest = "".join(f"{line}\n" for line in text.splitlines() if line != files.CADDY_IMPORT)
     if rest.strip():
         machine.write(WantedFile(_CADDYFILE, rest))
-        _validate_web_server(machine)  # a reload of what cannot be used would not end
+        _validate_web_server(machine)  # a reload with an unusable configuration would never end
         if machine.succeeds("systemctl", "--quiet", "is-active", "caddy.service"):
             machine.run("systemctl", "reload", "caddy.service")
     else:

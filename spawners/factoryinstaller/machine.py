@@ -1,4 +1,4 @@
-"""The machine that is installed on: runs programs, writes files whole, and says what it changed."""
+"""The machine to install on: runs programs, writes files atomically, and reports each change."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from factoryinstaller.files import VAR, WantedFile, digest
 STATE = f"{VAR}/install.json"
 _LAST_LINES = 15
 
-Numbers = Callable[[str, str], tuple[int, int]]  # of a user and a group
+Numbers = Callable[[str, str], tuple[int, int]]  # returns the ids of a user and a group, by their names
 
 
 def numbers(user: str, group: str) -> tuple[int, int]:
-    """Return the numbers of a user and a group of this machine."""
+    """Return the ids of a user and a group of this machine."""
     return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
 
 
 class Machine:
-    """One machine, or a folder that stands for its root. ``changes``: what this run changed, in words."""
+    """One machine, or a folder that stands for its root. ``changes``: descriptions of this run's changes."""
 
     def __init__(self, root: Path = Path("/"), numbers: Numbers = numbers) -> None:
         self.root = root
@@ -35,20 +35,20 @@ class Machine:
         self._numbers = numbers
 
     def path(self, name: str) -> Path:
-        """Return where a file of the machine is."""
+        """Return the path of a file of the machine."""
         return self.root / name.lstrip("/")
 
-    # --- saying
+    # --- messages
 
     def changed(self, text: str) -> None:
-        """Say, and keep, that something was changed."""
+        """Print a change, and record it."""
         self.changes.append(text)
         say(f"made  {text}")
 
     # --- programs
 
     def run(self, *argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-        """Run a program to its end and return its stdout. Raises InstallerError with what the program said last."""
+        """Run a program and return its stdout. Raises InstallerError with the program's last message."""
         try:
             done = subprocess.run(
                 argv,
@@ -67,13 +67,13 @@ class Machine:
         return done.stdout
 
     def succeeds(self, *argv: str) -> bool:
-        """Return whether a program ends with exit code 0."""
+        """Return True if a program ends with exit code 0."""
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
     # --- files
 
     def make_folder(self, name: str, mode: int, user: str, group: str) -> None:
-        """Make a folder, or give a folder that is there this mode and owner."""
+        """Create a folder, or set mode and owner of an existing folder."""
         folder = self.path(name)
         there = folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ class Machine:
             self.changed(f"the folder {name}")
 
     def write(self, wanted: WantedFile) -> bool:
-        """Write a file if it is not as wanted. Return whether it was written. Replaces it at one stroke, so that a run
-        that is killed leaves the old file or the new one."""
+        """Write a file unless it has this content, mode and owner. Return True if it was written. The file is replaced
+        atomically, so that a killed run leaves the old file or the new one."""
         path = self.path(wanted.path)
         written = self.written()
         new = digest(wanted.text)
@@ -106,11 +106,11 @@ class Machine:
         return there != new
 
     def written(self) -> dict[str, str]:
-        """Return the digest of each file as this installer last wrote it, by path."""
+        """Return by path the digest of each file as this installer last wrote it."""
         return dict(self._state().get("written", {}))
 
     def remove(self, name: str) -> None:
-        """Remove a file, link or folder, if it is there."""
+        """Remove a file, link or folder if it exists."""
         path = self.path(name)
         if path.is_symlink() or path.is_file():
             path.unlink()
@@ -140,27 +140,27 @@ class Machine:
         path.chmod(mode)
         return True
 
-    # --- what earlier runs left
+    # --- records of earlier runs
 
     def options_text(self) -> str:
-        """Return the kept options as JSON."""
+        """Return the stored options as JSON."""
         return json.dumps(self._state().get("options", {}))
 
     def keep_options(self, text: str) -> None:
-        """Keep the options for later runs."""
+        """Store the options for later runs."""
         if json.loads(text) != self._state().get("options"):
             self._keep("options", json.loads(text))
 
     def started(self) -> dict[str, str]:
-        """Return, by service, the digest of what it was last started with by this installer."""
+        """Return, by service, the digest of the files with which this installer last started it."""
         return dict(self._state().get("started", {}))
 
     def keep_started(self, service: str, made_of: str) -> None:
-        """Keep what a service was started with."""
+        """Store the digest of the files with which a service was started."""
         self._keep("started", {**self.started(), service: made_of})
 
     def forget_started(self) -> None:
-        """Forget what services were started with: they are gone."""
+        """Delete the record of the services' files, since the services are removed."""
         if self.path(STATE).exists():
             self._keep("started", {})
 

@@ -1,4 +1,4 @@
-"""What the operator says of the new gateway, checked and kept for later runs."""
+"""The operator's options for a new gateway; they are checked, and stored for later runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from factoryinstaller.errors import InstallerError
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-OPERATORS = "operators"  # the group of people who may see and stop everything, where people log in by OpenID Connect
+OPERATORS = "operators"  # the group of people who may see and stop everything, if people log in by OpenID Connect
 KINDS = ("oidc", "keycloak", "egi-checkin", "myaccessid")
 _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -25,39 +25,40 @@ _EVERYBODY = "everybody"
 
 @dataclass(frozen=True)
 class Options:
-    """One gateway. ``admin``: a name where people log in with passwords, a mail address where a provider tells who they
-    are. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN`` or ``everybody``."""
+    """The options of one gateway. ``admin``: the administrator's name if people log in with passwords, or their mail
+    address if a provider identifies people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN`` or
+    ``everybody``."""
 
     domain: str
     email: str
     admin: str
     login: str
     acme: str = LETS_ENCRYPT
-    acme_root: str = ""  # the file of the CA that signed the ACME server's own certificate
+    acme_root: str = ""  # the file with the CA of the ACME server's own certificate
     hub_name: str = ""
     oidc_kind: str = "oidc"
     oidc_issuer: str = ""
     oidc_client: str = ""
-    oidc_secret_file: str = ""  # read once; its text goes to secrets/oidc.secret
+    oidc_secret_file: str = ""  # read once; its text is stored in secrets/oidc.secret
     allow: tuple[str, ...] = ()
 
     @property
     def public_url(self) -> str:
-        """Return the address for people."""
+        """Return the gateway's URL for people."""
         return f"https://{self.domain}"
 
     @property
     def name(self) -> str:
-        """Return the hub's name in the names of jobs."""
+        """Return the hub's name, which is part of job names."""
         return self.hub_name or re.sub(r"[^a-z0-9-]", "-", self.domain)[:63].strip("-")
 
     def to_json(self) -> str:
-        """Return the text that ``of_json`` reads."""
+        """Return the options as JSON, which ``of_json`` reads."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def of_json(text: str) -> dict[str, Any]:
-    """Return the kept options by name. Raises InstallerError where the text is not theirs."""
+    """Return the stored options by name. Raises InstallerError for any other text."""
     try:
         found = json.loads(text)
     except ValueError as error:
@@ -69,7 +70,7 @@ def of_json(text: str) -> dict[str, Any]:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options to a parser. Each is None where it is not given, so that the kept one counts."""
+    """Add the options to a parser. An option that is not given is None, so that the stored value is used."""
     parser.add_argument("--domain", help="the name at which people find the gateway: gateway.example.org")
     parser.add_argument("--email", help="whom the certificate authority writes to about the certificate")
     parser.add_argument(
@@ -93,8 +94,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Options:
-    """Return the options: those that are given, else those kept by an earlier run. Raises InstallerError with every
-    mistake."""
+    """Return the options: those that are given, otherwise those that an earlier run stored. Raises InstallerError with
+    all mistakes."""
     values: dict[str, Any] = {}
     for field in fields(Options):
         value = given.get(field.name)

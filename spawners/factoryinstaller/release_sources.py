@@ -1,6 +1,5 @@
-"""What a release is built from: a checkout, an unpacked release archive, or a release that was built before.
-
-Only the standard library: the installer runs before anything is installed."""
+"""The sources from which a release is built: a checkout, an unpacked release archive, or a release that was built
+earlier. Uses only the standard library, since the installer runs before anything is installed."""
 
 from __future__ import annotations
 
@@ -15,11 +14,11 @@ from pathlib import Path
 
 from factoryinstaller.errors import ReleaseError
 
-VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # what is a version for Python, Helm and a registry alike
+VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # a version that Python, Helm and image registries all accept
 SUMS = "SHA256SUMS"
-WHOLE = "release.json"  # of a release; written last: a folder without it is of a build that did not end
+WHOLE = "release.json"  # the file that is written last, so a folder without it is an incomplete release
 LOCK = "requirements/hub.txt"
-# What a release has beside its wheel, at the place where a checkout or an archive has it.
+# The parts of a release besides its wheel; they have the same paths in a checkout and in an archive.
 PARTS = (
     ".npmrc",
     "LICENSE",
@@ -31,7 +30,7 @@ PARTS = (
     LOCK,
     "site",
 )
-# What a checkout has instead of the wheel.
+# The sources of the wheel, which a checkout has instead of the wheel itself.
 _SOURCES = (
     "README.md",
     "docs/examples",
@@ -41,13 +40,15 @@ _SOURCES = (
     "pyproject.toml",
     "spawners",
 )
-_LARGEST = 512 * 2**20  # bytes of an unpacked release archive
-_MOST = 20_000  # members of it
+_LARGEST = 512 * 2**20  # maximum number of bytes of an unpacked archive
+_MOST = 20_000  # maximum number of members of an archive
 
 
 def own() -> Path:
-    """Return the checkout, release archive or release in which this module lies. Raises ReleaseError where there is
-    none."""
+    """Return the checkout, release archive or release that contains this module.
+
+    Raises ReleaseError if there is none.
+    """
     for folder in Path(__file__).absolute().parents:
         if all((folder / name).exists() for name in PARTS) and (is_checkout(folder) or _wheels(folder)):
             return folder
@@ -55,12 +56,12 @@ def own() -> Path:
 
 
 def is_checkout(folder: Path) -> bool:
-    """Return whether a folder has the sources of the wheel."""
+    """Return whether a folder contains the sources of the wheel."""
     return all((folder / name).exists() for name in _SOURCES)
 
 
 def wheel(folder: Path) -> Path:
-    """Return the one wheel of an archive or release. Raises ReleaseError."""
+    """Return the only wheel of an archive or a release. Raises ReleaseError."""
     found = _wheels(folder)
     if len(found) != 1:
         raise ReleaseError(f"{folder} holds {len(found)} wheels; one is needed")
@@ -79,7 +80,7 @@ def version(folder: Path) -> str:
 
 
 def content(folder: Path) -> str:
-    """Return one word that stands for what a release of these sources is made of. Raises ReleaseError."""
+    """Return a digest of all files from which a release of these sources is built. Raises ReleaseError."""
     known = made_from(folder)
     if known is not None:  # this is a release already
         return known
@@ -96,7 +97,8 @@ def content(folder: Path) -> str:
 
 
 def made_from(folder: Path) -> str | None:
-    """Return the word for what a whole release was made from; None: the folder is no whole release, or does not say."""
+    """Return the digest of the sources from which a complete release was built; None if the folder is no complete
+    release, or does not name the digest."""
     try:
         found = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
         return str(found["made_from"])
@@ -121,8 +123,10 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def check_sum(archive: Path) -> None:
-    """Compare an archive with the line for it in ``SHA256SUMS`` beside it, where there is such a file. Raises
-    ReleaseError."""
+    """Compare an archive with its line in ``SHA256SUMS`` in the same folder, if that file exists.
+
+    Raises ReleaseError.
+    """
     sums = archive.parent / SUMS
     try:
         with archive.open("rb") as file:
@@ -136,7 +140,7 @@ def check_sum(archive: Path) -> None:
 
 
 def version_of(archive: Path) -> str:
-    """Return the version that an archive's one folder names. Raises ReleaseError."""
+    """Return the version in the name of an archive's only top folder. Raises ReleaseError."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
             first = tar.next()
@@ -150,8 +154,10 @@ def version_of(archive: Path) -> str:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack an archive into a folder, and return the archive's own folder in it. Only plain files and folders below
-    that one are taken. Raises ReleaseError, OSError."""
+    """Unpack an archive into a folder, and return the archive's top folder there.
+
+    Only plain files and folders below the top folder are accepted. Raises ReleaseError, OSError.
+    """
     named = version_of(archive)
     top = f"factorygate-{named}"
     try:
@@ -181,8 +187,8 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
 
 
 def numbers(checkout: Path) -> dict[str, str]:
-    """Return the version that each part of a checkout names, by file: the wheel's, the notebook's package's, and the
-    chart's where there is one. Raises ReleaseError."""
+    """Return the version that each part of a checkout names, by file: the wheel, the notebook package, and the chart if
+    there is one. Raises ReleaseError."""
     try:
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         found = {"pyproject.toml": str(project["version"])}

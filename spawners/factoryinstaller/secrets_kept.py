@@ -1,4 +1,4 @@
-"""The secrets of a gateway: made once, and read again by every later run."""
+"""The secrets of a gateway: the first run makes them, and every later run reads them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _there(machine: Machine, name: str) -> str | None:
 
 
 def _client_secret(machine: Machine, options: Options) -> str:
-    """Return the client's secret: of the file that the operator names, else the one that is kept."""
+    """Return the OpenID Connect client's secret: from the file that the operator names, otherwise the stored one."""
     try:
         text = Path(options.oidc_secret_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

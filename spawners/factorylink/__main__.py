@@ -18,8 +18,8 @@ from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 def main() -> int:
-    """Run the link. Return 0 if it was asked to end; 2 if it could not start, and has printed why; 3 if it cannot start
-    until another release is installed."""
+    """Run the link. Return 0 if it was asked to end; 2 if it could not start, after printing the reason; 3 if this
+    release cannot start and another one must be installed."""
     parser = argparse.ArgumentParser(
         prog="python -m factorylink", description="The link between a hub and its factories."
     )

@@ -68,7 +68,7 @@ By = Literal["person", "hub", "operator"]  # who requests the end of a session
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
-_QUIET_SECONDS = 40.0  # a stream's heartbeat comes every 15 s
+_QUIET_SECONDS = 40.0  # seconds; a stream has a heartbeat every 15 s
 _LONGEST_PAUSE = 3.0
 
 _SESSION = TypeAdapter(Session)
@@ -92,8 +92,8 @@ _OPERATOR = TypeAdapter(OperatorView)
 
 @dataclass(frozen=True)
 class TableChange:
-    """One event of the table: the snapshot (``clusters`` goes with it), a changed session or cluster (ended ones once),
-    a factory's health, or the banner of all pages."""
+    """One event of the table: a snapshot with all sessions and clusters, a changed session or cluster (for the last
+    time when it has ended), the health of a factory, or the banner of all pages."""
 
     snapshot: tuple[Session, ...] | None = None
     clusters: tuple[Cluster, ...] = ()
@@ -104,24 +104,25 @@ class TableChange:
 
 
 async def pass_on(request: httpx.Request) -> None:
-    """Send the id of the request that this process works for along with a request to another one."""
+    """Add the id of the request that this process works for to a request that it sends to the link."""
     if current := request_id.current():
         request.headers[request_id.HEADER] = current
 
 
 @dataclass(frozen=True)
 class NetworkLink:
-    """Where a link on another host listens for the hub. ``tls``: the hub's certificate."""
+    """The address of a link on another host. ``tls``: the hub's certificate."""
 
     url: str
     tls: TlsFiles
 
 
-LinkAddress = Path | NetworkLink  # a Unix socket, or over the network
+LinkAddress = Path | NetworkLink  # path of a Unix socket, or an address in the network
 
 
 class LinkClient:
-    """The client. Use one for each process, and close it at the end. ``at``: where the link listens for the hub."""
+    """The hub's client of the link. Use one for each process, and close it at the end. ``at``: where the link listens
+    for the hub."""
 
     def __init__(self, at: LinkAddress) -> None:
         if isinstance(at, NetworkLink):
@@ -305,16 +306,15 @@ class LinkClient:
         await self._request("PUT", "/rules", json=rules.model_dump(mode="json"))
 
     async def drain(self, factory: str, message: str, by: str | None = None) -> None:
-        """Refuse everything new at that factory; running sessions continue. ``by``: the operator's name, for the
-        audit."""
+        """Start nothing new at a factory; running sessions continue. ``by``: the operator's name, for the audit."""
         await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
     async def undrain(self, factory: str, by: str | None = None) -> None:
-        """Accept new sessions at that factory again."""
+        """Allow new sessions at a factory again."""
         await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
     async def pause(self, factory: str, message: str) -> None:
-        """Submit nothing and enter no door there; open connections stay open."""
+        """Pause a factory: the link submits no job and enters no door there; open connections stay open."""
         await self._request("PUT", f"/factories/{factory}/pause", json=_order(message, None))
 
     async def resume(self, factory: str) -> None:
@@ -326,15 +326,18 @@ class LinkClient:
         return await self._ask(_OPERATOR, "GET", "/operator")
 
     async def pause_starts(self, message: str, by: str) -> None:
-        """Refuse everything new at all factories; running sessions continue."""
+        """Start nothing new at any factory; running sessions continue."""
         await self._request("PUT", "/starts/pause", json=_order(message, by))
 
     async def resume_starts(self, by: str) -> None:
-        """Accept new sessions again; a factory that is drained by itself stays so."""
+        """Allow new sessions again; factories that are drained one by one stay drained."""
         await self._request("DELETE", "/starts/pause", params={"by": by})
 
     async def show_banner(self, message: str, by: str, sessions: bool = False, until: datetime | None = None) -> None:
-        """Show a text on all pages, until then if a time is given; ``sessions``: once in open sessions, too."""
+        """Show a text on all pages, until the given time if there is one.
+
+        ``sessions``: show it once in open sessions, too.
+        """
         body = BannerBody(message=message, by=by, sessions=sessions, until=until)
         await self._request("PUT", "/banner", json=body.model_dump(mode="json"))
 
@@ -359,7 +362,7 @@ class LinkClient:
         body = {"user": user, "token": token}
         return await self._ask(TypeAdapter(CredentialView), "PUT", f"/credentials/{factory}", json=body, timeout=30)
 
-    # --- underneath
+    # --- helpers
 
     async def _ask(self, answer: TypeAdapter[T], method: str, path: str, **kwargs: Any) -> T:
         return _read(answer, (await self._request(method, path, **kwargs)).content)
@@ -399,7 +402,8 @@ class LinkClient:
 
 
 def _order(message: str, by: str | None) -> dict[str, Any]:
-    """The body of an operator's order; without ``by``, which an earlier link does not know, where nobody is named."""
+    """Return the body of an operator's order. ``by`` is left out if it is empty, since older links do not know the
+    field."""
     return DrainBody.model_validate(_given({"message": message, "by": by})).model_dump(exclude_unset=True)
 
 

@@ -24,17 +24,18 @@ def _in_order(ports: tuple[int, int]) -> tuple[int, int]:
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Ports = Annotated[tuple[Port, Port], AfterValidator(_in_order)]  # from, to; both belong to it
+Ports = Annotated[tuple[Port, Port], AfterValidator(_in_order)]  # first and last port, both included
 Seconds = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class LocalTransportSettings(Model):
-    """Commands run on this machine. ``prefix`` and ``env`` wrap scheduler commands only."""
+    """Settings of the transport ``local``, which runs commands on this machine. ``prefix`` and ``env`` apply to
+    scheduler commands only."""
 
     kind: Literal["local"] = "local"
     prefix: tuple[str, ...] = ()
     env: dict[str, str] = Field(default_factory=dict)
-    dials_nodes: ClassVar[bool] = True  # whether the gateway itself connects to a factory's nodes
+    dials_nodes: ClassVar[bool] = True  # True if the gateway itself connects to a factory's nodes
 
     def rebased(self, base: Path) -> LocalTransportSettings:  # noqa: ARG002
         """Return the settings with their files resolved relative to ``base``."""
@@ -50,18 +51,20 @@ class LocalTransportSettings(Model):
 
 
 class KeyCredentials(Model):
-    """One private key per site account that the site has authorized: ``KEYS/ACCOUNT``, 0600. The simplest; for sites
-    that offer nothing better, and for tests."""
+    """One private key for each site account: ``KEYS/ACCOUNT``, mode 0600. The site has authorized each key. This is the
+    simplest way, for sites that support nothing better, and for tests."""
 
     kind: Literal["key"] = "key"
     keys: Path
 
 
 class CaCredentials(Model):
-    """The gateway's own SSH CA, which the site trusts (``TrustedUserCAKeys``): user certificates for minutes.
+    """The gateway's own SSH CA, which the site trusts (``TrustedUserCAKeys``); it issues user certificates for some
+    minutes.
 
-    ``key``: the CA's private key, 0600. ``source``: addresses the certificates are good from. ``commands``: what they
-    may run, None: anything. ``minutes`` is also how far the site's clock may be ahead of ours."""
+    ``key``: the CA's private key, 0600. ``source``: the IP addresses from which the certificates are valid.
+    ``commands``: the commands that the certificates allow; None: any. ``minutes``: validity of a certificate; it also
+    limits how far the site's clock may be ahead of the link's."""
 
     kind: Literal["ca"] = "ca"
     key: Path
@@ -71,23 +74,27 @@ class CaCredentials(Model):
 
 
 class WrapperCredentials(Model):
-    """One service account at the site, and a wrapper there that acts for the accounts on the site's list only."""
+    """One service account at the site. A wrapper there runs commands as other accounts, but only those on the site's
+    list."""
 
     kind: Literal["wrapper"] = "wrapper"
     login: UnixAccount
-    key: Path  # private key of the service account, 0600
+    key: Path  # path of the service account's private key, 0600
     wrapper: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]+$")] = "/usr/local/libexec/factorygate-act"
 
 
 class EfpCredentials(Model):
-    """The EuroHPC Federation Platform's SSH CA: a person's token in, a certificate of some hours out. ``url``: of the
-    CA, over TLS unless it is on this machine; ``resource``: what the platform calls the factory's hosts."""
+    """The SSH CA of the EuroHPC Federation Platform, which gives a certificate of some hours for a person's token.
+
+    ``url``: the CA's address, which must use TLS unless it is on this machine; ``resource``: the platform's name for
+    the factory's hosts."""
 
     kind: Literal["efp"] = "efp"
     url: Annotated[str, StringConstraints(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s]+$")]
     resource: str = ""
-    renew_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]  # where a person gets a new token
-    watcher_key: Path  # private key of the watcher's account: watching never uses a person's login
+    # the URL where a person gets a new token
+    renew_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+    watcher_key: Path  # path of the private key of the watcher's account: watching never uses a person's login
 
 
 Credentials = Annotated[
@@ -99,24 +106,27 @@ PublicKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.
 
 
 class SshTransportSettings(Model):
-    """The factory's login side over SSH. ``hosts`` are tried in turn, ``jump`` hosts are passed in order; HOST or
-    HOST:PORT. Host keys are pinned: ``host_keys`` and ``host_cas`` here, else those of the catalogue; never learned."""
+    """Settings of the transport ``ssh``, which reaches the factory's login side.
+
+    ``hosts``: tried one after another; ``jump``: hosts to pass, in order; each is HOST or HOST:PORT. Host keys are
+    pinned by ``host_keys`` and ``host_cas``, or else by the catalogue; keys are never learned."""
 
     kind: Literal["ssh"] = "ssh"
     hosts: tuple[LoginHost, ...] = Field(min_length=1)
     jump: tuple[LoginHost, ...] = ()
     host_keys: tuple[PublicKey, ...] = ()
     host_cas: tuple[PublicKey, ...] = ()
-    watcher: UnixAccount  # the watcher's own identity there
+    watcher: UnixAccount  # the site account that the watcher uses
     credentials: Credentials
-    prefix: tuple[str, ...] = ()  # before scheduler commands
-    env: dict[str, str] = Field(default_factory=dict)  # of scheduler commands; never a secret
-    max_sessions: int = Field(default=10, ge=2)  # channels with a command on one connection: sshd's MaxSessions
-    max_connections: int = Field(default=2, ge=1)  # per site account
-    logins_per_minute: int = Field(default=20, ge=1)  # to the site, all accounts together
+    prefix: tuple[str, ...] = ()  # words before each scheduler command
+    env: dict[str, str] = Field(default_factory=dict)  # environment of scheduler commands; never a secret
+    # largest number of commands that run at once on a connection: sshd's MaxSessions
+    max_sessions: int = Field(default=10, ge=2)
+    max_connections: int = Field(default=2, ge=1)  # limit for each site account
+    logins_per_minute: int = Field(default=20, ge=1)  # limit for the whole site, all accounts together
     connect_seconds: float = Field(default=15, gt=0)
     keepalive_seconds: float = Field(default=15, gt=0)
-    dials_nodes: ClassVar[bool] = False  # the login side does
+    dials_nodes: ClassVar[bool] = False  # the login side connects to the nodes
 
     def rebased(self, base: Path) -> SshTransportSettings:
         """Return the settings with the files of their credentials resolved relative to ``base``."""
@@ -128,8 +138,8 @@ class SshTransportSettings(Model):
         return {"logins_per_minute": self.logins_per_minute, "max_connections": self.max_connections}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
-        """Return the key that lists the hosts to which the gateway connects, and these hosts. Names behind a jump host
-        need not resolve here."""
+        """Return the key that lists the hosts to which the gateway connects, and these hosts. Hosts behind a jump host
+        are not looked up here."""
         return ("jump", self.jump[:1]) if self.jump else ("hosts", self.hosts)
 
     @model_validator(mode="after")
@@ -143,80 +153,90 @@ class SshTransportSettings(Model):
 
 
 def _kind(value: object) -> str:
-    """Return the value, as settings for ``local`` if it names no kind."""
+    """Return the value; if it names no kind, return it as settings of the transport ``local``."""
     kind = value.get("kind", "local") if isinstance(value, dict) else getattr(value, "kind", "local")
     return str(kind)
 
 
 class DoorAccess(Model):
-    """How the door is reached. ``tcp``: to the node, through the login side. ``listen``: address the door binds on its
-    node; ``host``: address the link dials, None: the node as the scheduler names it. ``ports``: the range the door may
-    listen on, None: any free one. ``stdio``: entered through the scheduler; at most ``stdio_most`` such doors at a
-    time, since each costs a process and ports on the login side."""
+    """How the link reaches the doors in a factory's jobs.
+
+    ``tcp``: by a connection to the node, through the login side. ``listen``: the address on the node where the door
+    listens; ``host``: the address that the link connects to, None: the node's name as the scheduler reports it;
+    ``ports``: the ports that the door may use, None: any free port.
+
+    ``stdio``: by a command that enters the job through the scheduler. ``stdio_most``: the largest number of such
+    connections at a time, since each needs a process and ports on the login side."""
 
     carrier: Literal["tcp", "stdio"] = "tcp"
     stdio_most: int = Field(default=50, ge=1)
     listen: str = ""
     host: str | None = None
     ports: Ports | None = None
-    # Node-local; the door makes its own 0700 folder in it.
+    # A folder on the node; the door makes its own 0700 folder in it.
     node_tmp: NodeFolder = "/tmp"  # noqa: S108  # nosec B108
 
 
 class Access(Model):
-    """One factory, as this hub reaches it."""
+    """How this hub reaches one factory, and as which accounts its people work there."""
 
     transport: Annotated[
         Annotated[LocalTransportSettings, Tag("local")] | Annotated[SshTransportSettings, Tag("ssh")],
         Discriminator(_kind),
     ] = LocalTransportSettings()
     door: DoorAccess = DoorAccess()
-    accounts: dict[Person, UnixAccount] = Field(default_factory=dict)  # hub user -> site account
-    account_pool: tuple[UnixAccount, ...] = ()  # others are mapped onto these, by a stable hash of the name
-    # Run there as a lent account, before it is lent to another person; without it none is lent twice.
+    accounts: dict[Person, UnixAccount] = Field(default_factory=dict)  # site accounts by hub user
+    # accounts for all other users; a stable hash of the user's name selects one
+    account_pool: tuple[UnixAccount, ...] = ()
+    # A command that runs as a lent account before another person gets this account. Without it no account is lent
+    # twice.
     account_wipe: tuple[str, ...] = ()
-    job_account: Word | None = None  # the scheduler's account string (who pays)
+    job_account: Word | None = None  # the scheduler's account that is charged
     job_qos: Word | None = None
     session_folder: Annotated[str, StringConstraints(pattern=r"^(~|/)[A-Za-z0-9_./-]*$")] = "~/.factorygate"
-    environments: tuple[Environment, ...] | None = None  # in place of the catalogue's
+    environments: tuple[Environment, ...] | None = None  # replaces the catalogue's value
     notebook_folder: Folder | None = None
     idle: IdleLimits | None = None
-    # Who may make a running job longer there (`scontrol update`): nobody, the site account (itself or by the wrapper),
-    # or the watcher (Slurm lets only its operators do it, unless the site says otherwise).
+    # Who may extend a running job (`scontrol update`): nobody, the site account (itself or by the wrapper), or the
+    # watcher (by default, Slurm allows it only to its operators).
     extend: Literal["no", "account", "watcher"] = "no"
-    # The watcher is not shown other accounts' jobs (Slurm's PrivateData=jobs): each account is asked for its own.
+    # True if the watcher cannot see the jobs of other accounts (Slurm's PrivateData=jobs), so that each account must be
+    # asked for its own jobs.
     private_jobs: bool = False
-    submits_per_minute: int = Field(default=600, ge=1)  # a third of that at once
-    testbed: bool = False  # a factory of this machine's testbed: may run though its catalogue state is not live
+    # limit for the whole factory; at most a third of this number at once
+    submits_per_minute: int = Field(default=600, ge=1)
+    # True for a factory of this machine's testbed, which may be used though its catalogue entry is not live
+    testbed: bool = False
 
 
 PublicUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")]
 
 
 class Hub(Model):
-    """Where JupyterHub is. The token file is 0600 and holds the token of the service ``factories``."""
+    """How the link reaches JupyterHub. ``token_file``: a 0600 file with the token of the service ``factories``."""
 
-    # Scheme, host, port of the hub's own listener, without base_url.
+    # Scheme, host and port of the hub's own listener, without base_url.
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] = "http://127.0.0.1:8081"
     base_url: Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")] = "/"
-    # Where people get in, without base_url; None: addresses that are shown to people begin with their path.
+    # The gateway's address for people, without base_url. None: people are shown URLs without a host.
     public_url: PublicUrl | None = None
     token_file: Path
-    name: Slug = "hub"  # in job names: factorygate-<name>
+    name: Slug = "hub"  # part of job names: factorygate-<name>
 
 
 class Limits(Model):
-    """What one person may have at a time, and how long the link waits for a session to come up."""
+    """Limits for one person, and the times that the link waits."""
 
     pending_per_person: int = Field(default=5, ge=1)
     sessions_per_person: int = Field(default=10, ge=1)
     clusters_per_person: int = Field(default=10, ge=1)
-    worker_jobs_per_person: int = Field(default=2000, ge=1)  # of all clusters
-    extensions_per_session: int = Field(default=48, ge=0)  # how often more time may be asked of the scheduler
-    cluster_lease_seconds: Seconds = 900  # a cluster that nobody reads of for so long is ended
-    environment_wait_seconds: Seconds = 900  # the door waits this long for its environment
-    starting_seconds: Seconds = 600  # from job start to the notebook's first 200
-    orphan_grace_seconds: Seconds = 600  # a job of ours that no session can have is cancelled then
+    worker_jobs_per_person: int = Field(default=2000, ge=1)  # of all clusters of a person together
+    extensions_per_session: int = Field(default=48, ge=0)  # how often a person may extend a session
+    cluster_lease_seconds: Seconds = 900  # a cluster ends if nobody has read its events for this time
+    environment_wait_seconds: Seconds = 900  # how long the door waits for its environment
+    starting_seconds: Seconds = 600  # from the start of the job until the notebook's first answer with status 200
+    # after this time, a job of this gateway that belongs to no session is cancelled
+    orphan_grace_seconds: Seconds = 600
     access_grace_seconds: int = Field(
         default=3600, ge=0, le=10**9
     )  # how long sessions of a person who lost access continue
@@ -231,9 +251,11 @@ DatabaseUrl = Annotated[str, AfterValidator(_no_secret)]
 
 
 class Mail(Model):
-    """Where set, people whose session waited are told by mail when it runs: at USER@domain, or at USER where that is an
-    address already; names that are no plain address get no mail. ``public_url``: as
-    ``hub.public_url``, which counts where both are given; without both the mail names no address."""
+    """Mails to people whose session waited in the queue and now runs. Without this section no mails are sent.
+
+    The address is USER@domain, or USER if that is already an address; people whose name cannot be part of a plain
+    address get no mail. ``public_url``: as ``hub.public_url``, which takes precedence; without both, the mail has no
+    link."""
 
     smtp_host: str
     smtp_port: Port = 25
@@ -247,27 +269,30 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # addresses to list
 
 
 class HubListener(Model):
-    """Where a hub on another host reaches the link. Only a client whose certificate has the name ``hub`` is let in."""
+    """The listener for a hub on another host. It accepts only clients whose certificate has the name ``hub``."""
 
     host: Host
     port: Port
 
 
 class SessionListeners(Model):
-    """Where the ports of sessions listen. ``advertise``: the host at which proxy and hub dial them, None: as
-    ``listen_host``. With ``tls`` only clients whose certificates have the names ``proxy`` and ``hub`` are let in."""
+    """The listeners of the session ports.
+
+    ``advertise``: the host name by which proxy and hub reach them, None: ``listen_host``. With ``tls``, they accept
+    only clients whose certificates have the names ``proxy`` or ``hub``."""
 
     listen_host: Host = "127.0.0.1"
     advertise: Host | None = None
 
     @property
     def dialed(self) -> str:
-        """Return the host at which proxy and hub dial the ports."""
+        """Return the host name by which proxy and hub reach the ports."""
         return self.advertise or self.listen_host
 
 
 class MetricsListener(Model):
-    """Where Prometheus reads. ``tls``: only clients with a certificate of the authority are let in, of any name."""
+    """The listener for Prometheus. ``tls``: True accepts only clients with a certificate of the authority, with any
+    name."""
 
     host: Host
     port: Port
@@ -275,17 +300,18 @@ class MetricsListener(Model):
 
 
 class LinkConfig(Model):
-    """The whole of ``link.yaml``; paths are relative to the file's folder. ``tls``: this link's certificate, where hub
-    and proxy are on other hosts."""
+    """The contents of ``link.yaml``. Paths are relative to the file's folder. ``tls``: this link's certificate, needed
+    if hub or proxy are on other hosts."""
 
-    catalogue: Path  # folder of factory YAML files
-    state_dir: Path  # 0700: ledger, keys, socket
-    key_dir: Path | None = None  # hmac.key and link_ed25519, if others keep them; None: made in state_dir
-    socket: Path  # Unix socket for a hub on this host and for the operator, 0600
+    catalogue: Path  # folder of the factories' YAML files
+    state_dir: Path  # the link's data, mode 0700: ledger, keys, socket
+    # folder of hmac.key and link_ed25519, if an operator provides them; None: the link makes them in state_dir
+    key_dir: Path | None = None
+    socket: Path  # Unix socket, 0600, for a hub on this host and for the operator
     tls: TlsFiles | None = None
     hub_listener: HubListener | None = None
     listen_host: str = "127.0.0.1"
-    listen_port: Port = 8090  # user API, behind the proxy as the service ``factories``
+    listen_port: Port = 8090  # port of the user API, which the proxy serves as the service ``factories``
     session_ports: Ports = (20000, 29999)  # outside the ephemeral range
     sessions: SessionListeners = SessionListeners()
     metrics: MetricsListener | None = None
@@ -293,19 +319,21 @@ class LinkConfig(Model):
     hub: Hub
     limits: Limits = Limits()
     mail: Mail | None = None
-    projects: Path | None = None  # YAML file of the projects; without it nobody needs one
-    apply_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None  # where to ask for one
-    log_format: LogFormat = "text"  # json: each line of the log is an object
+    projects: Path | None = None  # YAML file of the projects; None: people need no project
+    # URL where people can ask for a project
+    apply_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    log_format: LogFormat = "text"  # json: each line of the log is a JSON object
     factories: dict[Slug, Access]
 
     @property
     def last_backup(self) -> Path:
-        """The empty file that each successful backup writes anew; its time is the backup's."""
+        """Return the path of the empty file that each successful backup writes; its modification time is the backup's
+        time."""
         return self.state_dir / "last-backup"
 
     @property
     def database(self) -> Database:
-        """Return where the ledger is."""
+        """Return the database of the ledger."""
         return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)
 
     @property

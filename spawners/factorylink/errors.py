@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from factorycommon.models.plain import plain_lines
 
-EXCERPT = 4000  # characters of an answer that is not understood
+EXCERPT = 4000  # maximum number of characters of an unparsable answer
 
 
 class FactoryError(Exception):

@@ -20,7 +20,8 @@ from factorylink.errors import Gone, Misread, Refused, Unreachable
 
 log = logging.getLogger("factorylink")
 
-# The answer for a server's token is kept for less: the server's next session may be at another factory.
+# Seconds. The owner of a server's token is cached for less time, since the server's next session may run at another
+# factory.
 _CACHE_SECONDS, _SERVER_SECONDS, _NOBODY_SECONDS = 30.0, 3.0, 3.0
 _CACHE_SIZE = 10_000
 _PAGE = 200
@@ -31,8 +32,10 @@ _ONE_SERVER = f"{_SERVERS}!server="
 
 
 class TokenOwner(BaseModel):
-    """Owner of a hub token. ``allowed``: the token may use the service ``factories``; ``server``: the server that the
-    token belongs to ("" for the unnamed one); None: a token of the person's own."""
+    """The owner of a hub token.
+
+    ``allowed``: True if the token may use the service ``factories``; ``server``: the server that the token belongs to
+    ("" is the unnamed server); None: it is a token of the person's own."""
 
     name: str
     allowed: bool
@@ -60,8 +63,8 @@ class _Page(BaseModel):
 
 
 class HubClient:
-    """Asks the hub with the token of the service ``factories``. ``tls``: the link's certificate, where the hub wants
-    one. Every method may raise Unreachable."""
+    """The link's client of the hub; it uses the token of the service ``factories``. ``tls``: the link's certificate, if
+    the hub requires one. Every method may raise Unreachable."""
 
     def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:
         self._token_file: Path = hub.token_file
@@ -162,7 +165,8 @@ class HubClient:
 
     async def _ask(self, method: str, path: str, *, token: str | None = None, **kwargs: Any) -> httpx.Response:
         if token is None:
-            token = self._token_file.read_text(encoding="utf-8").strip()  # read anew: it may be replaced
+            # read the token file again, since an operator may have replaced it
+            token = self._token_file.read_text(encoding="utf-8").strip()
         headers = {"Authorization": f"token {token}", **kwargs.pop("headers", {})}
         try:
             return await self._http.request(method, path, headers=headers, **kwargs)
@@ -171,7 +175,7 @@ class HubClient:
 
 
 async def _pass_on(request: httpx.Request) -> None:
-    """Send the id of the request that the link works for along with its question to the hub."""
+    """Add the id of the request that the link works for to its request to the hub."""
     if current := request_id.current():
         request.headers[request_id.HEADER] = current
 

@@ -1,7 +1,7 @@
-"""A small authority for the certificates of hub, link and proxy: one folder, from which each gets its own files.
+"""A small certificate authority for hub, link and proxy, in one folder.
 
-``FOLDER/ca.key`` signs, ``FOLDER/ca.crt`` holds whose certificates are believed, the newest authority first.
-``FOLDER/NAME/`` has what the process of that name needs: ``tls.crt``, ``tls.key``, ``ca.crt``."""
+``FOLDER/ca.key`` is the private key; ``FOLDER/ca.crt`` has the trusted authorities, the newest first. ``FOLDER/NAME/``
+has the files for the process of that name: ``tls.crt``, ``tls.key``, ``ca.crt``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # as a Secret of Kubernetes names them
+CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"  # the keys of a Kubernetes TLS Secret
 LONGEST_DAYS = 3650
 _AUTHORITY_KEY = "ca.key"
-_SKEW = timedelta(hours=1)  # that the clock of another host may be behind
-_HERE = ("localhost", "127.0.0.1", "::1")  # so that each host can ask its own process
+_SKEW = timedelta(hours=1)  # the clocks of other hosts may be behind by this time
+_HERE = ("localhost", "127.0.0.1", "::1")  # in every certificate, so that each host can connect to its own process
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _DNS = re.compile(r"(?=.{1,253}$)(\*\.)?[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?)*")
 
@@ -31,12 +31,12 @@ Key = ec.EllipticCurvePrivateKey
 
 
 class CertificateProblem(Exception):
-    """Raise where nothing can be made; the message says why, in words for the operator."""
+    """Raised if a certificate or authority cannot be made. The message is for the operator."""
 
 
 @dataclass(frozen=True)
 class TlsCertificate:
-    """A certificate as a file holds it. ``hosts``: names and addresses at which others dial it."""
+    """A certificate in a file. ``hosts``: the host names and addresses by which clients connect."""
 
     path: Path
     name: str
@@ -46,8 +46,8 @@ class TlsCertificate:
 
 
 def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate | None:
-    """Make the files of one process; with the authority, if there is none yet. Return None where they are there
-    already, for these hosts and for longer than a third of ``days``. Raises CertificateProblem, OSError."""
+    """Make the files of one process, and the authority if there is none yet. Return None if the files exist already,
+    for these hosts and for longer than a third of ``days``. Raises CertificateProblem, OSError."""
     if not _NAME.fullmatch(name):
         raise CertificateProblem(f"--name {name!r}: allowed are lower-case letters, digits and hyphens, such as link")
     wanted = tuple(dict.fromkeys((*map(_host, hosts), *_HERE)))
@@ -61,8 +61,8 @@ def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertifi
 
 
 def renew(folder: Path, within: timedelta | None, days: int) -> list[TlsCertificate]:
-    """Make those certificates in the folder anew that end ``within`` that time, or that the newest authority has not
-    signed; None: all. Return the new ones. Raises CertificateProblem, OSError."""
+    """Renew the folder's certificates that end ``within`` the given time, or that the newest authority has not signed;
+    None: all. Return the new certificates. Raises CertificateProblem, OSError."""
     done = []
     for path in sorted(folder.glob(f"*/{CERTIFICATE}")):
         known = read(path)
@@ -72,11 +72,11 @@ def renew(folder: Path, within: timedelta | None, days: int) -> list[TlsCertific
 
 
 def new_authority(folder: Path) -> None:
-    """Make a new authority that signs from now on. The ones before are believed until ``drop_old``: certificates are
-    replaced one by one. Raises OSError."""
+    """Make a new authority, which signs from now on. The earlier ones stay trusted until ``drop_old``, so that
+    certificates can be replaced one by one. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     key, begins = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC) - _SKEW
-    # The moment makes its name another one than that of the authority before.
+    # The time makes its name different from the earlier authority's.
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"factorygate internal {begins:%Y%m%dT%H%M%S.%f}")])
     public = key.public_key()
     made = (
@@ -92,7 +92,7 @@ def new_authority(folder: Path) -> None:
 
 
 def drop_old(folder: Path) -> None:
-    """Believe the newest authority only. Raises CertificateProblem if a certificate in the folder is of another one;
+    """Trust only the newest authority. Raises CertificateProblem if an earlier one signed a certificate in the folder;
     OSError."""
     for path in sorted(folder.glob(f"*/{CERTIFICATE}")):
         if _authority_of(folder, path) != 0:
@@ -115,7 +115,7 @@ def read(path: Path) -> TlsCertificate:
 
 
 def believes(authority: Path, certificate: Path) -> bool:
-    """Return whether one of the authorities in a file has signed the certificate in another. Raises OSError,
+    """Return True if one of the authorities in a file has signed the certificate in another file. Raises OSError,
     CertificateProblem."""
     signed = _parsed(certificate)[0]
     return any(_has_signed(one, signed) for one in _parsed(authority))
@@ -166,7 +166,7 @@ def _builder(
 
 
 def _usage(signs_certificates: bool) -> x509.KeyUsage:
-    """Return what a key may do. Python 3.13 refuses an authority that does not say so."""
+    """Return the key usage extension. Python 3.13 refuses an authority without it."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
@@ -181,7 +181,7 @@ def _usage(signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _host(text: str) -> str:
-    """Return a host as a certificate has it. Raises CertificateProblem."""
+    """Return a host name or address in a certificate's form. Raises CertificateProblem."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -210,7 +210,8 @@ def _authorities(folder: Path) -> list[x509.Certificate]:
 
 
 def _authority_of(folder: Path, path: Path) -> int | None:
-    """Return which of the folder's authorities signed a certificate, 0 being the newest; None: none of them."""
+    """Return the index of the folder's authority that signed a certificate (0 is the newest); None
+    if none of them did."""
     signed = _parsed(path)[0]
     return next((n for n, one in enumerate(_authorities(folder)) if _has_signed(one, signed)), None)
 
@@ -231,7 +232,7 @@ def _parsed(path: Path) -> list[x509.Certificate]:
 
 
 def _believe(folder: Path, authorities: bytes) -> None:
-    """Write whose certificates are believed, for all processes of the folder."""
+    """Write the file of trusted authorities for all processes of the folder."""
     _write(folder / AUTHORITY, authorities, 0o644)
     for path in folder.glob(f"*/{AUTHORITY}"):
         _write(path, authorities, 0o644)
@@ -244,7 +245,7 @@ def _pem(key: Key) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write the file as a whole or not at all; who reads it never sees a part."""
+    """Write a file atomically, so that no reader sees a part of it."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -40,7 +40,7 @@ class Listener:
     what: str
     host: str
     port: int
-    answers: Callable[[], bool | str]  # True: the part answers; text: it answers, but
+    answers: Callable[[], bool | str]  # True: the part answers; a text: it answers, but with this problem
 
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _in_use(one: Listener) -> Iterator[Finding]:
         try:
             probe.bind((one.host, one.port))
         except PermissionError:
-            return  # below 1024: only root can listen there
+            return  # only root can listen on ports below 1024
         except OSError as error:
             taken = error
         else:
@@ -116,7 +116,7 @@ def _is_hub(url: str, config: HubConfig) -> bool:
 def _is_proxy(config: HubConfig) -> bool | str:
     try:
         token = config.proxy_token_file.read_text(encoding="utf-8").strip()
-    except OSError:  # reported by the checks of secrets
+    except OSError:  # the checks of secrets report this
         return True
     answer = _get(f"{config.proxy_api_url}/api/routes", {"Authorization": f"token {token}"}, config.tls)
     if answer is None:
@@ -129,7 +129,7 @@ def _is_proxy(config: HubConfig) -> bool | str:
 def _is_link(config: LinkConfig) -> bool:
     host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
     if config.tls is not None:
-        host = "localhost"  # every certificate of ours has it
+        host = "localhost"  # every certificate of the gateway's authority has this name
     scheme = "http" if config.tls is None else "https"
     answer = _get(
         f"{scheme}://{host}:{config.listen_port}{config.hub.base_url}services/factories/health", tls=config.tls

@@ -146,7 +146,7 @@ def _own_keys(folder: Path, made: bool) -> Iterator[tuple[str, str]]:
         yield ssh_key.name, str(error)
 
 
-# --- both sides say the same
+# --- values that must agree
 
 
 def sides(gateway: Gateway) -> Iterator[Finding]:
@@ -176,7 +176,7 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
         yield Finding(here("base_url"), f"is {hub.base_url}, but {there('hub', 'base_url')} is {link.hub.base_url}")
     if hub.hub_url != link.hub.url.rstrip("/"):
         yield Finding(here("hub_url"), f"is {hub.hub_url}, but {there('hub', 'url')} is {link.hub.url}")
-    # Another host has another name for an address at which the link listens everywhere.
+    # Another host uses another name for a link that listens on all addresses.
     host = link.listen_host if link.tls is None else urlsplit(hub.link_url).hostname
     listens = f"http{'' if link.tls is None else 's'}://{host}:{link.listen_port}"
     if hub.link_url != listens:

@@ -1,4 +1,4 @@
-"""Checks of the certificates with which hub, link and proxy know each other on separate hosts."""
+"""Checks of the certificates of hub, link and proxy on separate hosts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from factoryoperator.gateway import Gateway
 
 SECONDS = 5.0  # seconds for one answer
 SOON = timedelta(days=14)  # a certificate that ends sooner is reported
-_HELLOS = 4  # rounds in which two ends have greeted each other
+_HELLOS = 4  # message rounds in which a TLS handshake between two ends is complete
 
 
 def own(gateway: Gateway) -> Iterator[Finding]:
-    """Check the certificate of the hub and that of the link, as the other side would."""
+    """Check the certificates of hub and link as the other side would."""
     hub, link = gateway.hub.config, gateway.link.config
     if hub is not None and hub.tls is not None:
         yield from _usable(hub.tls, HUB, _dialed(hub.hub_url), gateway.hub.at)
@@ -71,8 +71,8 @@ def _of(found: TlsCertificate) -> str:
 
 
 def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertificate) -> str:
-    """Return why the certificate would be refused by a process with the same authority; "": it would not. The name is
-    looked at elsewhere."""
+    """Return why a process with the same authority would refuse the certificate; "" if it would not. Another check
+    compares the name."""
     if not found.hosts:
         return ""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -94,8 +94,8 @@ def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertifica
 
 
 def _of_another_authority(authority: Path, certificate: Path) -> bool:
-    """Return whether an authority did not sign a certificate; False where one cannot be read, which is told
-    elsewhere."""
+    """Return True if an authority did not sign a certificate; False if one of the files cannot be read, which another
+    check reports."""
     try:
         return not certificates.believes(authority, certificate)
     except (OSError, CertificateProblem):
@@ -103,7 +103,7 @@ def _of_another_authority(authority: Path, certificate: Path) -> bool:
 
 
 def peers(gateway: Gateway) -> Iterator[Finding]:
-    """Check that those whom hub and link dial have a certificate that is believed, and take ours."""
+    """Check that the servers that hub and link connect to have a trusted certificate, and accept ours."""
     hub, link = gateway.hub.config, gateway.link.config
     if hub is not None and hub.tls is not None:
         urls = {"link_url": hub.link_url, "proxy_api_url": hub.proxy_api_url}
@@ -121,7 +121,7 @@ def _look(where: str, url: str, tls: TlsFiles) -> Iterator[Finding]:
         return
     try:
         context = dialing(tls)
-    except TlsError:  # told elsewhere
+    except TlsError:  # another check reports this
         return
     connection = http.client.HTTPSConnection(
         cast(str, parts.hostname), parts.port or 443, timeout=SECONDS, context=context
@@ -137,7 +137,8 @@ def _look(where: str, url: str, tls: TlsFiles) -> Iterator[Finding]:
     try:
         connection.request("HEAD", "/")
         connection.getresponse()
-    except (OSError, http.client.HTTPException) as error:  # TLS 1.3: the server's word comes after its certificate
+    # with TLS 1.3 the server accepts or refuses our certificate only after the handshake
+    except (OSError, http.client.HTTPException) as error:
         yield Finding(where, f"{parts.netloc} does not take our certificate {tls.certificate}: {error}")
     finally:
         connection.close()

@@ -68,8 +68,8 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _note(path: Path) -> None:
-    """Write when this backup succeeded, for the link's metrics. The folder belongs to the link's account, so no link in
-    it is followed."""
+    """Record the time of this successful backup for the link's metrics. Symbolic links are not followed, since the
+    folder belongs to the link's account."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
         try:

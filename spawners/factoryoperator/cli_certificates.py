@@ -13,8 +13,8 @@ from factorycommon.tls import HUB, LINK, PROXY, WORKSHOPS
 from factoryoperator import certificates
 from factoryoperator.certificates import CertificateProblem, TlsCertificate
 
-DAYS = 90  # that a certificate is good for
-SOON = 30  # days before its end in which it is renewed
+DAYS = 90  # validity of a certificate
+SOON = 30  # days before its end from which a certificate is renewed
 
 
 def add(parts: Any) -> None:

@@ -1,4 +1,5 @@
-"""``factorygate upgrade``: another release on this machine. ``factorygate stores``: the tables of each store."""
+"""``factorygate upgrade``: installs another release on this machine. ``factorygate stores``: checks and migrates the
+tables of each store."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def add(parts: Any) -> None:
 
 
 def _upgrade(options: argparse.Namespace) -> int:
-    from factoryoperator.upgrade import Upgrade, UpgradeError  # imports JupyterHub, which other commands do without
+    from factoryoperator.upgrade import Upgrade, UpgradeError  # imports JupyterHub, which other commands do not need
 
     layout = Layout(options.root.absolute())
     try:
@@ -71,7 +72,7 @@ def _upgrade(options: argparse.Namespace) -> int:
 
 
 def _with_new_program(options: argparse.Namespace, version: str) -> int:
-    """Go on with the program of the release that was just installed: it alone knows its own steps."""
+    """Continue with the program of the new release, since only that program knows its own steps."""
     release = Layout(options.root.absolute()).installed_release(version)
     argv = [str(release.python), "-m", "factoryoperator", "upgrade", "--to", version, "--root", str(options.root),
             "--backups", str(options.backups)]  # fmt: skip
@@ -84,7 +85,7 @@ def _with_new_program(options: argparse.Namespace, version: str) -> int:
 
 
 def _confirmed(question: str, yes: bool) -> bool:
-    """Return whether whoever sits at the terminal says yes; False where nobody does."""
+    """Return True if the person at the terminal confirms; False if there is no terminal."""
     _say(question)
     if yes:
         return True

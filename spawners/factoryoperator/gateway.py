@@ -31,7 +31,7 @@ class Side(Generic[C]):
     path: Path
     config: C | None
     problems: tuple[str, ...] = ()
-    at: Callable[..., str] = lambda *_: ""  # where a key stands: ``file:line: dotted.key``
+    at: Callable[..., str] = lambda *_: ""  # returns the place of a key: ``file:line: dotted.key``
 
 
 @dataclass(frozen=True)

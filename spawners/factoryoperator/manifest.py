@@ -30,7 +30,7 @@ Mode = Annotated[int, Field(ge=0, le=0o777)]
 
 
 class Owned(Model):
-    """Where something lay, who might read it, and who owned it. Names, since numbers differ from machine to machine."""
+    """Path, mode and owner of a file or folder. Owners are recorded by name, since ids differ between machines."""
 
     path: FullPath
     mode: Mode = 0o600
@@ -39,12 +39,12 @@ class Owned(Model):
 
 
 class KeptFolder(Owned):
-    """A folder above a store, made again where it is missing."""
+    """A folder above a store; a restore creates it if it is missing."""
 
 
 class Kept(Owned):
-    """A store as it is in the backup. ``member``: of the tar; ``sha256``, ``size``: of that member. ``schema_name``:
-    of a PostgreSQL database, the one schema that was dumped."""
+    """A store in the backup. ``member``: its member in the tar, with its ``sha256`` and ``size``. ``schema_name``: for
+    a PostgreSQL database, the schema that was dumped."""
 
     kind: Literal["file", "sqlite", "postgresql"]
     what: Annotated[str, StringConstraints(max_length=200)]

@@ -27,7 +27,8 @@ from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfigError
 
 _LARGEST_MANIFEST = 16 * 2**20
-_SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the replaced database: they must not be used with the new one
+# suffixes of files of a replaced database, which must not be used with the new one
+_SQLITE_BESIDE = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _unpack(backup: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path
             raise BackupError(f"{backup}: {kept.path} is not as it was when the backup was made")
 
 
-# --- where it goes
+# --- targets
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> 
         raise BackupError(f"Only a part was restored: {error}. Mend that and restore again") from error
     for kept, url in servers:
         again = ("--clean", "--if-exists") if overwrite else ()
-        only = f"--schema={kept.schema_name}"  # its objects, not the schema itself
+        only = f"--schema={kept.schema_name}"  # the schema's objects, not the schema itself
         options = (only, "--no-owner", "--no-acl", "--single-transaction", "--exit-on-error", *again)
         postgres("pg_restore", url, kept.what, *options, str(found.folder / kept.member))
 

@@ -1,7 +1,7 @@
-"""What a running gateway of any release says of itself: whether hub and link answer, and which sessions live.
+"""The state of a running gateway of any release: whether hub and link answer, and the live sessions.
 
-An upgrade compares two of these. Only a few fields are read, so that the release before and the next one are
-understood alike."""
+An upgrade compares the states before and after. Only a few fields are read, so that the answers of different releases
+can be parsed alike."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from factoryspawner.config.hub_config import HubConfigError, read_secret
 
 T = TypeVar("T")
 
-_SECONDS = 10.0  # that a request may take
-_PAGE = 200  # people in one answer of the hub
-# Ends that come from the session, its person or its site, and would have come without an upgrade.
+_SECONDS = 10.0  # timeout of a request
+_PAGE = 200  # people in one response of the hub
+# Reasons of the session, its person or its site, which would have ended it without an upgrade, too.
 _OF_ITS_OWN = {
     "finished", "stopped", "idle", "unopened", "walltime", "out-of-memory", "node-failed", "preempted",
     "cancelled-by-site", "refused", "gave-up",
@@ -32,7 +32,7 @@ _OF_ITS_OWN = {
 
 
 class GatewaySilent(Exception):
-    """Raise where hub or link does not answer as a healthy one; the message says which, and how."""
+    """Raised if hub or link does not answer as expected. The message says which one, and how."""
 
 
 class _Answer(BaseModel):
@@ -40,7 +40,7 @@ class _Answer(BaseModel):
 
 
 class SeenSession(_Answer):
-    """A session as the link of any release shows it."""
+    """A session in the response of a link of any release."""
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     user: str = Field(max_length=255)
@@ -55,7 +55,7 @@ class SeenSession(_Answer):
 
 
 class SeenCluster(_Answer):
-    """A Dask cluster as the link of any release shows it."""
+    """A Dask cluster in the response of a link of any release."""
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     user: str = Field(max_length=255)
@@ -66,7 +66,7 @@ class SeenCluster(_Answer):
 
 
 class _Table(_Answer):
-    """The first event of the link's stream about everything."""
+    """The first event of the link's table stream: all live sessions and clusters."""
 
     sessions: tuple[SeenSession, ...]
     clusters: tuple[SeenCluster, ...] = ()
@@ -89,7 +89,8 @@ _PEOPLE = TypeAdapter(list[_Person])
 
 @dataclass(frozen=True)
 class Observed:
-    """A gateway at one moment. ``ready``: the servers that the hub shows as ready, by person and server."""
+    """The state of a gateway at one moment. ``ready``: the servers that the hub reports as ready,
+    by person and server."""
 
     sessions: Mapping[str, SeenSession] = field(default_factory=dict)
     clusters: Mapping[str, SeenCluster] = field(default_factory=dict)
@@ -97,14 +98,15 @@ class Observed:
 
 
 def observe(gateway: Gateway) -> Observed:
-    """Ask hub and link. Raises GatewaySilent where one of them does not answer as it should."""
+    """Request the state from hub and link. Raises GatewaySilent if one of them does not answer as expected."""
     table = _table(gateway)
     sessions = {one.id: one for one in table.sessions}
     return Observed(sessions, {one.id: one for one in table.clusters}, frozenset(_ready(gateway)))
 
 
 def losses(gateway: Gateway, before: Observed) -> list[str]:
-    """Return what the gateway had before and has not now, in words; [] if all is as it was. Raises GatewaySilent."""
+    """Return descriptions of everything that the gateway had before and has not now; [] if nothing is lost. Raises
+    GatewaySilent."""
     now = observe(gateway)
     return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]
 
@@ -124,8 +126,8 @@ def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterato
 
 
 def _lost_clusters(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
-    """Yield the clusters that the link does not know any more, neither as live nor as ended by their person. How many
-    jobs each has is not compared: they come and go with the work."""
+    """Yield the clusters that the link no longer knows, neither as live nor as ended by their person. Their jobs are
+    not compared, since jobs start and end with the work."""
     for was in before.clusters.values():
         if was.state == "live" and was.id not in now.clusters and was.id not in _ended_clusters(gateway, was.user):
             yield f"{was}: the link does not know it any more"
@@ -158,20 +160,20 @@ def _table(gateway: Gateway) -> _Table:
 
 
 def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
-    """Return a session, also one that ended; None: the link does not know it."""
+    """Return a session, live or ended; None if the link does not know it."""
     answer = _ask_link(gateway, f"/sessions/{session_id}")
     return None if answer is None else _read(_SESSION, answer, "A session")
 
 
 def _ended_clusters(gateway: Gateway, user: str) -> set[str]:
-    """Return the ids of a person's clusters that ended lately."""
+    """Return the ids of a person's clusters that ended recently."""
     answer = _ask_link(gateway, f"/people/{quote(user, safe='')}/clusters")
     found = [] if answer is None else _read(_CLUSTERS, answer, "A person's list of clusters")
     return {one.id for one in found if one.state == "ended"}
 
 
 def _ask_link(gateway: Gateway, path: str) -> bytes | None:
-    """Return what the link answers; None: it knows no such thing."""
+    """Return the link's response; None for status 404."""
     config = gateway.link.config
     if config is None:
         return None

@@ -1,4 +1,4 @@
-"""The schema of each store of a gateway: which step it is at, which step this release needs, and the way there."""
+"""The schema of each store of a gateway: its present step, the step that this release needs, and the migration."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from factoryspawner.login import people
 
 
 class SchemaError(Exception):
-    """Raise where a store cannot be looked at or migrated; the message is for the operator."""
+    """Raised if a store cannot be read or migrated. The message is for the operator."""
 
 
 @dataclass(frozen=True)
 class StoreSchema:
-    """A store that has tables. ``name``: on the command line; ``what``: as a backup names it; ``step``: it is at;
-    ``needs``: the step of this release; ``owner``: the number of the account that may write to it. ``upgrade`` brings
-    it there and raises SchemaError."""
+    """A store with tables. ``name``: its name on the command line; ``what``: its name in a backup; ``step``: its
+    present step; ``needs``: the step of this release; ``owner``: the uid of the account that may write to it;
+    ``upgrade``: migrates it, and raises SchemaError."""
 
     name: str
     what: str
@@ -39,7 +39,7 @@ class StoreSchema:
 
     @property
     def is_old(self) -> bool:
-        """Return whether it must be migrated."""
+        """Return True if the store must be migrated."""
         return self.step != self.needs
 
     def __str__(self) -> str:
@@ -47,9 +47,9 @@ class StoreSchema:
 
 
 def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Return the stores that are there (``only``: those of these names). Raises SchemaError where one is of a newer
+    """Return the existing stores (``only``: those with these names). Raises SchemaError if one of them is of a newer
     release, or cannot be opened."""
-    looks = {"hub": _hub, "people": _people, "ledger": _ledger}  # in the order in which they are migrated
+    looks = {"hub": _hub, "people": _people, "ledger": _ledger}  # in the order of their migration
     try:
         found = [look(gateway) for name, look in looks.items() if only is None or name in only]
     except (StoreUnusable, hub_database.DatabaseAway) as error:
@@ -58,7 +58,7 @@ def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]
 
 
 def upgrade(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Migrate the stores that are old; return them as they were. Raises SchemaError."""
+    """Migrate the old stores; return their states before. Raises SchemaError."""
     old = [store for store in of(gateway, only) if store.is_old]
     for store in old:
         store.upgrade()
@@ -66,7 +66,7 @@ def upgrade(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSc
 
 
 def _owner(*paths: Path | None) -> int:
-    """Return the number of the account that owns the first of these that is there; else of this process."""
+    """Return the uid of the owner of the first file that exists; if none exists, this process's uid."""
     found = next((path.stat().st_uid for path in paths if path is not None and path.exists()), None)
     return os.geteuid() if found is None else found
 

@@ -18,9 +18,9 @@ from factoryspawner.config.hub_config import HubConfig
 
 Kind = Literal["file", "sqlite", "postgresql", "other"]
 
-# Databases on a server have no path; in a backup they have these names.
+# Databases on a server have no path; these are their names in a backup.
 HUB_DUMP, LEDGER_DUMP = Path("/hub.dump"), Path("/ledger.dump")
-# Beside hub.yaml, for the proxy's unit (docs/systemd).
+# Files beside hub.yaml for the proxy's unit (docs/systemd).
 _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 

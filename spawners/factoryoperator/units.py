@@ -1,4 +1,4 @@
-"""The programs of a gateway as a service manager runs them."""
+"""The processes of a gateway as a service manager runs them."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Literal, Protocol
 
 Part = Literal["link", "hub", "proxy"]
 
-_SECONDS = 120  # that systemctl may take
-_RESTARTS = 3  # after which a part that was just started counts as failed
+_SECONDS = 120  # timeout of systemctl
+_RESTARTS = 3  # restarts after which a new start counts as failed
 
 
 class UnitError(Exception):
-    """Raise where the service manager did not do as asked; the message has its words."""
+    """Raised if the service manager refused or failed. The message contains its output."""
 
 
 class Units(Protocol):
-    """What an upgrade asks of a service manager. All raise UnitError."""
+    """The operations of a service manager that an upgrade needs. All of them raise UnitError."""
 
     def has(self, part: Part) -> bool:
-        """Return whether a part is of this machine."""
+        """Return whether a part of the gateway runs on this machine."""
 
     def stop(self, part: Part) -> None:
-        """End a part, and return when it has ended. A part that does not run is none to end."""
+        """Stop a part of the gateway, and return when it has ended. Does nothing if the part does not run."""
 
     def start(self, part: Part) -> None:
-        """Begin to start a part, with the release that is current."""
+        """Start a part of the gateway from the current release, without waiting for it."""
 
     def failed(self, part: Part) -> str:
-        """Return why a part that was started does not run, with its last words; "": it runs or is starting."""
+        """Return why a started part does not run, with its last log lines; "" if it runs or is starting."""
 
 
 class Systemd:
-    """The units ``factorygate-link``, ``factorygate-hub`` and ``factorygate-proxy`` of systemd."""
+    """The systemd units ``factorygate-link``, ``factorygate-hub`` and ``factorygate-proxy``."""
 
     def has(self, part: Part) -> bool:
-        """Return whether there is a unit for a part."""
+        """Return whether there is a systemd unit for a part."""
         return self._systemctl("show", part, options=("--property=LoadState", "--value")).strip() == "loaded"
 
     def stop(self, part: Part) -> None:
@@ -43,12 +43,13 @@ class Systemd:
         self._systemctl("stop", part)
 
     def start(self, part: Part) -> None:
-        """Start a unit, also one that failed too often; its restarts are counted from now on."""
+        """Start a unit, even if it failed too often before, and reset its counter of restarts."""
         self._systemctl("reset-failed", part, may_fail=True)
         self._systemctl("start", part)
 
     def failed(self, part: Part) -> str:
-        """Return the unit's state and the end of its log if systemd gave it up, or started it again and again."""
+        """Return the unit's state and the end of its log if systemd no longer restarts it, or has restarted it
+        repeatedly."""
         shown = self._systemctl("show", part, options=("--property=ActiveState", "--property=NRestarts"))
         known = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         state, restarts = known.get("ActiveState", "unknown"), known.get("NRestarts", "0")

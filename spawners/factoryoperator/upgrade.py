@@ -1,8 +1,7 @@
-"""Takes a gateway on one machine from the release in use to another one, and back when that does not work.
+"""Upgrades a gateway on one machine to another release, and rolls back if that fails.
 
-The new release's own program runs this. Sessions go on at the factories meanwhile; the proxy goes on, too. What was
-done is written to ``upgrade.json`` before it is done, so that an upgrade that was broken off is undone by the next
-run."""
+The new release's own program runs this. Meanwhile the sessions at the factories and the proxy continue. Each step is
+written to ``upgrade.json`` before it is done, so that the next run can undo an interrupted upgrade."""
 
 from __future__ import annotations
 
@@ -32,24 +31,25 @@ from factoryoperator.running_gateway import GatewaySilent, Observed, losses, obs
 from factoryoperator.store_schemas import SchemaError, StoreSchema
 from factoryoperator.units import Part, UnitError, Units
 
-_PAUSE = 0.3  # seconds between two looks at a gateway that is starting
-_STEP_SECONDS = 3600  # that a check or a migration may take
+_PAUSE = 0.3  # seconds between two checks of a gateway that is starting
+_STEP_SECONDS = 3600  # timeout of a check or a migration
 _JOURNAL, _LAST = "upgrade.json", "last-upgrade.json"
 
 Version = Annotated[str, StringConstraints(pattern=rf"^{INSTALLED.pattern}$", max_length=60)]
 
 
 class UpgradeError(Exception):
-    """Raise where an upgrade did not take place; the message says why, and how the gateway is now."""
+    """Raised if an upgrade failed. The message gives the reason and the gateway's present state."""
 
 
 class _Failed(Exception):
-    """Raise inside an upgrade that has begun: it is undone."""
+    """Raised inside a running upgrade, which is then undone."""
 
 
 class Journal(Model):
-    """An upgrade that has begun. ``backup``: of the whole gateway, made before; ``copies``: a backup of the stores
-    that were migrated, made while hub and link stood still; ``proxy``: whether the proxy is started anew, too."""
+    """The record of an upgrade that has begun. ``backup``: a backup of the whole gateway from before the upgrade;
+    ``copies``: a backup of the migrated stores from the time when hub and link were stopped; ``proxy``: True if the
+    proxy is restarted, too."""
 
     old: Version
     new: Version
@@ -61,8 +61,8 @@ class Journal(Model):
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What an upgrade works with. ``confirm`` asks whoever runs it; ``patience``: seconds until the gateway must be
-    as it was."""
+    """Upgrades a gateway. ``confirm``: asks the operator; ``patience``: seconds until the gateway must be in its
+    earlier state."""
 
     layout: Layout
     units: Units
@@ -73,10 +73,10 @@ class Upgrade:
     confirm: Callable[[str], bool]
     patience: float = 180.0
 
-    # --- forward
+    # --- upgrading
 
     def to(self, new: Release) -> None:
-        """Upgrade to an installed release, or leave everything as it was. Raises UpgradeError."""
+        """Upgrade to an installed release, or leave everything unchanged. Raises UpgradeError."""
         self._undo_what_was_broken_off()
         old = self._current()
         if old.version == new.version:
@@ -105,13 +105,13 @@ class Upgrade:
         self.say(f"Release {new.version} is in use. {len(before.sessions)} sessions went on. The backup is {backup}.")
 
     def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
-        """Stop hub and link, copy the stores that are old, and migrate them by the new release's program."""
+        """Stop hub and link, copy the old stores, and migrate them with the new release's program."""
         self.say("Stopping hub and link; sessions go on.")
         self._stop(gateway)
         if not old:
             return journal
         copies = _free_name(Path(journal.backup).parent, f"stores-{journal.old}")
-        wanted = {"hub.yaml", "link.yaml", *(one.what for one in old)}  # the files say where a server's database is
+        wanted = {"hub.yaml", "link.yaml", *(one.what for one in old)}  # these files name the databases on a server
         kept = [store for store in stores.of(gateway) if store.what in wanted]
         make(copies, kept, gateway.hub.path if gateway.hub.config else None,
              gateway.link.path if gateway.link.config else None)  # fmt: skip
@@ -138,7 +138,7 @@ class Upgrade:
             self.units.start(part)
 
     def _verify(self, gateway: Gateway, before: Observed) -> None:
-        """Wait until hub and link answer and all that lived before lives. Raises _Failed."""
+        """Wait until hub and link answer and everything that was live before is live again. Raises _Failed."""
         self.say("Waiting until hub and link answer, and each session is as it was.")
         end = time.monotonic() + self.patience
         while True:
@@ -155,12 +155,12 @@ class Upgrade:
             if time.monotonic() > end:
                 more = f" (and {len(lost) - 3} more)" if len(lost) > 3 else ""
                 raise _Failed(f"after {self.patience:.0f} s: {'; '.join(lost[:3])}{more}")
-            time.sleep(_PAUSE)  # hub and link tell nobody when they are up
+            time.sleep(_PAUSE)  # hub and link send no event when they are up
 
-    # --- back
+    # --- rolling back
 
     def back(self) -> None:
-        """Go back to the release before the last upgrade. Raises UpgradeError."""
+        """Roll back to the release before the last upgrade. Raises UpgradeError."""
         self._undo_what_was_broken_off()
         journal = self._journal(_LAST)
         if journal is None:
@@ -188,8 +188,8 @@ class Upgrade:
         self.say(f"Release {journal.old} is in use.")
 
     def _undo(self, journal: Journal, gateway: Gateway, before: Observed | None) -> None:
-        """Run the old release again, with the stores that it had. Raises UpgradeError with what is to be done by
-        hand."""
+        """Run the old release again with its stores. If that fails, raises UpgradeError with the
+        steps to do by hand."""
         self.say(f"Going back to release {journal.old}.")
         try:
             old = self.layout.installed_release(journal.old)
@@ -213,7 +213,7 @@ class Upgrade:
         self.say(f"An upgrade from {journal.old} to {journal.new} was broken off. It is undone first.")
         self._undo(journal, self._read(), None)
 
-    # --- what it needs to know
+    # --- conditions
 
     def _current(self) -> Release:
         try:
@@ -235,7 +235,7 @@ class Upgrade:
         return gateway
 
     def _checked(self, new: Release) -> Gateway:
-        """Return the configuration, if the new release's ``check`` finds nothing wrong with it."""
+        """Return the configuration if ``check`` of the new release finds no mistake."""
         gateway = self._read()
         argv = [str(new.python), "-m", "factoryoperator", "check", "--offline", *_files(gateway)]
         code, said = _output(argv)
@@ -255,7 +255,7 @@ class Upgrade:
             ) from error
 
     def _ask(self, old: Release, migrated: Sequence[StoreSchema]) -> None:
-        """Ask before what cannot be undone for ever."""
+        """Ask the operator before a step that cannot be undone later."""
         if not migrated:
             return
         names = " and ".join(one.what for one in migrated)
@@ -314,14 +314,14 @@ class Upgrade:
 
 
 def _free_name(folder: Path, begin: str) -> Path:
-    """Return a name for a backup by the time, which no other backup has."""
+    """Return an unused name for a backup, made from the time."""
     stem = f"{begin}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     names = (f"{stem}{'' if number == 1 else f'-{number}'}.tar.gz" for number in count(1))
     return next(folder / name for name in names if not (folder / name).exists())
 
 
 def _put_back(copies: Path) -> None:
-    """Put the databases of a backup in place, and none of its files. Raises BackupError."""
+    """Restore the databases of a backup, and none of its files. Raises BackupError."""
     with restoring.opened(copies) as found:
         planned = restoring.plan(found, Path("/"))
         databases = tuple((kept, target) for kept, target in planned.write if kept.kind != "file")
@@ -336,8 +336,10 @@ def _schemas(gateway: Gateway) -> list[StoreSchema]:
 
 
 def _parts(gateway: Gateway) -> tuple[Part, ...]:
-    """Return which of link and hub are of this machine, in the order in which they start: on separate hosts each has
-    one."""
+    """Return which of link and hub run on this machine, in the order in which they start.
+
+    On separate hosts each machine has one.
+    """
     link: tuple[Part, ...] = () if gateway.link.config is None else ("link",)
     return link if gateway.hub.config is None else (*link, "hub")
 
@@ -348,8 +350,8 @@ def _files(gateway: Gateway) -> tuple[str, ...]:
 
 
 def _as_owner(owner: int, argv: Sequence[str]) -> str:
-    """Run a program as the account that owns a store, if this is root. Return its words if it failed; "": it did
-    not."""
+    """Run a program as the account that owns a store, if this process is root. Return its output if it failed; "" if it
+    succeeded."""
     if os.geteuid() == 0 and owner != 0:
         account = pwd.getpwuid(owner)
         groups = os.getgrouplist(account.pw_name, account.pw_gid)

@@ -80,7 +80,7 @@ class KeepsTerms(Protocol):
         """Record that the person accepts ``version`` of the terms."""
 
 
-PersonUpdate = PersonBody | AccessStatus  # a person's data and access status, or the status only
+PersonUpdate = PersonBody | AccessStatus  # a person's data with access status, or the status only
 
 
 async def status(

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
-MOST_OF_A_PERSON = 20  # streams that are open at a time
-_HEARTBEAT = 15.0  # seconds; tells proxies that the stream lives
+MOST_OF_A_PERSON = 20  # open streams of one person
+_HEARTBEAT = 15.0  # seconds; tells proxies that the stream is alive
 
 
 class PageStreams:

@@ -31,12 +31,12 @@ class StopTimes:
     """
 
     def __init__(self) -> None:
-        self._at: dict[tuple[str, str], float] = {}  # by person and server, in the loop's time
+        self._at: dict[tuple[str, str], float] = {}  # by person and server, in seconds of the event loop's clock
 
     def note(self, user: str, server: str) -> None:
         """Record that a stop of the server was requested now."""
         now = asyncio.get_running_loop().time()
-        self._at.pop((user, server), None)  # the newest goes last
+        self._at.pop((user, server), None)  # removed, so that the newest entry is the last one
         self._at[user, server] = now
         while self._at and (oldest := next(iter(self._at.items())))[1] < now - _STOPS_KEPT:
             del self._at[oldest[0]]
@@ -55,7 +55,8 @@ class HubGateway:
         self.stop_requests = StopRequests(self.link)
         self.stop_times = StopTimes()
         self.streams = PageStreams()
-        self._network: tuple[float, NetworkView | None] | None = None  # when, in the loop's time; None: no answer
+        # time of the answer, in the loop's time; None: no answer
+        self._network: tuple[float, NetworkView | None] | None = None
         self._asking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rules: HubRules | None = None
@@ -138,13 +139,12 @@ def gateway(at: LinkAddress) -> HubGateway:
 
 
 def banner_of(at: LinkAddress) -> Callable[[], str]:
-    """Return a function that returns what the operators tell everybody on all pages, as last heard; "": nothing."""
+    """Return a function that returns the operators' text for all pages, as last received; "" if there is none."""
     return lambda: gateway(at).table.banner
 
 
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
-    """Subscribe to the link's table when the hub starts, even if the hub has no server to ask about. So the link learns
-    that the hub is there and what its rules are, and starts servers again that the hub has forgotten.
+    """Subscribe to the link's table when the hub starts, even if no server needs it.
 
     So the link learns that the hub runs, and its rules, and it starts servers again that the hub has forgotten. Stop
     requests that an earlier hub process left in its ``database`` (an SQLAlchemy URL) are carried out. Does nothing

@@ -1,4 +1,4 @@
-"""The hub's listener, and JupyterHub's own client, with mutual TLS where hub, link and proxy are on several hosts."""
+"""Mutual TLS for the hub's listener and for JupyterHub's HTTP client, if hub, link and proxy are on several hosts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tornado.httpserver import HTTPServer
 from factorycommon.tls import HUB, LINK, PROXY, WORKSHOPS, TlsError, TlsFiles, dialing, listening
 from factoryspawner.config.hub_config import HubConfigError
 
-CALLERS = (PROXY, LINK, WORKSHOPS, HUB)  # the names of those whom the hub's listener lets in
+CALLERS = (PROXY, LINK, WORKSHOPS, HUB)  # the certificate names of clients that the hub's listener accepts
 
 
 class TlsServer(HTTPServer):
-    """Tornado's server with a context of ours: the one that JupyterHub hands it reads its files only once, and trusts
-    every authority that the system does."""
+    """Tornado's HTTP server with the gateway's own SSL context. JupyterHub's own context reads its files only once, and
+    trusts every CA of the system."""
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
-        """Listen with the ``context`` of ``configure_server``, in place of JupyterHub's."""
+        """Listen with the ``context`` of ``configure_server`` instead of JupyterHub's."""
         kwargs["ssl_options"] = kwargs.pop("context")
         super().initialize(*args, **kwargs)
 
 
 def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
-    """Have JupyterHub's listener take bodies of at most ``most_bytes``, and with ``tls`` let in only clients that show
-    a certificate of ours. Raises HubConfigError."""
+    """Limit the bodies of requests to JupyterHub's listener to ``most_bytes``. With ``tls``, accept only clients with a
+    certificate of the gateway's authority. Raises HubConfigError."""
     if tls is None:
         HTTPServer.configure(None, max_body_size=most_bytes)
     else:
@@ -34,8 +34,8 @@ def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
 
 
 def connector_options(tls: TlsFiles | None) -> dict[str, Any]:
-    """Return the options with which JupyterHub's client reaches proxy, link and notebooks; nothing else uses that
-    client. Raises HubConfigError."""
+    """Return the options with which JupyterHub's HTTP client connects to proxy, link and notebooks; this client is used
+    for nothing else. Raises HubConfigError."""
     return {} if tls is None else {"ssl": _usable(lambda: dialing(tls))}
 
 

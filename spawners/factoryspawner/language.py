@@ -21,11 +21,11 @@ from factorycommon.models import Coded, SizeView
 T = TypeVar("T")
 
 SOURCE = language.SOURCE
-COOKIE = "fg-lang"  # set by the pages
+COOKIE = "fg-lang"  # name of the cookie that the pages set
 
 _CODE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _SCRIPTS = ("extensions/frontend/common/", "extensions/frontend/pages/")
-_MOST = 8  # languages of one request that count
+_MOST = 8  # languages that are read from one request
 
 
 class PageLanguage(language.Language):

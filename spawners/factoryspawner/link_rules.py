@@ -13,10 +13,10 @@ from factoryspawner.access import LoginStatus
 from factoryspawner.config.batch_settings import FEEDING, SECTIONS, SettingsError, job_options
 from factoryspawner.config.login_settings import LoginSettings
 
-Sections = Mapping[str, Mapping[str, Any]]  # JupyterHub's configuration
+Sections = Mapping[str, Mapping[str, Any]]  # JupyterHub's configuration: settings by section
 
 _OWN_SERVER = "access:servers!server"
-# Scopes that a server's token may have only for its own server (``!server``): else it could act as the person.
+# Scopes that a server's token may have only for its own server (``!server``); otherwise it could act as the person.
 _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:servers", "admin:servers", "admin:users")
 
 

@@ -19,7 +19,7 @@ from factoryspawner.retry_pauses import pauses
 
 T = TypeVar("T")
 
-_ENDED_KEPT = 1000  # sessions whose end a page or a spawner may still ask about
+_ENDED_KEPT = 1000  # number of ended sessions that pages and spawners can still look up
 _FIRST_ANSWER = 5.0  # seconds that a poll at the hub's start waits for the first snapshot
 
 log = logging.getLogger("factoryspawner")
@@ -33,7 +33,7 @@ class LinkTable:
         self._sessions: dict[SessionId, Session] = {}
         self._clusters: dict[ClusterId, Cluster] = {}
         self._watches: dict[str, set[asyncio.Event]] = {}
-        self._tried = asyncio.Event()  # the first attempt has an outcome
+        self._tried = asyncio.Event()  # set once the first attempt to reach the link has an outcome
         self.factories: dict[str, Health] = {}
         self.silent = True  # the link does not answer
         self._banner = BannerView(text="")
@@ -41,7 +41,7 @@ class LinkTable:
 
     @property
     def banner(self) -> str:
-        """Return what all pages show now, as last received; "": nothing."""
+        """Return the message that all pages show now, as last received from the link; "" means none."""
         return self._banner.shown(datetime.now(UTC))
 
     def session(self, session_id: SessionId) -> Session | None:

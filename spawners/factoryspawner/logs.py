@@ -20,7 +20,7 @@ _GIVEN = "_factorygate_request_id"
 
 
 class Formatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's formatter, with tokens hidden, and with the id of the request that a record is about."""
+    """JupyterHub's formatter, with tokens hidden and with the id of the record's request."""
 
     def format(self, record: LogRecord) -> str:
         """Return the record's line or lines."""
@@ -41,13 +41,13 @@ class HubJsonFormatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterh
 
 
 def logging_config(form: Literal["text", "json"]) -> dict[str, Any]:
-    """Return ``c.JupyterHub.logging_config`` for a log of that form."""
+    """Return the value of ``c.JupyterHub.logging_config`` for the given format of the log."""
     formatter = HubJsonFormatter if form == "json" else Formatter
     return {"formatters": {"console": {"class": f"{__name__}.{formatter.__name__}"}}}
 
 
 def request_id_of(handler: Any) -> str:
-    """Return the id of the request that a handler answers: the caller's, or a new one."""
+    """Return the id of a handler's request: the client's, or a new one."""
     found = getattr(handler.request, _GIVEN, None)
     if found is None:
         found = request_id.chosen(handler.request.headers.get(request_id.HEADER))
@@ -56,8 +56,8 @@ def request_id_of(handler: Any) -> str:
 
 
 def give_request_ids() -> None:
-    """Give each request to the hub an id, which is in the log, in the answer's header and in all that the hub asks the
-    link for the request. JupyterHub's own handlers do so from now on, and ours."""
+    """Give each request to the hub an id. The id is in the log, in the response's header, and in the hub's own requests
+    to the link. This changes JupyterHub's handlers and the gateway's."""
     if hasattr(BaseHandler, _GIVEN):
         return
     setattr(BaseHandler, _GIVEN, True)

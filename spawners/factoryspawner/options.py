@@ -13,9 +13,10 @@ from factorycommon.models import Choice, Words
 from factoryspawner.errors import StartFailed
 
 ALLOWED = tuple(Choice.model_fields)
-_NOT_OPTIONS = ("_xsrf", "lang")  # JupyterHub's own field in every form; what language the page is asked for in
+# fields of a form that are no options: JupyterHub's XSRF token, and the page's language
+_NOT_OPTIONS = ("_xsrf", "lang")
 _SWITCHES = ("url_tokens",)  # options that are true or false
-_SHOWN = 60  # characters of a refused value that are shown again
+_SHOWN = 60  # maximum characters of a refused value in a message
 
 
 def choice_from_options(options: object) -> Choice:
@@ -23,7 +24,7 @@ def choice_from_options(options: object) -> Choice:
     if not isinstance(options, Mapping):
         raise _invalid("The options must be an object such as {“factory”: “…”, “size”: “…”}.", None)
     for key, value in options.items():
-        if isinstance(value, bool) and key not in _SWITCHES:  # pydantic would read a number in it
+        if isinstance(value, bool) and key not in _SWITCHES:  # pydantic would convert a bool to a number
             raise _invalid(f"{key}: {value} is not a value for it.", str(key))
     try:
         return Choice.model_validate(dict(options))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-_NEW = 60.0  # seconds between JupyterHub making a name and its start, at most
+_NEW = 60.0  # maximum seconds between JupyterHub's creation of a name and the start of its server
 
 
 def limit(most: int) -> Callable[[Any], int]:
@@ -18,7 +18,7 @@ def limit(most: int) -> Callable[[Any], int]:
     """
 
     def of(handler: Any) -> int:
-        if most and handler.request.method == "POST":  # pages ask as well, and only show the number
+        if most and handler.request.method == "POST":  # pages also call this, but only to show the limit
             user = handler.find_user(handler.path_args[0]) if handler.path_args else handler.current_user
             if user is not None:
                 forget(user)
@@ -30,7 +30,7 @@ def limit(most: int) -> Callable[[Any], int]:
 def forget(user: Any) -> None:
     """Remove a hub user's named servers that never had a session and that nobody is starting."""
     for name, row in list(user.orm_user.orm_spawners.items()):
-        state = row.state or {}  # ``options``: of the last session that there was
+        state = row.state or {}  # ``options`` are stored only after a session of the server
         had_session = bool(state.get("session_id") or state.get("options"))
         if name and row.server is None and not had_session and not _starts(user.spawners.get(name)):
             user.spawners.pop(name, None)
@@ -40,9 +40,9 @@ def forget(user: Any) -> None:
 
 def _starts(spawner: Any) -> bool:
     """Return whether a start is being answered, or is about to begin: JupyterHub creates a name before its start."""
-    if spawner is None:  # from before the hub was restarted
+    if spawner is None:  # the server is from before the hub's restart
         return False
     start = spawner._spawn_future
-    if start is None:  # nothing of it began, so its options were refused, unless the name is new
+    if start is None:  # it never started, so its options were refused, unless the name is new
         return bool(spawner.active) or time.monotonic() - spawner.made < _NEW
     return bool(spawner.active) or not start.done()

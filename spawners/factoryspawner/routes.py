@@ -17,9 +17,10 @@ _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clus
 
 
 def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. JupyterHub's
-    handlers that start and stop servers are replaced, and each request gets an id. ``link_at``: where the link
-    listens; ``pages``: folder of our templates, pictures and catalogues."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
+
+    Also replaces JupyterHub's handlers that start and stop servers, and gives each request an id. ``link_at``: the
+    link's address; ``pages``: folder of our templates, pictures and catalogues."""
     server_api.replace_handlers()
     logs.give_request_ids()
     to_link = {"link_at": link_at, "locale": pages / "locale"}

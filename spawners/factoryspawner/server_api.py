@@ -53,7 +53,7 @@ class StartsServers:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                raise  # the hub ends
+                raise  # the hub itself is ending
             raise web.HTTPError(400, f"{STOPPED.what} {STOPPED.do}") from None
 
 
@@ -78,7 +78,7 @@ class StopsServers:
             if spawner.active and not stopped_by_others:
                 if spawner._spawn_future is not None:
                     spawner._spawn_future.cancel()
-                # Whoever asks for the server from here on learns that it is stopping.
+                # From now on, everybody who asks for the server learns that it is stopping.
                 spawner._spawn_pending, spawner._stop_pending = False, True
             spawner.ending = spawner.gateway.task(self._end(user, spawner, stopped_by_others))
         return spawner.ending
@@ -157,7 +157,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
 
 class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's handler for a user, with another DELETE."""
+    """JupyterHub's handler for a user; its DELETE first stops all of the user's servers, in any state."""
 
     @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:

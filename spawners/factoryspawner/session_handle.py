@@ -19,7 +19,7 @@ from factoryspawner.retry_pauses import pauses
 
 log = logging.getLogger("factoryspawner")
 
-Environment = Callable[[], tuple[dict[str, str], list[str]]]  # variables, and the notebook's argv
+Environment = Callable[[], tuple[dict[str, str], list[str]]]  # returns the variables, and the notebook's argv
 
 _UNKNOWN = Words(
     code="unknown",

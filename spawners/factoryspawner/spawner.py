@@ -37,27 +37,30 @@ _ATTEMPTS = 3  # attempts to take a server whose session another start made at t
 class FactorySpawner(BatchspawnerFace):
     """Starts, adopts, watches and stops one session through the link."""
 
-    user_options: Any  # JupyterHub's: the posted options, or those posted last
-    _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None  # JupyterHub's, which sets it at a stop only
+    user_options: Any  # JupyterHub's attribute: the options that were posted last
+    # JupyterHub's attribute, which it sets at a stop only
+    _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None
     link_at = AnyTrait(help="Where the link listens for the hub: a path, or a NetworkLink").tag(config=True)
     gateway_url = Unicode(help="Where people get in, without base_url; empty: addresses are paths").tag(config=True)
     start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
     http_timeout = Integer(60).tag(config=True)
     poll_interval = Integer(120, help="The link tells of changes at once; this is for what is missed").tag(config=True)
-    options_form = Unicode("<!-- the page draws the form -->")  # not empty, else a GET would start the server
+    # must not be empty, otherwise a GET would start the server; the page itself makes the form
+    options_form = Unicode("<!-- the page draws the form -->")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.made = time.monotonic()
-        self._confirmed = False  # this process started the server, or found it answering at the hub's start
+        # True once this process has started the server, or found it answering at the hub's start
+        self._confirmed = False
         self._starting = False
-        self._asked = 0.0  # when the start that is under way was asked for, in the loop's time
+        self._asked = 0.0  # when the present start was requested, in the loop's time
         self._unfollow: Callable[[], object] | None = None
         self._good_options: dict[str, Any] = {}  # the options of the last accepted start
-        self._languages = ""  # languages of the person who started it, as the notebook reads them
+        self._languages = ""  # the languages of the person who started it, in the notebook's format
         self._handle_made: SessionHandle | None = None
-        self.ending: asyncio.Task[None] | None = None  # a DELETE of this server that is being carried out
-        self.remove_wanted = False  # that DELETE also removes the server
+        self.ending: asyncio.Task[None] | None = None  # the task of a running DELETE of this server
+        self.remove_wanted = False  # True if that DELETE also removes the server
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -163,7 +166,7 @@ class FactorySpawner(BatchspawnerFace):
             try:
                 url = await self.handle.reachable(self._environment, spare)
             except StartFailed:
-                # Nobody knew whether the session still lived. Since it is gone, the person gets a new one.
+                # It was not known whether the session was live. Since it is gone, the person gets a new one.
                 if request is None or self.handle.was_certain or self.handle.asked_to_stop:
                     raise
                 self.api_token = spare
@@ -268,7 +271,7 @@ class FactorySpawner(BatchspawnerFace):
                     return
                 await changed.wait()
 
-    # --- while it runs ----------------------------------------------------------------------------------------------
+    # --- while it runs ------------------------------------------------------------------------------------------------
 
     async def poll(self) -> int | None:
         """Return None while the session is live, else its exit code; reads the table only, without I/O.
@@ -327,12 +330,12 @@ class FactorySpawner(BatchspawnerFace):
     async def _follow(self) -> None:
         await self.handle.attend(self._environment)
         self._unfollow = None  # the code below calls stop_polling, which must not cancel this task
-        if self._spawn_future is not None:  # JupyterHub listens only when the spawn is through
+        if self._spawn_future is not None:  # JupyterHub adds its callback only after the spawn has finished
             await asyncio.wait([self._spawn_future])
-        if self.pending:  # the start that is under way sees the end as well
+        if self.pending:  # the present start handles the end itself
             await self.poll_and_notify()
             return
-        # JupyterHub would start this only after its proxy's answer, and stop servers that start before.
+        # JupyterHub would do this only after the proxy's answer, and it stops servers that start before that.
         self._stop_pending, self._stop_future = True, asyncio.current_task()
         try:
             await self.poll_and_notify()

@@ -21,12 +21,12 @@ from factorycommon.models import SessionId
 from factorylink.client import By, LinkClient, LinkProblem, LinkSilent
 from factoryspawner.retry_pauses import pauses
 
-_ID = re.compile(r"[0-9a-f]{32}")  # the form of a session's id; the link refuses a request with any other
+_ID = re.compile(r"[0-9a-f]{32}")  # the form of a session's id; the link refuses any other
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}
-_PATIENCE = 1.0  # seconds that a silent link has to take a stop before it is recorded here
-_AT_ONCE = 500  # stops that the link is asked for in one request
-_REMEMBERED = 10_000  # stops that the ledger holds
-_BUSY_SECONDS = 30  # that a transaction waits for others: JupyterHub writes to the same database
+_PATIENCE = 1.0  # seconds for a silent link to accept a stop before the stop is stored in the hub's database
+_AT_ONCE = 500  # stops in one request to the link
+_REMEMBERED = 10_000  # number of stops in the ledger that are remembered
+_BUSY_SECONDS = 30  # seconds that a transaction waits for others, since JupyterHub writes to the same database
 
 log = logging.getLogger("factoryspawner")
 
@@ -67,7 +67,7 @@ class StopStore:
         with self._engine.begin() as connection:
             if not self._made:
                 _METADATA.create_all(connection)
-            gone = [*removed, *added]  # the table may be there from before
+            gone = [*removed, *added]  # an earlier process may have written the same rows
             connection.execute(delete(_STOPS).where(_STOPS.c.session.in_(gone)))
             if added:
                 connection.execute(insert(_STOPS), [{"session": one, "by": by} for one, by in added.items()])
@@ -83,7 +83,7 @@ class StopRequests:
     def __init__(self, link: LinkClient) -> None:
         self._link = link
         self._store: StopStore | None = None
-        self._open: dict[SessionId, asyncio.Future[None]] = {}  # until the ledger holds them
+        self._open: dict[SessionId, asyncio.Future[None]] = {}  # done once the ledger holds the stop
         self._by: dict[SessionId, By] = {}  # who requested each open stop, in the order of the requests to the link
         self._late: set[SessionId] = set()  # open stops that the link did not accept at once
         self._asking: asyncio.Task[None] | None = None
@@ -127,7 +127,7 @@ class StopRequests:
     async def held(self, session_id: SessionId, by: By = "hub") -> None:
         """Return when the ledger holds the stop; requests to the link continue even if the caller is cancelled."""
         carried = self._carry_out(session_id, by)
-        with contextlib.suppress(NotKept):  # the log has it
+        with contextlib.suppress(NotKept):  # the error is logged
             await self._keep(session_id, by)
         await asyncio.shield(carried)
 
@@ -178,7 +178,7 @@ class StopRequests:
                 raise
             self._stored |= added.keys()
             self._stored -= removed
-            # Leave out stops that the ledger took while they were being written.
+            # Leave out stops that the ledger accepted in the meantime.
             self._to_remove |= {session_id for session_id in added if session_id not in self._open}
 
     # --- the link
@@ -219,7 +219,7 @@ class StopRequests:
         except (LinkSilent, LinkProblem) as error:
             return frozenset(), str(error)
         except Exception as error:
-            log.exception("Stops are sent to the link again")  # else they would wait for the next hub
+            log.exception("Stops are sent to the link again")  # otherwise they would wait for the next hub process
             return frozenset(), str(error)
 
     async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
@@ -227,7 +227,7 @@ class StopRequests:
         for session_id in left:
             self._by[session_id] = self._by.pop(session_id)
         late = [session_id for session_id in left if session_id not in self._late]
-        with contextlib.suppress(SQLAlchemyError):  # the log has it
+        with contextlib.suppress(SQLAlchemyError):  # the error is logged
             await asyncio.gather(*(self._write(session_id, self._by[session_id]) for session_id in late))
         for session_id in late:
             self._late.add(session_id)

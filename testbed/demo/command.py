@@ -30,13 +30,13 @@ from testbed.supervisor import SupervisorRecord
 
 READY = "\0ready"  # the last line of a detached start that succeeded
 STOP_PATIENCE = 60  # seconds for a supervisor to stop; then it is killed, and its processes are ended
-REAP_PATIENCE = 5  # seconds for init to take note of the end of a detached supervisor
+REAP_PATIENCE = 5  # seconds for init to collect a detached supervisor that has ended
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the action that the command line names; return the exit code."""
     options = arguments(argv)
-    os.umask(0o022)  # what site accounts must not read is made 0600 or 0700 where it is made
+    os.umask(0o022)  # files that site accounts must not read are created with mode 0600 or 0700
     programs = install.program_folder()
     folder = DemoFolder(
         options.folder or install.state_folder(), Ports(options.port), programs, options.login, options.base_url
@@ -87,7 +87,7 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
         await demo.stop()
 
 
-# --- apart from the terminal ----------------------------------------------------------------------------------------
+# --- the background process ---------------------------------------------------------------------------------------
 
 
 def detach(options: argparse.Namespace) -> int:
@@ -151,7 +151,7 @@ def _runs_already(folder: DemoFolder, detached: bool) -> int:
     return 0 if detached and url == folder.url else 1
 
 
-# --- the end --------------------------------------------------------------------------------------------------------
+# --- stopping ------------------------------------------------------------------------------------------------------
 
 
 def stop(folder: DemoFolder, clusters: Path) -> int:

@@ -26,8 +26,8 @@ from testbed.supervisor import Program, write_private
 
 PEOPLE = ("ada", "grace", "emmy")
 ADMIN = demo_login.ADMIN
-Login = Literal["passwords", "oidc"]  # how people get in
-SOCKET_LIMIT = 107  # bytes of a Unix socket's path
+Login = Literal["passwords", "oidc"]  # how people log in
+SOCKET_LIMIT = 107  # maximum bytes of a Unix socket's path
 SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask", "torch")
 
 
@@ -174,7 +174,7 @@ class DemoFolder:
         if cluster.root:
             accounts = {person: f"fg-{person}" for person in PEOPLE}
             access["accounts"] = {person: name for person, name in accounts.items() if name in cluster.accounts}
-        elif re.fullmatch(r"/[A-Za-z0-9_./-]*", str(self.path)):  # else the folder is in the account's own home
+        elif re.fullmatch(r"/[A-Za-z0-9_./-]*", str(self.path)):  # otherwise the folder is in the account's own home
             home = self.path / "home"
             home.mkdir(mode=0o700, exist_ok=True)
             access |= {"session_folder": str(home / ".factorygate"), "notebook_folder": {"path": str(home)}}
@@ -203,7 +203,7 @@ class DemoFolder:
             *("--ip", "127.0.0.1", "--port", str(ports.public)),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
             *("--metrics-ip", "127.0.0.1", "--metrics-port", str(ports.proxy_metrics)),
-            # Until it has its routes again, a new proxy sends all requests to the hub, which lets a browser come back.
+            # A new proxy without routes sends all requests to the hub, which makes a browser try again.
             *("--default-target", self.hub_url, "--error-path", str(install.CHECKOUT / "hub_config" / "error")),
         )
         env = {**environ, "CONFIGPROXY_AUTH_TOKEN": self.secret("proxy")}

@@ -65,7 +65,7 @@ def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
         "providers": [
             {
                 "id": PROVIDER,
-                "kind": "myaccessid",  # as which the antennas' people come
+                "kind": "myaccessid",  # the kind of provider by which the antennas' people log in
                 "title": "the demo's own login",
                 "issuer": issuer,
                 "client_id": "factorygate",

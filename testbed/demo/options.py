@@ -68,7 +68,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     add_gpu_nodes(parser)
     add_accounting(parser)
     add_isolation(parser)
-    parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)  # where a detached start reports to
+    # file descriptor for the messages of a detached start
+    parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if not 1024 <= options.port <= 65000:
         parser.error("--port must be between 1024 and 65000")
@@ -84,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     if options.isolated and os.geteuid() != 0:
         print(f"The demo cannot run here: {NEEDS_ROOT}", file=sys.stderr)
         return install.CANNOT_WORK
-    # Programs that a killed demo left behind hold its ports; the next start ends them.
+    # Programs that a killed demo left behind use its ports; the next start ends them.
     left = (folder / "processes.json").exists()
     taken = [] if left else Ports(options.port).taken(options.login)
     if taken:

@@ -24,11 +24,11 @@ from testbed.install import environments as install
 from testbed.network.login_side import Isolation
 from testbed.supervisor import Supervisor, write_private
 
-USABLE_SECONDS = 120.0  # from the start of the last program
-GOODBYE_SECONDS = 15.0  # for sessions to end by themselves
-DESCRIBED = ("slurm_conf", "pbs_conf", "env", "prefix")  # of a factory's cluster, in demo.json
+USABLE_SECONDS = 120.0  # seconds from the start of the last program until the demo can be used
+GOODBYE_SECONDS = 15.0  # seconds for sessions to end by themselves
+DESCRIBED = ("slurm_conf", "pbs_conf", "env", "prefix")  # fields of a factory's cluster in demo.json
 RETRY = 0.1  # seconds between two checks of a program that reports nothing
-ROUTE_PAUSES = (*(RETRY,) * 20, 0.5, 1.0, 2.0, 5.0)  # a proxy or hub that says no for long is asked ever more rarely
+ROUTE_PAUSES = (*(RETRY,) * 20, 0.5, 1.0, 2.0, 5.0)  # increasing pauses for a proxy or hub that refuses for long
 NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
 
 

@@ -26,7 +26,7 @@ from testbed.slurm.files import FAULTS
 
 
 class Outage(Model):
-    """A fault that stands. ``note``: what its undo has to know."""
+    """A fault that is in effect. ``note``: the data that its undo needs."""
 
     kind: str
     args: tuple[str, ...]

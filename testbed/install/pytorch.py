@@ -17,7 +17,7 @@ from testbed.install import packages
 from testbed.install.relocate import relocate
 
 WANTED = ("python3-torch", "python3-sympy", "python3-mpmath", "python3-filelock", "libopenblas0-pthread")
-# Excluded: for AMD's GPUs, for tests, and Python packages that the environment has.
+# Excluded packages: for AMD's GPUs, for tests, and Python packages that the environment already has.
 _LEFT_OUT = ("libllvm", "libamd", "libhsa", "libtorch-test")
 
 
@@ -53,13 +53,13 @@ def _belongs(name: str) -> bool:
 
 def _make_movable(root: Path) -> None:
     torch = root / "usr/lib/python3/dist-packages/torch"
-    library = torch / "lib"  # where its own module looks
+    library = torch / "lib"  # the folder where torch itself looks for its libraries
     libraries = root / "usr/lib"
     for pattern in ("*/openblas-pthread/*.so*", "*-linux-gnu*/*.so*", "*.so*"):
         for file in libraries.glob(pattern):
             if not (library / file.name).is_symlink():
                 (library / file.name).symlink_to(Path("../../../..") / file.relative_to(libraries))
-    # PyTorch's own switch: else it loads MPI from the system's search path, which nothing uses.
+    # PyTorch's own option; otherwise it loads MPI from the system's search path, which nothing uses.
     switches = torch / "_utils_internal.py"
     text = switches.read_text(encoding="utf-8")
     switches.write_text(text.replace("USE_GLOBAL_DEPS = True", "USE_GLOBAL_DEPS = False"), encoding="utf-8")

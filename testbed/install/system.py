@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# program (a name on PATH, or a file) -> package
+# Debian's package for each program (a name on PATH, or a file).
 ISOLATED = {
     "ip": "iproute2",
     "nsenter": "util-linux",
@@ -22,12 +22,12 @@ ISOLATED = {
     "faketime": "faketime",
 }
 TESTS = ISOLATED | {
-    "sudo": "sudo",  # with which a site lets the gateway use its wrapper
-    "pg_ctlcluster": "postgresql",  # on which a ledger may be
-    "promtool": "prometheus",  # asks a gateway for its metrics, and tests the rules of alerts
+    "sudo": "sudo",  # for sites that let the gateway use the wrapper
+    "pg_ctlcluster": "postgresql",  # for a ledger on PostgreSQL
+    "promtool": "prometheus",  # for scraping a gateway's metrics, and testing alert rules
 }
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
-_POLICY = Path("/usr/sbin/policy-rc.d")  # whom Debian's maintainer scripts ask before they start a service
+_POLICY = Path("/usr/sbin/policy-rc.d")  # Debian's maintainer scripts run it before they start a service
 _APT_SECONDS = 300
 
 
@@ -51,7 +51,7 @@ def install(packages: Sequence[str]) -> str:
     wanted = [*apt, "install", "-y", "--no-install-recommends", *packages]
     said = ""
     with _no_service_starts():
-        for argv in (wanted, [*apt, "update"], wanted):  # the lists may be empty or old
+        for argv in (wanted, [*apt, "update"], wanted):  # the package lists may be empty or outdated
             try:
                 done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=_APT_SECONDS)
             except (FileNotFoundError, subprocess.TimeoutExpired) as error:

@@ -16,12 +16,12 @@ from testbed.install import system
 from testbed.network import namespaces as network
 
 WATCHER = "fg-watcher"  # an ordinary account that runs no jobs of people
-DOOR_PORTS = (20000, 20099)  # of each node: where doors listen, and all that sshd lets connections be forwarded to
+DOOR_PORTS = (20000, 20099)  # ports of each node for doors; sshd forwards connections to these only
 _CA = "user_ca"
 
 
 class Isolation(Model):
-    """What a site allows. ``carrier``: how the link is to reach doors there."""
+    """The restrictions of an isolated site. ``carrier``: how the link must reach doors there."""
 
     forwarding: bool = True
     carrier: Literal["tcp", "stdio"] = "tcp"
@@ -67,7 +67,8 @@ def public(key: Path) -> str:
 
 def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Mapping[str, str]) -> None:
     """Write the configuration files of sshd. ``env``: the environment of people who log in."""
-    shutil.copy(system.program("sshd"), folder / "sbin/sshd")  # so that it is known as this cluster's
+    # a copy, so that the process is recognised as this cluster's
+    shutil.copy(system.program("sshd"), folder / "sbin/sshd")
     login = folder / "login"
     for each in (login, login / "authorized_keys"):
         each.mkdir(mode=0o755, exist_ok=True)
@@ -75,7 +76,7 @@ def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Map
     serve(folder, "host_key")
     trust(folder, True)
     (login / "sshd_config").write_text(_config(folder, isolation, where, env))
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks itself in; its path is compiled in
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's compiled-in folder for privilege separation
 
 
 def serve(folder: Path, key: str) -> None:
@@ -129,8 +130,8 @@ def _config(folder: Path, isolation: Isolation, where: network.Network, env: Map
         "PasswordAuthentication": "no",
         "KbdInteractiveAuthentication": "no",
         "UsePAM": "no",
-        "StrictModes": "no",  # the state folder may lie below /tmp; its own folders are root's
-        "PerSourcePenalties": "no",  # all tests come from one address, and some are refused on purpose
+        "StrictModes": "no",  # the state folder may be below /tmp; its own folders belong to root
+        "PerSourcePenalties": "no",  # all tests come from one address, and some logins are refused on purpose
         "UseDNS": "no",
         "MaxSessions": 10,
         "AllowTcpForwarding": "local" if isolation.forwarding else "no",
@@ -142,7 +143,7 @@ def _config(folder: Path, isolation: Isolation, where: network.Network, env: Map
         "X11Forwarding": "no",
         "PermitUserRC": "no",
         "PrintMotd": "no",
-        "LogLevel": "VERBOSE",  # names the certificate of each login
+        "LogLevel": "VERBOSE",  # logs the certificate of each login
         "Subsystem": "sftp internal-sftp",
         "SetEnv": " ".join(f'"{name}={value}"' for name, value in env.items()),
     }

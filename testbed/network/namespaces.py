@@ -25,12 +25,12 @@ from testbed.install import packages, system
 LOGIN = "login01"
 BORDER = "border"
 INSIDE, HUB = "inside", "hub"  # the border's two interfaces
-SLOW = "slow"  # a third interface, while the wire is slow: packets routed into it come out later
+SLOW = "slow"  # a third interface for the slow wire: packets routed into it come out later
 SSH_PORT = 22
-FAULTS = "FAULTS"  # the chain of the border's rules that a fault fills; it comes first
+FAULTS = "FAULTS"  # the chain with the firewall rules of faults; it comes first
 _NETNS = Path("/run/netns")
 _INTERFACES = Path("/sys/class/net")
-_LOCK = Path("/run/factorygate-testbed.lock")  # of all checkouts: addresses are the machine's
+_LOCK = Path("/run/factorygate-testbed.lock")  # shared by all checkouts, since addresses belong to the machine
 _SUBNETS = [f"10.{first}.{second}" for first in range(96, 224) for second in range(256)]
 _ROUTER = "cd /proc/sys/net/ipv4; echo 1 >ip_forward; echo 0 >conf/all/rp_filter; echo 0 >conf/default/rp_filter"
 _NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file" ] || echo 1 >"$file"; done'
@@ -39,7 +39,7 @@ _NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file
 class Network(Model):
     """The addresses of a factory's hosts. ``subnet``: the first three bytes of all its addresses."""
 
-    tag: str  # distinguishes the factory from those of other checkouts; names the hub's interface
+    tag: str  # distinguishes the factory from those of other checkouts; part of the hub interface's name
     factory: str
     subnet: str
     nodes: tuple[str, ...]
@@ -91,12 +91,13 @@ def at_border(network: Network) -> tuple[str, ...]:
 def rules(network: Network) -> str:
     """Return the border's firewall rules, as input of iptables-restore. A packet that is not allowed gets no answer."""
     login = network.hosts[LOGIN]
-    lines = ["*raw", f"-A PREROUTING -i {SLOW} -j CT --notrack", "COMMIT"]  # it has been tracked on its way in
+    # connection tracking has seen the packet on its way in
+    lines = ["*raw", f"-A PREROUTING -i {SLOW} -j CT --notrack", "COMMIT"]
     lines += ["*filter", ":INPUT DROP", ":FORWARD DROP", ":OUTPUT DROP", f":{FAULTS} -"]
     lines += [
         f"-A FORWARD -j {FAULTS}",
-        f"-A FORWARD -i {SLOW} -j ACCEPT",  # was let in before
-        f"-A FORWARD -i {INSIDE} -o {INSIDE} -j ACCEPT",  # where the kernel shows us what the bridge carries
+        f"-A FORWARD -i {SLOW} -j ACCEPT",  # the packet was accepted before
+        f"-A FORWARD -i {INSIDE} -o {INSIDE} -j ACCEPT",  # needed if the kernel filters bridged packets
         "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         f"-A FORWARD -i {HUB} -d {login} -p tcp --dport {SSH_PORT} -j ACCEPT",
     ]
@@ -145,7 +146,7 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
 def remove(folder: Path) -> None:
     """Remove everything that :func:`build` made for ``folder``. The processes in the namespaces must have ended."""
     interface = _interface(tag(folder))
-    # By itself it goes only when the kernel gets to clearing the border's namespace.
+    # Otherwise the interface goes only when the kernel removes the border's namespace.
     if (_INTERFACES / interface).exists():
         _ip("link", "delete", interface)
     for path in _kept(folder):
@@ -214,7 +215,8 @@ def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> N
     etc.mkdir(exist_ok=True)
     ns.mkdir(exist_ok=True)
     (etc / "hosts").write_text(hosts_file(network))
-    (etc / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")  # where nobody answers
+    # a resolver that does not answer
+    (etc / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     _run([mount, "--bind", str(ns), str(ns)])
     _run([mount, "--make-private", str(ns)])
     (ns / "mnt").touch()

@@ -18,8 +18,8 @@ from collections import deque
 
 _TUNSETIFF = 0x400454CA  # linux/if_tun.h
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
-_LONGEST = 65536  # bytes of a packet
-_MOST = 10000  # packets under way; a full queue drops, as a real one does
+_LONGEST = 65536  # maximum bytes of a packet
+_MOST = 10000  # packets in transit; when the queue is full, packets are dropped, as in a real network
 
 
 class SlowWire:
@@ -28,7 +28,7 @@ class SlowWire:
     def __init__(self, device: int, delay: float, loss: float) -> None:
         self._device, self._delay, self._loss = device, delay, loss
         self._loop = asyncio.get_running_loop()
-        self._under_way: deque[tuple[float, bytes]] = deque()  # in the order in which they come and go
+        self._under_way: deque[tuple[float, bytes]] = deque()  # in the order of arrival and departure
         self._loop.add_reader(device, self._take)
 
     def _take(self) -> None:

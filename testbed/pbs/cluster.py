@@ -24,7 +24,7 @@ from testbed.slurm.files import log_tails
 
 READY_SECONDS = 60.0
 LOCK = "lock"
-_HABITAT_SECONDS = 300.0  # it makes a database
+_HABITAT_SECONDS = 300.0  # seconds; the program creates a database
 _STOP_SECONDS = 30.0
 _AS_ACCOUNT = ("setpriv", "--init-groups")
 _UP = {"free", "job-busy", "job-exclusive"}
@@ -33,7 +33,7 @@ _UP = {"free", "job-busy", "job-exclusive"}
 class PbsCluster:
     """The OpenPBS cluster of a factory, made by :func:`testbed.pbs.up.up` and :func:`load`."""
 
-    root = True  # no daemon of PBS runs otherwise
+    root = True  # PBS' daemons run as root only
 
     def __init__(self, folder: Path, remembered: pbs_record.PbsRecord) -> None:
         self.folder = folder

@@ -19,13 +19,13 @@ from testbed.errors import CannotLayOut
 from testbed.network.namespaces import LOGIN
 from testbed.slurm.layout import NodeSet, any_node_sets, longest_hours
 
-# Of PBS itself; all others are made. (ngpus is not: a site makes it.)
+# Resources that PBS has built in; all others must be created (also ngpus, which a site creates).
 _KNOWN_RESOURCES = {"aoe", "arch", "host", "mem", "ncpus", "vmem", "vnode"}
 _RESOURCE = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=([A-Za-z0-9_./@-]+)")
-_QUEUE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")  # longer names are refused
+_QUEUE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")  # PBS refuses longer names
 _LISTS = "Qlist"
-SECONDS_BETWEEN_CYCLES = 20  # of the scheduler, if no event starts a cycle
-HISTORY = "24:00:00"  # how long a job that is over is remembered
+SECONDS_BETWEEN_CYCLES = 20  # seconds between two cycles of the scheduler, if no event starts one
+HISTORY = "24:00:00"  # how long PBS remembers ended jobs
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:

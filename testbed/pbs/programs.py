@@ -19,15 +19,15 @@ COMMANDS = (
     *("pbs_attach", "pbs_rstat", "pbsnodes", "qalter", "qdel", "qmgr", "qrerun", "qselect", "qstat", "qsub", "qterm"),
 )
 DAEMONS = ("pbs_comm", "pbs_mom", "pbs_sched", "pbs_server")
-HABITAT = "libexec/pbs_habitat"  # makes PBS_HOME, with the server's database
-IFF = "sbin/pbs_iff"  # authenticates a client to the server; must be set-user-id root
+HABITAT = "libexec/pbs_habitat"  # creates PBS_HOME with the server's database
+IFF = "sbin/pbs_iff"  # authenticates a client at the server; must be set-user-id root
 DATA_SERVICE = "sbin/pbs_dataservice"
 WANTED = (
     *(f"bin/{name}" for name in COMMANDS),
     *(f"sbin/{name}" for name in DAEMONS),
     *(IFF, DATA_SERVICE, HABITAT),
 )
-DATABASE_USER = "postgres"  # as whom the server's database runs, unless pbs.conf names another
+DATABASE_USER = "postgres"  # account of the server's database, unless pbs.conf names another one
 _VERSION = re.compile(r"pbs_version = (\S+)")
 _OTHERS_MAY = 0o005
 

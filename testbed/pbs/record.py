@@ -15,7 +15,7 @@ from testbed.network.namespaces import Network
 FILE = "pbs.json"
 COMM, SCHEDULER, SERVER, MOM = "pbs_comm", "pbs_sched", "pbs_server", "pbs_mom"
 OF_THE_LOGIN_SIDE = (COMM, SCHEDULER, SERVER)
-# Where each keeps its process id, below its PBS_HOME.
+# The file with each daemon's process id, below its PBS_HOME.
 _LOCKS = {
     COMM: "server_priv/comm.lock",
     SCHEDULER: "sched_priv/sched.lock",
@@ -33,8 +33,8 @@ class PbsRecord(Model):
     accounts: tuple[str, ...]
     network: Network
     isolation: Isolation
-    orders: tuple[str, ...]  # to qmgr
-    resources: tuple[str, ...]  # of the site, named to the scheduler
+    orders: tuple[str, ...]  # commands for qmgr
+    resources: tuple[str, ...]  # the site's own resources, listed in the scheduler's configuration
 
     def write(self, folder: Path) -> None:
         """Write the record."""

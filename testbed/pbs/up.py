@@ -18,7 +18,7 @@ from testbed.pbs import record as pbs_record
 from testbed.pbs.cluster import LOCK, PbsCluster
 
 _SOCKETS = Path("/run/postgresql")
-_FOLDERS = ("etc", "home", "moms", "run", "sbin")  # laid anew at a clean start
+_FOLDERS = ("etc", "home", "moms", "run", "sbin")  # folders that a clean start creates anew
 
 
 def up(
@@ -77,7 +77,7 @@ def up(
             _lay(cluster)
             cluster.lay_homes()
             cluster.give_orders()
-        except BaseException:  # half a layout is none: nothing of it runs on
+        except BaseException:  # an incomplete layout is useless, so stop everything
             cluster.stop_daemons()
             network.remove(folder)
             raise

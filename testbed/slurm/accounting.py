@@ -12,13 +12,13 @@ from pathlib import Path
 from factorycommon.models import Factory, Model, Qos
 from testbed.slurm import database
 
-UNPAID = "unpaid"  # the account of jobs that name none, if one must be named; it may use no partition
-_ANY_ACCOUNT = "project_1"  # where the catalogue gives no example
+UNPAID = "unpaid"  # the account of jobs that name none, at sites where jobs must name one; it may use no partition
+_ANY_ACCOUNT = "project_1"  # used if the catalogue has no example
 _OTHER_QOS = "unnamed"  # a second QOS, so that Slurm cannot choose one for jobs that name none
 
 
 class Accounting(Model):
-    """Where slurmdbd listens, and what it is made of."""
+    """The address of slurmdbd, and the data from which it is configured."""
 
     host: str
     port: int
@@ -62,7 +62,7 @@ def slurmdbd_conf(where: Accounting, base: Path, user: str) -> str:
         "PidFile": f"{base}/run/slurmdbd.pid",
         "LogFile": f"{base}/log/slurmdbd.log",
         "StorageType": "accounting_storage/mysql",
-        "StorageHost": "localhost",  # by the socket of MYSQL_UNIX_PORT
+        "StorageHost": "localhost",  # connected by the socket in MYSQL_UNIX_PORT
         "StorageUser": user,
         "StorageLoc": database.NAME,
     }
@@ -80,7 +80,7 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
     project = project_qos(factory)
     if project is not None:
         named.setdefault(project, Qos(name=project))
-    # The QOS of jobs that name none: one that gives nothing, as some sites have it, or none at all.
+    # The default QOS of jobs that name none: on some sites it allows nothing, on others there is none.
     trap = next((name for name, qos in named.items() if qos.max_gpus == 0), None)
     if trap is not None:
         default = trap
@@ -104,7 +104,7 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
 
 def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:
     limits = ["Flags=DenyOnLimit"]  # jobs over a limit are refused at once
-    if qos.max_hours is not None:  # which stands in place of the partition's
+    if qos.max_hours is not None:  # replaces the partition's limit
         limits = ["Flags=DenyOnLimit,PartitionTimeLimit"]
         limits.append(f"MaxWall={max(1, math.ceil(round(qos.max_hours * 60, 6)))}")
     job = {"node": qos.max_nodes, "cpu": qos.max_cores, "gres/gpu": qos.max_gpus}

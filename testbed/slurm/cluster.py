@@ -23,7 +23,7 @@ from testbed.network.login_side import Isolation
 from testbed.slurm import daemons, database, files, layout, record
 from testbed.slurm.record import SlurmRecord
 
-READY_SECONDS = 90.0  # a machine may have much else to do
+READY_SECONDS = 90.0  # seconds; the machine may be busy
 _LOCK = "lock"
 _REAPING_SECONDS = 3.0
 _AS_ACCOUNT = ("setpriv", "--init-groups")
@@ -107,7 +107,7 @@ class SlurmCluster:
             access: dict[str, object] = {
                 "transport": {"kind": "local", "prefix": list(self.prefix), "env": self.env},
                 "door": {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"},
-                "extend": "watcher",  # which is the scheduler's own administrator here
+                "extend": "watcher",  # the watcher is the scheduler's administrator here
             }
         else:
             access = login_side.access_fields(self.folder, self.record.isolation, self.network)
@@ -142,7 +142,8 @@ class SlurmCluster:
     def ready(self) -> bool:
         """Return whether slurmctld answers and all nodes are up and accept jobs."""
         answer = self.run("sinfo", "-h", "-N", "-o", "%N %t")
-        states = {tuple(line.split()) for line in answer.stdout.splitlines()}  # a node comes once for each partition
+        # a node is listed once for each of its partitions
+        states = {tuple(line.split()) for line in answer.stdout.splitlines()}
         good = {(node, state) for node in self.nodes for state in _READY_STATES}
         return answer.returncode == 0 and states <= good and {node for node, *_ in states} == set(self.nodes)
 
@@ -174,7 +175,7 @@ class SlurmCluster:
             lambda name: self.on(name if name in self.nodes else network.LOGIN),
             self._accounting,
         )
-        # Some go into the background before they have written their pid file.
+        # Some daemons go into the background before they have written their pid file.
         if not processes.wait_until(lambda: set(missing) <= self.pids.keys(), READY_SECONDS):
             raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
 
@@ -188,7 +189,7 @@ class SlurmCluster:
         if not processes.wait_until(lambda: self.run(*known).returncode == 0, READY_SECONDS):
             raise DidNotStart(f"{self.id}: slurmdbd does not answer\n{files.log_tails(self.folder)}")
         if self.id not in self.run(*known).stdout.split():
-            self._order("add", "cluster", self.id)  # a controller that does so itself takes seconds
+            self._order("add", "cluster", self.id)  # slurmctld would need seconds to register the cluster itself
 
     def give_orders(self) -> None:
         """Create accounts and QOS in an empty database. Raises DidNotStart.
@@ -253,7 +254,7 @@ def up(
     folder.mkdir(parents=True, exist_ok=True)
     accounts.check_readable(folder)
     accounts.check_readable(slurm.bin)
-    with packages.locked(state / _LOCK):  # two starts at once would find the same ports free
+    with packages.locked(state / _LOCK):  # two concurrent starts would find the same ports free
         people = accounts.ensure(names)
         old = record.read(folder)
         if old is not None:

@@ -15,8 +15,8 @@ from testbed.slurm import database
 from testbed.slurm.files import log_tails
 
 MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING = "munged", "slurmctld", "sshd", "mariadbd", "slurmdbd"
-_OF_THE_LOGIN_SIDE = (MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING)  # all others are nodes
-_FIRST = ((MUNGED, DATABASE), (ACCOUNTING,), (CONTROLLER,))  # one after the other
+_OF_THE_LOGIN_SIDE = (MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING)  # all other daemons belong to nodes
+_FIRST = ((MUNGED, DATABASE), (ACCOUNTING,), (CONTROLLER,))  # groups of daemons that start one after the other
 _START_SECONDS = 90
 
 
@@ -29,7 +29,7 @@ def running(folder: Path, name: str) -> processes.Process | None:
         return None
     process = processes.find(pid)
     program = folder.resolve() / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
-    # A pid file outlives a crash, and its number may be another process's by now.
+    # A pid file outlives a crash, and its number may belong to another process by now.
     return process if process is not None and processes.program(pid) == str(program) else None
 
 
@@ -67,7 +67,7 @@ def _start(
     enter: tuple[str, ...],
     accounting: Packages | None,
 ) -> subprocess.Popen[bytes]:
-    # These have no run path that could lead to the unpacked libraries, or not to all.
+    # These programs have no run path to all unpacked libraries.
     if name == MUNGED:
         env = {**env, "LD_LIBRARY_PATH": f"{folder}/lib/slurm"}
     elif accounting is not None and name in (DATABASE, ACCOUNTING):
@@ -91,7 +91,7 @@ def _argv(folder: Path, base: Path, name: str, accounting: Packages | None) -> l
         munge = base / "munge"
         return [
             str(sbin / "munged"),
-            "--force",  # starts over the remains of a crash, and in folders that a group may write
+            "--force",  # start in spite of the remains of a crash, and in folders that a group may write
             f"--key-file={munge}/munge.key",
             f"--socket={munge}/socket",
             f"--pid-file={munge}/pid",
@@ -100,7 +100,7 @@ def _argv(folder: Path, base: Path, name: str, accounting: Packages | None) -> l
             "--num-threads=2",
         ]
     if name == DATABASE and accounting is not None:
-        database.socket(base).unlink(missing_ok=True)  # of one that was killed
+        database.socket(base).unlink(missing_ok=True)  # the socket of a server that was killed
         server = database.argv(sbin / name, accounting, base / database.FOLDER, base, root=os.geteuid() == 0)
         return ["setsid", "--fork", *server]  # it does not go into the background by itself
     if name == ACCOUNTING:

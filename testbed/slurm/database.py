@@ -13,9 +13,9 @@ from pathlib import Path
 from testbed.errors import CannotRun
 from testbed.install.packages import Packages
 
-FOLDER = "database"  # in the cluster's
-NAME = "slurm"  # of Slurm's database
-_EMPTY = "empty"  # beside the unpacked programs: a data folder to start from
+FOLDER = "database"  # name of the database's folder in the cluster's folder
+NAME = "slurm"  # name of Slurm's database
+_EMPTY = "empty"  # an empty data folder beside the unpacked programs, which new databases copy
 _SECONDS = 60.0
 
 
@@ -42,7 +42,7 @@ def prepare(packages: Packages) -> None:
 
     Raises CannotRun.
     """
-    # Slurm's database has to be there: with some clients slurmdbd fails where it has to make it itself.
+    # Slurm's database must exist: with some client libraries slurmdbd fails to create it.
     tables = (packages.root / "usr/share/mariadb/mariadb_system_tables.sql").read_text()
     orders = f"create database {NAME};\ncreate database mysql;\nuse mysql;\n{tables}"
     data = packages.root.parent / _EMPTY
@@ -54,7 +54,7 @@ def prepare(packages: Packages) -> None:
     )
     if done.returncode != 0:
         raise CannotRun(f"a database: mariadbd says {done.stderr.strip().splitlines()[-3:]}")
-    for path in data.rglob("*"):  # there is nothing in it to hide, and others may start from it
+    for path in data.rglob("*"):  # the files contain no secret, and other accounts may copy them
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
@@ -75,14 +75,14 @@ def _argv(program: Path, packages: Packages, data: Path, root: bool) -> list[str
     share = packages.root / "usr/share/mariadb"
     return [
         str(program),
-        "--no-defaults",  # must be first
+        "--no-defaults",  # must be the first argument
         *(["--user=root"] if root else []),
         f"--basedir={packages.root / 'usr'}",
         f"--datadir={data}",
         f"--lc-messages-dir={share}",
         f"--character-sets-dir={share}/charsets",
         "--skip-networking",
-        "--ssl=0",  # else the server makes a key at each start, which takes a second
+        "--ssl=0",  # otherwise the server makes a key at each start, which takes a second
         "--skip-grant-tables",
         "--skip-log-bin",
         "--performance-schema=0",
@@ -93,9 +93,9 @@ def _argv(program: Path, packages: Packages, data: Path, root: bool) -> list[str
         "--innodb-autoextend-increment=1",
         "--innodb-log-file-size=4M",
         "--innodb-undo-tablespaces=0",
-        "--innodb-lock-wait-timeout=900",  # as slurmdbd wants it
+        "--innodb-lock-wait-timeout=900",  # the value that slurmdbd requires
         "--innodb-flush-method=nosync",
-        "--innodb-flush-log-at-trx-commit=2",  # a kill loses nothing; a crash of the machine may
+        "--innodb-flush-log-at-trx-commit=2",  # a killed server loses nothing; a crash of the machine may lose data
         "--innodb-doublewrite=0",
         "--innodb-use-native-aio=0",
     ]

@@ -14,9 +14,9 @@ from testbed.slurm import database
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmstepd")
 ACCOUNTING_DAEMONS = ("slurmdbd", "mariadbd")
-SLURMDBD_CONF = "slurmdbd.conf"  # which slurmdbd wants to be closed to others
-FAULTS = "faults.json"  # which stand
-_LONGEST_BASE = 50  # of 107 characters in a Unix socket's path; steps take up to 50
+SLURMDBD_CONF = "slurmdbd.conf"  # slurmdbd requires that others cannot read it
+FAULTS = "faults.json"  # the present faults
+_LONGEST_BASE = 50  # of the 107 characters in a Unix socket's path, job steps use up to 50
 _KEY_BYTES = 128
 
 
@@ -69,7 +69,7 @@ def prepare(
             shutil.copy(accounting.daemon(name), folder / "sbin" / name)
         database.lay(accounting, folder)
     for gpu in gpus:
-        # Slurm wants device files that exist, and opens none of them.
+        # Slurm requires existing device files, and opens none of them.
         (folder / "dev" / gpu).symlink_to("/dev/null")
     for name, text in configuration.items():
         file = folder / "etc" / name

@@ -23,8 +23,8 @@ _GPU_FLAGS = {"NVIDIA": "nvidia_gpu_env", "AMD": "amd_gpu_env", "Intel": "intel_
 _GPU_FILES = {"NVIDIA": "nvidia", "AMD": "renderD", "Intel": "card"}
 _FEATURE = re.compile(r"[A-Za-z0-9_.-]+")
 _MIB_PER_GB = 1024
-STATE = "ctld"  # the controller's own folder, in the cluster's
-_UNKNOWN_HOURS = 24.0  # of a partition that no node size uses
+STATE = "ctld"  # the controller's folder in the cluster's folder
+_UNKNOWN_HOURS = 24.0  # hours of a partition that no node size uses
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class NodeSet:
     names: tuple[str, ...]
     cores: int
     memory_mib: int
-    gpus: int  # a node
+    gpus: int  # per node
     partitions: tuple[Partition, ...]
 
 
 class Layout(Model):
-    """Where a cluster lives. ``base`` is its folder by a path that is short enough for Unix sockets below it."""
+    """The place of a cluster. ``base``: a path to its folder that is short enough for Unix sockets below it."""
 
     base: Path
     plugins: Path
@@ -48,8 +48,8 @@ class Layout(Model):
     controller_port: int
     node_ports: dict[str, int]
     first_job: int
-    network: Network | None = None  # None: all on 127.0.0.1
-    accounting: Accounting | None = None  # None: accounts and QOS are taken as they come
+    network: Network | None = None  # None: everything is on 127.0.0.1
+    accounting: Accounting | None = None  # None: accounts and QOS are not checked
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
@@ -134,15 +134,15 @@ def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
     path = environment["PATH"].split(":")[0]
     lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']
     lines += [f'echo "export {key}={value}"' for key, value in (*environment.items(), mark) if key != "PATH"]
-    lines.append('echo "unset SLURM_SCRIPT_CONTEXT"')  # of this script, not of the task
+    lines.append('echo "unset SLURM_SCRIPT_CONTEXT"')  # removes the script's variable from the task
     return "\n".join(lines) + "\n"
 
 
 def _settings(factory: Factory, place: Layout) -> dict[str, str]:
     base = place.base
     longest = max(longest_hours(factory, partition) for partition in factory.partitions)
-    # Starting fast matters more than a big queue. The plan of the backfill scheduler is what estimates are read
-    # from, so its window covers the longest job twice.
+    # A fast start matters more than a large queue. Estimates come from the plan of the backfill scheduler, so its
+    # window covers the longest job twice.
     scheduler = {
         "batch_sched_delay": 0,
         "sched_interval": 5,
@@ -160,7 +160,7 @@ def _settings(factory: Factory, place: Layout) -> dict[str, str]:
         "SlurmUser": place.user,
         "SlurmdUser": place.user,
         "AuthType": "auth/munge",
-        # How long a credential lives is also how long a requeued job waits before it may start again.
+        # The lifetime of a credential is also the time that a requeued job waits before it may start again.
         "AuthInfo": f"socket={base}/munge/socket,cred_expire=20",
         "CredType": "cred/munge",
         "PluginDir": str(place.plugins),
@@ -196,7 +196,7 @@ def _settings(factory: Factory, place: Layout) -> dict[str, str]:
         "TCPTimeout": "2",
         "ReturnToService": "1",
         "JobRequeue": "1",
-        "EnforcePartLimits": "ALL",  # over the limit is refused at once, as on the sites
+        "EnforcePartLimits": "ALL",  # jobs over the limit are refused at once, as on real sites
     }
     if any(partition.preempt_requeue for partition in factory.partitions):
         settings |= {"PreemptType": "preempt/partition_prio", "PreemptMode": "REQUEUE"}
@@ -224,7 +224,7 @@ def _node_line(factory: Factory, nodes: NodeSet, name: str, place: Layout) -> st
 
 
 def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, default: bool, enforced: bool) -> str:
-    # Where no QOS is enforced that allows more, the partition has to.
+    # If no QOS with a longer limit is enforced, the partition must allow the longer time.
     hours = partition.max_hours if enforced and partition.max_hours else longest_hours(factory, partition)
     words = [
         f"PartitionName={partition.name} Nodes={','.join(nodes.names)} State=UP",

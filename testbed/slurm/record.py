@@ -18,9 +18,10 @@ from testbed.network.login_side import Isolation
 from testbed.slurm import accounting, files, layout
 
 FILE = "cluster.json"
-_JOBS_A_START = 10000  # job ids of different starts never meet
+_JOBS_A_START = 10000  # job ids of different starts never overlap
 _LAST_FIRST_JOB = 60_000_000
-_CONTROLLER_PORT, _NODE_PORT, _DATABASE_PORT = 6817, 6818, 6819  # Slurm's own, where every host has all for itself
+# Slurm's default ports, used if every host has its own network
+_CONTROLLER_PORT, _NODE_PORT, _DATABASE_PORT = 6817, 6818, 6819
 
 
 class SlurmRecord(Model):
@@ -30,12 +31,12 @@ class SlurmRecord(Model):
     packages: Path  # folder of the unpacked Slurm
     accounts: tuple[str, ...]
     place: layout.Layout
-    configuration: dict[str, str]  # files below etc, as started
+    configuration: dict[str, str]  # texts of the files below etc
     gpus: tuple[str, ...]  # names of device files
-    isolation: Isolation | None = None  # None: on 127.0.0.1
-    orders: tuple[tuple[str, ...], ...] = ()  # to sacctmgr, of a cluster with accounting
-    job_account: str | None = None  # the account that jobs may name there
-    job_qos: str | None = None  # and the QOS that jobs of sizes without one must name
+    isolation: Isolation | None = None  # None: everything is on 127.0.0.1
+    orders: tuple[tuple[str, ...], ...] = ()  # commands for sacctmgr, if the cluster has accounting
+    job_account: str | None = None  # the account that jobs must name there
+    job_qos: str | None = None  # the QOS that jobs of sizes without a QOS must name
 
     def write(self, folder: Path) -> None:
         """Write the record."""
@@ -131,7 +132,7 @@ def new_place(
 
 
 def _accounting(dbd: packages.Packages, port: int, isolated: bool) -> accounting.Accounting:
-    # slurmdbd knows itself by the machine's name, and listens where that leads.
+    # slurmdbd identifies itself by the machine's name, and listens on the address to which this name resolves.
     host = network.LOGIN if isolated else socket.gethostname()
     return accounting.Accounting(host=host, port=port, packages=dbd.root.parent, plugins=dbd.plugins)
 

@@ -1,4 +1,4 @@
-"""Each test of the pages begins with people who have no session."""
+"""Before each test of the pages, all people's sessions are ended."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def no_sessions(gateway: Gateway) -> Iterator[None]:
 
 
 def end_sessions(gateway: Gateway) -> None:
-    """Those of all people."""
+    """End the sessions of all people."""
     for user in gateway.passwords:
         for session in gateway.sessions(user):
             if session["state"] != "ended":
                 gateway.stopped(user, session["server"])
         for server in gateway.api("GET", f"/users/{user}", params={"include_stopped_servers": ""}).json()["servers"]:
-            if server:  # a name stays after a stop, and counts against the limit
+            if server:  # a stopped server keeps its name, which counts against the limit
                 gateway.stop(user, server, remove=True)

@@ -1,4 +1,4 @@
-"""A session's time is over: it is said before, and one click later the same documents are open again."""
+"""A session reaches its walltime: it warns before, and with one click the same documents are open again afterwards."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.browser.test_first_session import log_in
 from tests.support.gateway import Gateway, Notebook, eventually
 
 USER, SERVER = "grace", "carry-on"
-# As JupyterLab makes them: it asks which kernel to start for one that names none.
+# The notebook has the form that JupyterLab writes: JupyterLab asks for the kernel of a notebook that names none.
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 EMPTY = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": KERNEL}, "cells": []}
 
 
 @pytest.fixture
 def notebooks(gateway: Gateway) -> Iterator[tuple[str, str]]:
-    """Two notebooks in the home of a session that runs; their paths."""
+    """Return the paths of two notebooks in the home of a running session."""
     gateway.started(USER, SERVER, factory="it4lia", size="gpu-1", hours=2)
     folder = f"again-{uuid.uuid4().hex[:8]}"
     api = gateway.notebook(USER, SERVER)
@@ -36,14 +36,14 @@ def notebooks(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 
 def limit(gateway: Gateway, minutes: int) -> None:
-    """As the site's administrator."""
+    """Set the walltime, as the site's administrator."""
     session = gateway.session(USER, SERVER)
     assert session is not None
     gateway.factories["it4lia"].ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
 
 
 def restored(gateway: Gateway) -> str:
-    """What JupyterLab remembers to open again, and where: what is not in its layout gets no tab."""
+    """Return the tabs that JupyterLab remembers to open again; files that are not in its layout get no tab."""
     answer = gateway.notebook(USER, SERVER).request("GET", f"/lab/api/workspaces/{SERVER}")
     data = answer.json()["data"] if answer.status_code == 200 else {}
     return json.dumps(data.get("layout-restorer:data", {}).get("main"))
@@ -54,11 +54,11 @@ def open_tabs(page: Page) -> list[str]:
 
 
 def open_by_hand(page: Page, gateway: Gateway, *paths: str) -> None:
-    """Files of one folder, from JupyterLab's file browser. A link to a file (/tree/FILE) is opened while JupyterLab
-    restores its layout, which takes the file's tab away again where it comes first."""
+    """Open files of a folder from JupyterLab's file browser. A link to a file (/tree/FILE) would be opened while
+    JupyterLab restores its layout, which may remove the file's tab again."""
     folder = paths[0].rpartition("/")[0]
     page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{folder}")
-    expect(page.locator(".fg-Status")).to_contain_text("Leonardo", timeout=60000)  # shown once the layout is there
+    expect(page.locator(".fg-Status")).to_contain_text("Leonardo", timeout=60000)  # shown once the layout is restored
     for path in paths:
         name = path.rpartition("/")[2]
         page.locator(".jp-DirListing-item", has_text=name).dblclick()
@@ -82,7 +82,7 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     api = gateway.notebook(USER, SERVER)
     eventually(lambda: saved(api, notebooks[1], "never_saved_by_hand"), 60, 0.5, "JupyterLab saved it by itself")
 
-    # what Home says before
+    # Home shows the warning
     home = page.context.new_page()
     home.goto(f"{gateway.hub}/home")
     expect(home.locator("#fg-live", has_text=SERVER)).to_be_visible(timeout=60000)
@@ -91,7 +91,7 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     expect(home.locator("#fg-soon .fg-notice")).to_contain_text(f"{SERVER} reaches its time limit at", timeout=60000)
     expect(home.locator("#fg-announce")).to_contain_text("Save your work")
 
-    # its end
+    # the session ends
     before = gateway.session(USER, SERVER)
     assert before is not None
     limit(gateway, 2)
@@ -100,19 +100,20 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     expect(home.locator("#fg-soon .fg-notice")).to_have_count(0)
     page.close()
 
-    # one click
+    # one click starts it again
     row.locator(f"[data-again={SERVER!r}]").click()
     home.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=120_000)
     after = gateway.session(USER, SERVER)
     assert after is not None and after["id"] != before["id"]
     assert after["choice"] == before["choice"]
     eventually(lambda: {"first.ipynb", "second.ipynb"} <= set(open_tabs(home)), 60, what="both are open again")
-    # Seen once, on a busy machine, when links had opened them: one document restored in two tabs; why is not known.
+    # On a busy machine, when the files had been opened by links, one document was once restored in two tabs; the cause
+    # is not known.
     home.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text="second.ipynb").first.click()
     expect(home.locator(".jp-Notebook .cm-content", has_text="never_saved_by_hand").first).to_be_visible(timeout=60000)
 
 
-def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
+def test_one_dialog_extends_a_session(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
     before = gateway.session(USER, SERVER)
     assert before is not None and notebooks
     log_in(page, gateway, USER)

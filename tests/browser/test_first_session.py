@@ -1,4 +1,4 @@
-"""A newcomer's way: log in, choose, wait, work in JupyterLab, stop; with a real browser."""
+"""A newcomer's steps with a real browser: log in, choose, wait, work in JupyterLab, stop."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def open_start(page: Page, gateway: Gateway, user: str, server: str) -> None:
 def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
     """A new notebook from the launcher, and what its first cell prints, of which ``shown`` is a part.
 
-    JupyterLab restores what was open in this home before, even files that are gone, and mixes it with a new notebook of
-    the same name. A workspace of its own has only the launcher, as a newcomer sees it.
+    In the home's default workspace, JupyterLab restores files that were open before, even deleted ones, and confuses
+    them with a new notebook of the same name. A new workspace shows only the launcher, as for a newcomer.
     """
     page.goto(page.url.split("/lab")[0] + f"/lab/workspaces/{uuid.uuid4().hex}")
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
@@ -45,13 +45,15 @@ def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
     output = page.locator(".jp-OutputArea-output", has_text=shown).first
 
     def ran() -> bool:
-        editor.fill(code)  # again each time: on a slow machine what was typed at once may be undone as the file loads
+        editor.fill(
+            code
+        )  # repeated each time, since on a slow machine the loading file may overwrite text that was typed early
         editor.press("Control+Enter")
         with contextlib.suppress(TimeoutError):
             output.wait_for(timeout=3000)
         return output.is_visible()
 
-    # JupyterLab 4.6 shows "idle" a moment before it sends cells to a kernel that is still connecting
+    # JupyterLab 4.6 shows "idle" shortly before it can send cells to a kernel that is still connecting
     eventually(ran, 60, what="the cell's output")
     return output.inner_text()
 
@@ -63,7 +65,7 @@ def choose(page: Page, name: str, value: str) -> None:
 
 @pytest.fixture
 def closed(gateway: Gateway) -> Any:
-    """it4lia takes no job for the moment: all nodes are reserved. Call it to open."""
+    """Close it4lia for jobs by a reservation of all nodes; call the result to open it."""
     factory = gateway.factories["it4lia"]
     factory.ask("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",
                 "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS", check=False)  # fmt: skip
@@ -92,7 +94,7 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
     closed()
     page.wait_for_url(re.compile(rf"/user/{user}/{server}/lab"), timeout=120_000)
 
-    # a cell that prints where it runs
+    # a cell prints its node
     output = run_cell(page)
     seen = json.loads(output.strip().removeprefix("SEEN"))
     assert seen == ["it4lia", "boost_usr_prod", "1", session["choice"]["environment"]]
@@ -116,7 +118,7 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
             if file["name"].startswith("Untitled"):
                 notebook.request("DELETE", f"/api/contents/{file['name']}")
 
-    # stopped from Home
+    # the session is stopped on Home
     page.goto(f"{gateway.hub}/home")
     card = page.locator("#fg-live > *", has_text=server)
     expect(card).to_be_visible(timeout=60000)
@@ -193,7 +195,7 @@ def test_a_refusal_is_explained_on_the_page(gateway: Gateway, page: Page) -> Non
     factory.ask("scontrol", "update", "PartitionName=common", "State=INACTIVE")
     try:
         page.locator("#fg-start-button").click()
-        # Beside the choices, or, where the scheduler is slow to refuse, on the page of the session that was promised.
+        # The message is beside the choices; if the scheduler refuses late, it is on the page of the accepted session.
         told = page.get_by_role("alert").or_(page.locator("main", has_text="did not start"))
         expect(told).to_be_visible(timeout=60000)
         expect(told).to_contain_text("This part of the factory is closed")

@@ -1,4 +1,4 @@
-"""A Dask cluster of a notebook on Home: there as it is made, closed there, and its jobs are gone."""
+"""A notebook's Dask cluster on Home: the page shows it at once, closes it, and its jobs end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ client.wait_for_workers(1, timeout=100)
 
 
 class Home:
-    """Home of a person with a session in which a kernel runs."""
+    """The page Home of a person with a session in which a kernel runs."""
 
     def __init__(self, gateway: Gateway, page: Page) -> None:
         self.gateway = gateway
@@ -43,7 +43,7 @@ class Home:
         expect(self.card).to_have_count(0)
 
     def make(self, what: str) -> None:
-        """A cluster with a worker; what is on the page is told, without a reload."""
+        """Create a cluster with one worker; the page must show it without a reload."""
         self.run(MADE.format(what=what, name=self.name))
         expect(self.card).to_contain_text("1 job running", timeout=60000)
 
@@ -56,7 +56,7 @@ class Home:
         expect(self.card).to_have_count(0, timeout=60000)
 
     def jobs(self, factory: str) -> list[str]:
-        """What is left of clusters in a queue: workers, and schedulers of their own."""
+        """Return the remaining jobs of clusters: workers, and schedulers with their own jobs."""
         session = self.gateway.session(USER, self.server)
         assert session is not None
         comments = [told["comment"] for told in self.gateway.factories[factory].jobs().values()]
@@ -83,11 +83,12 @@ def test_a_cluster_is_seen_on_home_and_closed_there(home: Home) -> None:
     expect(home.ended).to_contain_text(re.compile("1 job · 0.* of at most 50 GPU-hours used"))
     eventually(lambda: not home.jobs(HERE), 60, what="its job is gone")
     eventually(lambda: home.run("print(cluster.view().status)") == "closed", 60, what="the notebook's panel says so")
-    assert home.gateway.session(USER, home.server) is not None  # what it belonged to goes on
+    assert home.gateway.session(USER, home.server) is not None  # the session of the cluster goes on
 
 
-def test_one_at_another_factory_has_its_scheduler_there_and_ends_with_it(home: Home) -> None:
-    home.make(f"factory={THERE!r}, token={home.gateway.token(USER)!r}")  # a session's own acts at its factory only
+def test_a_cluster_at_another_factory_has_its_scheduler_there_and_ends_with_it(home: Home) -> None:
+    # the session's own token is valid for its own factory only
+    home.make(f"factory={THERE!r}, token={home.gateway.token(USER)!r}")
     standing = re.compile(r"Dask scheduler runs in a job of its own: .* ends (tomorrow )?\d\d:\d\d")
     expect(home.card).to_contain_text(standing)
     assert home.session.locator(".fg-session-what strong").inner_text() not in home.card.inner_text()

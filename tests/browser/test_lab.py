@@ -1,4 +1,4 @@
-"""JupyterLab in the demo: a job whose time runs out, what is said then, and starting again with what was open."""
+"""JupyterLab in the demo: a job reaches its walltime, with warnings, and is started again with the same open files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PATIENCE = 60_000  # ms
 
 @pytest.fixture
 def text(gateway: Gateway) -> Iterator[str]:
-    """A text file in the home of a session that runs; its path."""
+    """Return the path of a text file in the home of a running session."""
     gateway.started(USER, SERVER, factory="it4lia", size="gpu-1", hours=2)
     folder = f"lab-{uuid.uuid4().hex[:8]}"
     path = f"{folder}/notes.txt"
     api = gateway.notebook(USER, SERVER)
-    api.request("DELETE", f"/lab/api/workspaces/{SERVER}")  # what an earlier run had open there
+    api.request("DELETE", f"/lab/api/workspaces/{SERVER}")  # removes files that an earlier run had open
     assert api.request("PUT", f"/api/contents/{folder}", json={"type": "directory"}).status_code == 201
     model = {"type": "file", "format": "text", "content": "first\n"}
     assert api.request("PUT", f"/api/contents/{path}", json=model).status_code == 201
@@ -40,7 +40,7 @@ def toast(page: Page, said: str) -> Locator:
 
 
 def tell(gateway: Gateway, session: str, said: str) -> None:
-    """As the operator."""
+    """Send a message to the session, as the operator."""
     socket = gateway.path.parent / "link" / "hub.sock"
     argv = [sys.executable, "-m", "factorylink.cli.main", "--socket", str(socket), "sessions", "tell", session, said]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
@@ -72,7 +72,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     page.locator(".jp-Dialog input").fill("1")
     page.locator(".jp-Dialog button", has_text="Ask for more time").click()
     expect(toast(page, "1 hour more")).to_be_visible(timeout=PATIENCE)
-    expect(status).to_have_attribute("data-near", "", timeout=PATIENCE)  # there is time again
+    expect(status).to_have_attribute("data-near", "", timeout=PATIENCE)  # the session was extended
     expect(warned).to_have_count(0)
 
     limit(gateway, 10)
@@ -81,7 +81,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     page.wait_for_url(re.compile("/hub/home"), timeout=PATIENCE)
     dialog = page.locator("#fg-again")
     expect(dialog).to_be_visible(timeout=PATIENCE)
-    assert gateway.session(USER, SERVER) is not None  # a link alone ends nothing
+    assert gateway.session(USER, SERVER) is not None  # a lost link does not end the session
     dialog.get_by_role("button", name="Stop it and start again").click()
     page.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=120_000)
     after = gateway.session(USER, SERVER)
@@ -91,7 +91,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     expect(page.locator(".jp-FileEditor .cm-content")).to_contain_text("kept over the end", timeout=PATIENCE)
 
 
-def test_what_a_session_uses_is_known_to_the_gateway(gateway: Gateway, text: str) -> None:
+def test_the_gateway_knows_a_sessions_resource_use(gateway: Gateway, text: str) -> None:
     def told() -> bool:
         session = gateway.session(USER, SERVER)
         return session is not None and (session["memory_bytes"] or 0) > 1 << 20
@@ -99,4 +99,4 @@ def test_what_a_session_uses_is_known_to_the_gateway(gateway: Gateway, text: str
     assert text
     eventually(told, 60, what="the session's memory at the gateway")
     session = gateway.session(USER, SERVER)
-    assert session is not None and session["gpu_percent"] is None  # the demo's GPUs are none
+    assert session is not None and session["gpu_percent"] is None  # the demo's GPUs are only device files

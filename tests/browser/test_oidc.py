@@ -1,4 +1,4 @@
-"""Log in by OpenID Connect as a member of two projects and of an antenna; start; and be put out of the groups."""
+"""Log in by OpenID Connect as a member of two projects and of an antenna; start a session; lose the groups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROJECTS = {"EHPC-AIF-2026PG01-101": "lumi-aif", "EHPC-AIF-2026FL01-202": "it4li
 
 @pytest.fixture(scope="module")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """A demo with a login provider in place of passwords, or the one of ``FACTORYGATE_TEST_OIDC``."""
+    """Return a demo with a login provider instead of passwords, or the one of ``FACTORYGATE_TEST_OIDC``."""
     given = os.environ.get("FACTORYGATE_TEST_OIDC")
     yield from started(given, demo_folder.with_name("tested-oidc"), PORTS["oidc"], "--login", "oidc")
 
@@ -47,7 +47,7 @@ def provider_says(gateway: Gateway, name: str, *groups: str) -> None:
 
 
 def sign_in(page: Page, name: str) -> None:
-    """From the hub's login page, by the provider's."""
+    """Log in from the hub's login page by the provider's page."""
     page.get_by_role("link", name=re.compile("^Sign in with")).click()
     page.get_by_role("button", name=name, exact=True).click()
 
@@ -64,22 +64,22 @@ def violations(page: Page) -> list[str]:
     return found
 
 
-def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Page) -> None:
+def test_login_by_an_antenna_start_and_loss_of_the_group(gateway: Gateway, page: Page) -> None:
     page.goto(f"{gateway.hub}/login")
     page.get_by_text("Sign in through your country’s antenna").click()
     page.get_by_role("link", name=re.compile("HunAIFA")).click()
     page.get_by_role("button", name="ada", exact=True).click()
     page.wait_for_url(re.compile(r"/hub/checklist"))
     assert violations(page) == []
-    # their projects, which the link knows by the groups of this login, and the accounts that come with them
+    # the person's projects, which the link finds by the groups of this login, and the site accounts of the projects
     listed = page.get_by_role("region", name="Your projects").get_by_role("link")
     assert sorted(listed.all_inner_texts()) == sorted(PROJECTS)
     accounts = page.get_by_role("region", name="Your accounts at the factories")
-    there = re.compile("you have an account there|you work under")  # by what the demo may do: as root, or not
+    there = re.compile("you have an account there|you work under")  # depends on whether root runs the demo
     expect(accounts.get_by_role("listitem").filter(has_text=there)).to_have_count(len(PROJECTS))
     answer = gateway.start("ada", "oidc", factory="it4lia", hours=1)
     assert answer.status_code == 403 and "terms of use" in answer.json()["message"]
-    page.get_by_role("button", name="Continue").click()  # without the tick: the browser keeps it
+    page.get_by_role("button", name="Continue").click()  # without the tick, the browser does not send the form
     assert "/hub/checklist" in page.url
     accept_terms(page)
     page.wait_for_url(re.compile(r"/hub/(home|spawn)"))
@@ -87,14 +87,14 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     assert sorted(person["groups"]) == ["antenna:hunaifa", "climate", "language-models"]
     assert not person["admin"]
 
-    # only the factories of their projects
+    # only factories of their projects are shown
     open_start(page, gateway, "ada", "oidc")
     offered = page.locator("#fg-factories input[name='factory']")
     assert sorted(one.get_attribute("value") or "" for one in offered.all()) == sorted(PROJECTS.values())
     answer = gateway.start("ada", "elsewhere", token=gateway.token("ada"), factory="brainpp", hours=1)
     assert answer.status_code in (400, 403), answer.text
 
-    # what the projects have
+    # the projects' budgets
     listed = httpx.get(
         f"{gateway.root}/services/factories/api/projects", headers={"Authorization": f"Bearer {gateway.token('ada')}"}
     )
@@ -113,7 +113,7 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     assert session["choice"]["project"] == "EHPC-AIF-2026FL01-202"
     assert session["choice"]["factory"] == "it4lia"
 
-    # out of the groups: refused at the next refresh
+    # the person loses the groups, and is refused at the next refresh
     token = gateway.token("ada")
     provider_says(gateway, "ada")
 
@@ -131,7 +131,7 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     answer = gateway.start("ada", "again", factory="it4lia", hours=1)
     assert answer.status_code == 403
     assert "not, or no longer, in a group" in answer.json()["message"]
-    # what runs goes on for a while, and says so
+    # running sessions go on for the grace time, and show that
     [left] = [one for one in gateway.everybody() if one["user"] == "ada"]
     assert left["id"] == session["id"] and left["state"] == "running"
     eventually(
@@ -144,7 +144,7 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
         what="the session says that it ends",
     )
 
-    # and in again
+    # the person gets the groups again
     provider_says(gateway, "ada", "climate")
     sign_in(page, "ada")
     page.wait_for_url(re.compile(r"/hub/(home|spawn)|/user/ada"))
@@ -175,7 +175,7 @@ def test_the_page_by_keyboard_and_screen_reader(gateway: Gateway, page: Page) ->
     assert gateway.api("GET", "/users/grace").json()["groups"] == ["climate"]
 
 
-def test_who_cancels_at_the_provider_is_told_so(gateway: Gateway, page: Page) -> None:
+def test_a_login_cancelled_at_the_provider_is_explained(gateway: Gateway, page: Page) -> None:
     page.goto(f"{gateway.hub}/login")
     page.get_by_role("link", name=re.compile("^Sign in with")).click()
     page.get_by_role("button", name="Deny").click()
@@ -183,7 +183,7 @@ def test_who_cancels_at_the_provider_is_told_so(gateway: Gateway, page: Page) ->
 
 
 def rules_at(gateway: Gateway, factory: str, version: str | None) -> None:
-    """The catalogue of this gateway has that version of a site's rules from now on; None: it is the shipped one."""
+    """Use this version of a site's rules in the gateway's catalogue from now on; None: the original rules."""
     shipped, own = CHECKOUT / "hub_config", gateway.path.parent / "catalogue"
     shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(shipped / "factories", own / "factories")
@@ -207,7 +207,7 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
         sign_in(page, "emmy")
         expect(page.get_by_role("checkbox")).to_have_count(2)
         assert violations(page) == []
-        accept_terms(page)  # and leaves the rules open
+        accept_terms(page)  # the sites' rules stay open
         page.wait_for_url(re.compile(r"/hub/token"))
         answer = gateway.start("emmy", "ruled", factory=factory, hours=1)
         assert answer.status_code == 403, answer.text
@@ -226,7 +226,7 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
         page.context.clear_cookies()
         page.goto(f"{gateway.hub}/login?next=%2Fhub%2Ftoken")
         sign_in(page, "emmy")
-        page.wait_for_url(re.compile(r"/hub/token"))  # nothing is open
+        page.wait_for_url(re.compile(r"/hub/token"))  # nothing is left to accept
 
         rules_at(gateway, factory, "2")
         page.context.clear_cookies()
@@ -242,7 +242,7 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
 
 
 def test_each_query_of_each_dashboard_has_data(gateway: Gateway, tmp_path: Path) -> None:
-    """Of a demo with projects, by the Prometheus that Debian ships."""
+    """In a demo with projects, with the Prometheus of Debian."""
     asked = [query for path in DASHBOARDS for query in queries(path)]
     assert len(asked) > 70
     rules = (MONITORING / "alerts.yml").read_text()

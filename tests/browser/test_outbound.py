@@ -1,4 +1,5 @@
-"""A factory that lets nothing out, once per carrier: a session as a newcomer has it, and all that is shut around it."""
+"""A factory that allows no outbound connections, with each carrier: a newcomer's session works, and everything else is
+unreachable."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def answers(place):
 with ThreadPoolExecutor(32) as pool:
     print(json.dumps([place for place, yes in zip(PLACES, pool.map(answers, PLACES)) if yes]))
 """
-# Asks the address that the notebook has of the hub, as the notebook itself does; prints [status, answer] of each path.
+# Sends requests to the notebook's address of the hub, as the notebook itself does; prints [status, answer] of each
+# path.
 ASK = """
 import http.client, json, os, socket
 from urllib.parse import unquote, urlsplit
@@ -69,7 +71,7 @@ print(json.dumps([ask(path) for path in [url.path + "/user", *PATHS]]))
 
 @dataclass
 class Behind:
-    """A running session with a kernel, and what surrounds it."""
+    """A running session with a kernel, and its surroundings."""
 
     gateway: Gateway
     bed: SlurmCluster
@@ -80,12 +82,12 @@ class Behind:
     kernel: str
 
     def cell(self, code: str) -> str:
-        """What the notebook's cell prints."""
+        """Run a cell in the notebook; return its output."""
         return self.gateway.notebook(USER, SERVER).run(code, self.kernel)
 
     @property
     def folder(self) -> Path:
-        """The session's, on this machine's side."""
+        """Return the session's folder as a path on this machine."""
         return self.bed.folder / "homes" / ACCOUNT / ".factorygate/sessions" / self.id
 
     @property
@@ -95,13 +97,13 @@ class Behind:
 
 @pytest.fixture(scope="module")
 def gateway(outbound_none: Gateway) -> Gateway:
-    """In place of the one that other tests see."""
+    """Replace the gateway of the other tests."""
     return outbound_none
 
 
 @pytest.fixture
 def no_sessions() -> None:
-    """In place of what ends sessions after each test: one serves most of this file."""
+    """Replace the fixture that ends sessions after each test, since one session serves most of this file."""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def behind(gateway: Gateway, bed: SlurmCluster) -> Iterator[Behind]:
     kernel = gateway.notebook(USER, SERVER).kernel()
     carrier = bed.record.isolation.carrier
     made = Behind(gateway, bed, carrier, session["id"], session["job"], session["node"], kernel)
-    assert made.cell("print(6 * 7)") == "42\n"  # the kernel is up
+    assert made.cell("print(6 * 7)") == "42\n"  # the kernel answers
     yield made
     gateway.stopped(USER, SERVER)
 
@@ -128,7 +130,7 @@ def visitor(bed: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Visi
     return Visitor(tmp_path_factory.mktemp("keys"), bed)
 
 
-# --- what listens ---------------------------------------------------------------------------------------------------
+# --- listening sockets -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Listener:
 
 
 def listeners(bed: SlurmCluster, host: str) -> list[Listener]:
-    """All that waits for TCP or UDP on a host, whoever's it is."""
+    """Return all TCP and UDP sockets on a host that wait for connections or data, whoever owns them."""
     lines = subprocess.run([*bed.on(host), "ss", "-Hnlptu"], capture_output=True, text=True, check=True, timeout=30)
     found = []
     for line in lines.stdout.splitlines():
@@ -156,12 +158,12 @@ def listeners(bed: SlurmCluster, host: str) -> list[Listener]:
                 argv = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
                 owner = os.stat(f"/proc/{pid}").st_uid
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended meanwhile
+                continue  # the process ended in the meantime
             found.append(Listener(address, int(port), owner, argv))
     return found
 
 
-def test_on_the_nodes_only_the_door_listens_and_kernels_on_loopback(behind: Behind) -> None:
+def test_only_the_door_listens_on_nodes_and_kernels_on_loopback(behind: Behind) -> None:
     found = {host: listeners(behind.bed, host) for host in behind.bed.nodes}
     for host in found:
         scheduler = [each for each in found[host] if each.owner == 0]
@@ -182,9 +184,9 @@ def test_on_the_nodes_only_the_door_listens_and_kernels_on_loopback(behind: Behi
         assert login_side.DOOR_PORTS[0] <= door.port <= login_side.DOOR_PORTS[1]
 
 
-def test_on_the_login_side_nothing_of_ours_listens(behind: Behind) -> None:
+def test_the_gateway_listens_on_no_port_of_the_login_side(behind: Behind) -> None:
     programs = {Path(each.argv.split()[0].rstrip(":")).name for each in listeners(behind.bed, network.LOGIN)}
-    entered = {"srun"} if behind.carrier == "stdio" else set()  # the scheduler's own way into a job
+    entered = {"srun"} if behind.carrier == "stdio" else set()  # the scheduler's own connection into a job
     assert programs <= {"sshd", "slurmctld", *entered}
 
 
@@ -206,11 +208,11 @@ def test_the_door_takes_keys_only_and_no_strangers(behind: Behind) -> None:
     assert "Permission denied (publickey)." in done.stderr
 
 
-# --- what is reached ------------------------------------------------------------------------------------------------
+# --- reachable addresses ---------------------------------------------------------------------------------------------
 
 
 def addresses_of_the_hub() -> list[str]:
-    """Every address of this machine's own namespace, but those that mean the asker's own host."""
+    """Return every address of this machine's own network namespace, except those that mean the calling host itself."""
     told = subprocess.run(["ip", "-json", "address"], capture_output=True, text=True, check=True).stdout
     found = [each["local"] for link in json.loads(told) for each in link["addr_info"] if each["scope"] == "global"]
     assert found
@@ -233,7 +235,7 @@ def test_the_hubs_addresses_do_not_answer_inside_but_its_api_does(behind: Behind
             argv = [*behind.bed.on(host), "/usr/bin/python3", "-c", code]
             done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
             assert json.loads(done.stdout) == [], host
-    # the same code does see what is there
+    # the same code does find what exists
     beside = [[network_of(behind.bed).hosts[network.LOGIN], 22]]
     assert json.loads(behind.cell(f"PLACES = {beside}\n{REACH}")) == beside
 
@@ -247,7 +249,7 @@ def network_of(bed: SlurmCluster) -> network.Network:
     return bed.network
 
 
-# --- what is forwarded ----------------------------------------------------------------------------------------------
+# --- forwarding ------------------------------------------------------------------------------------------------------
 
 
 def test_the_login_side_forwards_to_doors_at_most(behind: Behind, visitor: Visitor) -> None:
@@ -270,7 +272,7 @@ def test_the_login_side_forwards_to_doors_at_most(behind: Behind, visitor: Visit
 
 
 async def reach_a_socket(visitor: Visitor, path: str) -> None:
-    """Which OpenSSH's client can only do by listening itself."""
+    """Try to reach a Unix socket, which OpenSSH's client can do only by a local listener."""
     key = visitor.key(ACCOUNT)
     async with asyncssh.connect(
         visitor.address,
@@ -283,14 +285,14 @@ async def reach_a_socket(visitor: Visitor, path: str) -> None:
 
 
 def in_a_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Playwright's own loop is running in this one."""
+    """Run a coroutine in a thread, since Playwright's event loop runs in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 
 
 @asynccontextmanager
 async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """A connection with the link's own key, by the link's own way."""
+    """Connect to the door with the link's own key and the link's own route."""
     config = load_link_config(behind.gateway.path.parent / "link.yaml")
     place = make_connections(config, offered(config, load(config.catalogue)))[FACTORY]
     try:
@@ -324,7 +326,7 @@ def test_the_door_forwards_to_its_own_sockets_only(behind: Behind) -> None:
 
 
 async def try_the_door(behind: Behind) -> list[str]:
-    """What it refused, as its log must name it."""
+    """Try forbidden things at the door; return the words by which its log must name the refusals."""
     hosts = network_of(behind.bed).hosts
     kernel = next(each.port for each in listeners(behind.bed, behind.node) if each.on_loopback)
     refused = []
@@ -360,7 +362,7 @@ async def try_the_door(behind: Behind) -> list[str]:
     return refused
 
 
-# --- and goes on ----------------------------------------------------------------------------------------------------
+# --- the session goes on ---------------------------------------------------------------------------------------------
 
 
 def test_a_link_with_a_wrong_clock_gets_there_too(behind: Behind) -> None:

@@ -1,4 +1,5 @@
-"""From a notebook to four workers at its own factory, then at another that lets nothing out; as a person does it."""
+"""A notebook gets four workers at its own factory, then at a factory without outbound connections;
+with a real browser."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ HERE, THERE = "lumi-aif", "it4lia"
 
 @pytest.fixture(scope="module")
 def gateway(two_isolated: Gateway) -> Gateway:
-    """In place of the one that other tests see."""
+    """Replace the gateway of the other tests."""
     return two_isolated
 
 
@@ -32,17 +33,17 @@ def lab(gateway: Gateway, page: Page) -> Lab:
 
 
 def workers(gateway: Gateway, factory: str) -> list[str]:
-    """Jobs of clusters that wait or run, as the scheduler has them."""
+    """Return the clusters' jobs that wait or run, from the scheduler."""
     return [job for job, told in gateway.factories[factory].jobs().items() if told["comment"].startswith("fgb:")]
 
 
 def heads(gateway: Gateway, factory: str) -> list[str]:
-    """Jobs of sessions: at the other factory a cluster's scheduler is the only one."""
+    """Return the sessions' jobs at the other factory, where Dask schedulers are the only sessions."""
     return [job for job, told in gateway.factories[factory].jobs().items() if told["comment"].startswith("fg:")]
 
 
 def four_workers_and_none(lab: Lab, gateway: Gateway, factory: str, name: str) -> None:
-    """In a cluster of the picker's choice, by its panel."""
+    """Scale a cluster of the picker's choice to four workers and to none, by its panel."""
     lab.run("from factorygate import FactoryCluster")
     cell = lab.run(f"{name} = FactoryCluster(**picker.value)\n{name}")
     panel = cell.get_by_role("region", name=re.compile("^Cluster"))
@@ -63,7 +64,8 @@ def four_workers_and_none(lab: Lab, gateway: Gateway, factory: str, name: str) -
     expect(row).to_contain_text(re.compile("|".join(map(re.escape, known))), timeout=60000)
     with lab.page.expect_popup() as opened:
         panel.get_by_role("link", name="Open the Dask dashboard").click()
-    expect(opened.value.get_by_text("Data Transfer").first).to_be_visible(timeout=60000)  # drawn over its WebSocket
+    # drawn with data from its WebSocket
+    expect(opened.value.get_by_text("Data Transfer").first).to_be_visible(timeout=60000)
     opened.value.close()
     say(number, "0")
     eventually(lambda: not workers(gateway, factory), 60, what="no worker is left")

@@ -1,4 +1,4 @@
-"""Files and kernels in JupyterLab, in a real browser, while the link is killed under them."""
+"""Files and kernels in JupyterLab, in a real browser, while the link is killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USER, SERVER = "ada", "carry"
 
 @pytest.fixture
 def lab(gateway: Gateway, page: Page) -> Iterator[tuple[Page, Notebook, str]]:
-    """JupyterLab in a folder of its own; yields the page, the server's API, and the folder."""
+    """Open JupyterLab in a new folder; yield the page, the server's API, and the folder."""
     gateway.started(USER, SERVER, factory="lumi-aif", size="gcd-1", hours=1)
     notebook = gateway.notebook(USER, SERVER)
     folder = f"browser-{uuid.uuid4().hex[:8]}"
@@ -42,7 +42,7 @@ def open_folder(page: Page, notebook: Notebook, folder: str) -> None:
 
 
 def made(tmp_path: Path, name: str, size: int) -> tuple[Path, str]:
-    """A file here of that many bytes, and its hash."""
+    """Make a local file of that many bytes; return its hash."""
     source = random.Random(name)
     whole = hashlib.sha256()
     path = tmp_path / name
@@ -68,7 +68,8 @@ def upload(page: Page, path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.locator("[data-command='filebrowser:upload'], .jp-ToolbarButtonComponent[title^='Upload']").first.click()
     chooser.value.set_files(path)
-    page.get_by_role("button", name="Upload", exact=True).click(timeout=60000)  # JupyterLab asks: it is a large file
+    # JupyterLab asks before it uploads a large file
+    page.get_by_role("button", name="Upload", exact=True).click(timeout=60000)
 
 
 def kill_link(gateway: Gateway) -> int:
@@ -92,7 +93,7 @@ def test_an_upload_that_is_cut_is_said_and_leaves_no_half_file(
     page, notebook, folder = lab
     path, _ = made(tmp_path, "cut.bin", 300 * MB)
     kernel = notebook.kernel()
-    names(notebook, folder, kernel)  # it is up: a look must not take as long as the upload
+    names(notebook, folder, kernel)  # wait until the kernel answers, since a check must not take as long as the upload
     upload(page, path)
     eventually(lambda: any("part" in name for name in names(notebook, folder, kernel)), what="the upload is under way")
     old = kill_link(gateway)
@@ -102,7 +103,7 @@ def test_an_upload_that_is_cut_is_said_and_leaves_no_half_file(
     eventually(lambda: answers(notebook), 60, 0.5, "the notebook answers again")
     listed = notebook.request("GET", f"/api/contents/{folder}").json()["content"]
     assert [file["name"] for file in listed] == []
-    open_folder(page, notebook, folder)  # JupyterLab's dialogs about the lost server are gone with the old page
+    open_folder(page, notebook, folder)  # a new page, without JupyterLab's dialogs about the lost server
     small, expected = made(tmp_path, "cut.bin", 20 * MB)
     upload(page, small)
     expect(page.locator(".jp-DirListing-item", has_text="cut.bin")).to_be_visible(timeout=60000)
@@ -124,7 +125,7 @@ def test_a_download_that_is_cut_resumes_or_is_marked_failed(
             f"{notebook.base}/files/{folder}/down.bin?download=1",
         )
     old = kill_link(gateway)
-    failure = started.value.failure()  # waits until the browser knows how it ended
+    failure = started.value.failure()  # waits until the browser knows how the download ended
     if failure is None:
         started.value.save_as(tmp_path / "down.bin")
         with (tmp_path / "down.bin").open("rb") as file:
@@ -134,7 +135,9 @@ def test_a_download_that_is_cut_resumes_or_is_marked_failed(
     eventually(lambda: answers(notebook), 60, 0.5, "the notebook answers again")
 
 
-def test_a_kernel_is_there_again_by_itself_after_a_link_kill(gateway: Gateway, lab: tuple[Page, Notebook, str]) -> None:
+def test_a_kernel_reconnects_by_itself_after_the_link_was_killed(
+    gateway: Gateway, lab: tuple[Page, Notebook, str]
+) -> None:
     page, notebook, _ = lab
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
@@ -145,8 +148,8 @@ def test_a_kernel_is_there_again_by_itself_after_a_link_kill(gateway: Gateway, l
 
 
 def run(page: Page, code: str, printed: str) -> None:
-    """Run it in the notebook's first cell, again until a reconnecting kernel takes it; JupyterLab may put the notebook
-    as it was saved in the place of what was typed while it opened."""
+    """Run code in the notebook's first cell; repeat this until the reconnecting kernel accepts it. While a notebook
+    opens, JupyterLab may replace typed text by the saved content."""
     editor = page.locator(".jp-Notebook .cm-content").first
     output = page.locator(".jp-OutputArea-output", has_text=printed).first
 

@@ -1,4 +1,4 @@
-"""The widgets in JupyterLab on a node: a factory is chosen by mouse and by keyboard, a cluster is watched."""
+"""The widgets in JupyterLab on a node: a person chooses a factory by mouse and by keyboard, and watches a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AXE = Path(__file__).resolve().parents[2] / "extensions/lab/node_modules/axe-cor
 
 
 class Lab:
-    """A notebook in JupyterLab whose cells are run one after another."""
+    """A notebook in JupyterLab; its cells run one after another."""
 
     def __init__(self, page: Page, gateway: Gateway, server: str) -> None:
         self.page = page
@@ -34,7 +34,7 @@ class Lab:
         eventually(lambda: self._try("print('SE' + 'EN ready')"), 60, what="the kernel takes cells")
 
     def _try(self, code: str) -> str:
-        """Runs the last cell; what it printed after SEEN, empty while it has not."""
+        """Run the last cell; return its output after SEEN, empty while there is none."""
         cell = self.page.locator(".jp-Notebook .jp-CodeCell").last
         editor = cell.locator(".cm-content")
         editor.fill(code)
@@ -45,7 +45,7 @@ class Lab:
         return output.inner_text().strip().removeprefix("SEEN") if output.is_visible() else ""
 
     def run(self, code: str) -> Locator:
-        """Runs code in a new cell below; the cell, which the kernel has taken."""
+        """Run code in a new cell below; return the cell once the kernel has accepted it."""
         cells = self.page.locator(".jp-Notebook .jp-CodeCell")
         before = cells.count()
 
@@ -57,7 +57,7 @@ class Lab:
                 expect(cells).not_to_have_count(before, timeout=5000)
             return cells.count() > before
 
-        eventually(added, what="a cell below")  # what draws itself anew meanwhile may take the keys
+        eventually(added, what="a cell below")  # a page that is being redrawn may lose key presses
         cell = cells.nth(before)
         editor, prompt = cell.locator(".cm-content"), cell.locator(".jp-InputPrompt")
 
@@ -72,7 +72,7 @@ class Lab:
         return cell
 
     def value(self, expression: str) -> Any:
-        """What an expression is in the kernel now, asked by a cell of its own."""
+        """Return the present value of an expression in the kernel, printed by a new cell."""
         output = self.run(f"import json; print('SE' + 'EN' + json.dumps({expression}))")
         text = output.locator(".jp-OutputArea-output", has_text="SEEN").inner_text(timeout=120_000)
         return json.loads(text.strip().removeprefix("SEEN"))
@@ -80,7 +80,7 @@ class Lab:
 
 @contextlib.contextmanager
 def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
-    """JupyterLab of a running server; the kernels and notebooks that this leaves are removed."""
+    """Open JupyterLab of a running server; at the end remove the kernels and notebooks of the test."""
     log_in(page, gateway, USER)
     yield Lab(page, gateway, server)
     page.close()  # else JupyterLab would save once more
@@ -94,12 +94,12 @@ def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
 
 @pytest.fixture
 def no_sessions() -> None:
-    """In place of what ends sessions after each test: one serves most of this file."""
+    """Replace the fixture that ends sessions after each test, since most tests of this file share a session."""
 
 
 @pytest.fixture(scope="module")
 def server(gateway: Gateway) -> Iterator[str]:
-    """On a node of lumi-aif."""
+    """Start a server on a node of lumi-aif."""
     name = f"w{uuid.uuid4().hex[:6]}"
     gateway.started(USER, name, factory="lumi-aif")
     yield name
@@ -113,7 +113,7 @@ def lab(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
 
 
 def accessible(page: Page, widget: Locator) -> None:
-    """No finding of axe-core in a widget, where axe-core is installed."""
+    """Assert that axe-core finds nothing in a widget, if axe-core is installed."""
     if not AXE.exists():
         return
     page.evaluate(AXE.read_text())
@@ -123,14 +123,14 @@ def accessible(page: Page, widget: Locator) -> None:
 
 
 def narrow(widget: Locator) -> None:
-    """Nothing sticks out at the width of a phone."""
+    """Assert that nothing is wider than a phone's page."""
     widget.evaluate("one => { one.getRootNode().host.style.width = '360px'; }")
     assert widget.evaluate("one => one.scrollWidth <= one.clientWidth")
     widget.evaluate("one => { one.getRootNode().host.style.width = ''; }")
 
 
 def taken(picker: Locator) -> None:
-    """Python has what the page shows."""
+    """Assert that Python has the choice that the page shows."""
     expect(picker).to_have_attribute("data-taken", "true", timeout=60000)
 
 
@@ -139,7 +139,8 @@ def test_a_factory_is_chosen_by_mouse_and_by_keyboard(lab: Lab) -> None:
     cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker()\npicker")
     picker = cell.get_by_role("form", name="Factory picker")
     expect(picker).to_have_attribute("data-kind", "ready", timeout=60000)
-    expect(picker.get_by_role("radio", name=re.compile("LUMI"))).to_be_checked()  # where the notebook is
+    # the notebook's factory is the default
+    expect(picker.get_by_role("radio", name=re.compile("LUMI"))).to_be_checked()
     taken(picker)
 
     # by mouse
@@ -152,7 +153,7 @@ def test_a_factory_is_chosen_by_mouse_and_by_keyboard(lab: Lab) -> None:
     assert (value["factory"], value["size"], value["hours"], value["project"]) == ("it4lia", "gpu-2", 4, None)
     assert value["environment"]
 
-    # by keyboard, from the radio button that has the choice
+    # by keyboard, from the selected radio button
     picker.locator("#factory-it4lia").focus()
     page.keyboard.press("ArrowUp")
     chosen = page.evaluate("document.activeElement.shadowRoot.activeElement.value")
@@ -194,7 +195,7 @@ def test_the_picker_is_live(lab: Lab, gateway: Gateway) -> None:
     expect(card).to_contain_text("Room for", timeout=60000)
 
 
-def test_its_last_state_stays_when_its_kernel_is_gone(lab: Lab, gateway: Gateway) -> None:
+def test_a_panel_keeps_its_last_state_without_its_kernel(lab: Lab, gateway: Gateway) -> None:
     page = lab.page
     cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker({'factory': 'it4lia'})\npicker")
     picker = cell.get_by_role("form", name="Factory picker")
@@ -203,14 +204,14 @@ def test_its_last_state_stays_when_its_kernel_is_gone(lab: Lab, gateway: Gateway
     server = page.url.split(f"/user/{USER}/")[1].partition("/")[0]
     notebook = gateway.notebook(USER, server)
 
-    named = page.get_by_role("dialog").get_by_role("button", name="Rename")  # asked for at a first save
+    named = page.get_by_role("dialog").get_by_role("button", name="Rename")  # asked at the first save
 
     def kept() -> bool:
         if named.is_visible():
             named.click()
         cell.locator(".cm-content").click()
         page.keyboard.press("Control+s")
-        path = notebook.request("GET", "/api/sessions").json()[0]["path"]  # another one once it was renamed
+        path = notebook.request("GET", "/api/sessions").json()[0]["path"]  # the path changes if the file is renamed
         saved = notebook.request("GET", f"/api/contents/{path}")
         return saved.status_code == 200 and "for 4 hours" in json.dumps(saved.json()["content"])
 
@@ -237,7 +238,7 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     expect(panel.get_by_text("1 to 50 of 120")).to_be_visible(timeout=60000)
     expect(panel.locator("[data-figure='running']")).to_have_text("120")
 
-    # live: a job is lost, with its reason and its log
+    # a job is lost while the panel is open; the panel shows reason and log
     lab.run("cluster.change(77, state='lost', why='The node failed.', do='It is asked for again.', log_tail=('oom',))")
     row = panel.get_by_role("listitem").first
     expect(row).to_contain_text("w-77", timeout=60000)
@@ -247,7 +248,7 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     panel.get_by_role("button", name="Trouble 1").click()
     expect(panel.get_by_role("listitem")).to_have_count(1)
 
-    # scaled by keyboard
+    # scale by keyboard
     slider = panel.get_by_role("slider", name="Jobs wanted, in steps")
     slider.focus()
     for _ in range(3):
@@ -256,7 +257,7 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     expect(status.filter(has_text="117 jobs wanted.")).to_be_visible(timeout=60000)
     assert lab.value("cluster.done[-1]") == ["scale", 117]
 
-    # refused in words, and the control shows what is
+    # a refusal is explained, and the control shows the present number
     lab.run("cluster.refuse = ValueError('That would use 40 GPU-hours; 6 are left.')")
     number = panel.get_by_label("Jobs wanted", exact=True)
     number.press("Control+a")
@@ -272,7 +273,7 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     narrow(panel)
     accessible(lab.page, panel)
 
-    # ended, after it asked
+    # end the cluster, after a question
     panel.get_by_role("button", name="End all jobs…").click()
     expect(panel.get_by_role("alertdialog")).to_be_visible()
     lab.page.keyboard.press("Escape")

@@ -1,6 +1,7 @@
-"""The table of all factories that ``bin/test tests/catalogue`` prints: tried on a real scheduler, or why not.
+"""Prints the table of all factories at the end of ``bin/test tests/catalogue``: tried on a real scheduler, or the
+reason why not.
 
-It is the one at the end of ``docs/factories.md``, row for row.
+The table is equal to the one at the end of ``docs/factories.md``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A row a factory, from the reports of tests/catalogue/test_sizes.py."""
+    """Print a row for each factory, from the reports of tests/catalogue/test_sizes.py."""
     rows = sorted(_rows(terminalreporter))
     if rows:
         terminalreporter.section(f"the catalogue on a real scheduler: {len(rows)} factories")

@@ -1,5 +1,5 @@
-"""``factorygate catalogue check`` and ``diff`` against a running Slurm with accounts, called as an operator calls them
-on a login node: an entry that fits, and each seeded mistake."""
+"""``factorygate catalogue check`` and ``diff`` against a running Slurm with accounts, run as an operator does on a
+login node: an entry without mistakes, and each seeded mistake."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Entry = dict[str, Any]
 
 
 def right() -> Entry:
-    """Leonardo's entry, with what other sites have besides."""
+    """Return Leonardo's entry, with features of other sites added."""
     entry = json.loads(json.dumps(yaml.safe_load((CATALOGUE / f"{ID}.yaml").read_text()), default=str))
     entry["accelerator"]["gres_type"] = "a100"
     entry["constraint"] = "a100x64"
@@ -61,7 +61,7 @@ def site() -> Iterator[SlurmCluster]:
 
 
 class Operator:
-    """On the login node, with a catalogue of their own."""
+    """An operator on the login node, with their own catalogue."""
 
     def __init__(self, folder: Path, site: SlurmCluster, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -69,7 +69,7 @@ class Operator:
         self._capsys = capsys
 
     def __call__(self, *words: str, entry: Entry | None = None) -> tuple[int, list[str]]:
-        """Exit code and what was said."""
+        """Run the command; return the exit code and the output."""
         (self.folder / f"{ID}.yaml").write_text(yaml.safe_dump(entry or right()))
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self._site.env.items():
@@ -202,8 +202,8 @@ def test_each_mistake_is_found(operator: Operator, mistake: str) -> None:
     assert [line for line in said if line.startswith(expected)], said
 
 
-def test_what_the_site_gives_to_whoever_names_nothing_is_found(operator: Operator, site: SlurmCluster) -> None:
-    """And a QOS that is there, but not for these people."""
+def test_the_default_account_and_qos_of_a_site_are_compared(operator: Operator, site: SlurmCluster) -> None:
+    """Also finds a QOS that exists, but not for these people."""
     pays, who = site.record.job_account, site.accounts[0]
     changes = (
         ("user", who, "set", f"DefaultAccount={pays}"),
@@ -231,7 +231,7 @@ def test_what_the_site_gives_to_whoever_names_nothing_is_found(operator: Operato
 
 @pytest.fixture
 def answers(site: SlurmCluster, tmp_path: Path) -> Path:
-    """What the site said, in files."""
+    """Write the site's answers to files."""
     folder = tmp_path / "answers"
     folder.mkdir()
     for what, argv in QUESTIONS.items():
@@ -239,7 +239,7 @@ def answers(site: SlurmCluster, tmp_path: Path) -> Path:
     return folder
 
 
-def test_only_what_was_answered_is_compared_and_the_rest_is_named(operator: Operator, answers: Path) -> None:
+def test_only_answered_questions_are_compared_and_the_others_named(operator: Operator, answers: Path) -> None:
     wrong = right()
     wrong["partitions"][1]["max_hours"] = 3
     (answers / "partitions.txt").unlink()
@@ -258,7 +258,7 @@ def test_only_what_was_answered_is_compared_and_the_rest_is_named(operator: Oper
         ("people", "fg-ada|unpaid\n"),
     ],
 )
-def test_what_is_not_understood_is_said(operator: Operator, answers: Path, what: str, text: str) -> None:
+def test_an_unparsable_answer_is_reported(operator: Operator, answers: Path, what: str, text: str) -> None:
     (answers / f"{what}.txt").write_text(text)
     code, said = operator("diff", ID, "--catalogue", str(operator.folder), "--answers", str(answers))
     assert code == 1

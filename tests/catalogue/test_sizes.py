@@ -1,8 +1,8 @@
-"""Every node size of every factory on a real Slurm that is laid out as the catalogue says, with accounts and QOS.
+"""Every node size of every factory on a real Slurm that is configured from the catalogue, with accounts and QOS.
 
-Each is submitted by the gateway's own script, starts, and has in the job what the page promised; what the site would
-not take is refused, and explained. Of factories that cannot be laid out it is said why. What was tried is a row of the
-table in ``docs/factories.md``.
+The gateway's own script submits a job of each size. The job must start and have the promised resources. Requests that
+the site must refuse are refused and explained. For a factory that the testbed cannot run, the reason is reported. Each
+factory gives a row of the table in ``docs/factories.md``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root]
 ALL = federation.load(CHECKOUT / "hub_config" / "factories").entries
 PACKAGES = install.program_folder() / "slurm"  # unpacked once for all tests
 TABLE = CHECKOUT / "docs" / "factories.md"
-# Printed by the job itself: what Slurm gave it, and what it would tell CUDA or ROCm.
+# The job prints the resources that Slurm gave it, and the variables for CUDA or ROCm.
 SEE = """import json, os, subprocess
 keys = ("SLURM_CPUS_ON_NODE", "SLURM_GPUS_ON_NODE", "SLURM_JOB_PARTITION", "CUDA_VISIBLE_DEVICES",
         "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
@@ -50,14 +50,14 @@ print("SEEN" + json.dumps(got), flush=True)"""
 
 
 class Lab(NamedTuple):
-    """A folder that site accounts may write in."""
+    """A folder in which site accounts may write."""
 
     state: Path
     jobs: Path
 
 
 class Bench(NamedTuple):
-    """A factory that runs, and how jobs get there."""
+    """A running factory, and the function that submits jobs there."""
 
     found: SlurmCluster
     factory: Factory
@@ -70,7 +70,8 @@ class Bench(NamedTuple):
         return made.model_copy(update={"command": ("/usr/bin/env", path, "/usr/bin/python3", "-c", SEE)})
 
     def refuses(self, made: JobRequest, *options: str, words: str = "") -> str:
-        """It does not take it, in these words; what a person is told, as a code."""
+        """Assert that the factory refuses a job with this message, and that the person gets the explanation with this
+        code."""
         answer = as_account(self.found, "sbatch", *options, script=slurm.script(made))
         assert answer.returncode != 0, f"taken: {options} {made}"
         assert words in answer.stderr
@@ -107,7 +108,7 @@ def submit(bench: Bench, size: NodeSize) -> JobRequest:
 
 
 def starts(bench: Bench, size: NodeSize, made: JobRequest) -> None:
-    """It runs; it sees the GPUs, the cores and the memory of its size."""
+    """Assert that a job runs, and sees the GPUs, the cores and the memory of its size."""
     log = Path(made.output)
     seen_whole = eventually(lambda: log.exists() and "\n" in log.read_text().partition("SEEN")[2])
     assert seen_whole, bench.found.run("squeue").stdout
@@ -124,7 +125,7 @@ def starts(bench: Bench, size: NodeSize, made: JobRequest) -> None:
     assert made.constraint is None or told["Features"] == made.constraint
     assert (told["OverSubscribe"] == "NO") == made.whole_node
     memory = mib(told["AllocTRES"])
-    promised = made.memory_gb * 10**9 / 2**20  # a page's GB are 10^9 bytes; Slurm counts in MiB
+    promised = made.memory_gb * 10**9 / 2**20  # a GB on a page is 10^9 bytes; Slurm counts in MiB
     if made.asks_memory and not made.whole_node:
         assert memory == int(promised)
     else:
@@ -138,7 +139,7 @@ def mib(told: str) -> float:
 
 
 def goes_back(bench: Bench, size: NodeSize) -> None:
-    """Where jobs give way to others they go back into the queue, the same job."""
+    """At factories with preemption, a preempted job is requeued and stays the same job."""
     made = bench.request(size).model_copy(update={"command": ("/usr/bin/sleep", "600"), "output": "/dev/null"})
     found = bench.found
     job = as_account(found, "sbatch", "--parsable", script=slurm.script(made)).stdout.strip()
@@ -149,13 +150,13 @@ def goes_back(bench: Bench, size: NodeSize) -> None:
 
 
 def refusals(bench: Bench) -> Iterator[str]:
-    """What this site would not take is not taken, and a person is told why."""
+    """The site refuses what it must refuse, and the person gets an explanation."""
     factory, size = bench.factory, bench.factory.sizes[0]
     made = bench.request(size)
     for each in factory.sizes:
         over = bench.request(each).walltime // 60 + 61
         if each.max_hours < _limit(factory, each):
-            continue  # the page's own limit, below the site's
+            continue  # the page's own limit is below the site's
         assert bench.refuses(bench.request(each), f"--time={over}") == "time", each.id
     yield "hours"
     if made.gpus:
@@ -189,7 +190,7 @@ def _limit(factory: Factory, size: NodeSize) -> float:
 
 
 def on_pbs(factory: Factory, jobs: Path) -> str:
-    """Where there is no PBS to try it on: the commands, and what a real one answered to such commands elsewhere."""
+    """Without a PBS to run jobs: checks the commands, and answers that a real PBS elsewhere gave to such commands."""
     access = Access(account_pool=("fg1",))
     for size in factory.sizes:
         lines = pbs.script(request(factory, access, size, jobs)).splitlines()
@@ -208,7 +209,7 @@ def on_pbs(factory: Factory, jobs: Path) -> str:
 
 
 def tried(entry: NetworkEntry, lab: Lab) -> tuple[str, str, str]:
-    """Where, which sizes, what was refused."""
+    """Return where the sizes were tried, which sizes, and which requests were refused."""
     if not isinstance(entry, Factory):
         return "no machine yet", "", ""
     if entry.scheduler == "pbs":

@@ -1,5 +1,5 @@
-"""What stands against a job that a factory would take at another time, on a real Slurm with accounts: a QOS that is
-used up, a reservation for others, a maintenance; and that a person is told so."""
+"""Reasons why a job cannot run now although the factory accepts it: a QOS that is used up, a reservation for others, a
+maintenance; on a real Slurm with accounts. The person gets an explanation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[SlurmCluster]:
-    """Leonardo, with as many nodes as one more than its debugging QOS allows."""
+    """Return Leonardo, with one node more than its debugging QOS allows."""
     entry = federation.load(CHECKOUT / "hub_config" / "factories").entries["it4lia"]
     assert isinstance(entry, Factory)
     folder = Path(tempfile.mkdtemp(prefix="factorygate-windows-"))
@@ -65,7 +65,7 @@ def batch(site: SlurmCluster, *options: str, account: str | None = None, pays: s
 
 
 def why(site: SlurmCluster, job: str) -> str:
-    """What a person is told about a job that waits, as a code; empty until Slurm has looked at it."""
+    """Return the code of the explanation why a job waits; empty until Slurm has considered the job."""
     state, _, reason = site.run("squeue", "-h", "-j", job, "-o", "%T|%r").stdout.strip().partition("|")
     if state != "PENDING" or reason in ("None", "Priority"):
         return ""
@@ -77,7 +77,7 @@ def why(site: SlurmCluster, job: str) -> str:
 
 
 def cancel(site: SlurmCluster, *jobs: str) -> None:
-    """Also jobs that are only just being started, for which Slurm takes its time (KillWait)."""
+    """Cancel all jobs, also jobs that are just being started, which takes Slurm up to KillWait."""
     control(site, "scancel", *jobs)
     live = ("RUNNING", "COMPLETING", "PENDING")
     assert eventually(lambda: not any(state_of(site, job) in live for job in jobs))
@@ -126,7 +126,7 @@ def test_a_reservation_is_for_those_in_it(site: SlurmCluster) -> None:
 
 @pytest.fixture
 def school(site: SlurmCluster) -> Iterator[str]:
-    """A Unix group with the first of the site accounts in it."""
+    """Return a Unix group with the first of the site accounts in it."""
     name = "fg-school"
     subprocess.run(["/usr/sbin/groupadd", "--force", name], check=True)
     subprocess.run(["/usr/sbin/usermod", "--append", "--groups", name, site.accounts[0]], check=True)
@@ -134,7 +134,7 @@ def school(site: SlurmCluster) -> Iterator[str]:
     subprocess.run(["/usr/sbin/groupdel", name], check=True)
 
 
-def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: SlurmCluster, school: str) -> None:
+def test_slurm_admits_exactly_the_people_who_are_offered_a_reservation(site: SlurmCluster, school: str) -> None:
     first, *_, last = site.accounts
     ours, other = str(site.record.job_account), "Other"
     control(site, "sacctmgr", "-i", "add", "account", other)
@@ -197,7 +197,7 @@ def output(site: SlurmCluster, *argv: str, env: Mapping[str, str] | None = None)
     return Output(done.stdout, done.stderr, done.returncode)
 
 
-def test_what_would_not_end_before_a_maintenance_waits_and_what_would_does_not(site: SlurmCluster) -> None:
+def test_only_jobs_that_would_run_into_a_maintenance_wait(site: SlurmCluster) -> None:
     begins = datetime.now() + timedelta(minutes=30)
     control(site, "scontrol", "create", "reservation", "ReservationName=maintenance", "Flags=MAINT,IGNORE_JOBS",
             f"StartTime={begins:%Y-%m-%dT%H:%M:%S}", "Duration=120", "Nodes=ALL", "Users=root")  # fmt: skip
@@ -214,7 +214,7 @@ def test_accounting_tells_the_seconds_of_a_job(site: SlurmCluster) -> None:
     cancel(site, job)
     words = ("sacct", "-n", "-P", "-X", "-j", job, "-o", "Start,End,ElapsedRaw,State,Account,QOS,AllocTRES")
     assert eventually(lambda: "CANCELLED" in site.run(*words).stdout), site.run(*words).stdout
-    for account in (None, site.accounts[-1]):  # also its owner is told
+    for account in (None, site.accounts[-1]):  # the job's owner gets the same answer
         told = site.run(*words, account=account).stdout.strip().split("|")
         begin, end = (datetime.fromisoformat(word) for word in told[:2])
         assert (end - begin).total_seconds() == int(told[2])
@@ -228,7 +228,7 @@ def test_killed_accounting_comes_back_with_what_it_knew(site: SlurmCluster) -> N
     for name in ("slurmdbd", "mariadbd"):
         site.kill(name)
     assert {"slurmdbd", "mariadbd"}.isdisjoint(site.pids)
-    cancel(site, submitted(site, "--time=10"))  # the controller goes by what it knows
+    cancel(site, submitted(site, "--time=10"))  # slurmctld uses the time in its memory
     site.start_missing()
     told = ("sacct", "-n", "-P", "-X", "-a", "-o", "JobID,Start,Account")
     assert eventually(lambda: set(before.splitlines()) <= set(site.run(*told).stdout.splitlines()))

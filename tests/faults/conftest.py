@@ -1,4 +1,4 @@
-"""The fault matrix is printed at the end of a run."""
+"""Prints the fault matrix at the end of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.world import ROWS, table
 
-_LINES: list[str] = []  # of workers that have ended, where there are several
+_LINES: list[str] = []  # lines from worker processes that have ended
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,7 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Collect:
-    """What workers printed is nobody's to see: they hand over their tables."""
+    """Collects the tables of worker processes, since their own output is not shown."""
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -1,7 +1,7 @@
-"""Faults as Prometheus sees them: on a gateway that runs, each alert fires within its time and clears.
+"""Alerts on a running gateway: for each fault, Prometheus fires the alert in time, and clears it afterwards.
 
-The rules are those of ``monitoring/alerts.yml``, which wait and look back for less long here; alerts that wait for days
-or for what this machine cannot be brought to (a full disk, an old certificate) are tried by promtool alone."""
+The rules are those of ``monitoring/alerts.yml`` with shorter time ranges. Alerts that wait for days, or that need a
+state which this machine cannot have (a full disk, an old certificate), are tested by promtool only."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from tests.support.prometheus import MONITORING, Prometheus, quicker, watching
 
 pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.timeout(1200)]
 QUICKER = 20
-FIRES = 90.0  # seconds in which an alert fires: 5 min become 15 s, and a fault is noticed before that
+FIRES = 90.0  # seconds in which an alert must fire: 5 min become 15 s, and a fault is noticed before
 FACTORY = "brainpp"
 
 
 @pytest.fixture(scope="module")
 def prometheus(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     rules = quicker((MONITORING / "alerts.yml").read_text(), QUICKER, QUICKER).replace("> 6 * 3600", "> 20")
-    (gateway.path.parent / "link" / "last-backup").touch()  # a fresh gateway has none, which is an alert of its own
+    # a new gateway has no backup, which would fire another alert
+    (gateway.path.parent / "link" / "last-backup").touch()
     with watching(gateway, tmp_path_factory.mktemp("prometheus"), rules) as found:
         eventually(lambda: not found.alerts(), FIRES, what="no alert fires before anything is wrong")
         yield found
@@ -49,7 +50,7 @@ def user(gateway: Gateway) -> Iterator[str]:
 
 @contextmanager
 def noticed(prometheus: Prometheus, alert: str, factory: str = "", clears: float = FIRES) -> Iterator[None]:
-    """While the block runs something is wrong: the alert must fire before its end, and clear after it."""
+    """Assert that the alert fires during the block, in which something is wrong, and clears afterwards."""
     assert (alert, factory) not in prometheus.alerts()
     yield
     eventually(lambda: (alert, factory) not in prometheus.alerts(), clears, what=f"{alert} clears")
@@ -85,12 +86,12 @@ def test_an_event_loop_that_stands_still(gateway: Gateway, prometheus: Prometheu
     eventually(lambda: not prometheus.alerts(), FIRES)
     with noticed(prometheus, alert):
         with stopped(gateway.pid(part)):
-            time.sleep(3)  # the fault itself
+            time.sleep(3)  # the duration of the fault
         fires(prometheus, alert)
 
 
-def test_a_hub_that_is_gone(gateway: Gateway, prometheus: Prometheus) -> None:
-    """Kill the hub again and again: nobody follows the link's table meanwhile."""
+def test_a_stopped_hub_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
+    """The hub is killed repeatedly, so nobody follows the link's table meanwhile."""
     over = threading.Event()
 
     def keep_killing() -> None:
@@ -134,8 +135,8 @@ def test_a_session_that_waits_long(gateway: Gateway, prometheus: Prometheus, use
         factory.ask("scontrol", "delete", "ReservationName=shut", check=False)
 
 
-def test_a_door_that_is_lost(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
-    """The door's process stands still: SSH's own keepalives notice that within half a minute."""
+def test_a_lost_door_fires_its_alert(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
+    """The door's process is frozen; SSH's keepalives notice this within half a minute."""
     gateway.started(user, "entered", factory="lumi-aif", size="gcd-1", hours=0.5)
     session = gateway.session(user, "entered")
     assert session is not None
@@ -143,7 +144,7 @@ def test_a_door_that_is_lost(gateway: Gateway, prometheus: Prometheus, user: str
         fires(prometheus, "DoorsLost", "lumi-aif")
 
 
-def test_a_ledger_that_is_locked(gateway: Gateway, prometheus: Prometheus) -> None:
+def test_a_locked_ledger_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
     """Another program keeps the ledger locked, while one write after another is asked for."""
     ledger = gateway.path.parent / "link" / "ledger.sqlite"
     with (
@@ -159,7 +160,7 @@ def test_a_ledger_that_is_locked(gateway: Gateway, prometheus: Prometheus) -> No
 
 @contextmanager
 def writes(gateway: Gateway) -> Iterator[None]:
-    """While the block runs, ask the link for one write of its ledger after another, whether it can or not."""
+    """During the block, request one write to the ledger after another from the link, whether they succeed or not."""
     over = threading.Event()
     socket = str(gateway.path.parent / "link" / "hub.sock")
 

@@ -10,7 +10,7 @@ FACTORY, SIZE = "lumi-aif", "gcd-1"
 
 
 @pytest.mark.parametrize("change", ["JobName=mine", "Comment=mine"])
-def test_a_session_goes_on_and_can_be_stopped(gateway: Gateway, change: str) -> None:
+def test_a_session_whose_job_was_altered_goes_on_and_can_be_stopped(gateway: Gateway, change: str) -> None:
     """With another comment its job is not cancelled: the notebook is asked to end, and the job ends with it."""
     user = gateway.make_user()
     factory = gateway.factories[FACTORY]

@@ -1,4 +1,4 @@
-"""A gateway below a path of its own: a new proxy has its routes back at once, however it was started."""
+"""A gateway below a URL path: a restarted proxy gets its routes back at once, however it was started."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tests.support.gateway import Gateway, eventually
 
 BASE_URL = "/a/gateway/"
 UNIT = CHECKOUT / "docs" / "systemd" / "factorygate-proxy.service"
-AT_ONCE = 20.0  # seconds; by itself the hub looks after up to 300
+AT_ONCE = 20.0  # seconds; by itself the hub checks the routes only every 300
 
 
 @pytest.fixture(scope="module")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """A demo below a path, with one factory."""
+    """Start a demo below a path, with one factory."""
     folder = demo_folder.with_name("tested-base-url")
     yield from started(None, folder, PORTS["base_url"], "--base-url", BASE_URL, "--factories", "brainpp")
 
 
 def routes(gateway: Gateway) -> set[str]:
-    """The routes that the proxy has now; none while it does not answer."""
+    """Return the proxy's present routes; none while it does not answer."""
     api = f"http://127.0.0.1:{port(gateway) + 1}/api/routes"
     token = (gateway.path.parent / "proxy.token").read_text()
     try:
@@ -81,7 +81,7 @@ def test_the_systemd_unit_restores_routes_below_the_path(gateway: Gateway, tmp_p
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert routes(gateway) == before
-    # without the path the hub refuses it, and the journal says so
+    # without the path the hub refuses the request, which the journal shows
     argv = restore_argv(base_url="/", hub=f"http://127.0.0.1:{port(gateway) + 81}", header=header)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
@@ -89,12 +89,12 @@ def test_the_systemd_unit_restores_routes_below_the_path(gateway: Gateway, tmp_p
 
 
 def restore_argv(base_url: str, hub: str, header: Path) -> list[str]:
-    """The unit's ExecStartPost, as systemd would run it with these addresses."""
+    """Return the unit's ExecStartPost as systemd would run it with these addresses."""
     text = UNIT.read_text().replace("\\\n", " ")
     line = next(line for line in text.splitlines() if line.startswith("ExecStartPost="))
     line = line.removeprefix("ExecStartPost=-").replace("${BASE_URL}", base_url)
     assert "http://127.0.0.1:8081/" in line
-    assert "@%d/restore-routes.header" in line  # %d: the folder of the unit's credentials
+    assert "@%d/restore-routes.header" in line  # %d is the folder with the unit's credentials
     assert "\nLoadCredential=restore-routes.header:/etc/factorygate/restore-routes.header\n" in text
     return shlex.split(line.replace("http://127.0.0.1:8081", hub).replace("%d/restore-routes.header", str(header)))
 

@@ -1,4 +1,4 @@
-"""Somebody asks for a session, closes the browser, and comes back from another one: after hub and link were killed."""
+"""A person requests a session, closes the browser, and returns in another browser after hub and link were killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ PERSON, SERVER, FACTORY = "grace", "later", "it4lia"
 
 @pytest.fixture
 def waiting(gateway: Gateway) -> Iterator[tuple[Gateway, str]]:
-    """Asked for in one browser, which is then closed. Its job is held: it waits for as long as the test likes."""
+    """Request a session in one browser, and close the browser. The job is held, so it waits as long
+    as the test needs."""
     factory = gateway.factories[FACTORY]
     factory.ask("scontrol", "create", "reservation", "ReservationName=later", "Nodes=ALL", "StartTime=now",
                 "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip
@@ -25,7 +26,7 @@ def waiting(gateway: Gateway) -> Iterator[tuple[Gateway, str]]:
             form = {"factory": FACTORY, "size": "gpu-1", "hours": "0.5", "_xsrf": xsrf}
             answer = first.post(f"{gateway.hub}/spawn/{PERSON}/{SERVER}", data=form, headers={"X-XSRFToken": str(xsrf)})
             assert answer.status_code == 200, answer.text
-            session = gateway.wait_session(PERSON, SERVER, "pending")  # its job is there, for a new link to find
+            session = gateway.wait_session(PERSON, SERVER, "pending")  # the job exists, so that a new link can find it
         yield gateway, session["id"]
     finally:
         factory.ask("scontrol", "delete", "ReservationName=later", check=False)
@@ -33,7 +34,7 @@ def waiting(gateway: Gateway) -> Iterator[tuple[Gateway, str]]:
         eventually(lambda: gateway.session(PERSON, SERVER) is None, 60)
 
 
-def test_the_session_is_there_in_another_browser(waiting: tuple[Gateway, str]) -> None:
+def test_a_session_can_be_opened_again_in_another_browser(waiting: tuple[Gateway, str]) -> None:
     gateway, session_id = waiting
     kill(gateway, "hub", "link")
     with closing(gateway.browser_session(PERSON)) as second:
@@ -55,4 +56,4 @@ def test_the_session_is_there_in_another_browser(waiting: tuple[Gateway, str]) -
     session = gateway.session(PERSON, SERVER)
     assert session is not None
     assert session["id"] == session_id
-    assert gateway.notebook(PERSON, SERVER).run("print(6 * 7)").strip() == "42"  # and with a token, from a script
+    assert gateway.notebook(PERSON, SERVER).run("print(6 * 7)").strip() == "42"  # a script with a token reaches it, too

@@ -1,4 +1,5 @@
-"""kill -9 of hub and link together: nothing is lost, doubled or orphaned. Each by itself is in the matrix."""
+"""Hub and link are killed together: no session is lost, doubled or orphaned. The fault matrix kills
+each of them alone."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from tests.support.gateway import Gateway, eventually
 
 
 def jobs_of(gateway: Gateway, user: str) -> dict[str, str]:
-    """Live sessions' jobs of a person: server -> job, checked against the scheduler."""
+    """Return the jobs of a person's live sessions by server, after comparing them with the scheduler."""
     found = {}
     for session in gateway.sessions(user):
         if session["state"] != "ended":
@@ -24,7 +25,8 @@ def jobs_of(gateway: Gateway, user: str) -> dict[str, str]:
 
 @pytest.fixture
 def busy(gateway: Gateway) -> Iterator[tuple[Gateway, str, dict[str, str], str]]:
-    """One running session and one that waits for a node; yields (gateway, user, jobs by server, a kernel's id)."""
+    """Start one session that runs and one that waits for a node; yield (gateway, user, jobs by
+    server, a kernel's id)."""
     user = gateway.make_user()
     factory = gateway.factories["it4lia"]
     factory.ask("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",
@@ -44,7 +46,7 @@ def busy(gateway: Gateway) -> Iterator[tuple[Gateway, str, dict[str, str], str]]
 
 
 def back(gateway: Gateway) -> bool:
-    """Hub, proxy and link answer."""
+    """Return True if hub, proxy and link answer."""
     try:
         hub = httpx.get(f"{gateway.hub}/health", timeout=5).status_code == 200
         link = httpx.get(f"{gateway.root}/services/factories/health", timeout=5).status_code == 200
@@ -54,7 +56,7 @@ def back(gateway: Gateway) -> bool:
 
 
 def kill(gateway: Gateway, *parts: str) -> None:
-    """kill -9 these parts at once, and wait until others have taken their place and answer."""
+    """Kill these parts at once, and wait until new processes have replaced them and answer."""
     old = {part: gateway.pid(part) for part in parts}
     for pid in old.values():
         os.kill(pid, signal.SIGKILL)
@@ -63,7 +65,9 @@ def kill(gateway: Gateway, *parts: str) -> None:
 
 
 @pytest.mark.parametrize("parts", [("hub", "link")], ids="+".join)
-def test_nothing_is_lost(busy: tuple[Gateway, str, dict[str, str], str], parts: tuple[str, ...]) -> None:
+def test_no_session_is_lost_when_hub_and_link_are_killed(
+    busy: tuple[Gateway, str, dict[str, str], str], parts: tuple[str, ...]
+) -> None:
     gateway, user, jobs, kernel = busy
     kill(gateway, *parts)
 
@@ -75,7 +79,7 @@ def test_nothing_is_lost(busy: tuple[Gateway, str, dict[str, str], str], parts: 
     names = [j["comment"] for j in ours]
     assert len(names) == len(set(names)), "a session has two jobs"
 
-    # the running one answers, with its kernel
+    # the running session answers, with its kernel
     def answers() -> bool:
         try:
             return "42" in gateway.notebook(user, "runs").run("print(kept)", kernel)
@@ -85,7 +89,7 @@ def test_nothing_is_lost(busy: tuple[Gateway, str, dict[str, str], str], parts: 
     eventually(answers, 60, 0.5, "the running notebook answers")
     gateway.wait_ready(user, "runs")
 
-    # the waiting one comes up by itself
+    # the waiting session starts by itself
     eventually(
         lambda: (gateway.server(user, "waits") or {}).get("pending") == "spawn", 60, what="waits is pending again"
     )
@@ -94,11 +98,11 @@ def test_nothing_is_lost(busy: tuple[Gateway, str, dict[str, str], str], parts: 
     assert jobs_of(gateway, user) == jobs
     assert gateway.notebook(user, "waits").run("print(6*7)").strip() == "42"
 
-    # Stop still works, and the notebook's token is worth nothing afterwards
+    # Stop still works, and the notebook's token is invalid afterwards
     token = gateway.notebook(user, "waits").run("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])").strip()
     assert gateway.api("GET", "/user", token=token).status_code == 200
     gateway.stopped(user, "waits")
-    # The hub is told by the link that it ended, and takes the token away after that.
+    # The link tells the hub of the end, and the hub then deletes the token.
     eventually(lambda: gateway.api("GET", "/user", token=token).status_code == 403, what="the token is worth nothing")
     eventually(lambda: jobs["waits"] not in gateway.factories["it4lia"].jobs(), what="the job is gone")
 

@@ -1,4 +1,4 @@
-"""Very many servers are stopped at one moment, in every phase, on a machine that has much else to do."""
+"""Very many servers are stopped at the same moment, in every phase, on a busy machine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import pytest
 
 from tests.support.gateway import Gateway, eventually
 
-LOOPS = 6  # beside the test; fewer in the plain run, in which other tests keep the machine busy, too
+LOOPS = 6  # busy processes beside the test; fewer without --long, since other tests then run at the same time
 FEW_LOOPS = 2
-EACH = 5  # servers of a person: as many as may be pending
+EACH = 5  # servers for each person, as many as may be pending
 RUNNING = 4
-HEARD = timedelta(seconds=5)  # a scheduler starts what waits until it has heard of the stop itself
+HEARD = timedelta(seconds=5)  # a scheduler may start waiting jobs until it has received the cancellation
 OVER_SECONDS = 60.0  # from the last answer until no job is left
 SMALL = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
 WAITS = {"factory": "it4lia", "size": "gpu-1", "hours": 0.5}
@@ -30,7 +30,7 @@ WAITS = {"factory": "it4lia", "size": "gpu-1", "hours": 0.5}
 
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """So many programs that compute without a pause."""
+    """Run this number of programs that compute without a pause."""
     with ExitStack() as ending:
         for _ in range(loops):
             program = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -41,16 +41,16 @@ def busy(loops: int) -> Iterator[None]:
 
 @dataclass
 class Answers:
-    """Of one kind of request, sent all at the same moment."""
+    """The answers to requests of one kind that were sent at the same moment."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     slowest: float = 0.0  # seconds
-    at: dict[tuple[str, str], datetime] = field(default_factory=dict)  # when each server's came
+    at: dict[tuple[str, str], datetime] = field(default_factory=dict)  # time of each server's answer
 
 
 async def at_once(gateway: Gateway, method: str, asked: dict[tuple[str, str], Any], good: set[int]) -> Answers:
-    """Ask this of all these servers at the same moment."""
+    """Send a request about each of these servers at the same moment."""
     found = Answers()
     limits = httpx.Limits(max_connections=None)
     headers = {"Authorization": f"token {gateway.admin_token}"}
@@ -70,7 +70,7 @@ async def at_once(gateway: Gateway, method: str, asked: dict[tuple[str, str], An
 
 
 def jobs(gateway: Gateway) -> dict[str, str]:
-    """The jobs of sessions in all queues: job -> state. No other test has any while this one runs."""
+    """Return the sessions' jobs in all queues, with their states. No other test has jobs while this one runs."""
     found = {}
     for name, factory in gateway.factories.items():
         for job, row in factory.jobs().items():
@@ -80,13 +80,13 @@ def jobs(gateway: Gateway) -> dict[str, str]:
 
 
 def of(gateway: Gateway, people: list[str]) -> dict[str, dict[str, Any]]:
-    """These people's live sessions, by id."""
+    """Return these people's live sessions by id."""
     known = set(people)
     return {session["id"]: session for session in gateway.everybody() if session["user"] in known}
 
 
 def late(session: dict[str, Any], what: str, stopped: Answers) -> str:
-    """What is wrong with a session that was ``started`` or ``created`` after its stop was answered."""
+    """Return a description if a session was ``started`` or ``created`` after its stop was answered."""
     answered = stopped.at[session["user"], session["server"]]
     if session[what] is None or datetime.fromisoformat(session[what]) <= answered + HEARD:
         return ""
@@ -95,7 +95,7 @@ def late(session: dict[str, Any], what: str, stopped: Answers) -> str:
 
 @pytest.fixture
 def closed(gateway: Gateway) -> Iterator[Gateway]:
-    """One factory starts nothing."""
+    """Stop one factory from starting jobs."""
     factory = gateway.factories[WAITS["factory"]]
     factory.ask("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",
                 "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip
@@ -109,7 +109,7 @@ def closed(gateway: Gateway) -> Iterator[Gateway]:
 def test_every_stop_is_kept_at_any_load(
     closed: Gateway, servers: int, when: str, request: pytest.FixtureRequest
 ) -> None:
-    """``when``: as soon as the starts are answered, of which the link has heard little by then; or once the sessions
+    """``when``: stop as soon as the starts are answered, when the link may not have received them; or once the sessions
     wait, start and run."""
     gateway = closed
     people = [gateway.make_user() for _ in range(servers // EACH)]

@@ -1,4 +1,5 @@
-"""Every fault there is, against sessions in every phase: none is lost, doubled or orphaned, and the person is told."""
+"""The fault matrix: every fault, against sessions in every phase. No session is lost, doubled or orphaned, and the
+person gets an explanation."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ long_outage = pytest.mark.timeout(900)  # seconds, with --long
 
 @pytest.fixture(scope="module")
 def world(isolated: Gateway) -> Iterator[World]:
-    """A person at a factory, one partition of which takes jobs and starts none."""
+    """A person with sessions at a factory that has a partition which accepts jobs but starts none."""
     made = World(isolated, FACTORY, {"size": "gcd-1"}, {"size": "gcd-1-dev"})
     made.factory.ask("scontrol", "update", "PartitionName=dev-g", "State=DOWN")
     try:
@@ -41,7 +42,7 @@ def world(isolated: Gateway) -> Iterator[World]:
 
 
 def in_background(do: Callable[[], object]) -> threading.Thread:
-    """A person's click that may meet a dead program."""
+    """Click in a background thread, since the click may meet a killed program."""
 
     def click() -> None:
         with contextlib.suppress(httpx.HTTPError):
@@ -53,8 +54,8 @@ def in_background(do: Callable[[], object]) -> threading.Thread:
 
 
 @pytest.mark.parametrize("part", ["hub", "link", "proxy"])
-def test_killed(world: World, part: str) -> None:
-    """kill -9 while sessions are being submitted, pending, starting, running and ending."""
+def test_no_session_is_lost_when_hub_link_or_proxy_is_killed(world: World, part: str) -> None:
+    """Programs are killed with SIGKILL while sessions are submitted, pending, starting, running and ending."""
     gateway = world.gateway
     runs, waits = world.keep_running(), world.keep_waiting()
     world.keep_running("ends")
@@ -72,7 +73,7 @@ def test_killed(world: World, part: str) -> None:
         for click in clicks:
             click.join(60)
         if gateway.session(world.user, "ends") is not None and part != "link":
-            gateway.stop(world.user, "ends")  # the click itself did not get through, and the person saw that
+            gateway.stop(world.user, "ends")  # the click itself failed, and the person saw that
         world.settle(
             row,
             {
@@ -86,13 +87,13 @@ def test_killed(world: World, part: str) -> None:
 
 
 def submitted_is_settled(world: World, server: str) -> bool:
-    """Either the click was taken and the session runs, or there is none."""
+    """Either the click succeeded and the session runs, or there is no session."""
     session = world.gateway.session(world.user, server)
     return session is None or world.is_running(world.known(server))
 
 
 def answering(gateway: Gateway) -> bool:
-    """Hub, proxy and link answer."""
+    """Return True if hub, proxy and link answer."""
     with contextlib.suppress(httpx.HTTPError):
         urls = (f"{gateway.hub}/health", f"{gateway.root}/services/factories/health")
         return all(httpx.get(url, timeout=5).status_code == 200 for url in urls)
@@ -102,16 +103,16 @@ def answering(gateway: Gateway) -> bool:
 def stays(
     world: World, name: str, fault: Callable[[], contextlib.AbstractContextManager[object]], seconds: float
 ) -> None:
-    """A fault of so many seconds that no session may notice for longer than it lasts."""
+    """Let a fault last for a number of seconds; no session may be affected for longer."""
     runs, waits = world.keep_running(), world.keep_waiting()
     with world.fault(name, 2) as row:
         with fault():
-            time.sleep(seconds)  # the length of the outage is what is tried
+            time.sleep(seconds)  # the length of the outage is part of the test
         world.settle(row, world.both_go_on(runs, waits))
 
 
 def outage(world: World, request: pytest.FixtureRequest, name: str, seconds: float, long: float, *fault: str) -> None:
-    """A fault of the testbed that stands for a while, as long as it is in earnest with ``--long``."""
+    """Cause a fault of the testbed for a while; with ``--long``, as long as a real one."""
     seconds = long if request.config.getoption("--long") else seconds
     stays(world, f"{name}, {seconds:g} s", lambda: faults.begin(world.cluster, *fault), seconds)
 
@@ -131,7 +132,7 @@ def test_network_cut(world: World, request: pytest.FixtureRequest) -> None:
 
 
 def test_site_trusts_no_certificate_of_ours(world: World) -> None:
-    """As when every certificate has expired and no new one is to be had: new logins are refused."""
+    """Like the case that every certificate has expired and no new one can be made: new logins are refused."""
     runs, waits = world.keep_running(), world.keep_waiting()
     with world.fault("certificates refused, connections cut", 2) as row:
         with faults.begin(world.cluster, "auth"):
@@ -147,7 +148,8 @@ def test_site_trusts_no_certificate_of_ours(world: World) -> None:
 
 
 def test_host_key_changed(world: World) -> None:
-    """Another machine answers in the site's place: it is not spoken to, and other factories do not notice."""
+    """Another machine answers at the site's address: the link sends it nothing, and other factories
+    are not affected."""
     runs, waits = world.keep_running(), world.keep_waiting()
     gateway = world.gateway
     with world.fault("host key changed", 3) as row:
@@ -160,7 +162,7 @@ def test_host_key_changed(world: World) -> None:
 
 
 def test_slow_network(world: World) -> None:
-    """300 ms and 5 % loss: all is slow, a new session too, and nothing breaks."""
+    """With 300 ms and 5 % loss everything is slow, also new sessions, and nothing breaks."""
     runs, waits = world.keep_running(), world.keep_waiting()
     with world.fault("slow network (300 ms, 5 % loss)", 3) as row:
         with faults.begin(world.cluster, "slow"):
@@ -171,7 +173,7 @@ def test_slow_network(world: World) -> None:
 
 
 def test_drained(world: World) -> None:
-    """No node takes anything new: what runs goes on, what is new waits and is told why."""
+    """No node accepts new jobs: running sessions go on, new ones wait with an explanation."""
     runs, waits = world.keep_running(), world.keep_waiting()
     with world.fault("all nodes drained", 3) as row:
         with faults.begin(world.cluster, "drain"):
@@ -185,7 +187,7 @@ def test_drained(world: World) -> None:
 
 
 def test_answer_of_the_submit_lost(world: World) -> None:
-    """The job was accepted, and the network was gone before that could be said."""
+    """The scheduler accepted the job, and the network failed before its answer arrived."""
     runs, waits = world.keep_running(), world.keep_waiting()
     with world.fault("answer of sbatch lost, job accepted", 3) as row:
         with deaf_submit(world):
@@ -206,24 +208,24 @@ def test_answer_of_the_submit_lost(world: World) -> None:
 
 @contextlib.contextmanager
 def deaf_submit(world: World) -> Iterator[None]:
-    """sbatch at that site takes the job and then says nothing for a while: the moment in which answers get lost.
+    """Make sbatch at that site accept the job and then hang for a while, as if its answer were lost.
 
-    Only as that site sees it: all clusters of this machine, other tests' too, have their programs from one folder."""
+    Only that site's mount namespace is affected: all clusters of this machine share the programs' folder."""
     program = Path(world.cluster.env["PATH"].split(":")[0]) / "sbatch"
-    own = world.cluster.folder / "sbin/sbatch"  # where it finds its libraries, as the daemons' copies do
+    own = world.cluster.folder / "sbin/sbatch"  # the copy finds its libraries there, like the daemons' copies
     shutil.copy(program, own)
-    deaf = own.with_name("sbatch.deaf")  # sbatch reads its options by the name that it is called by
+    deaf = own.with_name("sbatch.deaf")  # sbatch selects its options by its own name
     deaf.write_text(f'#!/bin/bash\nout=$(exec -a sbatch {own} "$@") || exit\nsleep 20\necho "$out"\n')
     deaf.chmod(0o755)
     world.factory.ask("mount", "--bind", str(deaf), str(program))
     try:
         yield
     finally:
-        world.factory.ask("umount", "--lazy", str(program))  # some may still run
+        world.factory.ask("umount", "--lazy", str(program))  # some copies may still run
 
 
 def test_disk_full(world: World) -> None:
-    """The account's home has no byte left: what runs goes on, what is new is refused in words."""
+    """The account's home is full: running sessions go on, new ones are refused with an explanation."""
     runs, waits = world.keep_running(), world.keep_waiting()
     session = world.gateway.session(world.user, "runs")
     assert session is not None
@@ -231,7 +233,7 @@ def test_disk_full(world: World) -> None:
         with faults.begin(world.cluster, "disk-full", session["account"]):
             answer = world.gateway.start(world.user, "meets", **world.running)
             assert answer.status_code in (202, 400), answer.text
-            if answer.status_code == 202:  # it was promised before the site had refused it
+            if answer.status_code == 202:  # the start was accepted before the site refused the job
                 told = list(world.gateway.progress(world.user, "meets"))[-1]
                 assert told.get("failed"), told
             else:
@@ -244,7 +246,7 @@ def test_disk_full(world: World) -> None:
 
 @pytest.mark.parametrize("part", ["hub", pytest.param("link", marks=pytest.mark.long)])
 def test_wrong_clock(world: World, part: str) -> None:
-    """Ten minutes fast: started so, used, and put right again."""
+    """A clock that is ten minutes fast: programs start with it, work, and are corrected."""
     runs, waits = world.keep_running(), world.keep_waiting()
     folder = world.gateway.path.parent
     with world.fault(f"clock of the {part} 10 min fast", 3) as row:
@@ -269,7 +271,7 @@ def wrong_clock(folder: Path, part: str, seconds: float) -> Iterator[None]:
 @pytest.mark.long
 @long_outage
 def test_many_doors(world: World) -> None:
-    """A link that starts anew with many doors to open."""
+    """A restarted link has many doors to open."""
     count = 50
     gateway = world.gateway
     names = [f"d{number}" for number in range(count)]
@@ -277,7 +279,7 @@ def test_many_doors(world: World) -> None:
     where = {name: people[index // 10] for index, name in enumerate(names)}
     with world.fault(f"link killed with {count} doors open", count) as row:
         try:
-            for first in range(0, 10, 5):  # a person may have so many that wait
+            for first in range(0, 10, 5):  # the limit of a person's pending sessions
                 now = [name for index, name in enumerate(names) if first <= index % 10 < first + 5]
                 for name in now:
                     answer = gateway.start(where[name], name, **world.running)
@@ -289,7 +291,7 @@ def test_many_doors(world: World) -> None:
             eventually(lambda: gateway.pid("link") != old, 60, what="the link was started anew")
 
             def all_answer() -> bool:
-                with contextlib.suppress(httpx.HTTPError):  # the link is only just being started
+                with contextlib.suppress(httpx.HTTPError):  # the link is still starting
                     return all(gateway.notebook(person, name).request("GET", "/api").status_code == 200
                                for name, person in where.items())  # fmt: skip
                 return False
@@ -329,11 +331,11 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
-# --- the job's own fate ---------------------------------------------------------------------------------------------
+# --- faults of a job --------------------------------------------------------------------------------------------------
 
 
 def ends(world: World, name: str, strike: Callable[[str], object], *reasons: str) -> None:
-    """Something ends the job of a running session: the other ones go on, and the person is told why."""
+    """The fault ends the job of a running session: other sessions go on, and the person gets an explanation."""
     runs, waits = world.keep_running(), world.keep_waiting()
     meets = world.keep_running("meets")
     with world.fault(name, 3) as row:
@@ -363,7 +365,7 @@ def test_walltime(world: World) -> None:
 def test_server_killed(world: World) -> None:
     def kill(_job: str) -> None:
         code = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
-        with contextlib.suppress(Exception):  # it never answers; but the kernel has to be there to be told
+        with contextlib.suppress(Exception):  # the request is never answered, but the kernel must exist to be notified
             world.gateway.notebook(world.user, "meets").run(code, timeout=60)
 
     ends(world, "server killed (-9, as out of memory does)", kill, "failed", "out-of-memory")
@@ -389,7 +391,7 @@ def test_requeued(world: World) -> None:
 
 
 def test_preempted(world: World) -> None:
-    """Other work takes its node: it comes back by itself, the same session, and says so meanwhile."""
+    """A job with higher priority takes the node: the same session comes back by itself, and shows this meanwhile."""
     gives = World(world.gateway, OTHER, {"size": "gpu-1"}, {"size": "gpu-1"})
     meets = gives.keep_running("meets")
     with gives.fault("preempted by other work", 1) as row:
@@ -401,7 +403,8 @@ def test_preempted(world: World) -> None:
 
 
 def test_node_lost(world: World) -> None:
-    """A node without power: what ran there starts again elsewhere where the site requeues, or ended and is told why."""
+    """A node loses power: its session starts again elsewhere if the site requeues jobs, otherwise it ends with an
+    explanation."""
     runs, waits = world.keep_running(), world.keep_waiting()
     meets = world.keep_running("meets")
     session = world.gateway.session(world.user, "meets")

@@ -1,4 +1,5 @@
-"""A node whose name leads nowhere from the gateway: the waiting person is told why, and what runs is not lost."""
+"""The gateway cannot resolve a node's name: the waiting person gets an explanation, and running
+sessions are not lost."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ FACTORY = "brainpp"
 
 @pytest.fixture
 def nameless(gateway: Gateway) -> Iterator[Gateway]:
-    """The link dials a name that does not resolve, as it does where a site's nodes are not in the gateway's DNS."""
+    """Make the link connect to a name that does not resolve, as if a site's nodes were not in the gateway's DNS."""
     file = gateway.path.parent / "link.yaml"
     was = file.read_text()
     config = yaml.safe_load(was)
@@ -37,7 +38,8 @@ def test_a_name_that_does_not_resolve_is_told_at_once(nameless: Gateway) -> None
         def reason() -> str:
             session = gateway.session(user, "n") or {}
             assert session.get("state") in ("pending", "starting")
-            # from the moment that the job runs nothing else is said, but for the time that the door takes to open
+            # from the job's start, this explanation is shown without interruption, except while the door is being
+            # opened
             waits = session.get("waits_for") or {}
             return str(waits.get("code", "")) if session["state"] == "starting" else ""
 

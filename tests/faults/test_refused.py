@@ -1,4 +1,4 @@
-"""The scheduler says no: which, in words, at once, and nothing is left behind."""
+"""The scheduler refuses a job: the person gets the reason at once, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from testbed.faults import faults
 from testbed.slurm import cluster
 from tests.support.gateway import Gateway, eventually
 
-# Seconds until a start is answered: 2 where the machine is ours (hub_config/parts/sessions.py); whoever waited for a
-# scheduler that is away would take more than 10, which is what its own programs wait.
+# Seconds until a start is answered: 2 on an idle machine (hub_config/parts/sessions.py). More than 10 would mean that
+# the hub waited for a scheduler that is down, since the scheduler's own programs wait that long.
 AT_ONCE = 8.0
 
 
 def start(gateway: Gateway, user: str, **choice: object) -> httpx.Response:
-    """Ask for a session, and be answered at once."""
+    """Request a session; assert that the answer comes at once."""
     before = time.monotonic()
     answer = gateway.start(user, "no", **choice)
     took = time.monotonic() - before
@@ -31,15 +31,15 @@ def start(gateway: Gateway, user: str, **choice: object) -> httpx.Response:
 
 
 def refused(gateway: Gateway, user: str, status: int, **choice: object) -> str:
-    """A start that must be refused at once; the message. A scheduler may be slower to refuse: the hub has then
-    promised the session already, and it ends with the message."""
+    """Request a session that must be refused; return the message. If the scheduler refuses late, the hub has already
+    accepted the session, which then ends with the message."""
     answer = start(gateway, user, **choice)
-    if answer.status_code == 202 and status != 503:  # a factory that is known to be away is not asked
+    if answer.status_code == 202 and status != 503:  # the link sends nothing to a factory that is known to be down
         told = list(gateway.progress(user, "no"))[-1]
         assert told.get("failed"), told
         return str(told["message"])
     assert answer.status_code == status, answer.text
-    if status != 503:  # a factory that does not answer cannot say yet whether it took the job
+    if status != 503:  # it is not known whether a factory that does not answer accepted the job
         assert gateway.session(user, "no") is None
     message: str = answer.json()["message"]
     return message
@@ -57,7 +57,7 @@ def test_partition_that_is_down(gateway: Gateway) -> None:
     assert not [j for j in factory.jobs().values() if j["state"] == "PENDING"]
 
 
-def test_over_the_scheduler_s_own_limit(gateway: Gateway) -> None:
+def test_a_job_over_the_schedulers_own_limit_is_refused(gateway: Gateway) -> None:
     user = gateway.make_user()
     factory = gateway.factories["brainpp"]
     factory.ask("scontrol", "update", "PartitionName=common", "MaxTime=0:10:00")
@@ -70,7 +70,7 @@ def test_over_the_scheduler_s_own_limit(gateway: Gateway) -> None:
 
 @contextmanager
 def stopped_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
-    """It hangs: what asks it waits."""
+    """Freeze slurmctld, so that requests hang."""
     pid = controller(str(brainpp.slurm_conf))
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -81,8 +81,8 @@ def stopped_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
 
 @contextmanager
 def dead_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
-    """It is gone: what asks it is told so. It went in order: after a crash jobs that have just ended would run again,
-    which the link leaves alone for 10 minutes."""
+    """Stop slurmctld, so that requests fail at once. It is stopped in an orderly way: after a crash, jobs that have
+    just ended would run again, and the link would leave them alone for 10 minutes."""
     with faults.begin(brainpp, "slurmctld-down"):
         yield
 
@@ -112,7 +112,7 @@ def test_controller_away(
 
 
 def controller(slurm_conf: str) -> int:
-    """The process id of the slurmctld that was started with this slurm.conf."""
+    """Return the pid of the slurmctld that uses this slurm.conf."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -125,5 +125,5 @@ def controller(slurm_conf: str) -> int:
 
 
 def health(gateway: Gateway, user: str, factory: str) -> str:
-    """What the catalogue says of this factory's health."""
+    """Return this factory's health from the catalogue."""
     return str(gateway.health(user, factory)["state"])

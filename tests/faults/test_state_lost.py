@@ -1,6 +1,7 @@
-"""A real Slurm whose controller loses its state: ids begin again, and jobs of the same accounts get those of sessions.
+"""A real Slurm whose controller loses its state: ids begin again, and other jobs of the same accounts get the ids of
+sessions' jobs.
 
-The link is a process of its own, killed and started; no hub and no notebook is needed. A session's job sleeps.
+The link is a separate process that the tests kill and start; no hub and no notebook are needed. A session's job sleeps.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def here() -> Iterator[SlurmCluster]:
 
 @pytest.fixture
 def folder(here: SlurmCluster) -> Iterator[Path]:
-    """The link's configuration. Ada has a site account of her own; the others share one."""
+    """Write the link's configuration. Ada has her own site account; the other people share one."""
     made = Path(tempfile.mkdtemp(prefix="factorygate-lost-"))
     made.chmod(0o755)
     sleeps = made / "sleeps"
@@ -83,7 +84,7 @@ def folder(here: SlurmCluster) -> Iterator[Path]:
 
 @asynccontextmanager
 async def link(folder: Path) -> AsyncIterator[LinkClient]:
-    """The link's process, killed at the end as by a crash."""
+    """Start the link's process; kill it at the end, like a crash."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "spawners")}
     argv = (sys.executable, "-m", "factorylink", "--config", str(folder / "link.yaml"))
     said = folder / "log"
@@ -94,7 +95,7 @@ async def link(folder: Path) -> AsyncIterator[LinkClient]:
     client = LinkClient(folder / "state" / "hub.sock")
     try:
         await until(lambda: said.read_text().count(UP) > before)
-        await client.put_rules(HubRules(access=False))  # as the hub does: it has no rules of its own
+        await client.put_rules(HubRules(access=False))  # as a hub without its own rules does
         yield client
     finally:
         await client.close()
@@ -105,7 +106,7 @@ async def link(folder: Path) -> AsyncIterator[LinkClient]:
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(SECONDS):
         while not condition():
-            await asyncio.sleep(0.1)  # another program is waited for
+            await asyncio.sleep(0.1)  # waits for another program
 
 
 async def session(client: LinkClient, person: str, *states: SessionState) -> Session:
@@ -116,13 +117,13 @@ async def session(client: LinkClient, person: str, *states: SessionState) -> Ses
 
 
 def jobs(here: SlurmCluster) -> dict[str, tuple[str, str]]:
-    """Jobs that have not ended: (account, state) by id."""
+    """Return (account, state) of the jobs that have not ended, by id."""
     rows = (line.split() for line in here.run("squeue", "-h", "-o", "%i %u %T").stdout.splitlines())
     return {id: (user, state) for id, user, state in rows}
 
 
 def submit(here: SlurmCluster, account: str, name: str, comment: str) -> str:
-    """Submit a job on hold: a node starts no job of an id which it has just ended for a controller that forgot it."""
+    """Submit a held job: slurmd would refuse to start a job with an id whose job it has just ended."""
     done = here.run(
         *("sbatch", "--parsable", "--chdir=/", "--output=/dev/null", "--export=NONE", "--time=30", "--hold"),
         *(f"--job-name={name}", f"--comment={comment}", "--wrap=exec sleep 1800"),
@@ -145,7 +146,7 @@ async def test_no_other_job_is_touched(here: SlurmCluster, folder: Path) -> None
             line.split()[0]: line.split()[1] for line in here.run("squeue", "-h", "-o", "%i %k").stdout.splitlines()
         }
         away = faults.begin(here, "slurmctld-down")
-        for person in ("ada", "ben"):  # the wishes stay open
+        for person in ("ada", "ben"):  # the stop requests stay open
             await client.stop(SESSIONS[person], "person")
         assert (await client.session(SESSIONS["ada"])).wish == "stop"
     faults.begin(here, "state-lost")
@@ -154,7 +155,7 @@ async def test_no_other_job_is_touched(here: SlurmCluster, folder: Path) -> None
 
     known = sorted(int(had[person].job or "") for person in SESSIONS)
     accounts = {int(had[person].job or ""): had[person].account for person in SESSIONS}
-    # Of the same accounts: without our name, with our name, and one that copied the comment of a session that goes on.
+    # Three jobs of the same accounts: with another name, with our name, and with a copy of a running session's comment.
     foreign = [submit(here, accounts[known[0]], "own-job", "of-another")]
     assert int(foreign[0]) == known[0]
     for number in range(known[0] + 1, known[-1] + 3):

@@ -22,13 +22,13 @@ from websockets.sync.client import connect
 from tests.faults.test_kill import back, kill
 from tests.support.gateway import Gateway, Notebook, eventually
 
-PIECE = 1 << 20  # as JupyterLab cuts them
-ROOM = 48 << 20  # bytes that a process may grow by while hundreds of times as much passes
+PIECE = 1 << 20  # the size of JupyterLab's pieces
+ROOM = 48 << 20  # bytes by which a process may grow while hundreds of times as much passes through it
 
 
 @dataclass
 class Session:
-    """A running session with a kernel, and a folder of its own for files."""
+    """A running session with a kernel, and a separate folder for files."""
 
     gateway: Gateway
     user: str
@@ -37,18 +37,18 @@ class Session:
     folder: str
 
     def sha(self, name: str) -> str:
-        """Of the file as the node sees it."""
+        """Return the hash of a file, computed on the node."""
         code = f"import hashlib; print(hashlib.file_digest(open('{self.folder}/{name}', 'rb'), 'sha256').hexdigest())"
         return self.notebook.run(code, self.kernel).strip()
 
     def names(self) -> list[str]:
-        """Every file of the folder, hidden ones too."""
+        """Return the names of all files in the folder, also hidden ones."""
         code = f"import json, os; print(json.dumps(os.listdir('{self.folder}')))"
         found: list[str] = json.loads(self.notebook.run(code, self.kernel))
         return found
 
     def make(self, name: str, size: int) -> str:
-        """Make a file of random bytes there; its hash."""
+        """Make a file of random bytes there; return its hash."""
         self.notebook.run(
             f"import os\nwith open('{self.folder}/{name}', 'wb') as f:\n"
             f"    for _ in range({size} // {PIECE}): f.write(os.urandom({PIECE}))",
@@ -71,7 +71,7 @@ def session(gateway: Gateway) -> Iterator[Session]:
 
 
 class Upload:
-    """An upload as JupyterLab makes it: numbered pieces, one after the other, over one connection."""
+    """An upload in JupyterLab's form: numbered pieces, one after the other, over one connection."""
 
     def __init__(self, session: Session, name: str, pieces: int) -> None:
         self._client = httpx.Client(headers=session.notebook.headers, timeout=60)
@@ -84,7 +84,7 @@ class Upload:
 
     @property
     def sha(self) -> str:
-        """Of all that was sent."""
+        """Return the hash of everything that was sent."""
         return self._hash.hexdigest()
 
     def next(self) -> httpx.Response:
@@ -95,13 +95,13 @@ class Upload:
         return self.again()
 
     def again(self) -> httpx.Response:
-        """Send the last piece once more."""
+        """Send the last piece again."""
         number = -1 if self._sent == self._pieces else self._sent
         model = {"type": "file", "format": "base64", "name": self._name, "chunk": number}
         return self._client.put(self._url, json=model | {"content": base64.b64encode(self._data).decode()})
 
     def all(self, at: Callable[[int], None] = lambda _: None) -> None:
-        """Send the rest; ``at`` is called after each piece with its number."""
+        """Send the rest. ``at`` is called after each piece with its number."""
         while self._sent < self._pieces:
             answer = self.next()
             assert answer.status_code in (200, 201), answer.text
@@ -112,13 +112,13 @@ class Upload:
 
 
 def memory(pid: int) -> int:
-    """Resident bytes of a process."""
+    """Return the resident bytes of a process."""
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
 
 
 def on_the_way(session: Session) -> dict[str, int]:
-    """Pids of all processes that an upload passes."""
+    """Return the pids of all processes that an upload passes through."""
     server = int(session.notebook.run("import os; print(os.getppid())", session.kernel))
     door = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
     session.gateway.refresh()
@@ -155,11 +155,11 @@ def test_an_upload_that_is_cut_leaves_no_half_file(session: Session) -> None:
     upload = Upload(session, "cut.bin", 20)
     for _ in range(7):
         upload.next()
-    upload.close()  # the tab is closed
+    upload.close()  # the browser's tab is closed
     listed = session.notebook.request("GET", f"/api/contents/{session.folder}").json()["content"]
     assert listed == []
     assert [name.startswith(".cut.bin.part-") for name in session.names()] == [True]
-    upload = Upload(session, "cut.bin", 20)  # uploaded once more, from its beginning
+    upload = Upload(session, "cut.bin", 20)  # uploaded again from the beginning
     upload.all()
     assert session.sha("cut.bin") == upload.sha
     assert session.names() == ["cut.bin"]
@@ -180,7 +180,8 @@ def test_an_upload_says_that_the_link_was_killed_and_can_go_on(session: Session)
 
     old = gateway.pid("link")
     os.kill(old, 9)
-    # Either the new link is there in time and takes the piece, or the failure is told; never a silent loss.
+    # Either the new link is up in time and accepts the piece, or the failure is reported; the piece never disappears
+    # silently.
     was_taken = taken(upload.next)
     eventually(lambda: gateway.pid("link") != old and back(gateway) and answers(session), 90, what="a new link")
     assert session.notebook.request("GET", f"/api/contents/{session.folder}/linkless.bin").status_code == 404
@@ -201,12 +202,12 @@ def test_a_download_and_a_kernel_live_through_a_hub_kill(session: Session) -> No
     with download(session, "hub.bin") as answer:
         whole, stream = hashlib.sha256(), answer.iter_bytes(PIECE)
         whole.update(next(stream))
-        kill(session.gateway, "hub")  # and waits for its successor
+        kill(session.gateway, "hub")  # and waits for the new hub
         for data in stream:
             whole.update(data)
     assert whole.hexdigest() == sha
     seen += channel.until(counting, "399\n")
-    assert seen.split() == [str(n) for n in range(400)]  # over the same WebSocket, nothing left out
+    assert seen.split() == [str(n) for n in range(400)]  # over the same WebSocket, without a gap
     channel.close()
     session.notebook.run(f"os.remove('{session.folder}/hub.bin')", session.kernel)
 
@@ -229,7 +230,8 @@ def test_after_a_link_kill_a_download_fails_visibly_and_resumes_and_the_kernel_i
             got += len(data)
             try:
                 data = next(stream)
-            except (httpx.RemoteProtocolError, httpx.ReadError):  # not by silence, nor by an end that looks good
+            # the transfer must fail with an error: not hang, and not end as if it were complete
+            except (httpx.RemoteProtocolError, httpx.ReadError):
                 told = True
     assert 0 < got < 96 << 20
     with pytest.raises(ConnectionClosed):
@@ -254,7 +256,7 @@ def test_a_download_keeps_the_session_from_being_idle(session: Session) -> None:
 
     with download(session, "busy.bin") as answer:
         stream = answer.iter_bytes(PIECE)
-        next(stream)  # nothing is read for now: the transfer is under way all the same
+        next(stream)  # nothing is read for now, while the transfer is in progress
         before = last()
         eventually(lambda: last() != before, 200, what="the transfer counts as activity")
     session.notebook.run(f"os.remove('{session.folder}/busy.bin')", session.kernel)
@@ -268,23 +270,23 @@ def answers(session: Session) -> bool:
 
 
 def download(session: Session, name: str, headers: dict[str, str] | None = None) -> Any:
-    """A streamed download; a context manager of its answer."""
+    """Start a streamed download; return a context manager with its response."""
     url = f"{session.notebook.base}/files/{session.folder}/{name}?download=1"
     return httpx.stream("GET", url, headers=session.notebook.headers | (headers or {}), timeout=30)
 
 
 class Channel:
-    """One WebSocket to the session's kernel, kept open."""
+    """A WebSocket to the session's kernel that stays open."""
 
     def __init__(self, session: Session) -> None:
         url = session.notebook.base.replace("http", "ws", 1) + f"/api/kernels/{session.kernel}/channels"
         self._open = ExitStack()
-        # What comes is taken at once, as a browser does: else a test that is busy elsewhere sees no pongs.
+        # Messages are received at once, as in a browser: otherwise a busy test would miss the pongs.
         channel = connect(url, additional_headers=session.notebook.headers, open_timeout=60, max_queue=None)
         self._socket = self._open.enter_context(channel)
 
     def execute(self, code: str) -> str:
-        """Send a cell; the id of its message."""
+        """Send a cell; return the id of its message."""
         message = uuid.uuid4().hex
         header = {"msg_id": message, "msg_type": "execute_request", "username": "", "session": uuid.uuid4().hex}
         content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
@@ -293,7 +295,7 @@ class Channel:
         return message
 
     def until(self, message: str, end: str) -> str:
-        """What the cell prints, until ``end`` is in it."""
+        """Return the output of the cell up to ``end``."""
         printed = ""
         while end not in printed:
             reply = json.loads(self._socket.recv(timeout=60))

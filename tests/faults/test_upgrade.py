@@ -1,4 +1,4 @@
-"""The recorded release before is upgraded to this one while people work, and taken back: nothing is lost."""
+"""The recorded previous release is upgraded to this release while people work, and rolled back: nothing is lost."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from tests.support.gateway import Gateway, eventually
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 FACTORY, OLD, NEW = "lumi-aif", recorded_release.VERSION, __version__
-PIECES = 6  # of an upload that is open during both ways
+PIECES = 6  # pieces of an upload that is in progress during upgrade and rollback
 CLOSED = ("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",
           "Duration=2:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip
 
 
 class Processes:
-    """The gateway's programs without a service manager: each runs the release that is current when it starts."""
+    """The gateway's programs without a service manager: each starts from the release that is current at that moment."""
 
     def __init__(self, folder: DemoFolder, layout: Layout) -> None:
         self._folder = folder
@@ -75,7 +75,7 @@ class Processes:
         return "" if code is None else f"the {part} ended with exit code {code}"
 
     def end(self) -> None:
-        """Kill all."""
+        """Kill all programs."""
         for process in self._running.values():
             process.kill()
             process.wait()
@@ -87,7 +87,7 @@ class Processes:
 
 
 class Machine:
-    """A demo whose gateway runs as an installed release: first the recorded one, on stores that it made itself."""
+    """A demo whose gateway runs as an installed release: first the recorded one, with stores that it made itself."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -122,7 +122,7 @@ class Machine:
         (folder / "release.json").write_text(json.dumps({"version": version, "proxy": "the same"}))
 
     def _use_notebooks_of(self, release: Path) -> None:
-        """Let new sessions run a release's package, as an environment that a site has not updated, or has."""
+        """Make new sessions use a release's package, like an environment that a site has updated, or has not."""
         python = install.program_folder() / "notebook" / "bin" / "python"
         wrapper = recorded_release.python_of(release, self.gateway.path.parent / "environment" / "python", str(python))
         file = self.gateway.path.parent / "link.yaml"
@@ -132,12 +132,12 @@ class Machine:
         file.write_text(yaml.safe_dump(config))
 
     def update_environments(self) -> None:
-        """The site updates the package in its environment."""
+        """Update the package in the site's environment."""
         self._use_notebooks_of(install.CHECKOUT)
 
     @property
     def upgrade(self) -> Upgrade:
-        """What upgrades this gateway, as ``factorygate upgrade`` does."""
+        """Return the object that upgrades this gateway, as ``factorygate upgrade`` does."""
         folder = self.gateway.path.parent
         return Upgrade(
             layout=self.layout,
@@ -156,7 +156,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """A demo with one factory."""
+    """Start a demo with one factory."""
     yield from started(None, demo_folder.with_name("tested-upgrade"), PORTS["upgrade"], "--factories", FACTORY)
 
 
@@ -184,12 +184,12 @@ def begin(gateway: Gateway, user: str, server: str) -> Session:
 
 
 def known(gateway: Gateway) -> dict[str, tuple[str, str]]:
-    """Each live session with its job and its port."""
+    """Return each live session with its job and its port."""
     return {one["id"]: (one["job"], one["url"]) for one in gateway.everybody()}
 
 
 def computes(session: Session) -> bool:
-    """Whether the kernel and its cluster are as they were."""
+    """Return True if the kernel and its cluster have the same state as before."""
     code = "print(kept, client.submit(lambda: 6 * 7).result(timeout=60), len(client.scheduler_info()['workers']))"
     try:
         return session.notebook.run(code, session.kernel, 90).strip() == "42 42 1"
@@ -205,7 +205,7 @@ def answers(session: Session) -> bool:
 
 
 def send(upload: Upload, pieces: int) -> None:
-    """Send pieces of the upload, each until the gateway took it."""
+    """Send pieces of the upload; repeat each until the gateway has accepted it."""
 
     def again() -> bool:
         try:
@@ -253,7 +253,7 @@ def test_an_upgrade_and_the_way_back_lose_nothing(machine: Machine) -> None:
     eventually(lambda: (gateway.server(emmy) or {}).get("ready"), 120, what="the hub has the server that waited")
     assert (gateway.session(emmy) or {}).get("job") == waiting["job"]
     later = begin(gateway, grace, "later")
-    assert machine.release_of(later) == NEW  # its door speaks protocol 2, and 1
+    assert machine.release_of(later) == NEW  # its door speaks protocols 2 and 1
     before, jobs = known(gateway), gateway.factories[FACTORY].jobs().keys()
 
     machine.upgrade.back()
@@ -271,7 +271,7 @@ def test_an_upgrade_and_the_way_back_lose_nothing(machine: Machine) -> None:
 
 
 def test_a_new_release_that_cannot_reach_its_sessions_is_taken_back(machine: Machine) -> None:
-    """The release after is one whose hub ends at its start."""
+    """The later release's hub exits at its start."""
     gateway = machine.gateway
     ada = gateway.make_user()
     session = begin(gateway, ada, "")

@@ -1,4 +1,4 @@
-"""Sessions in every phase of their life at one factory, and what became of them after a fault."""
+"""Sessions in every phase at one factory, and checks of their state after a fault."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from testbed.slurm import cluster
 from testbed.slurm.cluster import SlurmCluster
 from tests.support.gateway import Factory, Gateway, eventually
 
-SETTLE = 90.0  # seconds after a fault is over, on a machine that does much else meanwhile
-ROWS: list[Row] = []  # of this run, printed at its end
+SETTLE = 90.0  # seconds after the end of a fault, on a busy machine
+ROWS: list[Row] = []  # the rows of this run, printed at its end
 
 
 @dataclass
@@ -30,14 +30,14 @@ class Row:
     lost: int = 0
     doubled: int = 0
     orphaned: int = 0
-    seconds: float = 0.0  # from the end of the fault until all was as it should be
+    seconds: float = 0.0  # from the end of the fault until everything was in order
     saw: list[str] = field(default_factory=list)
     settled: bool = False
 
 
 @dataclass(frozen=True)
 class Known:
-    """A session that a fault is to meet."""
+    """A session that a fault affects."""
 
     server: str
     id: str
@@ -45,10 +45,11 @@ class Known:
 
 
 class World:
-    """One person's sessions at one factory. ``runs`` and ``waits`` are kept from fault to fault."""
+    """One person's sessions at one factory. ``runs`` and ``waits`` stay from fault to fault."""
 
     def __init__(self, gateway: Gateway, factory: str, running: dict[str, Any], waiting: dict[str, Any]) -> None:
-        """``running``, ``waiting``: choices of which the first starts, and the second waits while it is ``closed``."""
+        """``running``, ``waiting``: the choices of a session that starts, and of one that waits while its partition is
+        ``closed``."""
         self.gateway = gateway
         self.id = factory
         self.user = gateway.make_user()
@@ -59,16 +60,16 @@ class World:
 
     @property
     def factory(self) -> Factory:
-        """Its scheduler, asked as the administrator."""
+        """Return the factory's scheduler, with the administrator's rights."""
         return self.gateway.factories[self.id]
 
     @property
     def cluster(self) -> SlurmCluster:
-        """The factory as the testbed has it."""
+        """Return the testbed's cluster of the factory."""
         return cluster.load(Path(self.factory.slurm_conf).resolve().parents[2], self.id)
 
     def keep_running(self, server: str = "runs") -> Known:
-        """A running session with a kernel that knows something."""
+        """Return a running session with a kernel that holds a value; start it if necessary."""
         eventually(lambda: self.gateway.health(self.user, self.id)["state"] == "ok", 60, what=f"{self.id} is well")
         if self.gateway.session(self.user, server) is None:
             self.gateway.started(self.user, server, **self.running)
@@ -80,18 +81,18 @@ class World:
         return self.known(server)
 
     def keep_waiting(self, server: str = "waits") -> Known:
-        """A session whose job waits in the queue."""
+        """Return a session whose job waits in the queue; start it if necessary."""
         if self.gateway.session(self.user, server) is None:
             answer = self.gateway.start(self.user, server, **self.waiting)
             assert answer.status_code in (201, 202), answer.text
         eventually(lambda: (self.gateway.session(self.user, server) or {}).get("job"), 60, what=f"{server} has a job")
         known = self.known(server)
-        if server == "waits" and known.job is not None:  # a controller that starts anew opens closed partitions
+        if server == "waits" and known.job is not None:  # a restarted slurmctld opens closed partitions
             self.factory.ask("scontrol", "hold", known.job)
         return known
 
     def begin_starting(self, server: str) -> Known:
-        """A session whose job runs and whose notebook does not answer yet; returned at that moment."""
+        """Start a session; return it when its job runs and its notebook does not answer yet."""
         answer = self.gateway.start(self.user, server, **self.running)
         assert answer.status_code in (201, 202), answer.text
 
@@ -103,64 +104,64 @@ class World:
         return self.known(server)
 
     def known(self, server: str) -> Known:
-        """The live session of a server, as it is now."""
+        """Return the present live session of a server."""
         session = self.gateway.session(self.user, server)
         assert session is not None, f"no session {server}"
         return Known(server, session["id"], session["job"])
 
-    # --- what became of it
+    # --- checks after a fault
 
     def answers(self, server: str, kernel: str = "", says: str = "42", patience: float = 15) -> bool:
-        """Whether its notebook computes; with a kernel: whether that one still knows what it knew. ``patience``: more,
-        where it is asked once only."""
+        """Return True if a session's notebook computes; with a kernel, if that kernel still has its value.
+        ``patience``: a longer timeout, for a single check."""
         code = "print(kept)" if kernel else "print(6 * 7)"
         try:
             return says in self.gateway.notebook(self.user, server).run(code, kernel or None, timeout=patience)
-        except Exception:  # whatever a notebook that is not there may answer
+        except Exception:  # any error: a missing notebook may answer anything
             return False
 
     def same(self, known: Known) -> bool:
-        """The same session with the same job is live."""
+        """Return True if the same session with the same job is live."""
         with contextlib.suppress(httpx.HTTPError, AssertionError):
             session = self.gateway.session(self.user, known.server)
             return session is not None and (session["id"], session["job"]) == (known.id, known.job)
         return False
 
     def is_running(self, known: Known, kernel: str = "") -> bool:
-        """The same session runs, for the hub too, and its notebook computes."""
+        """Return True if the same session runs, also according to the hub, and its notebook computes."""
         if not self.same(known):
             return False
         model = self.model(known)
         return bool(model and model["ready"]) and self.answers(known.server, kernel)
 
     def is_waiting(self, known: Known) -> bool:
-        """The same session waits in the queue, for the hub too."""
+        """Return True if the same session waits in the queue, also according to the hub."""
         if not self.same(known) or self.state(known) != "pending":
             return False
         model = self.model(known)
         return bool(model and model["pending"] == "spawn")
 
     def model(self, known: Known) -> dict[str, Any] | None:
-        """The hub's model of the server, where it has one and answers."""
+        """Return the hub's model of the server; None if it has none or does not answer."""
         with contextlib.suppress(httpx.HTTPError, AssertionError):
             return self.gateway.server(self.user, known.server)
         return None
 
     def state(self, known: Known) -> str:
-        """Of the session, as the person sees it; empty where the page does not come."""
+        """Return the session's state as the person sees it; empty if the page cannot be loaded."""
         with contextlib.suppress(httpx.HTTPError, AssertionError):
             return next((s["state"] for s in self.gateway.sessions(self.user) if s["id"] == known.id), "")
         return ""
 
     def both_go_on(self, runs: Known, waits: Known) -> dict[str, Callable[[], bool]]:
-        """What holds of the two that are kept from fault to fault."""
+        """Return the checks for the two sessions that stay from fault to fault."""
         return {
             "the running one computes, its kernel kept": lambda: self.is_running(runs, self.kernel),
             "the waiting one waits": lambda: self.is_waiting(waits),
         }
 
     def has_ended(self, known: Known, *reasons: str) -> bool:
-        """The session ended, for one of these reasons."""
+        """Return True if the session ended for one of these reasons."""
         with contextlib.suppress(httpx.HTTPError, AssertionError):
             for session in self.gateway.sessions(self.user):
                 if session["id"] == known.id:
@@ -168,7 +169,8 @@ class World:
         return False
 
     def count(self, row: Row) -> None:
-        """Sessions without their job, with two jobs, and jobs of which nobody knows: everybody's, at all factories."""
+        """Count sessions without a job, sessions with two jobs, and jobs without a session, of all people at all
+        factories."""
         live = self.gateway.everybody()
         held = Counter((s["user"], s["server"]) for s in live)
         comments: Counter[str] = Counter()
@@ -181,7 +183,7 @@ class World:
 
     @contextlib.contextmanager
     def fault(self, name: str, sessions: int) -> Iterator[Row]:
-        """Watch what the person sees while the body makes a fault and ends it."""
+        """Record what the person sees while the block causes a fault and ends it."""
         row = Row(name, sessions)
         ROWS.append(row)
         stop = threading.Event()
@@ -194,9 +196,9 @@ class World:
             watcher.join()
 
     def settle(self, row: Row, checks: dict[str, Callable[[], bool]], seconds: float = SETTLE) -> None:
-        """Wait until all is as it should be, and count."""
+        """Wait until all checks succeed, then count."""
         since = time.monotonic()
-        for what, check in checks.items():  # each gets its time, however long those before it took
+        for what, check in checks.items():  # each check gets the whole time, however long the earlier ones took
             eventually(check, max(30.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: {what}")
 
         def counted() -> bool:
@@ -208,7 +210,7 @@ class World:
         row.settled = True
 
     def tidy(self, *keep: str) -> None:
-        """End all sessions but these."""
+        """End all sessions except these."""
         for session in self.gateway.sessions(self.user):
             if session["state"] != "ended" and session["server"] not in keep:
                 self.gateway.stop(self.user, session["server"])
@@ -245,7 +247,7 @@ class World:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """The fault matrix as text."""
+    """Return the fault matrix as text."""
     lines = [f"{'fault':44} {'sessions':>8} {'lost':>5} {'doubled':>8} {'orphaned':>9} {'settled':>9}  the person saw"]
     for row in rows:
         settled = f"{row.seconds:.1f} s" if row.settled else "NO"

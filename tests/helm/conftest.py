@@ -13,5 +13,5 @@ IMAGES = ("hub", "link", "proxy")
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """The folder with the images."""
+    """Return the folder with the images."""
     return podman.built(*IMAGES)

@@ -1,4 +1,4 @@
-"""What the chart writes for hub and link, as hub and link themselves read it."""
+"""The configuration that the chart writes for hub and link, as hub and link themselves read it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ROOTS = ("/etc/factorygate", "/run/secrets", "/var/lib/factorygate", "/run/facto
 
 
 def written(found: Any, pod_of: str, root: Path) -> Path:
-    """Write what a container would see below ``root``, in place of ``/``; return its /etc/factorygate. Paths in YAML
-    files lead below ``root``, too. Secrets that others make get a file for each key that is mounted."""
+    """Write the files that a container would see into ``root`` instead of ``/``; return its /etc/factorygate. Paths in
+    YAML files are changed to paths below ``root``. For secrets that others make, each mounted key gets a file."""
     ((container, pod),) = (
         (one, pod)
         for title, pod in pods(found)
@@ -110,7 +110,7 @@ def test_the_link_reads_its_file(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_hub_link_and_proxy_have_the_same_idea_of_each_other(tmp_path: Path, name: str) -> None:
+def test_hub_link_and_proxy_agree_on_addresses_and_tokens(tmp_path: Path, name: str) -> None:
     found = variant(name)
     hub = hub_config.load(written(found, "hub", tmp_path / "hub") / "hub.yaml")
     link = load_link_config(written(found, "link", tmp_path / "link") / "link.yaml")
@@ -213,7 +213,7 @@ AWKWARD = "a\"b'c: {{ .Values.x }} $(id) `id`\n# %s \\ é 中"
 
 
 def test_values_reach_the_files_as_they_are(tmp_path: Path) -> None:
-    """Whatever they hold: they are written as YAML, and no code has them in it."""
+    """Values are written as YAML, so that no value can change the rest of the file."""
     more: dict[str, Any] = {
         "hub": {
             "login": {"terms": {"version": "2026-01", "text": AWKWARD}},
@@ -257,13 +257,13 @@ def test_a_catalogue_of_ones_own_is_read_as_the_image_s_is(tmp_path: Path) -> No
     assert read == federation.load(ours / "factories", ours / "antennas.yaml")
 
 
-def test_the_catalogue_of_the_image_is_read_otherwise(tmp_path: Path) -> None:
+def test_without_a_catalogue_in_the_values_that_of_the_image_is_read(tmp_path: Path) -> None:
     config = load_link_config(written(variant("demo"), "link", tmp_path) / "link.yaml")
     assert "it4lia" in federation.load(config.catalogue, federation.antennas_beside(config.catalogue)).entries
 
 
 def test_every_key_of_both_files_is_named_or_set_by_the_chart() -> None:
-    """A new key of hub.yaml or link.yaml must get a value of the chart, or stand here with the reason."""
+    """A new key of hub.yaml or link.yaml must be set by the chart, or listed here with the reason."""
     left_out = {"pages": "the image has ours", "key_dir": "the link keeps its keys on its volume"}
     seen: set[str] = set()
     for name in VARIANTS:
@@ -318,7 +318,7 @@ def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
         env={
             "PATH": f"{program}:{os.environ['PATH']}",
             "PYTHONPATH": f"{CHECKOUT}/spawners",
-            "FACTORYGATE_LINK": "/etc/factorygate/link.yaml",  # as in the image; this pod has none
+            "FACTORYGATE_LINK": "/etc/factorygate/link.yaml",  # as in the image; this pod has no such file
         },
         capture_output=True,
         text=True,
@@ -333,7 +333,7 @@ def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
 
 
 def test_metrics_behind_certificates(tmp_path: Path) -> None:
-    """Link and proxy both want one, and Prometheus has one of the same authority."""
+    """The ports for metrics of link and proxy require a certificate; Prometheus has one of the same authority."""
     found = objects(VARIANTS["apart"], more={"metrics": {"tls": True, "serviceMonitor": {"enabled": True}}})
     link = load_link_config(written(found, "link", tmp_path) / "link.yaml")
     assert link.metrics is not None

@@ -1,4 +1,4 @@
-"""Install, upgrade, roll back, uninstall and install again, with the real helm against an API server in memory."""
+"""Installs, upgrades, rolls back, uninstalls and installs again, with the real helm and an API server in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_secrets_and_volumes_survive_everything(release: Release) -> None:
     assert changed["checksum/config"] != before["checksum/config"]
 
     release.put("upgrade", "demo")
-    assert release.checksums("Deployment", "gw-factorygate") == before  # nothing starts again for nothing
+    assert release.checksums("Deployment", "gw-factorygate") == before  # no pod restarts without a reason
     release.helm("rollback", "gw", "1", "--no-hooks")
     assert release.secret("gw-factorygate").items() >= secrets.items()
 
@@ -61,7 +61,7 @@ def test_certificates_are_kept_renewed_and_replaced(release: Release) -> None:
     assert release.secret("gw-factorygate-internal-ca") == authority
     assert release.secret("gw-factorygate-link-tls") == leaf
 
-    # Older than renewDays: a new certificate of the same authority, which the pods read without a restart.
+    # Certificates older than renewDays are renewed by the same authority; the pods read them without a restart.
     release.stored.named("Secret", "gw-factorygate-link-tls")["metadata"]["annotations"]["factorygate/made"] = (
         "1600000000"
     )
@@ -72,7 +72,7 @@ def test_certificates_are_kept_renewed_and_replaced(release: Release) -> None:
     assert release.secret("gw-factorygate-internal-ca") == authority
     assert {kind: release.checksums(kind, f"gw-factorygate-{part}") for kind, part in PARTS} == checks
 
-    # Another generation: a new authority. While the pods change over, both are trusted.
+    # Another generation means a new authority. While the pods change over, both authorities are trusted.
     release.put("upgrade", "apart", values | {"internalTls": {"generation": 2}})
     second = release.secret("gw-factorygate-internal-ca")
     assert second["tls.key"] != authority["tls.key"]

@@ -1,4 +1,5 @@
-"""What every pod of the chart must be, whatever the values: restricted, watched, bounded, and cut off from the rest."""
+"""The rules that every pod of the chart must obey, whatever the values: restricted, with probes and limits, and
+isolated by network policies."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def found(request: pytest.FixtureRequest) -> Any:
 
 
 def test_pods_are_restricted(found: list[Object]) -> None:
-    """As the Pod Security Standard "restricted" has it, and more: read-only, no token, no links to services."""
+    """The pods obey the Pod Security Standard "restricted", and have a read-only root, no token and no links to
+    services."""
     for title, pod in pods(found):
         spec = pod["spec"]
         assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName"} & spec.keys(), title
@@ -65,7 +67,7 @@ def test_containers_are_bounded_and_watched(found: list[Object]) -> None:
                     assert container[probe]["exec"]["command"][0] == "curl", f"{thing['kind']}: {container['name']}"
 
 
-def test_nobody_runs_twice(found: list[Object]) -> None:
+def test_no_workload_has_two_replicas(found: list[Object]) -> None:
     for thing in found:
         match thing["kind"]:
             case "Deployment":
@@ -87,7 +89,7 @@ def test_mounts_have_volumes(found: list[Object]) -> None:
             assert len(paths) == len(set(paths)), f"{title}: {container['name']}"
 
 
-def test_what_volumes_name_is_made_by_the_chart_or_named_by_the_values(found: list[Object]) -> None:
+def test_volumes_use_only_objects_of_the_chart_or_the_values(found: list[Object]) -> None:
     made = {(thing["kind"], thing["metadata"]["name"]) for thing in found}
     secrets = [thing for thing in found if thing["kind"] == "Secret"]
     for title, pod in pods(found):
@@ -128,10 +130,10 @@ def test_only_the_link_may_reach_a_factory() -> None:
     for part in ("hub", "proxy"):
         rules = named(found, "NetworkPolicy", f"x-factorygate-{part}")["spec"]["egress"]
         blocks = [peer["ipBlock"]["cidr"] for rule in rules for peer in rule["to"] if "ipBlock" in peer]
-        assert set(blocks) <= {"169.254.0.0/16", "192.0.2.40/32"}  # names, and the hub's database
+        assert set(blocks) <= {"169.254.0.0/16", "192.0.2.40/32"}  # the DNS server and the hub's database
 
 
-def test_apart_each_door_is_open_for_its_callers_only() -> None:
+def test_apart_each_port_is_open_for_its_callers_only() -> None:
     found = variant("apart")
     may: dict[tuple[str, int], set[str]] = {}
     for part in ("hub", "link", "proxy"):
@@ -156,7 +158,7 @@ def test_apart_each_door_is_open_for_its_callers_only() -> None:
     }
 
 
-def test_what_must_survive_an_uninstall_is_kept(found: list[Object]) -> None:
+def test_objects_that_must_survive_an_uninstall_are_kept(found: list[Object]) -> None:
     for thing in found:
         kept = thing["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
         if thing["kind"] == "PersistentVolumeClaim":
@@ -198,7 +200,7 @@ def test_backups_run_beside_the_pod_whose_volume_they_read() -> None:
 
 
 def test_a_changed_configuration_starts_the_pods_that_read_it() -> None:
-    """And no others: a proxy that starts again cuts people off."""
+    """Other pods do not restart: a restarted proxy would interrupt people."""
     checks = [
         ({}, set()),
         ({"hub": {"namedServers": 3}}, {"hub"}),

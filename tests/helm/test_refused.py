@@ -1,4 +1,4 @@
-"""Values that the chart refuses, in words, before anything reaches a cluster."""
+"""Values that the chart refuses with an explanation, before a request reaches a cluster."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LOGIN = {"loginSecret": "s", "login": {"providers": [{"id": "a", "kind": "keyclo
 
 
 def over(path: str, value: object) -> dict[str, Any]:
-    """Return values with one at a dotted path."""
+    """Return values with one value set at a dotted path."""
     found: Any = value
     for key in reversed(path.split(".")):
         found = {key: found}
     return dict(found)
 
 
-BY_HELM = [  # what, value, and the words that name the key and what is allowed
+BY_HELM = [  # description, value, and words of the message that name the key and the allowed values
     ("hubb", {}, "additional properties 'hubb' not allowed"),
     ("hub.replicas", 2, "at '/hub/replicas': value must be 1"),
     ("publicUrl", "http://jupyter.example.org", "at '/publicUrl': 'http://jupyter.example.org' does not match"),
@@ -33,7 +33,7 @@ BY_HELM = [  # what, value, and the words that name the key and what is allowed
         "publicUrl",
         "https://jupyter.example.org",
         "at '/publicUrl': 'https://jupyter.example.org' does not match",
-    ),  # demo
+    ),  # the demo's values
     ("secretMode", 9999, "at '/secretMode': value must be one of 256, 288"),
     ("podSecurityContext.fsGroupChangePolicy", "Sometimes", "value must be 'OnRootMismatch'"),
     ("factories.it4lia.access.transport.kind", "local", "at '/factories/it4lia/access/transport/kind'"),
@@ -51,7 +51,7 @@ def test_helm_refuses(path: str, value: object, words: str) -> None:
     assert words in done.stderr, done.stderr
 
 
-REFUSED = [  # what, and a value that the schema must refuse at just that place
+REFUSED = [  # description, and a value that the schema must refuse at exactly this place
     ("hub.replica", 1),
     ("hub.db.pvc.size", "1Gi"),
     ("link.replicas", 0),

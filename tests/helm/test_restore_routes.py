@@ -1,4 +1,4 @@
-"""A proxy that starts anew asks the hub for its routes by itself, with the real configurable-http-proxy."""
+"""A restarted proxy asks the hub for its routes by itself; tested with the real configurable-http-proxy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ Asked = tuple[str, str, str]
 
 
 class Hub:
-    """Answers as many requests with 503 as it is told to, then with 200; keeps what was asked."""
+    """A stand-in for the hub that answers a given number of requests with 503 and all others with 200, and stores the
+    requests."""
 
     def __init__(self, busy: int) -> None:
         self.asked: queue.Queue[Asked] = queue.Queue()
@@ -30,7 +31,7 @@ class Hub:
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
             def do_POST(self) -> None:
                 hub._busy -= 1
@@ -57,7 +58,7 @@ def hub() -> Iterator[Hub]:
 
 
 def node() -> Path:
-    """Return the Node.js of the hub's environment."""
+    """Return the path of Node.js in the hub's environment."""
     python = install.program_folder() / "hub/bin/python"
     if not python.exists():
         pytest.skip("needs Node.js: python3 -m testbed.install demo")
@@ -100,8 +101,8 @@ def test_the_hub_is_asked_until_it_gives_the_routes(hub: Hub) -> None:
             process.terminate()
 
 
-def test_without_a_token_nothing_is_asked() -> None:
-    """Node.js ends by itself: no request and no timer is left."""
+def test_without_a_token_the_proxy_asks_for_no_routes() -> None:
+    """Node.js exits by itself, since no request and no timer is left."""
     env = {**os.environ, "RESTORE_ROUTES_URL": "http://127.0.0.1:9/hub/api/proxy"}
     done = subprocess.run(
         [node(), "--require", PROXY / "restore-routes.cjs", "--eval", "0"],

@@ -1,4 +1,5 @@
-"""The chart run without a cluster: what helm installs, played by podman, with a factory of the testbed behind sshd."""
+"""The chart without a real cluster: podman runs the objects that helm installs, with a factory of the testbed behind
+sshd."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head, make_ol
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.slurm, pytest.mark.timeout(1200)]
 PATIENCE = 240  # seconds
 FACTORY, PERSON = "it4lia", "ada"
-RECORDED = Path(__file__).parents[1] / "unit" / "recorded" / "gateway-2026-11-27" / "ledger.sql"  # of a release before
+RECORDED = (
+    Path(__file__).parents[1] / "unit" / "recorded" / "gateway-2026-11-27" / "ledger.sql"
+)  # a ledger of an earlier release
 INNER = {"hub": 8081, "proxy-api": 8001, "link": 8443}  # ports that only hub, link and proxy may open, by Service
 
 
@@ -57,7 +60,7 @@ def engine(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 
 @pytest.fixture(scope="module")
 def factory(engine: KubePlay) -> Iterator[SlurmCluster]:
-    """A Slurm in networks of its own, which only its sshd connects with the pods."""
+    """Start a Slurm in networks of its own, which the pods can reach only through its sshd."""
     programs = install.program_folder()
     state = programs / "tested-chart"
     shutil.rmtree(state, ignore_errors=True)
@@ -74,7 +77,7 @@ def factory(engine: KubePlay) -> Iterator[SlurmCluster]:
 
 @dataclass
 class Played:
-    """The chart, installed in a cluster that only stores it, and played by podman."""
+    """The chart, installed in a simulated cluster that only stores objects, with its pods run by podman."""
 
     topology: str
     release: Release
@@ -84,12 +87,12 @@ class Played:
     folder: Path
 
     def install(self) -> None:
-        """Install the release, start its pods, and wait until the hub hears its link."""
+        """Install the release, start its pods, and wait until the hub is connected to its link."""
         self.release.put("install", "demo", self.values)
         self.start()
 
     def start(self) -> None:
-        """Start the pods, and wait until the hub hears its link."""
+        """Start the pods, and wait until the hub is connected to its link."""
         keys = {"ca": ca_key(self.factory.folder.parent).read_text()}
         access: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "it4lia-ssh"}, "stringData": keys}
         self.engine.play([*self.release.stored.listed(), access])
@@ -98,22 +101,22 @@ class Played:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 if httpx.get(f"{self.url}/hub/status.json", timeout=10).raise_for_status().json()["link"] == "ok":
                     return
-            time.sleep(0.5)  # between two tries: nothing tells when a pod is up
+            time.sleep(0.5)  # no event reports that a pod is up
         pytest.fail(self.engine.podman.logs())
 
     @property
     def url(self) -> str:
-        """Where people get in."""
+        """The gateway's address for people."""
         return f"http://{self.engine.address('public')}:8000"
 
     @property
     def secrets(self) -> dict[str, str]:
-        """What the chart's own Secret holds."""
+        """The content of the chart's own Secret."""
         return {name: value.decode() for name, value in self.release.secret("x-factorygate").items()}
 
     @property
     def gateway(self) -> Gateway:
-        """The hub's API, and the factory's scheduler."""
+        """A client of the hub's API and of the factory's scheduler."""
         there = {"slurm_conf": "", "env": self.factory.env, "prefix": list(self.factory.prefix)}
         file = self.folder / "demo.json"
         told = {
@@ -128,7 +131,7 @@ class Played:
 
 
 def values(images: Path, topology: str, found: SlurmCluster) -> dict[str, Any]:
-    """Return the values over those of the demo: the images that were built, and the factory that runs."""
+    """Return the values that differ from those of the demo: the built images and the running factory."""
     tags = {podman.line(images, name)["image"] for name in IMAGES}
     (tag,) = {name.rpartition(":")[2] for name in tags}
     assert found.network is not None
@@ -153,7 +156,7 @@ def played(
     factory: SlurmCluster,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Played]:
-    """The chart, installed and up."""
+    """Install the chart and start its pods."""
     folder = tmp_path_factory.mktemp("release")
     with cluster(folder) as (stored, config):
         told = values(images, request.param, factory)
@@ -167,7 +170,7 @@ def played(
 
 
 def started(gateway: Gateway) -> None:
-    """Start the person's server, unless it runs."""
+    """Start the person's server, unless it runs already."""
     if gateway.server(PERSON) is None:
         answer = gateway.start(PERSON, factory=FACTORY, size="gpu-1", hours=1)
         assert answer.status_code in (201, 202), answer.text
@@ -186,7 +189,7 @@ def test_the_gateway_knows_its_factory_and_shows_numbers_to_those_who_may(played
 
 
 def test_nobody_without_a_certificate_gets_an_answer_of_hub_link_and_proxy(played: Played) -> None:
-    if played.topology == "together":  # they are on the pod's loopback
+    if played.topology == "together":  # these ports listen on the pod's loopback only
         for port in (*INNER.values(), 8090):
             with pytest.raises(httpx.ConnectError):
                 httpx.get(f"http://{played.engine.address('public')}:{port}/", timeout=5)
@@ -205,7 +208,7 @@ def test_nobody_without_a_certificate_gets_an_answer_of_hub_link_and_proxy(playe
 
 
 def without_names() -> ssl.SSLContext:
-    """Return settings for a client that takes every server."""
+    """Return TLS settings for a client that accepts a server of any name."""
     made = ssl.create_default_context()
     made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
     return made

@@ -1,4 +1,4 @@
-"""The chart as helm and Kubernetes' own schemas see it."""
+"""Checks of the chart with helm and Kubernetes' own schemas, without running anything."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.support.chart import CHART, VARIANTS, helm, program, template, varian
 
 CHECKOUT = CHART.parents[1]
 VERSIONS = ("1.30", "1.34", "1.37")
-# Kinds that are no part of Kubernetes: their schemas belong to the operators that bring them.
+# Kinds that are not part of Kubernetes; the operators that define them have their schemas.
 FOREIGN = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
 
 
-def test_there_are_variants() -> None:
+def test_the_chart_has_variants_to_check() -> None:
     assert {"apart", "demo", "httproute", "ingress", "together"} <= VARIANTS.keys()
 
 
@@ -83,7 +83,7 @@ def test_every_part_of_the_schema_refuses_unknown_keys() -> None:
     assert open_ended == []
 
 
-# What may hold any key, since Kubernetes, Helm or JupyterHub says which there are.
+# Objects that may have any key, since Kubernetes, Helm or JupyterHub defines the keys.
 OPEN = (
     "/properties/global",
     "/properties/hub/properties/config/additionalProperties",
@@ -93,7 +93,7 @@ OPEN = (
 
 
 def _open(schema: object, path: str) -> list[str]:
-    """Return the paths of the parts of a schema that are objects of any key."""
+    """Return the paths of those parts of a schema that are objects with arbitrary keys."""
     if isinstance(schema, list):
         return [found for number, one in enumerate(schema) for found in _open(one, f"{path}/{number}")]
     if not isinstance(schema, dict):
@@ -118,11 +118,11 @@ def _keys(values: object, path: str = "") -> set[str]:
     }
 
 
-FREE = {"resources", "labels"}  # whose keys are not the chart's
+FREE = {"resources", "labels"}  # objects whose keys the chart does not define
 
 
 def _named(schema: dict[str, object], path: str = "", root: dict[str, object] | None = None) -> set[str]:
-    """Return the dotted names of all values that have a place of their own in ``values.yaml``."""
+    """Return the dotted names of all values that ``values.yaml`` defines."""
     root = root or schema
     found: set[str] = set()
     properties = schema.get("properties", {})

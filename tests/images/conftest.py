@@ -1,4 +1,4 @@
-"""Fixtures: the images, built once, and what runs them."""
+"""Fixtures: the images, built once, and the container engine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NAMES = ("base", "hub", "link", "proxy", "notebook-cpu")
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """The folder with the images."""
+    """Return the folder with the images."""
     return podman.built(*NAMES)
 
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """podman, installed where it is missing."""
+    """Return podman, which is installed if it is missing."""
     made = Engine(tmp_path_factory.mktemp("podman"))
     yield made
     made.end()

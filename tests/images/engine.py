@@ -1,4 +1,4 @@
-"""Runs built images as an operator would: any UID, read-only, no network unless it is shared."""
+"""Runs built images like an operator: with any UID, read-only, and without network unless they share one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import uuid
 
 from tests.support.podman import Podman
 
-UID = 54321  # of nobody on this machine or in an image
+UID = 54321  # a UID that no user of this machine or of an image has
 
 
 class Engine(Podman):
-    """podman that starts containers so."""
+    """podman, with the options with which the tests start containers."""
 
     def argv(self, network: str, *options: str) -> list[str]:
-        """Return how each container runs."""
+        """Return the command line with the options that all containers get."""
         return [
             *("run", "--read-only", f"--user={UID}:0", f"--network={network}", "--ulimit=host", "--cap-drop=all"),
             *("--security-opt=no-new-privileges", "--pull=never", *options),

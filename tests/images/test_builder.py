@@ -1,4 +1,4 @@
-"""The builder, as far as nothing is built: arguments, build contexts, and what makes two builds equal."""
+"""The builder, without building anything: arguments, build contexts, and reproducibility."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_wheels_that_are_there_are_not_downloaded_again(tmp_path: Path, monkeypa
         return ""
 
     monkeypatch.setattr(wheels, "run", download)
-    (tmp_path / "fastapi_offline-1.7.6-py3-none-any.whl").touch()  # of an earlier lock
+    (tmp_path / "fastapi_offline-1.7.6-py3-none-any.whl").touch()  # a wheel from an earlier lock file
     for _ in range(2):
         found = wheels.fetch({package.name: package}, tmp_path, "x86_64")
     assert asked == [package.text]
@@ -125,11 +125,11 @@ def test_a_wheel_says_what_it_needs(tmp_path: Path) -> None:
     assert (wheel.version, [str(need) for need in wheel.needs]) == ("1.0", ['b>=2; extra == "c"'])
 
 
-# --- equal builds ---------------------------------------------------------------------------------------------------
+# --- reproducible builds ---------------------------------------------------------------------------------------------
 
 
 def packed(folder: Path) -> bytes:
-    """What a layer would hold of the folder."""
+    """Return the content of a layer made from the folder."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for path in sorted(folder.rglob("*")):
@@ -171,7 +171,7 @@ def test_wheels_of_the_cache_keep_their_times(tmp_path: Path) -> None:
     assert (folder / "wheels" / cached.name).samefile(cached)
 
 
-def test_what_a_killed_build_left_is_removed_and_the_cache_stays(tmp_path: Path) -> None:
+def test_remains_of_a_killed_build_are_removed_and_the_cache_stays(tmp_path: Path) -> None:
     (tmp_path / "context-ab12" / "wheels").mkdir(parents=True)
     (tmp_path / "wheels").mkdir()
     context.clear(tmp_path)

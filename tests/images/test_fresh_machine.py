@@ -1,4 +1,4 @@
-"""Images built on a bare Debian 13, on which nothing is installed but its own Python."""
+"""Images built on a bare Debian 13, on which only Debian's Python is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import vm
 from tests.support.podman import ARCH, line
 
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(3600)]
-NAMES = ("link", "proxy")  # one with a Python environment, and the one with Node.js
+NAMES = ("link", "proxy")  # an image with a Python environment, and the one with Node.js
 OUT = "/var/lib/images"
 
 

@@ -1,4 +1,4 @@
-"""The built images: any UID, nothing writable but what is mounted, no network, and equal from build to build."""
+"""The built images: they run with any UID, without network, write only to mounted folders, and are reproducible."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_notebook_image_is_an_environment_of_a_session(engine: Engine, image
     assert "git version" in listed
 
 
-def test_nobody_runs_the_squashfs_with_charliecloud(engine: Engine, images: Path, tmp_path: Path) -> None:
+def test_the_squashfs_runs_with_charliecloud_as_nobody(engine: Engine, images: Path, tmp_path: Path) -> None:
     assert tools.missing(tools.TRY) == []  # the fixture `engine` installs Charliecloud, too
     work = tmp_path / "work"
     work.mkdir()
@@ -128,7 +128,7 @@ def test_nobody_runs_the_squashfs_with_charliecloud(engine: Engine, images: Path
     for path in (work, *(parent for parent in work.parents if parent.owner() == "root" and len(parent.parts) > 2)):
         path.chmod(path.stat().st_mode | 0o755)
     words = "import os; print(os.getuid(), os.access('/opt/factorygate', os.W_OK))\n" + KERNEL
-    # In a mount namespace of the test's own: /dev/fuse, which some machines keep from ordinary users, and a TMPDIR.
+    # In the test's own mount namespace: /dev/fuse, which some machines do not give to ordinary users, and a TMPDIR.
     script = (
         "mknod -m 0666 /tmp/fuse-$$ c 10 229 && mount --bind /tmp/fuse-$$ /dev/fuse && rm /tmp/fuse-$$ && "
         f"cd {work} && exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "

@@ -1,4 +1,5 @@
-"""What the images are made of, read without building any: Containerfiles, package lists, locks, and the table."""
+"""The sources of the images, checked without building: Containerfiles, package lists, lock files,
+and the docs' table."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class Instruction:
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """Read a Containerfile. Raises ValueError for a line that is none."""
+    """Parse a Containerfile. Raises ValueError for an invalid line."""
     stage = -1
     whole = re.sub(r"\\\n", " ", "".join(line for line in text.splitlines(keepends=True) if line[:1] != "#"))
     for line in filter(None, map(str.strip, whole.splitlines())):
@@ -50,7 +51,8 @@ def instructions(text: str) -> Iterator[Instruction]:
 
 
 def faults(text: str) -> list[str]:
-    """Return what an image must not do: be somebody else's, run as root, or run anything in its last stage."""
+    """Return violations of the rules: an image of somebody else, a process that runs as root, or a RUN in the last
+    stage."""
     found = list(instructions(text))
     last = [one for one in found if one.stage == found[-1].stage]
     bases = {one.rest.partition(" ")[0] for one in found if one.word == "FROM"}
@@ -107,12 +109,12 @@ def test_a_compiler_in_a_package_list_is_found(name: str) -> None:
     assert COMPILER.fullmatch(name)
 
 
-# --- locks ----------------------------------------------------------------------------------------------------------
+# --- lock files ------------------------------------------------------------------------------------------------------
 
 
 @cache
 def needs(name: str, version: str) -> tuple[Requirement, ...]:
-    """What a package says it needs, if this environment has it in this version."""
+    """Return a package's requirements, if this environment has the package in this version."""
     try:
         there = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -121,7 +123,7 @@ def needs(name: str, version: str) -> tuple[Requirement, ...]:
 
 
 def installed(locked: dict[str, locks.Locked]) -> dict[str, locks.Wheel]:
-    """What the packages need, as if their wheels had been downloaded."""
+    """Return the requirements of the packages, as if their wheels had been downloaded."""
     return {name: locks.Wheel(one.version, needs(name, one.version)) for name, one in locked.items()}
 
 
@@ -145,7 +147,7 @@ def test_a_version_that_does_not_fit_is_found() -> None:
     assert locks.incomplete([Requirement("a")], wheels, "aarch64") == ["a needs b>=2, but 1.9 is there"]
 
 
-def test_what_only_another_architecture_needs_is_left_alone() -> None:
+def test_packages_for_another_architecture_only_are_ignored() -> None:
     need = Requirement("b; platform_machine == 'aarch64'")
     wheels = {"a": locks.Wheel("1.0", (need,))}
     assert locks.incomplete([Requirement("a")], wheels, "x86_64") == []
@@ -196,7 +198,7 @@ def test_two_locks_of_one_environment_must_agree() -> None:
         locks.check_agreement({"numpy": one}, {"numpy": other})
 
 
-def test_what_the_hub_leaves_out_must_be_in_its_lock() -> None:
+def test_packages_that_the_hub_leaves_out_must_be_in_its_lock() -> None:
     with pytest.raises(locks.BuildError, match="no gcc to leave out"):
         locks.read(REQUIREMENTS / "hub.txt", "x86_64", {"gcc"})
 
@@ -206,7 +208,7 @@ def test_the_frameworks_agree_with_the_notebook(arch: str) -> None:
     locks.check_agreement(locks.read(REQUIREMENTS / "notebook.txt", arch), locks.read(REQUIREMENTS / "cuda.txt", arch))
 
 
-# --- what is written down -------------------------------------------------------------------------------------------
+# --- documentation ---------------------------------------------------------------------------------------------------
 
 
 def test_the_documentation_has_the_table_of_images() -> None:
@@ -230,7 +232,7 @@ def test_git_ignores_what_is_built() -> None:
 
 
 @pytest.mark.parametrize("name", ["options", "recipes", "steps", "tools"])
-def test_what_debians_bare_python_runs_needs_nothing_else(name: str) -> None:
+def test_code_for_debians_bare_python_needs_only_the_standard_library(name: str) -> None:
     tree = ast.parse((IMAGES / "builder" / f"{name}.py").read_text())
     used = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

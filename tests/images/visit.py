@@ -1,4 +1,4 @@
-"""Runs in the hub's container: logs in through the proxy, and prints what the pages say."""
+"""Runs in the hub's container: logs in through the proxy, and prints the texts of pages."""
 
 import json
 import re
@@ -32,7 +32,7 @@ assert field is not None, form.text
 wrong = browser.post("/hub/login", data={"username": "ada", "password": "no", "_xsrf": field[1]})
 right = browser.post("/hub/login", data={"username": "ada", "password": "ada-secret", "_xsrf": field[1]})
 
-# A route to where nobody listens: the proxy's own page says so.
+# A route to a port without a listener gives the proxy's own error page.
 token = Path("/etc/factorygate/proxy-token").read_text()
 routes = "http://127.0.0.1:8001/api/routes/lost"
 httpx.post(

@@ -1,4 +1,4 @@
-"""What factorygate-install looks at before it changes anything."""
+"""The checks of factorygate-install before it changes anything."""
 
 from __future__ import annotations
 

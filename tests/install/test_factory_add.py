@@ -1,4 +1,5 @@
-"""`factorygate factory add`: what it asks, what it writes, and what it refuses; host keys come from a real sshd."""
+"""`factorygate factory add`: its questions, the files that it writes, and its refusals; host keys come from a real
+sshd."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ async def server() -> AsyncIterator[sshd.Sshd]:
 
 
 async def add(folder: Path, server: sshd.Sshd, *options: str) -> int:
-    """Run the command as an operator does, in a process's stead: a loop of its own, no terminal."""
+    """Run the command like a separate process: with its own event loop and without a terminal."""
     words = ["factory", "add", "it4lia", "--link", str(folder / "link.yaml"), "--host", server.host, "--no-doctor"]
     words += ["--watcher", sshd.ME, "--account", f"ada={sshd.ME}", "--credentials", "key"]
     words += ["--job-account", "EUHPC_D00_000", "--python", "/opt/environment/bin/python", *options]
@@ -82,13 +83,13 @@ async def test_a_factory_is_added_and_can_be_offered(folder: Path, server: sshd.
 
 
 class Terminal(io.StringIO):
-    """Somebody who types these lines."""
+    """A person who types these lines."""
 
     def isatty(self) -> bool:
         return True
 
 
-async def test_whoever_sits_at_a_terminal_is_asked(
+async def test_a_person_at_a_terminal_is_asked(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = ["it4lia", server.host, "yes", "ca", sshd.ME, f"ada={sshd.ME}", "EUHPC_D00_000", "/opt/e/bin/python"]
@@ -107,7 +108,7 @@ async def test_the_way_is_tried_once_the_site_knows_the_new_key(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str,
     answer: str, tried: int,
 ) -> None:  # fmt: skip
-    """Whoever says that it does not yet is told the command for later."""
+    """If the operator says that the site does not know the key yet, the program prints the command to run later."""
     doctor: list[str] = []
     monkeypatch.setattr(add_factory, "_doctor", lambda _options, factory: doctor.append(factory) or 0)
     monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))

@@ -1,4 +1,4 @@
-"""The files that factorygate-install writes: from options to text, read by the parts that use them."""
+"""The files that factorygate-install writes from its options, read by the programs that use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How factorygate-install writes: only what is not there, at one stroke, and never over an operator's own change."""
+"""How factorygate-install writes files: only missing ones, atomically, and never over an operator's changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIONS = Options(domain="gateway.example.org", email="ops@example.org", admin="
 
 
 def machine(root: Path) -> Machine:
-    """A folder that stands for a machine whose accounts are all whoever runs the tests."""
+    """Return a folder that stands for a machine; all its accounts are the user who runs the tests."""
     return Machine(root, lambda _user, _group: (os.geteuid(), os.getegid()))
 
 
@@ -28,7 +28,7 @@ def _disk_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_all(root: Path, options: Options = OPTIONS) -> list[str]:
-    """Write all that is configuration, as a run does; returns what was changed."""
+    """Write all configuration files as a run does; return the changes."""
     made = machine(root)
     secrets, _ = secrets_kept.prepare(made, options)
     for folder in files.folders():
@@ -50,7 +50,10 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 def test_programs_that_it_starts_do_not_look_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of an archive that is the wheel: pip would take the release for installed, and nothing reads data from it."""
+    """The installer runs from an archive that is the wheel itself.
+
+    Programs that it starts must not import from there: pip would think that the release is installed.
+    """
     seen: list[str | None] = []
     monkeypatch.setenv("PYTHONPATH", "/root/factorygate-1.2.3/factorygate-1.2.3-py3-none-any.whl")
     monkeypatch.setattr(cli, "_alone", nullcontext)
@@ -70,7 +73,7 @@ def test_a_second_run_touches_no_file(tmp_path: Path) -> None:
 def test_a_run_that_is_killed_is_completed_by_the_next(
     tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before the n-th rename: what was written until then stays as it is."""
+    """The run is killed before the n-th rename; files that were written until then stay unchanged."""
     count = 0
     replace = Path.replace
 
@@ -96,7 +99,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(
     assert not [name for name in after if name.endswith(".new")]
 
 
-def test_what_the_operator_changed_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_the_operator_changed_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_all(tmp_path)
     link = tmp_path / "etc/factorygate/link.yaml"
     link.write_text(link.read_text() + "apply_url: https://apply.example.org\n")
@@ -106,7 +109,7 @@ def test_what_the_operator_changed_is_kept(tmp_path: Path, capsys: pytest.Captur
     )
     assert link.read_text() == mine
     assert "link.yaml was changed after it was written" in capsys.readouterr().err
-    assert "/etc/factorygate/hub.yaml" in changes  # nobody had changed this one
+    assert "/etc/factorygate/hub.yaml" in changes  # nobody had changed this file
     assert "other.example.org" in (tmp_path / "etc/factorygate/hub.yaml").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The options of factorygate-install: what is wrong is said in words, and what an earlier run was told is kept."""
+"""The options of factorygate-install: mistakes are explained, and options of an earlier run are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What docs/operators.md tells an operator to run is there, and is taken. tests/install/test_vm.py runs it."""
+"""The commands and files that docs/operators.md tells an operator to use exist and are accepted.
+
+tests/install/test_vm.py runs them.
+"""
 
 from __future__ import annotations
 

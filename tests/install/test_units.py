@@ -1,4 +1,4 @@
-"""The units in docs/systemd: systemd reads them, and each gives its service little of the machine."""
+"""The units in docs/systemd: systemd accepts them, and each restricts its service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ANALYZE, *words], capture_output=True, text=True, check=False, env=env)
 
 
-def test_the_installer_installs_each_of_them() -> None:
+def test_the_installer_installs_every_unit() -> None:
     assert set(files.UNIT_FILES) == {path.name for path in UNITS.iterdir() if path.suffix != ".conf"}
 
 
@@ -40,7 +40,8 @@ def test_a_service_is_hardened(service: str) -> None:
 
 @needs_systemd
 def test_systemd_reads_every_line(tmp_path: Path) -> None:
-    """Programs are put in place, since systemd looks for them; nothing else may be said."""
+    """The programs that the units name are created, since systemd checks that they exist; there must be no other
+    message."""
     for path in UNITS.iterdir():
         (tmp_path / path.name).write_text(path.read_text().replace("/opt/factorygate", str(tmp_path)))
     for name in ("venv/bin/jupyterhub", "venv/bin/python", "venv/bin/factorygate", "node/node"):

@@ -1,4 +1,4 @@
-"""From a bare Debian to a notebook by two commands, on a machine of its own with real systemd and an ACME server."""
+"""From a bare Debian to a notebook with two commands, on a separate machine with real systemd and an ACME server."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(3600)]
 CHECKOUT = Path(__file__).parents[2]
 DOMAIN = "gateway.example.org"
 INSTALL = str(CHECKOUT / "bin" / "factorygate-install")
-OF_THE_TEST = ("--acme", Acme.directory, "--acme-root", Acme.root)  # what a machine on the internet does without
-PYTHON = str(environments.program_folder() / "notebook/bin/python")  # of notebooks, at the factory
-SITE, GATEWAY = "10.99.7.2", "10.99.7.1"  # in a network that only the two machines have
+OF_THE_TEST = ("--acme", Acme.directory, "--acme-root", Acme.root)  # options that only the tests need
+PYTHON = str(environments.program_folder() / "notebook/bin/python")  # the Python of notebooks at the factory
+SITE, GATEWAY = "10.99.7.2", "10.99.7.1"  # addresses in a network between only these two machines
 PROVIDER = "sso.example.org"
 PROVIDERS_SITE = f"""
 {PROVIDER} {{
@@ -68,7 +68,7 @@ factories: {}
 LATER = "9.8.7"  # the version of a release after this one
 LONGEST_BOOT = 10.0  # seconds until https answers
 KEPT = ("/etc/factorygate", "/etc/systemd/system", "/etc/caddy", "/usr/local/bin", "/opt/factorygate/current")
-# A run is killed at each of these, in the order in which a run that is not killed says them.
+# Texts in the output at which a run is killed, in their order.
 STEPS = ("installing", "secrets/proxy-token", "Building release", "factorygate-link.service was started")
 
 
@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def bare(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
-    """A bare system with a network, not yet booted."""
+    """Make a bare system with a network, which is not booted yet; remove it at the end."""
     tar = machines.bare_system(environments.program_folder() / "bare", suite)
     shown = dict.fromkeys((CHECKOUT, environments.program_folder(), Path(sys.prefix)))
     made = Vm(folder / name, tar, f"fgvm-{os.getpid()}-{name}", tuple(shown))
@@ -96,7 +96,7 @@ def bare(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
 
 @contextmanager
 def reachable(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
-    """A bare system that runs, whose name leads to it, beside an ACME server that it trusts."""
+    """Start a bare system whose domain name resolves to itself, with an ACME server that it trusts."""
     with bare(folder, name, suite) as made:
         (made.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} {DOMAIN}\n")
         acme = Acme(made, folder / f"acme-{name}")
@@ -107,14 +107,14 @@ def reachable(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
 
 @pytest.fixture(scope="module")
 def machine(folder: Path) -> Iterator[Vm]:
-    """Where the gateway is installed."""
+    """Return the machine on which the gateway is installed."""
     with reachable(folder, "gateway") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def site(folder: Path, machine: Vm) -> Iterator[VmSite]:
-    """A Slurm with one node behind sshd, on another machine."""
+    """Return a Slurm with one node behind sshd on another machine."""
     with bare(folder, "site") as made:
         made.join(SITE, machine, GATEWAY)
         opened = VmSite(made, SITE)
@@ -123,7 +123,7 @@ def site(folder: Path, machine: Vm) -> Iterator[VmSite]:
 
 
 def in_catalogue(machine: Vm, site: VmSite, name: str) -> None:
-    """Let the gateway's catalogue have the site, as it has the factories of Europe."""
+    """Add the site to the gateway's catalogue, like the factories of Europe."""
     machine.run(
         *("install", "-m", "640", "-g", "factorygate", "/dev/stdin", f"/etc/factorygate/factories/{name}.yaml"),
         stdin=site.entry(name),
@@ -143,18 +143,18 @@ def visitor(machine: Vm, *words: str) -> dict[str, object]:
 
 
 def first_command() -> list[str]:
-    """The page's first command, word for word, with the authority of the tests."""
+    """Return the page's first command word for word, with the tests' certificate authority."""
     program, *options = operators_page.two_commands()[0]
     return [str(CHECKOUT / program), *options, *OF_THE_TEST]
 
 
 def times(machine: Vm) -> str:
-    """Every file of the gateway with its time of change and mode."""
+    """Return every file of the gateway with its modification time and mode."""
     return machine.run("find", *KEPT, "-printf", "%p %T@ %m %u\n").stdout
 
 
 def killed_at(machine: Vm, step: str) -> None:
-    """Start the command, and kill it with -9, and all that it started, once it says that it is at a step."""
+    """Start the command; when it prints the given step, kill it and all its processes with SIGKILL."""
     argv = machine.argv(*first_command())
     with subprocess.Popen(
         argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True
@@ -171,10 +171,10 @@ def killed_at(machine: Vm, step: str) -> None:
 
 
 def test_from_nothing_to_https(machine: Vm) -> None:
-    """By the page's first command, killed at four places, then run to its end."""
+    """Run the page's first command, kill it at four places, then run it to its end."""
     for step in STEPS:
         killed_at(machine, step)
-    done = install(machine)  # the options are those that the killed runs kept
+    done = install(machine)  # uses the options that the killed runs have stored
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "Nothing is wrong." in done.stdout
     assert "WRONG" not in done.stdout
@@ -224,7 +224,8 @@ def test_a_backup_is_made(machine: Vm) -> None:
 
 
 def answers_of(site: VmSite, name: str, kind: str, watcher: str) -> dict[str, str | Callable[[str], str]]:
-    """What an operator answers to the page's second command: all of it, the site has said."""
+    """Return an operator's answers to the questions of the page's second command, with the values that the site has
+    given."""
 
     def fingerprint(said: str) -> str:
         return "yes" if site.fingerprint in said else "no"
@@ -243,13 +244,13 @@ def answers_of(site: VmSite, name: str, kind: str, watcher: str) -> dict[str, st
 
 
 def public_key(said: str) -> str:
-    """The public half of the key that was made."""
+    """Return the public key of the key pair that was made."""
     return re.findall(r"^  (ssh-ed25519 \S+)", said, re.MULTILINE)[-1]
 
 
 @pytest.mark.parametrize("kind", ["ca", "wrapper"])
 def test_a_site_that_lets_the_gateway_in_by_other_ways(machine: Vm, site: VmSite, kind: str) -> None:
-    """As site/README.md says, up to the doctor; then the gateway is as it was."""
+    """Follow site/README.md for the other kinds of access, up to the doctor; then restore the gateway."""
     name, watcher = f"tiny-{kind}", {"ca": PERSON, "wrapper": "factorygate"}[kind]
     in_catalogue(machine, site, name)
     before = machine.run("cat", "/etc/factorygate/link.yaml").stdout
@@ -273,7 +274,7 @@ def test_a_site_that_lets_the_gateway_in_by_other_ways(machine: Vm, site: VmSite
 
 
 def test_the_first_factory_and_a_notebook(machine: Vm, site: VmSite) -> None:
-    """By the page's second command, at a terminal."""
+    """Run the page's second command at a terminal."""
     in_catalogue(machine, site, "tiny")
 
     def add_key(said: str) -> str:
@@ -301,7 +302,7 @@ def test_a_reboot_takes_seconds_and_no_session(machine: Vm) -> None:
 
 
 class BootClock:
-    """Measures how long a boot takes, and how much of this machine's CPU time others had meanwhile."""
+    """Measures how long a boot takes, and how much of this machine's CPU time other processes used meanwhile."""
 
     def __init__(self, machine: Vm) -> None:
         self._machine = machine
@@ -309,17 +310,17 @@ class BootClock:
         self._own, self._all = machine.cpu_seconds(), _busy_seconds()
 
     def seconds(self) -> float:
-        """The time until now."""
+        """The seconds since the start."""
         return time.monotonic() - self._began
 
     def undisturbed(self, took: float) -> float:
-        """The time that it would have taken with all processors for itself."""
+        """The seconds that the boot would have taken with all processors for itself."""
         others = (_busy_seconds() - self._all) - (self._machine.cpu_seconds() - self._own)
         return took * max(0.0, 1 - max(0.0, others) / ((os.cpu_count() or 1) * took))
 
 
 def _busy_seconds() -> float:
-    """The CPU time that all processors of this machine have spent on work."""
+    """Return the CPU time that all processors of this machine have spent on work."""
     with open("/proc/stat", encoding="ascii") as file:
         user, nice, system, _idle, _waiting, interrupts, soft, *_ = map(int, file.readline().split()[1:])
     return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
@@ -354,7 +355,7 @@ HUB_DATABASE, LEDGER = "/var/lib/factorygate/hub/jupyterhub.sqlite", "/var/lib/f
 
 
 def numbers(machine: Vm, hub: str = "", ledger: str = "") -> list[str]:
-    """The steps of the hub's database and of the ledger, which are then set to others."""
+    """Return the schema versions of the hub's database and of the ledger; then set other ones."""
     argv = ("runuser", "-u", "factorygate", "--", "python3", "-c", SET_BACK, HUB_DATABASE, hub, LEDGER, ledger)
     return machine.run(*argv).stdout.split()
 
@@ -382,7 +383,7 @@ def test_databases_whose_number_was_set_back_are_migrated_at_the_start(machine: 
 
 @pytest.fixture(scope="module")
 def archive(checkout: Path) -> Path:
-    """The archive that ``bin/release`` makes of the next version, with its sums beside it."""
+    """Return the archive that ``bin/release`` makes of the next version, with its sums in the same folder."""
     assert release(checkout, "--set", LATER).returncode == 0
     (checkout / "CHANGELOG.md").write_text(f"# Changes\n\n## {LATER}\n\n- All.\n")
     commit(checkout)
@@ -411,14 +412,14 @@ def test_another_release_and_the_way_back_lose_nothing(machine: Vm, archive: Pat
 
 
 def version_of(machine: Vm) -> str:
-    """The version that the status page shows."""
+    """Return the version that the status page shows."""
     found = json.loads(machine.run("curl", "--silent", "--fail", f"https://{DOMAIN}/hub/status.json").stdout)
     return str(found["version"])
 
 
 @contextmanager
 def provider(machine: Vm, people: Mapping[str, str]) -> Iterator[None]:
-    """A login provider on the machine, with a name and a certificate of its own. ``people``: mail address by name."""
+    """Start a login provider on the machine, with its own name and certificate. ``people``: mail address by name."""
     claims = [json.dumps({"sub": name, "email": mail, "email_verified": True}) for name, mail in people.items()]
     known = [word for one in claims for word in ("--user-claims", one)]
     machine.beside(sys.executable, "-m", "oidc_provider_mock", *known)
@@ -439,7 +440,7 @@ def provider(machine: Vm, people: Mapping[str, str]) -> Iterator[None]:
 
 
 def test_people_log_in_at_a_provider(machine: Vm) -> None:
-    """The same machine, with ``--login oidc``."""
+    """Use the same machine, with ``--login oidc``."""
     people = {"ada": "ada@example.org", "grace": "grace@example.org", "eve": "eve@example.net"}
     (machine.root / "root/client.secret").write_text("secret\n")
     with provider(machine, people):
@@ -474,7 +475,7 @@ def test_uninstall_keeps_the_data_and_purge_removes_it(machine: Vm) -> None:
 
 
 def test_the_way_by_hand(machine: Vm) -> None:
-    """As the page says, on a machine with what the page asks for."""
+    """Follow the page on a machine that has what the page requires."""
     for words in (("update",), ("install", "-y", "--no-install-recommends", "curl", "python3-venv")):
         machine.run("apt-get", "-qq", *words, env={"DEBIAN_FRONTEND": "noninteractive"})
     machine.run("bash", "-ec", f"cd {CHECKOUT}\n{operators_page.by_hand(__version__)}", timeout=1800)
@@ -506,7 +507,7 @@ def test_the_way_by_hand(machine: Vm) -> None:
     assert machine.run("ls", "/var/backups/factorygate").stdout.split()
 
 
-# For a machine whose Python is another one than the tests'.
+# For a machine with another Python than that of the tests.
 LOG_IN = """
 curl --silent --fail --output /dev/null --cookie-jar /tmp/jar "$1/hub/login"
 xsrf=$(awk '$6 == "_xsrf" { print $7 }' /tmp/jar | tail -n 1)

@@ -1,4 +1,4 @@
-"""A key is added to a YAML text, and every other line stays as it is."""
+"""Tests that a key is added to a YAML text, and that all other lines stay unchanged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_an_entry_that_is_there_is_not_written_over() -> None:
 
 
 @pytest.mark.parametrize("text", ["factories: {a: {}}\n", "factories: [a]\n", "[a]\n", "a: [\n"])
-def test_what_cannot_be_changed_is_refused_in_words(text: str) -> None:
+def test_a_text_that_cannot_be_changed_is_refused_in_words(text: str) -> None:
     with pytest.raises(CatalogueError):
         yaml_edit.with_entry(text, "factories", "b", {})
 

@@ -1,4 +1,4 @@
-"""A real OpenPBS, where somebody has installed one; else these tests are skipped, and say what is missing."""
+"""A real OpenPBS, if one is installed; otherwise the tests are skipped with a message that says what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FACTORY = "hammerhai"
 
 @pytest.fixture(scope="session")
 def pbs_gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """The demo with Hunter on OpenPBS, or the one whose demo.json ``FACTORYGATE_TEST_PBS`` names."""
+    """Return the demo with Hunter on OpenPBS, or the one whose demo.json ``FACTORYGATE_TEST_PBS`` names."""
     given = os.environ.get("FACTORYGATE_TEST_PBS")
     if not given:
         try:
@@ -33,14 +33,14 @@ def pbs_gateway(demo_folder: Path) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def here(pbs_gateway: Gateway) -> PbsCluster:
-    """Its cluster, for its administrator."""
+    """Return its cluster, with the administrator's rights."""
     folder = Path(pbs_gateway.demo["factories"][FACTORY]["pbs_conf"]).parent
     return pbs_cluster.load(folder.parent, folder.name)
 
 
 @pytest.fixture
 def person(pbs_gateway: Gateway) -> Iterator[str]:
-    """Somebody new; no session of theirs is left."""
+    """Create a new person; end their sessions afterwards."""
     name = pbs_gateway.make_user()
     yield name
     for session in pbs_gateway.sessions(name):

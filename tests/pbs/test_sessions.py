@@ -1,4 +1,4 @@
-"""Whole sessions on a real OpenPBS, through the door: as people start and lose them, and as a site treats them."""
+"""Whole sessions on a real OpenPBS, through the door: people start and lose them, and a site's actions affect them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def live(gateway: Gateway, person: str, server: str = "") -> dict[str, Any]:
 
 
 def ended(gateway: Gateway, person: str) -> dict[str, Any]:
-    """The person's last session once it has ended."""
+    """Return the person's last session once it has ended."""
 
     def look() -> dict[str, Any] | None:
         last = gateway.sessions(person)[0]
@@ -56,7 +56,7 @@ def ended(gateway: Gateway, person: str) -> dict[str, Any]:
 
 @contextmanager
 def nothing_starts(here: PbsCluster) -> Iterator[None]:
-    """The scheduler looks at no job meanwhile."""
+    """Stop the scheduler from starting jobs during the block."""
     ask(here, "qmgr", "-c", "set server scheduling = False")
     try:
         yield
@@ -85,7 +85,7 @@ def test_start_work_stop(pbs_gateway: Gateway, here: PbsCluster, person: str) ->
     assert ended(pbs_gateway, person)["end_reason"] == "stopped"
 
 
-def test_no_secret_is_in_what_pbs_shows(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
+def test_pbs_shows_no_secret(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
     pbs_gateway.started(person, **CHOICE)
     token = pbs_gateway.notebook(person).run(TOKEN).strip()
     shown = ask(here, "qstat", "-f", live(pbs_gateway, person)["job"])
@@ -94,7 +94,7 @@ def test_no_secret_is_in_what_pbs_shows(pbs_gateway: Gateway, here: PbsCluster, 
     assert "FACTORYGATE_JOB=fg:" in "".join(shown.split())
 
 
-def test_what_a_job_gets_is_a_whole_node(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
+def test_a_whole_node_size_gets_all_of_a_node(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
     pbs_gateway.started(person, **CHOICE)
     job = live(pbs_gateway, person)["job"]
     asked = attribute(here, job, "Resource_List")
@@ -126,7 +126,7 @@ def test_a_requeue_is_followed(pbs_gateway: Gateway, here: PbsCluster, person: s
     assert pbs_gateway.notebook(person).run(TOKEN).strip() == token
 
 
-def test_one_that_waits_says_why_and_can_be_stopped(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
+def test_a_waiting_session_says_why_and_can_be_stopped(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
     for server in ("a", "b"):
         pbs_gateway.started(person, server, **CHOICE)
     assert pbs_gateway.start(person, "c", **CHOICE).status_code == 202
@@ -151,7 +151,9 @@ def test_a_hold_of_the_site_is_told_and_released(pbs_gateway: Gateway, here: Pbs
 
 
 @pytest.mark.parametrize(("as_site", "code"), [(True, "cancelled-admin"), (False, "cancelled-own")])
-def test_who_deleted_it_is_told(pbs_gateway: Gateway, here: PbsCluster, person: str, as_site: bool, code: str) -> None:
+def test_a_session_says_who_deleted_its_job(
+    pbs_gateway: Gateway, here: PbsCluster, person: str, as_site: bool, code: str
+) -> None:
     pbs_gateway.started(person, **CHOICE)
     session = live(pbs_gateway, person)
     done = here.run("qdel", session["job"], account=None if as_site else session["account"])
@@ -161,7 +163,7 @@ def test_who_deleted_it_is_told(pbs_gateway: Gateway, here: PbsCluster, person: 
 
 
 def test_a_walltime_that_the_site_cuts_ends_it(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
-    """The door is told of its new end, and ends by itself before PBS kills the job."""
+    """The door gets the new end, and ends by itself before PBS kills the job."""
     pbs_gateway.started(person, **CHOICE)
     job = live(pbs_gateway, person)["job"]
     ask(here, "qalter", "-l", "walltime=00:01:30", job)
@@ -198,7 +200,7 @@ def test_a_link_that_dies_finds_its_sessions_again(pbs_gateway: Gateway, here: P
     def reachable() -> bool:
         try:
             session = pbs_gateway.session(person)
-        except (AssertionError, OSError):  # it is not up yet
+        except (AssertionError, OSError):  # the server does not answer yet
             return False
         return session is not None and session["reachable"] and session["id"] == before["id"]
 

@@ -42,7 +42,7 @@ def factory() -> Factory:
 
 @pytest_asyncio.fixture
 async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator[FactoryConnection]:
-    """As the link has it: by ssh, with questions of an account that may nothing."""
+    """Connect as the link does: by ssh, with a watcher's account without rights."""
     config = LinkConfig(
         catalogue=tmp_path, state_dir=tmp_path, socket=tmp_path / "s",
         hub=Hub(token_file=tmp_path / "t", name="tested"),
@@ -76,7 +76,7 @@ def account(here: PbsCluster) -> str:
 
 @pytest.fixture
 def folder(here: PbsCluster, account: str) -> str:
-    """Of the account, on the login side and the nodes."""
+    """Make a folder of the account, on the login side and the nodes."""
     path = f"{pwd.getpwnam(account).pw_dir}/.factorygate"
     assert here.run("mkdir", "-p", "-m", "700", path, account=account).returncode == 0
     return path
@@ -95,12 +95,12 @@ async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: flo
     async with asyncio.timeout(seconds):
         while not good(site.jobs):
             await site.ask_jobs_now()
-            await asyncio.sleep(0.2)  # the scheduler, not we, is waited for
+            await asyncio.sleep(0.2)  # waits for the scheduler
     return site.jobs
 
 
 async def over(site: Site, account: str, job: str, seconds: float = 60) -> End:
-    """How a job ended, once it has."""
+    """Return how a job ended, once it has ended."""
     async with asyncio.timeout(seconds):
         while True:
             await site.ask_jobs_now()
@@ -121,7 +121,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
     assert running.started is not None
     assert running.ends is not None
     assert running.ends - running.started == timedelta(minutes=10)
-    assert abs(running.started - began) < timedelta(minutes=5)  # and not an hour beside it
+    assert abs(running.started - began) < timedelta(minutes=5)  # the time zone is right
     assert set(running.nodes) <= set(here.nodes)
     end = await over(site, account, job)
     assert (end.outcome, end.exit_code, end.signal) == (Outcome.FAILED, 4, None)
@@ -140,10 +140,10 @@ async def test_a_walltime_that_is_over_is_told(site: Site, account: str, folder:
     assert (end.outcome, end.exit_code) == (Outcome.WALLTIME, -29)
 
 
-async def test_what_a_failed_job_left_is_beside_its_log(
+async def test_the_output_of_a_failed_job_is_beside_its_log(
     site: Site, here: PbsCluster, account: str, folder: str
 ) -> None:
-    """PBS' own copy, of one whose script could not open its log."""
+    """PBS keeps its own copy for a job whose script could not open its log."""
     here.run("rm", "-rf", f"{folder}/gone", account=account)
     job = await site.submit(account, request(folder, output=f"{folder}/gone/job.log"))
     assert (await over(site, account, job)).outcome is Outcome.FAILED
@@ -183,14 +183,14 @@ async def test_somebody_elses_job_is_not_cancelled(
     "changes",
     [{"partition": "nosuch"}, {"walltime": 20 * 3600}, {"constraint": "nosuch=1"}, {"gres": "nosuch=2"}],
 )
-async def test_what_it_cannot_have_is_refused(
+async def test_a_request_that_pbs_cannot_fulfil_is_refused(
     site: Site, account: str, folder: str, changes: dict[str, object]
 ) -> None:
     with pytest.raises(Refused):
         await site.submit(account, request(folder, **changes))
 
 
-async def test_what_never_fits_waits_and_says_so(site: Site, account: str, folder: str) -> None:
+async def test_a_job_that_never_fits_waits_and_says_so(site: Site, account: str, folder: str) -> None:
     job = await site.submit(account, request(folder, gpus=9))
     jobs = await until(site, lambda jobs: job in jobs and jobs[job].reason.startswith("Can Never Run"))
     assert jobs[job].state is JobState.PENDING
@@ -218,7 +218,7 @@ async def test_nodes_are_as_the_catalogue_has_them(
         assert here.run("pbsnodes", "-C", "", "-r", off).returncode == 0
 
 
-async def test_one_that_waits_has_an_estimate_and_a_place(
+async def test_a_waiting_job_has_an_estimate_and_a_place(
     here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
 ) -> None:
     whole = [await site.submit(account, request(folder, whole_node=True)) for _ in here.nodes]
@@ -246,7 +246,7 @@ async def test_the_jobs_of_a_begun_array_are_ahead_of_who_comes_later(
             await site.ask_jobs_now()
             await asyncio.sleep(0.2)
     assert site.position(job) == 51 - running
-    assert here.run("qdel", array).returncode == 0  # as a whole: one by one it takes minutes
+    assert here.run("qdel", array).returncode == 0  # the array as a whole, since its jobs one by one would take minutes
     await until(site, lambda jobs: set(jobs) <= {job})
 
 
@@ -272,7 +272,7 @@ async def test_a_suspended_job_is_told(here: PbsCluster, site: Site, account: st
     await until(site, lambda jobs: not jobs[job].suspended)
 
 
-async def test_where_all_nodes_are_offline_it_is_known(here: PbsCluster, site: Site, account: str, folder: str) -> None:
+async def test_a_queue_with_all_nodes_offline_is_known(here: PbsCluster, site: Site, account: str, folder: str) -> None:
     assert here.run("pbsnodes", "-o", *here.nodes).returncode == 0
     try:
         job = await site.submit(account, request(folder))
@@ -284,13 +284,13 @@ async def test_where_all_nodes_are_offline_it_is_known(here: PbsCluster, site: S
 
 
 async def test_jobs_on_a_node_have_different_gpus(here: PbsCluster, site: Site, account: str, folder: str) -> None:
-    """PBS sets nothing. ``nvidia-smi`` is a function, as the nodes have no GPU."""
+    """PBS assigns no GPUs. ``nvidia-smi`` is a shell function, since the nodes have no GPU."""
     here.run("sh", "-c", f"rm -rf {folder}/gpu.*", account=account)
     four = "nvidia-smi() { printf '0\\n1\\n2\\n3\\n'; }"
     found = []
     for number in range(3):
         asked = request(folder, "/bin/sh", "-c", f'echo "$CUDA_VISIBLE_DEVICES" >{folder}/gpu.{number}; exec sleep 60')
-        # One after the other, so that all three are on one node.
+        # One after the other, so that all three run on one node.
         script = pbs.script(asked).replace("factorygate_take_gpus()", f"{four}\nfactorygate_take_gpus()", 1)
         script = script.replace(":ngpus=1:", f":ngpus=1:host={here.nodes[0]}:", 1)
         job = await site.commands.run(pbs.submit(script), account)
@@ -305,7 +305,7 @@ def said(here: PbsCluster, file: str, account: str) -> str:
 
 
 async def test_a_second_factory_stands_beside_it(here: PbsCluster) -> None:
-    """Each server has a database, and all of them listen by the same name."""
+    """Each server has a database, and all databases listen under the same name."""
     folder = here.folder.parent / "second"
     entry = loading.load(install.CHECKOUT / "hub_config/factories")["hammerhai"].model_copy(update={"id": "second"})
     second = await asyncio.to_thread(pbs_up.up, entry, folder, gpu_nodes=1)
@@ -341,7 +341,7 @@ async def test_a_requeue_counts(here: PbsCluster, site: Site, account: str, fold
 
 
 async def test_a_job_is_entered_on_its_node(here: PbsCluster, site: Site, account: str, folder: str) -> None:
-    """By ``pbs_attach``, from the node itself: the process is the job's, and ends with it."""
+    """``pbs_attach`` runs on the node itself: the process belongs to the job, and ends with it."""
     job = await site.submit(account, request(folder))
     running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
     node = running.nodes[0]
@@ -353,7 +353,7 @@ async def test_a_job_is_entered_on_its_node(here: PbsCluster, site: Site, accoun
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # as sshd does: the session is what becomes the job's
+        start_new_session=True,  # as sshd does: pbs_attach moves the whole session into the job
     ) as inside:
         assert inside.stdin is not None
         assert inside.stdout is not None

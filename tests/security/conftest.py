@@ -1,4 +1,4 @@
-"""A site's wrapper, installed beside a real Slurm, with a job of each account."""
+"""A site's wrapper beside a real Slurm, with a running job of each account."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def running() -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def installed(running: SlurmCluster) -> Iterator[Wrapper]:
-    # Not below /tmp: sshd runs no AuthorizedPrincipalsCommand from where others could have put it.
+    # Not below /tmp: sshd runs no AuthorizedPrincipalsCommand from a folder in which others can write.
     folder = Path(tempfile.mkdtemp(prefix="factorygate-act-", dir="/opt"))
     folder.chmod(0o755)
     text = SOURCE.read_text().replace('ETC = "/etc/factorygate"', f'ETC = "{folder}/etc"')
@@ -51,7 +51,7 @@ def wrapper(installed: Wrapper) -> Wrapper:
 
 @pytest.fixture(scope="module")
 def adas(installed: Wrapper, running: SlurmCluster) -> Iterator[str]:
-    """A running job of ada's, submitted through the wrapper."""
+    """Return a running job of ada's, submitted through the wrapper."""
     yield from _job(installed, running, ADA)
 
 

@@ -1,4 +1,4 @@
-"""A client that says jobs are there, or asks for amounts at the edges, takes nothing from anybody."""
+"""A client that reports jobs that do not exist, or requests extreme amounts, harms nobody else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def adopt(world: World, batch: str = BATCH, count: int = 1000, cluster: st
 
 
 async def reserved(world: World) -> float:
-    """GPU-hours that the project's jobs hold."""
+    """Return the GPU-hours that are reserved for the project's jobs."""
     return (await world.charges.balance("p")).reserved
 
 
@@ -54,9 +54,10 @@ async def test_jobs_that_a_client_says_are_there_hold_no_budget(world: World) ->
     await begin(world)
     await adopt(world, hours=8)
     assert await reserved(world) == 0
-    assert (await world.put(user="ben", hours=8)).state == "pending"  # who was refused "0.00 left" before
+    # before, ben was refused because 0.00 GPU-hours were left
+    assert (await world.put(user="ben", hours=8)).state == "pending"
     await world.down()
-    await world.up()  # and a link that finds it in its ledger holds nothing for it either
+    await world.up()  # a restarted link, which finds the jobs in its ledger, reserves nothing for them either
     assert await reserved(world) == 8
 
 
@@ -69,7 +70,7 @@ async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World
     whole = world.scheduler.jobs_there.pop(job)
     world.scheduler.jobs_there[f"{job}_2"] = whole.model_copy(
         update={"id": f"{job}_2", "array": job}
-    )  # one of three still waits
+    )  # one of three jobs still waits
     await adopt(world, count=3, hours=2)
     await world.scheduler.answer()
     assert await reserved(world) == 2
@@ -90,21 +91,21 @@ async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World
     [gone] = [w for _, w in world.live_clusters[CLUSTER].alive() if w.task == 2] or [None]
     await world.comes(lambda: gone is None or gone.ended is not None)
     async with asyncio.timeout(10):
-        while await reserved(world):  # the end is written after it is known
+        while await reserved(world):  # the end is written later than it is known
             await asyncio.sleep(0.005)
 
 
-async def test_nobody_fills_the_ledger_by_saying_so_again_and_again(world: World) -> None:
+async def test_repeated_reports_of_jobs_do_not_fill_the_ledger(world: World) -> None:
 
     async def again(number: int) -> None:
-        """A cluster of a thousand jobs that are not there, ended at once."""
+        """A cluster reports a thousand jobs that do not exist, and is ended at once."""
         cluster = f"{number:032x}"
         await begin(world, cluster, f"n{number}")
         await adopt(world, cluster, cluster=cluster)
         await world.clusters.end(cluster, "ada")
-        world.live_clusters._live.clear()  # as when the factory's answers have shown none of it
+        world.live_clusters._live.clear()  # the state after answers of the factory that list none of the jobs
 
-    for number in range(2):  # ten times what one may have
+    for number in range(2):  # ten times the limit of a person
         await again(number)
     with pytest.raises(ProblemError) as refused:
         await again(2)
@@ -113,7 +114,7 @@ async def test_nobody_fills_the_ledger_by_saying_so_again_and_again(world: World
     assert await world.ledger.transact(lambda db: db.execute(query).scalar_one()) == 0
 
 
-# --- what the operator set for jobs holds for clusters, too
+# --- the operator's job options apply to clusters, too
 
 
 async def options(world: World, **more: Any) -> JobOptions:
@@ -150,7 +151,7 @@ async def test_batches_come_at_a_pace(world: World) -> None:
     assert caught.value.status == 429
     await world.clusters.grow(
         CLUSTER, "ada", f"{2:032x}", BatchRequest(names=("w-2",))
-    )  # the same twice is not counted
+    )  # the same job sent twice counts once
 
 
 async def test_a_cluster_without_a_session_is_paid_as_sessions_are(world: World) -> None:
@@ -158,7 +159,7 @@ async def test_a_cluster_without_a_session_is_paid_as_sessions_are(world: World)
     assert await options(world) == SET
 
 
-async def test_what_was_told_of_the_person_goes_before_what_holds_for_all(world: World) -> None:
+async def test_a_persons_options_override_the_rules_for_all(world: World) -> None:
     await world.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
     await world.people.put("ada", PersonBody(groups=frozenset(), options=SET))
     assert await options(world) == SET
@@ -189,7 +190,7 @@ async def test_a_session_s_token_begins_clusters_paid_as_its_session(tmp_path: P
         assert link.world.live_clusters[CLUSTER].record.options == SET
 
 
-# --- amounts at the edges
+# --- extreme amounts
 
 
 @pytest_asyncio.fixture
@@ -230,7 +231,7 @@ async def test_jobs_of_hours_at_the_edges_are_refused_in_words(link: Link, hours
 @pytest.mark.parametrize("field", ["cap_gpu_hours", "spent_gpu_hours", "hours"])
 async def test_a_cluster_of_amounts_at_the_edges_is_refused_in_words(link: Link, cap: str, field: str) -> None:
     if (field, cap) == ("spent_gpu_hours", "0"):
-        return  # what it is where nothing is said
+        return  # the default value
     body = f'{{"name": "new", "factory": "one", "scheduler": {{"address": "tls://n:1"}}, "{field}": {cap}}}'
     said(await link.people.put(f"/api/clusters/{OTHER}", content=body, headers=JSON))
     assert OTHER not in link.world.live_clusters
@@ -250,4 +251,4 @@ async def test_a_session_is_made_longer_so_often_and_no_more(link: Link) -> None
     answer = await link.people.post(path, json={"hours": 1 / 60}, headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (403, "limit-extensions")
     row = await link.world.ledger.record(ID)
-    assert row is not None and row.extensions == 2  # also for a link that starts anew
+    assert row is not None and row.extensions == 2  # a restarted link uses the same count

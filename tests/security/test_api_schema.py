@@ -1,9 +1,9 @@
-"""What the link's apps say of themselves (OpenAPI) holds for whatever is sent, and nothing sent makes them fall.
+"""The link's apps obey their OpenAPI descriptions for any request, and no request crashes them.
 
-schemathesis makes the requests: right ones and wrong ones of every kind, for each operation of the app for the hub and
-of the app for people, there as each kind of caller: a person, a session by its own token, a service, and nobody. A
-cluster is no caller: the job of its scheduler is given no token. Behind each is a fake factory of its own, as the unit
-tests have it; between is real HTTP.
+schemathesis sends valid and invalid requests of every kind for each operation of the hub's app and of the user app; to
+the user app, as each kind of caller: a person, a session with its own token, a service, and nobody. A cluster is no
+caller, since its scheduler's job gets no token. Behind each app is a fake factory, as in the unit tests; the HTTP is
+real.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.unit.fake_hub import FakeHub, cluster
 from tests.unit.serving import mocked, serving
 
 CLUSTER = "c" * 32
-# Half of the time, what there is in the fake world; else whatever the description allows, or does not.
+# Half of the values exist in the fake world; the others are any that the description allows, or forbids.
 WORDS = {
     "session_id": [ID, OTHER],
     "cluster_id": [CLUSTER],
@@ -46,13 +46,13 @@ CONFIG = {
     "parameters": {
         f"{where}.{name}": {"dictionary": name, "probability": 0.5} for name in WORDS for where in ("path", "query")
     },
-    # Right in form; whether there is such a size and whether it may be had is the catalogue's to say.
+    # Valid in form; the catalogue decides whether the size exists and may be used.
     "checks": {"positive_data_acceptance": {"expected-statuses": [200, 201, 202, 204, 400, 401, 403, 404, 409]}},
 }
 SESSION = ("/sessions/{session_id}", "/services/factories/api/sessions/{session_id}")
-ENDS = {"method": "DELETE", "path_regex": "/clusters/"}  # comes last: the rest is asked of a cluster that lives
+ENDS = {"method": "DELETE", "path_regex": "/clusters/"}  # runs last, since the other requests need a live cluster
 few = settings(max_examples=20, deadline=None, derandomize=True)
-fewer = settings(max_examples=3, deadline=None, derandomize=True)  # of who may do nothing
+fewer = settings(max_examples=3, deadline=None, derandomize=True)  # for callers without any permission
 TOKENS = {"person": "ada-token", "session": "token-of-ada-", "service": "service-token", "nobody": "nobody-s"}
 
 
@@ -60,7 +60,7 @@ def described(app: FastAPI, config: dict[str, Any]) -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_dict(app.openapi(), config=SchemathesisConfig.from_dict(config))
 
 
-# What they say does not depend on what is behind them.
+# Their answers do not depend on the world.
 hub_side = described(mocked(hub_app), CONFIG)
 
 
@@ -74,11 +74,11 @@ by_service, by_nobody = people_side("service"), people_side("nobody")
 
 
 class Served:
-    """Both apps over one fake world, in a thread and loop of their own: ``hub`` and ``user`` are their addresses."""
+    """Both apps over one fake world, in a separate thread and event loop. ``hub`` and ``user``: their addresses."""
 
     def __init__(self) -> None:
         self.hub = self.user = ""
-        self.statuses: dict[str, set[int]] = {}  # what each operation answered with
+        self.statuses: dict[str, set[int]] = {}  # the statuses of each operation's answers
         self._folder = tempfile.TemporaryDirectory()
         self._up, self._over = threading.Event(), asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -126,7 +126,7 @@ def worlds() -> Iterator[Worlds]:
 
 
 class Worlds:
-    """A world for each kind of caller, since some of what they ask for changes it for all that follows."""
+    """A world for each kind of caller, since some requests change the world for later ones."""
 
     def __init__(self) -> None:
         self._made: dict[str, Served] = {}
@@ -137,7 +137,7 @@ class Worlds:
         return self._made[caller]
 
     def ask(self, caller: str, case: Case) -> int:
-        """Make the request and look at its answer; its status."""
+        """Send the request and check the answer; return its status."""
         served = self[caller]
         address = served.hub if caller == "operator" else served.user
         status = case.call_and_validate(base_url=address).status_code
@@ -145,7 +145,7 @@ class Worlds:
         return status
 
     def statuses(self) -> dict[str, set[int]]:
-        """What each operation answered with, whoever asked."""
+        """Return the statuses of each operation's answers to any caller."""
         found: dict[str, set[int]] = {}
         for served in self._made.values():
             for name, statuses in served.statuses.items():
@@ -201,14 +201,15 @@ def test_a_service(case: Case, worlds: Worlds) -> None:
 
 @by_nobody.parametrize()
 @fewer
-def test_nobody(case: Case, worlds: Worlds) -> None:
+def test_requests_without_a_token_obey_the_schema(case: Case, worlds: Worlds) -> None:
     assert worlds.ask("nobody", case) >= 400 or case.operation.path.endswith("/health")
 
 
 def test_each_operation_was_asked_rightly_too(worlds: Worlds) -> None:
     never = {name for name, statuses in worlds.statuses().items() if min(statuses) >= 300}
-    extend = {f"POST {path}/extend" for path in SESSION}  # only while it runs; by then it was stopped
-    cluster = {"PUT /services/factories/api/clusters/{cluster_id}"}  # takes one of two, which no description can say
-    # The fake factory takes no token, and has no rules to accept.
+    extend = {f"POST {path}/extend" for path in SESSION}  # allowed only while the session runs; it was stopped before
+    # needs one of two fields, which the description cannot express
+    cluster = {"PUT /services/factories/api/clusters/{cluster_id}"}
+    # The fake factory accepts no token, and has no rules to accept.
     nothing = {"PUT /credentials/{factory_id}", "PUT /people/{user}/acceptances/{factory_id}"}
     assert never <= {*extend, *cluster, *nothing}

@@ -1,4 +1,4 @@
-"""What an attacker who is a user of the gateway, or of the cluster, could try."""
+"""Attacks by a user of the gateway, or of the cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def running(gateway: Gateway):  # type: ignore[no-untyped-def]
 
 
 def secrets_of(gateway: Gateway) -> list[str]:
-    """The tokens that the notebook of ada/target was given."""
+    """Return the tokens that the notebook of ada/target received."""
     code = "import os; print(os.environ['JUPYTERHUB_API_TOKEN'])"
     return [gateway.notebook("ada", "target").run(code).strip()]
 
@@ -65,7 +65,7 @@ def test_a_copied_comment_of_another_account_changes_nothing(running: Gateway) -
     forged = done.stdout.strip().split(";")[0]
     try:
         eventually(lambda: factory.jobs().get(forged, {}).get("state") == "RUNNING")
-        # the link asks again several times; the session keeps its job, node and door
+        # the link asks several more times; the session keeps its job, node and door
         assert running.notebook("ada", "target").run("print('mine')").strip() == "mine"
         again = running.session("ada", "target")
         assert again is not None and (again["job"], again["state"]) == (session["job"], "running")
@@ -146,7 +146,7 @@ def test_secrets_are_nowhere(running: Gateway) -> None:
     demo = running.path.parent
     hub_database = re.compile(r"jupyterhub\.sqlite")
     for path in [p for folder in [demo, *homes] for p in folder.rglob("*") if p.is_file()]:
-        with contextlib.suppress(FileNotFoundError):  # programs replace what they keep, and other sessions end
+        with contextlib.suppress(FileNotFoundError):  # programs replace their files, and other sessions end
             if hub_database.search(path.name) or "venv" in path.parts or path.stat().st_size > 50_000_000:
                 continue
             data = path.read_bytes()

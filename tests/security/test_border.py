@@ -1,4 +1,4 @@
-"""What a session, a site account or a scheduler says is bounded and made plain before anything else sees it."""
+"""Everything that a session, a site account or a scheduler sends is limited and cleaned before other code uses it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ YEARS = [
     "1999-12-31T23:59:59Z",
     "9000-01-01T00:00:01Z",
     "-62135647200",
-    "2026-01-01T00:00:00",  # without a zone
+    "2026-01-01T00:00:00",  # without a time zone
     -62135647200,
     1e300,
 ]
@@ -224,7 +224,7 @@ def test_the_last_lines_of_a_log_are_what_somebody_would_have_seen() -> None:
 # --- commands
 
 
-async def test_what_a_shell_prints_beside_an_answer_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+async def test_output_of_a_shell_beside_an_answer_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
     transport = LocalTransport(Settings())
     caplog.set_level(logging.DEBUG)
     noise = "head -c 66060288 /dev/zero | tr '\\0' x; echo; echo 123"
@@ -265,7 +265,7 @@ def test_pbs_json_is_read_in_linear_time(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\n" * 2**20, "1" * 2**20, "1\n" * 2**19, "[" * 2**20, "a[1-999999999]" * 2**10])
-def test_what_schedulers_say_is_read_in_linear_time(text: str) -> None:
+def test_output_of_schedulers_is_parsed_in_linear_time(text: str) -> None:
     for dialect in (slurm, pbs):
         asks = [dialect.jobs("n"), dialect.ended("n"), dialect.waiting(), dialect.nodes(), dialect.reservations()]
         asks += [dialect.submit("s"), dialect.accounting(["1"] if dialect is slurm else ["1.s"]), dialect.cancel([])]
@@ -282,7 +282,8 @@ def test_what_schedulers_say_is_read_in_linear_time(text: str) -> None:
 
 
 async def test_no_text_of_a_session_breaks_the_stream_to_the_hub(tmp_path: Path) -> None:
-    words = Words(code="door", what="x").model_copy(update={"what": f"said{SEPARATORS}"})  # by a link without a border
+    # from a link that does not clean texts
+    words = Words(code="door", what="x").model_copy(update={"what": f"said{SEPARATORS}"})
     odd = session(SessionState.UNREACHABLE, waits_for=words)
     snapshot = {"sessions": [json.loads(odd.model_dump_json())], "factories": [], "clusters": []}
     bad = json.dumps({"id": "no session"})
@@ -365,7 +366,7 @@ async def test_a_body_of_two_lengths_is_refused(length: int) -> None:
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-# --- underneath
+# --- helpers
 
 
 async def _two_sessions(path: Path) -> None:
@@ -392,7 +393,7 @@ def _spoil(path: Path, statement: str, key: str) -> None:
 
 @contextmanager
 def _memory(most: int) -> Iterator[None]:
-    """Fails where more than ``most`` bytes are held at a time."""
+    """Fail if more than ``most`` bytes are allocated at a time."""
     tracemalloc.start()
     try:
         yield
@@ -403,7 +404,7 @@ def _memory(most: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def _streaming(events: list[tuple[str, str]], path: Path) -> AsyncIterator[None]:
-    """A server that tells these events, with all separators raw in them."""
+    """Serve these events, with all line separators unescaped."""
 
     async def stream(_request: Request) -> StreamingResponse:
         async def body() -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
-"""What we depend on, held against what is publicly known to be vulnerable.
+"""The dependencies, compared with publicly known vulnerabilities.
 
-A known vulnerability fails. Where no service knew a package, or none could be reached (a machine without a way to the
-internet, an index that is a mirror), the test is skipped with the number that could not be audited: that is no pass.
+A known vulnerability fails the test. If no service knows a package, or none can be reached (no Internet access, an
+index that is a mirror), the test is skipped with the number of packages that could not be audited.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNREACHABLE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Could not co
 
 @dataclass
 class Answer:
-    """What one service said: versions it knows, of those the vulnerable ones, or why there is no answer."""
+    """The answer of one service: the versions that it knows, the vulnerable ones, or why there is no answer."""
 
     known: set[str] = field(default_factory=set)
     vulnerable: dict[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Answer:
 
 
 async def ask(service: str) -> Answer:
-    """All locks at once. Raises AssertionError where pip-audit cannot read them."""
+    """Audit all lock files at once. Raises AssertionError if pip-audit cannot read them."""
     locks = [word for lock in LOCKS for word in ("--requirement", str(lock))]
     how = ("--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json", "--timeout=10")
     argv = (sys.executable, "-m", "pip_audit", *how, f"--vulnerability-service={service}", *locks)
@@ -51,7 +51,7 @@ def read(report: dict[str, list[dict[str, Any]]]) -> Answer:
     answer = Answer()
     for package in report["dependencies"]:
         if "version" not in package:
-            continue  # not known there
+            continue  # the service does not know the package
         name = f"{package['name']}=={package['version']}"
         answer.known.add(name)
         if package["vulns"]:
@@ -83,7 +83,7 @@ def locked(lock: Path) -> set[str]:
     return {line.partition(";")[0] for line in lines}
 
 
-@pytest.mark.timeout(600)  # the first asks two services about hundreds of packages
+@pytest.mark.timeout(600)  # the first test asks two services about hundreds of packages
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_no_locked_package_is_known_to_be_vulnerable(answers: list[Answer], lock: Path) -> None:
@@ -97,7 +97,7 @@ async def test_no_locked_package_is_known_to_be_vulnerable(answers: list[Answer]
         pytest.skip(f"NOT AUDITED: {len(unknown)} of {len(names)} packages of {lock.name} ({few} ...): {silent}")
 
 
-def test_what_is_vulnerable_is_seen() -> None:
+def test_a_vulnerable_version_is_found() -> None:
     answer = read(
         {
             "dependencies": [
@@ -112,7 +112,8 @@ def test_what_is_vulnerable_is_seen() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "which"),
-    [(".", ("--omit=dev",)), ("extensions/lab", ())],  # of the first the proxy runs; of the second all build what ships
+    # the proxy uses packages of the first; the second builds what ships
+    [(".", ("--omit=dev",)), ("extensions/lab", ())],
     ids=["proxy", "lab"],
 )
 async def test_no_package_of_a_lock_of_npm_is_known_to_be_vulnerable(folder: str, which: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""People who lie about their jobs: with copied or changed comments, another's id, commands that never end."""
+"""People who lie about their jobs: with copied or changed comments, another job's id, or commands that never end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def charged(world: CommandedWorld, session_id: str = ID) -> bool:
-    """Whether the session's charge goes on."""
+    """Return True if the session's charge is still open."""
     query = select(schema.charges.c.ended).where(schema.charges.c.id == session_id)
     return await world.ledger.transact(lambda db: db.execute(query).scalar_one()) is None
 
@@ -44,7 +44,7 @@ def other_account(account: str) -> str:
 
 
 async def grown(world: CommandedWorld, count: int) -> list[str]:
-    """The jobs of a new cluster, which no answer has shown yet."""
+    """Return the jobs of a new cluster that no answer has listed yet."""
     cluster = {"factory": "one", "name": "mine", "scheduler": SCHEDULER}
     await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate(cluster))
     names = tuple(f"w-{number}" for number in range(count))
@@ -76,7 +76,7 @@ async def test_a_submission_that_answers_with_anothers_id_ends_nobody(world: Com
 
 
 async def test_a_session_takes_no_job_of_an_array(world: CommandedWorld) -> None:
-    """Its account submits an array with its comment while it has no job; no session is an array."""
+    """While the session has no job, its account submits an array with the session's comment; no session is an array."""
     victim = await world.running()
     account = other_account(victim.account)
     world.there.lies[account] = victim.job or ""
@@ -88,8 +88,8 @@ async def test_a_session_takes_no_job_of_an_array(world: CommandedWorld) -> None
     assert world.there.cancelled == []
 
 
-async def test_no_more_time_for_what_cannot_have_it(world: CommandedWorld) -> None:
-    """Slurm knows no longer time for one job of an array."""
+async def test_no_job_of_an_array_is_extended(world: CommandedWorld) -> None:
+    """Slurm cannot extend a single job of an array."""
     await world.answers(1)
     world.there.add(NAME, "a", "x", count=3)
     for job in world.there.jobs:
@@ -102,7 +102,7 @@ async def test_no_more_time_for_what_cannot_have_it(world: CommandedWorld) -> No
 
 
 async def stopped_soon(world: CommandedWorld) -> None:
-    """The session of the one is stopped, whatever the account of another does."""
+    """Assert that one account's session is stopped, whatever another account does."""
     async with asyncio.timeout(SOON):
         await world.answers(3)
         await world.sessions.stop(ID, "person")
@@ -138,7 +138,7 @@ async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWor
     world.there.hangs = set()
 
 
-async def test_what_waited_for_an_account_is_done_once_it_answers(world: CommandedWorld) -> None:
+async def test_work_that_waited_for_an_account_is_done_once_it_answers(world: CommandedWorld) -> None:
     world.limit(orphan_grace_seconds=0)
     jobs = [world.there.add(NAME, "b", world.identity.comment(f"{number}" * 32, "b", "one")) for number in range(3)]
     batch = world.there.add(NAME, "b", world.identity.batch_comment(LOST, "b", "one"))
@@ -160,7 +160,7 @@ async def test_a_session_with_a_comment_of_a_gateways_form_is_watched_and_charge
         if comment == "of one that ended":
             await world.sessions.stop(OTHER, "person")
             await world.answered_until(OTHER, state="ended")
-    world.there.rewrites = {"comment": copied}  # as good as a change right after
+    world.there.rewrites = {"comment": copied}  # equivalent to a change right after the submission
     session = await world.put()
     if comment != "of nobody":
         assert session.account == other.account
@@ -197,7 +197,7 @@ async def test_workers_with_a_comment_of_a_gateways_form_are_watched_and_charged
 
 
 async def test_a_job_of_a_session_that_waits_for_it_is_not_anothers(world: CommandedWorld) -> None:
-    """The scheduler lost its state before its first answer; the id is that of the job of another session now."""
+    """The scheduler lost its state before its first answer; the id now belongs to the job of another session."""
     first = await world.put()
     world.there.lies[first.account] = first.job or ""
     second = await world.put(OTHER, server="second")
@@ -237,7 +237,7 @@ async def test_a_stop_finds_the_door_of_an_altered_job(
         assert world.doors.kept_open == []
         world.there.runs(job)
         await world.answers(2)
-        assert (await world.session()).started is not None  # it is charged from then on
+        assert (await world.session()).started is not None  # it is charged from this time
     await world.answers(2)
     await world.comes(lambda: ID in world.doors.kept_open)
     assert world.doors.nodes[-1] == "n1"
@@ -283,7 +283,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
     await world.answered_until(OTHER, state="ended")
 
 
-async def test_an_alien_id_among_others_keeps_no_order_back(world: CommandedWorld) -> None:
+async def test_an_id_of_another_scheduler_does_not_stop_a_cancel_of_others(world: CommandedWorld) -> None:
     session = await world.running()
     row = world.live_sessions[ID].record
     comment = world.identity.comment(ID, session.account, "one")

@@ -1,4 +1,4 @@
-"""Which tokens JupyterHub really makes with our configuration, and what the link takes each for."""
+"""The tokens that JupyterHub really makes with this configuration, and their meaning for the link."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_person_s_own_tokens_are_theirs(hub: HubProcess, asking: HubClie
         found = await asking.user_of(await token(hub, *scopes))
         assert found == TokenOwner(name="ada", allowed=True), scopes
     narrow = await asking.user_of(await token(hub, FACTORIES, "access:servers!server=ada/lab"))
-    assert narrow == TokenOwner(name="ada", allowed=True, server="lab")  # a person may make such a one, too
+    assert narrow == TokenOwner(name="ada", allowed=True, server="lab")  # a person may make such a token, too
     other = await asking.user_of(await token(hub, "read:users!user"))
     assert other is not None and not other.allowed
 
@@ -120,7 +120,7 @@ async def test_a_hub_whose_servers_tokens_could_not_be_told_apart_does_not_start
         )
 
 
-async def test_who_has_rules_of_their_own(tmp_path: Path) -> None:
+async def test_the_link_knows_whether_the_authenticator_has_rules(tmp_path: Path) -> None:
     login = "factoryspawner.login.authenticator.FederatedAuthenticator"
     for authenticator, has in (("pam", False), ("dummy", False), (login, True), ("no.such.thing", True)):
         assert link_rules.of({"JupyterHub": {"authenticator_class": authenticator}}, None).access is has
@@ -167,12 +167,12 @@ async def test_the_hub_keeps_tokens_as_hashes_but_those_of_servers(hub: HubProce
     of_session = link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
     kept = b"".join(path.read_bytes() for path in hub.folder.glob("hub.sqlite*"))
     assert own.encode() not in kept
-    assert of_session.encode() in kept  # so that a hub that starts anew goes on with it
+    assert of_session.encode() in kept  # so that a restarted hub continues with it
     assert stat.S_IMODE((hub.folder / "cookie").stat().st_mode) == 0o600
 
 
 async def test_the_hub_s_process_has_no_login_to_a_site() -> None:
-    """Nor the code for one: keys and certificates are the link's alone."""
+    """It also has no code for one: only the link has keys and certificates."""
     code = (
         "import sys, pkgutil, importlib, factoryspawner\n"
         "for one in pkgutil.walk_packages(factoryspawner.__path__, 'factoryspawner.'):\n"

@@ -1,4 +1,5 @@
-"""A job is watched by its id, and only a job that is surely ours is cancelled or changed; in Slurm's and PBS' words."""
+"""A job is watched by its id, and only a job that is certainly ours is cancelled or changed; with Slurm's and PBS'
+output."""
 
 from __future__ import annotations
 
@@ -32,19 +33,19 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def killed(world: CommandedWorld) -> None:
-    """The link is killed and started again."""
+    """Kill the link, and start it again."""
     await world.down()
     await world.up()
 
 
 async def charged(world: CommandedWorld, session_id: str = ID) -> bool:
-    """Whether the session's charge goes on."""
+    """Return True if the session's charge is still open."""
     query = select(schema.charges.c.ended).where(schema.charges.c.id == session_id)
     return await world.ledger.transact(lambda db: db.execute(query).scalar_one()) is None
 
 
 def foreign(world: CommandedWorld, account: str, comment: str = "", name: str = NAME, **more: object) -> str:
-    """Somebody's job, submitted a minute after now."""
+    """Return another person's job, submitted a minute from now."""
     return world.there.add(name, account, comment, submitted=clock.now() + timedelta(minutes=1), **more)
 
 
@@ -119,7 +120,7 @@ async def test_a_site_that_rewrites_submissions(world: CommandedWorld, rewrites:
     assert world.there.next == 2  # it was submitted once
 
 
-async def test_nothing_is_over_before_the_scheduler_answered_by_id(world: CommandedWorld) -> None:
+async def test_no_job_counts_as_over_before_the_answer_by_id(world: CommandedWorld) -> None:
     session = await world.running()
     del world.there.jobs[session.job or ""]
     world.there.silent = {"id"}
@@ -130,7 +131,7 @@ async def test_nothing_is_over_before_the_scheduler_answered_by_id(world: Comman
     await world.answered_until(state="ended")
 
 
-async def test_what_is_not_missed_is_not_asked_for_by_id(world: CommandedWorld) -> None:
+async def test_a_job_that_is_listed_is_not_asked_for_by_id(world: CommandedWorld) -> None:
     await world.put()
     await world.put(OTHER, user="ben")
     await world.answers(3)
@@ -140,7 +141,7 @@ async def test_what_is_not_missed_is_not_asked_for_by_id(world: CommandedWorld) 
     before = len(world.there.questions)
     await world.answers(3)
     asked = world.there.questions[before:]
-    assert asked.count("id") <= asked.count("name")  # one for both
+    assert asked.count("id") <= asked.count("name")  # one question for both
 
 
 # --- another job under a known id
@@ -174,7 +175,7 @@ async def test_ids_that_begin_again_hit_no_other_job(world: CommandedWorld, wish
 
 
 async def test_with_a_shared_account_a_stop_ends_nobody_elses_session(world: CommandedWorld) -> None:
-    """The id goes to another session of the same account, which says by its comment whose it is."""
+    """The id goes to another session of the same account, whose comment names that session."""
     session = await world.running()
     world.there.silent = {"id", "name"}
     await world.sessions.stop(ID, "person")
@@ -218,7 +219,7 @@ async def test_no_job_is_entered_through_the_scheduler_before_an_answer_shows_it
 
 
 async def test_a_changed_job_is_seen_between_the_wish_and_the_order(world: CommandedWorld) -> None:
-    """The last answer had the job; the fresh one that precedes the order has another."""
+    """The last answer listed the job; the fresh answer right before the order lists another job."""
     session = await world.running()
     world.there.loses_its_state()
     assert foreign(world, session.account) == session.job

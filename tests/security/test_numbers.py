@@ -1,4 +1,4 @@
-"""No number or list that a scheduler (or an account in its place) says is costly or spoils a commit."""
+"""No number or list from a scheduler, or from an account that imitates it, is expensive or makes a commit fail."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_lists_of_nodes_are_read_as_before() -> None:
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "10000000001"])
-def test_numbers_that_nothing_can_keep_are_none(number: str) -> None:
+def test_numbers_too_large_to_store_count_as_missing(number: str) -> None:
     assert slurm_parse.number(number) is None
     (job,) = slurm.jobs("n").parse(listed(job_row(priority=number, restarts=number[:8])))
     assert job.priority is None
@@ -70,7 +70,7 @@ def test_numbers_that_nothing_can_keep_are_none(number: str) -> None:
     assert end.elapsed is None
 
 
-def test_what_is_no_count_is_misread() -> None:
+def test_an_invalid_number_is_misread() -> None:
     with pytest.raises(ValueError, match="less than or equal"):
         End(job="1", outcome=Outcome.COMPLETED, raw_state="COMPLETED", elapsed=10**12)
     told = '{"timestamp": 1, "pbs_version": "23", "pbs_server": "s", "Jobs": {"1.s": {"run_count": 1' + "0" * 30 + "}}}"

@@ -1,6 +1,6 @@
-"""Hub, link and proxy on three hosts, with mutual TLS between them; a fourth host is a stranger's.
+"""Hub, link and proxy on three hosts, with mutual TLS between them; a fourth host belongs to a stranger.
 
-Each host is a network namespace. The link's has a real Slurm, in which a session runs."""
+Each host is a network namespace. The link's host has a real Slurm, in which a session runs."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Apart:
     hosts: Hosts
     admin: str = field(default_factory=lambda: secrets.token_hex(16))
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    of_slurm: set[int] = field(default_factory=set)  # ports at which the link's host listened before the link did
+    of_slurm: set[int] = field(default_factory=set)  # ports on which the link's host listened before the link started
 
     @property
     def tls(self) -> Path:
         return self.folder / "tls"
 
     def files(self, name: str) -> dict[str, str]:
-        """The files of a process, as its configuration names them."""
+        """Return the TLS files of a process, as its configuration names them."""
         return {"certificate": f"tls/{name}/tls.crt", "key": f"tls/{name}/tls.key", "authority": f"tls/{name}/ca.crt"}
 
     def write(self, name: str, text: str) -> Path:
@@ -77,7 +77,7 @@ class Apart:
         return (self.folder / f"{host}.log").read_text()
 
     def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
-        """A request at the public address."""
+        """Send a request to the public address."""
         headers = {"Authorization": f"token {token or self.admin}"}
         url = f"http://{self.hosts.address['proxy']}:{PUBLIC}{path}"
         work = lambda: httpx.request(method, url, headers=headers, timeout=60, trust_env=False, **more)  # noqa: E731
@@ -98,7 +98,7 @@ class Apart:
             return False
 
     def dial(self, host: str, port: int, tls: ssl.SSLContext | None, request: str = "/") -> str:
-        """The first line that a stranger is answered; "": nothing."""
+        """Connect as a stranger; return the first line of the answer, "" if there is none."""
         address = self.hosts.address[host]
 
         def work() -> str:
@@ -115,7 +115,7 @@ class Apart:
 
 
 def client(folder: Path | None, authority: Path | None = None) -> ssl.SSLContext:
-    """A client that believes any server; with the certificate in that folder."""
+    """Return a client that trusts any server, with the certificate in that folder."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if authority is not None:
@@ -238,7 +238,7 @@ def start(made: Apart, programs: Path) -> None:
 
 @pytest.fixture(scope="module")
 def notebook(apart: Apart) -> Callable[[], int]:
-    """A running session of Ada's; asks its notebook as her, through the proxy."""
+    """Start a session of Ada's; return a function that sends requests to its notebook as her, through the proxy."""
     body = {"factory": FACTORY, "size": "one", "hours": 1}
     answer = apart.ask("POST", "/hub/api/users/ada/server", json=body)
     assert answer.status_code in (201, 202), answer.text
@@ -252,8 +252,8 @@ def test_a_session_answers_through_the_proxy(apart: Apart, notebook: Callable[[]
     assert apart.server()["url"] == "/user/ada/"
 
 
-def test_a_stranger_is_answered_nowhere(apart: Apart, notebook: Callable[[], int], tmp_path: Path) -> None:
-    """Each port at which a host listens for others is dialled, so that a new one is not forgotten here."""
+def test_no_port_answers_a_stranger(apart: Apart, notebook: Callable[[], int], tmp_path: Path) -> None:
+    """The test tries each port on which a host listens for others, so it also covers ports that are added later."""
     assert notebook() == 200
     certificates.make(tmp_path, "hub", ["hub"], 30)
     doors = {(host, port) for host in ("hub", "link", "proxy") for port in apart.hosts.ports(host)}
@@ -291,7 +291,7 @@ def test_each_port_lets_in_its_own_callers_only(apart: Apart, notebook: Callable
 def test_certificates_and_authority_are_replaced_while_all_runs(
     apart: Apart, notebook: Callable[[], int], tmp_path: Path
 ) -> None:
-    """No process is started again; new connections have the new certificates, and the old ones are let in nowhere."""
+    """No process restarts. New connections use the new certificates, and the old ones are refused everywhere."""
     shutil.copytree(apart.tls, tmp_path / "old")
     assert notebook() == 200
     session = next(port for port in apart.hosts.ports("link") if SESSIONS[0] <= port <= SESSIONS[1])

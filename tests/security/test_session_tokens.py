@@ -1,4 +1,4 @@
-"""A session's own token acts for its session's factory and project, and for nothing else, at every operation."""
+"""A session's own token is valid for its session's factory and project only, at every operation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from tests.unit.fake_hub import Link, served
 from tests.unit.fake_projects import Table, project
 from tests.unit.serving import mocked
 
-OWN, FAR, PAID = "a" * 32, "b" * 32, "c" * 32  # clusters: of the session's factory and project, and not
+# clusters: of the session's factory and project; of another factory; of another project
+OWN, FAR, PAID = "a" * 32, "b" * 32, "c" * 32
 WORDS = "factorygate.use_token()"
 
 
 @pytest_asyncio.fixture
 async def link(tmp_path: Path) -> AsyncIterator[Link]:
-    """Ada has two projects at two factories, a session at one of them for one of these, and clusters everywhere."""
+    """Ada has two projects at two factories, a session at one factory for one project, and clusters at both."""
     world = World(tmp_path, extend="account")
     everywhere = {"one": {}, "two": {}}
     world.table = Table(project("p", factories=everywhere), project("q", factories=everywhere))
@@ -77,10 +78,11 @@ async def test_a_session_s_token_acts_for_its_factory_and_project(link: Link) ->
         ("DELETE", f"/clusters/{OWN}", None, 202),
     ):
         assert (await ask(link, method, path, token, sent))[0] == status, path
-    assert link.world.live_clusters[new].record.choice.project == "p"  # as the session's, though none was named
+    # the session's project, although the request named none
+    assert link.world.live_clusters[new].record.choice.project == "p"
 
 
-# Every operation that names a session, a cluster or a factory, for what is not the session's.
+# Every operation that names a session, a cluster or a factory, for objects that are not the session's.
 NOT_ITS_OWN = [
     ("GET", "/factories/two/estimate?size=gpu-1", None),
     ("GET", "/factories/one/estimate?size=gpu-1&project=q", None),
@@ -96,7 +98,7 @@ NOT_ITS_OWN = [
         ("GET", "/events", None),
         ("GET", "/scheduler", None),
         ("GET", "/workers/w-1/log", None),
-        ("PUT", "", body("new", "one", "p")),  # one that it could begin, sent to another
+        ("PUT", "", body("new", "one", "p")),  # a cluster that the session could create, sent to another cluster's id
         ("PUT", f"/batches/{'e' * 32}", {"names": ["w-1"]}),
         ("POST", "/cancel", {"names": ["w-1"]}),
         ("DELETE", "", None),
@@ -115,11 +117,11 @@ async def test_a_session_s_token_is_refused_elsewhere_with_what_to_do(
     assert all(
         cluster.wish == "run" for cluster in (live_cluster.record for live_cluster in link.world.live_clusters.values())
     )
-    assert link.world.home.files == before  # no keys were left at any site
+    assert link.world.home.files == before  # no keys were written at any site
 
 
-def test_no_operation_was_forgotten() -> None:
-    """Each path of the user API that names something is in the list above, but for what holds no secret of a site."""
+def test_every_operation_of_the_api_is_tested_with_a_session_s_token() -> None:
+    """Each path of the user API with an id is in the list above, except those that reveal nothing about a site."""
     asked_for = [path.partition("?")[0] for _, path, _ in NOT_ITS_OWN]
     paths = mocked(user_app, base_url="/").openapi()["paths"]
     for path in (one for one in paths if "{" in one):
@@ -129,28 +131,29 @@ def test_no_operation_was_forgotten() -> None:
 
 async def test_a_person_s_own_token_acts_everywhere(link: Link) -> None:
     for method, path, sent in NOT_ITS_OWN:
-        if "/events" in path:  # which has no end
+        if "/events" in path:  # the stream does not end
             continue
         status, said = await ask(link, method, path, "ada-token", sent)
         assert WORDS not in said, (path, status, said)
         assert status in (200, 201, 202, 400, 404, 409), path
 
 
-async def test_lists_tell_what_is_its_own(link: Link) -> None:
+async def test_lists_show_a_session_s_token_only_its_own_entries(link: Link) -> None:
     headers = {"Authorization": f"Bearer {link.hub.session_token('ada')}"}
     clusters = (await link.people.get("/api/clusters", headers=headers)).json()
     assert [cluster["id"] for cluster in clusters] == [OWN]
     assert [one["id"] for one in (await link.people.get("/api/projects", headers=headers)).json()] == ["p"]
     sessions = {one["id"]: one for one in (await link.people.get("/api/sessions", headers=headers)).json()}
     assert sessions[ID]["node"] == "n1"
-    other = sessions[OTHER]  # named, so that a page of the session can lead there; no more
+    other = sessions[OTHER]  # its name only, so that a page of the session can link to it
     assert (other["server"], other["account"], other["job"], other["log"]) == ("other", "_", None, [])
 
 
 async def test_a_session_s_token_reaches_no_other_cluster_s_scheduler(link: Link) -> None:
     url = str(link.people.base_url).replace("http", "ws") + "api/clusters/{}/wire"
     own = {"Authorization": f"Bearer {link.hub.session_token('ada')}"}
-    for cluster, status in ((FAR, 403), (PAID, 403), (OWN, 409), ("f" * 32, 404)):  # its own has no scheduler's job
+    # its own cluster has no scheduler's job
+    for cluster, status in ((FAR, 403), (PAID, 403), (OWN, 409), ("f" * 32, 404)):
         with pytest.raises(InvalidStatus) as caught:
             await connect(url.format(cluster), additional_headers=own)
         assert caught.value.response.status_code == status
@@ -191,7 +194,8 @@ async def test_a_token_of_several_servers_or_of_another_person_s_does_nothing(li
     }.items():
         link.hub.tokens[name], link.hub.scopes[name] = "ada", scopes
         assert (await ask(link, "GET", "/factories", name))[0] == 403, name
-    link.hub.tokens["narrow"], link.hub.scopes["narrow"] = "ada", [factories]  # a person made it for just this
+    # a token that a person made for this purpose only
+    link.hub.tokens["narrow"], link.hub.scopes["narrow"] = "ada", [factories]
     assert (await ask(link, "GET", f"/clusters/{FAR}", "narrow"))[0] == 200
 
 
@@ -218,7 +222,7 @@ def test_a_token_handed_to_a_notebook_is_in_its_memory_only(handed: str, monkeyp
     assert (LinkRoute.here(here).token, LinkRoute.here(here).own) == ("of-session", False)
     if handed == "function":
         monkeypatch.setattr("factorygate.link.getpass", lambda _prompt: " very-secret ")
-        use_token()  # asked for, and not shown
+        use_token()  # the token is typed without echo
     way = LinkRoute.here(
         here | ({"FACTORYGATE_TOKEN": "very-secret"} if handed == "environment" else {}),
         token="very-secret" if handed == "argument" else None,

@@ -1,4 +1,4 @@
-"""No person and no site account takes what others need: commands, logins, estimates, event streams."""
+"""No person and no site account uses up what others need: commands, logins, estimates, event streams."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ async def test_an_account_has_a_share_of_the_commands_and_the_watcher_its_own() 
     assert most == {"ada": 2, "ben": 2, None: 1}
     end.set()
     await asyncio.gather(*tasks)
-    assert not slots._accounts  # nothing is kept of who has left
+    assert not slots._accounts  # no data about past accounts is kept
 
 
 @as_root
 async def test_an_account_whose_commands_hang_keeps_no_other_from_submitting(public: Path) -> None:
-    """Its submissions wait for its own share, not in everybody's places."""
+    """Its submissions wait for its own slots, not for the shared ones."""
     fifo = public / "fifo"
     os.mkfifo(fifo, 0o644)
     sbatch = public / "sbatch"
@@ -114,7 +114,7 @@ async def test_one_login_name_does_not_use_up_the_logins_of_a_minute(monkeypatch
         for _ in range(5):
             await pace.turn(watcher=False, name=name)
     await pace.turn(watcher=True)
-    for _ in range(2):  # a service account's are everybody's
+    for _ in range(2):  # a service account's connections are shared
         await pace.turn(watcher=False)
     with pytest.raises(Unreachable):
         await pace.turn(watcher=False)
@@ -144,7 +144,8 @@ async def test_connections_that_close_right_after_the_login_cost_few_logins(monk
     (await pool.take(ConnectionKind.COMMAND, enter)).release(opened=False)
     now += ssh_pool.STEADY
     dropped.pop()()
-    (await pool.take(ConnectionKind.COMMAND, enter)).release(opened=False)  # one that worked makes good for the others
+    # a successful connection resets the count of failures
+    (await pool.take(ConnectionKind.COMMAND, enter)).release(opened=False)
     assert logins[-1] == now
 
 

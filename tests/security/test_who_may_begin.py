@@ -1,4 +1,4 @@
-"""Whoever may begin nothing begins nothing: each reason against each way to begin something."""
+"""A person who may start nothing starts nothing: each reason, against each way to start something."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GOOD = AccessStatus(terms="v1")
 
 @pytest_asyncio.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Ada has a project, a running session and a cluster; the hub has rules, and said that she may begin things."""
+    """Ada has a project, a running session and a cluster; the hub has rules, and has allowed her to start things."""
     made = World(tmp_path, extend="account")
     made.table, made.rules = Table(project("p")), HubRules(terms="v1")
     await made.up()
@@ -59,7 +59,7 @@ async def say(world: World, access: AccessStatus | None, *, blocked: bool = Fals
     await world.people.put("ada", PersonBody(groups=frozenset(), blocked=blocked, access=access))
 
 
-# --- the ways to begin something
+# --- the ways to start something
 
 
 async def session(world: World) -> object:
@@ -156,13 +156,15 @@ REASONS = [
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
-async def test_without_a_reason_each_begins(world: World, act: Callable[[World], Awaitable[object]]) -> None:
+async def test_without_a_reason_against_it_everything_may_start(
+    world: World, act: Callable[[World], Awaitable[object]]
+) -> None:
     assert await act(world)
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
 @pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.__name__)
-async def test_nothing_begins(
+async def test_a_person_who_may_not_starts_nothing(
     world: World, reason: Callable[[World], Awaitable[str]], act: Callable[[World], Awaitable[object]]
 ) -> None:
     submitted, estimated = len(world.scheduler.submitted), world.scheduler.estimated
@@ -181,7 +183,7 @@ async def test_a_drained_and_a_paused_factory_take_nothing_new(world: World) -> 
         with pytest.raises(ProblemError, match="Back at noon") as refused:
             await act(world)
         assert refused.value.status == 503
-    assert await more_time(world)  # what runs there goes on
+    assert await more_time(world)  # running sessions go on
     world.factories.drains.clear()
     world.factories["one"].access_status.pause("Paused.")
     for act in (session, a_cluster, scheduler_job, workers, more_time):
@@ -190,15 +192,15 @@ async def test_a_drained_and_a_paused_factory_take_nothing_new(world: World) -> 
         assert refused.value.status == 503
 
 
-# --- what a link remembers
+# --- what a restarted link remembers
 
 
-async def test_what_the_hub_told_outlives_the_link(world: World) -> None:
+async def test_the_hubs_data_survive_a_restart_of_the_link(world: World) -> None:
     until = clock.now() + timedelta(hours=1)
     await say(world, AccessStatus(terms="v1", until=until))
     await world.people.put("ada", PersonBody(groups=frozenset({"g"}), access=GOOD, options=JobOptions(qos="q")))
     await world.people.put("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus(terms="v1", until=until)))
-    world.rules = None  # nobody tells it again
+    world.rules = None  # nobody sends the rules again
     await world.down()
     await world.up()
     people = world.people
@@ -209,14 +211,14 @@ async def test_what_the_hub_told_outlives_the_link(world: World) -> None:
     assert people.refusal("ben") is not None
 
 
-async def test_a_link_that_was_told_nothing_begins_nothing(tmp_path: Path) -> None:
+async def test_a_link_without_the_hubs_rules_starts_nothing(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.rules = None
     await world.up()
     with pytest.raises(ProblemError) as refused:
         await world.put()
     assert refused.value.problem.code == "access-unknown"
-    await world.people.put_rules(HubRules(access=False))  # as a hub of passwords tells as it starts
+    await world.people.put_rules(HubRules(access=False))  # as a hub with passwords sends at its start
     assert (await world.put()).state == "pending"
     await world.down()
 
@@ -229,7 +231,7 @@ async def test_a_refusal_alone_keeps_the_person_s_groups(tmp_path: Path) -> None
     await people.put_access("ben", AccessStatus(refusal=WORDS))
     told = people.get("ada")
     assert told is not None and told.groups == {"g"}
-    assert people.get("ben") is None  # of whom nothing is known, it is not known that they left a group
+    assert people.get("ben") is None  # about whom nothing is known, so not that they left a group
     await world.down()
 
 

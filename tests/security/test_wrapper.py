@@ -1,6 +1,6 @@
-"""What a site installs (``site/``), against a real Slurm and real accounts: what it does, and for whom.
+"""The wrapper for sites (``site/``), with a real Slurm and real accounts: which commands it runs, and for whom.
 
-The wrapper runs from a folder of its own, with another ``ETC`` than /etc/factorygate: nothing else is changed in it.
+The wrapper runs from a folder of the test, with another ``ETC`` than /etc/factorygate; nothing else is changed in it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from tests.support.wrapper import (
 pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
-# --- what it is for
+# --- allowed uses
 
 
-def test_it_runs_on_old_pythons() -> None:
+def test_the_wrapper_runs_on_old_pythons() -> None:
     ast.parse(SOURCE.read_text(), feature_version=(3, 6))
     assert SOURCE.read_text().startswith("#!/usr/bin/python3 -IS\n")
 
@@ -71,8 +71,8 @@ def test_a_job_from_submit_to_cancel(wrapper: Wrapper, running: SlurmCluster) ->
     assert (wrapper.folder / "log").stat().st_mode & 0o777 == 0o600
 
 
-def test_it_estimates_without_submitting(wrapper: Wrapper, running: SlurmCluster) -> None:
-    listed = ("squeue", "-h", "-u", ADA, "-o", "%i")  # and not how long each has run
+def test_the_wrapper_estimates_without_submitting(wrapper: Wrapper, running: SlurmCluster) -> None:
+    listed = ("squeue", "-h", "-u", ADA, "-o", "%i")  # without the elapsed times
     before = running.run(*listed).stdout
     folder = f"{pwd.getpwnam(ADA).pw_dir}/.factorygate/sessions/{'0' * 32}"
     asked = wrapper.ask(ADA, slurm.estimate(slurm.script(request(folder, "true"))))
@@ -87,8 +87,8 @@ def test_the_scheduler_tells_of_the_account_only(wrapper: Wrapper, adas: str, gr
     assert adas in {job.id for job in told}
 
 
-def test_it_enters_the_accounts_own_job(wrapper: Wrapper, adas: str) -> None:
-    """The shape is let through: it is srun that says there is no such Python on the node."""
+def test_the_wrapper_enters_the_accounts_own_job(wrapper: Wrapper, adas: str) -> None:
+    """The wrapper allows the command; srun reports that the node has no such Python."""
     done = wrapper.run(ADA, *enter(adas))
     assert done.returncode not in (0, REFUSED, STOPPED)
     assert b"/opt/env/bin/python" in done.stderr
@@ -110,7 +110,8 @@ def test_a_sessions_files(wrapper: Wrapper) -> None:
     home = pwd.getpwnam(ADA).pw_dir
     short = f"~{folder.removeprefix(home)}/session.json"
     assert wrapper.run(ADA, "head", "-c", "65536", "--", short).stdout == b'{"note": 1}'
-    assert wrapper.run(ADA, "head", "-c", "9", "--", f"{folder}/cluster.json").returncode == 1  # allowed, and not there
+    # the command is allowed, and the file does not exist
+    assert wrapper.run(ADA, "head", "-c", "9", "--", f"{folder}/cluster.json").returncode == 1
     missing = wrapper.run(ADA, "env", "LC_ALL=C", "head", "-c", "65536", "--", f"{folder}/end.json")
     assert missing.returncode == 1
     assert b"No such file or directory" in missing.stderr
@@ -138,7 +139,7 @@ def test_a_switch_that_cannot_be_read_stops_too(wrapper: Wrapper) -> None:
     assert wrapper.run(ADA, "pwd").returncode == STOPPED
 
 
-# --- misuse: as whom
+# --- misuse: other accounts
 
 
 NOBODY = [EMMY, "root", "daemon", "nobody-there", "../root", "0", "", "-u", f"{ADA}\n{EMMY}", f"{ADA} "]
@@ -189,7 +190,7 @@ def test_a_long_list_is_read_whole_or_not_at_all(wrapper: Wrapper) -> None:
     refused(wrapper.run(ADA, "pwd"), "too long")
 
 
-def test_no_list(wrapper: Wrapper) -> None:
+def test_without_a_list_the_wrapper_acts_for_nobody(wrapper: Wrapper) -> None:
     (wrapper.folder / "etc/accounts").unlink()
     refused(wrapper.run(ADA, "pwd"), "there is no list")
 
@@ -199,7 +200,7 @@ def test_a_folder_that_others_may_write(wrapper: Wrapper) -> None:
     refused(wrapper.run(ADA, "pwd"), "may be written by others")
 
 
-def test_what_cannot_be_logged_is_not_done(wrapper: Wrapper) -> None:
+def test_a_command_that_cannot_be_logged_is_not_run(wrapper: Wrapper) -> None:
     (wrapper.folder / "log").symlink_to("/tmp/elsewhere")
     refused(wrapper.run(ADA, "pwd"), "log")
     (wrapper.folder / "log").unlink()

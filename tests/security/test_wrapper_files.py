@@ -1,4 +1,4 @@
-"""What the wrapper reads and writes in an account's home, and what it does not follow there."""
+"""The files that the wrapper reads and writes in an account's home, and the links that it does not follow."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_link_in_place_of_a_file(wrapper: Wrapper) -> None:
         refused(wrapper.run(ADA, *argv, "--", str(folder / name)))
 
 
-def test_a_note_through_a_link(wrapper: Wrapper, tmp_path: Path) -> None:
-    """It takes the link's place; what the link led to stays as it was."""
+def test_a_note_behind_a_symbolic_link_is_refused(wrapper: Wrapper, tmp_path: Path) -> None:
+    """The note replaces the link; the link's target stays unchanged."""
     folder, kept = Path(wrapper.session(ADA)), tmp_path / "kept"
     kept.write_text("mine")
     (folder / "session.json").unlink()
@@ -97,7 +97,7 @@ ARCHIVES = {
 def test_archives(wrapper: Wrapper, what: str) -> None:
     sessions = Path(wrapper.session(ADA)).parent
     refused(wrapper.run(ADA, "tar", "-x", "-m", "-f", "-", "-C", str(sessions), stdin=ARCHIVES[what]), "archive")
-    # Demos that run beside this have sessions in the same home: what is theirs comes and goes.
+    # Demos that run at the same time have sessions in the same home, whose files come and go.
     assert not {path.name for path in sessions.iterdir()} & {ONE, ".ssh", ".bashrc", "session.json", "x"}
     assert not (sessions.parent / "session.json").exists()
     assert not Path(f"/{ONE}").exists()

@@ -1,4 +1,4 @@
-"""What the wrapper refuses of what it is asked to run: commands, scripts, jobs of others, another environment."""
+"""Requests that the wrapper refuses: commands, scripts, jobs of others, another environment."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ MISUSE = {
 
 
 @pytest.mark.parametrize("what", MISUSE)
-def test_misuse(wrapper: Wrapper, what: str) -> None:
+def test_every_misuse_is_refused(wrapper: Wrapper, what: str) -> None:
     argv = MISUSE[what]
     done = wrapper.run(ADA, *argv, stdin=b"#!/bin/sh\n#SBATCH --job-name=factorygate-trial\nid\n")
     refused(done)
@@ -139,7 +139,7 @@ def test_directives_of_a_script(wrapper: Wrapper, running: SlurmCluster, what: s
     assert running.run("squeue", "-h", "-t", "all").stdout.count("\n") == before
 
 
-def test_what_is_no_script(wrapper: Wrapper) -> None:
+def test_an_invalid_script_is_refused(wrapper: Wrapper) -> None:
     refused(wrapper.run(ADA, "sbatch", "--parsable", stdin=f"#SBATCH --job-name={HUB}\n"), "not a batch script")
     refused(wrapper.run(ADA, "sbatch", "--parsable", stdin=b"#!/bin/sh\n" + b" " * 2**20), "not a batch script")
 
@@ -170,8 +170,8 @@ def test_a_job_of_the_account_that_is_not_the_gateways(wrapper: Wrapper, running
     cancel(running, own)
 
 
-def test_a_job_that_is_not_there(wrapper: Wrapper) -> None:
-    """In Slurm's own words, which the link understands."""
+def test_a_missing_job_is_reported_in_slurms_words(wrapper: Wrapper) -> None:
+    """The error is Slurm's own message, which the link understands."""
     slurm.cancel(["987654"]).parse(output(wrapper.ask(ADA, slurm.cancel(["987654"]))))
 
 
@@ -193,14 +193,14 @@ SRUN = {
 
 
 @pytest.mark.parametrize("what", SRUN)
-def test_another_srun(wrapper: Wrapper, adas: str, what: str) -> None:
+def test_another_form_of_srun_is_refused(wrapper: Wrapper, adas: str, what: str) -> None:
     refused(wrapper.run(ADA, *SRUN[what](list(enter(adas)))))
 
 
 # --- misuse: the environment
 
 
-def test_nothing_of_the_callers_environment_counts(wrapper: Wrapper, running: SlurmCluster, tmp_path: Path) -> None:
+def test_the_callers_environment_has_no_effect(wrapper: Wrapper, running: SlurmCluster, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     hostile = {
         "PATH": f"{tmp_path}:/usr/bin:/bin",

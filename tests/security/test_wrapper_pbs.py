@@ -1,7 +1,7 @@
-"""The wrapper that a site with PBS installs: what it lets through of the gateway's questions and orders, and what not.
+"""The wrapper for sites with PBS: which of the gateway's questions and orders it allows.
 
-There is no PBS here. **Its programs are stand-ins** (``STAND_IN``): each writes down how and as whom it was called, and
-answers as OpenPBS 23.06 was recorded to. What is tried is the wrapper.
+There is no PBS here. **Its programs are stand-ins** (``STAND_IN``): each records how and under which account it was
+called, and prints recorded answers of OpenPBS 23.06. The tests are about the wrapper only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HERE = socket.gethostname()
 
 
 class Pbs(Wrapper):
-    """The wrapper with the stand-ins in its path."""
+    """The wrapper with the stand-ins on its PATH."""
 
     def answers(self, program: str, text: str) -> None:
         (self.folder / "answers" / program).write_text(text)
@@ -110,7 +110,7 @@ def script(account: str = ADA, **changes: Any) -> str:
     return pbs.script(JobRequest.model_validate(told))
 
 
-def test_its_texts_are_those_of_the_dialect() -> None:
+def test_the_wrapper_allows_the_texts_of_the_dialect() -> None:
     text = SOURCE.read_text()
     for name in ("_CHOSEN", "_NONE", "_NODES", "_ENTER"):
         assert (
@@ -135,7 +135,7 @@ def test_questions_are_asked_of_the_accounts_own_jobs(wrapper: Pbs) -> None:
 
 
 def test_jobs_are_told_by_their_ids_where_they_are_the_accounts(wrapper: Pbs) -> None:
-    """Whatever they are called: their owner may have given them another name."""
+    """The name does not matter, since the owner may have changed it."""
     asked = ["qstat", "-E", "-t", "-f", "-F", "json"]
     wrapper.tells_of(own(OWN, Job_Name="mine"), own(OTHERS, GRACE))
     assert wrapper.ask(ADA, pbs.by_id([OWN, OTHERS, NOT_OURS])).returncode == 0
@@ -151,7 +151,7 @@ def test_no_jobs_is_said_so(wrapper: Pbs) -> None:
     assert [call[1] for call in wrapper.called()] == ["qselect"]
 
 
-def test_what_is_free_and_whether_it_answers(wrapper: Pbs) -> None:
+def test_free_nodes_and_the_check_of_the_server_are_allowed(wrapper: Pbs) -> None:
     wrapper.answers("pbsnodes", pbs_output.recorded("pbsnodes-json").stdout)
     wrapper.answers("qstat", pbs_output.recorded("qstat-queues-json").stdout)
     assert [node.name for node in pbs.nodes().parse(output(wrapper.ask(ADA, pbs.nodes())))] == ["vm"]
@@ -185,7 +185,7 @@ def test_own_jobs_are_ended_changed_and_looked_up(wrapper: Pbs) -> None:
     assert {"jobs": [OWN]}.items() <= wrapper.log()[0].items()
 
 
-def test_a_job_that_is_gone_is_said_in_pbs_own_words(wrapper: Pbs) -> None:
+def test_a_missing_job_is_reported_in_pbs_own_words(wrapper: Pbs) -> None:
     wrapper.answers("qstat", pbs_output.recorded("qstat-unknown-job").stdout)
     done = wrapper.ask(ADA, pbs.cancel(["9.vm"]))
     assert done.returncode == 153
@@ -213,7 +213,7 @@ def bridge() -> tuple[str, ...]:
     return ("/opt/env/bin/python", "-P", "-m", "factorygate.session.bridge", socket_path)
 
 
-def test_it_enters_the_accounts_own_job_on_its_node(wrapper: Pbs) -> None:
+def test_the_wrapper_enters_the_accounts_own_job_on_its_node(wrapper: Pbs) -> None:
     assert wrapper.run(ADA, *pbs.enter(OWN, bridge(), HERE)).returncode == 0
     assert wrapper.called()[-1] == [ADA, "pbs_attach", "-j", OWN, "--", *bridge()]
     wrapper.tells_of(own(OWN, exec_host="n7/0*8+n8/1"))
@@ -268,7 +268,7 @@ MISUSE: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("what", MISUSE)
-def test_misuse(wrapper: Pbs, what: str) -> None:
+def test_every_misuse_is_refused(wrapper: Pbs, what: str) -> None:
     refused(wrapper.run(ADA, *MISUSE[what], stdin=script()))
     assert wrapper.called() == []
     assert [line["answer"] for line in wrapper.log()] == ["refused"]
@@ -311,7 +311,7 @@ def test_an_account_that_is_not_listed(wrapper: Pbs) -> None:
 
 
 def test_the_service_account_watches_and_does_nothing_else(wrapper: Pbs) -> None:
-    """As sshd would run the forced command: of all jobs of the name, by an account that is on no list."""
+    """Run as by sshd's forced command: it may list all jobs with the name, for an account that is on no list."""
     wrapper.answers("qselect", f"{OWN}\n")
     uid = pwd.getpwnam(EMMY).pw_uid
 

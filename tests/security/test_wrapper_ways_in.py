@@ -1,4 +1,4 @@
-"""The ways to the wrapper: sudo, sshd's ForceCommand and certificates; and the link itself over a real sshd."""
+"""The ways to call the wrapper: sudo, sshd's ForceCommand and certificates; and the link itself over a real sshd."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ GATE = "fg-gate"  # the service account
 
 @pytest.fixture(scope="module")
 def gate(installed: Wrapper) -> Iterator[str]:
-    """The service account with the site's sudoers."""
+    """Make the service account with the site's sudoers file."""
     if shutil.which("sudo") is None:
         pytest.skip("no sudo here")
     accounts.ensure((GATE,))
@@ -58,7 +58,7 @@ def gate(installed: Wrapper) -> Iterator[str]:
 
 
 def _as_gate(wrapper: Wrapper, command: str, **env: str) -> Any:
-    """As sshd would run the forced command."""
+    """Run the command as by sshd's forced command."""
     uid = pwd.getpwnam(GATE).pw_uid
     return subprocess.run(
         [str(wrapper.program), "--ssh"],
@@ -140,7 +140,8 @@ def test_sudo_gives_nothing_but_the_wrapper(wrapper: Wrapper, gate: str, argv: l
 
 
 def test_a_listed_account_acts_for_itself_by_a_certificate(wrapper: Wrapper) -> None:
-    """``force-command`` of the gateway's CA: no sudo, no service account, the same forms."""
+    """``force-command`` in the certificate of the gateway's CA: without sudo and service account, with the same
+    commands."""
     uid = pwd.getpwnam(ADA).pw_uid
 
     def run(command: str) -> Any:
@@ -167,7 +168,7 @@ def test_the_list_and_the_switch_hold_for_certificates_too(wrapper: Wrapper) -> 
     assert (principals(ADA).returncode, principals(ADA).stdout) == (STOPPED, b"")
 
 
-# --- as the link uses it, over a real sshd
+# --- the link itself, over a real sshd
 
 
 def _transport(sshd: Sshd, credentials: object, watcher: str) -> Ssh:
@@ -177,7 +178,7 @@ def _transport(sshd: Sshd, credentials: object, watcher: str) -> Ssh:
 
 
 async def _acts(transport: Ssh, wrapper: Wrapper, running: SlurmCluster) -> None:
-    """What the link does for a session, up to its cancel."""
+    """Carry out everything that the link does for a session, up to its cancellation."""
     folder = f"{await transport.home(ADA)}/.factorygate/sessions/{secrets.token_hex(16)}"
     wrapper.made.append(Path(folder))
     base = folder.rpartition("/sessions/")[0]
@@ -246,7 +247,7 @@ async def test_certificates_over_ssh(wrapper: Wrapper, running: SlurmCluster, tm
     transport = _transport(sshd, told, GRACE)
     try:
         await _acts(transport, wrapper, running)
-        with pytest.raises(NotLetIn):  # emmy's certificate is as good, but she is on no list
+        with pytest.raises(NotLetIn):  # emmy's certificate is valid, but she is on no list
             await transport.home(EMMY)
     finally:
         await transport.close()

@@ -1,4 +1,4 @@
-"""A session in which Dask clusters are made, for several files."""
+"""A session in which tests create Dask clusters, shared by several files."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def bed(gateway: Gateway) -> Iterator[Bed]:
     made = Bed(gateway)
     yield made
     made.gateway.stopped(made.user)
-    eventually(lambda: not made.workers(), 60, what="no worker's job is left")  # it ends with its session
+    eventually(lambda: not made.workers(), 60, what="no worker's job is left")  # the jobs end with their session

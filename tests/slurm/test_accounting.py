@@ -1,4 +1,4 @@
-"""A cluster with slurmdbd on a MariaDB of its own; what it enforces is tried in ``tests/catalogue``."""
+"""A cluster with slurmdbd and its own MariaDB; ``tests/catalogue`` tests what it enforces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.trial import CHECKOUT, FACTORY, ORDINARY, ensure_ordinary_use
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 
-def test_nothing_of_it_is_left_and_a_cluster_without_it_is_another() -> None:
+def test_nothing_of_a_cluster_with_accounting_is_left() -> None:
     programs = install.program_folder()
     state = programs / "tested-accounting"
     shutil.rmtree(state, ignore_errors=True)
@@ -44,7 +44,7 @@ def test_an_ordinary_user_has_accounts_too() -> None:
     programs, home = install.program_folder(), Path(pwd.getpwnam(ORDINARY).pw_dir)
     own, code = home / "testbed-accounting", programs / "tested-code"
     shutil.rmtree(code, ignore_errors=True)
-    # The checkout itself may be closed to others.
+    # Others may not be able to read the checkout.
     for package in ("testbed", "spawners/factorycommon", "spawners/factorylink"):
         shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"""

@@ -1,4 +1,4 @@
-"""What the ledger counts is what the site counts: to the second, by ``sacct`` of a real Slurm with accounting."""
+"""The ledger counts the same GPU-seconds as the site, compared with ``sacct`` of a real Slurm with accounting."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ from tests.unit.fake_factory import KEY, SIZE, FakeDoors
 from tests.unit.fake_projects import Table
 
 pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
-REVOKED_SECONDS = 2.0  # until a job that was put back may surely be started anew
-PROGRAMS = {"quick": "exec sleep 3", "long": "exec sleep 600", "fails": "sleep 1; exit 3"}  # in place of a door
+REVOKED_SECONDS = 2.0  # until a requeued job can be started again
+# commands that replace the door
+PROGRAMS = {"quick": "exec sleep 3", "long": "exec sleep 600", "fails": "sleep 1; exit 3"}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def here(folder: Path) -> Iterator[SlurmCluster]:
 
 
 class Link:
-    """The parts of a link that a budget goes through, at a real site; doors alone are not there."""
+    """The parts of a link that are concerned with budgets, at a real site; only doors are missing."""
 
     def __init__(self, here: SlurmCluster, folder: Path, state: Path) -> None:
         access = Access.model_validate(here.access_fields())
@@ -110,7 +111,7 @@ class Link:
         while not look():
             jobs = {job.id: (job.raw_state, job.reason) for job in await self.site.ask_jobs_now()}
             assert clock.ticks() < deadline, str(jobs)
-            await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+            await asyncio.sleep(0.1)  # waits for the scheduler
 
     def state(self, session_id: str) -> str:
         live = self.live_sessions.get(session_id)
@@ -122,14 +123,14 @@ async def link(here: SlurmCluster, folder: Path, tmp_path: Path) -> AsyncIterato
     made = Link(here, folder, tmp_path)
     await made.ledger.open()
     await made.parts.start()
-    await made.people.put_rules(HubRules(access=False))  # a hub that asks nothing of people
+    await made.people.put_rules(HubRules(access=False))  # a hub without rules
     yield made
     await made.parts.close()
     await made.ledger.close()
 
 
 def told(here: SlurmCluster, since: datetime, fields: str) -> list[list[str]]:
-    """By sacct: these fields of each run of all jobs."""
+    """Return these fields of each run of all jobs, from sacct."""
     answer = here.run(
         *("sacct", "--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2"),
         *(f"--starttime={since.astimezone():%Y-%m-%dT%H:%M:%S}", f"--format={fields}"),
@@ -139,7 +140,7 @@ def told(here: SlurmCluster, since: datetime, fields: str) -> list[list[str]]:
 
 
 def counted(here: SlurmCluster, since: datetime) -> dict[str, tuple[int, int, int]]:
-    """Of each job the seconds of all its runs, how many those were, and its GPUs."""
+    """Return for each job the seconds of all its runs, the number of runs, and its GPUs."""
     found: dict[str, tuple[int, int, int]] = {}
     for job, elapsed, tres in told(here, since, "JobID,ElapsedRaw,AllocTRES"):
         seconds, runs, gpus = found.get(job, (0, 0, 0))
@@ -169,8 +170,8 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     await link.sessions.stop(stopped, "person")
 
     def runs_again() -> bool:
-        """By itself Slurm waits for two minutes, and has a reason: nodes date to the second which job may not run any
-        more, and one that is started anew within it fails with exit code 1 ("Job credential revoked")."""
+        """Release a requeued job, which Slurm holds for two minutes. Nodes store revoked jobs by the second: a job that
+        restarts in the same second fails with exit code 1 ("Job credential revoked")."""
         live = link.live_sessions.get(requeued)
         waits = live is not None and live.job is not None and live.job.reason == "BeginTime"
         if waits and clock.ticks() > put_back + REVOKED_SECONDS:
@@ -190,14 +191,14 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     batch = cluster.record.batches["b" * 32]
     theirs |= {f"{'b' * 32}/{worker.task}": cluster.job_of(batch, worker) or "" for worker in batch.workers}
 
-    # The accounting hears of an end after it.
+    # The accounting database receives an end a little later.
     await link.until(lambda: all(ended != "Unknown" for (ended,) in told(here, began, "End")))
     found = counted(here, began)
     sacct = {id: found.get(job, (0, 0, 0)) for id, job in theirs.items()}
     assert {id: row.seconds for id, row in rows.items()} == {id: seconds for id, (seconds, _, _) in sacct.items()}
     assert all(rows[id].seconds >= 3 for id in ids[:2]), sacct
     assert sacct[requeued][1] == 2, "it ran once only"
-    # A GPU is counted as the site does, but where nobody else can have the rest of the node.
+    # A GPU is counted as the site does, unless nobody else can use the rest of the node.
     gpus = {id: (row.gpus, sacct[id][2]) for id, row in rows.items()}
     assert all(ours == site for id, (ours, site) in gpus.items() if id != ids[2]), gpus
     assert gpus[ids[2]][0] == gpus_of(link.factory, "lone") == 4

@@ -1,4 +1,4 @@
-"""Sessions whose door is entered through a real Slurm, and what becomes of them when a part on the way dies."""
+"""Sessions whose door is entered through a real Slurm, and the effects of failures on the way."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.trial import FACTORY
 pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
-ID = uuid.uuid4().hex  # not that of the other tests: processes are found by it
+ID = uuid.uuid4().hex  # unique for this test, since processes are found by it
 PORTS = (21500, 21599)
 IDENTITY = Identity("carried", b"k" * 32)
 
@@ -55,7 +55,7 @@ def here() -> Iterator[SlurmCluster]:
 
 
 class Carried:
-    """One session of a real job, and the link's end of its door."""
+    """One session of a real job, and the link's connection to its door."""
 
     def __init__(self, folder: Path, here: SlurmCluster, carrier: str) -> None:
         python = str(install.program_folder() / "notebook" / "bin" / "python")
@@ -110,10 +110,10 @@ class Carried:
         )
 
     async def running(self) -> str:
-        """The node, once the job runs."""
+        """Return the node once the job runs."""
         async with asyncio.timeout(60):
             while (job := await self.seen()) is None or job[0] is not JobState.RUNNING:
-                await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+                await asyncio.sleep(0.1)  # waits for the scheduler
         return job[1][0]
 
     async def seen(self) -> tuple[JobState, tuple[str, ...]] | None:
@@ -126,7 +126,7 @@ class Carried:
         await until(lambda: any(status is not None and status.phase == "up" for status in self.told))
 
     async def get(self, path: str) -> bytes:
-        """The body of an answer at the session's port."""
+        """Return the body of an answer at the session's port."""
         streams = await asyncio.open_connection("127.0.0.1", self.port)
         return (await fetch(*streams, path)).partition(b"\r\n\r\n")[2]
 
@@ -144,7 +144,7 @@ class Carried:
         await self.place.commands.close()
 
     def pids(self, *words: str) -> list[int]:
-        """Processes with all these words in their argv."""
+        """Return the processes with all these words in their argv."""
         found = []
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -156,11 +156,11 @@ class Carried:
         return found
 
     def entered(self) -> list[int]:
-        """The processes of srun that enter this session."""
+        """Return the srun processes that enter this session."""
         return [pid for pid in self.pids("--jobid", f"-{ID[:8]}-") if name(pid) == "srun"]
 
     def bridges(self) -> list[int]:
-        """The bridges of this session, on the node."""
+        """Return the bridges of this session, on the node."""
         return [pid for pid in self.pids("factorygate.session.bridge", f"-{ID[:8]}-") if name(pid) != "srun"]
 
 
@@ -172,7 +172,7 @@ def name(pid: int) -> str:
 
 
 def listening(pid: int) -> list[str]:
-    """Local addresses on which a process listens by TCP."""
+    """Return the local addresses on which a process listens by TCP."""
     inodes = held(pid)
     rows = [row.split() for kind in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()]
     return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
@@ -202,7 +202,7 @@ async def test_a_whole_session(carried: Carried) -> None:
     await until(lambda: any(status is not None and status.phase == "ended" for status in carried.told))
     async with asyncio.timeout(60):
         while (await carried.seen() or (JobState.ENDED,))[0] is not JobState.ENDED:
-            await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+            await asyncio.sleep(0.1)  # waits for the scheduler
     await until(lambda: not carried.entered() and not carried.bridges())
 
 
@@ -222,11 +222,11 @@ async def test_a_door_is_found_again_when_a_part_on_the_way_is_killed(carried: C
     assert json.loads(await carried.get("/env"))["FACTORYGATE_NOTEBOOK_SOCKET"] == notebook
     assert carried.told[-1] is not None
     assert not set(before) & set(KILLED[which](carried))
-    # Slurm may take most of a minute to notice that srun is gone.
+    # Slurm may need almost a minute to notice that srun has ended.
     await until(lambda: len(carried.bridges()) == 1, 150, what="the old bridge is gone, one is there")
 
 
-async def test_a_job_that_ended_is_entered_no_more(carried: Carried) -> None:
+async def test_an_ended_job_is_not_entered(carried: Carried) -> None:
     await carried.up()
     await carried.cancel()
     await until(lambda: not carried.keeper.is_open(ID), what="lost")
@@ -235,7 +235,7 @@ async def test_a_job_that_ended_is_entered_no_more(carried: Carried) -> None:
     await until(lambda: not carried.entered() and not carried.bridges())
 
 
-async def test_a_link_that_goes_leaves_nothing_inside(carried: Carried) -> None:
+async def test_a_link_that_ends_leaves_no_process_in_the_job(carried: Carried) -> None:
     await carried.up()
     assert carried.entered()
     await carried.keeper.shutdown()

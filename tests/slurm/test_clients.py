@@ -1,5 +1,5 @@
-"""Programs from outside that use a session's kernels: the recipes of docs/clients.md as they stand there, with the real
-clients, and what is refused."""
+"""Programs outside that use a session's kernels: the recipes of docs/clients.md, with the real clients, and refused
+requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).parents[2]
 PAGE, LAB = CHECKOUT / "docs" / "clients.md", CHECKOUT / "extensions" / "lab"
 RECIPE = re.compile(r'^```python title="([a-z_]+\.py)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 FACTORY = "it4lia"
-# As jupyter_kernel_client's own documentation begins.
+# The first lines of jupyter_kernel_client's own documentation.
 AS_DOCUMENTED_BY_ITSELF = """
 import os
 from jupyter_kernel_client import JupyterKernelClient
@@ -39,7 +39,7 @@ with JupyterKernelClient(server_url=os.environ["SESSION_URL"], token=os.environ[
 
 @dataclass
 class Place:
-    """A running session, as a program on somebody's machine knows it."""
+    """A running session, as a program on somebody's machine uses it."""
 
     gateway: Gateway
     user: str
@@ -49,7 +49,7 @@ class Place:
     folder: Path
 
     def program(self, *words: str, by: Path = Path(sys.executable)) -> subprocess.CompletedProcess[str]:
-        """Run one of the page's programs, beside its modules, in an environment without anything of Jupyter's."""
+        """Run one of the page's programs beside its modules, in an environment without any of Jupyter's packages."""
         env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "FACTORYGATE"))}
         env |= {
             "SESSION_URL": self.url.rstrip("/"),
@@ -62,22 +62,22 @@ class Place:
         )
 
     def ran(self, name: str) -> str:
-        """What a program printed, which must not have failed."""
+        """Return the output of a program, which must not have failed."""
         done = self.program(name)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """A request with the token in the header."""
+        """Send a request with the token in the header."""
         headers = {"Authorization": f"token {self.token}"}
         return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=60, **more)
 
     def kernels(self) -> list[str]:
-        """Ids of those that run."""
+        """Return the ids of the running kernels."""
         return [kernel["id"] for kernel in self.request("GET", "api/kernels").json()]
 
     def job_log(self) -> str:
-        """All that the session wrote, as its site account may read it."""
+        """Return the session's log, as its site account may read it."""
         session = self.gateway.session(self.user, self.server)
         assert session is not None
         path = f".factorygate/sessions/{session['id']}/job.log"
@@ -86,7 +86,7 @@ class Place:
 
 
 def started(gateway: Gateway, folder: Path, server: str, **more: Any) -> Place:
-    """A session of a new person, with a token that is good for it and nothing else."""
+    """Start a session of a new person, with a token that is valid for this session only."""
     user = gateway.make_user()
     answer = gateway.start(user, server, token=gateway.token(user), factory=FACTORY, size="gpu-1", hours=0.5, **more)
     assert answer.status_code in (201, 202), answer.text
@@ -102,7 +102,7 @@ def started(gateway: Gateway, folder: Path, server: str, **more: Any) -> Place:
 
 @pytest.fixture(scope="module")
 def place(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A session as everybody gets it."""
+    """Return a session with the default settings."""
     made = started(gateway, tmp_path_factory.mktemp("clients"), "tools")
     yield made
     gateway.stopped(made.user, made.server)
@@ -110,7 +110,7 @@ def place(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def open_place(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A session whose owner allowed tokens in addresses."""
+    """Return a session whose owner allowed tokens in URLs."""
     made = started(gateway, tmp_path_factory.mktemp("open"), "", url_tokens=True)
     (made.folder / "as_documented.py").write_text(AS_DOCUMENTED_BY_ITSELF)
     yield made
@@ -123,7 +123,7 @@ def notebook_in(folder: Path, *cells: Any) -> None:
 
 
 def printed(folder: Path) -> list[str]:
-    """What the cells of the notebook that was run printed."""
+    """Return the outputs of the executed notebook's cells."""
     notebook = nbformat.read(folder / "out.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     return [output["text"].strip() for output in outputs if output["output_type"] == "stream"]
@@ -162,13 +162,13 @@ def test_a_cell_that_fails_leaves_no_kernel(place: Place) -> None:
 
 
 def test_vs_code(place: Place) -> None:
-    """What VS Code's extension does for an "existing Jupyter server" at URL?token=TOKEN, by its source of July 2026: it
-    asks whether the server wants a password (``jupyterPasswordConnect.ts``), and does all else by JupyterLab's own
-    client, which is real here, with the extension's settings. VS Code itself cannot run here.
+    """The requests of VS Code's extension for an "existing Jupyter server" at URL?token=TOKEN, by its source of July
+    2026: it asks whether the server requires a password (``jupyterPasswordConnect.ts``), and does everything else with
+    JupyterLab's own client, which is real here, with the extension's settings. VS Code itself cannot run here.
     """
     if not (LAB / "node_modules" / "@jupyterlab" / "services").exists():
         pytest.skip("needs JupyterLab's client (bin/test installs it)")
-    # It needs no password where there is a token, whatever these two answer.
+    # With a token it needs no password, whatever these two requests return.
     keep = {"Connection": "keep-alive"}
     assert httpx.get(place.url, headers=keep, follow_redirects=True, timeout=60).status_code == 200
     assert httpx.get(f"{place.url}tree?", headers=keep, timeout=60).status_code == 302
@@ -180,7 +180,7 @@ def test_vs_code(place: Place) -> None:
     assert done.stdout.splitlines()[-1] == f"42 {FACTORY}"
     asked = re.findall(r"^ASKED (\w+) (\S+)$", done.stderr, re.MULTILINE)
     [socket] = [address for method, address in asked if method == "WS"]
-    assert socket.endswith("&token=TOKEN")  # as well as in the header, which is what counts
+    assert socket.endswith("&token=TOKEN")  # also in the header, which is what counts
     eventually(lambda: not place.kernels(), what="the client's kernel ended")
     assert place.token not in place.job_log()
 
@@ -203,7 +203,8 @@ def test_jupyter_kernel_client_as_its_own_documentation_has_it(open_place: Place
 
 def test_an_allowed_token_opens_kernels_and_nothing_else(open_place: Place) -> None:
     assert httpx.get(f"{open_place.url}api/kernels?token={open_place.token}", timeout=60).status_code == 403
-    assert httpx.get(f"{open_place.url}lab?token={open_place.token}", timeout=60).status_code == 302  # to the login
+    # redirected to the login
+    assert httpx.get(f"{open_place.url}lab?token={open_place.token}", timeout=60).status_code == 302
     kernel = open_place.request("POST", "api/kernels", json={"name": "python3"}).json()["id"]
     address = f"{open_place.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels"
     with pytest.raises(InvalidStatus) as refused, connect(f"{address}?token=nobodys", open_timeout=60):
@@ -213,8 +214,8 @@ def test_an_allowed_token_opens_kernels_and_nothing_else(open_place: Place) -> N
 
 
 def test_no_log_holds_a_token_of_an_address(open_place: Place) -> None:
-    """Also where the request fails: in the session (no such kernel, a handler's error), and at proxy and hub where
-    there is no session."""
+    """Also for failed requests: in the session (unknown kernel, a handler's error), and at proxy and hub without a
+    session."""
     gateway, token = open_place.gateway, open_place.token
     path = f"/user/{open_place.user}/"
     address = f"{open_place.url.replace('http', 'ws', 1)}api/kernels/{uuid.uuid4()}/channels?token={token}"
@@ -225,8 +226,8 @@ def test_no_log_holds_a_token_of_an_address(open_place: Place) -> None:
         open_place.request("GET", f"{asked}?token={token}")
     of_session = open_place.job_log()
     assert token not in of_session
-    assert "nothing.txt" in of_session  # its failed requests are in there
-    other = gateway.make_user()  # who has no session
+    assert "nothing.txt" in of_session  # its failed requests are in the log
+    other = gateway.make_user()  # a person without a session
     for who in (path, f"/user/{other}/"):
         httpx.get(f"{gateway.root}{who}nowhere?token={token}", timeout=60)
     socket = f"{gateway.root.replace('http', 'ws', 1)}/user/{other}/api/kernels/{uuid.uuid4()}/channels?token={token}"

@@ -1,4 +1,4 @@
-"""dask-jobqueue's keywords and ways of use, as they come out at real workers: in this process, in no session."""
+"""dask-jobqueue's keywords, and their effects on real workers; in this process, outside a session."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.gateway import Gateway, eventually
 
 pytestmark = pytest.mark.slurm
 FACTORY = "lumi-aif"
-SECONDS = 100  # for workers to come
+SECONDS = 100  # seconds for workers to connect
 
 
 @pytest.fixture(autouse=True)
 def _here(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a script with a token."""
+    """Use the gateway from this process, like a script with a token."""
     monkeypatch.setenv("FACTORYGATE_URL", gateway.root)
     token = gateway.token(gateway.make_user())
     monkeypatch.setenv("FACTORYGATE_TOKEN", token)
@@ -42,20 +42,20 @@ def _here(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spills() -> Iterator[Path]:
-    """A folder that workers make."""
+    """Return a folder that the workers create."""
     folder = Path(f"/tmp/factorygate-{uuid.uuid4().hex}")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_what_is_asked_of_workers_reaches_them(gateway: Gateway, spills: Path) -> None:
+def test_options_of_workers_reach_them(gateway: Gateway, spills: Path) -> None:
     asked: dict[str, Any] = {
         "cores": 4,
         "processes": 2,
         "memory": "2 GiB",
         "walltime": "0:07:00",
         "interface": "lo",
-        "death_timeout": 90,  # time enough to come on a busy machine
+        "death_timeout": 90,  # enough time for a busy machine
         "local_directory": f"{spills}/$USER",
         "worker_extra_args": ["--preload colorsys", "--resources", "A=2,B=0.5"],
     }
@@ -63,7 +63,7 @@ def test_what_is_asked_of_workers_reaches_them(gateway: Gateway, spills: Path) -
         client.wait_for_workers(2, timeout=SECONDS)
         [job] = cluster.cluster_api.workers.values()
         limit = gateway.factories[FACTORY].ask("squeue", "-h", "-j", job.job, "-o", "%l").strip()
-        assert (cluster.place.size, limit) == ("gcd-1", "7:00")  # the smallest that has so much
+        assert (cluster.place.size, limit) == ("gcd-1", "7:00")  # the smallest size that has the requested resources
         workers = client.scheduler_info()["workers"]
         assert all(address.startswith("tls://127.0.0.1:") for address in workers)
         for worker in workers.values():
@@ -78,8 +78,8 @@ def test_what_is_asked_of_workers_reaches_them(gateway: Gateway, spills: Path) -
     eventually(lambda: not list(mine.iterdir()), SECONDS, what="nothing of it is left")
 
 
-async def test_the_way_of_the_lab_extension() -> None:
-    """Made, scaled, adapted and closed as dask-labextension does it with a configured class."""
+async def test_the_dask_labextension_can_make_a_cluster() -> None:
+    """The cluster is made, scaled, adapted and closed as dask-labextension does with a configured class."""
     cluster = await getattr(factorygate, "FactoryCluster")(cores=1, memory="1 GB", asynchronous=True)  # noqa: B009
     async with Client(cluster, asynchronous=True) as client:
         await cluster.scale(1)

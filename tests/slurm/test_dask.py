@@ -1,4 +1,4 @@
-"""A Dask cluster from a notebook: its workers are real jobs of a real Slurm, asked for through the link."""
+"""A Dask cluster from a notebook: its workers are real jobs of a real Slurm, requested through the link."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def test_workers_come_compute_and_go(bed: Bed) -> None:
         "import os\n"
         "print(client.run(lambda: os.environ['FACTORYGATE_JOB_INDEX'] + os.environ['ROCR_VISIBLE_DEVICES']).values())"
     )
-    assert "'1" in where and "'2" in where  # each is a task of one array, with a GPU of its own
+    assert "'1" in where and "'2" in where  # each worker is a task of one array, with its own GPU
     view = "view = cluster.view(); print(view.workers, view.count('running'), view.gpu_hours_committed > 0.5)"
     eventually(lambda: bed.run(view) == "2 2 True", 60, what="the gateway has told what Dask knows before")
     name = bed.run("name = cluster.view().jobs[0].name; print(name)")
-    assert f"{name}: 1 workers of tls://" in bed.run("print(*cluster.log_tail(name), sep='\\n')")  # of one that runs
+    # the log of a running job
+    assert f"{name}: 1 workers of tls://" in bed.run("print(*cluster.log_tail(name), sep='\\n')")
     assert bed.run("print(any(job.log_tail for job in cluster.view().jobs if job.name == name))") == "True"
     scratch = bed.run(
         "import dask\n"
@@ -74,7 +75,7 @@ def test_a_plain_client_gets_nothing(bed: Bed) -> None:
     bed.run("client.close(); cluster.close()")
 
 
-def test_what_the_scheduler_or_the_cap_says_no_to_is_said(bed: Bed) -> None:
+def test_refusals_by_scheduler_and_cap_are_shown(bed: Bed) -> None:
     bed.run(MADE.format(size=SIZE, workers=0).replace("workers=0,", "workers=0, cap_gpu_hours=0.5,"))
     said = bed.run("try:\n    cluster.scale(jobs=5)\nexcept ValueError as error:\n    print(error)")
     assert "0.5 GPU-hours" in said

@@ -50,7 +50,7 @@ def test_a_cluster_at_another_factory(bed: Bed) -> None:
         f"try:\n    FactoryCluster(factory={THERE!r}, workers=1, hours=0.3)\n"
         "except LinkError as error:\n    print(error)"
     )
-    assert "factorygate.use_token()" in refused  # the session's own token is for its factory
+    assert "factorygate.use_token()" in refused  # the session's own token is for its factory only
     assert (bed.heads(THERE), bed.workers(THERE)) == ([], [])
     bed.run(f"import factorygate; factorygate.use_token({bed.gateway.token(bed.user)!r})")
     bed.run(
@@ -62,8 +62,8 @@ def test_a_cluster_at_another_factory(bed: Bed) -> None:
     assert bed.run("print(sum(client.gather(client.map(lambda x: x * x, range(100)))))") == "328350"
     large = "print(len(client.submit(lambda n: bytes(n << 20), 64, pure=False).result()) >> 20)"
     assert bed.run(large) == "64"
-    assert bed.run("print(len(client.scatter(bytes(64 << 20)).result()) >> 20)") == "64"  # and the other way
-    # What is computed outlasts the link, through which all of it goes.
+    assert bed.run("print(len(client.scatter(bytes(64 << 20)).result()) >> 20)") == "64"  # and in the other direction
+    # Futures survive a restart of the link, through which all traffic goes.
     bed.run("import time; slow = client.map(lambda n: time.sleep(1) or n, range(16), pure=False)")
     link = bed.gateway.pid("link")
     os.kill(link, signal.SIGKILL)

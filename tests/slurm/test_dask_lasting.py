@@ -1,4 +1,4 @@
-"""A Dask cluster outlives its jobs: those that are killed, those whose time is over, and those nobody needs for now."""
+"""A Dask cluster outlives its jobs: killed jobs, jobs that reached their walltime, and jobs that were not needed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def slow(number, seconds):
 def numbers(job):
     return int(job.rpartition("-")[2])
 """
-ASKED = "print(len(cluster.cluster_api.workers))"  # jobs, ever
+ASKED = "print(len(cluster.cluster_api.workers))"  # number of jobs that were ever requested
 CONNECTED = "print(*sorted(cluster.worker_plan.connected()))"
 
 
@@ -44,8 +44,8 @@ def made(bed: Bed, options: str, size: str = SIZE) -> None:
 
 @contextmanager
 def queue(bed: Bed) -> Iterator[None]:
-    """Every job of a cluster waits for ten seconds, whatever is free: its partition starts none, and a job that has
-    waited is moved to another on the same nodes."""
+    """Make every job of a cluster wait for ten seconds: its partition starts none, and waiting jobs are moved to
+    another partition with the same nodes."""
     factory, over = bed.gateway.factories[FACTORY], threading.Event()
 
     def serve() -> None:
@@ -67,7 +67,7 @@ def queue(bed: Bed) -> Iterator[None]:
         factory.ask("scontrol", "update", "PartitionName=dev-g", "State=UP")
 
 
-# --- lost
+# --- lost jobs
 
 
 def test_a_killed_job_is_replaced_in_under_ten_seconds(bed: Bed) -> None:
@@ -75,19 +75,19 @@ def test_a_killed_job_is_replaced_in_under_ten_seconds(bed: Bed) -> None:
     made(bed, "workers=2")
     bed.run("client.wait_for_workers(2, timeout=100)")
     first = time.monotonic() - began
-    for how in (("--signal=KILL", "--full"), ()):  # at once; and as Slurm ends a job, which says so first
+    for how in (("--signal=KILL", "--full"), ()):  # first by SIGKILL, then as Slurm ends a job, after a SIGTERM
         before, jobs = bed.run(CONNECTED).split(), bed.workers()
         began = time.monotonic()
         bed.gateway.factories[FACTORY].ask("scancel", *how, jobs[0])
         eventually(lambda: len(set(bed.run(CONNECTED).split()) - set(before)) == 1, 90, what="another's worker is up")  # noqa: B023
         seconds = time.monotonic() - began
         print(f"killed by scancel {' '.join(how)}: replaced after {seconds:.1f} s")
-        assert seconds < max(10, 2 * first)  # a machine on which the first ones took long is busy
+        assert seconds < max(10, 2 * first)  # if the first ones took long, the machine is busy
         assert len(bed.workers()) == 2
         assert bed.run("print(client.submit(sum, [1, 2]).result(timeout=60))") == "3"
 
 
-# --- over
+# --- expired jobs
 
 
 @pytest.mark.timeout(900)
@@ -97,7 +97,7 @@ def test_a_killed_job_is_replaced_in_under_ten_seconds(bed: Bed) -> None:
     ids=["one walltime", "three walltimes"],
 )
 def test_work_that_takes_longer_than_jobs_may_is_done_once(bed: Bed, seconds: int, jobs: int) -> None:
-    """Jobs of a minute, Slurm's shortest, replaced every half."""
+    """Jobs of one minute, Slurm's shortest limit, are replaced every half minute."""
     made(bed, "workers=2, hours=1 / 60")
     bed.run("client.wait_for_workers(2, timeout=100)")
     threads = int(bed.run("print(sum(client.nthreads().values()))"))
@@ -110,14 +110,15 @@ def test_work_that_takes_longer_than_jobs_may_is_done_once(bed: Bed, seconds: in
     asked = int(bed.run(ASKED))
     print(f"{tasks} tasks, begun {begun} times, {asked} jobs")
     assert begun <= 1.1 * tasks
-    assert asked >= jobs  # replaced once, and thrice
+    assert asked >= jobs  # replaced once, and three times
     bed.run("client.close(); cluster.close()")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_results_outlive_jobs_also_where_no_more_may_run_at_a_time(bed: Bed) -> None:
-    """The nodes are full, so a replacement starts only once another has left: jobs of a batch leave one by one."""
+    """The nodes are full, so a replacement starts only after another job has ended: the jobs of a
+    batch end one by one."""
     made(bed, "workers=12, hours=3 / 60", size="gcd-4")
     bed.run("client.wait_for_workers(12, timeout=90)")
     threads = int(bed.run("print(sum(client.nthreads().values()))"))
@@ -139,13 +140,13 @@ def test_adapting_with_a_queue_asks_for_little_more_than_it_needs(bed: Bed, requ
     made(bed, "workers=0")
     with queue(bed):
         bed.run("cluster.adapt(maximum_jobs=4)")
-        for _ in range(3 if request.config.getoption("--long") else 2):  # bursts, with nothing to do in between
+        for _ in range(3 if request.config.getoption("--long") else 2):  # bursts of tasks, with idle times between them
             bed.run("futures = client.map(slow, range(400), seconds=0.5, pure=False); done = wait(futures)")
             bed.run("time.sleep(4)")
         asked = int(bed.run(ASKED))
         print(f"4 jobs are needed, {asked} were asked for")
         assert 4 <= asked <= 6
-        assert len(bed.workers()) == asked  # none was let go between the bursts
+        assert len(bed.workers()) == asked  # no job was released between the bursts
         eventually(lambda: len(bed.workers()) == 1, 90, what="idle jobs are closed, but for one that has the results")
         assert bed.run("print(client.gather(futures) == [n * n for n in range(400)])") == "True"
         bed.run("del futures, done")

@@ -1,4 +1,5 @@
-"""Anything that is done with a cluster in any order, at a real Slurm: it closes, and no job and no process is left."""
+"""Random sequences of operations on a cluster, with a real Slurm: it can be closed, and no job and
+no process is left."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def processes(cluster):
 
 @dataclass(frozen=True)
 class Step:
-    """``what`` is done, and then so many seconds pass."""
+    """Do ``what``, then wait the given seconds."""
 
     what: str
     number: int
@@ -75,7 +76,7 @@ steps = st.builds(
 
 
 def cancel_later(bed: Bed, sequence: list[Step]) -> None:
-    """The site cancels jobs, at the moments that the sequence says."""
+    """Cancel jobs as the site, at the times of the sequence."""
     for step in sequence:
         if step.what == "scancel" and (jobs := bed.workers()[: step.number]):
             bed.gateway.factories[FACTORY].ask("scancel", *jobs, check=False)

@@ -1,4 +1,4 @@
-"""distributed's own tests of its clusters, run against ``FactoryCluster`` and real Slurm jobs of a running gateway.
+"""distributed's own tests of its clusters, run with ``FactoryCluster`` and real Slurm jobs of a running gateway.
 
 They are taken from Debian's package of distributed, since neither its wheel nor its source archive has them; none is
 copied into this repository. ``NOT_OURS`` is what does not apply, and why; ``LONG`` is what runs with ``--long`` only,
@@ -73,7 +73,7 @@ LONG = {
 
 @pytest.fixture(scope="module")
 def left_out(request: pytest.FixtureRequest) -> set[str]:
-    """The tests of theirs that do not run."""
+    """Return the tests of distributed's suite that are not run."""
     tables = [NOT_OURS] if request.config.getoption("--long") else [NOT_OURS, LONG]
     return {test for table in tables for tests in table.values() for test in tests}
 
@@ -91,7 +91,7 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory, left_out: se
 
 
 def _with_time(path: Path) -> str:
-    """Return a file of theirs with limits for jobs on a busy machine; they say nothing but when to give up."""
+    """Return one of their files with timeouts for jobs on a busy machine."""
     text = (
         path.read_text()
         .replace("@gen_test()", "@gen_test(timeout=250)")
@@ -101,7 +101,7 @@ def _with_time(path: Path) -> str:
     return re.sub(r"(?<=start \+ )\d+\b", "100", text)
 
 
-def test_what_applies_passes(ran: Ran) -> None:
+def test_distributeds_own_tests_pass(ran: Ran) -> None:
     assert not ran.failures(), "\n\n".join(ran.failures())
 
 

@@ -1,4 +1,4 @@
-"""``factorygate doctor`` on a real Slurm with accounts: all is well, each step that can fail, and nothing is left."""
+"""``factorygate doctor`` on a real Slurm with accounts: success, each possible failure, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def here() -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def remote() -> Iterator[SlurmCluster]:
-    """The same behind an sshd that forwards nothing."""
+    """The same factory behind an sshd that forwards no connections."""
     programs = install.program_folder()
     state = programs / "tested-doctor-remote"
     shutil.rmtree(state, ignore_errors=True)
@@ -66,12 +66,12 @@ class Visit(NamedTuple):
 
     @property
     def steps(self) -> list[str]:
-        """How far it came."""
+        """Return the steps that were done."""
         return [line.partition(":")[0] for line in self.lines if line.startswith(STEPS)]
 
 
 class Doctor:
-    """An operator with a ``link.yaml`` of their own; ``folder`` of sessions is below the account's home."""
+    """An operator with their own ``link.yaml``. ``folder``: the folder of sessions below the account's home."""
 
     def __init__(self, folder: Path, here: SlurmCluster, capsys: pytest.CaptureFixture[str]) -> None:
         self.here = here
@@ -84,7 +84,7 @@ class Doctor:
         return Visit(code, [*said.out.splitlines(), *said.err.splitlines()])
 
     def argv(self, python: str = NOTEBOOK, **access: Any) -> list[str]:
-        """Words of the command; its files are written."""
+        """Write the files of the command; return its arguments."""
         environment = Environment(id="here", title="Here", kind="venv", python=python)
         entry = json.loads(SITE.model_dump_json(exclude_unset=True)) | {
             "environments": [json.loads(environment.model_dump_json())],
@@ -114,14 +114,14 @@ def visit(here: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert not (tmp_path / "state").exists()
 
 
-def test_over_ssh(remote: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_works_over_ssh(remote: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     visit, account = Doctor(tmp_path, remote, capsys), remote.accounts[0]
     assert visit().lines[-1] == f"{SITE.id}: all is well."
 
     def jobs() -> str:
         return remote.run("sacct", "-n", "-P", "-X", "-o", "JobName,Account,QOS,State", account=account).stdout
 
-    # The accounting hears of an end after it.
+    # The accounting database receives an end a little later.
     assert eventually(lambda: jobs().startswith("factorygate-hub-doctor|project-1|normal|CANCELLED"), 60), jobs()
     assert not (remote.folder / "homes" / account / ".factorygate-doctor").exists()
     with faults.begin(remote, "auth"):
@@ -138,7 +138,7 @@ def test_the_accounting_is_not_seen_from_outside(remote: SlurmCluster) -> None:
 
 
 @pytest.mark.parametrize("door", [{"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"}, {"carrier": "stdio"}])
-def test_all_is_well(visit: Doctor, door: dict[str, str]) -> None:
+def test_the_doctor_finds_a_working_factory_in_order(visit: Doctor, door: dict[str, str]) -> None:
     code, lines = said = visit(door=door)
     assert code == 0, lines
     assert tuple(said.steps) == STEPS
@@ -148,7 +148,7 @@ def test_all_is_well(visit: Doctor, door: dict[str, str]) -> None:
 
 
 def fails(visit: Visit, step: str, *words: str) -> None:
-    """At that step, and in these words; nothing after it was tried."""
+    """Assert that this step fails with these words, and that no later step runs."""
     assert visit.code == 1
     assert visit.steps == [*STEPS[: STEPS.index(step) + 1]], visit.lines
     said = "\n".join(visit.lines[len(visit.steps) - 1 :])
@@ -159,9 +159,9 @@ def fails(visit: Visit, step: str, *words: str) -> None:
 
 @pytest.mark.parametrize(("option", "part"), [("comment", "comment"), ("job-name", "name")], ids=["comment", "name"])
 def test_a_site_that_rewrites_submissions(visit: Doctor, here: SlurmCluster, option: str, part: str) -> None:
-    """As a submission filter does; here by a program that every command goes through. A job with another comment is not
-    cancelled, and that is said."""
-    filter = here.folder / "filter"  # where site accounts may run it
+    """A program before each command simulates a submission filter. A job with a changed comment is not cancelled, and
+    the doctor reports this."""
+    filter = here.folder / "filter"  # site accounts must be able to run it
     filter.write_text(
         f"""#!/bin/sh
 for word; do
@@ -192,26 +192,26 @@ exec "$@"
         assert "clean up" not in lines
 
 
-def test_no_such_account(visit: Doctor) -> None:
+def test_the_doctor_names_an_account_that_does_not_exist(visit: Doctor) -> None:
     fails(visit("--account", "fg-nobody-at-all"), "login", "There is no such account", "account_pool of link.yaml")
 
 
-def test_a_scheduler_that_is_down(visit: Doctor) -> None:
+def test_the_doctor_names_a_scheduler_that_is_down(visit: Doctor) -> None:
     with faults.begin(visit.here, "slurmctld-down"):
         fails(visit(), "scheduler", "The factory's scheduler is not answering.")
 
 
-def test_no_room_for_its_folder(visit: Doctor) -> None:
+def test_the_doctor_names_a_session_folder_that_cannot_be_made(visit: Doctor) -> None:
     fails(visit(session_folder="/proc/sessions"), "home", "/proc/sessions")
 
 
-def test_an_account_that_may_not_pay(visit: Doctor) -> None:
+def test_the_doctor_names_an_account_that_may_not_be_charged(visit: Doctor) -> None:
     fails(visit(job_account="somebody-elses"), "submit", "Your project may not be used", "Invalid account")
 
 
 @pytest.fixture
 def closed(here: SlurmCluster) -> Iterator[None]:
-    """The partition takes jobs and starts none."""
+    """Close the partition: it accepts jobs and starts none."""
     words = ("scontrol", "update", "PartitionName=shared")
     assert here.run(*words, "State=DOWN").returncode == 0
     yield
@@ -219,12 +219,12 @@ def closed(here: SlurmCluster) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("closed")
-def test_a_job_that_does_not_start(visit: Doctor) -> None:
+def test_the_doctor_names_a_job_that_does_not_start(visit: Doctor) -> None:
     fails(visit("--wait", "0.1"), "start", "closed at the moment", "PartitionDown")
 
 
 @pytest.mark.usefixtures("closed")
-def test_nothing_is_left_when_it_is_interrupted(visit: Doctor) -> None:
+def test_an_interrupted_doctor_leaves_nothing(visit: Doctor) -> None:
     words = [sys.executable, "-m", "factorylink.cli.main", *visit.argv()]
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT / "spawners")}
     with subprocess.Popen(words, env=env, stdout=-1, stderr=-1, text=True) as walking:
@@ -237,16 +237,16 @@ def test_nothing_is_left_when_it_is_interrupted(visit: Doctor) -> None:
         assert walking.stderr.read() == "Interrupted.\n"
 
 
-def test_an_environment_that_is_not_there(visit: Doctor) -> None:
+def test_the_doctor_names_a_missing_environment(visit: Doctor) -> None:
     fails(visit(python="/opt/nothing/bin/python"), "entry", "/opt/nothing/bin/python")
 
 
-def test_a_carrier_that_leads_nowhere(visit: Doctor) -> None:
+def test_the_doctor_names_an_address_at_which_no_door_answers(visit: Doctor) -> None:
     door = {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.9"}
     fails(visit(door=door), "entry", "127.0.0.9")
 
 
-def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_names_a_door_that_refuses_the_link(visit: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
 
     def with_another_key(config: Any, _key: Any, on_status: Callable[..., None], back: Path) -> DoorManager:
@@ -257,5 +257,5 @@ def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyP
     fails(visit(), "door", "Permission denied")
 
 
-def test_what_cannot_be_walked_is_said(visit: Doctor) -> None:
+def test_the_doctor_says_what_it_cannot_test(visit: Doctor) -> None:
     assert visit("--size", "huge").lines == [f"{SITE.id}: Unknown node size 'huge'; Trial has: gpu-1."]

@@ -1,4 +1,4 @@
-"""The example notebooks, as a person gets them in a session: each is run cell by cell, and leaves nothing behind."""
+"""The example notebooks in a session: each is run cell by cell, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL = {"workers": 2, "hours": 0.3}
 
 
 class Session(Bed):
-    """A running session of a person who just found the examples."""
+    """A running session of a person who has just copied the examples."""
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway)
@@ -26,7 +26,7 @@ class Session(Bed):
         self.run(f"from factorygate import copy_examples\ncopy_examples({self.folder!r})")
 
     def jobs(self) -> set[str]:
-        """All at all factories: of this session, of workers and schedulers."""
+        """Return all jobs at all factories: of this session, of workers and schedulers."""
         return {f"{one.id} {job}" for one in self.gateway.factories.values() for job in one.jobs()}
 
     def end(self) -> None:
@@ -34,12 +34,12 @@ class Session(Bed):
         self.gateway.stopped(self.user)
 
     def files(self) -> list[str]:
-        """Names of what is beside the notebooks, and theirs."""
+        """Return the names of the notebooks and of all files beside them."""
         found = self.notebook.request("GET", f"/api/contents/{self.folder}").json()["content"]
         return sorted(one["name"] for one in found)
 
     def cells(self, name: str, parameters: dict[str, Any]) -> Iterator[str]:
-        """The code of a notebook, with these values in place of its own, by name, where its own are set."""
+        """Return the code of a notebook, with these values instead of the notebook's own."""
         found = self.notebook.request("GET", f"/api/contents/{self.folder}/{name}.ipynb").json()["content"]
         for cell in found["cells"]:
             if cell["cell_type"] != "code":
@@ -49,7 +49,7 @@ class Session(Bed):
                 yield "\n".join(f"{one} = {value!r}" for one, value in parameters.items())
 
     def wrong(self, code: str, kernel: str) -> str:
-        """What went wrong in a cell; nothing, if it ran."""
+        """Return the error of a cell; empty if it has none."""
         try:
             self.notebook.run(code, kernel, CELL_SECONDS)
         except (AssertionError, TimeoutError) as error:
@@ -57,8 +57,8 @@ class Session(Bed):
         return ""
 
     def work_through(self, name: str, token: str = "", **parameters: Any) -> None:
-        """Run all cells of a notebook in a new kernel; the first that fails is shown with its traceback. ``token``: the
-        person's own, which a notebook would else ask for."""
+        """Run all cells of a notebook in a new kernel; a failed cell is shown with its traceback. ``token``: the
+        person's own, for which the notebook would otherwise ask."""
         before = self.jobs()
         answer = self.notebook.request("POST", "/api/kernels", json={"name": "python3", "path": self.folder})
         assert answer.status_code == 201, answer.text
@@ -84,7 +84,7 @@ def session(gateway: Gateway) -> Iterator[Session]:
 
 @pytest.fixture(autouse=True)
 def tidy(session: Session) -> Iterator[None]:
-    """No notebook leaves a file."""
+    """Assert that no notebook leaves a file."""
     before = session.files()
     yield
     assert session.files() == before

@@ -1,4 +1,4 @@
-"""A factory that is full: a request waits, says why and where it stands, can be cancelled, and starts by itself."""
+"""A full factory: a session waits, shows the reason and its position, can be cancelled, and starts by itself."""
 
 from __future__ import annotations
 

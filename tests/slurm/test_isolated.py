@@ -1,4 +1,4 @@
-"""Isolated factories: what reaches what, what sshd allows, and that nothing is left of one that is down."""
+"""Isolated factories: reachable addresses, the rules of sshd, and a complete removal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ADA, GRACE = "fg-ada", "fg-grace"
 
 @pytest.fixture(scope="module")
 def state() -> Iterator[Path]:
-    """Not below pytest's own folder, which site accounts may not enter."""
+    """Return a state folder outside of pytest's own folder, which site accounts may not enter."""
     folder = Path(tempfile.mkdtemp(prefix="factorygate-isolated-"))
     folder.chmod(0o755)
     yield folder
@@ -43,7 +43,7 @@ def state() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def closed(state: Path) -> Iterator[SlurmCluster]:
-    """A site that lets nothing out."""
+    """Start a site that allows no outbound connections."""
     found = cluster.up(FACTORY, state, isolation=Isolation())
     yield found
     found.down()
@@ -51,7 +51,7 @@ def closed(state: Path) -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def opened(state: Path) -> Iterator[SlurmCluster]:
-    """A site whose login nodes reach out, and whose sshd forwards nothing."""
+    """Start a site whose login nodes have Internet access, and whose sshd forwards no connections."""
     found = cluster.up(OPEN, state, gpu_nodes=1, isolation=Isolation(forwarding=False, carrier="stdio"))
     yield found
     found.down()
@@ -72,7 +72,7 @@ def where(found: SlurmCluster) -> network.Network:
     return found.network
 
 
-# --- what reaches what ----------------------------------------------------------------------------------------------
+# --- reachable addresses ---------------------------------------------------------------------------------------------
 
 
 def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: SlurmCluster) -> None:
@@ -84,7 +84,7 @@ def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: SlurmCluster) -
         assert not answers(hosts[host], port), f"{host} answers outside"
 
 
-def test_nothing_inside_reaches_the_hub(closed: SlurmCluster) -> None:
+def test_an_isolated_factory_cannot_connect_to_the_hub(closed: SlurmCluster) -> None:
     hub = where(closed).hub
     with listener(hub) as port:
         assert answers(hub, port)
@@ -99,7 +99,7 @@ def test_a_login_side_reaches_out_where_the_catalogue_says_so_and_compute_nodes_
         assert not answers(hub, port, opened.on("gpu001"))
 
 
-def test_factories_side_by_side_do_not_meet(closed: SlurmCluster, opened: SlurmCluster) -> None:
+def test_two_isolated_factories_cannot_reach_each_other(closed: SlurmCluster, opened: SlurmCluster) -> None:
     assert where(closed).subnet != where(opened).subnet
     assert answers(where(closed).hosts[LOGIN], 22)
     assert not answers(where(closed).hosts[LOGIN], 22, opened.on("gpu001"))
@@ -111,7 +111,7 @@ def test_names_are_known_inside_only(closed: SlurmCluster, visitor: Visitor) -> 
     assert subprocess.run(["getent", "hosts", "gpu001"], capture_output=True, check=False).returncode != 0
 
 
-# --- what sshd allows -----------------------------------------------------------------------------------------------
+# --- the rules of sshd ------------------------------------------------------------------------------------------------
 
 
 def test_a_certificate_is_good_for_its_account_only(visitor: Visitor) -> None:
@@ -149,7 +149,7 @@ async def test_one_connection_carries_ten_commands_at_a_time(closed: SlurmCluste
             await connection.create_process("cat")
         running[0].stdin.write_eof()
         await running[0].wait_closed()
-        while True:  # sshd takes a moment to notice, and tells nobody when it has
+        while True:  # sshd notices this after a moment, without an event
             try:
                 again = await connection.run("echo again")
                 break
@@ -177,7 +177,7 @@ def test_doors_ports_are_forwarded_where_the_site_allows_it_and_no_others(
 
 @contextmanager
 def speaker(found: SlurmCluster, host: str, port: int) -> Iterator[None]:
-    """Something that says a word to who comes to that port."""
+    """Run a server that greets every client of that port."""
     code = (
         "import socket, sys; server = socket.create_server(('', int(sys.argv[1]))); print(flush=True)\n"
         "while True: line = server.accept()[0]; line.sendall(b'said\\n'); line.close()"
@@ -193,7 +193,7 @@ def speaker(found: SlurmCluster, host: str, port: int) -> Iterator[None]:
         process.communicate()
 
 
-# --- a factory as it stands -----------------------------------------------------------------------------------------
+# --- a running factory -----------------------------------------------------------------------------------------------
 
 
 def test_a_job_runs_on_a_node_and_the_watcher_sees_it(visitor: Visitor) -> None:
@@ -231,11 +231,11 @@ def test_the_link_is_told_how_to_get_there(closed: SlurmCluster, opened: SlurmCl
     assert Access.model_validate(opened.access_fields()).door.carrier == "stdio"
 
 
-# --- its end --------------------------------------------------------------------------------------------------------
+# --- its removal ------------------------------------------------------------------------------------------------------
 
 
 def traces(found: SlurmCluster) -> list[str]:
-    """What there is of a factory on this machine, beside its files."""
+    """Return everything of a factory on this machine, except its files."""
     tag = where(found).tag
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
@@ -284,13 +284,15 @@ def test_down_leaves_nothing_and_a_start_after_a_crash_works(tmp_path_factory: p
         shutil.rmtree(folder)
 
 
-def test_without_root_it_says_so(state: Path) -> None:
+def test_without_root_isolation_is_refused_with_the_reason(state: Path) -> None:
     answer = python("-m", "testbed", "up", "it4lia", "--isolated", "--state", str(state / "own"), user=ADA)
     assert answer.returncode == 3
     assert "root" in answer.stderr
 
 
-def test_the_command_line_does_it(state: Path, closed: SlurmCluster) -> None:
+def test_the_command_line_shows_a_factory_and_refuses_options_that_do_not_fit(
+    state: Path, closed: SlurmCluster
+) -> None:
     answer = python("-m", "testbed", "env", FACTORY.id, "--state", str(state))
     assert json.loads(answer.stdout)["prefix"] == list(closed.prefix)
     odd = python("-m", "testbed", "up", "it4lia", "--isolated", "--forwarding", "no", "--carrier", "tcp",

@@ -1,4 +1,4 @@
-"""Every fault of the testbed: what it does to who is there, and that its undo brings back what was."""
+"""Every fault of the testbed: its effect, and that its undo restores the earlier state."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def nothing_stands_afterwards(factory: SlurmCluster) -> Iterator[None]:
 
 
 def submit(visitor: Visitor, partition: str = "shared", node: str = "gpu001") -> str:
-    """A job that runs."""
+    """Submit a job, and wait until it runs."""
     options = f"-p {partition} -w {node} -c 1 -t 30 -o /dev/null"
     job = visitor.says(ADA, f"sbatch --parsable {options} --wrap 'sleep 900'")
     assert eventually(lambda: state_of(visitor.cluster, job) == "RUNNING", 90)
@@ -59,19 +59,19 @@ def cancel(visitor: Visitor, job: str) -> None:
     assert eventually(lambda: state_of(visitor.cluster, job) not in ("RUNNING", "COMPLETING", "PENDING"), 60)
 
 
-# --- the way there --------------------------------------------------------------------------------------------------
+# --- faults of the network --------------------------------------------------------------------------------------------
 
 
-def test_cut_silences_what_stands_and_what_comes(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_a_cut_silences_existing_and_new_connections(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line:
         with faults.begin(factory, "cut"):
             assert not line.echoes(2)
             assert not answers(visitor.address, 22)
-        assert line.echoes(60)  # TCP sends again by itself
+        assert line.echoes(60)  # TCP retransmits by itself
     assert answers(visitor.address, 22)
 
 
-def test_slow_is_felt_by_what_stands(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_a_slow_network_also_slows_existing_connections(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line:
         with faults.begin(factory, "slow", 400, 0):
             since = time.monotonic()
@@ -105,7 +105,7 @@ def test_slow_and_cut_at_once(factory: SlurmCluster, visitor: Visitor) -> None:
         assert [str(fault.outage) for fault in faults.standing(factory)] == ["cut", "slow 10 0"]
 
 
-# --- the login side -------------------------------------------------------------------------------------------------
+# --- faults of the login side ----------------------------------------------------------------------------------------
 
 
 def test_sshd_down_ends_connections_and_refuses_new_ones(factory: SlurmCluster, visitor: Visitor) -> None:
@@ -142,10 +142,10 @@ def test_a_full_disk(factory: SlurmCluster, visitor: Visitor) -> None:
     visitor.says(ADA, "head -c 100000 /dev/zero > more && rm more")
 
 
-# --- the scheduler --------------------------------------------------------------------------------------------------
+# --- faults of the scheduler ------------------------------------------------------------------------------------------
 
 
-def test_slurmctld_down_and_its_jobs_live(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_jobs_survive_a_slurmctld_that_is_down(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor)
     with faults.begin(factory, "slurmctld-down"):
         assert "DOWN" in visitor.run(ADA, "scontrol ping").stdout
@@ -199,7 +199,7 @@ def test_a_job_of_any_other_partition_is_requeued(factory: SlurmCluster, visitor
     cancel(visitor, job)
 
 
-# --- how it is asked for --------------------------------------------------------------------------------------------
+# --- the command line ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_job_of_any_other_partition_is_requeued(factory: SlurmCluster, visitor
         (("node-down",), r"usage: node-down NODE \[now\]"),
     ],
 )
-def test_what_is_no_fault_is_refused(factory: SlurmCluster, words: tuple[str, ...], said: str) -> None:
+def test_an_unknown_fault_is_refused(factory: SlurmCluster, words: tuple[str, ...], said: str) -> None:
     with pytest.raises(NoSuchFault, match=said):
         faults.begin(factory, *words)
 
@@ -218,7 +218,7 @@ def test_what_is_no_fault_is_refused(factory: SlurmCluster, words: tuple[str, ..
 @pytest.mark.parametrize(
     "words", [("node-down", "gpu009"), ("disk-full", "root"), ("drain", "gpu009"), ("preempt", "1"), ("slow", "very")]
 )
-def test_a_fault_that_does_not_come_about_does_not_stand(factory: SlurmCluster, words: tuple[str, ...]) -> None:
+def test_a_fault_that_could_not_be_made_is_not_recorded(factory: SlurmCluster, words: tuple[str, ...]) -> None:
     with pytest.raises(FaultFailed):
         faults.begin(factory, *words)
 
@@ -230,7 +230,7 @@ def test_a_factory_that_is_not_isolated_has_no_wire_to_cut(factory: SlurmCluster
         faults.begin(plain, "cut")
 
 
-def test_another_process_undoes_it(factory: SlurmCluster, visitor: Visitor) -> None:
+def test_another_process_can_mend_a_fault(factory: SlurmCluster, visitor: Visitor) -> None:
     state = ("--state", str(factory.folder.parent))
     begun = python("-m", "testbed", "fault", FACTORY.id, "cut", *state)
     assert begun.returncode == 0, begun.stderr

@@ -1,7 +1,8 @@
-"""dask-jobqueue's own tests, run against ``FactoryCluster`` and real Slurm jobs of a running gateway.
+"""dask-jobqueue's own tests, run with ``FactoryCluster`` and real Slurm jobs of a running gateway.
 
-They are taken from the installed package, which is pinned; none is copied into this repository. ``NOT_OURS`` is what
-does not apply, and why: every other test has to pass, and one that is neither there nor run is a failure.
+The tests come from the installed package, which is pinned; none is copied into this repository. ``NOT_OURS`` lists
+tests that do not apply, with reasons; every other test must pass, and a test that is neither listed nor run is a
+failure.
 """
 
 from __future__ import annotations
@@ -88,14 +89,14 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     suite = folder / "suite"
     shutil.copytree(Path(theirs.__file__).parent, suite, ignore=shutil.ignore_patterns("__pycache__"))
     _give_time(suite)
-    keys = Keys.new().get_tls_config_for_role("worker")  # the wheel lacks those that its test reads
+    keys = Keys.new().get_tls_config_for_role("worker")  # the wheel lacks the keys that its test reads
     (suite / "key.pem").write_text(keys["key"])
     (suite / "ca.pem").write_text(keys["cert"])
     return foreign_suite.run(suite, "tests.support.jobqueue_plugin", _not_ours(), gateway)
 
 
 def _give_time(suite: Path) -> None:
-    """Their limits are an idle machine's; they say nothing but when to give up."""
+    """Raise their timeouts, which are for an idle machine."""
     limits = re.compile(r"(?<=^QUEUE_WAIT = )60\b|(?<=timeout=)30\b|(?<=start \+ )10\b", re.M)
     for path in suite.glob("*.py"):
         path.write_text(limits.sub("100", path.read_text()))
@@ -103,12 +104,12 @@ def _give_time(suite: Path) -> None:
 
 def _not_ours() -> set[str]:
     listed = {test for tests in NOT_OURS.values() for test in tests}
-    if len(psutil.net_if_addrs()) < 2:  # it looks for a second interface of this machine
+    if len(psutil.net_if_addrs()) < 2:  # the test needs a second network interface
         listed.add("test_jobqueue_core.py::test_import_scheduler_options_from_config")
     return listed
 
 
-def test_what_applies_passes(ran: Ran) -> None:
+def test_dask_jobqueues_own_tests_pass(ran: Ran) -> None:
     assert not ran.failures(), "\n\n".join(ran.failures())
 
 

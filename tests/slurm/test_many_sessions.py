@@ -1,4 +1,4 @@
-"""Several people at several factories at once; each sees and reaches only its own."""
+"""Several people at several factories at once; each sees and reaches only their own sessions."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ def test_another_persons_url_lets_nobody_in(nine: Gateway) -> None:
     page = client.get(f"{nine.root}/user/ada/at-it4lia/lab")
     assert page.status_code in (403, 404) or "/hub/" in str(page.url)
     assert "jupyter-config-data" not in page.text
-    assert "You may not open this page" in page.text  # our own page, with what the hub said in it
+    assert "You may not open this page" in page.text  # the gateway's own page, with the hub's message
     session = nine.session("ada", "at-it4lia")
     assert session is not None
-    (port,) = [one["url"] for one in nine.everybody() if one["id"] == session["id"]]  # the link's, on its machine
+    # the link's port, on the link's machine
+    (port,) = [one["url"] for one in nine.everybody() if one["id"] == session["id"]]
     direct = httpx.get(f"{port}/user/ada/at-it4lia/api/contents")
     assert direct.status_code in (401, 403), direct.status_code
     other = {"Authorization": f"Bearer {nine.token('grace')}"}

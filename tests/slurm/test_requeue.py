@@ -1,4 +1,4 @@
-"""A running session whose job is put back into the queue: the same session, on another node, as if nothing had been."""
+"""The job of a running session is requeued: the same session continues on another node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def person(gateway: Gateway) -> Iterator[str]:
 
 
 def same(gateway: Gateway, person: str, before: dict[str, Any]) -> dict[str, Any] | None:
-    """The session once its notebook runs in another run of the same job."""
+    """Return the session once its notebook runs in another run of the same job."""
     session = gateway.session(person, "moves")
     assert session is not None, "the session is lost"
     assert (session["id"], session["job"]) == (before["id"], before["job"])
@@ -83,7 +83,7 @@ def test_a_suspended_session_says_so_and_goes_on(gateway: Gateway, person: str) 
 
 
 def test_a_requeue_while_the_hub_is_down(gateway: Gateway, person: str) -> None:
-    """Nobody is there to hand the environment over; the new hub does."""
+    """No hub can send the environment meanwhile; the restarted hub does."""
     factory = gateway.factories[CHOICE["factory"]]
     gateway.started(person, "moves", **CHOICE)
     before = gateway.session(person, "moves")
@@ -97,7 +97,7 @@ def test_a_requeue_while_the_hub_is_down(gateway: Gateway, person: str) -> None:
     def back() -> Any:
         try:
             return same(gateway, person, before)
-        except Exception:  # the hub is not up yet, or forgot the server for a moment
+        except Exception:  # the hub does not answer yet, or has forgotten the server for a moment
             return None
 
     eventually(back, 120, 0.5, "the same session runs again")

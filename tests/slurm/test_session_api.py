@@ -1,4 +1,4 @@
-"""The whole way by the API: start on a factory, work, stop; and what the job really got."""
+"""A whole session by the API: start at a factory, work, stop; and the resources that the job really got."""
 
 from __future__ import annotations
 

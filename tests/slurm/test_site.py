@@ -95,19 +95,19 @@ async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: flo
     async with asyncio.timeout(seconds):
         while not good(site.jobs):
             await site.ask_jobs_now()
-            await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+            await asyncio.sleep(0.1)  # waits for the scheduler
     return site.jobs
 
 
 def rpcs(here: SlurmCluster) -> int:
-    """Requests that clients cost the controller since the last ``sdiag --reset``."""
+    """Return the number of client requests at the controller since the last ``sdiag --reset``."""
     told = here.run("sdiag").stdout.split("Remote Procedure Call statistics by user")[0]
     ours = "JOB_INFO|PARTITION_INFO|NODE_INFO|FED_INFO|PING|SUBMIT|KILL|WILL_RUN"
     return sum(int(count) for count in re.findall(rf"REQUEST_\w*(?:{ours})\w*\s+\(\s*\d+\) count:(\d+)", told))
 
 
 async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, account: str) -> None:
-    until_told = "until [ -e go ]; do sleep 0.1; done"  # else it might be over before it was seen
+    until_told = "until [ -e go ]; do sleep 0.1; done"  # otherwise the job might end before it is seen
     wanted = await request(transport, account, "/bin/sh", "-c", f"env; umask; pwd; {until_told}; exit 4")
     go = f"{wanted.output.rpartition('/')[0]}/go"
     await transport.run(Command(("rm", "-f", go), lambda _: None), account)
@@ -143,7 +143,7 @@ async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, a
 
 
 async def test_a_hostile_comment_forges_and_hides_nothing(site: Site, transport: LocalTransport, account: str) -> None:
-    """Comments that try to forge or hide rows, submitted by somebody else under our name."""
+    """Somebody else submits jobs with our name, whose comments try to forge or hide rows."""
     hostile = "x\n|99|RUNNING|\x1f|" + "y" * 200
     text = slurm.script(await request(transport, account)).replace(
         "\n#SBATCH --nodes", "\n#SBATCH --hold\n#SBATCH --nodes", 1
@@ -178,7 +178,7 @@ return slurm.SUCCESS
 """
 
 
-async def test_what_a_site_s_job_filter_says_is_told(
+async def test_the_message_of_a_sites_job_filter_is_shown(
     here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
     settings = here.slurm_conf.read_text()
@@ -197,7 +197,7 @@ async def test_what_a_site_s_job_filter_says_is_told(
 
 
 async def test_free_and_estimates(site: Site, transport: LocalTransport, account: str) -> None:
-    await until(site, lambda _: bool(site.view_loads()))  # as it began to, it asks once by itself
+    await until(site, lambda _: bool(site.view_loads()))  # at its start, the site asks once by itself
     (load,) = site.view_loads()
     assert load.gpus_total == 8
     size = {found.id: found for found in site.factory.sizes}
@@ -215,7 +215,8 @@ async def test_whole_nodes_fill_up_and_positions_count(site: Site, transport: Lo
     jobs = [await site.submit(account, whole) for _ in range(4)]
     await until(site, lambda known: sum(known[job].state is JobState.RUNNING for job in jobs if job in known) == 2)
     await until(site, lambda known: all(job in known and known[job].reason != "None" for job in jobs))
-    await until(site, lambda _: [site.position(job) for job in jobs] == [None, None, 1, 2])  # once the queue is asked
+    # once the queue was asked for
+    await until(site, lambda _: [site.position(job) for job in jobs] == [None, None, 1, 2])
     await site.cancel(account, own(account, *jobs))
     await until(site, lambda known: all(known[job].state is JobState.ENDED for job in jobs))
 
@@ -223,7 +224,7 @@ async def test_whole_nodes_fill_up_and_positions_count(site: Site, transport: Lo
 async def test_jobs_are_told_by_their_ids(
     here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
-    """Whatever their owner called them; an order about them still finds them, as long as the comment is ours."""
+    """The owner may rename the job; an order still finds it as long as it has our comment."""
     waits = await request(transport, account, gpus=4, cores=32, memory_gb=256, whole_node=True)
     one, two = [await site.submit(account, waits) for _ in range(2)]
     array = await site.submit(account, waits, count=3)
@@ -252,14 +253,14 @@ async def test_jobs_are_told_by_their_ids(
             tasks[1],
         }:
             assert {two, tasks[1]} <= left
-            await asyncio.sleep(0.1)  # the scheduler ends what it runs
+            await asyncio.sleep(0.1)  # waits for the scheduler
     await transport.run(slurm.cancel([two, array]))
 
 
 async def test_a_job_that_is_put_back_is_the_same_job_under_its_id(
     here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
-    """Though Slurm moves the moment of its submission."""
+    """The job keeps its id, though Slurm changes its submission time."""
     job = await site.submit(account, await request(transport, account, "/bin/sleep", "600"))
     before = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
     assert before.submitted is not None
@@ -269,8 +270,8 @@ async def test_a_job_that_is_put_back_is_the_same_job_under_its_id(
     await until(site, lambda jobs: jobs[job].restarts == 1 and jobs[job].state is JobState.PENDING)
 
     def runs_again(jobs: dict[str, Job]) -> bool:
-        # Slurm holds a requeued job back for two minutes once its first run has completed. slurmd refuses to start it
-        # in the second in which the first run was killed.
+        # Slurm holds a requeued job for two minutes after its first run. slurmd refuses to start it in the second in
+        # which the first run was killed.
         if jobs[job].reason == "BeginTime" and here.run("squeue", "-h", "-j", job, "-o", "%S").stdout > soon():
             here.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
         return jobs[job].restarts == 1 and jobs[job].state is JobState.RUNNING
@@ -298,7 +299,7 @@ async def test_a_start_is_noticed_soon(site: Site, transport: LocalTransport, ac
     await asyncio.wait_for(seen.wait(), 60)
     started = site.jobs[job].started
     assert started is not None
-    # Well below the interval of a site at rest; how soon it is, bin/bench scale tells.
+    # Well below the interval of an idle site; bin/bench scale measures the time.
     assert datetime.now(UTC) - started < timedelta(seconds=20)
 
 
@@ -313,7 +314,7 @@ async def test_sixty_waiting_sessions_cost_little(
     await until(site, lambda jobs: sum(job.state is JobState.PENDING for job in jobs.values()) >= 60)
     here.run("sdiag", "--reset")
     site.look()
-    await asyncio.sleep(30)  # the window that the promise is about
+    await asyncio.sleep(30)  # the time for which the limit is promised
     assert rpcs(here) <= 40
 
 
@@ -342,7 +343,7 @@ async def test_a_controller_that_dies_and_comes_back(
 
 @pytest.fixture
 def private_jobs(here: SlurmCluster) -> Iterator[None]:
-    """``PrivateData=jobs``, as some sites have it."""
+    """Start a Slurm with ``PrivateData=jobs``, as some sites use."""
     before = here.slurm_conf.read_text()
     here.slurm_conf.write_text(before + "PrivateData=jobs\n")
     here.run("scontrol", "reconfigure")
@@ -352,7 +353,7 @@ def private_jobs(here: SlurmCluster) -> Iterator[None]:
 
 
 @pytest.mark.root
-async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
+async def test_each_account_is_asked_where_accounts_see_only_their_own_jobs(
     here: SlurmCluster, transport: LocalTransport, private_jobs: None
 ) -> None:
     first, second = here.accounts[:2]
@@ -370,7 +371,7 @@ async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
         one = await site.submit(first, await request(transport, first))
         two = await site.submit(second, await request(transport, second))
         hidden = await transport.run(slurm.jobs("factorygate-tested"), first)
-        assert {job.account for job in hidden} == {first}  # Slurm does hide them
+        assert {job.account for job in hidden} == {first}  # Slurm does hide the other jobs
         await until(site, lambda jobs: {one, two} <= set(jobs))
         assert told == {first: {one}, second: {two}}
         await site.cancel(first, own(first, one))
@@ -389,15 +390,15 @@ async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
 async def test_maintenances_and_reservations(
     here: SlurmCluster, site: Site, account: str, transport: LocalTransport
 ) -> None:
-    """Of the cluster itself: who is offered a reservation may run in it, and a job that would not end before a
-    maintenance waits and says so."""
+    """In the cluster itself: a person who is offered a reservation can run in it, and a job that would not end before a
+    maintenance waits with an explanation."""
 
     def reserve(name: str, *words: str) -> None:
         made = here.run("scontrol", "create", "reservation", f"ReservationName={name}", *words)
         assert made.returncode == 0, made.stderr
 
     assert await transport.run(slurm.reservations()) == []
-    # IGNORE_JOBS: the nodes may still be completing the jobs of the test before.
+    # IGNORE_JOBS, since the nodes may still be completing the jobs of the test before.
     course = ("StartTime=now", "Duration=60", "NodeCnt=1", "PartitionName=gpu", f"Users={account}", "Flags=IGNORE_JOBS")
     reserve("course", *course)
     reserve("maint", "StartTime=now+2hours", "Duration=60", "Nodes=ALL", "Users=root", "Flags=MAINT,IGNORE_JOBS")

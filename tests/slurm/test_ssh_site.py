@@ -1,4 +1,4 @@
-"""The site over SSH, against a real Slurm behind a real sshd in a network of its own."""
+"""The site over SSH, with a real Slurm behind a real sshd in its own network."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancell
         while b"said by the job" not in said:
             with contextlib.suppress(Gone):
                 said = await transport.read(account, f"{folder}/over-ssh.log")
-            await asyncio.sleep(0.1)  # the job, not we, is waited for
+            await asyncio.sleep(0.1)  # waits for the job
     await site.cancel(account, own(account, job))
     await until_state(site, job, JobState.ENDED)
 
@@ -105,7 +105,7 @@ async def until_state(site: Site, job: JobId, state: JobState) -> None:
             known = {each.id: each.state for each in await site.ask_jobs_now()}
             if known.get(job, JobState.ENDED) is state:
                 return
-            await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+            await asyncio.sleep(0.1)  # waits for the scheduler
 
 
 async def test_the_watcher_is_an_account_of_its_own(place: FactoryConnection, here: SlurmCluster) -> None:

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slurm
 
 @pytest.fixture(scope="module")
 def state() -> Iterator[Path]:
-    """Not below pytest's own folder, which site accounts may not enter."""
+    """Return a state folder outside of pytest's own folder, which site accounts may not enter."""
     folder = Path(tempfile.mkdtemp(prefix="factorygate-testbed-"))
     folder.chmod(0o755)
     yield folder
@@ -93,13 +93,13 @@ def test_a_job_sees_its_gpus_its_end_and_its_factory(running: SlurmCluster) -> N
         ("-p", "nowhere"),
     ],
 )
-def test_what_the_site_would_not_run_is_refused(running: SlurmCluster, request_: tuple[str, ...]) -> None:
+def test_the_testbed_refuses_jobs_that_the_site_would_refuse(running: SlurmCluster, request_: tuple[str, ...]) -> None:
     answer = as_account(running, "sbatch", *request_, script="#!/bin/sh\ntrue\n")
     assert answer.returncode != 0
     assert answer.stderr
 
 
-def test_qos_and_account_are_taken_as_they_come(running: SlurmCluster) -> None:
+def test_any_qos_and_account_are_accepted(running: SlurmCluster) -> None:
     cancel(running, submit(running, "true", "-H", "--qos=debug", "--account=project_1"))
 
 
@@ -116,7 +116,7 @@ def test_jobs_find_the_clients_and_may_add_steps(
     cancel(running, job)
 
 
-def test_a_whole_node_is_alone(running: SlurmCluster) -> None:
+def test_a_job_with_a_whole_node_shares_it_with_no_other(running: SlurmCluster) -> None:
     first = submit(running, "sleep 300", "-p", "whole", "-c", "1", "-t", "5", "-w", "gpu001")
     assert eventually(lambda: state_of(running, first) == "RUNNING")
     second = submit(running, "sleep 300", "-p", "shared", "-c", "1", "-t", "5", "-w", "gpu001")
@@ -159,13 +159,14 @@ def test_a_running_cluster_is_adopted(running: SlurmCluster, state: Path) -> Non
     assert cluster.known(state) == ["trial-aif"]
 
 
-def test_what_died_is_started_again_and_jobs_live_on(running: SlurmCluster, state: Path) -> None:
+def test_dead_daemons_are_restarted_and_jobs_continue(running: SlurmCluster, state: Path) -> None:
     job = submit(running, "sleep 300", "-t", "5")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     node = running.run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
     saved, now = running.folder / "ctld/job_state", time.time()
     running.run("scontrol", "update", f"job={job}", "comment=save this")
-    assert eventually(lambda: saved.exists() and saved.stat().st_mtime > now)  # as on a site: seconds late
+    # Slurm saves with a delay of seconds, as on a real site
+    assert eventually(lambda: saved.exists() and saved.stat().st_mtime > now)
     running.kill("slurmctld")
     running.kill(node)
     assert "slurmctld" not in running.pids
@@ -183,8 +184,8 @@ def test_the_command_shows_what_runs(running: SlurmCluster, state: Path) -> None
     assert command("env", "nowhere").returncode == 1
 
 
-def test_nothing_of_it_is_left_after_a_crash_and_a_stop(state: Path, running: SlurmCluster) -> None:
-    """Last in this module: it takes the cluster down."""
+def test_nothing_of_a_cluster_is_left_after_a_crash_and_a_stop(state: Path, running: SlurmCluster) -> None:
+    """The last test of this module, since it stops the cluster."""
     job = submit(running, "(setsid sleep 301 >/dev/null 2>&1 &); env -i setsid sleep 302 & trap '' TERM; sleep 303")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     leftover = {process.pid for process in processes.of_cluster(running.folder)} - set(running.pids.values())
@@ -194,7 +195,7 @@ def test_nothing_of_it_is_left_after_a_crash_and_a_stop(state: Path, running: Sl
     again = cluster.up(FACTORY, state)
     assert not leftover & {process.pid for process in processes.of_cluster(running.folder)}
     assert state_of(again, job) == ""
-    assert int(submit(again, "sleep 300", "-t", "5")) > int(job)  # ids of different starts never meet
+    assert int(submit(again, "sleep 300", "-t", "5")) > int(job)  # job ids of different starts never overlap
     again.down()
     assert processes.of_cluster(running.folder) == []
     assert again.pids == {}
@@ -219,7 +220,7 @@ finally:
     found.down()
     assert not found.pids
 """
-    code = state / "code"  # the checkout itself may be closed to others
+    code = state / "code"  # others may not be able to read the checkout
     for package in ("testbed", "spawners/factorycommon", "spawners/factorylink"):
         shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     done = python("-c", program, user=ORDINARY, code=(code,))
@@ -234,7 +235,7 @@ def test_a_factory_without_slurm_or_partitions_is_not_laid_out() -> None:
         layout.node_sets(FACTORY.model_copy(update={"partitions": ()}))
 
 
-def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotRun, match="apt-get") as caught:
         packages.install(tmp_path / "packages")
@@ -254,14 +255,14 @@ def test_a_state_folder_that_site_accounts_cannot_read_is_refused(tmp_path: Path
 
 @only_root
 def test_starts_at_the_same_moment_make_an_account_once() -> None:
-    """On a fresh machine several testbeds start together, and each wants the same accounts."""
+    """On a new machine several testbeds start together, and each needs the same accounts."""
     name = f"fg-once-{secrets.token_hex(4)}"
     program = f"from testbed import accounts; print(flush=True); input(); accounts.ensure(({name!r},))"
     argv = [sys.executable, "-c", program]
     starts = [subprocess.Popen(argv, cwd=CHECKOUT, stdin=-1, stdout=-1, text=True) for _ in range(8)]
     try:
         for start in starts:
-            assert start.stdout is not None and start.stdout.readline() == "\n"  # it has imported what it needs
+            assert start.stdout is not None and start.stdout.readline() == "\n"  # the process has imported its modules
         for start in starts:
             assert start.stdin is not None
             start.stdin.write("\n")

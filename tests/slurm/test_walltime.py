@@ -1,4 +1,4 @@
-"""The end of a session's time on a real Slurm: warned of, moved, and reached."""
+"""The end of a session's walltime on a real Slurm: the warning, an extension, and the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.gateway import Gateway, eventually
 
 @pytest.fixture
 def session(gateway: Gateway) -> Iterator[tuple[Gateway, str, dict[str, Any]]]:
-    """A running session of an hour; yields (gateway, user, session)."""
+    """Start a session of one hour; yield (gateway, user, session)."""
     user = gateway.make_user()
     gateway.started(user, "timed", factory="it4lia", size="gpu-1", hours=1)
     found = gateway.session(user, "timed")
@@ -27,13 +27,13 @@ def session(gateway: Gateway) -> Iterator[tuple[Gateway, str, dict[str, Any]]]:
 
 
 def limit(gateway: Gateway, session: dict[str, Any], minutes: int) -> None:
-    """As the site's administrator."""
+    """Set the walltime, as the site's administrator."""
     factory = gateway.factories["it4lia"]
     factory.ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
 
 
 def clock(gateway: Gateway, user: str) -> dict[str, Any]:
-    """What the notebook server shows of its end."""
+    """Return the end that the notebook server shows."""
     answer = gateway.notebook(user, "timed").request("GET", "/api/factorygate/clock")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -50,7 +50,7 @@ def extend(gateway: Gateway, user: str, session: dict[str, Any], hours: Any, tok
     return httpx.post(url, json={"hours": hours}, headers=headers, timeout=30)
 
 
-def test_is_warned_of_and_ends_cleanly_before_it(session: tuple[Gateway, str, dict[str, Any]]) -> None:
+def test_a_session_warns_and_ends_cleanly_before_its_walltime(session: tuple[Gateway, str, dict[str, Any]]) -> None:
     gateway, user, before = session
     assert before["notice"] is None
     assert clock(gateway, user)["notice"] is None
@@ -73,7 +73,7 @@ def test_is_warned_of_and_ends_cleanly_before_it(session: tuple[Gateway, str, di
         assert (shown["kind"], datetime.fromisoformat(shown["at"])) == ("walltime", said)
         limit(gateway, before, 5)
         assert next(one for one in lines if one["notice"]["minutes"] == 5)["notice"]["kind"] == "walltime"
-        # The end comes a minute before the limit, and on a slow machine two minutes may be over by then.
+        # The session ends a minute before the limit; on a slow machine two minutes may be over by then.
         ran = datetime.now(UTC) - datetime.fromisoformat(before["started"])
         limit(gateway, before, max(2, math.ceil((ran + timedelta(seconds=90)) / timedelta(minutes=1))))
         over = next(one for one in lines if one["state"] == "ended")
@@ -81,11 +81,11 @@ def test_is_warned_of_and_ends_cleanly_before_it(session: tuple[Gateway, str, di
     assert over["end"]["code"] == "walltime-clean"
     assert datetime.fromisoformat(over["ended"]) < ends(before)
     record = gateway.factories["it4lia"].ask("scontrol", "show", "job", before["job"])
-    assert "JobState=COMPLETED" in record, record  # by itself, before Slurm ended it (TIMEOUT)
+    assert "JobState=COMPLETED" in record, record  # the session ended by itself, before Slurm ended it (TIMEOUT)
     assert gateway.sessions(user)[0]["state"] == "ended"
 
 
-def test_is_made_longer_by_its_owner(session: tuple[Gateway, str, dict[str, Any]]) -> None:
+def test_the_owner_can_extend_a_session(session: tuple[Gateway, str, dict[str, Any]]) -> None:
     gateway, user, before = session
     assert before["extend_hours"] > 1
     assert extend(gateway, user, before, 1).status_code == 200
@@ -102,7 +102,7 @@ def test_is_made_longer_by_its_owner(session: tuple[Gateway, str, dict[str, Any]
     assert any("longer" in line["text"] for line in after["log"])
 
 
-def test_not_by_others_and_not_without_end(session: tuple[Gateway, str, dict[str, Any]]) -> None:
+def test_only_the_owner_can_extend_and_not_without_limit(session: tuple[Gateway, str, dict[str, Any]]) -> None:
     gateway, user, before = session
     stranger = gateway.make_user()
     assert extend(gateway, stranger, before, 1).status_code == 404

@@ -1,4 +1,5 @@
-"""An ACME server (pebble) in the network of a machine, with a DNS server that leads every name to it."""
+"""An ACME server (pebble) in a machine's network, with a DNS server that returns the machine's
+address for every name."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME of the tests")]
 
 
 class Acme:
-    """One server. ``directory``: its address; ``root``: the CA that signed its own certificate, as a file in the
-    machine."""
+    """A running ACME server. ``directory``: its URL; ``root``: the file in the machine with the CA of the server's own
+    certificate."""
 
     directory = "https://127.0.0.1:14000/dir"
     root = "/root/acme-root.pem"
@@ -54,7 +55,7 @@ class Acme:
         )
 
     def trust(self) -> None:
-        """Let the machine trust the certificates that this server issues, as it trusts a public authority's."""
+        """Make the machine trust the certificates that this server issues, like those of a public CA."""
         read = (
             f"import ssl, urllib.request as r; c = ssl.create_default_context(cafile={self.root!r})\n"
             "print(r.urlopen('https://127.0.0.1:15000/roots/0', context=c).read().decode())"
@@ -70,12 +71,12 @@ class Acme:
         self._vm.run("update-ca-certificates")
 
     def context(self) -> ssl.SSLContext:
-        """Return what a browser that trusts this server's certificates has."""
+        """Return the SSL context of a client that trusts this server's certificates."""
         return ssl.create_default_context(cafile=str(self._vm.root / "usr/local/share/ca-certificates/issued.crt"))
 
 
 def _certificate(folder: Path) -> None:
-    """Make a certificate for 127.0.0.1 that signs itself."""
+    """Make a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     made = (

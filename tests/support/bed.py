@@ -1,4 +1,4 @@
-"""A running session of one person at a real Slurm, with a kernel in which Dask clusters are made."""
+"""A running session of one person at a real Slurm, with a kernel in which tests make Dask clusters."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Bed:
         return self.notebook.run(code, self.kernel, timeout).strip()
 
     def answers(self) -> bool:
-        """Whether the notebook can be reached."""
+        """Return True if the notebook answers."""
         try:
             return self.notebook.request("GET", "/api").status_code == 200
         except httpx.HTTPError:
             return False
 
     def workers(self, factory: str = FACTORY) -> list[str]:
-        """Jobs of clusters that wait or run."""
+        """Return the clusters' jobs that wait or run."""
         jobs = self.gateway.factories[factory].jobs()
         return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
 
     def heads(self, factory: str) -> list[str]:
-        """Jobs of sessions there: the only ones are schedulers."""
+        """Return the jobs of Dask schedulers there, which are the only sessions."""
         jobs = self.gateway.factories[factory].jobs()
         return [job for job, told in jobs.items() if told["comment"].startswith("fg:")]

@@ -1,4 +1,4 @@
-"""The chart, rendered by the real helm: its objects, the pods in them, and why helm refuses values."""
+"""Renders the chart with the real helm; returns its objects, its pods, and helm's refusals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Object = dict[str, Any]
 
 
 def program(name: str) -> str:
-    """Return the file of helm, kubectl or kubernetes-validate; skip the test where it is not installed."""
+    """Return the path of helm, kubectl or kubernetes-validate; skip the test if it is not installed."""
     found = install.program_folder() / "helm" / "bin" / name
     if not found.exists():
         pytest.skip(f"needs {name}: python3 -m testbed.install helm")
@@ -43,14 +43,14 @@ def helm(*arguments: str, stdin: str | None = None, **env: str) -> subprocess.Co
 
 
 def template(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``helm template`` with a file of values, and with ``more`` over it."""
+    """Run ``helm template`` with a file of values, overridden by ``more``."""
     also = ("--values", "-") if more is not None else ()
-    stdin = None if more is None else json.dumps(dict(more), default=str)  # which is YAML, too
+    stdin = None if more is None else json.dumps(dict(more), default=str)  # JSON is valid YAML
     return helm("template", "x", os.fspath(CHART), "--values", os.fspath(values), *also, *arguments, stdin=stdin)
 
 
 def objects(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> list[Object]:
-    """Return what the chart makes of a file of values."""
+    """Return the objects that the chart renders from a file of values."""
     done = template(values, *arguments, more=more)
     assert done.returncode == 0, done.stderr
     return [found for found in yaml.safe_load_all(done.stdout) if found]
@@ -58,18 +58,18 @@ def objects(values: Path, *arguments: str, more: Mapping[str, Any] | None = None
 
 @cache
 def variant(name: str) -> Sequence[Object]:
-    """Return what the chart makes of ``ci/NAME.yaml``; for reading only."""
+    """Return the objects that the chart renders from ``ci/NAME.yaml``; do not change them."""
     return objects(VARIANTS[name])
 
 
 def named(found: Sequence[Object], kind: str, name: str) -> Object:
-    """Return the one object of a kind whose name ends so."""
+    """Return the only object of a kind whose name has this ending."""
     (one,) = (thing for thing in found if thing["kind"] == kind and thing["metadata"]["name"].endswith(name))
     return one
 
 
 def pods(found: Sequence[Object]) -> Iterator[tuple[str, Object]]:
-    """Yield each pod that the objects make: a title, and its template (metadata and spec)."""
+    """Yield each pod in the objects: a title, and its template (metadata and spec)."""
     for thing in found:
         title = f"{thing['kind']}/{thing['metadata']['name']}"
         match thing["kind"]:

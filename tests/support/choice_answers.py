@@ -1,4 +1,4 @@
-"""The link's answers to choices, for a notebook that a test runs without a link."""
+"""The link's answers to choices, for notebooks in tests without a link."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from factorylink.catalogue.prices import price
 
 
 def choice_answers(factory: Factory) -> Callable[..., ChoiceView]:
-    """Return what stands in for ``link.get_now`` where choices are asked for, at that one factory."""
+    """Return a replacement for ``link.get_now`` that answers choices at this one factory."""
 
     def answer(path: str, _kind: object, _way: object, **wanted: Any) -> ChoiceView:
         assert path == "/choice"

@@ -1,6 +1,7 @@
-"""A scheduler that is spoken to by its commands, Slurm's or PBS', and a gateway with the real site in front of it.
+"""A scripted scheduler that understands the commands of Slurm or PBS, and a gateway with a real ``Site`` in front of
+it.
 
-What is scripted is what the commands print. The dialects, the site, the sessions, the clusters and the ledger are the
+Only the output of the commands is scripted. The dialects, the site, the sessions, the clusters and the ledger are the
 real ones.
 """
 
@@ -31,7 +32,7 @@ Kind = Literal["slurm", "pbs"]
 
 @dataclass(frozen=True)
 class ScriptedJob:
-    """A job as the scheduler has it; ``task``: its index in an array."""
+    """A job of the scheduler. ``task``: its index in an array."""
 
     number: int
     name: str
@@ -46,9 +47,12 @@ class ScriptedJob:
 
 
 class CommandedScheduler(FakeHome):
-    """``kind``: whose commands it knows. ``cancelled``, ``extended``: the ids in such commands, in their order.
-    ``rewrites``: what the site does to a job as it is submitted. ``hangs``: accounts of which no command ever ends.
-    ``lies``: by account, the id that its submissions print, without a job. ``commands``: ids in each cancel."""
+    """The scripted scheduler.
+
+    ``kind``: whose commands it understands. ``cancelled``, ``extended``: the ids in such commands, in their order.
+    ``rewrites``: how the site changes a job at its submission. ``hangs``: accounts whose commands never end. ``lies``:
+    by account, the id that its submissions print although there is no job. ``commands``: the ids in each cancel
+    command."""
 
     def __init__(self, kind: Kind) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class CommandedScheduler(FakeHome):
         self.extended: list[str] = []
         self.next = 1
         self.rewrites: dict[str, str] = {}
-        self.silent: set[str] = set()  # "name", "id": questions that get no answer
+        self.silent: set[str] = set()  # "name", "id": kinds of questions that get no answer
         self.questions: list[str] = []
         self.hangs: set[str] = set()
         self.lies: dict[str, str] = {}
@@ -70,7 +74,7 @@ class CommandedScheduler(FakeHome):
         return f"{job.number}.srv" if job.task is None else f"{job.number}[{job.task}].srv"
 
     def add(self, name: str, account: str, comment: str, count: int = 1, **more: Any) -> str:
-        """Submit; the id that the command prints."""
+        """Submit a job; return the id that the command prints."""
         number, self.next = self.next, self.next + 1
         now = more.pop("submitted", clock.now()).replace(microsecond=0)
         job = ScriptedJob(number, name, account, comment, now, **more)
@@ -89,7 +93,7 @@ class CommandedScheduler(FakeHome):
         self.change(id, state="RUNNING", started=clock.now().replace(microsecond=0))
 
     def loses_its_state(self) -> None:
-        """All jobs are forgotten, and ids begin again."""
+        """Forget all jobs; ids begin again."""
         self.jobs.clear()
         self.next = 1
 
@@ -206,7 +210,7 @@ class CommandedScheduler(FakeHome):
             said |= {"stime": _ctime(job.started), "exec_host": "n1/0"}
         return said
 
-    # --- both
+    # --- common to both
 
     def _asked(self, what: str) -> None:
         self.questions.append(what)
@@ -233,7 +237,7 @@ class CommandedScheduler(FakeHome):
 
 
 class CommandedWorld(World):
-    """A gateway whose one factory has a scheduler that is spoken to by its commands."""
+    """A gateway with one factory, whose scheduler is a CommandedScheduler."""
 
     def __init__(self, folder: Path, kind: Kind, **more: Any) -> None:
         super().__init__(folder, **more)
@@ -248,8 +252,8 @@ class CommandedWorld(World):
         return self
 
     async def answers(self, times: int = 3) -> None:
-        """So many good answers, and what the gateway makes of them."""
-        for _ in range(times + 1):  # an answer is told before the next question is asked
+        """Wait until the gateway has handled so many successful answers."""
+        for _ in range(times + 1):  # an answer is handled before the next question is asked
             await self.scheduler.ask_jobs_now()
 
     async def answered_until(self, session_id: str = ID, **expected: Any) -> Session:

@@ -1,6 +1,7 @@
-"""A pytest plugin: distributed's own tests with ``FactoryCluster`` in the place of its clusters.
+"""A pytest plugin that runs distributed's own tests with ``FactoryCluster`` instead of its cluster classes.
 
-distributed describes workers where ``FactoryCluster`` describes jobs; ``Described`` says the one by the other.
+distributed's tests describe workers, while ``FactoryCluster`` describes jobs; ``Described`` converts one into the
+other.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ __all__ = ["cleanup", "loop", "loop_in_thread"]  # fixtures
 
 
 class Described(FactoryCluster):
-    """A ``FactoryCluster`` by the keywords of ``SpecCluster`` and ``LocalCluster``. A job is one worker; of a worker's
-    class nothing is taken over, and of its options the threads and the memory."""
+    """A ``FactoryCluster`` with the keywords of ``SpecCluster`` and ``LocalCluster``. Each worker is one job. A
+    worker's class is ignored; of its options only threads and memory are used."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Described(FactoryCluster):
         silence_logs: Any = "critical",
         **options: Any,
     ) -> None:
-        if isinstance(n_workers, dict):  # of a SpecCluster that is the first argument
+        if isinstance(n_workers, dict):  # the first argument of a SpecCluster
             n_workers = len(n_workers)
         spec = (worker or {}).get("options", {})
         super().__init__(
@@ -53,7 +54,7 @@ class Described(FactoryCluster):
         )
 
     def __await__(self) -> Generator[Any, None, Described]:
-        """Return when the workers that are wanted are there, as ``SpecCluster`` does."""
+        """Return when the wanted workers are connected, as ``SpecCluster`` does."""
 
         started = _Started(super().__await__())
 
@@ -67,7 +68,7 @@ class Described(FactoryCluster):
 
 
 class _Started:
-    """What another class's ``__await__`` returned, to be awaited."""
+    """Makes the result of another class's ``__await__`` awaitable."""
 
     def __init__(self, generator: Generator[Any, None, Any]) -> None:
         self._generator = generator
@@ -76,12 +77,12 @@ class _Started:
         return self._generator
 
 
-# Before its tests are imported, which take the classes from there.
+# Done before distributed's tests are imported, since they import the classes.
 for module in (distributed, dask.distributed):
     module.SpecCluster = module.LocalCluster = Described
 distributed.deploy.cluster.Cluster = Described
 
-# Workers lack pytest, which its module imports: the function goes to them by what is in it, not by its name.
+# Workers lack pytest, which the function's module imports, so the function is sent by value and not by name.
 slowinc.__module__ = "__main__"
 sys.modules["__main__"].slowinc = slowinc  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""A real door in a process of its own, a small real server as its notebook, and a way in."""
+"""A real door in its own process, with a small real server as its notebook, and a client of the door."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ from factorylink.transports.local import LocalTransport
 SESSION = "ab" * 16
 SOURCES = os.pathsep.join(str(Path(__file__).parents[2] / name) for name in ("extensions", "spawners"))
 
-# Answers on FACTORYGATE_NOTEBOOK_SOCKET. /env: its environment; /big: 32 MB; /echo: 101, then echoes until the end,
-# says how much it was, and closes; /hold: 101, and hangs up when somebody asks /drop, which says how many that were;
-# /exit/N: exits with code N; /child: starts a process of another group that ignores SIGTERM, and says its pid.
+# The notebook: a server that listens on FACTORYGATE_NOTEBOOK_SOCKET. /env returns its environment, /big 32 MB. /echo
+# answers 101, echoes until the end, reports the number of bytes, and closes. /hold answers 101, and disconnects when
+# /drop is requested, which answers with the number of such connections. /exit/N exits with code N. /child starts a
+# process of another group that ignores SIGTERM, and returns its pid.
 NOTEBOOK = r"""
 import asyncio, json, os, subprocess, sys
 held = []
@@ -90,12 +91,12 @@ ENVIRONMENT = {
     "JUPYTERHUB_SERVICE_PREFIX": "/user/u/",
     "PATH": "/of/the/hub",
 }
-PATIENCE = 60.0  # seconds until a failure is told; how long things take on a loaded machine is no test's business
+PATIENCE = 60.0  # seconds until a test fails; tests must also pass on a loaded machine
 ARGV = [sys.executable, "-c", NOTEBOOK]
 
 
 async def until(look: Callable[[], Any], timeout: float = PATIENCE, what: str = "") -> Any:
-    """What ``look`` gives once it is truthy; for state that tells nobody when it changes."""
+    """Return the result of ``look`` once it is truthy; for state whose changes no event reports."""
     end = time.monotonic() + timeout
     while not (seen := look()):
         assert time.monotonic() < end, f"did not happen within {timeout} s: {what}"
@@ -104,7 +105,8 @@ async def until(look: Callable[[], Any], timeout: float = PATIENCE, what: str = 
 
 
 def held(pid: int) -> set[str]:
-    """What a process has open, as ``/proc`` names it; without what it closes while we look."""
+    """Return what a process has open, as named in ``/proc``; descriptors that are closed in the
+    meantime are left out."""
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -113,10 +115,10 @@ def held(pid: int) -> set[str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether it still runs; one that ended and whose parent has not noticed does not."""
+    """Return True if the process still runs; a zombie does not run."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between opening and reading
+    except (FileNotFoundError, ProcessLookupError):  # ProcessLookupError: it ended between opening and reading
         return False
 
 
@@ -132,11 +134,11 @@ class RunningDoor:
     connections: list[asyncssh.SSHClientConnection] = field(default_factory=list)
 
     def file(self, name: str) -> Any:
-        """A JSON file of the session's folder."""
+        """Return the content of a JSON file in the session's folder."""
         return json.loads((self.folder / name).read_text())
 
     async def enter(self, key: asyncssh.SSHKey | None = None, **options: Any) -> asyncssh.SSHClientConnection:
-        """A connection through the door, pinned to its key."""
+        """Return an SSH connection to the door, with the door's key pinned."""
         door = self.file("door.json")
         known: dict[str, Any] = {
             "username": "link",
@@ -155,12 +157,12 @@ class RunningDoor:
         return connection
 
     async def exit(self, timeout: float = PATIENCE) -> int:
-        """The exit code of the job."""
+        """Return the exit code of the job."""
         return await asyncio.wait_for(self.process.wait(), timeout)
 
 
 async def ask(connection: asyncssh.SSHClientConnection, command: str, told: object = None) -> Any:
-    """Run a command; what it said, or an assertion with its words."""
+    """Run a command; return its output. Fails the test with the door's message if the command fails."""
     done = await connection.run(command, input="" if told is None else json.dumps(told), timeout=PATIENCE)
     assert isinstance(done.stdout, str)
     assert done.exit_status == 0, (done.exit_status, done.stdout)
@@ -168,7 +170,7 @@ async def ask(connection: asyncssh.SSHClientConnection, command: str, told: obje
 
 
 async def fetch(reader: Any, writer: Any, path: str, headers: str = "") -> bytes:
-    """The whole answer to one GET."""
+    """Return the complete response to one GET."""
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
     answer = await reader.read(-1)
     writer.close()
@@ -184,9 +186,9 @@ async def running_door(
     session: str = SESSION,
     sources: str = SOURCES,
 ) -> AsyncIterator[RunningDoor]:
-    """Start a door on loopback and wait for its file; whatever is left of it is ended. ``sources``: where Python finds
-    its packages."""
-    base = Path(tempfile.mkdtemp(prefix="fgt-"))  # short, for the sockets' paths
+    """Start a door on loopback, and wait for its file; end its processes after the block. ``sources``: the folder from
+    which Python imports its packages."""
+    base = Path(tempfile.mkdtemp(prefix="fgt-"))  # a short path, since it is part of sockets' paths
     key = key or asyncssh.generate_private_key("ssh-ed25519")
     folder = base / "session"
     home = base / "home"
@@ -214,33 +216,33 @@ async def running_door(
         if process.returncode is None:
             process.terminate()
             await process.wait()
-        sys.stdout.write(log.read_text(errors="replace"))  # shown where a test fails
+        sys.stdout.write(log.read_text(errors="replace"))  # shown if a test fails
         shutil.rmtree(base)
 
 
 class Files:
-    """A transport for these tests: files, ports and programs of this machine, as this user."""
+    """A transport for these tests: it uses files, ports and programs of this machine, as this user."""
 
     def __init__(self) -> None:
         self._commands = LocalTransport(LocalSettings(env={"PYTHONPATH": SOURCES}))
 
     async def run(self, ask: Any, account: str | None = None) -> Any:
-        """Doors run nothing."""
+        """Fail the test, since doors run no commands."""
         raise NotImplementedError
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """The file's first bytes."""
+        """Return the file's first bytes."""
         try:
             return Path(path).read_bytes()[:limit]
         except FileNotFoundError as error:
             raise Gone(f"{path} is not there.") from error
 
     async def home(self, account: str | None) -> str:
-        """This user's."""
+        """Return this user's home."""
         return str(Path.home())
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """A connection to it."""
+        """Connect to a port."""
         sock = socket.socket()
         sock.setblocking(False)
         try:
@@ -251,19 +253,19 @@ class Files:
         return SocketStream(sock)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Run it here."""
+        """Run the command on this machine."""
         return await self._commands.enter(None, argv)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, since nothing is open."""
 
 
 class NoScheduler:
-    """A dialect for these tests: what enters a job just runs, since the door is on this machine."""
+    """A dialect for these tests: the command that enters a job runs directly, since the door is on this machine."""
 
     @staticmethod
     def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
-        """The command as it is."""
+        """Return the command unchanged."""
         return tuple(argv)
 
 
@@ -277,7 +279,7 @@ def way(
     session: str = SESSION,
     **access: object,
 ) -> carriers.Route:
-    """How to get to the door of that session's folder; ``access``: fields of ``DoorAccess``."""
+    """Return the route to the door of that session's folder. ``access``: fields of ``DoorAccess``."""
     door = DoorAccess.model_validate({**access, "node_tmp": str(access.get("node_tmp", "/tmp"))})
     carrier = carriers.carrier(door, cast(Dialect, NoScheduler), "7", node, BRIDGE)
     transport = transport or Files()

@@ -1,7 +1,7 @@
-"""Another project's tests, run with ``FactoryCluster`` in the place of its own cluster classes.
+"""Runs another project's tests with ``FactoryCluster`` instead of that project's cluster classes.
 
-``run`` starts pytest in a process of its own, with a plugin that puts our class in place and calls ``register``. Each
-test is run or left out: a list names what is left out, and what is found is compared with both.
+``run`` starts pytest in a separate process, with a plugin that replaces the classes and calls ``register``. A list
+names the tests that are left out, and the outcome must agree with the list.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ import pytest
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-VARIABLE = "FACTORYGATE_FOREIGN_SUITE"  # names a JSON file: ``leave_out`` is read, ``found`` and ``outcomes`` written
+# names a JSON file: ``leave_out`` is read, ``found`` and ``outcomes`` are written
+VARIABLE = "FACTORYGATE_FOREIGN_SUITE"
 FACTORY = "lumi-aif"
 
 
 @dataclass
 class Ran:
-    """``outcomes``: by test, how it ended, what it said, and its seconds."""
+    """The result of a run. ``outcomes``: for each test, its outcome, its message, and its seconds."""
 
     found: set[str]
     outcomes: dict[str, tuple[str, str, float]]
 
     def failures(self) -> list[str]:
-        """Return what the tests said that did not pass."""
+        """Return the messages of tests that did not pass."""
         return [f"{test}: {text}" for test, (outcome, text, _) in self.outcomes.items() if outcome != "passed"]
 
     def check(self, listed: Iterable[str]) -> None:
-        """Assert that each test was run or is listed, and that whatever is listed is a test or a file of tests."""
+        """Assert that each test was run or is listed, and that each entry of the list is a test or a file of tests."""
         names = set(listed)
         left_out = {test for test in self.found if {test, test.partition("::")[0]} & names}
         assert self.found == left_out | self.outcomes.keys()
@@ -61,7 +62,7 @@ def run(
         "FACTORYGATE_FACTORY": FACTORY,
         **(changed or {}),
     }
-    unused = (f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "zarr"))  # the last two load for seconds
+    unused = (f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "zarr"))  # the last two take seconds to load
     argv = [sys.executable, "-m", "pytest", "-p", plugin, *unused, "--timeout=300", str(suite)]
     done = subprocess.run(
         argv, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -72,7 +73,7 @@ def run(
 
 
 class _Report:
-    """Leaves tests out, and writes down which tests there are, which of them run, and how they end."""
+    """Leaves tests out, and records all tests, the tests that ran, and their outcomes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -101,10 +102,10 @@ class _Report:
 
 
 def register(config: pytest.Config) -> None:
-    """Report to whoever called ``run``. For ``pytest_configure`` of a plugin."""
+    """Report to the caller of ``run``. Called by ``pytest_configure`` of a plugin."""
     config.pluginmanager.register(_Report(Path(os.environ[VARIABLE])))
 
 
 def _name(nodeid: str) -> str:
-    """``test_job.py::test_basic``, whatever it is given and wherever it lies."""
+    """Return a test's name without its parameters and folder, such as ``test_job.py::test_basic``."""
     return nodeid.partition("[")[0].rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""A running gateway as a test sees it: JupyterHub's public API, and each factory's scheduler as its administrator."""
+"""A running gateway for tests: JupyterHub's public API, and each factory's scheduler as its administrator."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ import httpx
 from websockets.sync.client import connect
 
 T = TypeVar("T")
-TRUST = ssl.create_default_context()  # read once: for each request httpx would read all certificates of the system anew
+TRUST = (
+    ssl.create_default_context()
+)  # made once, since httpx would read all certificates of the system for each request
 
 
 def eventually(look: Callable[[], T], timeout: float = 60, every: float = 0.2, what: str = "") -> T:
-    """Look again until the answer is truthy; for state of other programs, which tell nobody when it changes."""
+    """Call a function until its result is truthy, and return the result; for state of other programs whose changes no
+    event reports."""
     end = time.monotonic() + timeout
     while True:
         seen = look()
@@ -34,15 +37,15 @@ def eventually(look: Callable[[], T], timeout: float = 60, every: float = 0.2, w
 
 @dataclass
 class Factory:
-    """A factory's scheduler, asked as its administrator."""
+    """A factory's scheduler, with the rights of its administrator."""
 
     id: str
-    slurm_conf: str  # empty: it has PBS
+    slurm_conf: str  # empty if the factory has PBS
     env: dict[str, str]
     prefix: list[str]
 
     def ask(self, *argv: str, check: bool = True) -> str:
-        """Run one of the scheduler's programs there; its stdout."""
+        """Run one of the scheduler's programs; return its stdout."""
         env = {"PATH": os.environ["PATH"], "HOME": "/", **self.env}
         done = subprocess.run([*self.prefix, *argv], env=env, capture_output=True, text=True, timeout=60, check=False)
         if check and done.returncode:
@@ -50,7 +53,7 @@ class Factory:
         return done.stdout
 
     def jobs(self) -> dict[str, dict[str, str]]:
-        """All jobs that have not ended: id -> {state, user, name, comment}."""
+        """Return all jobs that have not ended, by id: {state, user, name, comment}."""
         rows = {}
         for line in self.ask("squeue", "-h", "-r", "-o", "%i\x1f%T\x1f%u\x1f%j\x1f%k").splitlines():
             job, state, user, name, comment = line.split("\x1f")
@@ -60,7 +63,7 @@ class Factory:
 
 
 class Gateway:
-    """The hub's API as the demo's administrator, and as each of its people."""
+    """The hub's API, used as the demo's administrator or as one of its people."""
 
     def __init__(self, demo_json: Path):
         self.path = demo_json
@@ -68,7 +71,7 @@ class Gateway:
         self._tokens: dict[str, str] = {}
 
     def refresh(self) -> None:
-        """Read demo.json again: process ids change when something was started anew."""
+        """Read demo.json again, since process ids change with restarts."""
         self.demo: dict[str, Any] = json.loads(self.path.read_text())
         self.url: str = self.demo["hub_url"].rstrip("/")
         self.hub = self.url.removesuffix("/hub") + "/hub"
@@ -81,17 +84,17 @@ class Gateway:
         self.passwords = {user["name"]: user["password"] for user in self.demo["users"]}
 
     def pid(self, part: str) -> int:
-        """The process id of hub, proxy or link, as it is now."""
+        """Return the present process id of hub, proxy or link."""
         self.refresh()
         return int(self.demo["pids"][part])
 
     def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
-        """One request of the hub's API."""
+        """Send one request to the hub's API."""
         headers = {"Authorization": f"token {token or self.admin_token}"} | kwargs.pop("headers", {})
         return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, verify=TRUST, **kwargs)
 
     def token(self, user: str) -> str:
-        """A token of that person, made once."""
+        """Return a token of that person; it is made once."""
         if user not in self._tokens:
             answer = self.api("POST", f"/users/{user}/tokens", json={"note": "test"})
             assert answer.status_code == 201, answer.text
@@ -99,7 +102,7 @@ class Gateway:
         return self._tokens[user]
 
     def make_user(self) -> str:
-        """A person nobody knew before."""
+        """Create a new person with a unique name."""
         name = f"t{uuid.uuid4().hex[:10]}"
         assert self.api("POST", f"/users/{name}").status_code == 201
         return name
@@ -111,22 +114,22 @@ class Gateway:
         return f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
 
     def start(self, user: str, server: str = "", token: str | None = None, **choice: Any) -> httpx.Response:
-        """POST a start with these options."""
+        """Start a server by a POST with these options."""
         return self.api("POST", self._server(user, server), token=token, json=choice or None)
 
     def stop(self, user: str, server: str = "", remove: bool = False) -> httpx.Response:
-        """DELETE a server; a pending one is cancelled."""
+        """Stop a server by a DELETE; a pending start is cancelled."""
         return self.api("DELETE", self._server(user, server), json={"remove": remove} if remove else None)
 
     def server(self, user: str, server: str = "") -> dict[str, Any] | None:
-        """The hub's model of a server, or None where the hub has none that is active."""
+        """Return the hub's model of a server; None if the hub has no active server of that name."""
         answer = self.api("GET", f"/users/{user}")
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] | None = answer.json()["servers"].get(server)
         return found
 
     def progress(self, user: str, server: str = "", timeout: float = 120) -> Iterator[dict[str, Any]]:
-        """The events a waiting page gets, until the last."""
+        """Return the events that a waiting page receives, up to the last one."""
         path = self._server(user, server) + "/progress"
         headers = {"Authorization": f"token {self.admin_token}"}
         with httpx.stream("GET", f"{self.hub}/api{path}", headers=headers, timeout=timeout, verify=TRUST) as answer:
@@ -139,7 +142,7 @@ class Gateway:
                         return
 
     def wait_ready(self, user: str, server: str = "", timeout: float = 120) -> dict[str, Any]:
-        """Wait for the last progress event; fails with its words where the start failed."""
+        """Wait for the last progress event; fail with its message if the start failed."""
         model = self.server(user, server)
         if model and model["ready"]:
             return model
@@ -152,21 +155,21 @@ class Gateway:
         return model
 
     def started(self, user: str, server: str = "", **choice: Any) -> dict[str, Any]:
-        """Start and wait until it is ready."""
+        """Start a server, and wait until it is ready."""
         answer = self.start(user, server, **choice)
         assert answer.status_code in (201, 202), answer.text
         return self.wait_ready(user, server)
 
     def stopped(self, user: str, server: str = "") -> None:
-        """Stop and wait until neither the hub nor the link has the session."""
+        """Stop a server, and wait until neither the hub nor the link has the session."""
         answer = self.stop(user, server)
         assert answer.status_code in (202, 204), answer.text
         eventually(lambda: self.session(user, server) is None, what=f"{user}/{server} ended")
 
-    # --- sessions, as the link tells
+    # --- sessions, as the link reports them
 
     def sessions(self, user: str) -> list[dict[str, Any]]:
-        """The person's sessions by the user API of the link, newest first."""
+        """Return the person's sessions by the link's user API, newest first."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
         answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=60, verify=TRUST)
         assert answer.status_code == 200, answer.text
@@ -174,7 +177,7 @@ class Gateway:
         return found
 
     def clusters(self, user: str) -> list[dict[str, Any]]:
-        """The person's live clusters, likewise."""
+        """Return the person's live clusters by the link's user API."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
         answer = httpx.get(
             f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=60, verify=TRUST
@@ -184,7 +187,7 @@ class Gateway:
         return found
 
     def everybody(self) -> list[dict[str, Any]]:
-        """All live sessions, as the link tells the hub."""
+        """Return all live sessions, as the link reports them to the hub."""
         transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"), verify=TRUST)
         with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
             answer = link.get("/sessions", params={"live": "true"})
@@ -193,7 +196,7 @@ class Gateway:
         return found
 
     def session(self, user: str, server: str = "") -> dict[str, Any] | None:
-        """The live session of (user, server)."""
+        """Return the live session of (user, server)."""
         live = [s for s in self.sessions(user) if s["server"] == server and s["state"] != "ended"]
         assert len(live) <= 1, f"two live sessions of one server: {live}"
         return live[0] if live else None
@@ -210,21 +213,21 @@ class Gateway:
         return found
 
     def health(self, user: str, factory: str) -> dict[str, Any]:
-        """What the catalogue says of a factory's health."""
+        """Return a factory's health from the catalogue."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
         answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=60, verify=TRUST)
         found: dict[str, Any] = next(f["health"] for f in answer.json() if f["id"] == factory)
         return found
 
-    # --- the notebook
+    # --- notebooks
 
     def notebook(self, user: str, server: str = "", token: str | None = None) -> Notebook:
-        """The running single-user server, through the proxy."""
+        """Return the running single-user server, as reached through the proxy."""
         base = f"{self.root}/user/{user}/{server}".rstrip("/")
         return Notebook(base, token or self.token(user))
 
     def browser_session(self, user: str) -> httpx.Client:
-        """A client that logged in with name and password by the login page, as a browser does."""
+        """Return a client that is logged in with name and password by the login page, as a browser does."""
         client = httpx.Client(follow_redirects=True, timeout=60)
         page = client.get(f"{self.hub}/login")
         xsrf = client.cookies.get("_xsrf", path="/hub/") or client.cookies.get("_xsrf")
@@ -236,24 +239,24 @@ class Gateway:
 
 
 class Notebook:
-    """A JupyterLab server by its REST API and kernel WebSocket."""
+    """A JupyterLab server, used by its REST API and kernel WebSockets."""
 
     def __init__(self, base: str, token: str):
         self.base = base
         self.headers = {"Authorization": f"token {token}"}
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """One request below the server's base URL; redirects are not followed."""
+        """Send a request below the server's base URL; redirects are not followed."""
         return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, verify=TRUST, **kwargs)
 
     def kernel(self) -> str:
-        """Start a Python kernel; its id."""
+        """Start a Python kernel; return its id."""
         answer = self.request("POST", "/api/kernels", json={"name": "python3"})
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
     def run(self, code: str, kernel: str | None = None, timeout: float = 60) -> str:
-        """Run a cell; what it printed. An error in the cell is an AssertionError."""
+        """Run a cell; return its output. Raises AssertionError if the cell raises an error."""
         kernel = kernel or self.kernel()
         url = self.base.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels"
         message = uuid.uuid4().hex

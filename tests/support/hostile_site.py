@@ -1,6 +1,7 @@
-"""A site in this process, reached over SSH: a small scheduler, honest accounts, and accounts that do as a test says.
+"""A site in this process that is reached over SSH: a small scheduler, honest accounts, and accounts that send what a
+test wants.
 
-It stands for what cannot be asked of a real site: a shell, files, a door and a scheduler that say anything at all.
+It simulates what a real site cannot be made to do: a shell, files, a door and a scheduler that send arbitrary data.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from tests.unit.slurm_output import job_row
 HONEST, HOSTILE, WATCHER = "ada", "mallory", "watcher"
 ACCOUNTS = (HONEST, HOSTILE, WATCHER)
 HOME = "/home/{}"
-NAME = "factorygate-hub"  # of the gateway's jobs
+NAME = "factorygate-hub"  # name of the gateway's jobs
 
 
 class Bytes(NamedTuple):
-    """``piece``, ``times`` times; it is never held as a whole."""
+    """A byte string that consists of ``piece`` repeated ``times`` times; it is never in memory as a whole."""
 
     piece: bytes = b""
     times: int = 1
 
     def chunks(self) -> Any:
-        """In pieces of about 64 KiB."""
+        """Yield the bytes in pieces of about 64 KiB."""
         together = max(1, min(self.times, 65536 // max(1, len(self.piece))))
         whole, rest = divmod(self.times, together)
         return itertools.chain(itertools.repeat(self.piece * together, whole), [self.piece * rest])
@@ -45,8 +46,8 @@ NOTHING = Bytes()
 
 @dataclass
 class Reply:
-    """What a command says. ``hangs``: it never ends, as one that reads a FIFO; ``cut``: where it is a file, no more of
-    it is printed than was asked for."""
+    """The output of a command. ``hangs``: the command never ends, like one that reads a FIFO. ``cut``: the output is a
+    file, of which no more is printed than was requested."""
 
     stdout: Bytes = NOTHING
     stderr: Bytes = NOTHING
@@ -55,29 +56,30 @@ class Reply:
     cut: bool = True
 
     def within(self, most: int) -> Reply:
-        """The same with ``most`` bytes of stdout at most."""
+        """Return the same reply with at most ``most`` bytes of stdout."""
         piece, times = self.stdout
         return replace(self, stdout=Bytes((piece * min(times, 1 + most // max(1, len(piece))))[-most:]))
 
 
 @dataclass
 class Life:
-    """All that one hostile session does. None: as an honest one."""
+    """The behaviour of one hostile session. None: as an honest session."""
 
-    submit: Reply | None = None  # of sbatch; None as well: it is taken
+    submit: Reply | None = None  # reply to sbatch; None: the job is accepted
     before: Reply | None = None  # printed by the shell before an honest answer to mkdir and tar
-    door: Reply | None = None  # in place of the door's file
-    statuses: tuple[Bytes, ...] = ()  # what its door says, one after the other; a line's end is its own
-    reason: str | None = None  # with which its door closes the connection at last; None: it stays
-    end: Reply | None = None  # in place of end.json
+    door: Reply | None = None  # replaces the door's file
+    statuses: tuple[Bytes, ...] = ()  # status lines of its door, in order, each with its own line end
+    # the reason with which its door finally closes the connection; None: the connection stays open
+    reason: str | None = None
+    end: Reply | None = None  # replaces end.json
     log: Reply = field(default_factory=Reply)
-    state: str = "COMPLETED"  # how its job ends
+    state: str = "COMPLETED"  # the final state of its job
     why: str = ""
-    told: asyncio.Event = field(default_factory=asyncio.Event)  # it said all that it had to say
+    told: asyncio.Event = field(default_factory=asyncio.Event)  # set once everything was sent
 
 
 def status(session: str, **told: Any) -> bytes:
-    """A line of an honest door."""
+    """Return a status line of an honest door."""
     honest = {"protocol": 1, "session": session, "phase": "up", "environment": True}
     return json.dumps({**honest, "notebook_sock": "/n", "hub_sock": "/h", **told}).encode() + b"\n"
 
@@ -94,12 +96,12 @@ class _Job:
 
 
 class Site:
-    """``lives``: by session id; a session that is not in there is honest."""
+    """The site. ``lives``: the behaviour of sessions by id; all other sessions are honest."""
 
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
         self.jobs: dict[int, _Job] = {}
-        self.rows = ""  # rows of foreign jobs in the answer to each question about jobs
+        self.rows = ""  # rows of other people's jobs in the answer to each question about jobs
         self.instead: list[Reply] = []  # replies to the next questions of the watcher
         self.key = asyncssh.generate_private_key("ssh-ed25519")
         self.port = 0
@@ -108,7 +110,7 @@ class Site:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def sessions(self, account: str) -> set[str]:
-        """The ids of the sessions whose jobs an account has there."""
+        """Return the ids of the sessions for which an account has jobs."""
         return {_session(job.comment) for job in self.jobs.values() if job.account == account}
 
     def end(self, session: str) -> None:
@@ -119,7 +121,7 @@ class Site:
                 job.state, job.ended, job.reason = life.state, int(time.time()), life.why
 
     def forget(self) -> None:
-        """Forget the jobs that have ended, and the doors of those sessions."""
+        """Forget the jobs that have ended, and the doors of their sessions."""
         self.jobs = {job.id: job for job in self.jobs.values() if job.state == "RUNNING"}
         live = {_session(job.comment) for job in self.jobs.values()}
         for session in self._doors.keys() - live:
@@ -127,7 +129,7 @@ class Site:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Site]:
-        """Listen on a loopback port, until left."""
+        """Listen on a loopback port during the block."""
         listener = await asyncssh.listen(
             "127.0.0.1",
             0,
@@ -248,7 +250,7 @@ class _Login(asyncssh.SSHServer):
 
 
 class _Door(asyncssh.SSHServer):
-    """The door of one session, behind a port of its own."""
+    """The door of one session, on its own port."""
 
     def __init__(self, session: str, life: Life | None) -> None:
         self._session = session
@@ -341,7 +343,7 @@ async def _say(process: asyncssh.SSHServerProcess[bytes], reply: Reply) -> None:
 
 
 def _words(line: str) -> list[str]:
-    """A command without what surrounds it."""
+    """Return a command without the words around it."""
     words = shlex.split(line)
     if words[:1] == ["env"]:
         words = list(itertools.dropwhile(lambda word: "=" in word, words[1:]))

@@ -1,4 +1,4 @@
-"""Hosts of a test's own: network namespaces on one switch, with names of their own, that nothing else is in."""
+"""Separate hosts for a test: network namespaces on one switch, with their own host names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from testbed.install import system
 
 T = TypeVar("T")
 
-SUBNET = "10.9.8"  # no route of this machine leads there: each host has its own
+SUBNET = "10.9.8"  # no route of this machine leads there; each host has its own route
 SWITCH = "switch"
 _NETNS = Path("/run/netns")
-_LISTENS = "0A"  # the state of a socket that listens, in /proc/net/tcp
+_LISTENS = "0A"  # the state of a listening socket in /proc/net/tcp
 
 
 class Hosts:
-    """Hosts by name, each with one address of ``SUBNET``. ``up`` before use; root only."""
+    """Hosts by name, each with one address of ``SUBNET``. Call ``up`` before use; root only."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.address = {name: f"{SUBNET}.{number}" for number, name in enumerate(names, start=1)}
@@ -58,21 +58,22 @@ class Hosts:
                 _ip("netns", "delete", self._space(name))
 
     def on(self, name: str, *argv: str) -> tuple[str, ...]:
-        """The argv of a command on that host, which knows the others by name. It replaces its shell: a signal to the
-        process is one to the command."""
+        """Return the argv that runs a command on that host, which knows the other hosts by name. The command replaces
+        its shell, so that signals to the process reach the command."""
         script = f"mount --bind {shlex.quote(str(self._names_file))} /etc/hosts && exec {shlex.join(argv)}"
         space = (system.program("nsenter"), f"--net={_NETNS / self._space(name)}")
         return (*space, "unshare", "--mount", "--propagation", "slave", "sh", "-c", script)
 
     def call(self, name: str, work: Callable[[], T]) -> T:
-        """Run ``work`` in a thread of this process on that host: its connections are that host's."""
+        """Run ``work`` in a thread of this process in that host's network, so that its connections
+        come from that host."""
         if name not in self._threads:
             space = _NETNS / self._space(name)
             self._threads[name] = ThreadPoolExecutor(8, initializer=_enter, initargs=(space,))
         return self._threads[name].submit(work).result()
 
     def calls(self, name: str, works: Sequence[Callable[[], T]]) -> list[T]:
-        """Run several at once."""
+        """Run several functions at once."""
         together = threading.Barrier(len(works))
 
         def at_once(work: Callable[[], T]) -> T:
@@ -83,7 +84,7 @@ class Hosts:
         return [one.result() for one in [self._threads[name].submit(at_once, work) for work in works]]
 
     def ports(self, name: str) -> set[int]:
-        """The TCP ports at which something on that host listens for others."""
+        """Return the TCP ports on which programs of that host listen for other hosts."""
 
         def look() -> str:
             return Path("/proc/thread-self/net/tcp").read_text() + Path("/proc/thread-self/net/tcp6").read_text()
@@ -102,14 +103,14 @@ class Hosts:
 
 
 def _is_loopback(address: bytes) -> bool:
-    """Whether an address, in words of the machine's order of bytes, is the host's own."""
+    """Return True if an address, in the machine's byte order, is the host's own."""
     return (
         address[-1] == 127 if len(address) == 4 else address[-4:] == (1).to_bytes(4, "little") and not any(address[:-4])
     )
 
 
 def _enter(space: Path) -> None:
-    """Take this thread to that network. ``os.setns`` is of Python 3.12."""
+    """Move this thread to that network; ``os.setns`` needs Python 3.12."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(space, os.O_RDONLY)
     try:
@@ -120,7 +121,7 @@ def _enter(space: Path) -> None:
 
 
 def reachable(host: str, port: int) -> bool:
-    """Whether anything accepts a connection."""
+    """Return True if a program accepts a connection."""
     try:
         socket.create_connection((host, port), timeout=10).close()
     except OSError:

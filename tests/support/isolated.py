@@ -1,4 +1,4 @@
-"""How the hub's side and a site account look at an isolated factory, with nothing but OpenSSH's own client."""
+"""Connections from the hub's side and from a site account to an isolated factory, with OpenSSH's own client."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from testbed.network import login_side
 from testbed.network.namespaces import LOGIN
 from testbed.slurm.cluster import SlurmCluster
 
-SILENT = 1.5  # seconds after which nobody is going to answer: all of it is on this machine
+SILENT = 1.5  # seconds after which no answer is expected, since everything is on this machine
 
 
 class Visitor:
-    """Somebody with certificates of the factory's CA; ``folder`` is for keys."""
+    """A client with certificates of the factory's CA. ``folder``: for keys."""
 
     def __init__(self, folder: Path, cluster: SlurmCluster) -> None:
         self.folder = folder
@@ -29,7 +29,7 @@ class Visitor:
         )
 
     def key(self, *principals: str, name: str = "") -> Path:
-        """A key with a certificate for these accounts; without any, without."""
+        """Return a key with a certificate for these accounts; without accounts, a key without a certificate."""
         key = self.folder / (name or "-".join(principals))
         if not key.exists():
             keygen("-t", "ed25519", "-N", "", "-f", str(key))
@@ -56,14 +56,14 @@ class Visitor:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
 
     def says(self, account: str, command: str) -> str:
-        """What a command that must succeed prints."""
+        """Return the output of a command that must succeed."""
         answer = self.run(account, command)
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip()
 
     @contextmanager
     def line(self, account: str) -> Iterator[Line]:
-        """A connection that stands, and echoes."""
+        """Return an open connection that echoes."""
         process = subprocess.Popen(
             [*self.argv(account), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -77,14 +77,14 @@ class Visitor:
 
 
 class Line:
-    """Bytes there and back over one connection."""
+    """A connection that echoes bytes."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self._missing = 0
 
     def echoes(self, seconds: float) -> bool:
-        """Send a byte and wait for all that are under way."""
+        """Send a byte, and wait for the echoes of all bytes in transit."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(b"x")
         self.process.stdin.flush()
@@ -102,7 +102,7 @@ def keygen(*words: str) -> None:
 
 
 def answers(address: str, port: int, inside: tuple[str, ...] = (), seconds: float = SILENT) -> bool:
-    """Whether a TCP connection comes about, from the hub, or from where ``inside`` leads."""
+    """Return True if a TCP connection succeeds, from the hub, or from the place that ``inside`` enters."""
     if not inside:
         try:
             socket.create_connection((address, port), timeout=seconds).close()
@@ -116,6 +116,6 @@ def answers(address: str, port: int, inside: tuple[str, ...] = (), seconds: floa
 
 @contextmanager
 def listener(address: str) -> Iterator[int]:
-    """Something that listens on the hub's side; its port."""
+    """Listen on the hub's side; return the port."""
     with socket.create_server((address, 0)) as server:
         yield server.getsockname()[1]

@@ -1,6 +1,6 @@
-"""A pytest plugin: dask-jobqueue's own tests with ``FactoryCluster`` in the place of its Slurm cluster.
+"""A pytest plugin that runs dask-jobqueue's own tests with ``FactoryCluster`` instead of its Slurm cluster.
 
-What its own conftest gives its tests is here, for the one cluster class.
+It replaces dask-jobqueue's conftest, for one cluster class.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tests.support import foreign_suite
 
 __all__ = ["loop", "loop_in_thread"]  # fixtures
 
-# Before its tests are imported, which take the classes from there.
+# Done before dask-jobqueue's tests are imported, since they import the classes.
 dask_jobqueue.SLURMCluster = FactoryCluster
-dask_jobqueue.local.LocalCluster = FactoryCluster  # some tests of any cluster's are written down for this one
+dask_jobqueue.local.LocalCluster = FactoryCluster  # some tests for any cluster use this class
 dask_jobqueue.tests.QUEUE_WAIT = 100  # seconds, for busy machines
 
 
@@ -36,7 +36,7 @@ def EnvSpecificCluster(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def cleanup() -> None:
-    """In place of distributed's, which looks for what other clusters leave behind."""
+    """Replace distributed's fixture, which checks for things that other clusters leave behind."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,5 +1,7 @@
-"""Runs the rendered chart by ``podman kube play``: each pod in a network namespace and with an address of its own, the
-names of Services resolved by a DNS server, as in a cluster."""
+"""Runs a rendered chart by ``podman kube play``.
+
+As in a cluster, each pod has its own network namespace and address, and a DNS server resolves the names of Services.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,10 @@ from tests.support.chart import Object
 from tests.support.podman import Podman
 
 PODS = ("Deployment", "StatefulSet")
-_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # for tests of networks (RFC 2544): nobody else's
+_ADDRESSES = ipaddress.ip_network("198.18.0.0/15")  # reserved for tests of networks (RFC 2544)
 _NETWORK = "gateway"
-# A network namespace and a mount namespace that live as long as the process that reads: podman as root keeps what it
-# knows of networks at one place for the whole machine, where other tests would meet it.
+# A network namespace and a mount namespace that exist as long as this process reads its input. podman as root keeps its
+# data about networks in one place for the whole machine, where it would conflict with other tests.
 _SPACES = """
 set -e
 for folder in /run/containers /run/netns; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
@@ -35,13 +37,13 @@ exec cat
 
 
 class KubePlay:
-    """Pods that this process reaches: ``address`` is that of a Service."""
+    """The pods of a chart, which this process can reach; ``address`` returns the address of a Service."""
 
     def __init__(self, folder: Path) -> None:
         own = [*_ADDRESSES.subnets(new_prefix=26)]
         wire, pods = own[secrets.randbelow(len(own))].subnets(new_prefix=27)
         self.pods = pods
-        self._hosts = [str(host) for host in pods.hosts()][1:]  # the first is the bridge's
+        self._hosts = [str(host) for host in pods.hosts()][1:]  # the first address is that of the bridge
         self._wire = f"chart-{secrets.token_hex(3)}"
         self._claims = folder / "claims"
         self._playing: list[str] = []
@@ -64,18 +66,18 @@ class KubePlay:
         self.podman("network", "create", _NETWORK, f"--subnet={pods}")
 
     def address(self, service: str) -> str:
-        """Return the address of the pod behind a Service, whose name ends so."""
+        """Return the address of the pod behind the Service whose name ends with this text."""
         (found,) = (address for name, address in self._addresses.items() if name.endswith(f"-{service}"))
         return found
 
     def reach(self, factory: namespaces.Network) -> None:
-        """Let the pods reach an isolated factory, and its answers the pods."""
+        """Let the pods connect to an isolated factory, and let the factory's answers reach the pods."""
         for interface in (self._wire, factory.interface):
             Path(f"/proc/sys/net/ipv4/conf/{interface}/forwarding").write_text("1")
         _run(*namespaces.at_border(factory), "ip", "route", "replace", str(self.pods), "via", factory.hub)
 
     def play(self, objects: Sequence[Object]) -> None:
-        """Start what the objects say, in place of what played before; the volumes of claims stay."""
+        """Start the pods of these objects in place of the running ones; the volumes of claims are kept."""
         self.down()
         self.podman("secret", "rm", "--all")
         secret = [thing for thing in objects if thing["kind"] == "Secret"]
@@ -92,14 +94,14 @@ class KubePlay:
             assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.podman.logs()}"
 
     def down(self) -> None:
-        """End the pods; the volumes of claims stay."""
+        """Stop the pods; the volumes of claims are kept."""
         for told in self._playing:
             self.podman("kube", "down", "--force", "-", stdin=told)
         self._playing.clear()
         self._addresses.clear()
 
     def claim(self, name: str) -> Path:
-        """Return the folder that is a claim's volume."""
+        """Return the folder that podman uses as the volume of a claim."""
         return self._claims / name
 
     def remove_claims(self, keep: Iterable[str]) -> None:
@@ -109,8 +111,11 @@ class KubePlay:
                 shutil.rmtree(folder)
 
     def _playable(self, thing: Object) -> Object:
-        """Return a Deployment as podman can play it. A StatefulSet becomes one, a claim a folder of this machine, and
-        ``fsGroup``, which podman ignores, is done here as a kubelet does it."""
+        """Return a Deployment in a form that podman can run.
+
+        A StatefulSet becomes a Deployment, a claim becomes a folder of this machine, and ``fsGroup``, which podman
+        ignores, is applied here as a kubelet does.
+        """
         made = copy.deepcopy(thing) | {"kind": "Deployment"}
         pod = made["spec"]["template"]["spec"]
         group = pod["securityContext"].pop("fsGroup")
@@ -124,7 +129,7 @@ class KubePlay:
         return made
 
     def close(self) -> None:
-        """Remove all of it."""
+        """Remove everything."""
         try:
             self.podman.end()
         finally:
@@ -146,7 +151,7 @@ def give_to_group(folder: Path, group: int, policy: str) -> None:
 
 
 def _leads(service: Object, pod: Object) -> bool:
-    """Return whether a Service leads to the pods that an object makes."""
+    """Return whether a Service selects the pods of an object."""
     labels = pod["spec"]["template"]["metadata"]["labels"]
     return service["kind"] == "Service" and bool(service["spec"]["selector"].items() <= labels.items())
 

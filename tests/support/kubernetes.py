@@ -1,4 +1,4 @@
-"""An API server of Kubernetes in memory, on loopback: as much of it as helm asks for. Nothing runs in it."""
+"""A Kubernetes API server in memory, on loopback, with the requests that helm needs. It runs no pods."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _PATH = re.compile(
     r"^/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+/[^/]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
     r"(?:/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?)?$"
 )
-_PROTOBUF = b"k8s\x00"  # with which each object in protobuf begins
+_PROTOBUF = b"k8s\x00"  # the first bytes of each object in protobuf
 
 
 class Cluster:
-    """What is stored, by kind, namespace and name."""
+    """The stored objects, by kind, namespace and name."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Object] = {}
@@ -48,11 +48,11 @@ class Cluster:
         self.revision = 0
 
     def named(self, kind: str, name: str) -> Object:
-        """Return the object of a kind whose name is that. Raises KeyError."""
+        """Return the object of a kind with that name. Raises KeyError."""
         return self.objects[kind, name]
 
     def names(self, kind: str) -> set[str]:
-        """Return the names of all objects of a kind, without helm's own records of releases."""
+        """Return the names of all objects of a kind, without helm's own release records."""
         return {name for found, name in self.objects if found == kind and not name.startswith("sh.helm.release")}
 
     def listed(self) -> list[Object]:
@@ -60,7 +60,8 @@ class Cluster:
         return [thing for (kind, name), thing in self.objects.items() if name in self.names(kind)]
 
     def store(self, kind: str, name: str, thing: Object) -> Object:
-        """Keep an object as an API server would: identity and time of the first one, a new revision."""
+        """Store an object as an API server does: it keeps the first version's uid and creation time, and gets a new
+        revision."""
         before = self.objects.get((kind, name), {}).get("metadata", {})
         self.revision += 1
         if kind == "Secret":
@@ -78,7 +79,7 @@ class Cluster:
 
 
 class Release:
-    """A release of the chart in a cluster, as helm makes it."""
+    """A release of the chart in a cluster, installed by helm."""
 
     def __init__(self, name: str, stored: Cluster, config: Path) -> None:
         self.name = name
@@ -86,7 +87,7 @@ class Release:
         self._env = {"KUBECONFIG": str(config), "HELM_CACHE_HOME": str(config.parent / "cache")}
 
     def helm(self, *arguments: str, values: Any = None) -> str:
-        """Run helm to its end; return its stdout."""
+        """Run helm until it ends; return its stdout."""
         more = () if values is None else ("--values", "-")
         stdin = None if values is None else json.dumps(values)
         done = helm(*arguments, *more, stdin=stdin, **self._env)
@@ -94,14 +95,14 @@ class Release:
         return done.stdout
 
     def put(self, command: str, variant: str, values: Any = None) -> None:
-        """Install or upgrade with a file of ``ci``, and with ``values`` over it."""
+        """Install or upgrade with a values file of ``ci``; ``values`` override it."""
         files = (self.name, str(CHART), "--values", str(VARIANTS[variant]))
         self.helm(
             command, *files, "--no-hooks", "--disable-openapi-validation", values={} if values is None else values
         )
 
     def uninstall(self) -> None:
-        """Remove what helm does not keep."""
+        """Uninstall the release; helm keeps some objects."""
         self.helm("uninstall", self.name, "--no-hooks")
 
     def secret(self, name: str) -> dict[str, bytes]:
@@ -109,7 +110,7 @@ class Release:
         return {key: base64.b64decode(value) for key, value in self.stored.named("Secret", name)["data"].items()}
 
     def checksums(self, kind: str, name: str) -> Object:
-        """Return the annotations whose change starts the pods of an object anew."""
+        """Return the annotations of an object whose change restarts its pods."""
         found = self.stored.named(kind, name)["spec"]["template"]["metadata"]["annotations"]
         return {key: value for key, value in found.items() if key.startswith("checksum/")}
 
@@ -119,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
     cluster: Cluster
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self._answer(*self._got())
@@ -138,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _asked(self) -> tuple[str, dict[str, str], str | None, str | None]:
-        """Return group and version, the query, kind and name; the latter two None where the path has none."""
+        """Return group and version, the query, kind and name; kind and name are None if the path has none."""
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         found = _PATH.match(parts.path)
@@ -257,7 +258,7 @@ def _merged(there: Object, change: Mapping[str, Any]) -> Object:
     return found
 
 
-# --- objects in protobuf: what typed clients send for kinds that they know -------------------------------------------
+# --- objects in protobuf, which typed clients send for kinds that they know ------------------------------------------
 
 
 def _decoded(body: bytes, kind: str, version: str) -> Object:
@@ -295,7 +296,7 @@ def _entry(raw: bytes) -> tuple[str, bytes]:
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of each field of a message; numbers of other than two kinds do not occur."""
+    """Yield number and value of each field of a message; only two wire types occur."""
     at = 0
     while at < len(raw):
         tag, at = _varint(raw, at)
@@ -319,7 +320,7 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[Cluster, Path]]:
-    """Run an empty API server; yield it, and a kubeconfig that leads to it."""
+    """Run an empty API server; yield it, and a kubeconfig for it."""
     stored = Cluster()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"cluster": stored}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)

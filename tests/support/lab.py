@@ -1,4 +1,5 @@
-"""A notebook server with the session's extensions and no door: the clock's file and the gateway are the test's own."""
+"""A notebook server with the session's extensions but without a door: the test provides the clock's file and the
+gateway."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ NVIDIA = "NVIDIA A100-SXM4-64GB, 37, 1024, 65536"
 
 
 def in_minutes(minutes: float) -> str:
-    """RFC 3339."""
+    """Return a time in RFC 3339."""
     return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
 
 
@@ -55,7 +56,7 @@ def leonardo() -> dict[str, Any]:
 
 @dataclass
 class FakeGateway:
-    """The link's user API as far as a notebook server asks it."""
+    """The link's user API, as far as a notebook server uses it."""
 
     sessions: list[dict[str, Any]] = field(default_factory=lambda: [session()])
     clusters: list[dict[str, Any]] = field(default_factory=list)
@@ -63,7 +64,7 @@ class FakeGateway:
     refusal: str = ""
 
     def app(self) -> FastAPI:
-        """To be served."""
+        """Return the ASGI app."""
         made, base = FastAPI(), "/services/factories/api"
 
         @made.get(f"{base}/factories")
@@ -91,7 +92,7 @@ class FakeGateway:
 
 @dataclass
 class LabServer:
-    """A running server; what its session's door would tell is what ``tell`` wrote last."""
+    """A running server; ``tell`` replaces the messages of its session's door."""
 
     url: str
     root: Path
@@ -100,7 +101,7 @@ class LabServer:
     module: str
 
     def page(self, name: str) -> str:
-        """Address at which the text document of that name is open."""
+        """Return the URL at which the text document of that name is open."""
         way = f"lab/tree/{name}?reset&" if self.module == "jupyterlab" else f"edit/{name}?"
         return f"{self.url}/{way}token={TOKEN}"
 
@@ -113,7 +114,7 @@ class LabServer:
 
 
 def _url(run: Path) -> str | None:
-    """Of the server that says so there; its file is there a moment before what is in it."""
+    """Return the URL of the server from the file in that folder; the file may exist before its content is written."""
     for file in run.glob("jpserver-*.json"):
         with suppress(ValueError):
             return str(json.loads(file.read_text())["url"]).rstrip("/")
@@ -122,7 +123,8 @@ def _url(run: Path) -> str | None:
 
 @asynccontextmanager
 async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
-    """``module``: jupyterlab or notebook. In ``folder`` are its files and all that it writes elsewhere."""
+    """Start a server. ``module``: jupyterlab or notebook. ``folder``: the folder of the notebook files and of all
+    other files that the server writes."""
     root, run, bin_ = folder / "files", folder / "run", folder / "bin"
     for one in (root, run, bin_, folder / "config"):
         one.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The table of metrics in docs/observability.md: ``python -m tests.support.metrics_table`` writes it from the code."""
+"""The table of metrics in docs/observability.md; ``python -m tests.support.metrics_table`` writes it from the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TABLE = re.compile(r"(?<=<!-- metrics -->\n).*(?=<!-- end of metrics -->)", re.
 
 
 def table() -> str:
-    """Return the rows of all metrics that the link has of its own, by name."""
+    """Return a row for each of the link's own metrics, sorted by name."""
     rows = {name: ("gauge", gauge.labels, gauge.help) for name, gauge in metrics.GAUGES.items()}
     for each in vars(metrics).values():
         if isinstance(each, metrics.Counter | metrics.Histogram):

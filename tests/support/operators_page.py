@@ -1,4 +1,4 @@
-"""The commands that docs/operators.md gives, read from the page, so that tests run what operators run."""
+"""Reads the commands in docs/operators.md, so that tests run the same commands as operators."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def two_commands() -> tuple[list[str], list[str]]:
-    """Return the two commands with which a gateway is made and a factory is added on one machine."""
+    """Return the two commands that install a gateway and add a factory on one machine."""
     first, second = _block("One machine, one command").replace("\\\n", " ").strip().splitlines()
     return shlex.split(first), shlex.split(second)
 
 
 def by_hand(version: str) -> str:
-    """Return the shell lines of the way by hand, for a release."""
+    """Return the shell lines of the installation by hand, for a release."""
     return _block("By hand").replace("releases/VERSION", f"releases/{version}")
 
 

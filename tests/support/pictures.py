@@ -1,6 +1,7 @@
-"""The pictures of ``docs/pictures``: each page of the hub in a browser, over a link that tells something of everything.
+"""Makes the pictures of ``docs/pictures``: each page of the hub in a browser, with a scripted link that has data for
+everything.
 
-A PNG keeps at most 256 colours, so that the repository stays small; whatever is over 150 kB is an error.
+A PNG has at most 256 colours, so that the repository stays small; a file over 150 kB is an error.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from tests.unit.hub_process import Beside, HubProcess
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 THEMES = ("light", "dark")
-WIDTHS = {"wide": (1280, 1100), "narrow": (360, 1500)}  # the height at most, as if the window were as high
+WIDTHS = {"wide": (1280, 1100), "narrow": (360, 1500)}  # width and maximum height, as if the window had this height
 COLOURS = 256
 MOST_BYTES = 150_000
-STANDS_FOR = {"one": "slaif", "two": "czai", "three": "it4lia", "four": "l-aif"}  # the catalogue's, for the scripted
+# catalogue ids of the scripted factories
+STANDS_FOR = {"one": "slaif", "two": "czai", "three": "it4lia", "four": "l-aif"}
 
 
 def tell_one_state(link: FakeLink) -> None:
-    """Make the scripted factories four of the catalogue, each in one state on every page: the start page, the map, the
-    status page, the sessions and the checklist tell the same of it. The other factories are not offered."""
+    """Give the scripted factories the names of four factories of the catalogue, each in one state on every page: the
+    start page, the map, the status page, the sessions and the checklist agree. The other factories are not offered."""
     page_states.fill(link)
     link.factories = [_real(view) for view in link.factories]
     offered = {STANDS_FOR[view.id]: view for view in link.factories}
@@ -54,7 +56,8 @@ def tell_one_state(link: FakeLink) -> None:
 
 
 def _told_anew(session: Session, machine: str) -> Session:
-    """Return a session whose story names the machine. One waits since now, and the busy one nears its end."""
+    """Return a session whose texts name the machine. A waiting session has just begun to wait, and the busy one is near
+    its end."""
     said = page_states.asked_line("small", machine)
     log = tuple(line.saying(text=said) if line.text == page_states.ASKED else line for line in session.log)
     times: dict[str, datetime] = {}
@@ -67,7 +70,7 @@ def _told_anew(session: Session, machine: str) -> Session:
 
 
 def _real(view: FactoryView) -> FactoryView:
-    """Return a scripted factory with the names and the accelerator of one of the catalogue."""
+    """Return a scripted factory with the names and the accelerator of a factory in the catalogue."""
     known = federation.load(page_states.CATALOGUE).factories[STANDS_FOR[view.id]]
     assert known.accelerator is not None
     memory = f"{known.accelerator.memory_gb:g} GB"
@@ -80,7 +83,7 @@ def _real(view: FactoryView) -> FactoryView:
 
 
 def _as_offered(factory: NetworkFactory, view: FactoryView | None) -> NetworkFactory:
-    """Return a factory of the map in the state of its ``view``; without one, it is not offered here."""
+    """Return a factory of the map in the state of its ``view``; without a view, it is not offered here."""
     if view is None:
         return factory.model_copy(update={"health": None, "partitions": (), "loads_at": None, "maintenance": ()})
     answers = view.health.state in ("ok", "draining")
@@ -96,7 +99,7 @@ def _as_offered(factory: NetworkFactory, view: FactoryView | None) -> NetworkFac
 
 
 def small(png: bytes) -> bytes:
-    """A picture with fewer colours."""
+    """Return a picture with fewer colours."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     out = io.BytesIO()
     image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
@@ -104,7 +107,7 @@ def small(png: bytes) -> bytes:
 
 
 async def complete(page: Page) -> None:
-    """Return when the page has said the same for a second, but for its figures: some parts come after the others."""
+    """Return when the page has not changed for a second, apart from its figures, since some parts are loaded later."""
     before = None
     while (now := re.sub(r"[0-9]+", "", await page.inner_text("body"))) != before:
         before = now
@@ -112,7 +115,7 @@ async def complete(page: Page) -> None:
 
 
 async def take(browser: Browser, hub: HubProcess, names: list[str], theme: str, width: str) -> None:
-    """All pages in one theme and width."""
+    """Take all pictures with one theme and width."""
     wide, height = WIDTHS[width]
     for who in ("ada", "bob", None):
         context = await browser.new_context(
@@ -142,7 +145,7 @@ async def take(browser: Browser, hub: HubProcess, names: list[str], theme: str, 
 
 
 async def main(names: list[str]) -> None:
-    """A hub over a scripted link, a browser, and the pictures."""
+    """Start a hub with a scripted link and a browser, and take the pictures."""
     with tempfile.TemporaryDirectory() as folder:
         beside = Beside()
         await beside.up()
@@ -157,7 +160,7 @@ async def main(names: list[str]) -> None:
                 browser = await playwright.chromium.launch(**chromium_options())
                 for theme in THEMES:
                     for width in WIDTHS:
-                        tell_one_state(link)  # anew, since pages tell how old it is
+                        tell_one_state(link)  # set again, since pages show how old the data are
                         await take(browser, hub, names, theme, width)
                 await browser.close()
         finally:

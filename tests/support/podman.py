@@ -1,4 +1,4 @@
-"""Runs podman with a storage of its own, and finds the images that ``images/build`` makes."""
+"""Runs podman with its own storage, and finds the images that ``images/build`` makes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def build(*argv: str) -> None:
 
 
 def built(*names: str) -> Path:
-    """Return the folder with these images, just built; or one that has them: ``FACTORYGATE_TEST_IMAGES``."""
+    """Return the folder with these images.
+
+    They are built now, unless ``FACTORYGATE_TEST_IMAGES`` names a folder that has them.
+    """
     given = os.environ.get("FACTORYGATE_TEST_IMAGES")
     if given:
         return Path(given)
@@ -39,7 +42,7 @@ def built(*names: str) -> Path:
 
 
 def line(out: Path, name: str) -> dict[str, Any]:
-    """Return what the builder wrote about an image."""
+    """Return the builder's record about an image."""
     found: dict[str, Any] = json.loads((out / f"{name}-{ARCH}.json").read_text())
     return found
 
@@ -50,7 +53,7 @@ def archive(out: Path, name: str) -> Path:
 
 
 def require() -> None:
-    """Install podman and what belongs to it where they are missing; skip the test where that cannot be done."""
+    """Install podman and its helpers if they are missing; skip the test if this is not possible."""
     try:
         tools.install_packages(tools.TRY)
     except BuildError as error:
@@ -58,7 +61,10 @@ def require() -> None:
 
 
 class Podman:
-    """podman with a storage of its own in ``folder``. ``prefix``: argv that leads to where it runs."""
+    """podman with its own storage in ``folder``.
+
+    ``prefix``: the beginning of the command line, if podman runs elsewhere.
+    """
 
     def __init__(self, folder: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         require()
@@ -67,7 +73,7 @@ class Podman:
         self._env = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1", **(env or {})}
 
     def __call__(self, *argv: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run podman to its end."""
+        """Run podman until it ends."""
         folders = (f"--root={self.folder}/root", f"--runroot={self.folder}/run", f"--tmpdir={self.folder}/tmp")
         how = ("--storage-driver=overlay", "--cgroup-manager=cgroupfs", f"--runtime={shutil.which('runc')}")
         here = (*how, "--events-backend=none", f"--network-config-dir={self.folder}/networks")
@@ -89,7 +95,7 @@ class Podman:
         return f"localhost/{line(out, name)['image']}"
 
     def logs(self) -> str:
-        """Return the end of what each container says."""
+        """Return the last lines of each container's log."""
         names = self("ps", "--all", "--format", "{{.Names}} {{.Status}}").stdout.splitlines()
         return "\n".join(
             f"== {one}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
@@ -98,11 +104,11 @@ class Podman:
         )
 
     def end(self) -> None:
-        """Stop what runs, and remove the storage."""
+        """Stop all containers, and remove the storage."""
         self("pod", "rm", "--all", "--force", "--time=2", check=False)
         self("rm", "--all", "--force", "--time=1", check=False)
         self("volume", "prune", "--force", check=False)
         self("rmi", "--all", "--force", check=False)
-        # podman mounts this folder onto itself, and leaves that: the folder could not be removed.
+        # podman mounts this folder onto itself and leaves the mount, so that the folder could not be removed.
         mounted = self.folder / "root" / "overlay"
         subprocess.run([*self._prefix, "umount", str(mounted)], capture_output=True, check=False)

@@ -1,6 +1,6 @@
-"""A real PostgreSQL of the tests' own: in a temporary folder, as an account without privileges, on a Unix socket only.
+"""A real PostgreSQL for the tests: in a temporary folder, as an account without privileges, on a Unix socket only.
 
-Debian's package brings the programs; the cluster that it may have made itself is left alone.
+Debian's package provides the programs. A database cluster that the package has made is not used.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ ADMIN, PASSWORD = "administrator", "not-for-logs-81c5"
 
 
 def programs() -> Path | None:
-    """The folder of ``initdb`` and ``postgres``, of the newest version there is; None: there is none."""
+    """Return the folder of ``initdb`` and ``postgres`` of the newest version; None if none is installed."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     return max(found, key=lambda folder: int(folder.parent.name), default=None)
 
 
 class Postgres:
-    """``up`` before use. Asks for a password, as a server elsewhere would."""
+    """The server. Call ``up`` before use. It requires a password, like a server elsewhere."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a short path, since a socket's path is limited
         self.passfile = self.folder / "pgpass"
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self._numbers = itertools.count(1)
@@ -58,21 +58,22 @@ class Postgres:
     def start(self) -> None:
         bin = programs()
         assert bin is not None
-        # Nothing of it need outlive the machine: without fsync a test's commits cost no disk.
+        # The data need not survive a crash: without fsync the tests' commits need no disk writes.
         quick = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "deadlock_timeout=100ms")
-        # Nobody reads what it says later: refused statements, of which there are many, would fill the pipe and stop it.
+        # Nobody reads the later output: messages of the many refused statements would fill the pipe and block the
+        # server.
         calm = ("-c", "log_min_messages=log")
         self._process = self._run(
             bin / "postgres", "-D", self.data, "-k", self.folder, "-c", "listen_addresses=", *quick, *calm
         )
         assert self._process.stdout is not None
-        for line in self._process.stdout:  # until it says so
+        for line in self._process.stdout:  # until the server reports that it is ready
             if b"ready to accept connections" in line:
                 return
         raise AssertionError("PostgreSQL did not come up")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT: its connections are cut; SIGQUIT: as in a crash."""
+        """Stop the server: SIGINT closes its connections; SIGQUIT is like a crash."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.communicate(timeout=PATIENCE)
@@ -86,7 +87,8 @@ class Postgres:
         return self.folder / "data"
 
     def new(self) -> Database:
-        """Empty, as a link's configuration names it: a user's own schema, which costs less than a database."""
+        """Return the URL of an empty schema in the form of a link's configuration. A new user's schema costs less than
+        a database."""
         name = f"ledger{next(self._numbers)}"
         with self.connect() as db:
             db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
@@ -94,7 +96,7 @@ class Postgres:
         return Database.parse(f"postgresql://{name}@/postgres?host={self.folder}&passfile={self.passfile}")
 
     def connect(self) -> psycopg.Connection:
-        """As its administrator."""
+        """Connect as the administrator."""
         return psycopg.connect(host=str(self.folder), user=ADMIN, password=PASSWORD, dbname="postgres")
 
     def _run(self, *argv: str | Path) -> subprocess.Popen[bytes]:

@@ -1,4 +1,5 @@
-"""Debian's Prometheus for tests: it scrapes a running gateway with the rules of ``monitoring/`` and answers queries."""
+"""Debian's Prometheus for tests: it scrapes a running gateway with the rules of ``monitoring/``,
+and answers queries."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
 
 
 def program(name: str) -> str:
-    """Return Debian's program; skip the test where it is missing."""
+    """Return the path of Debian's program; skip the test if it is missing."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"needs {name} (Debian's package prometheus; as root, bin/test installs it)")
@@ -34,7 +35,7 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """What one scrape job asks: host and port, and a path there."""
+    """The target of a scrape job: host, port and path."""
 
     address: str
     path: str = "/metrics"
@@ -51,7 +52,7 @@ class Query:
 
 
 def queries(path: Path) -> list[Query]:
-    """Return all queries of a dashboard; the variable ``factory`` is left in them."""
+    """Return all queries of a dashboard, with the variable ``factory`` not replaced."""
     found = json.loads(path.read_text(encoding="utf-8"))
     return [
         Query(path.stem, panel["title"], target["expr"])
@@ -61,13 +62,13 @@ def queries(path: Path) -> list[Query]:
 
 
 class Prometheus:
-    """A Prometheus that runs."""
+    """A running Prometheus."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=30, trust_env=False)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the samples that a query has now. Fails the test if the query cannot be parsed."""
+        """Return the present samples of a query. Fails the test if the query cannot be parsed."""
         answer = self._http.get("/query", params={"query": expression}).json()
         assert answer["status"] == "success", (expression, answer)
         found: list[dict[str, Any]] = answer["data"]["result"]
@@ -79,7 +80,7 @@ class Prometheus:
         return {one["labels"]["job"]: f"{one['health']} {one['lastError']}".strip() for one in active}
 
     def alerts(self, state: str = "firing") -> set[tuple[str, str]]:
-        """Return the alerts of that state, each with its factory ("" where it has none)."""
+        """Return the alerts in that state, each with its factory ("" if it has none)."""
         found = self._http.get("/alerts").json()["data"]["alerts"]
         return {(a["labels"]["alertname"], a["labels"].get("factory", "")) for a in found if a["state"] == state}
 
@@ -93,8 +94,8 @@ class Prometheus:
 
 @contextmanager
 def running(folder: Path, targets: Mapping[str, Target], rules: str, every: str = "1s") -> Iterator[Prometheus]:
-    """Run Prometheus in a folder until the end of the context. ``targets``: by scrape job; ``rules``: a rule file's
-    text; ``every``: the time between two scrapes, and two evaluations of the rules."""
+    """Run Prometheus in a folder during the block. ``targets``: by scrape job; ``rules``: text of a rule file;
+    ``every``: the interval of scrapes and of evaluations."""
     port = ports.single()
     (folder / "alerts.yml").write_text(rules)
     jobs = [
@@ -133,7 +134,7 @@ def running(folder: Path, targets: Mapping[str, Target], rules: str, every: str 
 
 @contextmanager
 def watching(gateway: Gateway, folder: Path, rules: str = "groups: []", every: str = "1s") -> Iterator[Prometheus]:
-    """Run Prometheus with the three jobs of a demo; return once each was scraped. ``folder``: an empty one."""
+    """Run Prometheus with the three jobs of a demo; return once each was scraped. ``folder``: an empty folder."""
     public = int(gateway.root.split("//")[1].split("/")[0].rpartition(":")[2])
     token = folder / "token"
     token.touch(mode=0o600)
@@ -156,7 +157,8 @@ def promtool(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def quicker(rules: str, looks: int, waits: int) -> str:
-    """Return rules that look back for ``looks`` times less, and wait for ``waits`` times less. Thresholds stay."""
+    """Return the rules with time ranges divided by ``looks``, and with ``for`` times divided by ``waits``. Thresholds
+    stay."""
 
     def shorter(found: re.Match[str]) -> str:
         seconds = int(found[2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[3]]

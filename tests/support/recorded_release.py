@@ -1,4 +1,4 @@
-"""The release before this one, as it was recorded: its packages and the hub's configuration, to run its processes."""
+"""The recorded previous release: its packages and the hub's configuration, to run its processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ ARCHIVE = Path(__file__).parents[1] / "unit" / "recorded" / f"release-{VERSION}.
 
 
 def unpack(folder: Path) -> Path:
-    """Unpack it below ``folder``, readable by every account; the folder with ``spawners`` and ``hub_config``."""
+    """Unpack the release below ``folder``, readable by every account; return the folder with ``spawners`` and
+    ``hub_config``."""
     target = folder / f"release-{VERSION}"
     if not target.exists():
         with tarfile.open(ARCHIVE, "r:xz") as tar:
@@ -21,12 +22,12 @@ def unpack(folder: Path) -> Path:
 
 
 def search_path(release: Path) -> str:
-    """Where Python finds a release's packages, before those that are installed."""
+    """Return the PYTHONPATH by which a release's packages precede installed ones."""
     return os.pathsep.join(str(release / part) for part in ("spawners", "extensions"))
 
 
 def python_of(release: Path, file: Path, python: str = sys.executable) -> Path:
-    """Write a program that runs ``python`` with a release's packages in place of the installed ones; its path."""
+    """Write a program that runs ``python`` with a release's packages instead of the installed ones; return its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f'#!/bin/sh\nPYTHONPATH={search_path(release)} exec {python} "$@"\n')
     file.chmod(0o755)

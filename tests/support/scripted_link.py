@@ -1,4 +1,4 @@
-"""The link as a notebook asks it, scripted: an HTTP server on a Unix socket that tells what a test wants it to tell."""
+"""A scripted link for notebooks: an HTTP server on a Unix socket that sends what a test wants."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ PREFIX = "/services/factories/api"
 
 
 def factory(name: str, state: Any = "ok", fits: int = 2, **more: Any) -> FactoryView:
-    """A factory with sizes ``cpu`` and ``gpu-1``; the environment ``torch`` is for ``gpu-1`` only. ``more``: other
-    values of its fields."""
+    """Return a factory with sizes ``cpu`` and ``gpu-1``; the environment ``torch`` is for ``gpu-1`` only. ``more``:
+    other values of its fields."""
 
     def size(size_id: str, gpus: int, hours: float) -> SizeView:
         fitting = ("plain", "torch") if gpus else ("plain",)
@@ -80,13 +80,14 @@ def factory(name: str, state: Any = "ok", fits: int = 2, **more: Any) -> Factory
 
 
 class ScriptedLink:
-    """``tell`` sends all who follow the catalogue another one; ``problem``, while set, is answered instead."""
+    """The scripted link. ``tell`` sends another catalogue to all readers; while ``problem`` is set, it is the answer to
+    all requests."""
 
     def __init__(self, socket: Path) -> None:
         self.problem: tuple[int, dict[str, Any]] | None = None
-        self.asked: list[dict[str, list[str]]] = []  # estimates
+        self.asked: list[dict[str, list[str]]] = []  # the queries of requested estimates
         self.followers = 0
-        self._factories = "[]"  # JSON
+        self._factories = "[]"  # as JSON
         self._changed = threading.Condition()
         self._round = 0
         self._stopped = False
@@ -118,7 +119,7 @@ class ScriptedLink:
             while True:
                 with self._changed:
                     while self._round == told and not self._stopped:
-                        # Looks whether the other side is still there, as the link's heartbeats do.
+                        # Check whether the client is still connected, as the link's heartbeats do.
                         if not self._changed.wait(0.05):
                             write(b": still here\n\n")
                     if self._stopped:

@@ -1,6 +1,6 @@
-"""A real OpenSSH server on a loopback port, run as an ordinary program with a configuration of its own.
+"""A real OpenSSH server on a loopback port, run as an ordinary program with its own configuration.
 
-As root it lets in the site accounts of the testbed, else only whoever runs the tests.
+If root runs it, the site accounts of the testbed can log in; otherwise only the user who runs the tests.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PATIENCE = 60.0  # seconds
 
 
 class Sshd:
-    """One server. ``options`` are lines of sshd_config in place of what is here."""
+    """One server. ``options``: lines of sshd_config that replace the defaults here."""
 
     def __init__(self, folder: Path, **options: str) -> None:
         self.folder = folder
         self.options = options
         self.port = ports.single()
         self.log = folder / "log"
-        self.keys = folder / "keys"  # what ``KeyCredentials.keys`` names
+        self.keys = folder / "keys"  # the folder for ``KeyCredentials.keys``
         self._process: subprocess.Popen[bytes] | None = None
         accounts.ensure()
         folder.mkdir()
@@ -54,29 +54,29 @@ class Sshd:
         self.host_key = self.new_host_key()
 
     def new_host_key(self, kind: str = "ssh-ed25519") -> asyncssh.SSHKey:
-        """Another host key from the next start on."""
+        """Use another host key from the next start."""
         self.host_key = asyncssh.generate_private_key(kind)
         _private(self.folder / "host_key", self.host_key)
         return self.host_key
 
     def sign_host_key(self, ca: asyncssh.SSHKey, *names: str) -> None:
-        """Show a certificate, good for hosts of these names, from the next start on."""
+        """Present a host certificate for these host names from the next start."""
         certificate = ca.generate_host_certificate(self.host_key, "host", principals=names)
         (self.folder / "host_key-cert.pub").write_bytes(certificate.export_certificate())
         self.options["HostCertificate"] = str(self.folder / "host_key-cert.pub")
 
     @property
     def host(self) -> str:
-        """As ``SshTransportSettings.hosts`` takes it."""
+        """Return the server's address in the form of ``SshTransportSettings.hosts``."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def public(self) -> str:
-        """The host key, to be pinned."""
+        """Return the host key, to be pinned."""
         return public(self.host_key)
 
     def settings(self, **told: object) -> SshTransportSettings:
-        """A configuration that leads here."""
+        """Return transport settings for this server."""
         return SshTransportSettings.model_validate(
             {
                 "hosts": [self.host],
@@ -89,7 +89,7 @@ class Sshd:
         )
 
     async def start(self) -> Sshd:
-        """Until it answers."""
+        """Start the server, and wait until it answers."""
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         lines = {
@@ -127,51 +127,51 @@ class Sshd:
             await asyncio.sleep(0.02)
 
     def kill(self) -> None:
-        """With all its connections and what runs in them."""
+        """Kill the server with all its connections and their commands."""
         if self._process is not None:
             self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def stop_answering(self) -> None:
-        """Neither it nor its connections answer any more; nothing is closed."""
+        """Freeze the server and its connections: nothing answers, and nothing is closed."""
         self._signal(signal.SIGSTOP)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         pids = [self._process.pid]
-        for pid in pids:  # grows meanwhile; each connection has a process group of its own
+        for pid in pids:  # grows during the loop, since each connection has its own process group
             pids += _children(pid)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def logins(self) -> int:
-        """How often somebody was let in."""
+        """Return the number of logins so far."""
         return self.log.read_text().count("Accepted publickey")
 
 
 @contextlib.contextmanager
 def open_folder() -> Iterator[Path]:
-    """Where site accounts may write, too."""
+    """Make a folder in which site accounts may write, too."""
     with tempfile.TemporaryDirectory(prefix="fg-ssh-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o777)
         yield Path(name)
 
 
 def transport_to(settings: SshTransportSettings, credentials: Credentials | Path) -> Transport:
-    """A transport with these settings; ``credentials``: or the folder of the keys."""
+    """Return a transport with these settings. ``credentials``: the credentials, or the folder of the keys."""
     known = KeyFiles(credentials, ME) if isinstance(credentials, Path) else credentials
     return Transport("here", settings, pinned((settings.host_keys, settings.host_cas), ((), ())), known)
 
 
 def shell(text: str, stdin: str = "", timeout: float = PATIENCE, most: int = LISTING) -> Command[str]:
-    """What a shell there says on stdout."""
+    """Run a shell command there; return its stdout."""
     return Command(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout, most=most)
 
 
 async def until(holds: Callable[[], bool]) -> bool:
-    """Whether it came to hold."""
+    """Return True if the condition becomes true in time."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > deadline:
@@ -181,7 +181,7 @@ async def until(holds: Callable[[], bool]) -> bool:
 
 
 def public(key: asyncssh.SSHKey) -> str:
-    """As text, to be pinned."""
+    """Return a public key as text, to be pinned."""
     return key.export_public_key().decode().strip()
 
 
@@ -190,7 +190,7 @@ def _children(pid: int) -> list[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             words = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended in the meantime
             continue
         if int(words[1]) == pid:
             found.append(int(stat.parent.name))

@@ -1,4 +1,5 @@
-"""What `bin/messages` prints and writes beside the catalogues: each language's share translated; docs/reasons.md."""
+"""The output of `bin/messages` other than the catalogues: each language's share of translated texts, and
+docs/reasons.md."""
 
 from __future__ import annotations
 
@@ -19,14 +20,14 @@ _TABLE = re.compile(r"(?<=<!-- reasons -->\n).*(?=<!-- end -->)", re.DOTALL)
 
 
 def extracted(locale: Path) -> Catalog:
-    """Return all texts of the code as it is now, by way of a copy of the locale."""
+    """Return all texts of the present code, extracted into a copy of the locale folder."""
     subprocess.run([CHECKOUT / "bin" / "messages", "--into", locale], check=True, stdout=subprocess.DEVNULL)
     with (locale / "factorygate.pot").open("rb") as file:
         return read_po(file)
 
 
 def shares(locale: Path) -> Iterator[str]:
-    """Yield a line for each language: how many of the texts it has, and how many of its translations are outdated."""
+    """Yield a line for each language: how many texts are translated, and how many translations are outdated."""
     for path in sorted(locale.glob("*/LC_MESSAGES/*.po")):
         with path.open("rb") as file:
             texts = [one for one in read_po(file, locale=path.parts[-3]) if one.id]
@@ -37,7 +38,7 @@ def shares(locale: Path) -> Iterator[str]:
 
 
 def reasons() -> str:
-    """Return the tables of all answers of ``factorylink.explain``, as docs/reasons.md has them."""
+    """Return the tables of all explanations in ``factorylink.explain`` for docs/reasons.md."""
     lines: list[str] = []
     for title, answers in explain.everything().items():
         lines += [f"## {title}", "", "| code | what it means | who acts | what to do |", "|---|---|---|---|"]
@@ -54,7 +55,7 @@ def shown(page: str) -> str:
 
 
 def with_reasons(page: str) -> str:
-    """Return the page with the tables as they are now."""
+    """Return the page with the present tables."""
     return _TABLE.sub(lambda _: reasons(), page)
 
 

@@ -1,4 +1,4 @@
-"""Sessions and clusters as the link tells them to a notebook."""
+"""Sessions and clusters in the form in which the link sends them to a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small factory to lay out, and how its site accounts talk to it."""
+"""A small factory for the testbed, and commands for its site accounts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factorycommon.models import Accelerator, Factory, NodeShape, NodeSize, Part
 from testbed import accounts, processes
 from testbed.slurm.cluster import SlurmCluster
 
-ORDINARY = "fg-ordinary"  # somebody without any privilege
+ORDINARY = "fg-ordinary"  # an account without privileges
 CHECKOUT = Path(__file__).resolve().parents[2]
 FACTORY = Factory(
     id="trial-aif",
@@ -39,7 +39,7 @@ FACTORY = Factory(
 
 
 def as_account(found: SlurmCluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a client command as the last of the site accounts, with nothing in its environment but the cluster's."""
+    """Run a client command as the last of the site accounts, with only the cluster's variables in its environment."""
     account = found.accounts[-1]
     env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
     who = {"user": account, "group": account, "extra_groups": ()} if found.root else {}
@@ -73,7 +73,7 @@ def cancel(found: SlurmCluster, *jobs: str) -> None:
 def python(
     *words: str, user: str | None = None, code: tuple[Path, ...] = (CHECKOUT / "spawners", CHECKOUT)
 ) -> subprocess.CompletedProcess[str]:
-    """Run this Python with the packages in ``code``, as another user where one is named."""
+    """Run this Python with the packages in ``code``, as another user if one is given."""
     env = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": os.pathsep.join(str(path) for path in code),
@@ -86,4 +86,4 @@ def python(
 
 
 def ensure_ordinary_user() -> None:
-    accounts.ensure((ORDINARY,))  # one at a time, where several processes run tests
+    accounts.ensure((ORDINARY,))  # one at a time, since several processes may run tests

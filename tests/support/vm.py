@@ -1,6 +1,6 @@
 """A bare Debian or Ubuntu as a machine of its own: real systemd as PID 1, in namespaces of this machine, with cgroup2.
 
-The machine has its own network: its programs bind the ports 80 and 443 without meeting this machine's, and reach the
+The machine has its own network. So its programs can bind the ports 80 and 443 of their own network, and they reach the
 package sources through ``pasta``, which changes nothing outside of the namespace."""
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from testbed.install import system
 
 NEEDS = {"mmdebstrap": "mmdebstrap", "pasta": "passt", "pebble": "pebble", "pebble-challtestsrv": "pebble"}
 INCLUDED = ("ca-certificates", "dbus", "iproute2", "passwd", "python3", "systemd", "systemd-sysv")
-ADDRESS = "198.51.100.7"  # of the machine, in its own network only
+ADDRESS = "198.51.100.7"  # the machine's address in its own network
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A release of a distribution. ``mirror`` "": this machine's own; ``keyring``: a file of the package ``package``,
-    where this machine does not know the archive."""
+    """A release of a distribution.
+
+    ``mirror``: "" means the mirror of this machine; ``keyring``: a file of the package ``package``, for a machine that
+    does not know the archive's keys.
+    """
 
     name: str
     mirror: str = ""
@@ -51,7 +54,7 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
 }
 PATIENCE = 120.0  # seconds
-# This machine's own settings of where packages come from, which the new machine needs as well.
+# This machine's settings for package sources, which the new machine needs as well.
 SOURCES = (
     "etc/apt/apt.conf.d",
     "etc/apt/auth.conf.d",
@@ -89,7 +92,7 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
 
 
 def bare_system(folder: Path, suite: Suite = DEBIAN) -> Path:
-    """Return a bare system as a tar file, made where it is missing. Raises RuntimeError."""
+    """Return a bare system as a tar file; make it if it is missing. Raises RuntimeError."""
     made = folder / f"{suite.name}.tar"
     if not made.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ def bare_system(folder: Path, suite: Suite = DEBIAN) -> Path:
 
 
 class Vm:
-    """One machine. ``shown``: folders of this machine that it sees, at the same place and read-only."""
+    """A machine. ``shown``: folders of this machine that are visible in it, at the same path and read-only."""
 
     def __init__(self, folder: Path, tar: Path, name: str, shown: Sequence[Path] = ()) -> None:
         self.root = folder / "root"
@@ -127,7 +130,7 @@ class Vm:
             self._copy(Path("/") / name, self.root / name)
         (self.root / "etc/machine-id").write_text("")
         (self.root / "etc/hostname").write_text("gateway\n")
-        # It has this machine's kernel, which loads no modules for it.
+        # The machine uses this machine's kernel, so it cannot load modules.
         (self.root / "etc/systemd/system/systemd-modules-load.service").symlink_to("/dev/null")
 
     @staticmethod
@@ -140,14 +143,14 @@ class Vm:
             here.unlink(missing_ok=True)
             shutil.copy(there.resolve(), here)
 
-    # --- its network
+    # --- network
 
     @property
     def netns(self) -> Path:
         return Path("/run/netns") / self.name
 
     def connect(self) -> None:
-        """Make its network, with a way out."""
+        """Create the machine's network, with access to the Internet."""
         ip = system.program("ip")
         subprocess.run([ip, "netns", "add", self.name], check=True)
         inside = [ip, "-n", self.name]
@@ -166,7 +169,7 @@ class Vm:
             time.sleep(0.05)
 
     def join(self, address: str, other: Vm, others: str) -> None:
-        """Lay a cable to another machine."""
+        """Connect the machine to another machine."""
         ip, number = system.program("ip"), os.getpid()
         ends = ((self, f"fg{number}a", address), (other, f"fg{number}b", others))
         subprocess.run([ip, "link", "add", ends[0][1], "type", "veth", "peer", "name", ends[1][1]], check=True)
@@ -177,7 +180,7 @@ class Vm:
             subprocess.run([*inside, "link", "set", name, "up"], check=True)
 
     def beside(self, *argv: str, inside: bool = True, **env: str) -> subprocess.Popen[bytes]:
-        """Start a program of this machine in the network of that one; it ends with it."""
+        """Start a program of this machine in the other machine's network; the program ends with that machine."""
         into = ["nsenter", f"--net={self.netns}"] if inside else []
         with self._log.open("ab") as log:
             made = subprocess.Popen(
@@ -186,10 +189,10 @@ class Vm:
         self._processes.append(made)
         return made
 
-    # --- its life
+    # --- start and end
 
     def boot(self, whole: bool = True) -> None:
-        """Start it, and wait until systemd takes orders; ``whole``: until all units are started."""
+        """Start the machine, and wait until systemd accepts commands. ``whole``: wait until all units are started."""
         hierarchy = _cgroup2()
         self._cgroup = hierarchy / self.name
         self._cgroup.mkdir(exist_ok=True)
@@ -214,10 +217,10 @@ class Vm:
         return self.run("test", "-S", "/run/systemd/private", check=False).returncode == 0
 
     def _pid(self) -> int | None:
-        """Its PID 1, as this machine counts."""
+        """Return the pid of the machine's PID 1 on this machine."""
         assert self._boot is not None
         found: int | None = self._boot.pid
-        for _ in range(2):  # sh became nsenter became unshare, whose child it is
+        for _ in range(2):  # sh became nsenter, which became unshare; PID 1 is the child of unshare
             try:
                 children = Path(f"/proc/{found}/task/{found}/children").read_text().split()
             except OSError:
@@ -233,7 +236,7 @@ class Vm:
         return None
 
     def argv(self, *argv: str) -> list[str]:
-        """Return the argv that runs a command on it, from this machine."""
+        """Return the argv that runs a command in the machine, from this machine."""
         spaces = ["--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net", "--root", "--wd"]
         return ["nsenter", f"--target={self._pid()}", *spaces, *argv]
 
@@ -241,7 +244,7 @@ class Vm:
         self, *argv: str, check: bool = True, timeout: float = 600, env: Mapping[str, str] | None = None,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run a command on it, as root."""
+        """Run a command in the machine, as root."""
         done = subprocess.run(
             self.argv(*argv), capture_output=True, text=True, check=False, timeout=timeout, input=stdin or "",
             env=_ENVIRONMENT | dict(env or {}),
@@ -251,9 +254,10 @@ class Vm:
         return done
 
     def talk(self, answers: Mapping[str, str | Callable[[str], str]], *argv: str, patience: float = 600.0) -> str:
-        """Run a command on it at a terminal, and answer its questions; what it said. It must succeed.
+        """Run a command on the machine at a terminal, answer its questions, and return its output.
 
-        ``answers``: by a part of the question, what is typed, or what types it, given all that was said before.
+        The command must succeed. ``answers``: by a part of the question, the text to type, or a function that returns
+        this text from all output so far.
         """
         ours, theirs = pty.openpty()
         said, left = "", dict(answers)
@@ -279,14 +283,14 @@ class Vm:
         return said
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of all that ever ran on it."""
+        """Return the CPU time of all processes that ever ran on the machine."""
         assert self._cgroup is not None
         found = re.search(r"^usage_usec (\d+)$", (self._cgroup / "cpu.stat").read_text(), re.MULTILINE)
         assert found is not None
         return int(found[1]) / 1e6
 
     def halt(self) -> None:
-        """Switch it off, as its own `poweroff` does."""
+        """Shut the machine down, as its own `poweroff` does."""
         if self._boot is None:
             return
         pid = self._pid()
@@ -297,7 +301,7 @@ class Vm:
         self.cut()
 
     def cut(self) -> None:
-        """Take its power away."""
+        """Kill the machine, like a power failure."""
         if self._boot is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._boot.pid, signal.SIGKILL)
@@ -305,7 +309,7 @@ class Vm:
             self._boot = None
 
     def remove(self) -> None:
-        """End it and all that belongs to it; its folder stays."""
+        """End the machine and all its processes; its folder stays."""
         self.cut()
         for process in self._processes:
             process.kill()
@@ -321,13 +325,13 @@ class Vm:
 
 
 def _piece(descriptor: int, deadline: float) -> bytes | None:
-    """Return what can be read, b"" at the end; None: nothing came in time."""
+    """Return the bytes that can be read; b"" at the end; None if nothing came before the deadline."""
     ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
     return os.read(descriptor, 4096) if ready else None
 
 
 def _cgroup2() -> Path:
-    """Return where this machine has its one hierarchy of cgroups, or its second beside the old ones."""
+    """Return this machine's cgroup2 hierarchy, which may exist beside the older ones."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":

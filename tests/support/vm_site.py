@@ -1,4 +1,4 @@
-"""A factory on a machine of the tests: a Slurm with one node behind sshd, and a site that answers for it."""
+"""A factory for tests on another machine: a Slurm with one node behind sshd, and the decisions of its site."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class VmSite:
         vm.boot()
         vm.run("update-ca-certificates")
         vm.run("apt-get", "-qq", "update")
-        (vm.root / "etc/slurm").mkdir()  # else the packages' services wait for a configuration
+        (vm.root / "etc/slurm").mkdir()  # otherwise the packages' services wait for a configuration
         (vm.root / "etc/slurm/slurm.conf").write_text(_SLURM)
         (vm.root / "etc/slurm/cgroup.conf").write_text("CgroupPlugin=disabled\n")
         env = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -71,15 +71,15 @@ class VmSite:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of its host key, as it publishes it."""
+        """The fingerprint of the site's host key, as the site publishes it."""
         return self._vm.run("ssh-keygen", "-l", "-f", "/etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[1]
 
     def entry(self, name: str) -> str:
-        """An entry for it in a gateway's catalogue."""
+        """The site's entry for a gateway's catalogue."""
         return _ENTRY.format(id=name)
 
     def authorize(self, public: str, account: str = PERSON) -> None:
-        """Let a key in as an account, as the account itself would."""
+        """Add a public key to an account's authorized keys, as the owner of the account would."""
         home = f"/home/{account}"
         self._vm.run("install", "-d", "-m", "700", "-o", account, "-g", account, f"{home}/.ssh")
         self._vm.run(
@@ -88,7 +88,7 @@ class VmSite:
         )
 
     def _follow_readme(self) -> None:
-        """Do what site/README.md says, word for word, with this site's account."""
+        """Follow site/README.md word for word, with this site's account."""
         for name, where, mode in (
             ("factorygate-act", "/usr/local/libexec/factorygate-act", "755"),
             ("sudoers", "/etc/sudoers.d/factorygate", "440"),
@@ -102,8 +102,10 @@ class VmSite:
             raise RuntimeError(f"site/README.md: {said}")
 
     def configure_sshd(self, part: str) -> None:
-        """Let sshd do one of the two parts of site/sshd_config. Doors may be on any port here, and the part for the
-        gateway's address, which is another, is left out."""
+        """Add one of the two parts of site/sshd_config to sshd's configuration.
+
+        Doors may use any port here, and the part for the gateway's address is left out, since the address differs.
+        """
         whole = (CHECKOUT / "site/sshd_config").read_text()
         found = next(text for text in whole.split("# --- ")[1:] if text.startswith(f"{part}:"))
         kept = re.sub(r"(?m)^ *PermitOpen .*\n", "", re.sub(r"(?ms)^Match Address .*?^Match all\n", "", found))
@@ -113,5 +115,5 @@ class VmSite:
         self._vm.run("systemctl", "restart", "ssh")
 
     def trust_ca(self, public: str) -> None:
-        """Write a gateway's CA where sshd looks for it."""
+        """Write a gateway's CA key to the file in which sshd looks for it."""
         self._vm.run("install", "-m", "644", "/dev/stdin", "/etc/ssh/factorygate_ca.pub", stdin=f"{public}\n")

@@ -1,4 +1,4 @@
-"""A person at the gateway of a machine of the tests: run on that machine, prints one line of JSON.
+"""A person at the gateway in a machine of the tests; runs in that machine, and prints one line of JSON.
 
 ``python -m tests.support.vm_visitor login PASSWORD``; ``… cell CODE`` starts the server where none runs, and runs a
 cell; ``… kernel ID CODE`` runs a cell in a kernel that is there; ``… oidc NAME`` logs in at the login provider."""
@@ -23,7 +23,7 @@ _START_SECONDS = 240
 
 
 def main(what: str, *words: str) -> dict[str, object]:
-    """Do one thing; return what was seen."""
+    """Carry out one command; return the result."""
     with tempfile.TemporaryDirectory() as name:
         demo = Path(name) / "demo.json"
         token = Path("/etc/factorygate/secrets/admin-token").read_text(encoding="ascii").strip()
@@ -56,7 +56,7 @@ def main(what: str, *words: str) -> dict[str, object]:
 
 
 def log_in_by_provider(gateway: Gateway, name: str) -> dict[str, object]:
-    """Follow the login page's link to the provider, say there who one is, and come back."""
+    """Follow the login page's link to the provider, log in there, and return to the gateway."""
     client = httpx.Client(follow_redirects=True, timeout=60)
     link = re.search(r'href="([^"]*/oidc/[^"]*)"', client.get(f"{gateway.hub}/login").text)
     assert link is not None

@@ -1,4 +1,4 @@
-"""A cluster that a test writes itself: it does what it is told, at once, and remembers it."""
+"""A scripted cluster for tests: it carries out each request at once, and remembers it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from factorygate.view_data import Adapting, ClusterView, JobState, JobView
 
 
 def job(number: int, state: JobState = "running", **more: Any) -> JobView:
-    """Job ``w-NUMBER``."""
+    """Return the job ``w-NUMBER``."""
     return JobView(name=f"w-{number}", state=state, **more)
 
 
 def view(jobs: int = 0, **more: Any) -> ClusterView:
-    """A cluster with so many running jobs."""
+    """Return the view of a cluster with a number of running jobs."""
     told: dict[str, Any] = {
         "name": "thesis",
         "factory": "lumi-aif",
@@ -38,7 +38,7 @@ def view(jobs: int = 0, **more: Any) -> ClusterView:
 
 
 class ScriptedCluster:
-    """Has the face of ``Watched``; ``now`` is what it looks like."""
+    """A cluster with the methods of ``Watched``; ``now`` is its view."""
 
     def __init__(self, now: ClusterView) -> None:
         self.now = now

@@ -1,4 +1,4 @@
-"""The wrapper that a site installs (``site/factorygate-act``), in a folder of its own, and what the link asks of it."""
+"""The wrapper for sites (``site/factorygate-act``), installed in a test's folder, and the link's requests to it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from testbed import accounts
 from tests.support.trial import CHECKOUT
 
 SOURCE = CHECKOUT / "site/factorygate-act"
-ADA, GRACE, EMMY = accounts.NAMES  # the last is on no list
+ADA, GRACE, EMMY = accounts.NAMES  # the last one is on no list
 REFUSED, STOPPED = 77, 75
 HUB = "factorygate-trial"
 
 
 @dataclass
 class Wrapper:
-    """An installed wrapper. ``slurm``: the cluster's environment, as act.conf tells it."""
+    """An installed wrapper. ``slurm``: the cluster's environment, as set in act.conf."""
 
     folder: Path
     slurm: dict[str, str]
@@ -63,7 +63,7 @@ class Wrapper:
         )
 
     def ask(self, account: str, ask: Command[Any]) -> Any:
-        """As the link does it over SSH, the dialect's environment in front."""
+        """Run a command as the link does over SSH, preceded by the dialect's environment."""
         env = ("env", *(f"{name}={value}" for name, value in ask.env.items())) if ask.env else ()
         return self.run(account, *env, *ask.argv, stdin=ask.stdin)
 
@@ -71,7 +71,7 @@ class Wrapper:
         return [json.loads(line) for line in (self.folder / "log").read_text().splitlines()]
 
     def session(self, account: str) -> str:
-        """A session's folder, made the way the link makes it."""
+        """Make a session's folder in the way the link does."""
         home = pwd.getpwnam(account).pw_dir
         folder = f"{home}/.factorygate/sessions/{secrets.token_hex(16)}"
         sessions = os.path.dirname(folder)

@@ -17,7 +17,7 @@ from tests.support.gateway import Gateway, eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(5400)]
 JOBS = 10
-SHOWN = 5.0  # seconds in which a cluster shows what has become of its workers
+SHOWN = 5.0  # seconds in which a cluster shows changes of its workers
 FOUND = 2.0  # seconds in which a named cluster and its data are found again
 
 MADE = f"""
@@ -67,14 +67,14 @@ def up(bed: Bed) -> None:
 
 
 def shows(bed: Bed, what: str) -> float:
-    """Seconds until the cluster shows that; ``what``: of workers, jobs that run and jobs that wait."""
+    """Return the seconds until the cluster shows these numbers of workers, running jobs and waiting jobs."""
     began = time.monotonic()
     eventually(lambda: bed.run("print(*shown())") == what, 60, every=0.1, what=f"shown: {what}")
     return time.monotonic() - began
 
 
 def shown_as_lost(bed: Bed, jobs: list[str], names: list[str]) -> float:
-    """Seconds from the end of these jobs until the cluster shows none of them as running."""
+    """Return the seconds from the end of these jobs until the cluster shows none of them as running."""
     eventually(lambda: not set(jobs) & set(bed.workers()), 60, every=0.2, what="they have ended")
     began = time.monotonic()
     still = f"[j.name for j in cluster.view().jobs if j.name in {names!r} and (j.workers or j.state == 'running')]"
@@ -95,7 +95,7 @@ def test_scaling_ten_jobs_to_nothing_cancels_nothing(bed: Bed, rounds: int) -> N
         assert bed.run("print({f.status for f in futures}.isdisjoint({'cancelled', 'error'}))") == "True", number
         bed.run("whole()")
         print(f"round {number + 1}: {bed.run('print(cluster, repr(cluster.message))')}")
-    bed.run("cluster.scale(jobs=1)")  # what was lost with the workers is computed again
+    bed.run("cluster.scale(jobs=1)")  # lost results are computed again
     assert bed.run(f"print(client.gather(futures) == [n + {rounds - 1} for n in range(60)])") == "True"
     print(f"scale(0) of {JOBS} jobs, {rounds} times: shown after {slowest:.1f} s at most")
     assert slowest < SHOWN
@@ -111,7 +111,7 @@ def test_adapting_to_nothing_and_back_cancels_nothing(bed: Bed, rounds: int) -> 
         up(bed)
         bed.run("wanted = futures[:40]; del futures")
         assert bed.run("print(client.gather(wanted) == [n * n for n in range(40)])", timeout=180) == "True", number
-        bed.run("settled(1, 60)")  # idle jobs are closed, but for one that has the results
+        bed.run("settled(1, 60)")  # idle jobs are closed, except one that holds the results
         assert bed.run("print({f.status for f in wanted})") == "{'finished'}", number
         assert bed.run("print(client.gather(wanted) == [n * n for n in range(40)])") == "True", number
         bed.run("del wanted")
@@ -164,5 +164,5 @@ def test_a_named_cluster_is_found_again_with_its_data(bed: Bed) -> None:
     )
     value, seconds = found.split()
     assert value == "45"
-    assert float(seconds) < FOUND  # no job is started for it
+    assert float(seconds) < FOUND  # no job is started for this
     bed.run("client.close(); cluster.close()")

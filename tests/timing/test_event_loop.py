@@ -1,4 +1,4 @@
-"""The link's event loop turns on whatever it is told."""
+"""The link's event loop is not blocked by large input."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How long a person waits: for the answer of a start and of a refusal, for a killed process, for a notebook.
+"""The times that a person waits: for the answer to a start and to a refusal, for a killed process, for a notebook.
 
-The figures are those that the design and the README promise, on a gateway with real Slurm that does nothing else.
+The limits are those that the design and the README promise, on an otherwise idle gateway with a real Slurm.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pytest
 from tests.support.gateway import Gateway, eventually
 
 pytestmark = pytest.mark.slurm
-ANSWERED = 2.0  # seconds from a request to its answer, also where the answer is no
-STARTED_AGAIN = 2.0  # seconds from the end of a killed process to the next one in its place
+ANSWERED = 2.0  # seconds from a request to its answer, also for a refusal
+STARTED_AGAIN = 2.0  # seconds from the end of a killed process to the start of its replacement
 FIRST_NOTEBOOK = 7.3  # seconds from the request to the notebook's first answer, on an idle factory
 CHOICE = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
 

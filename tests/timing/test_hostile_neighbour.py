@@ -1,8 +1,8 @@
-"""One person's sessions, files, shell and door say anything at all, and so may the scheduler: nobody else notices.
+"""One person's sessions, files, shell and door send arbitrary data, and so may the scheduler: nobody else is affected.
 
-A real link, as a process, over SSH to a site that is played in this one. After each run of hostile sessions another
-person was answered within 2 s all the time, the link has grown by less than 50 MiB, every session is still in the
-ledger, no line of the log is forged, and the link starts again from its ledger.
+A real link process uses SSH to a site that this process simulates. After each run of hostile sessions, another person
+was always answered within 2 s, the link has grown by less than 50 MiB, every session is still in the ledger, no line of
+the log is forged, and the link can restart from its ledger.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from tests.unit.test_link_process import start
 T = TypeVar("T")
 ANSWER_SECONDS = 2.0
 GROWTH = 50 * 2**20  # bytes
-SAID_SECONDS, ENDED_SECONDS = 2.0, 3.0  # then those that hang are left to themselves
+SAID_SECONDS, ENDED_SECONDS = 2.0, 3.0  # seconds; sessions that hang longer are left alone
 PLAIN = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 LINE = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}} link [A-Z]+ [a-z_.]+: {PLAIN}|    \| {PLAIN}")
 FORGED = "2026-11-27 00:00:00,000 link ERROR factorylink: forged"
 HUGE = 64 * 2**20
 
-# --- what may be said
+# --- hostile data
 
 moments = st.sampled_from(
     ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1970-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "now"]
@@ -74,7 +74,7 @@ blobs = st.one_of(
 
 
 def mutated(honest: dict[str, Any]) -> st.SearchStrategy[Bytes]:
-    """That object with some of its values, or some that it has not, replaced."""
+    """Generate variants of an object: with some values replaced, or with additional ones."""
     names = st.sampled_from([*honest, "notice", "ends", "ends_idle", "last_activity", "memory_bytes", "message", "odd"])
     return st.dictionaries(names, values, min_size=1, max_size=3).map(
         lambda changed: Bytes(json.dumps({**honest, **changed}).encode(errors="surrogatepass") + b"\n")
@@ -88,7 +88,7 @@ seldom = st.integers(0, 40).map(lambda number: number == 0)
 
 
 def replies(stdout: st.SearchStrategy[Bytes], hangs: st.SearchStrategy[bool] = never) -> st.SearchStrategy[Reply]:
-    """What a command may say. ``hangs``: how often it never ends."""
+    """Generate outputs of a command. ``hangs``: how often a command never ends."""
     codes = st.sampled_from([0, 0, 0, 1, 75, 126, 127, 255])
     return st.builds(Reply, stdout, st.one_of(st.just(Bytes()), blobs), codes, hangs, st.booleans())
 
@@ -117,17 +117,17 @@ foreign = st.builds(
 )
 
 
-# --- the link and its other person
+# --- the link and the honest person
 
 
 class World:
-    """A running link, the site, and an honest person with a session that runs."""
+    """A running link, the site, and an honest person with a running session."""
 
     def __init__(self, folder: Path, site: Site, hub: str) -> None:
         self.folder = folder
         self.site = site
-        self.longest = 0.0  # seconds that the honest person waited for an answer
-        self.begun: list[str] = []  # ids of all sessions that the link took
+        self.longest = 0.0  # the longest time in seconds that the honest person waited for an answer
+        self.begun: list[str] = []  # ids of all sessions that the link accepted
         self._hub = hub
         self._port = ports.single()
         self._log = folder / "log"
@@ -154,7 +154,7 @@ class World:
                 return
 
     async def start(self) -> None:
-        """Start the link; it is ready when it answers."""
+        """Start the link; return when it answers."""
         with self._log.open("ab") as log:
             self._process = await start(self.folder / "link.yaml", log)
         self._client = LinkClient(self.folder / "state" / "hub.sock")
@@ -162,12 +162,12 @@ class World:
             while True:
                 assert self._process.returncode is None, self._log.read_text()[-2000:]
                 with contextlib.suppress(LinkSilent):
-                    await self.client.put_rules(HubRules(access=False))  # a hub that asks nothing of people
+                    await self.client.put_rules(HubRules(access=False))  # a hub without rules
                     return
                 await asyncio.sleep(0.05)
 
     async def kill(self) -> None:
-        """End the link as a power failure would."""
+        """Kill the link, like a power failure."""
         assert self._process is not None
         self._process.kill()
         await self._process.wait()
@@ -175,7 +175,7 @@ class World:
 
     @asynccontextmanager
     async def probed(self) -> AsyncIterator[None]:
-        """Have the honest person ask all the time: for sessions, for the catalogue, and something of the notebook."""
+        """Make the honest person send requests all the time: for sessions, for the catalogue, and to the notebook."""
         headers = {"Authorization": f"token {HONEST}-token"}
         async with httpx.AsyncClient(timeout=30) as http:
             base = f"http://127.0.0.1:{self._port}/services/factories/api"
@@ -204,7 +204,7 @@ class World:
             await asyncio.sleep(pause)
 
     async def live_through(self, lives: list[Life]) -> None:
-        """Begin these sessions together, let them say all that they have to say, and end them."""
+        """Start these sessions together, let them send all their data, and end them."""
         ids = [uuid.uuid4().hex for _ in lives]
         self.site.lives = dict(zip(ids, lives, strict=True))
         await asyncio.gather(*(self._put(session, number) for number, session in enumerate(ids)))
@@ -217,7 +217,7 @@ class World:
             async with asyncio.timeout(ENDED_SECONDS):
                 while await self._live():
                     await asyncio.sleep(0.1)
-        for left in await self._live():  # those that hang
+        for left in await self._live():  # sessions that hang
             await self._again(lambda id=left.id: self.client.stop(id))
         self.site.forget()
 
@@ -225,7 +225,7 @@ class World:
         return await self._again(lambda: self.client.sessions(user=HOSTILE, live=True, limit=100))
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask once more where the connection was just closed for being idle, as the hub does."""
+        """Repeat a request if its idle connection was just closed, as the hub does."""
         try:
             return await ask()
         except LinkSilent:
@@ -238,13 +238,13 @@ class World:
             self.begun.append(session)
 
     def memory(self) -> int:
-        """Bytes that the link holds."""
+        """Return the link's memory in bytes."""
         assert self._process is not None
         told = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", told)[1]) * 1024  # type: ignore[index]
 
     def check_log(self) -> None:
-        """Every new line was written by the link, and by nobody through it."""
+        """Assert that every new log line was written by the link, and none was forged."""
         written = self._log.read_bytes()[self._read :]
         written = written[: written.rfind(b"\n") + 1]
         self._read += len(written)
@@ -255,7 +255,7 @@ class World:
             assert not line.startswith(FORGED)
 
     async def check_ledger(self) -> None:
-        """A copy of the ledger is opened as a link would at its start: every session is there."""
+        """Open a copy of the ledger as a starting link would; assert that every session is there."""
         copy = self.folder / "copy.sqlite"
         for suffix in ("", "-wal"):
             source = self.folder / "state" / f"ledger.sqlite{suffix}"
@@ -328,7 +328,8 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 @pytest.mark.timeout(3600)
 def test_a_hostile_neighbour_is_noticed_by_nobody(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    runs, together = (100, 100) if request.config.getoption("--long") else (10, 50)  # hostile sessions at a time
+    # numbers of hostile sessions at a time
+    runs, together = (100, 100) if request.config.getoption("--long") else (10, 50)
     with asyncio.Runner() as runner:
         context = world(tmp_path)
         made = runner.run(context.__aenter__())
@@ -347,7 +348,7 @@ def test_a_hostile_neighbour_is_noticed_by_nobody(tmp_path: Path, request: pytes
             st.lists(replies(blobs), max_size=2),
         )
         def neighbour(lives: list[Life], rows: str, instead: list[Reply]) -> None:
-            if failed:  # hypothesis tries the example again, which would say something else of a link that is spoilt
+            if failed:  # hypothesis repeats a failed example, which would give another result with a damaged link
                 raise failed[0]
             try:
                 runner.run(_run(made, lives, rows, instead, base))
@@ -371,7 +372,7 @@ async def _run(made: World, lives: list[Life], rows: str, instead: list[Reply], 
     assert made.longest < ANSWER_SECONDS
     made.check_log()
     base.append(made.memory())
-    # The first run of a link makes what so many sessions at a time need; from then on nothing may be added.
+    # The first run makes the link allocate what so many sessions need; after that it must not grow.
     most = 2 * GROWTH if len(base) == 2 else GROWTH
     first = base[0] if len(base) == 2 else base[1]
     assert base[-1] - first < most, [value >> 20 for value in base]

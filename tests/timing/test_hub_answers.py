@@ -1,6 +1,6 @@
-"""How soon the hub answers, and notices, what a person waits for: a refusal, a link that is down, a session's end.
+"""How soon the hub answers or notices what a person waits for: a refusal, a link that is down, the end of a session.
 
-A hub as a process on its own, with a scripted link: what a scheduler takes is not counted.
+The hub is a separate process with a scripted link, so the times do not include a scheduler.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def test_a_refusal_is_answered_soon(hub: HubProcess, link: FakeLink) -> No
     assert answer.status_code == 400
 
 
-async def test_that_the_link_is_down_is_answered_soon(hub: HubProcess, link: FakeLink) -> None:
+async def test_a_start_is_answered_soon_while_the_link_is_down(hub: HubProcess, link: FakeLink) -> None:
     await link.down()
     began = time.monotonic()
     answer = await hub.api("POST", "/users/someone/server", json={"factory": "one"})

@@ -1,4 +1,4 @@
-"""What Prometheus' question costs the link, whose event loop answers nobody else meanwhile."""
+"""The time of a Prometheus scrape, during which the link's event loop answers nobody else."""
 
 from __future__ import annotations
 

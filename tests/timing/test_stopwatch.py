@@ -1,4 +1,4 @@
-"""Three clicks by the stopwatch: from Start to the output of a first cell, on a factory without a queue."""
+"""The time for three clicks: from Start to the output of a first cell, on a factory without a queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scripted link tells of a checklist, so that its page shows all its parts."""
+"""A scripted link's data for a checklist whose page shows all its parts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tests.unit.fake_link import FakeLink
 
 
 def fill_checklist(link: FakeLink) -> None:
-    """Accounts of all kinds; rules that are open, accepted, and of a site where ada has no account. Call it once the
-    projects are there."""
+    """Add accounts of all kinds, and rules that are open, accepted, or of a site where ada has no account. Call this
+    once the projects exist."""
     of_one = (
         AccountThere(kind="own", name="u_ada", projects=(link.projects[0].id,)),
         AccountThere(kind="lent", projects=(link.projects[1].id,)),

@@ -1,5 +1,5 @@
-"""A whole Dask cluster on a clock that jumps. The notebook's side and the link's are the real ones; scripted are the
-batch scheduler, what Dask's scheduler knows of its workers, and the way from the notebook to the link.
+"""A whole Dask cluster on a virtual clock. The notebook's side and the link's are the real ones; the batch scheduler,
+Dask's scheduler, and the connection from the notebook to the link are scripted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ POLL = 3.0  # seconds between two answers of the factory
 
 
 class VirtualDatetime(datetime):
-    """Goes with the loop's clock."""
+    """A datetime class that follows the event loop's virtual clock."""
 
     @classmethod
     def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
@@ -51,7 +51,7 @@ class VirtualDatetime(datetime):
 
 @dataclass
 class Run:
-    """Once that a job ran."""
+    """One run of a job."""
 
     began: datetime
     ended: datetime | None = None
@@ -59,10 +59,10 @@ class Run:
 
 @dataclass
 class Grid(MortalScheduler):
-    """Runs jobs, ``room`` at a time, and ends them by their walltime; knows what they truly used."""
+    """A batch scheduler: runs jobs, ``room`` at a time, ends them at their walltime, and knows their true use."""
 
     room: int = 1000
-    names: dict[str, str] = field(default_factory=dict)  # job -> the worker it runs
+    names: dict[str, str] = field(default_factory=dict)  # by job, the worker that it runs
     walltimes: dict[str, timedelta] = field(default_factory=dict)
     runs_of: dict[str, list[Run]] = field(default_factory=dict)
     began_again: int = 0
@@ -98,7 +98,7 @@ class Grid(MortalScheduler):
         return [job for job, told in self.jobs_there.items() if told.state in states]
 
     def step(self) -> None:
-        """What happens by itself."""
+        """Start the pending jobs for which there is room, and end the running jobs whose time limit has passed."""
         now = clock.now()
         for job in self.alive(JobState.RUNNING):
             if now >= self.runs_of[job][-1].began + self.walltimes[job]:
@@ -115,7 +115,7 @@ class Grid(MortalScheduler):
         self.set(job, state=JobState.ENDED, outcome=outcome, raw_state=raw_state, started=started, ended=now)
 
     def begins_again(self, job: str) -> None:
-        """Preempted, or its node failed: it waits once more."""
+        """Requeue a job after a preemption or a node failure: it waits again."""
         self._stops(job)
         restarts = self.jobs_there[job].restarts + 1
         self.set(job, state=JobState.PENDING, started=None, ends=None, nodes=(), restarts=restarts)
@@ -126,13 +126,13 @@ class Grid(MortalScheduler):
             self.runs_of[job][-1].ended = clock.now()
 
     def used(self) -> float:
-        """GPU-hours, truly; each job has one GPU."""
+        """Return the true GPU-hours; each job has one GPU."""
         now = clock.now()
         spans = ((run.ended or now) - run.began for runs in self.runs_of.values() for run in runs)
         return sum(span / timedelta(hours=1) for span in spans)
 
     def left(self, job: str) -> float:
-        """Hours that a job may still run."""
+        """Return the hours that a job may still run."""
         whole, told = self.walltimes[job], self.jobs_there[job]
         if told.state is JobState.RUNNING:
             whole -= clock.now() - self.runs_of[job][-1].began
@@ -140,7 +140,7 @@ class Grid(MortalScheduler):
 
 
 class Way:
-    """In place of ``factorygate.link.Link``: asks the link of the world there is now, as ada."""
+    """Replaces ``factorygate.link.Link``: sends requests to the link of the present world, as ada."""
 
     def __init__(self, life: Life) -> None:
         self._life = life
@@ -174,7 +174,8 @@ class Way:
         if not self._life.link_up:
             answer.close()
             raise LinkError("unreachable", "The gateway does not answer now.")
-        asked = asyncio.ensure_future(self._later(answer))  # what the link was asked it does, whoever waits for that
+        # the link carries out the request even if the caller is cancelled
+        asked = asyncio.ensure_future(self._later(answer))
         told = await asyncio.shield(asked)
         if self._life.delay:
             await asyncio.sleep(self._life.delay)
@@ -210,7 +211,7 @@ class Way:
 
 
 def _sent(body: M) -> M:
-    """Return the body as the link reads what the notebook sends."""
+    """Return the body in the form in which the link reads it."""
     return type(body).model_validate_json(body.model_dump_json(exclude_unset=True))
 
 
@@ -227,9 +228,10 @@ class _as_link_errors:
 
 
 class Dask:
-    """In place of Dask's scheduler: its workers come ``boot`` seconds after their job began, and go with it.
+    """Replaces Dask's scheduler: a job's workers connect ``boot`` seconds after its start, and end with it.
 
-    ``busy``: seconds for which a worker that is to leave still runs something; ``target``: workers that the work needs.
+    ``busy``: seconds for which a retiring worker still runs tasks; ``target``: the number of workers that the work
+    needs.
     """
 
     def __init__(self, life: Life) -> None:
@@ -239,10 +241,10 @@ class Dask:
         self.target = 0
         self.idle = True
         self.unregistered = 0
-        self.lost: set[str] = set()  # jobs of which the workers are gone
+        self.lost: set[str] = set()  # jobs whose workers are lost
         self.metadata: dict[str, Any] = {}
         self.suspected: list[str] = []  # names of workers whose tasks are suspected
-        self._leaves: dict[str, float] = {}  # address -> since when
+        self._leaves: dict[str, float] = {}  # by address: since when it leaves
 
     def step(self) -> None:
         grid, known = self._life.grid, self._life.cluster.scheduler_info["workers"]
@@ -294,10 +296,10 @@ class Dask:
         return there[minimum:] if self.idle else []
 
     async def terminate(self) -> None:
-        """Its workers end by themselves in a minute, as they do without a scheduler."""
+        """End the workers after a minute, as workers without a scheduler do."""
 
     async def close_rpc(self) -> None:
-        """Nothing to close."""
+        """Do nothing, since no connection is open."""
 
     async def suspect_tasks(self, workers: list[str]) -> None:
         self.suspected += workers
@@ -310,7 +312,7 @@ class Dask:
 
 
 class Kept(FactoryCluster):
-    """The real one, without a Dask scheduler in it."""
+    """The real class, without a Dask scheduler in it."""
 
     asynchronous = True
 
@@ -350,7 +352,7 @@ class Kept(FactoryCluster):
         self._replacer.start()
 
     async def down(self) -> None:
-        """As at the end of its kernel, or when it is closed: nothing of it runs on here."""
+        """Stop this object, as at the end of its kernel or when it is closed."""
         if self._replacer is not None:
             self._replacer.stop()
         self.leaving.stop()
@@ -360,7 +362,7 @@ class Kept(FactoryCluster):
 
 
 class Life:
-    """One cluster with all that belongs to it. ``went_wrong``: set by a check that runs all the time."""
+    """One cluster with everything that belongs to it. ``went_wrong``: set by a check that runs all the time."""
 
     def __init__(self, folder: Path, hours: float = 1.0, cap: float | None = None) -> None:
         self.loop = virtual_time.JumpingLoop()
@@ -374,9 +376,9 @@ class Life:
         self.folder = folder
         self.world = World(folder)
         self.world.scheduler = self.grid = Grid(self.world.identity)
-        self.link_up, self.delay = True, 0.0  # seconds to the link, and as many back
+        self.link_up, self.delay = True, 0.0  # seconds to the link, and the same back
         self.cut = asyncio.Event()
-        self.always: Callable[[], None] = lambda: None  # asked each second
+        self.always: Callable[[], None] = lambda: None  # called each second
         self.clusters = itertools.count(1)
         self.dask = Dask(self)
         self.cap = cap
@@ -389,13 +391,13 @@ class Life:
         return self.loop.run_until_complete(work)
 
     def passes(self, seconds: float) -> None:
-        """So much time."""
+        """Let that time pass."""
         self.loop.jump(seconds)
         if self._going.done():
             self._going.result()
 
     def comes(self, look: Callable[[], bool], seconds: float = 120) -> float:
-        """Seconds until that is so."""
+        """Let time pass until a condition holds; return the seconds."""
         for passed in itertools.count():
             if look():
                 return passed
@@ -414,10 +416,10 @@ class Life:
                 await self.cluster._adaptive.adapt()
             self.always()
 
-    # --- what happens
+    # --- events
 
     def scale(self, jobs: int) -> str:
-        """What was said against it."""
+        """Scale the cluster; return the refusal, "" if there is none."""
 
         async def scaled() -> None:
             await self.cluster.scale(jobs=jobs)
@@ -435,7 +437,7 @@ class Life:
         self.run(adapted())
 
     def link_is_killed(self, lost: bool = False) -> None:
-        """And started again; with its ledger, or without."""
+        """Kill the link and start it again, with or without its ledger."""
 
         async def again() -> None:
             self.link_up = False
@@ -450,7 +452,7 @@ class Life:
         self.run(again())
 
     def kernel_is_killed(self) -> None:
-        """And the cluster is taken up by another."""
+        """Kill the kernel; another kernel takes over the cluster."""
 
         async def again() -> None:
             before = self.cluster
@@ -466,16 +468,16 @@ class Life:
         self.run(again())
 
     def gpu_hours(self) -> GpuHours:
-        """As the link counts them now."""
+        """Return the GPU-hours that the link counts now."""
         told: GpuHours = self.world.clusters.own(self.cluster.cluster_api.id, "ada").show().gpu_hours
         return told
 
     def running(self) -> int:
-        """Jobs with workers that take work."""
+        """Return the jobs whose workers accept tasks."""
         return len(self.cluster.worker_plan.connected())
 
     def close(self) -> None:
-        """End of the test."""
+        """Clean up at the end of the test."""
         self._going.cancel()
         with suppress(asyncio.CancelledError):
             self.run(self._going)

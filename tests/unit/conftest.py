@@ -1,4 +1,4 @@
-"""What several files share: a real hub process with a scripted link, a site, a browser, an empty ledger."""
+"""Fixtures of several files: a real hub process with a scripted link, a site, a browser, an empty ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.site_fakes import FakeTransport
 
-expect.set_options(timeout=30_000)  # ms: when to give up, on however busy a machine; 5 s by default
+expect.set_options(timeout=30_000)  # milliseconds, also enough for a busy machine; the default is 5 s
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -50,7 +50,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def user(hub: HubProcess, link: FakeLink, request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """A person of this test's own, made through the hub's API."""
+    """Create a new person through the hub's API."""
     link.auto, link.refuse = True, None
     name = f"u{abs(hash(request.node.name)) % 10**8}"
     assert (await hub.api("POST", f"/users/{name}")).status_code == 201
@@ -59,8 +59,8 @@ async def user(hub: HubProcess, link: FakeLink, request: pytest.FixtureRequest) 
 
 @pytest.fixture(scope="session", autouse=True)
 def _on_a_busy_machine() -> Iterator[None]:
-    """No commit waits for a disk that other programs keep busy: nobody pulls the plug in the middle of a test. And what
-    is asked for is there when it is answered, however long that took."""
+    """Make tests independent of the machine's load: commits do not wait for the disk, since no test simulates a power
+    failure, and an answer waits until its data exist, however long that takes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 60.0)
         patch.setattr("factorylink.clusters.service.ANSWER_SECONDS", 60.0)
@@ -70,7 +70,7 @@ def _on_a_busy_machine() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL for all tests of this process."""
+    """Start a PostgreSQL for all tests of this process."""
     if programs() is None:
         pytest.skip("needs PostgreSQL (as root, bin/test installs Debian's postgresql)")
     made = Postgres()
@@ -83,7 +83,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """An empty one, of each kind that a ledger may be on."""
+    """Return an empty database of each kind that a ledger can use."""
     if request.param == "sqlite":
         return Database.file(tmp_path / "ledger.sqlite")
     made: Postgres = request.getfixturevalue("postgres")
@@ -105,7 +105,7 @@ def transport() -> FakeTransport:
 
 @pytest_asyncio.fixture
 async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """It soon asks whether a silent scheduler lives."""
+    """Return a site that quickly checks whether a silent scheduler is alive."""
     monkeypatch.setattr(scheduler_client, "SILENCE", 0.05)
     monkeypatch.setattr(scheduler_client, "SILENCE_AGAIN", 0.05)
     made = site_fakes.site(transport)
@@ -115,7 +115,7 @@ async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> Asy
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """In the module's own loop, beside a hub that is tried there."""
+    """Return a browser in the module's event loop, in which its tests also run a hub."""
     async with async_playwright() as playwright:
         made = await playwright.chromium.launch(**chromium_options())
         yield made

@@ -1,4 +1,4 @@
-"""A factory and doors that do what a test tells them, and fail in the ways their names say."""
+"""A fake factory and fake doors that do what a test tells them, and fail as their names say."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from factorylink.util import clock
 T = TypeVar("T")
 KEY = bytes(range(32))
 SIZE = NodeSize(id="gpu-1", gpus=1, cores=4, memory_gb=8, partition="gpu", max_hours=8, billed_as="1 GPU-hour")
-INSTEAD = SIZE.model_copy(update={"id": "gpu-2"})  # what an operator may offer in place of it
+INSTEAD = SIZE.model_copy(update={"id": "gpu-2"})  # an operator's replacement for the size
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -88,11 +88,11 @@ def factory(name: str = "one") -> Factory:
 
 
 async def _nothing() -> None:
-    """Nothing is begun."""
+    """Do nothing."""
 
 
 class FakeScheduler:
-    """Site and scheduler in one. ``jobs_there``: what it has; ``records``: how jobs ended."""
+    """A site and its scheduler in one object. ``jobs_there``: its jobs; ``records``: how jobs ended."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -109,10 +109,10 @@ class FakeScheduler:
         self.takes_and_says_nothing = False
         self.says_nothing = False
         self.silent_seconds = 0.0
-        self.speaks = asyncio.Event()  # cleared: it takes nothing and says nothing until it is set again
+        self.speaks = asyncio.Event()  # if cleared, it accepts no request and answers none until it is set again
         self.speaks.set()
         self.cancels_fail = 0
-        self.remembers = False  # for a while, what was cancelled, as Slurm does
+        self.remembers = False  # True: it lists cancelled jobs for a while, as Slurm does
         self.no_records = False
         self.no_answer_by_id = False
         self.silent: frozenset[str] = frozenset()
@@ -121,11 +121,12 @@ class FakeScheduler:
         self.expected: list[bool] = []
         self.would_start: datetime | None = None
         self.maintained: tuple[MaintenanceView, ...] = ()
-        self.out: set[str] = set()  # partitions whose nodes are all out of use
-        self.reserved: dict[tuple[str, str | None], tuple[ReservationView, ...]] = {}  # by site account, and who pays
-        self.estimated = 0  # how often it was asked
+        self.out: set[str] = set()  # partitions whose nodes are all out of service
+        # by site account, and the account that pays
+        self.reserved: dict[tuple[str, str | None], tuple[ReservationView, ...]] = {}
+        self.estimated = 0  # number of requested estimates
         self.extended: list[tuple[str | None, str, int]] = []
-        self.settle: Callable[[], Awaitable[None]] = _nothing  # return when what an answer began is done
+        self.settle: Callable[[], Awaitable[None]] = _nothing  # waits until everything that an answer started is done
 
     @property
     def health(self) -> Health:
@@ -151,7 +152,7 @@ class FakeScheduler:
         return
 
     def loads_at(self) -> datetime | None:
-        """Whenever it is looked."""
+        """Return the present time."""
         return datetime.now(UTC)
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
@@ -184,7 +185,7 @@ class FakeScheduler:
             raise Unreachable("no answer")
         self.submitted.append(request)
         job = self.add(account, request.name, request.comment)
-        if count > 1:  # an array: each has its number
+        if count > 1:  # an array: each job has its index
             whole = self.jobs_there.pop(job)
             for task in range(1, count + 1):
                 self.jobs_there[f"{job}_{task}"] = whole.model_copy(update={"id": f"{job}_{task}", "array": job})
@@ -212,7 +213,7 @@ class FakeScheduler:
         self.set(number, state=JobState.RUNNING, nodes=(node,), started=clock.now(), restarts=restarts)
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[str, Found]:
-        """Only what is ours, as the real one."""
+        """Cancel only this gateway's jobs, as the real site does."""
         if self.cancels_fail:
             self.cancels_fail -= 1
             raise Unreachable("no answer")
@@ -268,7 +269,7 @@ class FakeScheduler:
         self.known_ids = known
 
     async def answer(self, times: int = 1) -> None:
-        """What the watcher does at each successful answer: jobs of our name, and what is known by its id."""
+        """Send successful answers as the poller does: jobs with our name, and jobs with known ids."""
         for _ in range(times):
             known = set(self.known_ids(None))
             self.jobs = {
@@ -282,7 +283,7 @@ class FakeScheduler:
 
 
 class MortalScheduler(FakeScheduler):
-    """It does nothing and tells nothing while it is not up."""
+    """A scheduler that can be down: it does nothing and answers nothing then."""
 
     def must_answer(self) -> None:
         if not self.up:
@@ -364,18 +365,18 @@ class FakeStatus:
 
 @dataclass
 class FakeDoors:
-    """Doors that open when told."""
+    """Doors that open on command."""
 
     ports: Iterator[int] = field(default_factory=lambda: iter(range(20000, 30000)))
     bound: dict[str, int] = field(default_factory=dict)
-    taken: set[int] = field(default_factory=set)  # by other programs
+    taken: set[int] = field(default_factory=set)  # taken by other programs
     kept_open: list[str] = field(default_factory=list)
-    nodes: list[str | None] = field(default_factory=list)  # of kept_open
+    nodes: list[str | None] = field(default_factory=list)  # arguments of keep_open
     opened: set[str] = field(default_factory=set)
     closed: list[str] = field(default_factory=list)
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     argv: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    entered: Any = None  # what who enters gets
+    entered: Any = None  # returned by ``enter``
     asked_to_stop: list[str] = field(default_factory=list)
     messages: list[tuple[str, MessageBody]] = field(default_factory=list)
     told_ends: list[datetime] = field(default_factory=list)
@@ -384,7 +385,7 @@ class FakeDoors:
     trouble: str = ""
 
     def allocate(self, used: set[int]) -> int:
-        """Goes round, as the real one: whoever asks meanwhile gets another."""
+        """Return the ports in turn, as the real manager does, so that concurrent callers get different ones."""
         return next(port for port in self.ports if port not in used)
 
     async def bind(self, session_id: str, port: int) -> None:
@@ -441,7 +442,7 @@ class FakeDoors:
 
 
 class World:
-    """A link with one factory ``one``, whose people share the accounts a and b; no process but this."""
+    """A link with one factory ``one``, whose people share the accounts a and b; everything runs in this process."""
 
     def __init__(self, folder: Path, extend: Literal["no", "account", "watcher"] = "no", **limits: int) -> None:
         self.folder = folder
@@ -458,10 +459,11 @@ class World:
         )
         self.table: ProjectTable | None = None
         self.dialect: Dialect = slurm
-        self.rules: HubRules | None = HubRules(access=False)  # as a hub without rules of its own tells; None: nothing
+        # the rules of a hub without its own; None: the hub sends nothing
+        self.rules: HubRules | None = HubRules(access=False)
 
     async def up(self, doors: FakeDoors | None = None) -> World:
-        """As at the link's start; call it again for what a killed link finds."""
+        """Start the link; call it again for the state that a killed link finds."""
         self.doors = doors or FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
@@ -490,7 +492,7 @@ class World:
         await self.ledger.close()
 
     def limit(self, **limits: int) -> None:
-        """Change limits of the link that runs."""
+        """Change limits of the running link."""
         vars(self.config.limits).update(limits)
 
     async def put(self, session_id: str = ID, user: str = "ada", server: str = "", **choice: Any) -> Session:
@@ -501,7 +503,7 @@ class World:
         return await self.sessions.session(session_id)
 
     async def until(self, session_id: str = ID, **expected: Any) -> Session:
-        """The session once it looks like that; background work has no other sign."""
+        """Return the session once it fulfils a condition, since background work has no other sign."""
         deadline = clock.ticks() + PATIENCE
         while clock.ticks() < deadline:
             session = await self.session(session_id)
@@ -511,7 +513,7 @@ class World:
         raise AssertionError(f"{expected} did not come: {session}")
 
     async def answered_until(self, session_id: str = ID, **expected: Any) -> Session:
-        """The session once it looks like that, while the scheduler answers again and again, as it does."""
+        """Return the session once it fulfils a condition, while the scheduler answers repeatedly."""
         deadline = clock.ticks() + PATIENCE
         while clock.ticks() < deadline:
             await self.scheduler.answer()
@@ -522,7 +524,7 @@ class World:
         raise AssertionError(f"{expected} did not come: {session}")
 
     async def comes(self, look: Callable[[], bool]) -> None:
-        """Return once that is so; the same for what no session shows."""
+        """Return once a condition holds that no session shows."""
         deadline = clock.ticks() + PATIENCE
         while not look():
             assert clock.ticks() < deadline, "it did not come"

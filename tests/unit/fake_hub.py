@@ -1,4 +1,4 @@
-"""JupyterHub as far as the link asks it, and the fake world's link served to it and to people."""
+"""The part of JupyterHub that the link uses, and the fake world's link, served to the hub and to people."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from tests.unit.serving import serving
 
 
 class FakeHub:
-    """JupyterHub's API as far as the link asks it. ``servers``: what it knows; ``started``: what it was told."""
+    """The part of JupyterHub's API that the link uses. ``servers``: its servers; ``started``: the requested starts."""
 
     def __init__(self) -> None:
         self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
         self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
-        self.scopes: dict[str, list[str]] = {"weak-token": []}  # of each token; else those that a person's has
+        # scopes by token; other tokens have those of a person's token
+        self.scopes: dict[str, list[str]] = {"weak-token": []}
         self.services = {"service-token": "factories"}
         self.started: list[tuple[str, str]] = []
-        self.busy = 0  # how many starts are answered by "is pending check"
+        self.busy = 0  # number of starts that are answered by "is pending check"
         self.asked = 0
-        self.knows_tokens = True  # False: its database is away, and it refuses every token
+        self.knows_tokens = True  # False: its database is unavailable, and it refuses every token
         self.app = FastAPI()
         self.app.add_api_route("/hub/api/user", self.user)
         self.app.add_api_route("/hub/api/users", self.page)
@@ -50,7 +51,7 @@ class FakeHub:
         return {"name": user, "kind": "user", "scopes": scopes, "admin": False}
 
     def session_token(self, user: str, server: str = "") -> str:
-        """A token as JupyterHub makes one for that server of theirs."""
+        """Return a token as JupyterHub makes one for that server of a person."""
         token = f"token-of-{user}-{server}"
         self.tokens[token] = user
         self.scopes[token] = [f"access:servers!server={user}/{server}", "access:services!service=factories"]
@@ -78,7 +79,7 @@ class FakeHub:
 
 
 class Link:
-    """The fake world's link, served."""
+    """The fake world's link, on real sockets."""
 
     def __init__(
         self, world: World, client: LinkClient, hub: FakeHub, people: httpx.AsyncClient, bring_back: HubRecovery
@@ -95,7 +96,7 @@ WIRE = "/services/factories/api/clusters/{cluster_id}/wire"
 
 @asynccontextmanager
 async def served(tmp_path: Path, world: World | None = None) -> AsyncIterator[Link]:
-    """Over real sockets. ``world``: one that is up; it ends with this."""
+    """Serve the link over real sockets. ``world``: a running world; it ends with this."""
     world = world or await World(tmp_path).up()
     fake = FakeHub()
     (tmp_path / "token").write_text("service-token\n")

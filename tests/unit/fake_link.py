@@ -1,4 +1,4 @@
-"""A link without factories: the hub API on a Unix socket, moved on by the test, or by itself where ``auto``."""
+"""A link without factories: the hub API on a Unix socket; the test changes its sessions, or ``auto`` does."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ STATUS = {"gone": 404, "conflict": 409, "limit": 403, "forbidden": 403, "drainin
 
 
 class FakeLink:
-    """``notebook``: the URL every session gets; ``refuse``: what the next PUT is answered with."""
+    """A link for the hub. ``notebook``: the URL of every session; ``refuse``: the answer to the next PUT."""
 
     def __init__(self, socket: Path, notebook: str = "http://127.0.0.1:1") -> None:
         self.socket = socket
@@ -65,32 +65,32 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
-        self.operator_answers = asyncio.Event()  # for the operators' page
+        self.operator_answers = asyncio.Event()  # if cleared, requests of the operators' page wait
         self.operator_answers.set()
         self.projects: list[ProjectView] = []
         self.ready = ReadyView()
         self.checklist = ChecklistView()
-        self.accepted: dict[tuple[str, str], str] = {}  # by person and factory: the version
+        self.accepted: dict[tuple[str, str], str] = {}  # by person and factory: the accepted version
         self.people: dict[str, PersonBody] = {}
-        self.access: dict[str, AccessStatus] = {}  # of whom this alone was told
+        self.access: dict[str, AccessStatus] = {}  # people for whom the hub sent only an access status
         self.rules: HubRules | None = None
         self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
-        self.never: set[str] = set()  # stopped before they were asked for
-        self.refused: list[str] = []  # and asked for afterwards
+        self.never: set[str] = set()  # stopped before they were requested
+        self.refused: list[str] = []  # and requested afterwards
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
         self.headers: list[dict[str, str]] = []
         self.refuse: Problem | None = None
-        self.projects_of: dict[str, list[ProjectView]] = {}  # of these people, in place of the same for all
+        self.projects_of: dict[str, list[ProjectView]] = {}  # projects by person; all other people have the same ones
         self.usage: list[UsageLine] = []
         self.operator = OperatorView(
             closed=None, banner="", factories=(), waiting=(), more_waiting=0, failures=(), hours=24
         )
-        self.orders: list[tuple[str, str, str]] = []  # what, where or its text, by whom
+        self.orders: list[tuple[str, str, str]] = []  # kind of order, factory or text, operator
         self.auto = True
-        self.free = asyncio.Event()  # cleared: a PUT waits
+        self.free = asyncio.Event()  # if cleared, a PUT waits
         self.free.set()
         self._readers: set[asyncio.Queue[tuple[str, str]]] = set()
         self._moved = asyncio.Condition()
@@ -99,7 +99,7 @@ class FakeLink:
         self.app = self._app()
 
     async def up(self) -> None:
-        """Listen; what was known is still known."""
+        """Listen; earlier sessions are still known."""
         config = uvicorn.Config(self.app, uds=str(self.socket), log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -108,7 +108,7 @@ class FakeLink:
             await asyncio.sleep(0.01)
 
     async def down(self) -> None:
-        """Gone, as by kill -9."""
+        """Stop, as by SIGKILL."""
         assert self._server is not None
         assert self._serving is not None
         for listening in self._server.servers:
@@ -121,7 +121,7 @@ class FakeLink:
         await self._serving
 
     async def change(self, session_id: str, **update: Any) -> Session:
-        """Something happened to a session; the readers of the table hear of it."""
+        """Change a session, and notify the readers of the table."""
         self.sessions[session_id] = session = self.sessions[session_id].model_copy(update=update)
         self._tell("session", session.model_dump_json())
         async with self._moved:
@@ -129,17 +129,17 @@ class FakeLink:
         return session
 
     async def open_door(self, session_id: str) -> None:
-        """The job runs."""
+        """Let the job run and its door open."""
         await self.change(session_id, state=SessionState.STARTING, node="n1", started=NOW, door_open=True)
 
     async def end(self, session_id: str, **update: Any) -> None:
-        """It is over."""
+        """End the session."""
         await self.change(
             session_id, **{"state": SessionState.ENDED, "reachable": False, "door_open": False, "ended": NOW, **update}
         )
 
     async def until(self, session_id: str | None, check: Any) -> Session:
-        """Wait until a session (any, where None) fits."""
+        """Wait until a session (None: any) fulfils a condition."""
         async with self._moved:
             while True:
                 for session in self.sessions.values():
@@ -148,7 +148,7 @@ class FakeLink:
                 await asyncio.wait_for(self._moved.wait(), 60)
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
-        """Those not ended."""
+        """Return the sessions that have not ended."""
         return [
             s
             for s in self.sessions.values()
@@ -156,7 +156,7 @@ class FakeLink:
         ]
 
     def add(self, session_id: str, user: str, server: str = "", **fields: Any) -> Session:
-        """A session that was there before."""
+        """Add an existing session."""
         choice = CHOICE.model_copy(update=fields.pop("choice", {}))
         values = {"state": SessionState.PENDING, "wish": "run", "account": "someone", "created": NOW, **fields}
         session = Session(id=session_id, user=user, server=server, choice=choice, **values)
@@ -164,7 +164,7 @@ class FakeLink:
         return session
 
     def add_cluster(self, cluster_id: str, user: str, name: str, **fields: Any) -> None:
-        """A new one; the readers of the table hear of it."""
+        """Add a cluster, and notify the readers of the table."""
         hours = GpuHours(spent=1.25, committed=0, at=NOW, per_hour=0)
         values = {"state": "live", "account": "someone", "processes": 1, "gpus": 1, "created": NOW, "counts": {}}
         values |= {"choice": CHOICE, "gpu_hours": hours, **fields}
@@ -172,12 +172,12 @@ class FakeLink:
         self.change_cluster(cluster_id)
 
     def change_cluster(self, cluster_id: str, **update: Any) -> None:
-        """Something happened to it."""
+        """Change a cluster, and notify the readers of the table."""
         self.clusters[cluster_id] = cluster = self.clusters[cluster_id].model_copy(update=update)
         self._tell("cluster", cluster.model_dump_json())
 
     def checklist_of(self, user: str) -> ChecklistView:
-        """As that person has it."""
+        """Return that person's checklist."""
         sites = tuple(
             one.model_copy(update={"accepted_at": NOW})
             if one.rules is not None and self.accepted.get((user, one.factory)) == one.rules.version
@@ -187,7 +187,7 @@ class FakeLink:
         return self.checklist.model_copy(update={"sites": sites})
 
     def show_banner(self, text: str, until: datetime) -> None:
-        """Tell the hub of a banner that nobody ordered here."""
+        """Send the hub a banner that was not requested here."""
         self._tell("banner", BannerView(text=text, until=until).model_dump_json())
 
     def _tell(self, event: str, data: str) -> None:
@@ -418,7 +418,7 @@ class FakeLink:
 
     @property
     def readers(self) -> int:
-        """Streams that somebody reads."""
+        """Return the number of streams with a reader."""
         return len(self._readers)
 
 

@@ -1,4 +1,4 @@
-"""Projects as a test wants them, in the fake world."""
+"""The projects of the fake world."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BIG = SIZE.model_copy(update={"id": "gpu-4", "gpus": 4, "whole_node": True})
 
 
 class Table:
-    """The projects that a test wants."""
+    """A project table that a test fills."""
 
     def __init__(self, *projects: Project) -> None:
         self.projects: dict[str, Project] | None = {}

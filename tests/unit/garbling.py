@@ -1,7 +1,7 @@
-"""Answers of a scheduler as something on the way could spoil them, for properties of what is made of them.
+"""Damaged answers of a scheduler, for property tests of the parsers.
 
-What may be made of a spoilt answer: nothing (Misread, which changes no session), or the truth about what was not
-touched. A byte that becomes another valid one cannot be seen by anybody.
+A damaged answer must either raise Misread (which changes no session), or give correct results about all undamaged
+parts. No parser can notice a byte that became another valid byte.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ JUNK = (
 
 
 class Spoilt(NamedTuple):
-    """``begin``, ``end``: what was touched, as lines of the original."""
+    """A damaged answer. ``begin``, ``end``: the damaged lines of the original."""
 
     text: str
     begin: int
@@ -48,11 +48,11 @@ class Spoilt(NamedTuple):
 
 @st.composite
 def spoilt(draw: st.DrawFn, whole: str) -> Spoilt:
-    """One harm: bytes flipped, text put in or lost, lines lost, doubled, or in another order."""
+    """Generate one kind of damage: flipped bytes, added or lost text, lost, doubled or reordered lines."""
     lines = whole.split("\n")
     lines = [f"{line}\n" for line in lines[:-1]] + lines[-1:] * bool(
         lines[-1]
-    )  # not splitlines: it knows other ends, too
+    )  # not splitlines, which also splits at other characters
     at = draw(st.integers(0, len(lines) - 1))
     count = draw(st.integers(1, min(4, len(lines) - at)))
     part, before, after = lines[at : at + count], lines[:at], lines[at + count :]
@@ -77,7 +77,7 @@ def spoilt(draw: st.DrawFn, whole: str) -> Spoilt:
 
 
 def read_or_misread(read: Callable[[], T]) -> T | None:
-    """None: it was Misread. Anything else that is raised is a mistake of the reader's."""
+    """Parse the answer; return None for Misread. Any other error is a bug of the parser."""
     try:
         return read()
     except Misread:
@@ -85,12 +85,12 @@ def read_or_misread(read: Callable[[], T]) -> T | None:
 
 
 def lines_of(whole: str, begins: Mapping[str, int]) -> dict[str, range]:
-    """Which lines of an answer are whose, from where each begins in the text to where the next does."""
+    """Return the lines of each item of an answer, from its beginning in the text to the next item's."""
     order = sorted((whole.count("\n", 0, at), name) for name, at in begins.items())
     ends = [first for first, _ in order[1:]] + [whole.count("\n")]
     return {name: range(first, end) for (first, name), end in zip(order, ends, strict=True)}
 
 
 def untouched(harm: Spoilt, lines: Mapping[str, range]) -> set[str]:
-    """Those none of whose lines were touched."""
+    """Return the items without a damaged line."""
     return {name for name, own in lines.items() if harm.end <= own.start or harm.begin >= own.stop}

@@ -1,4 +1,4 @@
-"""A real hub process on loopback with our configuration, beside a proxy API and a notebook that only answer."""
+"""A real hub process on loopback with the gateway's configuration, beside a fake proxy API and a fake notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from factoryspawner.login.passwords import write_passwords
 from testbed import ports
 
 ROOT = Path(__file__).parents[2]
-Shown = dict[str, Any] | None  # a server as the hub's API shows it
+Shown = dict[str, Any] | None  # a server in the hub's API
 
 
 def is_ready(shown: Shown) -> bool:
@@ -32,14 +32,14 @@ def is_stopped(shown: Shown) -> bool:
 
 
 class Beside:
-    """The proxy's API, as far as the hub asks it, and every notebook's ``/api``."""
+    """The proxy's API as far as the hub uses it, and ``/api`` of every notebook."""
 
     def __init__(self) -> None:
         self.port = ports.single()
         self.url = f"http://127.0.0.1:{self.port}"
         self.routes: dict[str, Any] = {}
         self.notebook_up = True
-        self.removes = asyncio.Event()  # cleared: the proxy is slow to forget a route
+        self.removes = asyncio.Event()  # if cleared, the proxy delays the removal of a route
         self.removes.set()
         app = FastAPI()
 
@@ -66,20 +66,20 @@ class Beside:
         self._serving: asyncio.Task[None] | None = None
 
     async def up(self) -> None:
-        """Listen."""
+        """Start listening."""
         self._serving = asyncio.create_task(self._server._serve())
         while not self._server.started:
             await asyncio.sleep(0.01)
 
     async def down(self) -> None:
-        """End."""
+        """Stop."""
         assert self._serving is not None
         self._server.should_exit = self._server.force_exit = True
         await self._serving
 
 
 class HubProcess:
-    """One hub with its files in ``folder``; killed and started at will."""
+    """One hub with its files in ``folder``, which tests kill and start."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class HubProcess:
         }
         if pages is not None:
             config |= {"pages": str(pages)}
-        if login is not None:  # providers send people back to the hub itself: there is no proxy
+        if login is not None:  # providers redirect people to the hub itself, since there is no proxy
             del config["passwords_file"]
             config |= {"login": login, "public_url": self.url}
         (folder / "hub.yaml").write_text(yaml.safe_dump(config))
@@ -124,7 +124,7 @@ class HubProcess:
         self.process: asyncio.subprocess.Process | None = None
 
     async def up(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the hub, and wait until it answers."""
         path = os.pathsep.join(str(ROOT / part) for part in ("spawners", "extensions"))
         environment = {**os.environ, "PYTHONPATH": path, "FACTORYGATE_HUB_CONFIG": str(self.folder / "hub.yaml")}
         with (self.folder / "hub.log").open("ab") as log:
@@ -146,24 +146,24 @@ class HubProcess:
                 return
 
     async def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """Gone at once."""
+        """Kill the hub."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(how)
         await self.process.wait()
 
     async def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
-        """Ask the hub's API, as its administrator unless told."""
+        """Send a request to the hub's API, as its administrator by default."""
         headers = {"Authorization": f"token {token or self.admin}"} | kwargs.pop("headers", {})
         return await self.http.request(method, f"/hub/api{path}", headers=headers, **kwargs)
 
     async def server(self, user: str, server: str = "") -> dict[str, Any] | None:
-        """The server as the hub shows it; None: it does not run."""
+        """Return the server from the hub's API; None if it does not run."""
         answer = await self.api("GET", f"/users/{user}?include_stopped_servers=1")
         return answer.json()["servers"].get(server)
 
     async def until(self, user: str, check: Any, server: str = "") -> Any:
-        """Wait until the hub shows what is wanted."""
+        """Wait until the hub's API shows the wanted state."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             shown = await self.server(user, server)
@@ -173,16 +173,16 @@ class HubProcess:
         raise AssertionError(f"{shown}\n{self.log[-6000:]}")
 
     async def login(self, user: str) -> httpx.AsyncClient:
-        """A browser that is logged in."""
+        """Return a browser that is logged in."""
         browser = httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False, follow_redirects=True)
         await browser.get("/hub/login")
         data = {"username": user, "password": f"{user}-secret", "_xsrf": browser.cookies["_xsrf"]}
         answer = await browser.post("/hub/login", data=data, follow_redirects=False)
         assert answer.status_code == 302, answer.text
-        await browser.get("/hub/token")  # a page, for the cookie against forged requests
+        await browser.get("/hub/token")  # sets the XSRF cookie
         return browser
 
     @property
     def log(self) -> str:
-        """All it wrote."""
+        """Return the hub's whole log."""
         return (self.folder / "hub.log").read_text()

@@ -1,4 +1,4 @@
-"""Many live sessions in the fake world, without a scheduler job or a door for each."""
+"""Many live sessions in the fake world, without a job or a door for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.unit.fake_factory import ID, World
 
 
 async def many(world: World, count: int) -> None:
-    """Put so many sessions into the table of live sessions: half wait, half run and have lost their door."""
+    """Add many sessions to the table of live sessions: half of them wait, half run and have lost their door."""
     await world.put()
     first = world.live_sessions[ID].record
     for number in range(1, count):

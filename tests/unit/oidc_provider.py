@@ -1,4 +1,4 @@
-"""A login provider as a process of its own (oidc-provider-mock): whoever is named there logs in by a click."""
+"""A login provider as a separate process (oidc-provider-mock): anybody can log in with any name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLIENT = "factorygate"
 
 
 class OidcProvider:
-    """On loopback, with its log in ``folder``; tokens live for ``seconds``."""
+    """The provider on loopback, with its log in ``folder``. Tokens are valid for ``seconds``."""
 
     def __init__(self, folder: Path, seconds: int = 3600) -> None:
         self.port = ports.single()
@@ -27,7 +27,7 @@ class OidcProvider:
         self._process: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
-        """Start it and wait until it answers; it has forgotten whom it knew."""
+        """Start the provider, and wait until it answers; it has forgotten its people."""
         argv = [sys.executable, "-m", "oidc_provider_mock", "-H", "127.0.0.1"]
         with (self._folder / "provider.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -38,26 +38,26 @@ class OidcProvider:
             try:
                 httpx.get(f"{self.issuer}/jwks", timeout=30, trust_env=False).raise_for_status()
             except httpx.TransportError:
-                time.sleep(0.05)  # another program's readiness, of which nobody sends word
+                time.sleep(0.05)  # no event reports that the program is ready
                 continue
             return
 
     def down(self) -> None:
-        """End it."""
+        """Stop the provider."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def says(self, sub: str, **claims: Any) -> None:
-        """What it says of somebody from now on."""
+        """Set the claims about a person."""
         httpx.put(f"{self.issuer}/users/{sub}", json=claims, timeout=30, trust_env=False).raise_for_status()
 
     def revoke(self, sub: str) -> None:
-        """Their tokens are worth nothing any more."""
+        """Revoke a person's tokens."""
         httpx.post(f"{self.issuer}/users/{sub}/revoke-tokens", timeout=30, trust_env=False).raise_for_status()
 
     def settings(self, folder: Path, name: str = "mine", **more: Any) -> dict[str, Any]:
-        """For ``login.providers``."""
+        """Return settings for ``login.providers``."""
         secret = folder / f"{name}.secret"
         secret.write_text("s" * 16)
         secret.chmod(0o600)

@@ -1,5 +1,5 @@
-"""What a scripted link tells, so that pages show all their parts: factories in every health, sessions and clusters in
-all states."""
+"""A scripted link's data for pages that show all their parts: factories in every health, sessions and clusters in all
+states."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def asked_line(size: str, machine: str) -> Message:
 
 ASKED = asked_line("small", "One")
 START = "/hub/spawn/ada"
-INSIDE = re.compile("/hub/(?!login)")  # where a login leads
-# What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
+INSIDE = re.compile("/hub/(?!login)")  # the page to which a login leads
+# Names from the catalogue, the scheduler and the person, which are not translated.
 DATA = re.compile(
     r"Be kind|No mining|Write to the desk"
     r"|EHPC-AIF-2026(PG|SC)01-(756|001)|factorygate"
@@ -95,7 +95,7 @@ def _shipped() -> federation.Catalogue:
 
 
 def network(now: datetime) -> NetworkView:
-    """The shipped catalogue, with some of it offered, one in each health."""
+    """Return the shipped catalogue with some factories offered, one in each health."""
     found = whole_network(OfferedFactories(Mock(), {}, _shipped()))
     silent = explain.unreachable("timed out")
     healths = {
@@ -133,7 +133,7 @@ def network(now: datetime) -> NetworkView:
 
 
 def names() -> list[str]:
-    """What factories, antennas and operators call things on the map and the status page; the longest first."""
+    """Return the names of factories, antennas and operators on the map and the status page, the longest first."""
     known = network(datetime.now(UTC))
     found = {one.name for one in (*known.factories, *known.antennas)}
     for one in known.factories:
@@ -142,8 +142,8 @@ def names() -> list[str]:
 
 
 def fill(link: FakeLink) -> None:
-    """Factories, sessions and clusters of ada."""
-    _shipped()  # takes a moment that is not to lie between now and what is told below
+    """Add factories, and ada's sessions and clusters."""
+    _shipped()  # loaded first, since this takes time, and the data below use the present time
     now = datetime.now(UTC)
     link.network = network(now)
     silent = explain.unreachable("timed out")
@@ -194,7 +194,7 @@ def fill(link: FakeLink) -> None:
     link.add_cluster("a3" * 16, "ada", "going", created=now, state="ending", counts={"running": 1})
     head = link.add("a4" * 16, "ada", "dask/quiet", state=SessionState.RUNNING, created=now, started=now,
                     ends=now + timedelta(hours=2))  # fmt: skip
-    del link.sessions[head.id]  # it is its cluster's, and no session of a person's
+    del link.sessions[head.id]  # this session belongs to a cluster, so people do not see it
     link.add_cluster(head.id, "ada", "quiet", created=now, session=head.id, head=head)
     link.add_cluster("a5" * 16, "ada", "before", created=now, state="ended", ended=now, counts={"ended": 4},
                      end=explain.own("cluster-session-over"))  # fmt: skip
@@ -282,19 +282,19 @@ def _factory(factory: str, health: Health) -> FactoryView:
     )
 
 
-# --- every page, in a browser
+# --- all pages, in a browser
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A page. ``ready``: what is there once it shows what it has."""
+    """A page. ``ready``: a selector that exists once the page shows its data."""
 
     path: str
     ready: str
     who: str | None = "ada"
 
     async def open(self, page: Page, language: str) -> None:
-        """Go there, and return when it is whole."""
+        """Open the page; return when it is complete."""
         await page.goto(f"{self.path}{'&' if '?' in self.path else '?'}lang={language}")
         await expect(page.locator(self.ready).first).to_be_visible()
 
@@ -316,7 +316,7 @@ ALL = {
     "operator": Shown("/hub/operator", "#fg-failed-head"),
 }
 
-# What can be used on a page, in order. One of a group of radio buttons stands for all.
+# The page's controls, in order. One of a group of radio buttons stands for all.
 USABLE = """() => (window.usable = [...document.querySelectorAll(
   "a[href]:not([aria-hidden] *), button, input:not([type=hidden]), select, summary, [tabindex='0']")]
   .filter((one) => one.checkVisibility() && !one.disabled && !one.closest(".modal, dialog:not([open])")
@@ -337,7 +337,7 @@ FOCUSED = """() => {
 
 
 def operator(now: datetime) -> OperatorView:
-    """The operators' page with something in each part."""
+    """Add data for every part of the operators' page."""
     health = Health(state="ok", since=now, answered_at=now)
     refused = explain.refused("sbatch: error: Invalid qos specification")
     numbers = {SessionState.RUNNING: 4, SessionState.PENDING: 1}
@@ -364,7 +364,8 @@ def operator(now: datetime) -> OperatorView:
 
 
 def crowded(now: datetime) -> OperatorView:
-    """The operators' page with as much as the link tells at most, in texts as a site or a person can make them."""
+    """Return the operators' page with the largest amounts that the link can send, in texts as a site or a person can
+    write them."""
     few = operator(now)
     hostile = "<img src=x onerror=alert(1)>" + "x" * 170
     name = "\N{FULLWIDTH LATIN SMALL LETTER W}" * 200
@@ -398,7 +399,7 @@ def crowded(now: datetime) -> OperatorView:
 
 
 async def signed_in(context: BrowserContext, who: str = "ada") -> None:
-    """As ada or bob."""
+    """Log in as ada or bob."""
     page = await context.new_page()
     await page.goto("/hub/login")
     await page.locator("#username_input").fill(who)
@@ -409,7 +410,7 @@ async def signed_in(context: BrowserContext, who: str = "ada") -> None:
 
 
 async def asked_for(hub: HubProcess, link: FakeLink) -> None:
-    """ada has a token, a session that waits, and one that ended while it was awaited."""
+    """Give ada a token, a session that waits, and one that ended while she waited for it."""
     link.auto = False
     await hub.api("POST", "/users/ada/tokens", json={"note": "nightly runs"})
     await _session(hub, link, "waits")

@@ -73,13 +73,13 @@ function one(more = {}) {
 describe("maintenance", () => {
   const before = (minutes) => windows.hoursBefore({ ...size("g1", 1, 1), fits_until: inMinutes(minutes) }, NOW);
 
-  test("hours are shortened to whole minutes that end before it", () => {
+  test("hours are shortened to whole minutes that end before the maintenance", () => {
     assert.equal(before(65), 1);
     assert.equal(before(35.5), 0.5);
     assert.equal(before(60 * 24 * 9), 24); // the size's own limit
   });
 
-  test("a maintenance runs where it leaves a size no node at this moment", () => {
+  test("a maintenance is in progress for a size that it leaves no node", () => {
     const during = (from, to, closes = ["p"]) => factory("one", [size("g1", 1, 1)], {
       health: { state: "ok" }, maintenance: [{ name: "m", start: inMinutes(from), end: inMinutes(to), nodes: 8, closes }],
     });
@@ -90,27 +90,27 @@ describe("maintenance", () => {
     assert.equal(runs(during(-120, -60)), null);
   });
 
-  test("there may be no time left, or no maintenance", () => {
+  test("hours before a maintenance may be zero, or unlimited without one", () => {
     assert.equal(before(10), null);
     assert.equal(before(-10), null);
     assert.equal(windows.hoursBefore(size("g1", 1, 1), NOW), null);
   });
 
-  test("what is free together is said where it is less than what is free", () => {
+  test("the card shows how many GPUs are free on one node where this is less than all free ones", () => {
     assert.equal(windows.together({ gpus_free: 5, node_gpus_free: 2 }), "at most 2 on one node");
     assert.equal(windows.together({ gpus_free: 2, node_gpus_free: 2 }), null);
     assert.equal(windows.together({ gpus_free: 2 }), null);
     assert.equal(windows.together(null), null);
   });
 
-  test("a reservation is kept only where it is offered", () => {
+  test("a chosen reservation is kept only at a factory that offers it", () => {
     const offers = factory("one", [size("g1", 1, 1)], { reservations: [{ id: "course", name: "course", end: inMinutes(60) }] });
     assert.equal(choose.settle({ reservation: "course" }, offers).reservation, "course");
     assert.equal(choose.settle({ reservation: "other" }, offers).reservation, null);
     assert.equal(choose.settle({ reservation: "course" }, factory("two", [size("g1", 1, 1)])).reservation, null);
   });
 
-  test("a reservation goes only with a project that is in it", () => {
+  test("a reservation can be chosen only with a project that is in it", () => {
     const one = size("g1", 1, 1);
     const view = { ...one, projects: ["p", "q"], offer: { ...one.offer, project: "p", project_in: { course: "q" } } };
     const offers = factory("one", [view], {
@@ -128,7 +128,7 @@ describe("maintenance", () => {
 });
 
 describe("format", () => {
-  test("a moment is as short as it can be", () => {
+  test("a point in time is written as short as possible", () => {
     assert.equal(format.clock(inMinutes(140), NOW, "UTC"), "14:20");
     assert.equal(format.clock(inMinutes(60 * 21), NOW, "UTC"), "tomorrow 09:00");
     assert.equal(format.clock(inMinutes(-60 * 15), NOW, "UTC"), "yesterday 21:00");
@@ -137,7 +137,7 @@ describe("format", () => {
     assert.equal(format.clock("nonsense", NOW), "");
   });
 
-  test("the day is the reader's own", () => {
+  test("the day is that of the reader's time zone", () => {
     assert.equal(format.clock("2026-03-10T23:30:00Z", NOW, "Europe/Helsinki"), "tomorrow 01:30");
   });
 
@@ -162,7 +162,7 @@ describe("clusters", () => {
     gpu_hours: { spent: 1, committed: 3, cap: null, at: inMinutes(-30), per_hour: 4 }, ...more,
   });
 
-  test("where one stands is the best that its jobs do, unless nothing is known of them", () => {
+  test("a cluster's state is that of its most advanced job, if its jobs are known", () => {
     const of = (counts, state = "live") => cluster.standing(made({ counts, state }))[1];
     assert.equal(of({ running: 1, pending: 5, ended: 9 }), "Running");
     assert.equal(of({ asked: 1, ended: 9 }), "In the queue");
@@ -183,13 +183,13 @@ describe("clusters", () => {
     assert.equal(cluster.hoursLine(made({ gpus: 0, gpu_hours: { ...capped, cap: null } }), NOW), "");
   });
 
-  test("whose it is, as far as the page knows", () => {
+  test("the page shows to which session a cluster belongs, if it knows", () => {
     const sessions = [one({ server: "train" })];
     assert.equal(cluster.aboutLine(made(), sessions, NOW), "running for 1 hour 30 minutes · belongs to train");
     assert.equal(cluster.aboutLine(made({ session: null }), sessions, NOW), "running for 1 hour 30 minutes");
   });
 
-  test("one whose scheduler is a job of its own stands where that does", () => {
+  test("a cluster whose scheduler is a job of its own has that job's state", () => {
     const head = (state, more) => made({ session: "c", counts: { pending: 1 }, head: one({ state, id: "c", ...more }) });
     assert.equal(cluster.headLine(made(), NOW), "");
     assert.equal(cluster.headLine(head("pending", { position: 1, expected_start: inMinutes(0) }), NOW),
@@ -201,7 +201,7 @@ describe("clusters", () => {
     assert.deepEqual(cluster.standing(head("running")), ["wait", "In the queue"]);
   });
 
-  test("a dashboard is a link only where it leads to a page", () => {
+  test("a dashboard's address becomes a link only if it is a web address", () => {
     assert.equal(cluster.dashboard(made({ dashboard: "/user/ada/dashboard" })), "/user/ada/dashboard");
     for (const address of [undefined, null, "javascript:alert(1)", "//elsewhere.example", "data:text/html,x"]) {
       assert.equal(cluster.dashboard(made({ dashboard: address })), null);
@@ -216,7 +216,7 @@ describe("languages", () => {
     },
   };
 
-  test("a text that is not translated stays English, and parts are never read as a text", () => {
+  test("a text without a translation stays English, and inserted values are not translated", () => {
     use(german);
     assert.equal(t("ends {at}", { at: "{machine}" }), "endet {machine}");
     assert.equal(t("Nobody translated this"), "Nobody translated this");
@@ -225,7 +225,7 @@ describe("languages", () => {
     assert.equal(t("ends {at}", { at: "now" }), "ends now");
   });
 
-  test("the number decides the form, and is written as the reader writes it", () => {
+  test("the number chooses the plural form and is written as in the reader's language", () => {
     use(german);
     assert.deepEqual([1, 2].map((n) => tn(n, "{n} core", "{n} cores")), ["1 Kern", "2 Kerne"]);
     use({ ...german, plural: "10".padEnd(200, "1") });
@@ -234,7 +234,7 @@ describe("languages", () => {
     assert.equal(tn(1234, "{n} core", "{n} cores"), "1,234 cores");
   });
 
-  test("moments, spans and sizes are the language's own", () => {
+  test("times, durations and sizes are written as in the reader's language", () => {
     use(german);
     assert.equal(format.clock(inMinutes(60 * 21), NOW, "UTC"), "morgen 09:00");
     assert.equal(format.span(90 * 60), "1 Stunde 30 Minuten");
@@ -245,7 +245,7 @@ describe("languages", () => {
 });
 
 describe("what starts first", () => {
-  test("free now beats later beats unknown, and silence beats nothing", () => {
+  test("a free factory comes before one that is free later, then unknown ones, then silent ones", () => {
     const later = factory("later", [size("g1", 1, 0, inMinutes(20))]);
     const unknown = factory("unknown", [size("g1", 1, 0)]);
     const silent = factory("silent", [size("g1", 1, 4)], { health: { state: "unreachable" } });
@@ -255,7 +255,7 @@ describe("what starts first", () => {
     assert.equal(choose.earliest([], NOW), null);
   });
 
-  test("of two that are free the one with more room", () => {
+  test("of two free factories, the one with more free GPUs comes first", () => {
     const factories = [factory("a", [size("g1", 1, 1)]), factory("b", [size("g1", 1, 9)])];
     assert.equal(choose.earliest(factories, NOW), "b");
   });
@@ -266,7 +266,7 @@ describe("what starts first", () => {
     assert.equal(choose.earliest([full, factory("soon", [size("g1", 1, 0, inMinutes(5))])], NOW), "soon");
   });
 
-  test("each walltime by its own estimate", () => {
+  test("each walltime has its own estimate", () => {
     const view = size("g1", 1, 2);
     assert.deepEqual(choose.hoursStart(view, undefined, NOW), { known: true, now: true, at: null });
     assert.equal(choose.hoursStart(view, { start: inMinutes(90) }, NOW).at, NOW + 90 * 60_000);
@@ -279,7 +279,7 @@ describe("a factory whose rules are not accepted", () => {
   const open = factory("one", [size("g1", 1, 4)], { rules_open: { what: "Not yet.", do: "Read them." } });
   const other = factory("two", [size("g1", 1, 1)]);
 
-  test("says so in the way of a start, and is not the first that is preset or praised", () => {
+  test("says so at the start button, and is not preset or recommended first", () => {
     const { choice } = choose.preset([open, other], {});
     assert.equal(choice.factory, "two");
     assert.equal(choose.earliest([open, other], NOW), "two");
@@ -287,7 +287,7 @@ describe("a factory whose rules are not accepted", () => {
     assert.equal(view.obstacle(open, choose.settle({}, open)), "Not yet.");
   });
 
-  test("can be picked all the same, and is where there is nothing else", () => {
+  test("can be chosen nevertheless, and is preset if there is no other factory", () => {
     assert.equal(choose.preset([open, other], { link: { factory: "one" } }).choice.factory, "one");
     assert.equal(choose.preset([open], {}).choice.factory, "one");
     assert.ok(choose.takesRequests(open));
@@ -301,14 +301,14 @@ describe("what is preset", () => {
     factory("two", [size("h4", 4, 1)]),
   ];
 
-  test("the first healthy factory's default, when nothing is known", () => {
+  test("the default of the first healthy factory is preset if nothing else is known", () => {
     const { choice, from } = choose.preset(factories, {});
     assert.equal(from, "default");
     assert.deepEqual([choice.factory, choice.size, choice.environment, choice.hours], ["one", "g1", "plain", 1]);
     assert.deepEqual([choice.idle_minutes, choice.unopened_minutes, choice.give_up_hours], [60, 30, null]);
   });
 
-  test("a refused post before a link before an earlier session before the last choice", () => {
+  test("a refused form comes first, then a link's choice, an earlier session's and the last choice", () => {
     const sources = {
       last: { factory: "one" }, again: { factory: "two" }, link: { factory: "one", size: "g4", hours: "99" }, posted: null,
     };
@@ -319,12 +319,12 @@ describe("what is preset", () => {
     assert.equal(choose.preset(factories, { ...sources, posted: { factory: "two" } }).from, "posted");
   });
 
-  test("a factory that is not there any more leaves it to the next source", () => {
+  test("if the factory of one source no longer exists, the next source counts", () => {
     assert.equal(choose.preset(factories, { link: { factory: "gone" }, last: { factory: "two" } }).from, "last");
     assert.equal(choose.preset([], { last: { factory: "one" } }).choice, null);
   });
 
-  test("a link's parameters are words to be checked, nothing else", () => {
+  test("a link's parameters are checked like any input", () => {
     assert.equal(choose.fromQuery("?next=%2Fx"), null);
     const wanted = choose.fromQuery("?opt-factory=one&opt-size=%3Cscript%3E&opt-environment=none");
     assert.deepEqual(choose.unknownIn(wanted, factories), [["size", "<script>"], ["environment", "none"]]);
@@ -340,7 +340,7 @@ describe("what is preset", () => {
     assert.equal(shown({}), false);
   });
 
-  test("another factory keeps the number of GPUs, and an environment that does not fit gives way", () => {
+  test("choosing another factory keeps the number of GPUs and replaces an environment that does not fit", () => {
     const four = choose.settle({ factory: "one", size: "g4", environment: "big", hours: 2 }, factories[1]);
     assert.equal(four.environment, "big");
     assert.equal(choose.settle({ ...four, factory: "two" }, factories[2]).size, "h4");
@@ -367,7 +367,7 @@ describe("who pays", () => {
   const costs = (parts, hours = 2, gpus = 1) => cost.costLine(site, { ...size("s", gpus, 1), price: price(parts) }, hours);
   const onCores = (own) => ({ gpu_hours: 0, own, charged_for: "cores", number: 1 });
 
-  test("what is charged is said by the link, and what for", () => {
+  test("the link says how much is charged, and for what", () => {
     assert.equal(costs({ gpu_hours: 4, own: [1, "node-hour"], number: 4 }),
       "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (ONE counts that as 2 node-hours).");
     assert.equal(costs({ gpu_hours: 8, charged_for: "whole-node", number: 8 }),
@@ -379,7 +379,7 @@ describe("who pays", () => {
     assert.equal(costs({ gpu_hours: 0, charged_for: "cores", number: 8 }), "It costs no GPU-hours.");
   });
 
-  test("a unit is in words, with the form that its number takes", () => {
+  test("a unit is a word in the plural form that its number needs", () => {
     assert.equal(costs(onCores([1, "core-hour"]), 1), "It costs at most 1 core-hour: 1 hour on 1 core.");
     assert.equal(costs(onCores([1, "core-hour"])), "It costs at most 2 core-hours: 2 hours on 1 core.");
     assert.equal(costs(onCores([0.5, "node-hour"]), 1), "It costs at most 0.5 node-hours: 1 hour on 1 core.");
@@ -393,7 +393,7 @@ describe("who pays", () => {
     assert.equal(cost.standingLine(paying({ left: 0.5, granted: 1 }), NOW), "It has 0.5 of 1 GPU-hour left.");
   });
 
-  test("what an ended session was charged is the link's number, also of runs before the last one", () => {
+  test("the charge of an ended session is the link's number and includes earlier runs", () => {
     const ran = { started: inMinutes(-90), ended: inMinutes(0), charged: { gpu_hours: 1.5, counted: 3 } };
     assert.equal(cost.chargedText(ran), "1.5 GPU-hours");
     assert.equal(cost.chargedText({ ...ran, started: null }), "1.5 GPU-hours"); // put back into the queue, then stopped
@@ -402,7 +402,7 @@ describe("who pays", () => {
     assert.equal(cost.chargedText({ ...ran, charged: { gpu_hours: 0, counted: 0 } }), "No GPU-hours");
   });
 
-  test("a unit's forms are the language's own, of fractions, too", () => {
+  test("a unit has the plural forms of the language, also for fractions", () => {
     const texts = (forms) => ({ "{amount} core-hour": forms.map((form) => `{amount} ${form}`), "It costs at most {total}: {hours} on {what}.": "{total}." });
     const of = (language, plural, forms) => {
       use({ language, plural: plural.padEnd(200, plural.at(-1)), texts: texts(forms) });
@@ -418,7 +418,7 @@ describe("who pays", () => {
       ["1 heure.", "2 heures.", "5 heures.", "0,5 heure.", "1,5 heure."]);
   });
 
-  test("what does not fit a project is refused with what would", () => {
+  test("a choice that does not fit a project is refused with the choices that fit", () => {
     const no = (project, more = {}) => cost.tooMuch(place(["p"]), { ...choice, ...more }, [paying(project)], NOW);
     assert.equal(no({}), null);
     assert.equal(no({}, { hours: 3 }), "p has 10 GPU-hours left, and this needs 12: at most 2.5 h of this size fit.");
@@ -430,7 +430,7 @@ describe("who pays", () => {
     assert.equal(cost.tooMuch(place(["p"]), choice, null, NOW), null); // not known yet: the link has the last word
   });
 
-  test("a project is settled with the size: the wanted, else the first that may", () => {
+  test("with a size the wanted project is kept, or else the first that may use the size is chosen", () => {
     const settled = (projects, ofSize, project) => choose.settle({ size: "g1", project }, place(projects, ofSize)).project;
     assert.equal(settled(["p", "q"], ["p", "q"], "q"), "q");
     assert.equal(settled(["p", "q"], ["p"], "q"), "p");
@@ -438,14 +438,14 @@ describe("who pays", () => {
     assert.equal(settled([], [], "q"), "q");
   });
 
-  test("what is left is told with its end", () => {
+  test("the rest of a project's budget is shown with its end", () => {
     assert.equal(cost.standingLine(paying(), NOW), "It has 10 of 100 GPU-hours left.");
     assert.match(cost.standingLine(paying({ left: null, ends: inMinutes(60 * 48) }), NOW), /^The project ends Thu 12 Mar, /);
   });
 });
 
 describe("steps and names", () => {
-  test("the slider ends at the limit, whatever it is", () => {
+  test("the slider ends exactly at the limit", () => {
     assert.deepEqual(choose.ladder(4), [0.25, 0.5, 1, 1.5, 2, 3, 4]);
     assert.deepEqual(choose.ladder(0.167), [0.167]);
     assert.deepEqual(choose.rungs(24, 2), [1, 2, 4]);
@@ -453,7 +453,7 @@ describe("steps and names", () => {
     assert.equal(choose.nearest(choose.ladder(4), 2.9), 5);
   });
 
-  test("a free name", () => {
+  test("a name that no server has is proposed", () => {
     assert.equal(choose.freeName([]), "");
     assert.equal(choose.freeName([""]), "session-2");
     assert.equal(choose.freeName(["", "session-2", "session-4"]), "session-3");
@@ -462,21 +462,21 @@ describe("steps and names", () => {
     assert.equal(choose.freeName([""], [], 0, false), null);
   });
 
-  test("names that a hub takes", () => {
+  test("a name has at most 30 small letters, digits and hyphens, and begins with a letter", () => {
     for (const good of ["a", "my-work-2"]) assert.match(good, choose.NAME_PATTERN);
     for (const bad of ["", "2a", "A", "a/b", "a b", "x".repeat(31)]) assert.doesNotMatch(bad, choose.NAME_PATTERN);
   });
 });
 
 describe("sessions", () => {
-  test("an unreachable session stands where it was last seen", () => {
+  test("an unreachable session keeps its last known state", () => {
     const seen = session.stages(one({ state: "unreachable", before: "starting" }));
     assert.deepEqual(seen.map((stage) => stage.is), ["done", "current", "todo"]);
     assert.deepEqual(session.stages(null).map((stage) => stage.is), ["current", "todo", "todo"]);
     assert.ok(session.isLive(one({ state: "unreachable" })));
   });
 
-  test("the live session of a server, else the one that ended last", () => {
+  test("a server shows its live session, or else the one that ended last", () => {
     const old = one({ id: "old", state: "ended", ended: inMinutes(-90) });
     const last = one({ id: "last", state: "ended", ended: inMinutes(-5) });
     assert.equal(session.ofServer([old, last], "ada", "").id, "last");
@@ -493,7 +493,7 @@ describe("sessions", () => {
     assert.equal(new Map(session.facts(one(), { size: "", environment: "" }, NOW)).get(W.facts.expected), W.noPlan);
   });
 
-  test("idle is said after a while", () => {
+  test("a session is called idle only after a while", () => {
     const running = one({ state: "running", started: inMinutes(-60), ends: inMinutes(60) });
     assert.equal(session.idling(running, NOW), W.neverOpened);
     assert.equal(session.idling({ ...running, last_activity: inMinutes(-1) }, NOW), W.busy);
@@ -502,7 +502,7 @@ describe("sessions", () => {
     assert.equal(session.used(one(), NOW), null);
   });
 
-  test("one time of the end: the first, or that which was announced", () => {
+  test("only one end is shown: the earliest, or the announced one", () => {
     const running = one({ state: "running", started: inMinutes(-60), ends: inMinutes(12) });
     assert.match(session.standing(running, NOW), /^12 minutes left/);
     const told = (kind) => ({ ...running, notice: { kind, at: inMinutes(11), minutes: 15 } });
@@ -514,7 +514,7 @@ describe("sessions", () => {
     assert.match(session.standing({ ...running, last_activity: inMinutes(-1), ends_idle: inMinutes(5) }, NOW), /^12 minutes left, ends/);
   });
 
-  test("what would end with a session is named", () => {
+  test("the clusters that would end with a session are named", () => {
     const running = one({ state: "running" });
     const clusters = [{ name: "sweep", session: "a", state: "live" }, { name: "over", session: "a", state: "ending" },
       { name: "other", session: "b", state: "live" }];
@@ -540,7 +540,7 @@ describe("sessions", () => {
     assert.equal(session.endHead({ ...ran, end_reason: "failed", ready: inMinutes(-50) }), "Your session has ended");
   });
 
-  test("it can start again with the size that has the least more memory and fits it", () => {
+  test("it can start again with the next larger memory size that fits the project", () => {
     const sizes = [memory("g1", 60), memory("huge", 900), memory("g2", 120, { max_hours: 1 }), memory("tiny", 30)];
     const found = session.larger(ran, [factory("one", sizes)]);
     assert.deepEqual([found.choice.size, found.choice.hours], ["g2", 1]);
@@ -555,14 +555,14 @@ describe("sessions", () => {
     assert.equal(session.larger(ofProject, [factory("one", paid, { projects: ["p"] })]).choice.size, "huge");
   });
 
-  test("only what matters is announced", () => {
+  test("only changes that matter to the person are announced", () => {
     const waiting = one({ position: 3 });
     assert.equal(session.change(waiting, { ...waiting }), null);
     assert.equal(session.change(waiting, { ...waiting, position: 2 }), "1 ahead of you");
     assert.equal(session.change(waiting, { ...waiting, state: "running" }), "Running");
   });
 
-  test("an end that is near is said once at each step, the nearest first", () => {
+  test("an end that is near is announced once at each step, the nearest first", () => {
     const far = one({ id: "far", state: "running", notice: { kind: "walltime", at: inMinutes(14), minutes: 15 } });
     const near = one({ id: "near", server: "b", state: "running", notice: { kind: "idle", at: inMinutes(4), minutes: 5 } });
     const told = new Set();
@@ -578,19 +578,19 @@ describe("sessions", () => {
     assert.deepEqual(Object.keys(W.soon).sort(), [...NOTICES].sort());
   });
 
-  test("what the person wanted is no failure", () => {
+  test("an end that the person asked for is no failure", () => {
     assert.ok(session.isFailure(one({ state: "ended", end_reason: "out-of-memory" })));
     assert.ok(!session.isFailure(one({ state: "ended", end_reason: "stopped" })));
     assert.deepEqual(Object.keys(W.reason).sort(), END_REASONS.sort());
   });
 });
 
-test("tries come back apart from each other, and never more than 37 s apart", () => {
+test("retries are spread out, and at most 37 s apart", () => {
   assert.ok(backoff(0, 0) >= 750 && backoff(0, 1) <= 1250);
   assert.ok(backoff(50, 1) <= 37_500);
 });
 
-test("starting again waits until the hub is through with what ended; another refusal is told", async (context) => {
+test("starting again waits until the hub has finished the ended server; other refusals are shown", async (context) => {
   const { fetch, window } = globalThis;
   context.after(() => Object.assign(globalThis, { fetch, window }));
   const answers = [[400, "ada:deep is pending stop"], [201, ""], [400, "No such size."]];
@@ -610,7 +610,7 @@ test("starting again waits until the hub is through with what ended; another ref
 });
 
 describe("logins of the person's own", () => {
-  test("good, soon to end, over, and never there", () => {
+  test("a login is valid, ends soon, or has ended", () => {
     assert.equal(loginState({ until: inMinutes(120) }, NOW), "good");
     assert.equal(loginState({ until: inMinutes(20) }, NOW), "soon");
     assert.equal(loginState({ until: inMinutes(-1) }, NOW), "over");

@@ -11,11 +11,11 @@ from factorylink.schedulers.command import Output
 
 RECORDED = Path(__file__).parent / "recorded" / "openpbs-23.06"
 COMMENT = "fg:0123456789abcdef0123456789abcdef:0123456789abcdef"
-NAME = "factorygate-demo"  # of the recorded jobs
+NAME = "factorygate-demo"  # name of the recorded jobs
 
 
 def recorded(name: str) -> Output:
-    """What came back, with its exit code."""
+    """Return a recorded output with its exit code."""
     code = re.search(r"^exit: ([0-9]+)$", (RECORDED / f"{name}.call").read_text(), re.M)
     assert code is not None
     stdout, stderr = (RECORDED / f"{name}.{stream}" for stream in ("stdout", "stderr"))
@@ -29,7 +29,7 @@ def failed(stderr: str, code: int = 1) -> Output:
 
 
 def job(id: str = "12.vm", **changes: Any) -> dict[str, Any]:
-    """A job that runs; ``changes``: None leaves an attribute out."""
+    """Return a running job. ``changes``: attributes; None leaves one out."""
     values: dict[str, Any] = {
         "Job_Name": NAME, "Job_Owner": "alice@login.example.org", "job_state": "R", "queue": "workq", "server": "vm",
         "ctime": "Tue Nov 24 14:40:05 2026", "stime": "Tue Nov 24 14:40:06 2026", "exec_host": "n1/0*8",

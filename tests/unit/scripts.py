@@ -1,4 +1,4 @@
-"""Batch scripts, run here as a scheduler would run them on a node."""
+"""Runs batch scripts as a scheduler would run them on a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app behind a real socket, in the test's own loop: streams and their ends are as they are for clients."""
+"""Serves an app on a real socket in the test's event loop, so that clients see streams and their ends as in reality."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 
 def mocked(make_app: Callable[..., FastAPI], **given: Any) -> FastAPI:
-    """Return an app with nothing behind: what an app says of itself does not depend on the parts that it is handed."""
+    """Return an app with mocks for its parts: its OpenAPI description does not depend on them."""
     return make_app(**{name: Mock() for name in inspect.signature(make_app).parameters} | given)
 
 
@@ -28,7 +28,7 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, path: Path | None = None) -> AsyncIterator[str]:
-    """Serve at a Unix socket, or at a free port; yields the base URL."""
+    """Serve on a Unix socket, or on a free port; yield the base URL."""
     if path is None:
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))

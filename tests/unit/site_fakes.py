@@ -1,4 +1,4 @@
-"""A factory, a dialect and a transport without a scheduler: answers, errors and silence by plan."""
+"""A factory, a dialect and a transport without a scheduler: the test plans answers, errors and silence."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def job(id: str, state: JobState = JobState.PENDING, **changes: object) -> Job:
 
 
 def own(account: str, *ids: str) -> list[OwnJob]:
-    """An account's jobs, as orders about them are given."""
+    """Return an account's jobs in the form of the ledger's OwnJob."""
     return [OwnJob(id, account, COMMENT) for id in ids]
 
 
 class FakeTransport:
-    """Answers each command by its name: a value, an error to raise, a coroutine function, or None: silence. An answer
-    by "name/account" is for that account alone."""
+    """Answers each command by its name with a value, an error to raise, a coroutine function, or None (no answer). An
+    answer by "name/account" is for that account only."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"jobs": [], "by id": [], "nodes": [], "waiting": {}, "alive": ()}
@@ -88,11 +88,11 @@ class FakeTransport:
         return await answer() if callable(answer) else answer
 
     def count(self, kind: str) -> int:
-        """How often that was asked."""
+        """Return how often that command was run."""
         return self.asked.count(kind)
 
     async def until(self, enough: Callable[[], bool]) -> None:
-        """Wait until a predicate of what was asked holds."""
+        """Wait until the run commands fulfil a condition."""
         async with asyncio.timeout(30), self.changed:
             await self.changed.wait_for(enough)
 
@@ -109,11 +109,11 @@ class FakeTransport:
         raise NotImplementedError
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since nothing is open."""
 
 
 def _kind(ask: Command[Any]) -> str:
-    program, *words = ask.argv[4:] if ask.argv[0] == "sh" else ask.argv  # a list is asked for through a shell
+    program, *words = ask.argv[4:] if ask.argv[0] == "sh" else ask.argv  # a shell runs the commands of lists
     if program == "squeue":
         if any(word.startswith("--jobs=") for word in words):
             return "by id"

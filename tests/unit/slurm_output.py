@@ -17,7 +17,7 @@ def recorded(name: str) -> Output:
 
 
 def listed(rows: str) -> Output:
-    """The rows of a list, and what the shell says when the program that printed them succeeded."""
+    """Return the rows of a list with the mark that the shell prints after a successful command."""
     return Output(f"{rows}{MARK}\n", "", 0)
 
 
@@ -26,7 +26,7 @@ def failed(stderr: str, code: int = 1) -> Output:
 
 
 def printed(*fields: str, widths: tuple[int, ...] = JOB_WIDTHS) -> str:
-    """A row as ``--Format`` prints it: each field cut to its width in bytes and padded to it."""
+    """Return a row as ``--Format`` prints it: each field is cut and padded to its width in bytes."""
     cut = (
         field.encode()[:width].ljust(width).decode(errors="replace") + "|"
         for field, width in zip(fields, widths, strict=True)

@@ -1,4 +1,4 @@
-"""A site's rules: whose acceptance counts, what is refused without it, and what a checklist tells."""
+"""A site's rules: whose acceptance counts, what is refused before, and the checklist."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ruled(version: str | None = RULES.version, name: str = "one", help: AccountH
 
 
 def rule(world: World, version: str | None = RULES.version, **more: AccountHelp) -> None:
-    """The catalogue says so from now on."""
+    """Set these rules in the catalogue."""
     world.factories.offered = {"one": replace(world.factories["one"], factory=ruled(version, **more))}
 
 
@@ -64,7 +64,7 @@ async def refusal(world: World, session_id: str = ID, **asked: str) -> tuple[str
     return caught.value.problem.code, caught.value.problem.field
 
 
-# --- what is kept
+# --- records of acceptances
 
 
 async def test_an_acceptance_outlives_a_link_and_counts_for_its_version_only(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_an_acceptance_outlives_a_link_and_counts_for_its_version_only(tmp
     kept = world.acceptances
     assert kept.at("ada", one) == at
     await kept.accept("ada", ruled("2027-01"), "2027-01")
-    assert kept.at("ada", one) == at  # each version keeps its own date
+    assert kept.at("ada", one) == at  # each version has its own date
     assert [line.detail for line in await world.ledger.audit("one")] == ["rules 2026-11", "rules 2027-01"]
     await world.down()
 
@@ -106,7 +106,7 @@ async def test_accepting_twice_at_once_is_accepting_once(database: Database, tmp
     await ledger.close()
 
 
-async def test_what_cannot_be_accepted_is_refused_in_words(tmp_path: Path) -> None:
+async def test_an_invalid_acceptance_is_refused_in_words(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     rule(world)
     checklist = world.parts.checklist
@@ -123,7 +123,7 @@ async def test_what_cannot_be_accepted_is_refused_in_words(tmp_path: Path) -> No
     await world.down()
 
 
-# --- what is refused
+# --- refusals
 
 
 async def test_nothing_starts_before_the_rules_are_accepted(tmp_path: Path) -> None:
@@ -132,14 +132,14 @@ async def test_nothing_starts_before_the_rules_are_accepted(tmp_path: Path) -> N
     assert await refusal(world) == ("rules-open", "factory")
     assert await refusal(world, factory="one") == ("rules-open", "factory")
     assert not world.scheduler.submitted
-    [view] = world.offers.views("ada")  # shown all the same, with the reason
+    [view] = world.offers.views("ada")  # the factory is shown, with the reason
     assert view.rules_open is not None and view.site.rules == RULES
     assert "m" in view.rules_open.what and "/hub/checklist" in view.rules_open.do
 
     await world.parts.checklist.accept("ada", "one", RULES.version)
     assert world.offers.views("ada")[0].rules_open is None
     await world.running()
-    rule(world, "2027-01")  # what runs goes on; what is new is refused again
+    rule(world, "2027-01")  # running sessions go on; new ones are refused again
     assert (await world.session()).state == "running"
     assert await refusal(world, OTHER, server="more") == ("rules-open", "factory")
     assert (await world.sessions.put(ID, SessionRequest(user="ada", server="", choice=Choice())))[1] is False
@@ -223,7 +223,7 @@ async def test_accounts_are_personal_or_of_a_pool_or_missing(tmp_path: Path) -> 
     [site] = (await world.parts.checklist.of("ada")).sites
     assert site.accounts[1] == AccountThere(kind="lent", name="p1", projects=("C",))
 
-    # whoever has no account there is not held up by rules that are of no use to them yet
+    # open rules do not block people who have no account at the site
     table.set(at("D", none, members=("cy",)))
     [site] = (await world.parts.checklist.of("cy")).sites
     assert site.rules is not None and not site.awaits
@@ -234,7 +234,7 @@ async def test_accounts_are_personal_or_of_a_pool_or_missing(tmp_path: Path) -> 
     await world.down()
 
 
-async def test_whom_to_ask_without_a_project_is_the_antenna_they_came_by(tmp_path: Path) -> None:
+async def test_people_without_a_project_are_referred_to_their_antenna(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.table = Table()
     await world.up()

@@ -1,4 +1,5 @@
-"""Every page of the hub in a browser: axe finds nothing, nothing sticks out at 360 px, and the keyboard reaches all."""
+"""Every page of the hub in a browser: axe finds nothing, nothing is wider than 360 px, and the keyboard reaches
+everything."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside) -> AsyncIterator[HubProcess]:
-    """With something of everything for ada, who administers it."""
+    """Start a hub with data of every kind for ada, who administers it."""
     page_states.fill(link)
     extra = "c.Authenticator.admin_users = {'ada'}"
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra)
@@ -42,7 +43,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def people(hub: HubProcess, browser: Browser) -> AsyncIterator[People]:
-    """Browsers: ada's, bob's, and one that is not signed in."""
+    """Return browsers of ada, of bob, and of a visitor."""
     options = {"base_url": hub.url, "locale": "en-GB", "reduced_motion": "reduce"}
     contexts = {who: await browser.new_context(**options) for who in ("ada", "bob", None)}
     for who, context in contexts.items():
@@ -62,7 +63,7 @@ async def findings(page: Page, *rules: str) -> Any:
 
 
 async def theme(page: Page, name: str) -> None:
-    """Of the page, without the transitions that change colours slowly."""
+    """Set the page's theme, without transitions that would change colours slowly."""
     await page.evaluate("name => document.documentElement.dataset.bsTheme = name", name)
 
 
@@ -115,7 +116,7 @@ async def test_axe_finds_nothing_on_the_proxys_own_pages(
     await page.close()
 
 
-async def test_axe_finds_what_is_wrong(people: People) -> None:
+async def test_axe_finds_the_faults_of_a_bad_page(people: People) -> None:
     page = await people[None].new_page()
     await page.goto("/hub/status")
     await page.evaluate("document.querySelector('main').append(document.createElement('button'))")

@@ -1,4 +1,4 @@
-"""The link's API for the hub, by its own client over a real socket; and its API for people's tokens."""
+"""The link's API for the hub, with the hub's own client over a real socket; and its API for people's tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         yield made
 
 
-async def test_put_get_stop(link: Link) -> None:
+async def test_a_session_is_put_read_and_stopped(link: Link) -> None:
     session = await link.client.put_session(ID, request())
     assert session.state == "pending"
     assert (await link.client.put_session(ID, request())).job == session.job
@@ -37,7 +37,7 @@ async def test_put_get_stop(link: Link) -> None:
         assert (caught.value.status, caught.value.problem.kind) == (404, "gone")
 
 
-async def test_what_is_wrong_is_said_in_words(link: Link) -> None:
+async def test_invalid_requests_are_explained(link: Link) -> None:
     with pytest.raises(LinkProblem) as caught:
         await link.client.put_session(ID, request(size="huge"))
     assert (caught.value.status, caught.value.problem.field) == (400, "size")
@@ -46,7 +46,7 @@ async def test_what_is_wrong_is_said_in_words(link: Link) -> None:
     assert caught.value.status == 400
 
 
-async def test_a_silent_link_is_silent(tmp_path: Path) -> None:
+async def test_a_request_to_a_link_that_does_not_run_raises_link_silent(tmp_path: Path) -> None:
     client = LinkClient(tmp_path / "nobody.sock")
     with pytest.raises(LinkSilent):
         await client.session(ID)
@@ -121,7 +121,7 @@ async def test_the_table_tells_clusters_and_their_owner_ends_them(link: Link) ->
     await link.world.comes(lambda: link.world.scheduler.cancelled == ["1"])
     await link.world.scheduler.answer(2)
     await comes(ID, state="ended", counts={WorkerState.ENDED: 1})
-    await link.client.end_cluster("ben", OTHER)  # one without jobs is over at once
+    await link.client.end_cluster("ben", OTHER)  # a cluster without jobs ends at once
     await comes(OTHER, state="ended")
     assert [(c.id, c.state) for c in await link.client.person_clusters("ada")] == [(ID, "ended")]
     await table.aclose()
@@ -188,7 +188,7 @@ async def test_last_choice_and_last_sessions(link: Link) -> None:
     assert await link.client.last_choice("ada") is None
     await link.client.put_session(ID, request(size="gpu-1"))
     async with asyncio.timeout(PATIENCE):
-        while (last := await link.client.last_choice("ada")) is None:  # it is written down apart from the answer
+        while (last := await link.client.last_choice("ada")) is None:  # it is written in the background
             await asyncio.sleep(0.01)
     assert (last.factory, last.size) == ("one", "gpu-1")
     await link.client.stop(ID)
@@ -225,7 +225,7 @@ async def test_people_are_told_where_a_session_opens(tmp_path: Path) -> None:
     world.config = world.config.model_copy(update={"hub": settings})
     async with served(tmp_path, await world.up()) as link:
         session = await link.world.running(ID)
-        assert (session.url or "").startswith("http://127.0.0.1:")  # where the proxy finds it
+        assert (session.url or "").startswith("http://127.0.0.1:")  # the proxy's address for it
         address = "https://gateway.example.org/user/ada/"
         assert [s["url"] for s in (await link.people.get("/api/sessions", headers=own)).json()] == [address]
         assert (await link.people.get(f"/api/sessions/{ID}", headers=own)).json()["url"] == address
@@ -249,20 +249,20 @@ async def test_a_hub_without_its_database_refuses_nobody(link: Link) -> None:
     assert answer.status_code == 503
     assert "database does not answer" in answer.json()["message"]
     link.hub.knows_tokens = True
-    assert (await link.people.get("/api/sessions", headers=own)).status_code == 200  # nothing was remembered
+    assert (await link.people.get("/api/sessions", headers=own)).status_code == 200  # nothing was cached
 
 
-async def test_nobody_makes_the_link_keep_a_body_without_end(link: Link) -> None:
+async def test_no_request_makes_the_link_store_an_endless_body(link: Link) -> None:
     async def long() -> AsyncIterator[bytes]:
         for _ in range(64):
             yield b"x" * 2**16
 
     json = {"Content-Type": "application/json"}
-    for body in (long(), b"x" * 2**22):  # without a length, and with one
+    for body in (long(), b"x" * 2**22):  # with and without a length in the header
         response = await link.people.put(f"/api/clusters/{ID}", content=body, headers=json)
         assert response.status_code == 413
         assert "allowed: 1048576 bytes" in response.json()["message"]
     own = json | {"Authorization": "Bearer ada-token"}
-    names = [f"{number:062}" for number in range(10_000)]  # the longest that anybody may send
+    names = [f"{number:062}" for number in range(10_000)]  # the longest list that is allowed
     response = await link.people.post(f"/api/clusters/{ID}/cancel", json={"names": names}, headers=own)
     assert response.status_code == 404

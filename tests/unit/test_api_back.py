@@ -1,4 +1,4 @@
-"""The way out of a session: what may pass, and what it looks like on the other side."""
+"""Requests from a session to the outside: which are forwarded, and how they arrive."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.unit.serving import serving
         ("/hub/api", "hub"),
         ("/hub/api/users/ada/activity", "hub"),
         ("/hub/api/users/a%40b/server/progress", "hub"),
-        ("/hub/api/users/a%3Bb/activity", "hub"),  # names of people, as JupyterHub writes them
+        ("/hub/api/users/a%3Bb/activity", "hub"),  # people's names as JupyterHub writes them
         ("/hub/api/users/site%5Cada/activity", "hub"),
         ("/hub/api/users/a%3Bb;x/activity", None),
-        ("/hub/api/users/..%5C../activity", "hub"),  # a name as well: the hub separates by nothing but a slash
+        ("/hub/api/users/..%5C../activity", "hub"),  # also a name: the hub separates names by slashes only
         ("/services/factories/api/factories", "user"),
         ("/hub/home", None),
         ("/hub/apis", None),
@@ -93,7 +93,7 @@ async def endless(request: Request) -> StreamingResponse:
 
 @pytest_asyncio.fixture
 async def session(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """What a notebook has: a client whose every request goes to the back socket."""
+    """Return a notebook's client, whose requests all go to the back socket."""
     upstream = Starlette(
         routes=[
             Route("/hub/api/drip", drip),
@@ -111,7 +111,7 @@ async def session(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         await way.close()
 
 
-async def test_it_passes_as_it_is(session: httpx.AsyncClient) -> None:
+async def test_a_request_is_forwarded_unchanged(session: httpx.AsyncClient) -> None:
     headers = {
         "Authorization": "token mine",
         "Cookie": "stolen=1",
@@ -129,7 +129,7 @@ async def test_it_passes_as_it_is(session: httpx.AsyncClient) -> None:
     assert not {"cookie", "x-forwarded-for", "x-drop"} & set(seen["headers"])
 
 
-async def test_it_streams(session: httpx.AsyncClient) -> None:
+async def test_responses_are_streamed(session: httpx.AsyncClient) -> None:
     async with session.stream("GET", "/hub/api/drip") as answer:
         assert [line async for line in answer.aiter_lines() if line] == ["data: 0", "data: 1", "data: 2"]
 
@@ -139,11 +139,11 @@ async def test_a_name_arrives_as_it_was_written(session: httpx.AsyncClient) -> N
     assert answer.json()["path"] == "/hub/api/users/a%3Bb%5Cc%27%22%2B/activity"
 
 
-async def test_what_one_holds_open_keeps_nobody_from_the_hub(session: httpx.AsyncClient) -> None:
+async def test_open_requests_of_one_session_block_no_other(session: httpx.AsyncClient) -> None:
     async with AsyncExitStack() as held:
         transport = session._transport
         many = httpx.AsyncClient(transport=transport, base_url="http://hub.sock", timeout=30)
-        for _ in range(120):  # more than an httpx client has connections, left to itself
+        for _ in range(120):  # more than httpx's default connection limit
             answer = await held.enter_async_context(many.stream("GET", "/hub/api/endless"))
             assert await anext(answer.aiter_lines()) == "data: 1"
         assert (await session.post("/hub/api/user")).status_code == 201
@@ -159,7 +159,7 @@ async def test_a_body_that_never_comes_is_not_waited_for(
     writer.close()
 
 
-async def test_everything_else_is_not_there(session: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+async def test_all_other_paths_answer_404(session: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
     answer = await session.get("/hub/home")
     assert (answer.status_code, answer.json()["kind"]) == (404, "gone")
     assert "/hub/home" in caplog.text

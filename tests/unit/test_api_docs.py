@@ -1,4 +1,4 @@
-"""The page that describes the user API: in a browser, without a token, and with nothing from elsewhere."""
+"""The page that describes the user API: in a browser, without a token, and without requests to other hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ API = "/base/services/factories/api"
 
 
 def described() -> FastAPI:
-    """The user API of a link below a base URL, with nothing behind."""
+    """Return the user API of a link below a base URL, with mocks for its parts."""
     return mocked(user_app, base_url="/base/")
 
 
@@ -56,4 +56,4 @@ async def test_people_read_the_page_in_a_browser(browser: Browser) -> None:
         await expect(page.get_by_text("List your projects, with what they have left.")).to_be_visible()
         await page.close()
     assert not [each for each in asked if not each.startswith((f"{url}/", "data:"))]
-    assert wrong == []  # the page's policy would complain there
+    assert wrong == []  # violations of the page's policy would be errors here

@@ -1,4 +1,4 @@
-"""What the link's API offers: factories with their estimates, those to come, the network; and what it does not."""
+"""What the link's API offers: factories with estimates, planned factories, the network; and what it hides."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name:
     assert (answer.status_code, answer.json()["message"]) == (400, words)
 
 
-async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
+async def test_planned_factories_are_named_and_not_offered(link: Link) -> None:
     assert await link.client.coming() == []
     link.world.factories.catalogue = federation.load(SHIPPED)
     assert [view.id for view in await link.client.coming()] == ["litai", "pharos", "roaif"]
@@ -77,7 +77,7 @@ async def test_the_whole_network_tells_the_health_of_what_is_offered_and_no_word
     link.world.factories.catalogue = federation.load(SHIPPED, federation.antennas_beside(SHIPPED))
     await link.client.drain("one", "Closed.")
     told = {one.id: one for one in (await link.client.network()).factories}
-    assert len(told) == 20  # the shipped ones, and this test's
+    assert len(told) == 20  # the shipped factories, and this test's
     assert {one.state for one in told.values() if one.health is None} == {"template", "planned"}
     health = told["one"].health
     assert health is not None
@@ -100,10 +100,10 @@ async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: 
     scheduler = link.world.scheduler
     assert await shown() is None
     await link.client.estimate("one", "ada", "gpu-1")
-    assert await shown() is None  # the factory did not say
+    assert await shown() is None  # the factory gave no estimate
     scheduler.would_start = datetime.now(UTC) + timedelta(hours=3)
     await link.client.estimate("one", "ada", "gpu-1", 7)
-    assert await shown() is None  # of other hours than the size's own
+    assert await shown() is None  # an estimate for other hours than the size's default
     known = await link.client.estimate("one", "ada", "gpu-1")
     asked = scheduler.estimated
     assert await shown() == known
@@ -117,14 +117,14 @@ async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: 
     monkeypatch.undo()
     scheduler.would_start = datetime.now(UTC) - timedelta(minutes=2)
     await link.client.estimate("one", "ada", "gpu-1")
-    assert await shown() is None  # that start has passed
+    assert await shown() is None  # the estimated start has passed
 
 
-async def test_many_who_look_share_one_view(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_readers_share_one_view(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     view = link.world.offers._view
     monkeypatch.setattr(link.world.offers, "_view", lambda place: made.append(place) or view(place))
-    monkeypatch.setattr("factorylink.api.factory_views._STEP_SECONDS", 60)  # all of the first answers are in one step
+    monkeypatch.setattr("factorylink.api.factory_views._STEP_SECONDS", 60)  # all first answers are in one step
     streams = [link.world.offers.stream(f"u{number}") for number in range(50)]
     first = await asyncio.gather(*(anext(stream) for stream in streams))
     assert len(set(first)) == 1

@@ -1,4 +1,4 @@
-"""Asking a scheduler that is not there."""
+"""Questions to a scheduler that is down."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from factorylink.site.scheduler_client import Down, SchedulerClient
 
 
 class DeadScheduler:
-    """Answers nothing, says that it is down, and takes a while to kill a command."""
+    """Answers nothing, reports that it is down, and needs time to kill a command."""
 
     def __init__(self) -> None:
         self.killing = asyncio.Event()
@@ -30,8 +30,8 @@ class DeadScheduler:
             await self.killed.wait()
 
 
-async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while the command that was given up is being killed."""
+async def test_a_caller_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while an abandoned command is being killed."""
     monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
     asking = asyncio.create_task(SchedulerClient(dead, slurm).run(slurm.jobs("factorygate-hub")))  # type: ignore[arg-type]
@@ -42,7 +42,7 @@ async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.Monke
     dead.killed.set()
 
 
-async def test_it_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scheduler_that_is_down_is_reported_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
     dead.killed.set()

@@ -40,7 +40,9 @@ def size(factory: Factory, name: str) -> NodeSize:
         ([], 0, 0, 0),
     ],
 )
-def test_fits(nodes: list[NodeState], one: int, full: int, cpu: int) -> None:
+def test_the_number_of_sessions_that_fit_is_counted_per_node(
+    nodes: list[NodeState], one: int, full: int, cpu: int
+) -> None:
     site = factory()
     got = [availability.fits(site, nodes, size(site, name)) for name in ("one", "full", "cpu")]
     assert got == [one, full, cpu]
@@ -79,7 +81,7 @@ WAITING = {"gpu": [(50, "9"), (10, "8"), (10, "10")], "cpu": [(99, "7")]}
         (job("9", 50, state=JobState.RUNNING), None),
     ],
 )
-def test_a_position_among_all(ours: Job, expected: int | None) -> None:
+def test_a_position_counts_the_jobs_of_all_people(ours: Job, expected: int | None) -> None:
     assert places(WAITING, ours) == [expected]
 
 
@@ -89,12 +91,12 @@ def test_positions_count_ours_that_are_newer_than_the_survey() -> None:
 
 
 def test_positions_leave_out_ours_that_wait_no_more() -> None:
-    started = job("9", 0, state=JobState.RUNNING)  # its priority was another while it waited
+    started = job("9", 0, state=JobState.RUNNING)  # its priority was different while it waited
     assert places(WAITING, started, job("8", 10), job("10", 10)) == [None, 1, 2]
 
 
 def test_positions_leave_out_ours_that_the_newer_answer_lacks() -> None:
-    """PBS tells no job that was cancelled."""
+    """PBS does not list jobs that were cancelled."""
     ours = (job("10", 10),)
     assert availability.Positions(availability.Queue(WAITING), ours).of(ours[0]) == 3
     assert availability.Positions(availability.Queue(WAITING), ours, {"9", "4711"}).of(ours[0]) == 2

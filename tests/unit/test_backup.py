@@ -1,4 +1,4 @@
-"""``factorygate backup`` and ``restore``: every store, whole, private, and nothing replaced without a word."""
+"""``factorygate backup`` and ``restore``: every store, complete and private; nothing is replaced without a question."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Configured:
-    """A gateway's files, with logins and an empty ledger."""
+    """Write a gateway's files, with logins and an empty ledger."""
     (tmp_path / "gateway").mkdir()
     made = Configured(tmp_path / "gateway")
     login = {"people_file": "hub/people.sqlite", "crypt_key_file": "crypt.key", "providers": [BASIC]}
@@ -44,7 +44,7 @@ def configured(tmp_path: Path) -> Configured:
 
 
 def write_pairs(path: Path, count: int) -> None:
-    """Rows that are only ever written by two."""
+    """Write rows in pairs, so that a partial copy would show an odd number."""
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("CREATE TABLE IF NOT EXISTS pairs (n)")
@@ -91,7 +91,7 @@ def test_every_store_comes_back_as_it_was(configured: Configured, tmp_path: Path
     assert (there / "hub").stat().st_mode & 0o777 == 0o750
     assert rows(there / "hub" / "jupyterhub.sqlite") == rows(there / "link" / "ledger.sqlite") == 6
     assert People(there / "hub" / "people.sqlite").name("https://login", "sub-1") == "ada-1"
-    # the same backup once more changes nothing
+    # restoring the same backup again changes nothing
     assert main(["restore", str(tmp_path / "kept.tar.gz"), "--under", str(empty), "--overwrite"]) == 0
 
 
@@ -101,7 +101,7 @@ def test_a_backup_notes_when_it_succeeded(
     noted = configured.folder / "link" / "last-backup"
     assert backup(configured, tmp_path / "one.tar.gz") == 0
     os.utime(noted, (1000, 1000))
-    assert backup(configured, tmp_path / "one.tar.gz") == 1  # it is there already
+    assert backup(configured, tmp_path / "one.tar.gz") == 1  # the file exists already
     assert noted.stat().st_mtime == 1000
     assert backup(configured, tmp_path / "two.tar.gz") == 0
     assert noted.stat().st_mtime > 1000
@@ -155,7 +155,7 @@ def test_a_backup_replaces_no_file(configured: Configured, tmp_path: Path, capsy
     assert len(list(tmp_path.glob("factorygate-*.tar.gz"))) == 1
 
 
-def test_nothing_is_replaced_without_a_word(
+def test_no_file_is_replaced_without_a_question(
     configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "kept.tar.gz"
@@ -195,7 +195,7 @@ def test_a_running_link_or_hub_is_left_alone(
 
 
 def rewritten(backup: Path, to: Path, change: Any) -> Path:
-    """The backup with other members: ``change`` gets them by name, as bytes."""
+    """Write the backup with other members: ``change`` gets them by name, as bytes."""
     with tarfile.open(backup) as tar:
         members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
     change(members)
@@ -327,7 +327,7 @@ async def test_a_ledger_on_postgresql_comes_back(
     assert main(["restore", str(kept), "--under", str(under), "--except-databases"]) == 0
 
 
-def test_without_postgresqls_programs_that_is_said(
+def test_missing_postgresql_programs_are_reported(
     on_postgres: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Work that goes together: who gets which outcome, and when."""
+"""Batches of work: which caller gets which outcome, and when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from factorylink.util.batcher import Batcher
 
 
 class Work:
-    """Holds each round until it is let go; fails as told."""
+    """Holds each round until the test releases it, and fails on command."""
 
     def __init__(self) -> None:
         self.rounds: list[list[str]] = []
@@ -36,7 +36,7 @@ async def outcomes(batcher: Batcher[str, str], work: Work, things: str) -> dict[
     return {thing: task.exception() for thing, task in asked.items()}
 
 
-async def test_the_first_goes_at_once_and_what_comes_meanwhile_together() -> None:
+async def test_the_first_request_runs_at_once_and_later_ones_run_together() -> None:
     work = Work()
     batcher = Batcher(work, 10)
     first = asyncio.create_task(batcher.do("key", "a"))
@@ -48,20 +48,20 @@ async def test_the_first_goes_at_once_and_what_comes_meanwhile_together() -> Non
     assert work.rounds == [["a"], ["b", "c", "d"]]
 
 
-async def test_what_comes_in_one_turn_of_the_loop_goes_together() -> None:
+async def test_requests_of_one_turn_of_the_loop_are_batched() -> None:
     work = Work()
     await outcomes(Batcher(work, 10), work, "abcd")
     assert work.rounds == [["a", "b", "c", "d"]]
 
 
-async def test_no_more_than_so_many_at_a_time() -> None:
+async def test_a_batch_has_a_largest_size() -> None:
     work = Work()
     await outcomes(Batcher(work, 2), work, "abcdefg")
     assert max(map(len, work.rounds)) == 2
     assert sorted(thing for round_ in work.rounds for thing in round_) == list("abcdefg")
 
 
-async def test_one_that_is_refused_does_not_fail_the_others() -> None:
+async def test_a_refused_request_does_not_fail_the_others_of_its_batch() -> None:
     work = Work()
     work.refuses = {"c"}
     told = await outcomes(Batcher(work, 10), work, "abcd")
@@ -69,7 +69,7 @@ async def test_one_that_is_refused_does_not_fail_the_others() -> None:
     assert set(told.values()) == {None}
 
 
-async def test_silence_is_everybodys_and_is_not_tried_again() -> None:
+async def test_an_unreachable_factory_fails_the_whole_batch_at_once() -> None:
     work = Work()
     work.error = Unreachable("no answer")
     told = await outcomes(Batcher(work, 10), work, "abcd")

@@ -1,4 +1,4 @@
-"""Sessions that the hub forgot are started there again."""
+"""The link starts servers again that the hub has forgotten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         yield made
 
 
-async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_servers_that_the_hub_forgot_are_started_again(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
     await link.world.running(ID)
     await link.world.put(OTHER, "ben", "second")
@@ -34,12 +34,12 @@ async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pyte
     await link.client.stop(ID, "person")
     await link.bring_back.look()
     assert len(link.hub.started) == 2
-    await link.world.comes(lambda: link.world.scheduler.cancelled == ["1"])  # by the stop, and no other
+    await link.world.comes(lambda: link.world.scheduler.cancelled == ["1"])  # by the stop, and not otherwise
 
 
-async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_postponed_start_is_repeated_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     await link.world.put()
-    assert await link.bring_back.look()  # the session is young
+    assert await link.bring_back.look()  # the session is too young
     assert not link.hub.started
     monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
     link.hub.users["ada"][""] = {"ready": False, "pending": "check"}
@@ -53,7 +53,7 @@ async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pyt
     assert not await link.bring_back.look()  # the hub knows it now
 
 
-async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hub_that_refuses_a_start_is_asked_less_often(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
     monkeypatch.setattr("factorylink.background.hub_recovery._REFUSALS", 2)
     await link.world.put()
@@ -61,12 +61,12 @@ async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeyp
     assert [await link.bring_back.look() for _ in range(2)] == [True, False]
 
 
-async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_link_looks_again_soon_while_a_server_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_SOON": 0.05, "_YOUNG": 0.3}.items():
         monkeypatch.setattr(f"factorylink.background.hub_recovery.{name}_SECONDS", seconds)
     await link.world.put()
     running = asyncio.create_task(link.bring_back.run())
-    async with asyncio.timeout(30):  # the round would be in 45 s
+    async with asyncio.timeout(30):  # the regular check would be after 45 s
         while not link.hub.started:
             await asyncio.sleep(0.02)
     running.cancel()

@@ -1,4 +1,4 @@
-"""What is reserved, counted and given back; and that no two can have the same last hours, on either database."""
+"""Reservations, charges and releases of GPU-hours; two jobs can never get the same last hours, on either database."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def ended(seconds: int | None, at: datetime = NOW, earlier: tuple[int, ...] = ()
     return End(job="7", outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=at, elapsed=seconds, earlier=earlier)
 
 
-# --- reserve and give back
+# --- reserving and releasing
 
 
-async def test_what_does_not_fit_is_refused_with_what_is_left(ledger: Ledger) -> None:
+async def test_a_job_over_budget_is_refused_with_the_rest_of_the_budget(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=6)], project()))
     with pytest.raises(OverBudget) as refused:
         await ledger.write(budget.reserve([claim("s2", hours=4.5)], project()))
@@ -66,7 +66,7 @@ async def test_what_does_not_fit_is_refused_with_what_is_left(ledger: Ledger) ->
     assert until.strftime("%Y-%m-%d") in refused.value.problem().problem.message
 
 
-async def test_what_is_said_to_be_left_is_there(ledger: Ledger) -> None:
+async def test_the_reported_rest_of_the_budget_can_be_used(ledger: Ledger) -> None:
     whole = project(gpu_hours=2.008)
     with pytest.raises(OverBudget) as refused:
         await ledger.write(budget.reserve([claim(hours=3)], whole))
@@ -79,14 +79,14 @@ async def test_what_is_said_to_be_left_is_there(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=2.00)], whole))
 
 
-async def test_what_needs_no_gpu_is_let_in_by_a_project_that_is_over_its_grant(ledger: Ledger) -> None:
+async def test_jobs_without_gpus_may_start_over_the_grant(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=3)], project(gpu_hours=5)))
     await ledger.write(budget.reserve([claim("cpu", hours=3, gpus=0)], project(gpu_hours=1)))
     with pytest.raises(OverBudget):
         await ledger.write(budget.reserve([claim("gpu", hours=0.1)], project(gpu_hours=1)))
 
 
-async def test_what_ends_early_gives_back_the_rest(ledger: Ledger) -> None:
+async def test_a_job_that_ends_early_releases_the_rest(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=10)))
     await ledger.write(budget.settle("s1", ended(1234), 0, NOW, NOW + timedelta(hours=3)))
@@ -97,14 +97,14 @@ async def test_what_ends_early_gives_back_the_rest(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("end", [None, ended(0)])
-async def test_what_never_ran_costs_nothing(ledger: Ledger, end: End | None) -> None:
+async def test_a_job_that_never_ran_costs_nothing(ledger: Ledger, end: End | None) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.settle("s1", end, 0, None, NOW))
     assert await left(ledger) == 10
     assert await Charges(ledger).usage() == []
 
 
-async def test_what_nobody_records_is_counted_until_it_was_missed(ledger: Ledger) -> None:
+async def test_a_job_without_a_record_counts_until_it_was_missed(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.settle("s1", None, 0, NOW, NOW + timedelta(seconds=77)))
     assert (await row(ledger)).seconds == 77
@@ -124,14 +124,14 @@ async def test_a_requeued_job_counts_all_its_runs(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=2)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=2)))
     await ledger.write(budget.began_again("s1", NOW, NOW + timedelta(seconds=610)))
-    assert await left(ledger) == pytest.approx(10 - 2 - 610 / HOUR)  # and may use its whole time once more
+    assert await left(ledger) == pytest.approx(10 - 2 - 610 / HOUR)  # and it may use its whole walltime again
     again = NOW + timedelta(hours=1)
     await ledger.write(budget.runs("s1", again, again + timedelta(hours=2)))
     over = again + timedelta(seconds=100)
-    # What was seen of the first run was 610 s. With the records of both, they count to the second.
+    # The link saw 610 s of the first run. With the records of both runs, they count to the second.
     await ledger.write(budget.settle("s1", ended(100, over), 1, again, over))
     assert (await row(ledger)).seconds == 710
-    before = (5000, 600)  # and another job that had this number long ago
+    before = (5000, 600)  # and another job that had this id long ago
     await ledger.write(budget.settle("s1", ended(100, over, before), 1, again, over))
     assert (await row(ledger)).seconds == 700
 
@@ -161,10 +161,10 @@ async def test_whole_nodes_are_billed_whole(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=2.5, gpus=billed_gpus(one, whole))], project()))
 
 
-# --- the project's end, and none
+# --- the end of a project, and projects without an end
 
 
-async def test_nothing_may_go_on_beyond_the_projects_end(ledger: Ledger) -> None:
+async def test_no_job_continues_beyond_the_projects_end(ledger: Ledger) -> None:
     ends = clock.now() + timedelta(hours=2)
     for gpu_hours in (10, None):
         with pytest.raises(OverBudget) as refused:
@@ -179,7 +179,7 @@ async def test_nothing_may_go_on_beyond_the_projects_end(ledger: Ledger) -> None
         await ledger.write(budget.reserve([claim("s2", hours=0.1)], project(ends=clock.now())))
 
 
-async def test_without_a_project_or_a_grant_all_is_counted_and_nothing_refused(ledger: Ledger) -> None:
+async def test_without_a_project_or_grant_use_is_counted_and_nothing_refused(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=700, project=None)], None))
     await ledger.write(budget.reserve([claim("s2", hours=700)], project(gpu_hours=None)))
     for id in ("s1", "s2"):
@@ -203,29 +203,29 @@ async def test_an_array_of_a_thousand_is_one_commit(ledger: Ledger) -> None:
     assert (await Charges(ledger).balance("p1")).spent * HOUR == pytest.approx(30_000)
 
 
-async def test_of_an_array_all_or_none_is_reserved(ledger: Ledger) -> None:
+async def test_an_array_is_reserved_as_a_whole_or_not_at_all(ledger: Ledger) -> None:
     with pytest.raises(OverBudget):
         await ledger.write(budget.reserve([claim(f"w{n}") for n in range(11)], project()))
     assert await left(ledger) == 10
 
 
-async def test_who_is_refused_takes_nobody_along(ledger: Ledger) -> None:
-    """What is written at the same time shares a commit, and one of it may be refused."""
+async def test_a_refused_write_does_not_fail_others_of_its_commit(ledger: Ledger) -> None:
+    """Writes at the same time share a commit, and one of them may be refused."""
     asked = [ledger.write(budget.reserve([claim(f"s{n}", hours=3)], project())) for n in range(8)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(OverBudget) == 5
     assert await left(ledger) == pytest.approx(1)
 
 
-async def test_what_is_there_already_is_taken_in_without_asking(ledger: Ledger) -> None:
+async def test_existing_jobs_are_reserved_without_a_check(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.found([claim(hours=5), claim("s2", hours=5)]))
-    assert await left(ledger) == pytest.approx(-5)  # the first was there
+    assert await left(ledger) == pytest.approx(-5)  # the first write is in the ledger
     with pytest.raises(OverBudget):
         await ledger.write(budget.reserve([claim("s3", hours=0.1)], project()))
 
 
-# --- races: each with a process and a connection of its own
+# --- races: each side with its own process and connection
 
 
 def race(url: str, number: int, rounds: int, start: Any, told: Any) -> None:
@@ -250,7 +250,7 @@ def race(url: str, number: int, rounds: int, start: Any, told: Any) -> None:
     told.put(asyncio.run(run()))
 
 
-async def test_of_many_at_once_one_gets_the_last_hours(database: Database) -> None:
+async def test_only_one_of_many_concurrent_jobs_gets_the_last_hours(database: Database) -> None:
     ledger = Ledger(database)
     await ledger.open()
     racers, rounds = 3, 15
@@ -270,7 +270,7 @@ async def test_of_many_at_once_one_gets_the_last_hours(database: Database) -> No
 
 
 async def test_links_that_want_of_the_same_projects_the_other_way_round_both_get_on(database: Database) -> None:
-    """In each other's way: each holds what the other waits for, and what is undone is done again."""
+    """A deadlock: each link holds what the other waits for; the transaction that is rolled back is repeated."""
     first, second = Ledger(database), Ledger(database)
     await first.open()
     await second.open()
@@ -297,7 +297,7 @@ async def test_links_that_want_of_the_same_projects_the_other_way_round_both_get
 
 
 async def test_usage_is_cut_at_midnight_and_adds_up(ledger: Ledger) -> None:
-    over = NOW + timedelta(hours=3)  # began at 22:00
+    over = NOW + timedelta(hours=3)  # started at 22:00
     asked = [
         claim(hours=4, gpus=2),
         claim("s2", person="grace", factory="two"),
@@ -321,7 +321,7 @@ async def test_usage_is_cut_at_midnight_and_adds_up(ledger: Ledger) -> None:
     assert sum(line.gpu_seconds for line in lines) == (await Charges(ledger).balance("p1")).spent * HOUR
 
 
-async def test_what_runs_counts_up_to_now(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_usage_counts_running_jobs_up_to_now(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: NOW)
     started = NOW - timedelta(seconds=100)
     await ledger.write(budget.reserve([claim(gpus=4)], project()))
@@ -332,7 +332,7 @@ async def test_what_runs_counts_up_to_now(ledger: Ledger, monkeypatch: pytest.Mo
     assert balance.spent * HOUR == pytest.approx(400)
 
 
-async def test_what_waits_again_is_still_told_to_have_run(ledger: Ledger) -> None:
+async def test_usage_includes_earlier_runs_of_a_requeued_job(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(gpus=4)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=1)))
     await ledger.write(budget.began_again("s1", NOW, NOW + timedelta(seconds=600)))

@@ -1,4 +1,4 @@
-"""Sessions and clusters cost their project what the scheduler counts, whatever befalls them and the link."""
+"""Sessions and clusters cost their project what the scheduler counts, whatever happens to them and the link."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def row(world: World, id: str = ID) -> Any:
 
 
 def made() -> SessionRecord:
-    """A session that is about to be written down."""
+    """Return a session that is about to be written into the ledger."""
     choice = ResolvedChoice(
         factory="one", size="gpu-1", environment="plain", hours=8, idle_minutes=60, unopened_minutes=30, project="p1"
     )
@@ -64,7 +64,7 @@ def made() -> SessionRecord:
 
 
 def falls_silent(world: World) -> None:
-    """The ledger takes the next commit and does not say so; then it is there again."""
+    """Make the ledger commit without answering; the data are there afterwards."""
     commit = world.ledger.transact
 
     async def cut(work: Any) -> Any:
@@ -81,14 +81,14 @@ async def held(world: World) -> tuple[float, float]:
 
 
 async def used(world: World) -> tuple[set[tuple[str, str]], int, int]:
-    """By whom and where; GPU-seconds and jobs in all: what ran before and after midnight is told by day."""
+    """Return the use by person and factory: GPU-seconds and jobs. A run over midnight counts on both days."""
     lines = await world.charges.usage("p1")
     who = {(line.person, line.factory) for line in lines}
     return who, sum(line.gpu_seconds for line in lines), sum(line.jobs for line in lines)
 
 
 async def all_over(world: World, jobs: int) -> None:
-    """The cluster's jobs are, and it is written down: that is told a moment before."""
+    """Wait until all jobs of the cluster are over and the ledger holds this, which is a moment later."""
     await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": jobs})
     query = select(charges.c.id).where(charges.c.ended.is_(None))
     async with asyncio.timeout(PATIENCE):
@@ -106,7 +106,7 @@ async def test_a_refusal_of_workers_says_how_many_the_budget_allows(world: World
         assert (refused.value.problem.code, refused.value.problem.fits) == ("budget-over", 10)
     assert (await held(world))[1] == 0
     await world.clusters.grow(CLUSTER, "ada", BATCH, BatchRequest(names=names[:4], hours=1, together=10))
-    assert (await held(world))[1] == 4  # the others are held as they are asked for
+    assert (await held(world))[1] == 4  # the hours of the other jobs are reserved at the request
 
 
 async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(world: World) -> None:
@@ -116,7 +116,7 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
         await world.put(OTHER, "grace", hours=3)
     assert (refused.value.status, refused.value.problem.code) == (403, "budget-over")
     assert "2.00 GPU-hours left" in refused.value.problem.message
-    assert await world.ledger.record(OTHER) is None  # nothing of it is kept
+    assert await world.ledger.record(OTHER) is None  # nothing of it is stored
     assert session.job is not None
     began = clock.now() - timedelta(seconds=500)
     world.scheduler.set(
@@ -138,7 +138,7 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
     assert await used(world) == ({("ada", "one")}, 437, 1)
 
 
-async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> None:
+async def test_a_session_cancelled_in_the_queue_costs_nothing(world: World) -> None:
     await world.put(hours=8)
     await world.scheduler.answer()
     await world.sessions.stop(ID, "person")
@@ -149,14 +149,14 @@ async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> Non
 
 
 @pytest.mark.parametrize(("silent", "costs"), [(100, 100), (3 * HOUR, 2 * HOUR)])
-async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last_seen(
+async def test_a_missed_job_without_a_record_counts_from_when_it_was_last_seen(
     world: World, silent: int, costs: int
 ) -> None:
     session = await world.put(hours=2)
     await world.scheduler.answer()
     live = world.live_sessions[ID]
     assert live.seen is not None
-    live.seen = clock.now() - timedelta(seconds=silent)  # the factory was out of reach since then
+    live.seen = clock.now() - timedelta(seconds=silent)  # the factory has not answered since then
     del world.scheduler.jobs_there[session.job or ""]
     await world.scheduler.answer(2)
     await world.until(state="ended")
@@ -164,16 +164,14 @@ async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last
     assert (await used(world))[2] == 1
 
 
-async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
+async def test_a_refused_session_costs_nothing(world: World) -> None:
     world.scheduler.refuses = "Invalid account"
     with pytest.raises(ProblemError):
         await world.put(hours=8)
     assert await held(world) == (0, 0)
 
 
-async def test_what_the_ledger_took_without_saying_so_holds_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_session_whose_write_failed_reserves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "UNMAKE_SECONDS", 0.01)
     falls_silent(world)
     with pytest.raises(LedgerError):
@@ -205,7 +203,7 @@ async def test_a_requeue_counts_both_runs_by_the_sites_records(world: World) -> 
     assert (await row(world)).seconds == 711
 
 
-async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(world: World) -> None:
+async def test_an_extension_is_reserved_first_and_released_if_refused(world: World) -> None:
     session = await world.running(hours=4)
     assert session.job is not None
     started = world.scheduler.jobs_there[session.job].started
@@ -232,9 +230,9 @@ async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(wor
     world.scheduler.refuses, world.scheduler.says_nothing = "", True
     with pytest.raises(ProblemError):
         await world.extender.extend(ID, 1, "person")
-    assert (await row(world)).reserved == 6 * HOUR  # it may have been done
+    assert (await row(world)).reserved == 6 * HOUR  # the extension may have succeeded
     await world.scheduler.answer()
-    assert (await row(world)).reserved == 5 * HOUR  # it was not
+    assert (await row(world)).reserved == 5 * HOUR  # the extension failed
 
 
 async def test_a_lost_ledger_finds_again_what_its_jobs_may_use(world: World) -> None:
@@ -258,7 +256,7 @@ async def test_a_session_from_before_there_were_budgets_is_counted_from_now_on(w
     assert await held(world) == (0, 4)
 
 
-async def test_a_link_that_is_killed_forgets_nothing(world: World) -> None:
+async def test_a_killed_link_loses_no_reservation(world: World) -> None:
     await world.put(hours=4)
     await world.down()
     await world.up()
@@ -267,9 +265,9 @@ async def test_a_link_that_is_killed_forgets_nothing(world: World) -> None:
         await world.put(OTHER, "grace", hours=7)
 
 
-async def test_without_projects_all_is_counted_and_nothing_refused(tmp_path: Path) -> None:
+async def test_without_projects_use_is_counted_and_nothing_refused(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
-    await world.put(hours=8, project="p1")  # what somebody calls a project is none
+    await world.put(hours=8, project="p1")  # an unknown name is no project
     assert (await row(world)).project is None
     assert (await row(world)).reserved == 8 * HOUR
     await world.down()
@@ -353,7 +351,7 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     over = began + timedelta(seconds=50)
     world.scheduler.accounted[job] = End(
         job=job, outcome=Outcome.COMPLETED, raw_state="COMPLETED", ended=over, elapsed=50, earlier=(999, 605)
-    )  # 999: of another job that had this number long ago
+    )  # 999: another job had this id long ago
     world.scheduler.set(job, state=JobState.ENDED, outcome=Outcome.COMPLETED, ended=over)
     await world.scheduler.answer()
     await all_over(world, 1)
@@ -388,7 +386,7 @@ async def test_no_more_time_while_it_is_not_known_what_the_project_has(world: Wo
     assert (await row(world)).reserved == 2 * HOUR
 
 
-async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
+async def test_jobs_that_are_taken_over_are_limited_too(world: World) -> None:
     world.limit(worker_jobs_per_person=2)
     await begin(world)
     for batch in range(1, 3):
@@ -403,7 +401,7 @@ async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
 
 async def test_a_cluster_s_cap_counts_what_the_site_bills(world: World) -> None:
     place = world.factories["one"]
-    whole = SIZE.model_copy(update={"id": "node", "whole_node": True})  # 1 GPU is asked for, and all 4 are paid for
+    whole = SIZE.model_copy(update={"id": "node", "whole_node": True})  # the size requests 1 GPU, and all 4 are billed
     world.factories.offered = {"one": replace(place, factory=place.factory.model_copy(update={"sizes": (whole,)}))}
     asked = {"name": "mine", "factory": "one", "project": "p1", "cap_gpu_hours": 4}
     await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate({**asked, "scheduler": SCHEDULER}))

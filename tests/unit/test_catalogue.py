@@ -1,4 +1,4 @@
-"""The catalogue: what operators write wrongly, what people pick wrongly, and that every shipped file loads."""
+"""The catalogue: operators' mistakes, people's wrong choices, and the loading of every shipped file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ agreement: {who: The operator, when: 2026-01-31, contact: help@here.example}
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Write here.yaml into a fresh folder; returns the folder."""
+    """Write here.yaml into a new folder; return the folder."""
 
     def _write(text: str) -> Path:
         (tmp_path / "here.yaml").write_text(text)
@@ -128,7 +128,7 @@ def test_all_problems_of_all_files_come_at_once(write: Callable[[str], Path]) ->
 
 
 @pytest.mark.parametrize("text", ["", "just words", "- a\n- b\n", "\x00"])
-def test_what_is_no_factory_at_all_is_refused_with_the_file(write: Callable[[str], Path], text: str) -> None:
+def test_a_file_that_is_no_factory_is_refused_with_its_name(write: Callable[[str], Path], text: str) -> None:
     assert problems(write(text))[0].startswith("here.yaml")
 
 
@@ -205,7 +205,7 @@ def test_a_choice_holds_ids_only(choice: Data) -> None:
         Choice(**choice)
 
 
-def test_nothing_fits_is_said(here: Factory) -> None:
+def test_an_amount_that_no_size_has_is_refused_in_words(here: Factory) -> None:
     only_big = here.model_copy(update={"environments": here.environments[1:]})
     with pytest.raises(loading.ChoiceError, match="No environment of M fits the node size gpu-1"):
         loading.resolve(only_big, Choice())
@@ -311,7 +311,7 @@ def test_relative_paths_are_relative_to_the_file(link: Callable[[str], Path]) ->
         (f"{TLS}\nsessions: {{listen_host: 0.0.0.0, advertise: link}}", "https://link:20001"),
     ],
 )
-def test_where_the_proxy_finds_a_session(link: Callable[[str], Path], settings: str, url: str) -> None:
+def test_the_session_url_is_the_address_for_the_proxy(link: Callable[[str], Path], settings: str, url: str) -> None:
     config = loading.load_link_config(link(f"{settings}\nkey_dir: keys\n{LINK}"))
     folder = config.hub.token_file.parent
     assert config.session_url(20001) == url
@@ -365,7 +365,7 @@ def test_a_wrong_link_configuration_is_named_the_same_way(
             {"id": "x", "title": "X", "kind": "venv", "python": "/x", "sizes": ["huge"]}]}, "'huge' is none of"),
     ],
 )  # fmt: skip
-def test_what_this_hub_may_not_offer_is_said(
+def test_reasons_against_offering_a_factory_are_explained(
     link: Callable[[str], Path], factory: Data, access: Data, expected: str
 ) -> None:
     data = yaml.safe_load(LINK)

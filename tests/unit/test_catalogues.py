@@ -1,4 +1,4 @@
-"""The catalogues of all languages: whole, none of their parts lost, and nothing on a page that bypasses them."""
+"""The catalogues of all languages are complete, no placeholder is lost, and no text on a page bypasses them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def of(code: str) -> Catalog:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    """All texts of the code, also those that nobody ran `bin/messages` for yet."""
+    """Return all texts of the code, also those for which `bin/messages` was not run yet."""
     locale = tmp_path_factory.mktemp("texts") / "locale"
     shutil.copytree(LOCALE / "de", locale / "de")
     return texts.extracted(locale)
@@ -47,19 +47,20 @@ def forms(message: Message) -> list[str]:
 
 
 def parts(text: str) -> set[str]:
-    """What is filled in, links, and what is shown in bold."""
+    """Return the placeholders, links and bold parts of a text."""
     filled = {braced or named for braced, named in re.findall(r"\{(\w+)\}|%\((\w+)\)s", text)}
     return filled | set(re.findall(r"</?[a-z]+", text)) | ({"*" * text.count("*")} - {""})
 
 
 def wrong(message: Message, plurals: int) -> list[str]:
-    """What is broken in a translation: what is not translated is shown in English, and stops nobody."""
+    """Return the errors of a translation; a missing translation is no error, since the text is then
+    shown in English."""
     found, told = [], forms(message)
     if message.fuzzy or not all(told):
         return found
     if not isinstance(message.id, str) and len(told) != plurals:
         found.append(f"has {len(told)} forms")
-    for form in told:  # a part that is lost or misspelt would be shown as {name}
+    for form in told:  # a lost or misspelt placeholder would be shown as {name}
         if not parts(form) <= set().union(*map(parts, sources(message))):
             found.append("has a part too many")
         if not parts(sources(message)[-1]) - {"n"} <= parts(form):
@@ -67,7 +68,7 @@ def wrong(message: Message, plurals: int) -> list[str]:
     return [f"{message.id}: {one}" for one in found]
 
 
-def test_these_are_the_languages() -> None:
+def test_the_catalogues_are_those_of_ten_languages() -> None:
     assert tuple(sorted(path.name for path in LOCALE.iterdir() if path.is_dir())) == LANGUAGES
 
 
@@ -87,17 +88,17 @@ def test_no_translation_is_broken(code: str) -> None:
         (("{n} job of {a}", "{n} jobs of {a}"), ("{n} Job von {a}", "{n} Jobs"), "lacks a part"),
     ],
 )
-def test_what_is_broken_is_found(text: str, translation: str, fault: str) -> None:
+def test_broken_translations_are_found(text: str, translation: str, fault: str) -> None:
     assert any(line.endswith(fault) for line in wrong(Message(text, translation), 2))
 
 
 @pytest.mark.parametrize(("translation", "flags"), [("", ()), ("Warten Sie.", ("fuzzy",))])
-def test_what_is_not_translated_stops_nobody(translation: str, flags: tuple[str, ...]) -> None:
+def test_a_missing_translation_is_no_error(translation: str, flags: tuple[str, ...]) -> None:
     assert wrong(Message("Wait for {name} now.", translation, flags=flags), 2) == []
 
 
 def test_a_text_that_changes_loses_no_translation(tmp_path: Path) -> None:
-    """`bin/messages` in a catalogue that has a text no longer in the code, and another one as it was before."""
+    """`bin/messages` with a catalogue that has a text which was removed from the code, and one that was changed."""
     locale = tmp_path / "locale"
     shutil.copytree(LOCALE, locale)
     shutil.rmtree(locale / "cs")
@@ -117,7 +118,7 @@ def test_a_text_that_changes_loses_no_translation(tmp_path: Path) -> None:
 
 @language
 def test_the_proxys_own_page_has_the_language(code: str) -> None:
-    """No hub answers where it is shown, so its texts are in the page."""
+    """The hub does not answer when this page is shown, so the page contains its texts."""
     page = (HUB / "error" / "503.html").read_text()
     texts = page[page.index("var TEXTS = {") : page.index("\n      };\n")]
     pairs = re.compile(r'^ {10}"((?:[^"\\]|\\.)+)":\s+"((?:[^"\\]|\\.)+)",$', re.M)
@@ -134,12 +135,12 @@ _NO_TEXT = re.compile(
     r"\{#.*?#\}|\{%-?\s*trans\b.*?endtrans\s*-?%\}|\{%.*?%\}|\{\{.*?\}\}|<script\b.*?</script>", re.DOTALL
 )
 _SPOKEN = re.compile(r'\b(?:aria-label|title|placeholder|alt)="([^"]*)"')
-_NAMES = {"JSON"}
-_ADMIN = "admin.html"  # JupyterHub's own, which is there in English only
+_NAMES = {"JSON", "factorygate"}
+_ADMIN = "admin.html"  # JupyterHub's own page, in English only
 
 
 def bypassing(template: str) -> list[str]:
-    """Words for people in a template that come out of no catalogue."""
+    """Return words for people in a template that are in no catalogue."""
     left = _NO_TEXT.sub(" ", template)
     spoken = " ".join(_SPOKEN.findall(left))
     return [word for word in re.findall(r"[A-Za-z]{3,}", re.sub(r"<[^>]*>", " ", left) + spoken) if word not in _NAMES]
@@ -151,7 +152,7 @@ def test_no_template_has_words_of_its_own(path: Path) -> None:
     if path.name == _ADMIN:
         assert words == ["Users", "and", "servers"]
     elif path.name == "spawn.html":
-        assert words == ["POST", "api", "users", "server"]  # what to ask the API
+        assert words == ["POST", "api", "users", "server"]  # part of an API request
     else:
         assert words == []
 
@@ -165,7 +166,7 @@ LAB = CHECKOUT / "extensions" / "lab" / "src"
 
 
 def test_jupyterlab_speaks_through_one_file(template: Catalog) -> None:
-    """Whose texts are in the catalogue, as those of the pages' scripts are."""
+    """The catalogues have the texts of this file, like those of the pages' scripts."""
     others = [path for path in LAB.glob("*.ts") if path.name != "words.ts"]
     assert [path.name for path in others if re.search(r"\btn?\(\s*\"[A-Z]", path.read_text())] == []
     assert sum("extensions/lab/src/words.ts" in str(message.locations) for message in template) > 40

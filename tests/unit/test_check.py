@@ -1,4 +1,4 @@
-"""``factorygate check``: each mistake in a gateway's configuration is told in words, with file, line and key."""
+"""``factorygate check``: each mistake in a gateway's configuration is explained, with file, line and key."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ PROXY_ENV = "# of the proxy's unit\nCONFIGPROXY_AUTH_TOKEN={proxy}\n"
 
 
 class Configured:
-    """A folder with the whole configuration of a gateway, which is right until somebody makes a mistake in it."""
+    """A folder with a gateway's whole configuration, which is correct until a test changes it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # An address of this process alone: nobody else listens there.
+        # A loopback address of this process only, so that no other program listens there.
         self.host = f"127.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.7"
         self.token = {name: secrets.token_hex(32) for name in ("proxy", "service", "admin")}
         for name in ("hub", "link", "factories"):
@@ -121,7 +121,7 @@ def configured(tmp_path: Path) -> Configured:
 
 @pytest.fixture(autouse=True)
 def ephemeral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Linux has it, whatever this machine has."""
+    """Set Linux's default ephemeral port range, whatever this machine uses."""
     (tmp_path / "ip_local_port_range").write_text("32768\t60999\n")
     monkeypatch.setattr(check_network, "_EPHEMERAL", tmp_path / "ip_local_port_range")
 
@@ -270,7 +270,7 @@ def test_a_mistake_is_told_with_file_and_line(
     assert "Traceback" not in "\n".join(lines)
 
 
-def test_there_are_fifteen_mistakes_at_least() -> None:
+def test_at_least_fifteen_mistakes_are_tested() -> None:
     assert len(MISTAKES) >= 15
 
 
@@ -294,7 +294,7 @@ def test_root_looks_as_the_links_own_account(configured: Configured) -> None:
     (configured.folder).chmod(0o755)
     for path in (configured.folder, *configured.folder.rglob("*")):
         os.chown(path, 65534, 65534)
-    os.chown(configured.folder / "admin-token", 0, 0)  # which that account cannot read
+    os.chown(configured.folder / "admin-token", 0, 0)  # the link's account cannot read it
     for folder in configured.folder.parents[:3]:
         folder.chmod(folder.stat().st_mode | 0o011)
     child = os.fork()
@@ -309,7 +309,7 @@ def test_root_looks_as_the_links_own_account(configured: Configured) -> None:
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    """Says what time it thinks it is."""
+    """Answers with a given time."""
 
     ahead = datetime.timedelta()
 
@@ -324,7 +324,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def https(folder: Path, days: int, name: str = "localhost", ahead: float = 0) -> Iterator[int]:
-    """A server with a certificate for ``name`` that ends in ``days``, signed by a CA in ``folder``/ca.pem."""
+    """Serve https with a certificate for ``name`` that ends in ``days``, signed by a CA in ``folder``/ca.pem."""
     now, ca_key = datetime.datetime.now(datetime.UTC), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CA of a test")])
 

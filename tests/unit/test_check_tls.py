@@ -1,4 +1,4 @@
-"""``factorygate check`` of hub and link on separate hosts: what is wrong with their certificates, in words."""
+"""``factorygate check`` for hub and link on separate hosts: mistakes in their certificates are explained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HUB_FILES = "tls: {certificate: tls/hub/tls.crt, key: tls/hub/tls.key, authority
 
 @pytest.fixture
 def separate(tmp_path: Path) -> Configured:
-    """Hub and link know each other by their certificates."""
+    """Configure hub and link with certificates for each other."""
     made = Configured(tmp_path)
     for name in ("hub", "link", "proxy"):
         certificates.make(tmp_path / "tls", name, [made.host], 60)
@@ -57,7 +57,7 @@ def test_right_certificates_are_no_mistake(separate: Configured, capsys: pytest.
 
 
 class Past(datetime):
-    """Says that it is a hundred days ago."""
+    """Replace the present time by one a hundred days ago."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Past:
@@ -140,7 +140,7 @@ def test_a_mistake_is_told_with_file_and_line(
 
 @contextlib.contextmanager
 def peer(files: TlsFiles, names: list[str] | None, address: tuple[str, int]) -> Iterator[None]:
-    """A link that answers each request in the same way, on a thread of its own."""
+    """Run a link that answers each request in the same way, in a thread."""
     context, server = listening(files, names), socket.create_server(address)
 
     def answer() -> None:

@@ -1,4 +1,4 @@
-"""The checklist's page in a real hub: first after a login if anything is open, and never in anybody's way else."""
+"""The checklist's page in a real hub: shown after a login if anything is open, and otherwise only on request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def ada(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def signs_in(hub: HubProcess, query: str = "") -> tuple[httpx.AsyncClient, str]:
-    """A browser, and where its login leads."""
+    """Log in with a browser; return the browser, and the page after the login."""
     browser = httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False)
     await browser.get("/hub/login")
     form = {"username": "ada", "password": "ada-secret", "_xsrf": browser.cookies["_xsrf"]}
@@ -52,7 +52,7 @@ async def signs_in(hub: HubProcess, query: str = "") -> tuple[httpx.AsyncClient,
 
 
 async def send(browser: httpx.AsyncClient, query: str = "", **ticked: str) -> httpx.Response:
-    """What the form on the page sends."""
+    """Send the page's form."""
     page = (await browser.get(PAGE + query)).text
     action = html.unescape(re.findall(r'method="post" action="([^"]*)"', page)[0])
     xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page)[0]
@@ -63,7 +63,7 @@ async def test_a_login_leads_by_the_checklist_and_on(hub: HubProcess, link: Fake
     browser, where = await signs_in(hub, "?next=%2Fhub%2Ftoken")
     parts = urlsplit(where)
     assert (parts.path, parse_qs(parts.query)) == (PAGE, {"next": ["/hub/token"]})
-    assert "ada" in link.people  # whose groups say what is on the list
+    assert "ada" in link.people  # the link knows the groups that decide the list
     answer = await send(browser, f"?{parts.query}", **{"rules-one": RULES.version})
     assert (answer.status_code, answer.headers["Location"]) == (302, "/hub/token")
     assert link.accepted == {("ada", "one"): RULES.version}
@@ -73,7 +73,7 @@ async def test_a_login_leads_by_the_checklist_and_on(hub: HubProcess, link: Fake
     assert where == "/hub/token"
     answer = await browser.get(f"{PAGE}?next=%2Fhub%2Ftoken")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/hub/token")
-    assert "Accepted on 2 Jan 2026" in (await browser.get(PAGE)).text  # it can be looked at all the same
+    assert "Accepted on 2 Jan 2026" in (await browser.get(PAGE)).text  # the page can still be opened
     await browser.aclose()
 
     newer = RULES.model_copy(update={"version": "2027-01"})
@@ -109,7 +109,7 @@ async def test_rules_that_are_left_open_stop_nobody_here(ada: httpx.AsyncClient,
     answer = await send(ada, "?next=%2Fhub%2Ftoken")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/hub/token")
     assert not link.accepted
-    answer = await send(ada, **{"rules-one": RULES.version})  # by the menu: back to the list, where it stands
+    answer = await send(ada, **{"rules-one": RULES.version})  # opened by the menu, so the answer leads back to the list
     assert (answer.status_code, answer.headers["Location"]) == (302, PAGE)
 
 
@@ -122,10 +122,10 @@ async def test_an_older_version_is_asked_for_again_at_its_box(ada: httpx.AsyncCl
     assert re.search(r'id="rules-one-wrong">They have changed since you read them', answer.text)
     assert '<a href="#rules-one">ONE: They have changed' in answer.text
     assert 'role="alert"' in answer.text
-    assert "next=%2Fhub%2Ftoken" in answer.text  # and on from there
+    assert "next=%2Fhub%2Ftoken" in answer.text  # and then to the wanted page
 
 
-async def test_it_says_what_is_there_and_how_to_ask(ada: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_the_checklist_shows_accounts_and_how_to_request_them(ada: httpx.AsyncClient, link: FakeLink) -> None:
     link.checklist = ChecklistView(
         projects=(ProjectView(id="P", title="Folding", mode="other", role="member", usable=True, factories=("one",)),),
         sites=(ONE, TWO),
@@ -146,7 +146,9 @@ async def test_it_says_what_is_there_and_how_to_ask(ada: httpx.AsyncClient, link
     assert "Willkommen" in page and "X-AIFA" in page
 
 
-async def test_it_leads_nowhere_else_and_asks_who_it_is(hub: HubProcess, ada: httpx.AsyncClient) -> None:
+async def test_the_checklist_redirects_within_the_hub_and_needs_a_login(
+    hub: HubProcess, ada: httpx.AsyncClient
+) -> None:
     for elsewhere in ("//evil.example", "https://evil.example", "/\\evil.example"):
         answer = await send(ada, f"?next={elsewhere}")
         where = urlsplit(answer.headers["Location"])
@@ -171,7 +173,9 @@ async def test_a_start_that_is_refused_says_where_to_accept(hub: HubProcess, lin
 # --- in a browser
 
 
-async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Browser, link: FakeLink) -> None:
+async def test_the_checklist_works_without_javascript_by_keyboard(
+    hub: HubProcess, browser: Browser, link: FakeLink
+) -> None:
     context = await browser.new_context(base_url=hub.url, java_script_enabled=False, locale="en-GB")
     page = await context.new_page()
     await page.goto("/hub/login?next=%2Fhub%2Fstatus")
@@ -190,13 +194,14 @@ async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Br
     await context.close()
 
 
-async def test_what_is_wrong_is_said_at_its_box_and_can_be_reached(hub: HubProcess, browser: Browser) -> None:
+async def test_an_error_is_shown_at_its_box_and_can_be_reached(hub: HubProcess, browser: Browser) -> None:
     narrow = {"width": 360, "height": 780}
     context = await browser.new_context(base_url=hub.url, locale="en-GB", viewport=narrow, reduced_motion="reduce")
     await signed_in(context)
     page = await context.new_page()
     await page.goto(f"{PAGE}?next=%2Fhub%2Ftoken")
-    await page.evaluate("document.getElementById('rules-one').value = '2025-01'")  # as the page was an hour ago
+    # as in a page that was loaded an hour ago
+    await page.evaluate("document.getElementById('rules-one').value = '2025-01'")
     await page.get_by_role("checkbox").check()
     await page.get_by_role("button", name="Continue").click()
     box = page.get_by_role("checkbox")

@@ -1,7 +1,7 @@
-"""A cluster never uses more than its cap, and never could, whatever is asked for and whatever befalls it, in any order.
+"""A cluster never exceeds its cap, whatever is requested and whatever happens, in any order.
 
-Hypothesis scales, adapts, kills, lets time pass. What is checked each second is what jobs truly used and may still use,
-as the batch scheduler knows it, beside what the link counts.
+Hypothesis scales, adapts, kills and lets time pass. Each second, the test checks the true use of the jobs and what they
+may still use, as the batch scheduler knows it, against the cap.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from factorycommon.models import JobState
 from tests.unit.cluster_world import Life
 
 JOBS = st.integers(0, 6)
-ANY = st.integers(0, 20)  # the how-manieth of those that are there
+ANY = st.integers(0, 20)  # selects one of the existing objects
 NOISE = 1e-6  # GPU-hours
-NOTICED = 30  # seconds within which the link has heard of a job that the scheduler began again
+NOTICED = 30  # seconds within which the link has noticed a requeued job
 
 
 class Budget(RuleBasedStateMachine):
-    """``excused``: until when more may be promised than the cap allows: the scheduler did that, and the link has not
-    heard of it. Used it must not be even then."""
+    """The cap. ``excused``: until this time, running and waiting jobs may be able to exceed it: the scheduler has
+    requeued a job, and the link has not noticed yet. The use itself must not exceed it even then."""
 
     @initialize(hours=st.sampled_from([0.05, 0.5, 1.0, 1.01]), cap=st.sampled_from([0.4, 1.0, 3.0, 3.3]))
     def begin(self, hours: float, cap: float) -> None:
@@ -54,7 +54,7 @@ class Budget(RuleBasedStateMachine):
         for told in clusters:
             counted = told.gpu_hours.spent + told.gpu_hours.committed
             still = sum(grid.left(job) for job in grid.alive() if job in stopping)
-            # What nobody knows exactly is counted as too much; then at least nothing more is promised.
+            # An unknown use is counted as its maximum; then at least nothing more may start.
             nothing = told.gpu_hours.committed <= still + NOISE
             assert nothing or counted <= self.cap + still + NOISE, f"{counted} of {self.cap} GPU-hours are promised"
             assert counted >= might + still - NOISE, f"{might + still} GPU-hours might be used, the link has {counted}"
@@ -68,14 +68,14 @@ class Budget(RuleBasedStateMachine):
             self.life.close()
             shutil.rmtree(self.folder)
 
-    # --- what the person does
+    # --- the person's actions
 
     @rule(jobs=JOBS)
     def scale(self, jobs: int) -> None:
         worker_plan = self.life.cluster.worker_plan
         there, wanted = len(worker_plan.units()), worker_plan.wanted
         said = self.life.scale(jobs)
-        if said:  # in words, and nothing of it is done
+        if said:  # a refusal has an explanation and changes nothing
             assert jobs > there
             assert said.endswith(".")
             assert worker_plan.wanted <= max(there, wanted)
@@ -98,7 +98,7 @@ class Budget(RuleBasedStateMachine):
         if self.life.world.clusters.of("ada", live=True):
             self.life.kernel_is_killed()
 
-    # --- what befalls jobs
+    # --- events of jobs
 
     @rule(seconds=st.sampled_from([1, 7, 60, 400, 1500]))
     def time_passes(self, seconds: float) -> None:
@@ -133,12 +133,12 @@ class Budget(RuleBasedStateMachine):
         for job in grid.alive(JobState.ENDED):
             del grid.jobs_there[job]
 
-    # --- what befalls the factory and the link
+    # --- events of the factory and the link
 
     @rule()
     def factory_is_silent(self) -> None:
         self.life.grid.up = False
-        self.excused = float("inf")  # until it answers again, nobody hears of anything
+        self.excused = float("inf")  # until the factory answers again, nobody notices anything
 
     @precondition(lambda self: not self.life.grid.up)
     @rule()
@@ -154,8 +154,8 @@ class Budget(RuleBasedStateMachine):
     @precondition(lambda self: self.life.loop.time() >= self.excused)
     @rule()
     def ledger_is_lost(self) -> None:
-        """The notebook tells the link of the cluster again, and the factory of its jobs. What nobody had heard of yet,
-        nobody can tell."""
+        """The link loses its ledger. The notebook then reports the cluster, and the factory its jobs. Events that
+        nobody had noticed before are lost."""
         self.life.passes(NOTICED)
         self.life.link_is_killed(lost=True)
         self.excused = self.life.loop.time() + NOTICED
@@ -169,7 +169,7 @@ class Budget(RuleBasedStateMachine):
     def scheduler_says_yes(self) -> None:
         self.life.grid.refuses = ""
 
-    # --- all is well again
+    # --- recovery
 
     @rule()
     def all_is_well(self) -> None:

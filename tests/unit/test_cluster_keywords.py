@@ -1,4 +1,4 @@
-"""What dask-jobqueue's keywords mean to a FactoryCluster, and what it says of those that mean nothing there."""
+"""The meaning of dask-jobqueue's keywords for a FactoryCluster, and the messages for keywords without a meaning."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ def _configuration() -> Iterator[None]:
         yield
 
 
-# --- every keyword has a meaning, or says what to use instead
+# --- every keyword has a meaning, or a message that says what to use instead
 
 MEANT = {
     *("scheduler", "name", "cores", "memory", "processes", "nanny", "protocol", "security", "interface", "walltime"),
     *("death_timeout", "local_directory", "extra", "worker_extra_args", "config_name", "project"),
 }
-OF_A_CLUSTER = {"dashboard_address", "host", "scheduler_cls", "shared_temp_directory"}  # and of no job
+# keywords that do not concern jobs
+OF_A_CLUSTER = {"dashboard_address", "host", "scheduler_cls", "shared_temp_directory"}
 
 
 def test_every_keyword_of_a_slurm_cluster_is_meant_or_refused() -> None:
@@ -69,7 +70,7 @@ def test_every_keyword_of_a_slurm_cluster_is_meant_or_refused() -> None:
 
 
 @pytest.mark.parametrize("word", keywords.INSTEAD)
-def test_what_means_nothing_is_refused_with_what_to_use(word: str) -> None:
+def test_unsupported_keywords_are_refused_with_an_alternative(word: str) -> None:
     for made in (lambda: FactoryCluster(**{word: "x"}), lambda: FactoryJob(cores=1, memory="1 GB", **{word: "x"})):
         with pytest.raises(ValueError, match=rf"{word}='x' cannot be said here: .{{20,}}"):
             made()
@@ -98,16 +99,16 @@ def test_what_means_nothing_is_refused_with_what_to_use(word: str) -> None:
         ({"worker_extra_args": ["--resources", "GPU"]}, "worker_extra_args: .*--resources"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_asked_for(said: dict[str, Any], words: str) -> None:
+def test_invalid_values_are_refused_before_any_request(said: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FactoryCluster(**said)
 
 
-def test_what_is_empty_is_not_said() -> None:
+def test_empty_options_are_not_sent() -> None:
     keywords.refuse({"queue": None, "job_extra_directives": [], "job_script_prologue": (), "nanny": True})
 
 
-# --- what they mean
+# --- meanings
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_walltimes(walltime: Any, hours: float) -> None:
 
 
 @pytest.mark.parametrize("walltime", ["", "1h", "-5", "1:2:3:4", "1-2-3", "1-", ":30", "2 days"])
-def test_no_walltimes(walltime: str) -> None:
+def test_a_wrong_walltime_is_refused(walltime: str) -> None:
     with pytest.raises(ValueError, match="walltime="):
         keywords.hours_of(walltime)
 
@@ -146,17 +147,17 @@ def test_dask_uses_no_more_than_was_said() -> None:
     whole = found(size="gpu-4")
     assert (whole.processes, whole.threads, whole.memory) == (4, 8, 490 * 10**9)
     assert keywords.worker(None, whole, {}) == {}
-    assert found(size="gpu-4", cores=8).processes == 4  # one a GPU, where a size was chosen
+    assert found(size="gpu-4", cores=8).processes == 4  # one for each GPU if a size was chosen
 
 
-def test_jobs_that_have_so_much() -> None:
+def test_wanted_workers_cores_or_memory_become_a_number_of_jobs() -> None:
     place = found(cores=4, memory="8 GB", processes=2)
     assert [place.jobs(5), place.jobs(cores=9), place.jobs(memory="17 GB"), place.jobs(3, 4, "25 GB")] == [3, 3, 3, 4]
     assert [place.most_jobs(5), place.most_jobs(cores=9), place.most_jobs(9, 9, "9 GB")] == [2, 2, 1]
     assert [place.most_jobs(), place.most_jobs(1), place.most_jobs(0)] == [None, 1, 0]
 
 
-def test_what_workers_are_asked() -> None:
+def test_options_of_workers_are_computed_from_the_keywords() -> None:
     given = {
         "death_timeout": 5,
         "interface": "ib0",
@@ -216,7 +217,7 @@ def test_a_jobs_script_names_files_of_keys_and_has_no_key() -> None:
     assert "BEGIN" not in hidden
 
 
-# --- keys of somebody's own
+# --- a person's own keys
 
 
 def test_keys_from_files_and_from_memory(tmp_path: Path) -> None:

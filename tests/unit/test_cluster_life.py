@@ -1,4 +1,4 @@
-"""A cluster through hours of jobs that end, queues that are slow, and kernels and links that are killed."""
+"""A cluster over hours with ending jobs, slow queues, and killed kernels and links."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def life(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Life]:
 
 
 def asked(life: Life) -> int:
-    """Jobs, ever."""
+    """Return the number of jobs that were ever requested."""
     return len(life.grid.runs_of)
 
 
 def fewest(life: Life, seconds: float) -> int:
-    """How many worked at a time, at least."""
+    """Return the smallest number of working jobs in that time."""
     seen: list[int] = []
     life.always = lambda: seen.append(life.running())
     life.passes(seconds)
@@ -35,10 +35,10 @@ def fewest(life: Life, seconds: float) -> int:
     return min(seen)
 
 
-# --- time that is over
+# --- jobs that reach their walltime
 
 
-def test_each_is_there_before_the_one_it_takes_over_from_goes(life: Life) -> None:
+def test_a_replacement_is_connected_before_its_job_ends(life: Life) -> None:
     life.scale(3)
     life.comes(lambda: life.running() == 3)
     assert fewest(life, 8 * HOUR) == 3
@@ -47,14 +47,15 @@ def test_each_is_there_before_the_one_it_takes_over_from_goes(life: Life) -> Non
 
 
 def test_replacements_are_asked_for_as_early_as_the_queue_is_long(life: Life) -> None:
-    life.dask.boot = 600  # from a job's start to its workers: the same to who waits for them
+    # seconds from a job's start until its workers connect; the cluster does not distinguish this from waiting
+    life.dask.boot = 600
     life.scale(2)
     life.comes(lambda: life.running() == 2, 700)
-    fewest(life, HOUR)  # it learns
+    fewest(life, HOUR)  # it learns the new duration
     assert fewest(life, 4 * HOUR) == 2
 
 
-def test_where_no_more_may_run_at_a_time_they_come_once_there_is_room(life: Life) -> None:
+def test_replacements_start_once_there_is_room(life: Life) -> None:
     life.scale(2)
     life.comes(lambda: life.running() == 2)
     life.grid.room = 2
@@ -63,34 +64,34 @@ def test_where_no_more_may_run_at_a_time_they_come_once_there_is_room(life: Life
     assert len(life.grid.alive()) == 2
 
 
-def test_who_leaves_has_time_to_finish(life: Life) -> None:
+def test_retiring_workers_may_finish_their_tasks(life: Life) -> None:
     life.dask.busy = 40
     life.scale(2)
     life.comes(lambda: life.running() == 2)
     life.scale(1)
     life.passes(20)
-    assert len(life.grid.alive()) == 2  # one still runs what it had begun
+    assert len(life.grid.alive()) == 2  # one job still finishes its tasks
     assert 15 < life.comes(lambda: len(life.grid.alive()) == 1) < 40
     life.dask.busy = 10 * HOUR
     life.scale(2)
     life.comes(lambda: life.running() == 2)
     life.scale(1)
-    assert life.comes(lambda: len(life.grid.alive()) == 1) < 90  # not for ever
+    assert life.comes(lambda: len(life.grid.alive()) == 1) < 90  # but not forever
 
 
-def test_scaled_to_nothing_nobody_is_waited_for(life: Life) -> None:
+def test_scaling_to_zero_waits_for_no_worker(life: Life) -> None:
     life.dask.busy = HOUR
     life.scale(3)
     life.comes(lambda: life.running() == 3)
     life.scale(0)
     assert life.comes(lambda: not life.grid.alive()) < 15
-    assert life.dask.unregistered == 3  # their scheduler lets go of them before their jobs end under them
+    assert life.dask.unregistered == 3  # workers unregister at the scheduler before their jobs are cancelled
 
 
-# --- losses
+# --- lost jobs
 
 
-def test_what_is_lost_is_asked_for_again_also_if_the_gateway_was_away(life: Life) -> None:
+def test_lost_jobs_are_replaced_also_after_an_outage_of_the_gateway(life: Life) -> None:
     life.scale(3)
     life.comes(lambda: life.running() == 3)
     life.link_up = False
@@ -102,8 +103,8 @@ def test_what_is_lost_is_asked_for_again_also_if_the_gateway_was_away(life: Life
     assert life.comes(lambda: life.running() == 3) < 60
 
 
-def test_what_crashes_at_once_is_not_asked_for_again_and_again(life: Life) -> None:
-    life.dask.boot = HOUR  # no worker ever comes
+def test_jobs_that_crash_at_once_are_not_requested_forever(life: Life) -> None:
+    life.dask.boot = HOUR  # no worker ever connects
     life.scale(2)
     for _ in range(10):
         life.passes(10)
@@ -115,11 +116,11 @@ def test_what_crashes_at_once_is_not_asked_for_again_and_again(life: Life) -> No
     life.passes(HOUR)
     assert asked(life) <= 5
     life.dask.boot = 5
-    life.scale(2)  # who says so means it
+    life.scale(2)  # an explicit request counts
     life.comes(lambda: life.running() == 2)
 
 
-def test_one_that_crashes_beside_others_that_work_is_not_asked_for_for_ever(life: Life) -> None:
+def test_a_crashing_job_beside_working_ones_is_not_requested_forever(life: Life) -> None:
     life.scale(1)
     life.comes(lambda: life.running() == 1)
     [good] = life.grid.alive()
@@ -144,7 +145,7 @@ def test_a_job_without_its_workers_is_replaced(life: Life) -> None:
 
 
 @pytest.mark.parametrize("life", [{"cap": 10.0}], indirect=True)
-def test_a_link_that_lost_its_ledger_takes_all_over(life: Life) -> None:
+def test_a_link_that_lost_its_ledger_takes_over_all_jobs(life: Life) -> None:
     life.scale(3)
     life.comes(lambda: life.running() == 3)
     life.passes(0.8 * HOUR)
@@ -156,10 +157,10 @@ def test_a_link_that_lost_its_ledger_takes_all_over(life: Life) -> None:
     assert set(life.grid.alive()) == jobs, before
     assert len(life.world.clusters.of("ada", live=True)) == 1
     assert life.gpu_hours().spent == pytest.approx(spent + 2 * 60 / HOUR, abs=0.01)
-    assert life.scale(20) != ""  # it is held to its cap
+    assert life.scale(20) != ""  # the cap is enforced
     life.scale(1)
     life.comes(lambda: len(life.grid.alive()) == 1)
-    assert fewest(life, 2 * HOUR) == 1  # and kept
+    assert fewest(life, 2 * HOUR) == 1  # and one job is kept running
 
 
 def test_a_cluster_that_ended_is_not_made_again(life: Life) -> None:
@@ -176,7 +177,7 @@ def test_a_cluster_that_ended_is_not_made_again(life: Life) -> None:
 def test_the_next_kernel_knows_who_was_wanted(life: Life) -> None:
     life.scale(2)
     life.comes(lambda: life.running() == 2)
-    life.comes(lambda: len(life.grid.alive()) == 4, HOUR)  # two are to take over
+    life.comes(lambda: len(life.grid.alive()) == 4, HOUR)  # two replacements start
     life.kernel_is_killed()
     life.comes(lambda: len(life.grid.alive()) == 2)
     assert fewest(life, HOUR) == 2
@@ -184,7 +185,7 @@ def test_the_next_kernel_knows_who_was_wanted(life: Life) -> None:
     life.dask.busy = 50
     life.scale(1)
     life.passes(5)
-    assert len(life.grid.alive()) == 2  # one is leaving
+    assert len(life.grid.alive()) == 2  # one is retiring
     life.kernel_is_killed()
     life.comes(lambda: len(life.grid.alive()) == 1)
 
@@ -204,12 +205,12 @@ def test_at_the_cap_nothing_is_replaced_and_it_is_said(life: Life) -> None:
 
 
 @pytest.mark.parametrize("life", [{"cap": 4.0}], indirect=True)
-def test_what_a_lost_job_did_not_use_is_for_another(life: Life) -> None:
+def test_the_unused_hours_of_a_lost_job_are_released(life: Life) -> None:
     life.scale(4)
     life.comes(lambda: life.running() == 4)
     life.grid.ends(life.grid.alive()[0], "NODE_FAIL")
     life.passes(60)
-    assert life.running() == 3  # what the first has used is missing for another
+    assert life.running() == 3  # the first job's use is missing for another one
     life.scale(2)
     life.passes(60)
     life.grid.ends(life.grid.alive()[0], "NODE_FAIL")
@@ -225,7 +226,7 @@ def test_jobs_that_the_scheduler_begins_again_are_counted_twice(life: Life) -> N
     life.grid.begins_again(life.grid.alive()[0])
     life.passes(30)
     assert life.gpu_hours().spent == pytest.approx(life.grid.used(), abs=0.01)
-    assert len(life.grid.alive()) == 2  # 0.4 were used, and 2 may be
+    assert len(life.grid.alive()) == 2  # 0.4 were used, and 2 may be used
     life.grid.room = 2
     life.passes(0.3 * HOUR)
     life.grid.begins_again(life.grid.alive()[0])
@@ -239,13 +240,13 @@ def test_jobs_that_the_scheduler_begins_again_are_counted_twice(life: Life) -> N
 # --- adapting
 
 
-def test_adapting_waits_for_what_waits(life: Life) -> None:
+def test_adapting_cancels_pending_jobs_only_after_a_while(life: Life) -> None:
     life.grid.room = 0
     life.dask.target = 100
     life.adapt(50)
     life.passes(60)
-    assert len(life.grid.alive()) == 32  # no more may wait
-    life.dask.target = 2  # it was less than it seemed; soon they may be needed all the same
+    assert len(life.grid.alive()) == 32  # the maximum number of waiting jobs
+    life.dask.target = 2  # the work was overestimated, and may still grow soon
     life.passes(300)
     assert len(life.grid.alive()) == 32
     life.passes(400)
@@ -260,7 +261,7 @@ def test_adapting_keeps_idle_workers_as_long_as_others_take_to_come(life: Life) 
     life.dask.target = 3
     life.adapt(3)
     life.comes(lambda: life.running() == 3)
-    for _ in range(5):  # bursts
+    for _ in range(5):  # bursts of work
         life.dask.target = 0
         life.passes(40)
         life.dask.target = 3
@@ -276,7 +277,7 @@ def test_adapting_keeps_idle_workers_as_long_as_others_take_to_come(life: Life) 
     assert asked(life) == 3
 
 
-def test_more_than_a_lowered_maximum_leave_though_they_work(life: Life) -> None:
+def test_jobs_above_a_lowered_maximum_retire_though_they_work(life: Life) -> None:
     life.dask.target = 5
     life.adapt(5)
     life.comes(lambda: life.running() == 5)
@@ -331,11 +332,11 @@ def test_scaling_over_a_limit_of_the_gateway_begins_nothing_and_says_so(life: Li
     assert life.cluster.worker_plan.wanted == 3
 
 
-def test_what_adapting_was_about_to_do_is_not_done_after_scaling(life: Life) -> None:
+def test_scaling_discards_pending_steps_of_adapting(life: Life) -> None:
     life.delay = 2.0
     life.dask.target = 5
     life.adapt(5)
-    life.passes(1.5)  # it is asked for, and not answered
+    life.passes(1.5)  # it is requested, and not answered yet
     assert life.scale(0) == ""
     life.passes(120)
     assert not life.grid.alive()
@@ -351,7 +352,7 @@ def test_jobs_that_ended_though_they_were_wanted_are_told(life: Life) -> None:
     life.comes(lambda: life.running() == 10)
 
 
-def test_adapting_takes_no_for_an_answer_and_asks_again_later(life: Life) -> None:
+def test_adapting_asks_again_later_after_a_refusal(life: Life) -> None:
     life.grid.refuses = "Job violates accounting/QOS policy"
     life.dask.target = 2
     life.adapt(2)
@@ -380,11 +381,11 @@ def test_adapting_ends_with_a_crash_loop(life: Life) -> None:
     assert "in a row" in life.cluster.message
 
 
-def test_work_that_ends_its_workers_is_not_given_others_for_ever(life: Life) -> None:
+def test_tasks_that_kill_their_workers_do_not_get_new_ones_for_ever(life: Life) -> None:
     life.scale(2)
     for _ in range(40):
         life.passes(20)
-        for job in life.grid.alive(JobState.RUNNING)[:1]:  # as a task does that the next worker gets
+        for job in life.grid.alive(JobState.RUNNING)[:1]:  # as if a task failed that the next worker gets
             life.grid.ends(job, "FAILED")
     assert asked(life) <= 2 + 5
     assert "Most likely a task of the work ends its worker" in life.cluster.message
@@ -392,7 +393,7 @@ def test_work_that_ends_its_workers_is_not_given_others_for_ever(life: Life) -> 
     before = asked(life)
     life.passes(HOUR)
     assert asked(life) == before
-    life.scale(2)  # whoever says so means it
+    life.scale(2)  # an explicit request counts
     life.comes(lambda: life.running() == 2)
 
 
@@ -416,7 +417,7 @@ def test_jobs_that_fail_now_and_then_are_replaced_for_ever(life: Life) -> None:
 
 
 def test_versions_that_differ_are_told_by_the_first_job(life: Life) -> None:
-    life.dask.boot = HOUR  # its workers end before they come
+    life.dask.boot = HOUR  # its workers end before they connect
     said = "The environments differ: dask is 2026.8.0 here and 2025.1 where the cluster's scheduler runs. One would"
 
     class Logs(dict[str, bytes]):

@@ -1,4 +1,4 @@
-"""Anything that is done with a cluster in any order: it closes, everybody who waits is answered, and no job is left."""
+"""Random sequences of operations on a cluster: it can be closed, every caller gets an answer, and no job is left."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from factorygate.link import LinkError
 from tests.unit.cluster_world import Life
 
-CAP = 12.0  # GPU-hours, of jobs of one
-ANSWER = 900.0  # seconds in which everybody is answered: a link that is away is asked again for 40 s, each time
+CAP = 12.0  # GPU-hours, of jobs of one hour
+# seconds in which every caller gets an answer: requests to a link that is down are repeated for 40 s each
+ANSWER = 900.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """``what`` is done, and then so many seconds pass."""
+    """Do ``what``, then wait the given seconds."""
 
     what: str
     number: int = 0
@@ -40,7 +41,7 @@ steps = st.builds(
 
 
 class Sequence:
-    """What was asked of a cluster, and who still waits for an answer."""
+    """The operations on a cluster, and the callers that still wait for an answer."""
 
     def __init__(self, life: Life) -> None:
         self.life = life
@@ -54,7 +55,7 @@ class Sequence:
             cluster.adapt(minimum_jobs=0, maximum_jobs=max(1, step.number), interval=0)
         elif step.what == "work":
             self.life.dask.target = step.number
-        elif step.what == "cancel" and self.asked:  # as a notebook does with a cell that is interrupted
+        elif step.what == "cancel" and self.asked:  # as a notebook does with an interrupted cell
             self.asked[-1].cancel()
         elif step.what == "close":
             self._ask(lambda: asyncio.ensure_future(cluster._close()))
@@ -70,7 +71,7 @@ class Sequence:
             self._back()
 
     def _ask(self, ask: Any) -> None:
-        with suppress(LinkError, ValueError):  # at once, in words
+        with suppress(LinkError, ValueError):  # refused at once, with an explanation
             self.asked.append(ask())
 
     def _back(self) -> None:

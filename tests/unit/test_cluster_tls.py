@@ -1,4 +1,4 @@
-"""Connections of a cluster: one that fails takes no other of the same thread with it."""
+"""A cluster's connections: one that fails does not break other connections of the same thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def theirs() -> Security:
 
 
 class Pairs:
-    """Pairs of TLS sockets, client and server, that do not block."""
+    """Pairs of non-blocking TLS sockets, client and server."""
 
     def __init__(self, security: Security) -> None:
         self._server = security.get_listen_args("scheduler")["ssl_context"]
@@ -42,7 +42,7 @@ class Pairs:
         accepting.join()
         [far] = done
         far.sendall(b"x")
-        assert near.recv(1) == b"x"  # and the session tickets before it
+        assert near.recv(1) == b"x"  # after the session tickets
         for one in (near, far):
             one.setblocking(False)
         self._made += [near, far]
@@ -61,13 +61,13 @@ def pairs(request: pytest.FixtureRequest) -> Iterator[Pairs]:
 
 
 def reset(far: socket.socket) -> None:
-    """Close as a process that is killed with data unread does."""
+    """Close the socket like a killed process with unread data."""
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
 
 
 def fails(near: ssl.SSLSocket) -> OSError | None:
-    """The error of writing into a broken connection; it comes once the peer's reset has arrived."""
+    """Return the error of writing to a broken connection, which occurs once the peer's reset has arrived."""
     for _ in range(10_000):
         try:
             near.send(b"hello")
@@ -97,7 +97,7 @@ def test_a_write_into_a_broken_connection_fails_that_connection_alone(
 
 def test_an_error_that_other_code_of_the_thread_left_behind_is_nobodys(pairs: Pairs) -> None:
     good, theirs = pairs.new()
-    plain = Pairs(Security.temporary())  # another library's connection, as Python has them
+    plain = Pairs(Security.temporary())  # another library's connection, with Python's standard class
     bad, far = plain.new()
     reset(far)
     assert fails(bad) is not None

@@ -1,4 +1,4 @@
-"""What a worker's job makes of its options and its scheduler's variables; and how many are asked for at once."""
+"""The program of a worker's job: its use of options and variables; and the number of jobs in one request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.told import cluster as cluster_told
     ("environment", "name"),
     [
         ({"FACTORYGATE_JOB_INDEX": "2"}, "b"),
-        ({"SLURM_ARRAY_TASK_ID": "2"}, "b"),  # of a script that was written before there were variables of ours
+        ({"SLURM_ARRAY_TASK_ID": "2"}, "b"),  # for a script from before the FACTORYGATE variables
         ({"PBS_ARRAY_INDEX": "3"}, "c"),
         ({}, "a"),
         ({"FACTORYGATE_JOB_INDEX": ""}, "a"),
@@ -35,7 +35,7 @@ def test_each_task_has_its_name(environment: dict[str, str], name: str) -> None:
     assert worker.own_name(["a", "b", "c"], environment) == name
 
 
-def test_when_a_job_ends_is_what_the_scheduler_says() -> None:
+def test_the_end_of_a_job_comes_from_the_scheduler() -> None:
     assert worker.job_ends(3600, {}, 50) == 3650
     assert worker.job_ends(3600, {"FACTORYGATE_JOB_END": "1000"}, 400) == 1000
     assert worker.job_ends(3600, {"FACTORYGATE_JOB_END": "never"}, 50) == 3650
@@ -44,7 +44,7 @@ def test_when_a_job_ends_is_what_the_scheduler_says() -> None:
 
 def test_workers_leave_before_their_job_ends_and_not_all_at_once() -> None:
     assert worker.margin(7200) == worker.MARGIN
-    assert worker.margin(100) == 20  # a short job: a share of it
+    assert worker.margin(100) == 20  # a share of a short job
     assert [worker.margin(100, place) for place in (0.5, 1)] == [25, 30]
     assert worker.margin(7200, 1) == worker.MARGIN + worker.SPREAD
 
@@ -63,13 +63,13 @@ def test_names_of_processes() -> None:
     assert worker.process_names("w-3", 2) == ["w-3-0", "w-3-1"]
 
 
-def test_what_is_asked_lies_beside_the_file(tmp_path: Path) -> None:
+def test_the_options_are_read_from_beside_the_schedulers_file(tmp_path: Path) -> None:
     assert worker.wanted(tmp_path / "cluster.json") == WorkerOptions()
     (tmp_path / "worker.json").write_text('{"threads": 2}')
     assert worker.wanted(tmp_path / "cluster.json") == WorkerOptions(threads=2)
 
 
-def test_where_workers_spill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spill_folder_is_found_on_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker.scratch_folder(None, tmp_path) == tmp_path
     monkeypatch.setenv("SCRATCH", str(tmp_path / "of this job"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -114,11 +114,11 @@ async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Pat
         program.terminate()
         assert await program.wait() == 0
         assert not list(scratch.iterdir())
-        assert task.suspicious == 0  # no task is suspected of having ended a worker whose job ends
+        assert task.suspicious == 0  # no task is blamed for the end of a worker whose job ends
 
 
 class ScriptedLink:
-    """Answers every request in the way it is told to; a stand-in for the gateway."""
+    """A stand-in for the gateway that answers every request as a test wants."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any]] = []
@@ -148,7 +148,7 @@ def cluster_api(link: ScriptedLink) -> ClusterApi:
     return ClusterApi(link, lambda _names: None)  # type: ignore[arg-type]
 
 
-async def test_what_is_asked_for_together_is_one_request(cluster_api: ClusterApi, link: ScriptedLink) -> None:
+async def test_jobs_requested_together_are_one_request(cluster_api: ClusterApi, link: ScriptedLink) -> None:
     await asyncio.gather(*(cluster_api.submit(f"w-{n}") for n in range(200)))
     [(method, path, body)] = link.asked
     assert (method, len(body.names)) == ("PUT", 200)
@@ -173,7 +173,7 @@ async def test_a_lost_answer_is_the_same_request_again(
     assert len({path for _, path, _ in link.asked}) == 1
 
 
-async def test_a_no_is_everybodys_at_once(cluster_api: ClusterApi, link: ScriptedLink) -> None:
+async def test_a_refusal_reaches_all_callers_at_once(cluster_api: ClusterApi, link: ScriptedLink) -> None:
     link.fails = [LinkError("refused", "Invalid account.")]
     outcomes = await asyncio.gather(cluster_api.submit("w-0"), cluster_api.submit("w-1"), return_exceptions=True)
     assert [str(outcome) for outcome in outcomes] == ["Invalid account."] * 2
@@ -181,7 +181,7 @@ async def test_a_no_is_everybodys_at_once(cluster_api: ClusterApi, link: Scripte
     await cluster_api.submit("w-2")
 
 
-async def test_who_gives_up_on_a_cancel_holds_up_nobody(cluster_api: ClusterApi, link: ScriptedLink) -> None:
+async def test_an_abandoned_cancellation_blocks_nobody(cluster_api: ClusterApi, link: ScriptedLink) -> None:
     given_up = asyncio.create_task(cluster_api.cancel("w-0"))
     asked = asyncio.create_task(cluster_api.submit("w-1"))
     await asyncio.sleep(0)

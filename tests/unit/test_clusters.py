@@ -1,4 +1,4 @@
-"""A cluster's jobs from the wish to their end, with a scheduler that does what it is told."""
+"""A cluster's jobs from the request to their end, with a scripted scheduler."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_batch_is_one_submission_and_each_job_has_its_name(world: World)
     assert request.command[:4] == ("/opt/venv/bin/python", "-P", "-m", "factorygate.cluster.worker")
     assert "w-0,w-5,w-4" in request.command
     assert request.output.endswith(f"/sessions/{CLUSTER}/{BATCH}-%INDEX%.log")
-    assert not request.warned  # by USR1, which would end it
+    assert not request.warned  # no USR1, which would end it
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "pending", "w-5": "pending", "w-4": "pending"})
     assert [seen[name].job for name in ("w-0", "w-5", "w-4")] == ["1_1", "1_2", "1_3"]
@@ -98,7 +98,7 @@ async def test_keys_are_left_for_the_workers_and_nowhere_else(world: World, tmp_
     assert b"PRIVATE" not in b"".join(file.read_bytes() for file in tmp_path.glob("ledger*"))
 
 
-async def test_what_is_asked_of_workers_lies_beside_it(world: World) -> None:
+async def test_options_of_workers_are_written_beside_the_schedulers_file(world: World) -> None:
     asked = {"threads": 2, "memory": 1 << 30, "local_directory": "$TMPDIR", "preload": ["a"], "resources": {"GPU": 1}}
     await begin(world, worker=asked)
     await grow(world, "w-0")
@@ -107,7 +107,7 @@ async def test_what_is_asked_of_workers_lies_beside_it(world: World) -> None:
     assert "TMPDIR" not in repr(world.scheduler.submitted)
 
 
-async def test_mostly_nothing_is_asked_of_workers(world: World) -> None:
+async def test_a_cluster_without_options_of_workers_writes_no_file_of_them(world: World) -> None:
     await begin(world, worker={})
     assert not [path for path in world.home.files if path.endswith("worker.json")]
 
@@ -127,7 +127,7 @@ async def test_mostly_nothing_is_asked_of_workers(world: World) -> None:
         {"scheduler": {"address": "ws://n7:8786"}},
     ],
 )
-async def test_what_no_cluster_may_ask_for(world: World, told: dict[str, Any]) -> None:
+async def test_invalid_cluster_requests_are_refused(world: World, told: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         await begin(world, **told)
 
@@ -149,7 +149,7 @@ async def test_an_answer_that_was_lost_is_settled(world: World) -> None:
     assert len(world.scheduler.submitted) == 1
 
 
-async def test_one_that_never_arrived_is_submitted_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_that_never_arrived_is_submitted_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "DOUBT", 0.0)
     await begin(world)
     world.scheduler.says_nothing = True
@@ -184,7 +184,7 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     assert world.scheduler.submitted == []
 
 
-async def test_what_is_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
+async def test_a_batch_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
     await begin(world)
     turn = asyncio.Event()
     world.scheduler.turn = turn.wait  # type: ignore[method-assign]
@@ -196,7 +196,7 @@ async def test_what_is_cancelled_before_its_turn_is_not_submitted(world: World) 
     assert world.scheduler.submitted == []
 
 
-async def test_some_are_cancelled_and_an_array_as_a_whole(world: World) -> None:
+async def test_single_jobs_are_cancelled_or_an_array_as_a_whole(world: World) -> None:
     await begin(world)
     await grow(world, "w-0", "w-1", "w-2")
     await world.scheduler.answer()
@@ -210,7 +210,7 @@ async def test_some_are_cancelled_and_an_array_as_a_whole(world: World) -> None:
     await states(world, **{"w-0": "ended", "w-2": "ended"})
 
 
-async def test_a_cancel_is_tried_until_it_is_so(world: World) -> None:
+async def test_a_cancel_is_repeated_until_the_job_has_ended(world: World) -> None:
     await begin(world)
     await grow(world, "w-0")
     await world.scheduler.answer()
@@ -219,7 +219,7 @@ async def test_a_cancel_is_tried_until_it_is_so(world: World) -> None:
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
 
 
-async def test_how_one_ended_is_told_with_its_log(world: World) -> None:
+async def test_the_reason_of_a_workers_end_is_shown_with_its_log(world: World) -> None:
     cluster = await begin(world)
     await grow(world, "w-0", "w-1")
     await world.scheduler.answer()
@@ -234,7 +234,7 @@ async def test_how_one_ended_is_told_with_its_log(world: World) -> None:
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.OUT_OF_MEMORY, ("it was", "the memory"))
 
 
-async def test_the_log_of_one_that_ended_well_is_kept(world: World) -> None:
+async def test_the_log_of_a_worker_that_ended_normally_is_kept(world: World) -> None:
     cluster = await begin(world)
     await grow(world, "w-0")
     world.scheduler.runs("1")
@@ -246,17 +246,17 @@ async def test_the_log_of_one_that_ended_well_is_kept(world: World) -> None:
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.FINISHED, ("it left",))
 
 
-async def test_the_log_of_one_that_runs_is_read_when_somebody_asks(world: World) -> None:
+async def test_the_log_of_a_running_worker_is_read_on_request(world: World) -> None:
     world.clusters._logs = RateLimiter(3, 30)
     cluster = await begin(world)
     await grow(world, "w-0", "w-1")
     await world.scheduler.answer()
-    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # it waits
+    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # the job waits
     for job in ("1_1", "1_2"):
         world.scheduler.runs(job)
     await world.scheduler.answer()
     await states(world, **{"w-0": "running"})
-    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # nothing is written yet
+    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # nothing was written yet
     folder = f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}"
     world.home.files[f"{folder}/{BATCH}-1.log"] = b"one\n\x1b[31mtwo\n"
     assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ("one", "two")
@@ -270,13 +270,13 @@ async def test_the_log_of_one_that_runs_is_read_when_somebody_asks(world: World)
     assert len(world.home.asked) == asked
 
 
-async def test_a_project_where_there_are_none_is_refused(world: World) -> None:
+async def test_a_project_is_refused_where_the_hub_has_no_projects(world: World) -> None:
     problem = (await refused(begin(world, project="nope"))).problem
     assert (problem.kind, problem.field) == ("invalid", "project")
     assert "nope" in problem.message
 
 
-async def test_gone_only_when_two_good_answers_miss_it(world: World) -> None:
+async def test_a_job_is_gone_only_when_two_good_answers_miss_it(world: World) -> None:
     await begin(world)
     await grow(world, "w-0")
     world.scheduler.runs("1")
@@ -314,10 +314,10 @@ async def test_the_cap_is_never_passed(world: World) -> None:
     await world.comes(lambda: world.scheduler.cancelled == ["1_1"])
     await world.scheduler.answer(2)
     await states(world, **{"w-0": "ended"})
-    await grow(world, "w-4", batch="f" * 32)  # what was not used is given back
+    await grow(world, "w-4", batch="f" * 32)  # unused hours are released
 
 
-async def test_many_that_ask_at_once_do_not_pass_it_either(world: World) -> None:
+async def test_concurrent_requests_do_not_exceed_the_cap(world: World) -> None:
     await begin(world, cap_gpu_hours=3)
     asked = [grow(world, f"w-{n}", batch=f"{n:032x}") for n in range(8)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
@@ -338,7 +338,7 @@ async def test_batches_that_are_asked_for_together_are_allowed_together_or_not_a
     assert len(world.scheduler.submitted) == 2
 
 
-async def test_others_cannot_see_or_touch_it(world: World) -> None:
+async def test_other_people_can_neither_see_nor_change_a_cluster(world: World) -> None:
     await begin(world)
     for doing in (
         grow(world, "w-0", user="eve"),
@@ -350,7 +350,7 @@ async def test_others_cannot_see_or_touch_it(world: World) -> None:
     assert world.clusters.of("eve", live=False) == []
 
 
-async def test_limits(world: World) -> None:
+async def test_a_persons_limits_of_clusters_and_jobs_are_enforced(world: World) -> None:
     await begin(world)
     assert (await refused(begin(world, id=OTHER))).status == 409  # the name is taken
     assert (await refused(begin(world, id=OTHER, name="x", size="huge"))).problem.field == "size"
@@ -359,7 +359,7 @@ async def test_limits(world: World) -> None:
     assert (await refused(grow(world, "w-0", hours=99))).problem.field == "hours"
 
 
-async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cluster_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
     await world.down()
     await world.up()
@@ -377,7 +377,7 @@ async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.Monkey
     assert cluster.end.code == "cluster-session-over"
 
 
-async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cluster_without_readers_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
     world = await World(tmp_path, cluster_lease_seconds=60).up()
     await begin(world)
@@ -388,14 +388,14 @@ async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest
     live_cluster.left -= 100
     for _ in range(5):
         await asyncio.sleep(0.01)
-    assert live_cluster.record.wish == "run"  # who reads holds it
+    assert live_cluster.record.wish == "run"  # its reader keeps it alive
     await reading.aclose()
     live_cluster.left -= 100
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
     await world.down()
 
 
-async def test_it_outlives_the_link(tmp_path: Path) -> None:
+async def test_a_cluster_survives_a_restart_of_the_link(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await begin(world)
     await grow(world, "w-0", "w-1")
@@ -409,7 +409,7 @@ async def test_it_outlives_the_link(tmp_path: Path) -> None:
     await world.clusters.end(CLUSTER, "ada")
     await world.down()
     world.scheduler.cancelled.clear()
-    await world.up()  # the wish to end outlives it, too
+    await world.up()  # the stop request survives, too
     await world.scheduler.answer()
     await world.comes(lambda: "1" in world.scheduler.cancelled or not world.scheduler.jobs_there)
     await world.scheduler.answer(2)
@@ -418,7 +418,7 @@ async def test_it_outlives_the_link(tmp_path: Path) -> None:
 
 
 async def test_any_number_of_batches_is_found_again(world: World) -> None:
-    """A database takes only so many values in one question: here 20, in the field 32766 or more."""
+    """A database limits the values in one query: 20 in this test, at least 32766 in reality."""
     await begin(world)
     for number in range(30):
         await grow(world, f"w-{number}", batch=f"{number:032x}")
@@ -520,7 +520,7 @@ async def test_figures_change_only_when_something_happens(world: World) -> None:
     assert silent.gpu_hours == hours  # its jobs go on
 
 
-async def test_what_keeps_jobs_from_beginning_is_said(world: World) -> None:
+async def test_reasons_that_keep_jobs_from_starting_are_shown(world: World) -> None:
     await begin(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     assert live_cluster.figures().wrong is None
@@ -529,7 +529,7 @@ async def test_what_keeps_jobs_from_beginning_is_said(world: World) -> None:
     assert told is not None and told.what == "Not today."
 
 
-async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
+async def test_ended_clusters_come_from_the_ledger(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await begin(world)
     await begin(world, id=OTHER, name="other")
@@ -544,7 +544,7 @@ async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
     await world.scheduler.answer(2)
     row = world.clusters.own(CLUSTER, "ada").record
     await world.comes(lambda: row.ended is not None)
-    next(iter(row.workers())).earlier = 2.0  # hours of a run before that
+    next(iter(row.workers())).earlier = 2.0  # hours of an earlier run
     await world.clusters._store.save(list(row.workers()))
     for _ in range(2):  # at once, and by the next link
         live, over = await world.clusters.figures_of("ada", ended=5)

@@ -1,4 +1,4 @@
-"""A transport that runs commands and opens no streams, as a REST API of a site would be."""
+"""A transport that runs commands but opens no streams, like a site's REST API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class RestApi:
-    """Answers each command with nothing; there is no way to open a stream."""
+    """Answers each command with nothing, and cannot open a stream."""
 
     def __init__(self) -> None:
         self.commands: list[str] = []
@@ -39,7 +39,7 @@ class RestApi:
     async def close(self) -> None: ...
 
 
-async def test_a_site_is_asked_by_commands_alone(tmp_path: Path) -> None:
+async def test_a_site_without_streams_is_used_by_commands_alone(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.up()
     connection, api = world.factories["one"], RestApi()
@@ -51,7 +51,7 @@ async def test_a_site_is_asked_by_commands_alone(tmp_path: Path) -> None:
     await world.parts.close()
 
 
-async def test_a_session_there_cannot_be_entered_and_it_is_said(tmp_path: Path) -> None:
+async def test_a_session_at_a_site_without_streams_says_that_it_cannot_be_opened(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.up()
     dialect = world.factories["one"].dialect

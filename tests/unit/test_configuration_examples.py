@@ -1,4 +1,4 @@
-"""The examples of configuration files in the docs: they can be read, and they have every key that there is."""
+"""The examples of configuration files in the docs are valid, and contain every existing key."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_examples_have_every_key(name: str, models: list[type[BaseModel]]) -
     text = (EXAMPLES / name).read_text()
     shown = set(re.findall(r"([a-z_]+):(?=[ \n]|$)", text))
     lacking = {f"{model.__name__}.{key}" for model in models for key in model.model_fields if key not in shown}
-    lacking -= {"Rule.everybody"}  # instead of an entitlement or a claim
+    lacking -= {"Rule.everybody"}  # used instead of an entitlement or a claim
     assert not lacking
 
 

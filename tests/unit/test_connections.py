@@ -1,4 +1,4 @@
-"""A client closes an idle connection before its server does: a request that meets the closing would be lost."""
+"""Clients close idle connections before servers do, since a request on a closing connection would be lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from factorylink.client import LinkClient
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answer nothing; only the server's own settings are looked at."""
+    """Answer nothing, since the test only reads the server's settings."""
 
 
 def test_the_server_waits_longer_than_the_clients() -> None:
@@ -40,7 +40,7 @@ async def test_the_next_request_after_a_pause_opens_a_connection_of_its_own(tmp_
         await ask()
         await ask()
         assert connections == [2]
-        await asyncio.sleep(IDLE_SECONDS + 0.1)  # the time itself is what is tested
+        await asyncio.sleep(IDLE_SECONDS + 0.1)  # the test measures this time
         await ask()
         assert connections == [2, 1]
     await client.close()

@@ -23,7 +23,8 @@ EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path, Path]]:
-    """A jupyter_server with the session's own configuration, without a hub; its client, files and data folder."""
+    """Start a jupyter_server with the session's own configuration, without a hub; yield its client, files and data
+    folder."""
     base = tmp_path_factory.mktemp("server")
     for name in ("config", "root", "data"):
         (base / name).mkdir()
@@ -59,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
 
 
 def put(client: httpx.Client, name: str, number: int, data: bytes, **more: Any) -> httpx.Response:
-    """One piece, as JupyterLab sends it."""
+    """Send one piece as JupyterLab does."""
     model = {"type": "file", "format": "base64", "name": name, "path": name, "chunk": number}
     return client.put(f"/api/contents/{name}", json=model | {"content": base64.b64encode(data).decode()} | more)
 
@@ -93,7 +94,7 @@ def test_a_cut_upload_leaves_the_old_file_and_may_begin_again(server: tuple[http
 @pytest.mark.parametrize(
     ("number", "more", "code", "words"),
     [
-        (2, {}, 409, "Upload it again"),  # nothing was begun
+        (2, {}, 409, "Upload it again"),  # no upload was begun
         (-1, {}, 409, "Upload it again"),
         (1.5, {}, 400, "no number of a piece"),
         (0, {}, 400, "no number of a piece"),
@@ -104,7 +105,7 @@ def test_a_cut_upload_leaves_the_old_file_and_may_begin_again(server: tuple[http
         (1, {"type": "notebook"}, 400, "Only a file"),
     ],
 )
-def test_what_is_no_next_piece_is_refused_in_words(
+def test_a_piece_out_of_sequence_is_refused_in_words(
     server: tuple[httpx.Client, Path, Path], number: Any, more: dict[str, Any], code: int, words: str
 ) -> None:
     client, root, _ = server
@@ -119,7 +120,7 @@ def test_a_missing_piece_is_refused_and_the_rest_may_go_on(server: tuple[httpx.C
     answer = put(client, "gap.bin", 3, b"c")
     assert answer.status_code == 409 and "piece 2 was to come" in answer.json()["message"]
     put(client, "gap.bin", 2, b"b")
-    put(client, "gap.bin", 2, b"b")  # a browser's own repetition
+    put(client, "gap.bin", 2, b"b")  # a browser repeats it
     assert put(client, "gap.bin", -1, b"c").status_code in (200, 201)
     assert (root / "gap.bin").read_bytes() == b"abc"
 
@@ -179,15 +180,15 @@ def test_a_download_can_be_resumed_but_never_joined_from_two_versions(
         assert (answer.status_code, answer.content) == (200, b"abcdefghij")
 
 
-def test_what_is_cut_has_a_record_for_later_servers(server: tuple[httpx.Client, Path, Path]) -> None:
+def test_an_interrupted_upload_has_a_record_for_later_servers(server: tuple[httpx.Client, Path, Path]) -> None:
     client, root, data = server
     put(client, "cut.bin", 1, b"x")
     part = next(root.glob(".cut.bin.part-*"))
     assert part in [record.readlink() for record in (data / "factorygate-uploads").iterdir()]
 
 
-def test_jupyterlab_saves_often_and_asks_nobody_for_news(server: tuple[httpx.Client, Path, Path]) -> None:
-    """The settings that JupyterLab itself is given."""
+def test_jupyterlab_saves_often_and_fetches_no_news(server: tuple[httpx.Client, Path, Path]) -> None:
+    """The settings that JupyterLab gets."""
     client, _, _ = server
     wanted = {
         "docmanager-extension:plugin": {"autosaveInterval": 15},

@@ -1,4 +1,4 @@
-"""What the hub says around its pages: cookies that stay on https, and pages that no browser keeps."""
+"""Headers of the hub's pages: cookies stay on https, and browsers store no page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.hub_process import Beside, HubProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-# What a hub hears behind a web server with TLS and its own proxy: each adds how it was asked.
+# The X-Forwarded-Proto header behind a TLS web server and the gateway's proxy: each of them appends a value.
 BEHIND = {"X-Forwarded-Proto": "https,http"}
 
 
@@ -23,7 +23,7 @@ BEHIND = {"X-Forwarded-Proto": "https,http"}
 async def outside(
     tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside
 ) -> AsyncIterator[HubProcess]:
-    """A hub that people reach by https."""
+    """Start a hub that people reach by https."""
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside)
     config = yaml.safe_load((made.folder / "hub.yaml").read_text()) | {"public_url": "https://gateway.example.org"}
     (made.folder / "hub.yaml").write_text(yaml.safe_dump(config))
@@ -41,7 +41,7 @@ def cookies(answer: httpx.Response) -> dict[str, Morsel[str]]:
 
 
 async def log_in(hub: HubProcess) -> tuple[httpx.Response, str]:
-    """The answer to a login, and what a browser would send from then on."""
+    """Log in; return the answer, and the headers that a browser would send from then on."""
     token = cookies(await hub.http.get("/hub/login", headers=BEHIND))["_xsrf"].value
     hub.http.cookies.clear()
     form = {"username": "ada", "password": "ada-secret", "_xsrf": token}
@@ -61,7 +61,7 @@ async def test_cookies_stay_on_https_where_people_come_by_it(outside: HubProcess
     assert given["jupyterhub-hub-login"]["httponly"] is True
 
 
-async def test_without_https_cookies_go_without(hub: HubProcess) -> None:
+async def test_without_https_cookies_are_not_marked_secure(hub: HubProcess) -> None:
     answer, _ = await log_in(hub)
     for one in cookies(answer).values():
         assert not one["secure"]
@@ -70,7 +70,7 @@ async def test_without_https_cookies_go_without(hub: HubProcess) -> None:
 
 @pytest.mark.parametrize("path", ["/hub/home", "/hub/spawn", "/hub/token", "/hub/project/x", "/hub/api/user"])
 async def test_no_browser_keeps_what_is_a_persons(outside: HubProcess, path: str) -> None:
-    """Else who comes after them finds it with the button Back."""
+    """Otherwise the next person at the browser would see the page with the Back button."""
     _, kept = await log_in(outside)
     answer = await outside.http.get(path, headers=BEHIND | {"Cookie": kept})
     assert answer.status_code == 200, answer.text

@@ -28,7 +28,7 @@ def test_a_key_that_others_may_read_is_refused(keys, mode):
         read_private_key(keys / "alice")
 
 
-def test_what_is_no_key_is_refused_without_showing_it(keys):
+def test_an_invalid_key_is_refused_without_showing_it(keys):
     (keys / "alice").write_text("secret words")
     with pytest.raises(ValueError, match="not a private key") as caught:
         read_private_key(keys / "alice")
@@ -56,7 +56,7 @@ async def test_no_key_no_login(keys):
         await KeyFiles(keys, "watch").login("bob")
 
 
-async def test_a_key_taken_away_counts_at_once(keys):
+async def test_a_key_that_is_taken_away_stops_working_at_once(keys):
     credentials = KeyFiles(keys, "watch")
     await credentials.login("alice")
     (keys / "alice").unlink()
@@ -70,13 +70,13 @@ def test_all_keys_are_looked_at_before_the_link_starts(keys):
         KeyFiles(keys, "watch")
 
 
-def test_without_the_watchers_key_nothing_starts(keys):
+def test_without_the_watchers_key_the_link_does_not_start(keys):
     with pytest.raises(FileNotFoundError):
         KeyFiles(keys, "nobody")
 
 
 @pytest.mark.parametrize("useless", [{"env": {"SLURM_CONF": "/etc/slurm.conf"}}, {"prefix": ["nice"]}])
-def test_what_the_wrapper_would_not_run_is_no_setting(useless):
+def test_settings_that_the_wrapper_would_refuse_are_invalid(useless):
     told = {"hosts": ["login"], "watcher": "watch"}
     wrapper = {"kind": "wrapper", "login": "gate", "key": "key"}
     with pytest.raises(ValidationError, match=r"act\.conf"):

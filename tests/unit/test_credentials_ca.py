@@ -1,4 +1,4 @@
-"""Certificates of the gateway's own CA: what is in them, when they are renewed, and what a real sshd says to them."""
+"""Certificates of the gateway's own CA: their content, their renewal, and a real sshd's answers to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ME = getpass.getuser()
 
 
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that the test sets."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -47,13 +47,13 @@ def _authority(ca_key, clock, forwarding=True, **settings):
 
 
 def _described(tmp_path, certificate) -> str:
-    """As OpenSSH reads it."""
+    """Return a certificate's content as OpenSSH prints it."""
     path = tmp_path / "certificate.pub"
     path.write_bytes(certificate.export_certificate("openssh"))
     return subprocess.run(["ssh-keygen", "-L", "-f", path], capture_output=True, text=True, check=True).stdout
 
 
-async def test_what_is_in_a_certificate(ca_key, tmp_path):
+async def test_a_certificate_has_the_account_and_the_limits(ca_key, tmp_path):
     authority = _authority(ca_key, Clock(NOW), source=("192.0.2.7", "2001:db8::/64"), force_command="/opt/act --ssh")
     login = await authority.login("alice")
     text = _described(tmp_path, login.certificate)
@@ -117,7 +117,7 @@ def test_a_ca_key_that_others_may_read_is_refused(ca_key):
         _authority(ca_key, Clock(NOW))
 
 
-# --- a real sshd that trusts the CA and nothing else
+# --- a real sshd that trusts only the CA
 
 
 @dataclass
@@ -223,7 +223,7 @@ async def test_sshd_refuses_the_certificate_with_another_key(sshd):
 
 
 async def test_a_site_whose_clock_is_behind_takes_it(sshd):
-    """As if the site were behind by a little less than what is allowed for."""
+    """The site's clock is slow by slightly less than what is allowed."""
     login = await _authority(sshd.ca, Clock(datetime.now(UTC).timestamp() + SKEW - 30)).login(ME)
     assert await sshd.enter(login) == ME
 

@@ -1,7 +1,7 @@
-"""The client of the EuroHPC Federation Platform's SSH CA, against a stand-in.
+"""The client of the EuroHPC Federation Platform's SSH CA, with a stand-in for the CA.
 
-``StandInCa`` is written from the public description of the platform and of the CA's software (see
-``factorylink.credentials.efp``); the platform itself was never asked. Its certificates are signed by ``ssh-keygen``.
+``StandInCa`` follows the public description of the platform and of the CA's software (see
+``factorylink.credentials.efp``); the platform itself was never tried. ``ssh-keygen`` signs its certificates.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RENEW = "https://my-eurohpc.example/token"
 
 
 class StandInCa(ThreadingHTTPServer):
-    """A stand-in for the platform's SSH CA; named so since it proves nothing about the real one."""
+    """A stand-in for the platform's SSH CA; its name says that it proves nothing about the real one."""
 
     def __init__(self, folder):
         self.folder, self.asked = folder, []
@@ -133,7 +133,7 @@ def test_a_token_goes_nowhere_in_the_clear(watcher_key):
         EfpCredentials(url="http://ca.example.org/", renew_url=RENEW, watcher_key=watcher_key)
 
 
-async def test_without_a_token_the_words_say_where_to_get_one(federation):
+async def test_without_a_token_the_message_says_where_to_get_one(federation):
     assert federation.valid_until("ada") == NEVER
     with pytest.raises(Expired, match=RENEW):
         await federation.login("ada")
@@ -146,7 +146,7 @@ async def test_the_watcher_has_its_own_key_and_needs_nobody(federation, ca):
     assert ca.asked == []
 
 
-async def test_what_one_person_bought_is_not_anothers(federation):
+async def test_a_persons_certificate_is_not_used_for_others(federation):
     await federation.renew("ada", TOKEN)
     with pytest.raises(Expired):
         await federation.login("grace")
@@ -172,7 +172,7 @@ async def test_a_token_that_no_longer_works_leaves_what_it_bought(federation, ca
     clock.offset = 42 * 60
     assert await federation.login("ada") is first
     assert await federation.login("ada") is first
-    assert len(ca.asked) == 2  # a token is tried once more, not for ever
+    assert len(ca.asked) == 2  # a token is tried again once, not repeatedly
     clock.offset = 61 * 60
     with pytest.raises(Expired, match="is over"):
         await federation.login("ada")
@@ -189,7 +189,7 @@ async def test_a_ca_that_is_away_leaves_what_there_is(federation, ca, clock):
         await federation.renew("ada", TOKEN)
 
 
-async def test_nobody_there(ca, watcher_key):
+async def test_a_ca_that_does_not_answer_is_unreachable(ca, watcher_key):
     settings = EfpCredentials(url="http://127.0.0.1:9", renew_url=RENEW, watcher_key=watcher_key)
     with pytest.raises(Unreachable):
         await FederationAuthority(settings, "watch", ["x"]).renew("ada", TOKEN)

@@ -1,4 +1,4 @@
-"""What is in the way of acting for an account, what becomes of its sessions meanwhile, and what the audit says."""
+"""Reasons why the link cannot act for an account, the state of its sessions meanwhile, and the audit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Clock:
 
 
 class Lent:
-    """Credentials whose end is set."""
+    """Credentials whose end the test sets."""
 
     def __init__(self, until: float | None) -> None:
         self.until = until
@@ -97,7 +97,7 @@ async def test_sessions_of_an_expired_credential_are_unreachable_and_never_ended
     assert (session.state, session.before) == (SessionState.UNREACHABLE, SessionState.PENDING)
     assert session.waits_for is not None
     assert session.waits_for.code == "credential-expired"
-    await world.scheduler.answer(3)  # watching goes on, with an identity of its own
+    await world.scheduler.answer(3)  # polling goes on with the watcher's own credentials
     assert (await world.session()).state == SessionState.UNREACHABLE
     assert world.scheduler.cancelled == []
     lent.until = clock.now + 3600
@@ -202,11 +202,11 @@ async def test_a_pause_is_kept_over_a_restart(world: World) -> None:
     assert paused.what == "Until Monday."
 
 
-# --- what the site says
+# --- the site's answers
 
 
 class Answers:
-    """A transport that raises what it is told to."""
+    """A transport that raises the given errors."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -248,7 +248,7 @@ async def test_the_sites_no_is_believed_until_it_says_otherwise(clock: Clock, sa
     assert words is not None
     assert (words.code, words.scheduler) == (code, said)
     assert access_status.problem("ben") is None
-    assert access_status.may_submit("ada") is None  # asked again by the submission itself
+    assert access_status.may_submit("ada") is None  # the submission itself asks the site again
     assert len(changes) == 1
     inner.error = None
     await transport.read("ada", "~/x")
@@ -299,14 +299,14 @@ async def test_a_refused_submission_says_it_in_our_words(world: World, clock: Cl
 @pytest.mark.parametrize(
     ("error", "code"), [(NotDone(STOPPED), "stopped-by-site"), (NotLetIn("login: not as ada."), "off-list")]
 )
-async def test_where_the_site_stops_us_at_the_submission_nothing_is_doubtful(
+async def test_a_site_that_refuses_at_the_submission_leaves_no_doubt(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Unreachable, code: str
 ) -> None:
     async def submit(*_: object) -> str:
         raise error
 
     monkeypatch.setattr(world.scheduler, "submit", submit)
-    for _ in range(2):  # the same again, if the answer was lost
+    for _ in range(2):  # repeated if the answer was lost
         with pytest.raises(ProblemError) as caught:
             await world.put()
         assert caught.value.problem.code == code
@@ -317,7 +317,9 @@ async def test_where_the_site_stops_us_at_the_submission_nothing_is_doubtful(
     assert not world.live_sessions
 
 
-async def test_what_was_surely_not_done_leaves_nothing_to_settle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_submission_that_certainly_failed_leaves_nothing_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def submit(*_: object) -> str:
         raise NotDone("The connection to the site was lost.")
 
@@ -379,7 +381,7 @@ async def test_an_audit_of_the_first_version_is_kept(tmp_path: Path) -> None:
     await ledger.close()
 
 
-def test_what_is_exported() -> None:
+def test_the_audit_is_exported() -> None:
     line = AuditLine(
         number=1, at=datetime(2026, 1, 2, tzinfo=UTC), person='=cmd("x")', account="a", factory="one", action="submit",
         job=None, key_id="SHA256:x", detail='two "words", and\nlines',
@@ -398,10 +400,12 @@ def test_what_is_exported() -> None:
     assert audit.heading("jsonl") == ""
 
 
-# --- over the link's socket, and the operator's command
+# --- the link's socket and the operator's command
 
 
-async def test_over_the_socket(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_pauses_and_audit_work_over_the_socket(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     socket = tmp_path / "hub.sock"
     app = world.parts.hub_app(recovery=None)  # type: ignore[arg-type]  # not asked here
     async with serving(app, socket):

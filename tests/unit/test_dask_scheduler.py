@@ -24,13 +24,13 @@ def wait_for_event(_number: int) -> bool:
 
 
 class Bench:
-    """A Dask scheduler, a client, and as many workers as are asked for; all in this process."""
+    """A Dask scheduler, a client, and any number of workers, all in this process."""
 
     def __init__(self, scheduler: FactoryScheduler, client: Client, stack: AsyncExitStack) -> None:
         self.scheduler, self.client, self._stack = scheduler, client, stack
 
     async def worker(self, name: str, nanny: str | None = None) -> QuietWorker:
-        """Start a worker. ``nanny``: the address that the scheduler has of the worker's nanny."""
+        """Start a worker. ``nanny``: the address of the worker's nanny that the scheduler knows."""
         worker: QuietWorker = await self._stack.enter_async_context(
             QuietWorker(self.scheduler.address, name=name, nthreads=1)
         )
@@ -38,7 +38,7 @@ class Bench:
         return worker
 
     async def lose(self, *workers: QuietWorker) -> None:
-        """Break the connections of workers, as when their machine is gone, and await that the scheduler notices."""
+        """Break the connections of workers, as if their machine had failed, and wait until the scheduler notices."""
         for worker in workers:
             worker.batched_stream.comm.abort()
         await self.comes(lambda: not {worker.address for worker in workers} & {*self.scheduler.workers})
@@ -74,9 +74,9 @@ async def test_no_task_is_suspected_when_many_workers_are_lost_at_the_same_momen
     MAY_END.set()
     futures = bench.client.map(wait_for_event, range(TASKS), pure=False)
     await bench.client.gather(futures)
-    MAY_END.clear()  # what is lost is computed again, and takes until the end of the test
+    MAY_END.clear()  # lost tasks are computed again, and do not end before the test does
     await bench.lose(*workers[:LOST])
-    assert not [future for future in futures if bench.suspicions(future)]  # none of them ran on any
+    assert not [future for future in futures if bench.suspicions(future)]  # none of the tasks ran on a lost worker
     MAY_END.set()
     assert all(await bench.client.gather(futures))
 

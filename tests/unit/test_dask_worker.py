@@ -1,4 +1,5 @@
-"""A worker whose time is over: it finishes what it runs, hands over what it holds, gives back what it has not begun."""
+"""A worker whose job ends soon: it finishes running tasks, hands over its results, and gives back tasks that have not
+begun."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from factorygate.cluster.daskworker import LAST, FactoryWorker
 
 
 class Bench:
-    """A Dask scheduler, a client, and as many workers as are asked for; all in this process."""
+    """A Dask scheduler, a client and workers, all in this process."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
@@ -30,7 +31,7 @@ class Bench:
         return self
 
     async def worker(self, name: str, leaves: float = 3600, ends: float = 3700, threads: int = 1) -> FactoryWorker:
-        """``leaves``: longer than a busy machine takes until there is something that it holds."""
+        """Start a worker. ``leaves``: later than a busy machine needs until the worker has results."""
         now = time.time()
         made = FactoryWorker(
             self.scheduler.address, name=name, nthreads=threads, leaves=now + leaves, ends=now + ends, dashboard=False
@@ -38,7 +39,7 @@ class Bench:
         return await self._stack.enter_async_context(made)  # type: ignore[no-any-return]
 
     async def comes(self, look: Callable[[], bool]) -> None:
-        """Return once that is so: nothing tells."""
+        """Return once a condition holds, by polling, since no event reports it."""
         async with asyncio.timeout(60):
             while not look():
                 await asyncio.sleep(0.02)
@@ -47,7 +48,7 @@ class Bench:
         await self.comes(lambda: worker.status is Status.closed)
 
     def kept(self) -> bool:
-        """Whether a worker could not leave, since nobody took what it holds."""
+        """Return True if a worker could not leave because no other worker took its results."""
         return any(told.get("could-not-retire") for _, told in self.scheduler.get_events("all"))
 
 
@@ -57,7 +58,7 @@ async def bench() -> AsyncIterator[Bench]:
         yield await Bench(stack).up()
 
 
-RUNS: list[str] = []  # what was begun, in this process
+RUNS: list[str] = []  # tasks that were started in this process
 MAY_END = threading.Event()
 
 
@@ -73,8 +74,8 @@ def long(name: str) -> str:
     return name
 
 
-@pytest.mark.parametrize("late", [0.002, 1.5])  # seconds after which the scheduler hears what a worker tells it
-async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench, late: float) -> None:
+@pytest.mark.parametrize("late", [0.002, 1.5])  # seconds by which the scheduler receives a worker's messages late
+async def test_a_leaving_worker_loses_no_result_and_no_task_starts_twice(bench: Bench, late: float) -> None:
     RUNS.clear()
     MAY_END.clear()
     retiring = await bench.worker("leaver", leaves=4.0, threads=2)
@@ -86,7 +87,7 @@ async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench,
     await bench.comes(lambda: len(RUNS) == 7)
     retiring.batched_stream.interval = late
     stays = await bench.worker("stays")
-    await bench.client.gather(waiting)  # on the other, while the two still run
+    await bench.client.gather(waiting)  # on the other worker, while the two tasks still run
     await bench.comes(lambda: retiring.status is Status.closing_gracefully)
     MAY_END.set()
     assert await bench.client.gather(running) == ["runs-0", "runs-1"]
@@ -96,11 +97,11 @@ async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench,
     assert set(stays.data) == {future.key for future in (*held, *running, *waiting)}
 
 
-async def test_the_last_one_works_on_until_another_comes(bench: Bench) -> None:
+async def test_the_last_worker_works_on_until_another_one_connects(bench: Bench) -> None:
     last = await bench.worker("last", leaves=4.0)
     held = await bench.client.scatter({"a": 1, "b": 2})
     await bench.comes(bench.kept)
-    assert await bench.client.submit(int, 3) == 3  # though its time is over
+    assert await bench.client.submit(int, 3) == 3  # although its time is over
     assert last.status is not Status.closed
     another = await bench.worker("another")
     await bench.closes(last)
@@ -108,17 +109,17 @@ async def test_the_last_one_works_on_until_another_comes(bench: Bench) -> None:
     assert {"a", "b"} <= set(another.data)
 
 
-async def test_the_last_one_goes_at_the_last_moment(bench: Bench) -> None:
+async def test_the_last_worker_leaves_only_just_before_its_end(bench: Bench) -> None:
     began = time.monotonic()
     last = await bench.worker("last", leaves=4.0, ends=11.0)
     held = await bench.client.scatter({"a": 1})
     await bench.comes(bench.kept)
     await bench.closes(last)
-    assert 11.0 - LAST - 0.1 < time.monotonic() - began < 11.0  # by two clocks
-    await bench.comes(lambda: held["a"].status != "finished")  # the client is told after it
+    assert 11.0 - LAST - 0.1 < time.monotonic() - began < 11.0  # two clocks are compared
+    await bench.comes(lambda: held["a"].status != "finished")  # the client is notified later
 
 
-async def test_nothing_is_given_back_while_it_takes_work(bench: Bench) -> None:
+async def test_a_worker_that_accepts_work_gives_no_task_back(bench: Bench) -> None:
     RUNS.clear()
     worker = await bench.worker("one")
     futures = bench.client.map(noted, [0.2] * 4, [f"n-{n}" for n in range(4)], pure=False)
@@ -128,7 +129,7 @@ async def test_nothing_is_given_back_while_it_takes_work(bench: Bench) -> None:
     assert len(RUNS) == 4
 
 
-async def test_asked_to_stay_it_takes_work_again(bench: Bench) -> None:
+async def test_a_worker_asked_to_stay_accepts_work_again(bench: Bench) -> None:
     worker, other = await bench.worker("one"), await bench.worker("other")
     asked = bench.scheduler.broadcast
     told = await bench.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=False)

@@ -1,4 +1,4 @@
-"""The demo's command line, where it says how factories stand."""
+"""The demo's command line: the options for isolation and accounting."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_everybody_of_the_demo_has_a_project(count: int) -> None:
 
 
 def early(folder: Path, *options: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
-    """``python3 -m testbed.demo.options`` as ``bin/demo`` runs it, under the system's bare Python."""
+    """Run ``python3 -m testbed.demo.options`` as ``bin/demo`` does, under the system's bare Python."""
     argv = [BARE, "-S", "-m", "testbed.demo.options", "--folder", str(folder), *options]
     return subprocess.run(
         argv, cwd=CHECKOUT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=110, check=False,
@@ -83,11 +83,11 @@ def test_a_taken_port_is_told_before_anything_is_installed(tmp_path: Path, offse
         refused = early(tmp_path, "--port", str(port))
         assert refused.returncode == 1
         assert f"port {port + offset} of 127.0.0.1 is in use by another program" in refused.stderr
-        # the programs of a demo that was killed are ended by its next start
+        # the next start ends the programs of a demo that was killed
         (tmp_path / "processes.json").write_text("{}")
         assert early(tmp_path, "--port", str(port)).returncode == 0
         (tmp_path / "processes.json").unlink()
-        # a demo that runs is asked where it is
+        # a running demo is asked for its address
         with open_private(tmp_path / "lock") as lock, locked(lock.fileno()) as ours:
             assert ours
             assert early(tmp_path, "--port", str(port)).returncode == 0
@@ -96,7 +96,7 @@ def test_a_taken_port_is_told_before_anything_is_installed(tmp_path: Path, offse
 @pytest.mark.root
 def test_isolated_factories_without_root_are_refused_before_anything_starts() -> None:
     ensure_ordinary_user()
-    folder = Path("/tmp") / "no-demo-here"  # nothing is made there
+    folder = Path("/tmp") / "no-demo-here"  # nothing is created there
     refused = early(folder, "--isolated", user=pwd.getpwnam(ORDINARY).pw_uid)
     assert refused.returncode == 3
     assert "--isolated needs root" in refused.stderr
@@ -122,7 +122,7 @@ def test_a_bare_checkout_says_what_to_run() -> None:
     assert done.stderr.strip().endswith("/hub/bin/python -m testbed up it4lia")
 
 
-async def test_a_hub_that_says_no_is_asked_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hub_that_refuses_is_asked_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     answers = iter([False] * 30 + [True])
 
@@ -135,6 +135,6 @@ async def test_a_hub_that_says_no_is_asked_ever_more_rarely(monkeypatch: pytest.
     monkeypatch.setattr("testbed.demo.run.asyncio.sleep", sleep)
     await retry(check, ROUTE_PAUSES)
     assert len(pauses) == 30
-    assert pauses[:20] == [0.1] * 20  # a proxy that is coming up has its routes at once
+    assert pauses[:20] == [0.1] * 20  # a proxy that is starting gets its routes at once
     assert pauses[20:24] == [0.5, 1.0, 2.0, 5.0]
     assert set(pauses[24:]) == {5.0}

@@ -1,4 +1,4 @@
-"""Lines of the documentation are at most 100 columns wide, so that a change of a sentence is a change of few lines."""
+"""Lines of the documentation have at most 100 columns, so that a changed sentence changes few lines."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PAGES = [
 WIDTH = 100
 FENCE = re.compile(r"\s*(```|~~~)")
 CODE = re.compile(r" {4}(?! *([-*+]|\d+\.) )")  # indented by four, but no item of a list
-LINK = re.compile(r"\s*(- )?\S*\]\(\S+\)\S*")  # an address has no blank to wrap at
+LINK = re.compile(r"\s*(- )?\S*\]\(\S+\)\S*")  # a URL cannot be wrapped
 
 
 def long_lines(text: str) -> list[int]:
-    """Return the numbers of the lines that are too long, outside tables, code, HTML and addresses of links."""
+    """Return the numbers of lines that are too long; tables, code, HTML and URLs of links do not count."""
     found, inside = [], False
     for number, line in enumerate(text.splitlines(), start=1):
         if FENCE.match(line):

@@ -1,4 +1,4 @@
-"""The door, entered with a real SSH client; its notebook is a small real server."""
+"""The door with a real SSH client; its notebook is a small real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GIVEN = {"environment": ENVIRONMENT, "argv": ARGV}
 
 
 async def up(door: RunningDoor) -> tuple[asyncssh.SSHClientConnection, dict[str, object]]:
-    """A way in, and the status once the notebook takes connections."""
+    """Connect to the door, and wait until the notebook listens; return the connection and the status."""
     connection = await door.enter()
     await ask(connection, "environment", GIVEN)
     watch = await connection.create_process("watch")
@@ -31,7 +31,8 @@ async def up(door: RunningDoor) -> tuple[asyncssh.SSHClientConnection, dict[str,
 
 
 async def until_ended(watch: asyncssh.SSHClientProcess[str]) -> list[dict[str, object]]:
-    """All that the door tells until it says that it ended; after that it is gone, perhaps before we answer."""
+    """Return all statuses of the door until it reports its end; then it disappears, perhaps before
+    the client answers."""
     seen: list[dict[str, object]] = []
     while not seen or seen[-1]["phase"] != "ended":
         seen.append(json.loads(await watch.stdout.readline()))
@@ -43,7 +44,7 @@ async def get(connection: asyncssh.SSHClientConnection, status: dict[str, object
     return (await fetch(reader, writer, path)).partition(b"\r\n\r\n")[2]
 
 
-async def test_says_where_it_is_to_its_own_account_only() -> None:
+async def test_the_door_file_is_readable_for_its_account_only() -> None:
     async with running_door("--ports", "31000-31050", environment={"FACTORYGATE_JOB_END": "2000000000"}) as door:
         told = door.file("door.json")
         assert 31000 <= told.pop("port") <= 31050
@@ -124,12 +125,12 @@ async def test_a_lost_link_costs_the_notebook_nothing() -> None:
         asking = fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api")
         assert (await asking).endswith(b"ok")
         first.abort()
-        # Asked while no link is there: waits for the next one.
+        # Requested while no link is connected: waits for the next one.
         waiting = asyncio.create_task(
             fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api/late")
         )
         second = await door.enter()
-        third = await door.enter()  # the last that asks is the one that serves
+        third = await door.enter()  # the link that asked last gets the connections
         await second.forward_remote_path(str(status["hub_sock"]), back + ".nobody")
         await third.forward_remote_path(str(status["hub_sock"]), back)
         second.abort()
@@ -155,7 +156,7 @@ async def test_gives_the_node_back_if_no_environment_comes() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"), [(signal.SIGTERM, "stopped"), (signal.SIGUSR1, "walltime"), (None, "stopped")]
 )
-async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reason: str) -> None:
+async def test_a_stopped_session_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reason: str) -> None:
     async with running_door() as door:
         link, status = await up(door)
         child = int(await get(link, status, "/child"))
@@ -176,7 +177,7 @@ async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reas
 
 
 @pytest.mark.parametrize(("code", "reason", "exit_code"), [(0, "finished", 0), (9, "failed", 1)])
-async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: int) -> None:
+async def test_the_door_reports_how_the_notebook_ended(code: int, reason: str, exit_code: int) -> None:
     async with running_door() as door:
         link, status = await up(door)
         watch = await link.create_process("watch")
@@ -187,7 +188,7 @@ async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: i
         assert door.file("end.json")["reason"] == reason
 
 
-async def test_ends_before_the_walltime_does() -> None:
+async def test_the_session_ends_before_its_walltime() -> None:
     async with running_door(environment={"FACTORYGATE_JOB_END": str(int(time.time()) + 95)}) as door:
         link, _ = await up(door)
         notice = (await ask(link, "hello"))["notice"]
@@ -213,7 +214,7 @@ async def test_learns_that_its_time_was_moved() -> None:
         told = json.loads(clock.read_text())
         assert told["notice"] is None
         assert abs((datetime.fromisoformat(told["ends"]) - datetime.fromisoformat(later)).total_seconds()) < 1
-        door.process.send_signal(signal.SIGUSR1)  # of a scheduler that knows better than our clock
+        door.process.send_signal(signal.SIGUSR1)  # the signal of a scheduler whose limit differs from our clock
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "walltime"
 
@@ -239,7 +240,7 @@ async def test_a_new_end_that_is_none_is_refused(told: object) -> None:
         assert (await ask(link, "hello"))["ends"] is None
 
 
-async def test_takes_messages_for_who_is_in_it() -> None:
+async def test_the_door_accepts_messages_for_its_person() -> None:
     async with running_door() as door:
         link, status = await up(door)
         clock = Path(str(status["notebook_sock"])).with_name("clock.json")

@@ -1,4 +1,4 @@
-"""A door that its own site account replaced by a program of its own: it costs the link next to nothing."""
+"""A door that its own site account replaced by another program costs the link very little."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Server(asyncssh.SSHServer):
 
 @asynccontextmanager
 async def hostile(folder: Path, watch: Say, command: Say) -> AsyncIterator[tuple[Keeper, Any]]:
-    """A keeper with an open door that says what it likes, and the door's own connections."""
+    """Run a DoorManager with an open door that sends anything; yield it with the door's connections."""
 
     async def say(process: asyncssh.SSHServerProcess[bytes]) -> None:
         try:
@@ -114,7 +114,7 @@ async def test_a_line_without_end_is_not_waited_for(tmp_path: Path) -> None:
         await until(lambda: None in keeper.told, what="it is let go of")
 
 
-async def test_words_without_end_are_heard_at_a_pace(tmp_path: Path) -> None:
+async def test_an_endless_stream_of_messages_is_read_at_a_limited_rate(tmp_path: Path) -> None:
     said = asyncio.Event()
 
     async def chatter(process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -129,13 +129,13 @@ async def test_words_without_end_are_heard_at_a_pace(tmp_path: Path) -> None:
         heard = STATUSES_PER_MINUTE // 3  # at once
         await until(lambda: len(keeper.told) >= heard, what="what is heard at once")
         before, began = len(keeper.told), time.monotonic()
-        for _ in range(100):  # the link has all the turns it wants meanwhile
+        for _ in range(100):  # meanwhile the link's event loop can run
             await asyncio.sleep(0)
-        due = (time.monotonic() - began) * STATUSES_PER_MINUTE / 60  # a busy machine may take long for so many turns
+        due = (time.monotonic() - began) * STATUSES_PER_MINUTE / 60  # a busy machine may be slow
         assert len(keeper.told) <= before + 1 + due
 
 
-async def test_no_more_ways_back_than_so_many(tmp_path: Path) -> None:
+async def test_the_number_of_connections_back_is_limited(tmp_path: Path) -> None:
     async with hostile(tmp_path, honest, honest) as (keeper, connections):
         taken = asyncio.Semaphore(0)
 

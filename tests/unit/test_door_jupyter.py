@@ -1,4 +1,4 @@
-"""A real jupyterhub-singleuser in a door, with a hub that knows one token."""
+"""A real jupyterhub-singleuser behind a door, with a fake hub that knows one token."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ GIVEN = {
     },
 }
 ARGV = ["jupyterhub-singleuser", "--port=8888", *(["--allow-root"] if os.getuid() == 0 else [])]
-# A terminal in which something runs, and whose shell waits once that is over.
+# A terminal whose command ends, so that its shell then waits.
 SHELL = "{'shell_command': ['/bin/sh', '-c', 'sleep 600.125; exec cat']}"
 USER = {"kind": "user", "name": "u", "admin": False, "groups": [], "scopes": ["access:servers!server=u/"]}
 
 
 async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Says its version, and who has the token."""
+    """Answer with the hub's version, and the owner of the token."""
     try:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -56,7 +56,7 @@ async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
             answer = USER if "/hub/api/user " in head and known else {"version": "6.1.1"}
             length = re.search(r"(?i)content-length: (\d+)", head)
             told = await reader.readexactly(int(length[1])) if length is not None else b""
-            if head.startswith("POST /hub/api/oauth2/token "):  # a browser came back from the hub's login page
+            if head.startswith("POST /hub/api/oauth2/token "):  # a browser returned from the hub's login page
                 assert b"client_id=jupyterhub-user-u" in told
                 known, answer = True, {"access_token": TOKEN}
             body = json.dumps(answer).encode()
@@ -70,7 +70,7 @@ async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 
 def running(*argv: str) -> int:
-    """Pid of a process with these words; 0: there is none."""
+    """Return the pid of a process with these words; 0 if there is none."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if (process / "cmdline").read_bytes() == b"".join(word.encode() + b"\0" for word in argv):
@@ -79,7 +79,7 @@ def running(*argv: str) -> int:
 
 
 class Server:
-    """The single-user server, through its door."""
+    """The single-user server, reached through its door."""
 
     def __init__(self, link: asyncssh.SSHClientConnection, status: dict[str, Any]) -> None:
         self.link = link
@@ -90,7 +90,7 @@ class Server:
         return found
 
     async def visit(self, path: str, cookies: dict[str, str]) -> tuple[str, dict[str, Morsel[str]]]:
-        """What a browser with these cookies gets: where it is sent, and the cookies it is given."""
+        """Request a page with these cookies; return the redirect, and the new cookies."""
         reader, writer = await self.link.open_unix_connection(str(self.node / "notebook.sock"))
         sent = "; ".join(f"{name}={value}" for name, value in cookies.items())
         answer = await fetch(reader, writer, path, f"Sec-Fetch-Mode: navigate\r\nCookie: {sent}\r\n")
@@ -134,30 +134,30 @@ async def server(door: RunningDoor, *words: str) -> AsyncIterator[Server]:
 
 
 async def client_of(notebook: Server, kernel: str) -> AsyncKernelClient:
-    """Of a kernel that is there by then; one that is stopped while it begins has something to complain about."""
+    """Return the client of a kernel that has started, since a kernel that is stopped while it starts logs errors."""
     client = AsyncKernelClient(connection_file=str(notebook.node / "run" / f"kernel-{kernel}.json"))
     client.load_connection_file()
-    client.hb_channel.time_to_dead = 10.0  # a busy machine misses the one second of the default
+    client.hb_channel.time_to_dead = 10.0  # a busy machine would miss the default of one second
     client.start_channels()
     await client.wait_for_ready(timeout=60)
     return client
 
 
 def test_a_server_does_not_import_what_no_server_uses(tmp_path: Path) -> None:
-    """It would be most of its start, and may be in a person's environment."""
+    """These imports would take most of the start, and a person's environment may have the modules."""
     (tmp_path / "rfc3987_syntax.py").write_text("raise SystemExit('imported')")
     look = "from factorygate.session import launch; launch._warm(); import jsonschema.validators"
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     subprocess.run([sys.executable, "-c", look], env=environment, check=True, timeout=110)
 
 
-async def test_is_opened_used_and_stopped() -> None:
+async def test_a_notebook_server_is_opened_used_and_stopped() -> None:
     async with running_door() as door, server(door) as notebook:
         code, version = await notebook.request("/user/u/api", token="")
         assert (code, set(version)) == (200, {"version"})
         assert (await notebook.request("/user/u/api/kernels", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/kernels", token="wrong"))[0] == 403
-        assert (await notebook.status())["opened"] is False  # probes and strangers do not count
+        assert (await notebook.status())["opened"] is False  # probes and requests of strangers do not count
         code, kernel = await notebook.request("/user/u/api/kernels", "POST")
         assert code == 201
         connection = await until(lambda: list((notebook.node / "run").glob(f"kernel-{kernel['id']}.json")))
@@ -187,12 +187,12 @@ async def test_browsers_send_its_cookies_to_no_other_server() -> None:
         assert given["jupyterhub-user-u"].value
         assert {name: one["path"] for name, one in (asked | given).items()} == dict.fromkeys(asked | given, "/user/u/")
         goes, _ = await notebook.visit("/user/u/lab", kept | {name: one.value for name, one in given.items()})
-        assert goes == ""  # it is logged in
+        assert goes == ""  # the browser is logged in
         await ask(notebook.link, "stop")
         assert await door.exit() == 0
 
 
-def test_what_is_imported_before_the_environment_is_known_does_not_read_it() -> None:
+def test_modules_imported_early_do_not_read_the_environment() -> None:
     look = (
         "import sys; from factorygate.session import launch; launch._warm();"
         "assert 'jupyterhub.scopes' in sys.modules; print([m for m in sys.modules if m in"
@@ -202,7 +202,7 @@ def test_what_is_imported_before_the_environment_is_known_does_not_read_it() -> 
     assert done.stdout.strip() == "[]"
 
 
-async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
+async def test_the_clock_is_served_and_reading_it_is_no_activity() -> None:
     soon = str(int(time.time()) + 600)
     async with running_door(environment={"FACTORYGATE_JOB_END": soon}) as door, server(door) as notebook:
         code, told = await notebook.request("/user/u/api/factorygate/clock")
@@ -217,7 +217,7 @@ async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
         for wanted in ("de_DE", "de-AT"):
             code, told = await notebook.request(f"/user/u/api/factorygate/texts?language={wanted}")
             assert (code, told["language"], told["texts"]["Save all"]) == (200, "de", "Alles speichern")
-        assert "Start a session" not in told["texts"]  # the pages' texts are not of use there
+        assert "Start a session" not in told["texts"]  # texts of the hub's pages are not needed there
         assert (await notebook.request("/user/u/api/factorygate/texts?language=../x"))[1]["language"] == "en"
         assert (await notebook.status())["opened"] is False
         assert (await notebook.request("/user/u/api/factorygate/texts", token=""))[0] == 403
@@ -230,7 +230,7 @@ async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
 
 
 async def test_at_the_end_of_its_time_a_busy_kernel_is_interrupted_and_ends_cleanly() -> None:
-    """What a program does in ``finally`` and ``atexit`` is done: results that it would write then are written."""
+    """Code in ``finally`` and ``atexit`` runs, so that results are written."""
     async with running_door() as door, server(door) as notebook:
         asked = {"path": "train.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}}
         _, made = await notebook.request("/user/u/api/sessions", "POST", body=asked)
@@ -263,7 +263,7 @@ async def test_gives_the_node_back_when_nobody_comes() -> None:
     async with running_door("--unopened-minutes", "0.1") as door, server(door) as notebook:
         watch = await notebook.link.create_process("watch")
         while not json.loads(await watch.stdout.readline())["ends_idle"]:
-            pass  # the server takes connections before it tells of itself
+            pass  # the server accepts connections before it reports itself
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "unopened"
 

@@ -1,4 +1,4 @@
-"""A link of this release with a door of the release before, and the other way round: each reaches the other."""
+"""This release's link with the previous release's door, and the reverse: each can use the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.test_doorkeeper import KEY, kept, start
 CHECKOUT = Path(__file__).parents[2]
 STATUS = {"session": SESSION, "phase": "up", "notebook_sock": "/n/a", "hub_sock": "/n/b"}
 
-# A link of the release before, in a process of its own: enters a door, begins its notebook, and gets a page from it.
+# A link of the previous release, in a separate process: it enters a door, starts the notebook, and gets a page from it.
 OLD_LINK = """
 import asyncio, json, sys
 from pathlib import Path
@@ -48,7 +48,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The release before, unpacked."""
+    """Unpack the previous release."""
     return recorded_release.unpack(tmp_path_factory.mktemp("recorded"))
 
 
@@ -118,7 +118,7 @@ def test_a_door_of_protocol_2_names_its_release() -> None:
 
 def test_a_door_file_names_the_oldest_protocol_that_its_door_speaks() -> None:
     file = {"session": SESSION, "job": "1", "host_key": f"ssh-ed25519 {'A' * 68}"}
-    for number in (1, 2):  # a later door may speak 2 and 3
+    for number in (1, 2):  # a later door may support 2 and 3
         read_message(DoorFile, json.dumps({"protocol": number, **file}))
     with pytest.raises(OtherProtocol, match="the link must be updated"):
         read_message(DoorFile, json.dumps({"protocol": 3, **file}))

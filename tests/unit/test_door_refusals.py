@@ -1,4 +1,4 @@
-"""What a door does not let through, in either direction, with a real SSH client and a real SSH server."""
+"""Everything that a door refuses, in both directions, with a real SSH client and a real SSH server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio
 
 
 @both
-async def test_strangers(carrier: tuple[str, ...]) -> None:
+async def test_connections_without_the_key_are_refused(carrier: tuple[str, ...]) -> None:
     async with running_door(*carrier) as door:
         other = asyncssh.generate_private_key("ssh-ed25519")
-        signed = door.key.generate_user_certificate(other, "link", principals=["link"])  # the key is no CA
+        # the key is not trusted as a CA
+        signed = door.key.generate_user_certificate(other, "link", principals=["link"])
         for options in (
             {"key": other},
             {"client_keys": [(other, signed)]},
@@ -111,7 +112,7 @@ REFUSED: dict[str, tuple[Try, str]] = {
 
 
 @both
-async def test_everything_else(carrier: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_other_request_is_refused(carrier: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
     async with running_door(*carrier) as door:
         link = await door.enter()
@@ -122,12 +123,12 @@ async def test_everything_else(carrier: tuple[str, ...], monkeypatch: pytest.Mon
                 await asyncio.wait_for(tried(link, status), PATIENCE)
             await until(lambda: words in door.log.read_text()[before:], what=f"{name} in the log")  # noqa: B023
         await ask(link, "hello")
-        # No agent's or display's socket was made.
+        # No socket for an SSH agent or an X display was made.
         assert not any("asyncssh-" in each for each in held(door.process.pid))
 
 
 class Evil(asyncssh.SSHServer):
-    """A door that tries to get at the link's machine."""
+    """A door that tries to reach the link's machine."""
 
     def __init__(self, opened: asyncio.Future[asyncssh.SSHServerConnection]) -> None:
         self._opened = opened
@@ -199,7 +200,7 @@ async def test_a_door_gets_nothing_of_the_links_machine(tmp_path: Path) -> None:
         with pytest.raises(asyncssh.ChannelOpenError):
             await asyncio.wait_for(opens(kind, *arguments), PATIENCE)
     assert came == []
-    # The one way that there is, to the link's own app, still leads there.
+    # The only allowed connection, to the link's own app, still works.
     await opens(b"forwarded-streamlocal@openssh.com", String(hub), String(""))
     await until(lambda: came)
     assert keeper.is_open(SESSION)

@@ -1,4 +1,4 @@
-"""Doors that are entered through a scheduler: a real bridge and a real door. Only the scheduler is left out."""
+"""Doors that are entered through a scheduler: a real bridge and a real door; only the scheduler is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.test_doorkeeper import KEY, Keeper, kept, start
 
 
 class Entering(Files):
-    """What was run to enter, and its processes."""
+    """The commands that were run to enter, and their processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Entering(Files):
         return await super().enter(account, argv)
 
     def bridges(self) -> list[int]:
-        """Process ids of the bridges that run."""
+        """Return the pids of the running bridges."""
         return [process.pid for process in self._commands._running if process.returncode is None]
 
 
 def listeners(pid: int) -> set[str]:
-    """Inodes of the TCP sockets on which a process listens."""
+    """Return the inodes of the TCP sockets on which a process listens."""
     inodes = held(pid)
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
@@ -74,7 +74,7 @@ async def test_a_bridge_that_dies_is_followed_by_another_and_none_is_left(monkey
         await until(lambda: not transport.bridges())
 
 
-async def test_only_so_many_are_entered_at_a_time_and_the_others_wait_with_words() -> None:
+async def test_the_number_of_entered_doors_is_limited_and_others_wait_with_a_reason() -> None:
     async with running_door("--stdio", key=KEY) as door, running_door("--stdio", key=KEY, session="cd" * 16) as other:
         transport = Entering()
         spoken: dict[str, DoorStatus | None] = {}

@@ -1,4 +1,4 @@
-"""The link's end of the doors, against real doors in processes of their own."""
+"""The link's DoorManager, with real doors in separate processes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from factorylink.util import metrics
 from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
-FIRST = 21000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # apart in each process
+# a separate range for each process
+FIRST = 21000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = (FIRST, FIRST + 99)
 both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio"])
 
 
 class Keeper(DoorManager):
-    """With what it told."""
+    """A DoorManager with the statuses that it reported."""
 
     def __init__(self, folder: Path, **access: object) -> None:
         config = LinkConfig.model_validate(
@@ -54,21 +55,21 @@ class Keeper(DoorManager):
         self.port = 0
 
     async def begin(self, folder: Path, node: str | None = "127.0.0.1", transport: Transport | None = None) -> None:
-        """Listen, and keep the door of that session folder open."""
+        """Listen on the port, and keep the door of that session's folder open."""
         self.port = self.allocate(set())
         await self.bind(SESSION, self.port)
         await self.open(way(folder, node, transport, **self._access))
 
     async def get(self, path: str) -> bytes:
-        """The body of an answer at the session's port."""
+        """Return the body of an answer at the session's port."""
         return (await fetch(*await self.connect(), path)).partition(b"\r\n\r\n")[2]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the session's port."""
+        """Connect to the session's port."""
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def phase(self, phase: str) -> None:
-        """Until the door has said so."""
+        """Wait until the door has reported that phase."""
         await until(lambda: any(s is not None and s.phase == phase for s in self.told), what=phase)
 
 
@@ -90,7 +91,7 @@ async def start(keeper: Keeper) -> None:
 
 
 class Relay:
-    """A TCP relay that can be cut, like a network."""
+    """A TCP relay that can be cut like a network."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -116,7 +117,7 @@ class Relay:
         await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
     def cut(self) -> None:
-        """End all that goes through it, and take nothing new."""
+        """Close all connections through the relay, and accept no new ones."""
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
@@ -146,14 +147,14 @@ async def test_carries_a_session_from_door_to_end(carrier: tuple[str, ...]) -> N
 
 
 @both
-async def test_moves_much_and_ends_each_direction_by_itself(carrier: tuple[str, ...]) -> None:
+async def test_a_large_transfer_arrives_and_each_direction_closes_by_itself(carrier: tuple[str, ...]) -> None:
     async with running_door(*carrier, key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         assert len(await keeper.get("/big")) == 32 << 20
         reader, writer = await keeper.connect()
         writer.write(b"GET /echo HTTP/1.1\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-        sent = b"0123456789abcdef" * 65536 * 4  # more than any window: both directions must go on together
+        sent = b"0123456789abcdef" * 65536 * 4  # more than any window: both directions must continue together
 
         async def send() -> None:
             writer.write(sent)
@@ -177,7 +178,7 @@ async def test_a_slow_reader_stops_the_notebook_not_the_link(carrier: tuple[str,
             await loop.sock_connect(slow, ("127.0.0.1", keeper.port))
             await loop.sock_sendall(slow, b"GET /big HTTP/1.1\r\n\r\n")
             near = await until(lambda: next(iter(keeper._ports[SESSION].near), None))
-            # Others are served meanwhile, again and again, while nothing more is taken in for the slow one.
+            # Other connections work meanwhile, although nothing more is read for the slow one.
             for _ in range(20):
                 assert await keeper.answers(SESSION, "/user/u/api")
             assert near._transport.get_write_buffer_size() < 6 << 20
@@ -189,7 +190,7 @@ async def test_a_slow_reader_stops_the_notebook_not_the_link(carrier: tuple[str,
             assert got > 32 << 20
 
 
-async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_said() -> None:
+async def test_a_client_that_still_sends_gets_the_notebooks_whole_answer() -> None:
     async with running_door(key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         with socket.socket() as slow:
@@ -201,7 +202,7 @@ async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_s
             near = await until(lambda: next(iter(keeper._ports[SESSION].near), None))
             near._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
             got = b""
-            while len(got) < 30 << 20:  # what is left fits into the channel's window
+            while len(got) < 30 << 20:  # the rest fits into the channel's window
                 got += await loop.sock_recv(slow, 1 << 20)
             channel = near._far.channel
             while channel._send_state == "open":
@@ -213,8 +214,8 @@ async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_s
             assert len(got.partition(b"\r\n\r\n")[2]) == 32 << 20
 
 
-async def test_who_leaves_while_the_notebook_hangs_up_takes_nobody_along() -> None:
-    """A page that somebody leaves breaks off what it asked for. Its other connections, and other pages', go on."""
+async def test_a_client_that_disconnects_breaks_no_other_connection() -> None:
+    """A page that is closed aborts its request. Its other connections, and those of other pages, go on."""
     async with running_door(key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         reader, writer = await keeper.connect()
@@ -225,7 +226,7 @@ async def test_who_leaves_while_the_notebook_hangs_up_takes_nobody_along() -> No
         leaver.write(b"GET /hold HTTP/1.1\r\n\r\n")
         await leaving.readuntil(b"\r\n\r\n")
         (near,) = keeper._ports[SESSION].near - staying
-        near.pause()  # as where the notebook is slow: that somebody has left is not noticed then
+        near.pause()  # simulates a slow notebook: then it is not noticed that the client has disconnected
         leaver.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         leaver.transport.abort()
         assert await keeper.get("/drop") == b"1"
@@ -273,7 +274,7 @@ async def test_bytes_and_a_door_that_is_opened_again_are_counted() -> None:
         await until(lambda: again._value.get() == before[2] + 1, what="the door is opened again")
 
 
-async def test_another_link_takes_over_and_the_way_back_follows() -> None:
+async def test_the_connection_back_follows_when_another_link_takes_over() -> None:
     async with running_door(key=KEY) as door:
         async with kept(door) as keeper:
             await start(keeper)
@@ -296,12 +297,12 @@ async def test_another_link_takes_over_and_the_way_back_follows() -> None:
             server.close()
 
 
-async def test_what_connects_before_the_link_knows_its_doors_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_wait_until_the_link_knows_its_doors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(port_forwarder, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         async with kept(door) as keeper:
             await start(keeper)
-        keeper = Keeper(door.folder.parent)  # the link starts again
+        keeper = Keeper(door.folder.parent)  # the link restarts
         keeper.port = keeper.allocate(set())
         await keeper.bind(SESSION, keeper.port)
         waiting = asyncio.create_task(keeper.get("/env"))
@@ -311,11 +312,13 @@ async def test_what_connects_before_the_link_knows_its_doors_waits(monkeypatch: 
         await keeper.shutdown()
 
 
-async def test_closes_what_waited_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_request_that_waited_too_long_for_its_door_is_closed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(port_forwarder, "DOOR_WAIT", 0.2)
     keeper = Keeper(tmp_path)
     await keeper.begin(tmp_path / "not yet")
-    with contextlib.suppress(ConnectionResetError):  # what was sent was never read
+    with contextlib.suppress(ConnectionResetError):  # the sent data were never read
         assert await keeper.get("/") == b""
     assert "not there" in keeper.problem(SESSION)
     await keeper.close(SESSION)
@@ -324,7 +327,7 @@ async def test_closes_what_waited_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 class Silent(Files):
-    """A login side that takes commands and never answers."""
+    """A login side that accepts commands and never answers."""
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         await asyncio.Event().wait()
@@ -338,14 +341,14 @@ async def test_a_silent_factory_holds_up_no_door_of_another(monkeypatch: pytest.
         for number in range(2 * OPENING_AT_ONCE):
             there = way(door.folder, transport=Silent(), session=f"{number:032x}")
             await keeper.open(replace(there, factory="silent"))
-        await asyncio.sleep(0)  # each of them has begun
+        await asyncio.sleep(0)  # each of them has started
         await keeper.begin(door.folder)
         await until(lambda: keeper.is_open(SESSION), what="open")
         await keeper.shutdown()
 
 
 class Broken(Files):
-    """Fails once as nobody thought of."""
+    """A door that fails once in an unexpected way."""
 
     failed = False
 
@@ -356,7 +359,7 @@ class Broken(Files):
         return await super().read(account, path, limit)
 
 
-async def test_whatever_goes_wrong_a_door_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_door_is_tried_again_after_any_error(caplog: pytest.LogCaptureFixture) -> None:
     async with running_door(key=KEY) as door:
         keeper = Keeper(door.folder.parent)
         await keeper.begin(door.folder, transport=Broken())
@@ -365,7 +368,7 @@ async def test_whatever_goes_wrong_a_door_is_tried_again(caplog: pytest.LogCaptu
         await keeper.shutdown()
 
 
-async def test_says_when_the_environment_is_of_another_protocol(tmp_path: Path) -> None:
+async def test_a_door_of_another_protocol_is_explained(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
     (tmp_path / "door.json").write_text(json.dumps({"protocol": 3, "session": SESSION, "somewhere": "else"}))
     await keeper.begin(tmp_path)
@@ -402,7 +405,7 @@ async def test_enters_no_door_but_the_one_it_was_told(change: dict[str, object])
         await keeper.shutdown()
 
 
-async def test_tells_at_once_and_once_why_a_door_cannot_be_opened(tmp_path: Path) -> None:
+async def test_the_reason_for_a_closed_door_is_reported_once_and_at_once(tmp_path: Path) -> None:
     told = {"protocol": 1, "session": SESSION, "job": "7", "host": "n7", "port": 30001}
     key = " ".join(KEY.export_public_key().decode().split()[:2])
     (tmp_path / "door.json").write_text(json.dumps(told | {"host_key": key}))
@@ -412,11 +415,11 @@ async def test_tells_at_once_and_once_why_a_door_cannot_be_opened(tmp_path: Path
     await until(lambda: transport.tried >= 3)
     await keeper.shutdown()
     assert keeper.told == [None]
-    assert keeper.problem(SESSION) == ""  # it is let go
+    assert keeper.problem(SESSION) == ""  # the connection was given up
 
 
 class Nowhere(Files):
-    """A machine on which no name of a node resolves."""
+    """A machine on which no node's name resolves."""
 
     tried = 0
 
@@ -426,7 +429,7 @@ class Nowhere(Files):
 
 
 class Dialled(Files):
-    """Where the link wanted to get to."""
+    """Records the addresses to which the link wants to connect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -447,7 +450,7 @@ class Dialled(Files):
         ({}, None, [], "The scheduler does not say on which node the session runs."),
     ],
 )
-async def test_goes_nowhere_the_account_sends_it(
+async def test_the_account_cannot_redirect_the_link(
     tmp_path: Path, access: dict[str, object], node: str | None, dialled: list[tuple[str, int]], problem: str
 ) -> None:
     told = {"protocol": 1, "session": SESSION, "job": "7", "host": "victim.example.org", "port": 30001}
@@ -466,7 +469,8 @@ async def test_ports_go_round_and_skip_what_is_taken(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
     keeper._next = PORTS[1]
     with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection of an earlier test may linger there
+        # a connection of an earlier test may still be closing there
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", PORTS[0] + 1))
         other.listen()
         assert [keeper.allocate({PORTS[0]}) for _ in range(2)] == [PORTS[1], PORTS[0] + 2]

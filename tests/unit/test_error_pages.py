@@ -1,4 +1,4 @@
-"""The proxy's own error pages: their link leads to the hub, whatever the gateway's path is."""
+"""The proxy's own error pages link to the hub, whatever the gateway's path is."""
 
 from __future__ import annotations
 

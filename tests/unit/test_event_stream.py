@@ -1,4 +1,4 @@
-"""Reading server-sent events: framed by newlines only, bounded, however the bytes are cut."""
+"""The reader of server-sent events: events end by newlines only, have a size limit, and may be split at any byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fan-out: told soon, not too often, and slow readers cost nothing."""
+"""Event streams: changes are sent soon, but not too often, and slow readers cost nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def first() -> list[Message]:
     return [("snapshot", "all")]
 
 
-async def test_changes_are_told_and_repeats_are_not() -> None:
+async def test_a_change_is_sent_once() -> None:
     things = Things()
     stream = things.feed.stream(first)
     assert b"snapshot" in await anext(stream)
@@ -41,7 +41,7 @@ async def test_changes_are_told_and_repeats_are_not() -> None:
     await stream.aclose()  # type: ignore[attr-defined]
 
 
-def test_a_thing_that_changes_all_the_time_is_told_ten_times_a_second() -> None:
+def test_constant_changes_are_sent_ten_times_a_second() -> None:
     async def half_a_second() -> None:
         things = Things()
         stream = things.feed.stream(first, "a")
@@ -64,7 +64,7 @@ def test_a_thing_that_changes_all_the_time_is_told_ten_times_a_second() -> None:
         things.feed.close()
         await reading
 
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:  # seconds of its own, however busy the machine
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:  # a virtual clock, independent of the machine's load
         runner.run(half_a_second())
 
 
@@ -85,7 +85,7 @@ async def test_a_slow_reader_gets_the_newest_then_a_snapshot(monkeypatch: pytest
     things.feed.close()
 
 
-async def test_it_ends_with_the_last_and_with_the_feed() -> None:
+async def test_a_stream_ends_with_its_last_event_and_with_the_feed() -> None:
     things = Things()
     stream = things.feed.stream(first, last=lambda message: message[1] == "a=2")
     await anext(stream)

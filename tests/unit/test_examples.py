@@ -1,4 +1,4 @@
-"""The example notebooks as files: valid, without outputs, telling what they cost; and how they get to a person."""
+"""The example notebooks as files: valid, without outputs, with their cost; and how a person gets them."""
 
 from __future__ import annotations
 
@@ -49,12 +49,14 @@ def test_links_between_notebooks_lead_somewhere() -> None:
             assert {one for one in linked if not one.startswith("https://")} <= names
 
 
-def test_what_the_environment_cannot_run_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebooks_that_the_environment_cannot_run_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = "3-training-with-pytorch.ipynb"
     monkeypatch.setattr(examples, "NEEDS", {name: "no_such_module_anywhere"})
     folder = copy_examples(tmp_path / "without")
     assert [path.name for path in sorted(folder.iterdir())] == [one.name for one in NOTEBOOKS if one.name != name]
-    assert not [path.name for path in folder.iterdir() if name in path.read_text()]  # nothing leads there
+    assert not [path.name for path in folder.iterdir() if name in path.read_text()]  # no notebook links to it
     for path in folder.iterdir():
         nbformat.validate(nbformat.read(path, as_version=4))
     monkeypatch.setattr(examples, "NEEDS", {name: "json"})
@@ -63,7 +65,7 @@ def test_what_the_environment_cannot_run_is_not_offered(tmp_path: Path, monkeypa
 
 @pytest.fixture
 def everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that has what all notebooks need."""
+    """Pretend that the environment has everything that the notebooks need."""
     monkeypatch.setattr(examples, "NEEDS", {})
 
 
@@ -79,7 +81,7 @@ def test_copies_what_is_missing_and_keeps_what_was_changed(tmp_path: Path) -> No
     assert (folder / NOTEBOOKS[1].name).read_bytes() == NOTEBOOKS[1].read_bytes()
 
 
-def test_where_there_is_no_room_no_half_notebook_stays(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_notebook(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # the kernel's own "file too large"
     try:

@@ -15,7 +15,7 @@ from tests.support import texts
 
 REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
 DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
-# Words of squeue that are not in the library's list: with node names in them, of other versions, or of requeued jobs.
+# Words of squeue that are not in the library's list: with node names, from other versions, or of requeued jobs.
 ELSEWHERE_TRIED = {
     "maintenance", "held-requeued", "federation", "nodes-busy", "power", "nodes-unavailable", "partition-nodes",
 }  # fmt: skip
@@ -33,7 +33,7 @@ def waits(reason: str, phase: PendingPhase = PendingPhase.QUEUED) -> str:
     return words.code
 
 
-# Words of Slurm 22.05 to 25.11, as squeue prints them.
+# Words that squeue of Slurm 22.05 to 25.11 prints.
 @pytest.mark.parametrize(
     ("reason", "code"),
     [
@@ -77,14 +77,14 @@ def test_pending_reasons(reason: str, code: str) -> None:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_no_reason_that_slurm_has_is_unknown(reason: str) -> None:
-    """The words are those in the library's own list, Slurm 24.11."""
+    """The reasons are those in the library of Slurm 24.11."""
     assert waits(reason) != "unknown"
 
 
 def test_every_entry_of_the_table_can_be_reached() -> None:
     codes = [code for _, code in WORDS.waiting]
     assert len(set(codes)) == len(codes) >= 40
-    for code in codes:  # none stands behind another that takes all its words
+    for code in codes:  # no pattern is hidden by an earlier one that matches all its words
         words = [w for w in REASONS if waits(w) == code]
         assert words or code in ELSEWHERE_TRIED, code
 
@@ -101,7 +101,7 @@ def test_every_code_of_a_dialect_has_an_answer() -> None:
             assert {code for _, code in words} <= known[kind], name
 
 
-def test_states_that_wait_for_a_reason_of_their_own() -> None:
+def test_pending_states_have_their_own_explanations() -> None:
     assert waits("", PendingPhase.NODE_STARTING) == "node-starting"
     assert waits("", PendingPhase.REQUEUED) == "requeued"
 
@@ -144,7 +144,7 @@ def end(state: str, **more: object) -> End:
         (None, "run", None, EndReason.FAILED),
     ],
 )
-def test_ends(record: End | None, wish: str, door: str | None, reason: EndReason) -> None:
+def test_ends_are_explained(record: End | None, wish: str, door: str | None, reason: EndReason) -> None:
     got, words = explain.ended(record, desired=wish, door=door)  # type: ignore[arg-type]  # a wish of the table
     assert got is reason
     assert words.what
@@ -189,7 +189,7 @@ def test_failures_hint_at_the_cause(more: dict[str, int], code: str) -> None:
         ("Bananas", "unknown"),
     ],
 )  # fmt: skip
-def test_refusals(text: str, code: str) -> None:
+def test_refusals_are_explained(text: str, code: str) -> None:
     words = explain.refused(text)
     assert (words.code, words.scheduler) == (code, text)
     assert words.do
@@ -227,7 +227,7 @@ def test_a_site_s_own_filter_is_told_by_its_own_words(text: str) -> None:
         ("Something else", "unreachable"),
     ],
 )
-def test_unreachable(text: str, code: str) -> None:
+def test_unreachable_factories_are_explained(text: str, code: str) -> None:
     words = explain.unreachable(text)
     assert (words.code, words.scheduler) == (code, text)
     assert "nothing is lost" in words.do
@@ -287,10 +287,10 @@ def test_why_a_door_stays_shut(problem: str, code: str) -> None:
 def test_the_log_tells_why_a_session_failed(line: str, code: str, reason: EndReason) -> None:
     got, words = explain.ended(end("FAILED", exit_code=1), tail=("something", line, "bye"))
     assert (words.code, got) == (code, reason)
-    # What ended well, or for a reason that is known, is not looked for in the log.
+    # The log is not searched after a success, or if the reason is known.
     assert explain.ended(end("COMPLETED"), tail=(line,))[1].code == "ended"
     assert explain.ended(end("PREEMPTED"), tail=(line,))[1].code == "preempted"
-    # Old lines of a long log are of anything.
+    # Old lines of a long log are unrelated to the end.
     assert explain.ended(end("FAILED", exit_code=1), tail=(line, *["later"] * 30))[1].code == "failed"
 
 
@@ -301,7 +301,7 @@ def test_the_log_tells_why_a_session_failed(line: str, code: str, reason: EndRea
         ("other", "cancelled-other", "you"), (None, "cancelled-by-site", "you"),
     ],
 )  # fmt: skip
-def test_who_cancelled_it_is_said_where_it_is_known(by: str | None, code: str, whose: str) -> None:
+def test_the_explanation_says_who_cancelled_if_known(by: str | None, code: str, whose: str) -> None:
     reason, words = explain.ended(end("CANCELLED", signal=15, by=by))
     assert (reason, words.code, words.whose) == (EndReason.CANCELLED_BY_SITE, code, whose)
 
@@ -327,7 +327,7 @@ def test_a_job_that_is_put_back_again_and_again() -> None:
     assert words.whose == "site"
 
 
-def test_everything_says_what_it_means_and_whose_move_it_is() -> None:
+def test_every_explanation_says_the_meaning_and_who_acts() -> None:
     for answers in explain.everything().values():
         assert answers
         for answer in answers:

@@ -1,4 +1,4 @@
-"""PBS' comments, as its scheduler writes them, and what its commands print, in a person's words."""
+"""Explanations of PBS' comments and of the output of its commands."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_recorded_refusals(name: str, code: str) -> None:
         ("Cannot modify attribute while job running  12.vm", "permission"),
     ],
 )
-def test_refusals(text: str, code: str) -> None:
+def test_refusals_of_pbs_are_explained(text: str, code: str) -> None:
     assert explain.refused(text).code == code
 
 
@@ -137,7 +137,7 @@ def test_refusals(text: str, code: str) -> None:
         ("PBS' answer is not understood: x", "misread"),
     ],
 )
-def test_unreachable(text: str, code: str) -> None:
+def test_an_unreachable_pbs_is_explained(text: str, code: str) -> None:
     assert explain.unreachable(text).code == code
 
 

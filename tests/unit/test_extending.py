@@ -1,4 +1,4 @@
-"""More time for a running session: who may, how much, and that the door hears what the scheduler says."""
+"""Extending a running session: who may do it, by how much, and the door gets the end that the scheduler reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def runs(world: World, hours: float) -> Session:
-    """A running session whose job has that much time; the size allows 8 h."""
+    """Start a session whose job has that walltime; the size allows 8 h."""
     session = await world.running(size="gpu-1", hours=hours)
     job = world.scheduler.jobs_there[session.job or ""]
     assert job.started is not None
@@ -39,7 +39,7 @@ async def runs(world: World, hours: float) -> Session:
 
 
 async def told(world: World, *ends: datetime | None) -> bool:
-    """Whether the door was told just these; telling goes on in the background."""
+    """Return True if the door got exactly these ends; they are sent in the background."""
     await world.comes(lambda: len(world.doors.told_ends) >= len(ends))
     await asyncio.sleep(0)
     return world.doors.told_ends == list(ends)
@@ -57,7 +57,7 @@ async def test_the_scheduler_is_asked_and_the_door_hears_its_answer(world: World
     assert before.extend_hours == 7.0
     session = await world.extender.extend(ID, 2, "person")
     assert world.scheduler.extended == [(session.account, session.job, 180)]
-    assert session.ends == before.ends  # not before the scheduler says so
+    assert session.ends == before.ends  # only once the scheduler reports the new end
     await world.scheduler.answer()
     session = await world.until(extend_hours=5.0)
     assert before.ends is not None and session.ends == before.ends + timedelta(hours=2)
@@ -102,7 +102,7 @@ async def test_asks_as_whom_the_site_lets(
     await world.down()
 
 
-async def test_is_not_offered_where_the_site_does_not_allow_it(tmp_path: Path) -> None:
+async def test_an_extension_is_not_offered_where_the_site_forbids_it(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     assert (await runs(world, 1)).extend_hours is None
     problem = await no(world)
@@ -110,7 +110,7 @@ async def test_is_not_offered_where_the_site_does_not_allow_it(tmp_path: Path) -
     await world.down()
 
 
-async def test_never_beyond_what_the_size_allows(world: World) -> None:
+async def test_an_extension_never_exceeds_the_sizes_limit(world: World) -> None:
     await runs(world, 7.5)
     problem = await no(world, 1)
     assert (problem.status, problem.problem.field) == (400, "hours")
@@ -122,7 +122,7 @@ async def test_never_beyond_what_the_size_allows(world: World) -> None:
     assert "all the time" in (await no(world, 0.1)).problem.message
 
 
-async def test_never_into_a_maintenance_of_all_its_nodes(world: World) -> None:
+async def test_an_extension_never_runs_into_a_maintenance_of_all_nodes(world: World) -> None:
     before = await runs(world, 1)
     assert before.ends is not None
     start = before.ends + timedelta(hours=2)
@@ -135,14 +135,14 @@ async def test_never_into_a_maintenance_of_all_its_nodes(world: World) -> None:
     assert "2 h more" in (await no(world, 3)).problem.message
 
 
-async def test_not_at_a_factory_that_is_paused(world: World) -> None:
+async def test_no_extension_at_a_paused_factory(world: World) -> None:
     await runs(world, 1)
     world.factories["one"].access_status.pause("We talk to the site.")
     problem = await no(world)
     assert (problem.status, problem.problem.message) == (503, "We talk to the site.")
 
 
-async def test_only_what_runs(world: World) -> None:
+async def test_only_running_sessions_can_be_extended(world: World) -> None:
     await world.put(size="gpu-1", hours=1)
     assert (await no(world)).status == 409
     await world.scheduler.answer()
@@ -151,7 +151,7 @@ async def test_only_what_runs(world: World) -> None:
         await world.extender.extend("f" * 32, 1, "person")
 
 
-async def test_not_when_a_stop_was_asked_for(world: World) -> None:
+async def test_a_session_with_a_stop_request_cannot_be_extended(world: World) -> None:
     await runs(world, 1)
     world.scheduler.cancels_fail = 5
     await world.sessions.stop(ID, "person")
@@ -166,7 +166,7 @@ async def test_the_schedulers_no_is_explained_and_kept_in_the_audit(world: World
     assert [entry.job for entry in await world.ledger.audited("extend-refused")] == ["1"]
 
 
-async def test_a_scheduler_that_is_silent_leaves_it_open(world: World) -> None:
+async def test_an_extension_without_an_answer_stays_open(world: World) -> None:
     await runs(world, 1)
     world.scheduler.says_nothing = True
     assert (await no(world)).status == 503
@@ -187,8 +187,8 @@ async def test_an_end_moved_by_the_administrator_reaches_the_door_however_often_
     assert await told(world, earlier, earlier)
     world.door_is_lost()
     await world.scheduler.answer()
-    assert await told(world, earlier, earlier)  # no door, nobody to tell
-    world.door_says(phase="up", environment=True, ends=session.ends)  # as another link finds it
+    assert await told(world, earlier, earlier)  # no door is connected
+    world.door_says(phase="up", environment=True, ends=session.ends)  # as a restarted link finds it
     assert await told(world, earlier, earlier, earlier)
 
 

@@ -1,4 +1,4 @@
-"""A FactoryCluster and the event loop that it lives in. The gateway is scripted; Dask's scheduler is a real one."""
+"""A FactoryCluster and its event loop, with a scripted gateway and a real Dask scheduler."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from tests.unit.fake_factory import SIZE, factory
 
 
 class ScriptedLink:
-    """Takes all that is asked for, but what it is told to refuse."""
+    """A link that accepts all requests, except those that a test wants to be refused."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.cancelled: list[list[str]] = []
         self.refuses: LinkError | None = None
-        self.most = 10**6  # jobs that may be taken in all
-        self.bodies: list[BatchRequest] = []  # of batches
+        self.most = 10**6  # total number of jobs that are accepted
+        self.bodies: list[BatchRequest] = []  # bodies of batches
         self.closed = False
-        self.has_room = True  # for one more cluster
-        self.speaks = asyncio.Event()  # cleared: it takes nothing and says nothing until it is set again
+        self.has_room = True  # whether another cluster is allowed
+        self.speaks = asyncio.Event()  # if cleared, it accepts no request and answers none until it is set again
         self.speaks.set()
 
     async def put(self, path: str, body: Any, _kind: object) -> Cluster:
@@ -93,7 +93,7 @@ class ScriptedLink:
 
 
 class Turns:
-    """Of the event loop, counted; and in which of them each job was made."""
+    """Counts the turns of the event loop, and records the turn in which each job was made."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -148,12 +148,12 @@ async def test_a_thousand_jobs_are_one_request_and_leave_the_loop_free(
     await cluster.scale(jobs=0)
     assert not cluster.workers
     async with asyncio.timeout(60):
-        while not link.cancelled:  # they are seen off by and by
+        while not link.cancelled:  # they are retired one after the other
             await asyncio.sleep(0.01)
     assert [len(names) for names in link.cancelled] == [1000]
 
 
-async def test_what_is_let_go_while_jobs_are_made_is_not_kept(cluster: FactoryCluster, link: ScriptedLink) -> None:
+async def test_jobs_dropped_while_others_are_made_are_not_kept(cluster: FactoryCluster, link: ScriptedLink) -> None:
     more = cluster.scale(jobs=3 * AT_A_TIME)
     await asyncio.sleep(0)
     await cluster.scale(jobs=AT_A_TIME)
@@ -174,22 +174,20 @@ async def test_a_refusal_leaves_no_jobs(cluster: FactoryCluster, link: ScriptedL
     assert [len(names) for names in link.batches] == [2 * AT_A_TIME, 1]
 
 
-async def test_who_gives_up_waiting_for_jobs_takes_them_from_nobody(
-    cluster: FactoryCluster, link: ScriptedLink
-) -> None:
+async def test_a_cancelled_caller_takes_no_jobs_from_others(cluster: FactoryCluster, link: ScriptedLink) -> None:
     link.speaks.clear()
     first = cluster.scale(jobs=1)
-    await asyncio.sleep(0.1)  # it is asked for, and not answered
+    await asyncio.sleep(0.1)  # it is requested, and not answered yet
     second, third = cluster.scale(jobs=2), cluster.scale(jobs=3)
     await asyncio.sleep(0.1)
-    second.cancel()  # as a notebook does with a cell that is interrupted
+    second.cancel()  # as a notebook does with an interrupted cell
     await asyncio.wait([second])
     link.speaks.set()
     await asyncio.gather(first, third)
     assert sum(map(len, link.batches)) == len(cluster.workers) == 3
 
 
-async def test_what_cannot_be_adapted_to_changes_nothing(cluster: FactoryCluster) -> None:
+async def test_invalid_bounds_of_adapting_change_nothing(cluster: FactoryCluster) -> None:
     with pytest.raises(KeyError, match="soon"):
         cluster.adapt(minimum_jobs=0, maximum_jobs=2, target_duration="soon")
     assert cluster.view().adapting is None
@@ -211,14 +209,14 @@ async def test_a_cluster_that_the_gateway_refuses_leaves_no_scheduler(
     assert not refused._folder.exists()
 
 
-# --- the end, whatever goes on
+# --- closing, whatever is in progress
 
 
 @pytest.mark.timeout(60)
 async def test_closing_waits_for_no_answer_about_jobs(cluster: FactoryCluster, link: ScriptedLink) -> None:
     link.speaks.clear()
     more = cluster.scale(jobs=2)
-    await asyncio.sleep(0.05)  # it is asked for, and not answered
+    await asyncio.sleep(0.05)  # it is requested, and not answered yet
     await cluster.close()
     with pytest.raises(LinkError, match="closed"):
         await more
@@ -229,7 +227,7 @@ async def test_closing_waits_for_no_answer_about_jobs(cluster: FactoryCluster, l
 @pytest.mark.timeout(60)
 async def test_jobs_that_are_asked_for_as_the_cluster_closes_are_answered(cluster: FactoryCluster) -> None:
     more = cluster.scale(jobs=2)
-    await asyncio.sleep(0)  # the request is gathered, and not sent
+    await asyncio.sleep(0)  # the request is collected, and not sent yet
     closing = [asyncio.ensure_future(cluster.close()) for _ in range(2)]
     closing.pop().cancel()
     await closing.pop()
@@ -255,7 +253,7 @@ def test_closing_also_ends_where_no_event_loop_is_seen(
     link: ScriptedLink, adaptive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = FactoryCluster("cpu", scheduler="here", silence_logs="critical")
-    cluster.sync(_clear, link.speaks)  # it takes nothing and says nothing
+    cluster.sync(_clear, link.speaks)  # the link accepts nothing and answers nothing
 
     async def wants(_self: Any) -> int:
         return 3
@@ -294,7 +292,7 @@ async def _clear(event: asyncio.Event) -> None:
     event.clear()
 
 
-# --- all or none
+# --- all jobs or none
 
 
 async def test_more_jobs_than_one_request_holds_are_asked_for_as_one(
@@ -306,9 +304,7 @@ async def test_more_jobs_than_one_request_holds_are_asked_for_as_one(
     assert len(cluster.workers) == 2500
 
 
-async def test_where_a_later_request_is_refused_those_before_it_are_taken_back(
-    cluster: FactoryCluster, link: ScriptedLink
-) -> None:
+async def test_a_refused_later_request_cancels_the_earlier_ones(cluster: FactoryCluster, link: ScriptedLink) -> None:
     await cluster.scale(jobs=3)
     link.most = 2100
     with pytest.raises(LinkError, match="QOSMaxSubmit"):
@@ -320,7 +316,7 @@ async def test_where_a_later_request_is_refused_those_before_it_are_taken_back(
     assert "QOSMaxSubmit" in cluster.message
 
 
-# --- the scheduler's news of workers
+# --- the scheduler's messages about workers
 
 
 @pytest.mark.timeout(60)
@@ -336,13 +332,13 @@ async def test_news_of_workers_go_on_when_their_connection_broke(cluster: Factor
         await shown(1)
         assert "It was opened again." in cluster.message
         assert cluster._watch_worker_status_comm is not broken
-        cluster.scheduler_info["workers"].clear()  # so that what is told next cannot be taken
+        cluster.scheduler_info["workers"].clear()  # so that the next message cannot be handled
     async with Worker(scheduler.address, security=cluster.security, dashboard=False, name="two"):
         await shown(1)
     await shown(0)
 
 
-# --- its scheduler's process
+# --- the scheduler's process
 
 
 @pytest.mark.timeout(120)
@@ -369,7 +365,7 @@ async def test_a_second_cluster_of_a_name_is_refused_and_leaves_no_process(
     assert not list((tmp_path / "clusters").iterdir())
 
 
-# --- what is said of it
+# --- messages and texts
 
 
 MADE = {"size": "cpu", "scheduler": "here", "asynchronous": True, "silence_logs": "critical"}
@@ -393,12 +389,12 @@ MADE = {"size": "cpu", "scheduler": "here", "asynchronous": True, "silence_logs"
         ({"config_name": "nope"}, "dask's configuration has no section jobqueue.nope; it has: .*factory"),
     ],
 )
-def test_what_no_cluster_can_be_is_said(link: ScriptedLink, said: dict[str, Any], words: str) -> None:
+def test_invalid_clusters_are_explained(link: ScriptedLink, said: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FactoryCluster(**MADE | said)
 
 
-async def test_what_no_number_of_workers_can_be_is_said(cluster: FactoryCluster) -> None:
+async def test_invalid_numbers_of_workers_are_explained(cluster: FactoryCluster) -> None:
     for wrong, words in ((-1, "n=-1 is too few"), (math.nan, "n=nan is no whole number"), ("2", "n='2' is no whole")):
         with pytest.raises(ValueError, match=words):
             cluster.scale(wrong)  # type: ignore[arg-type]
@@ -438,7 +434,8 @@ async def test_a_subclass_names_its_jobs(link: ScriptedLink) -> None:
             ("prefix-", f"-{number}-suffix") for number in range(3)
         ]
         await cluster.scale(jobs=1)
-        assert [name.rpartition("-")[0][-2:] for name in cluster.worker_spec] == ["-0"]  # the youngest go first
+        # the youngest jobs are dropped first
+        assert [name.rpartition("-")[0][-2:] for name in cluster.worker_spec] == ["-0"]
         assert repr(cluster).startswith("Mine(")
     assert cluster.status is Status.closed
 

@@ -1,4 +1,4 @@
-"""The shipped catalogue: 19 factories and 13 antennas, each value with its origin, none to be started."""
+"""The shipped catalogue: 19 factories and 13 antennas; each value has an origin, and nothing can be started."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ IDS = [
     "lumi-aif", "mimer", "nlaif", "pharos", "piast", "roaif", "slaif",
 ]  # fmt: skip
 PLANNED = ["litai", "pharos", "roaif"]
-WITHOUT_SIZES = {"1healthai", "gaia", "mimer", "piast"}  # what their nodes have was found nowhere
+WITHOUT_SIZES = {"1healthai", "gaia", "mimer", "piast"}  # the hardware of their nodes was not found anywhere
 COUNTRIES = ["BE", "CH", "CY", "GB", "HU", "IE", "IS", "LV", "MD", "MK", "MT", "RS", "SK"]
 
 entries = pytest.mark.parametrize("entry", list(ALL.entries.values()), ids=list(ALL.entries))
@@ -50,7 +50,7 @@ factories = pytest.mark.parametrize("factory", list(ALL.factories.values()), ids
 
 
 def made(factory: Factory) -> Environment:
-    """An environment as somebody makes it at the site."""
+    """Return an environment as if somebody had installed it at the site."""
     return Environment(
         id="made", title="Made", kind="venv", python="/made/bin/python", architecture=factory.architecture
     )
@@ -84,8 +84,8 @@ def test_each_value_says_how_sure_it_is_and_where_it_comes_from(entry: NetworkEn
 
 
 @entries
-def test_each_origin_is_of_something(entry: NetworkEntry) -> None:
-    """A path with a typing error would say nothing, and a wider one would cover for it."""
+def test_each_origin_belongs_to_a_value(entry: NetworkEntry) -> None:
+    """A mistyped path would name nothing, and a wider path would hide that."""
     values = [path.split(".") for path in entry.values()]
     for said in entry.said:
         for of in said.of:
@@ -138,7 +138,7 @@ def test_sizes_fit_their_nodes_and_become_jobs(factory: Factory) -> None:
         if not size.whole_node and gpus % size.gpus == 0:
             together = gpus // size.gpus
             assert size.cores * together <= shape.cores
-            # The sites that bill memory by the share promise a little more than the node has: one share less fits.
+            # Sites that bill memory by shares offer slightly more than the node has, so one share less fits.
             assert size.memory_gb * (together - 1) <= shape.memory_gb
         access = Access(account_pool=("fg1",), job_account="project", environments=(made(factory),))
         here = loading.apply(factory, access)
@@ -196,8 +196,8 @@ def test_a_template_becomes_no_job() -> None:
         bridge_argv(factory, resolve(factory, Choice()))
 
 
-def test_what_editors_remark_reaches_no_page() -> None:
-    """The views are what pages and the API for people get."""
+def test_remarks_for_editors_reach_no_page() -> None:
+    """People see only the views of the pages and the API."""
     told = {name for view in (FactoryView, NetworkView, ComingView) for name in view.model_fields}
     assert "hints" in told
     assert not {"notes", "remarks"} & told
@@ -237,7 +237,7 @@ def test_a_planned_entry_takes_no_machine(tmp_path: Path) -> None:
         federation.load(tmp_path)
 
 
-def test_refusals_and_what_is_to_come_are_in_words() -> None:
+def test_refusals_and_planned_factories_are_explained() -> None:
     assert ALL.refusal("pharos") == "Pharos has no machine yet, so nothing can be started there."
     assert ALL.refusal("mimer") == (
         "This gateway does not offer MIMER yet: its operator has no agreement with this gateway's."
@@ -343,7 +343,7 @@ def test_editors_find_the_files_right_and_mistakes_wrong() -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """As an editor sees it: a day is a string."""
+    """Read a file as an editor sees it: a date is a string."""
     data: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(path.read_text()), default=str))
     return data
 

@@ -1,4 +1,4 @@
-"""The scripts and styles of pages and widgets as they are built: current, whole, and each named by a page."""
+"""The built scripts and styles of pages and widgets are current and complete, and a page uses each of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check(checkout: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What is built, and its sources."""
+    """Copy the built files and their sources."""
     for folder in (HUB, WIDGETS, FRONTEND):
         shutil.copytree(CHECKOUT / folder, tmp_path / folder)
     (tmp_path / "node_modules").symlink_to(CHECKOUT / "node_modules")
@@ -53,7 +53,7 @@ def test_the_check_names_the_bundles_that_are_stale(copy: Path, change: str, sta
 
 
 @pytest.mark.parametrize("path", BUILT, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_a_bundle_asks_for_nothing_else(path: Path) -> None:
+def test_a_bundle_loads_no_other_file(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"^\s*import\b|\bimport\(|@import|\burl\(|https?://(?!www\.w3\.org/)", text, re.MULTILINE)
     assert "innerHTML" not in text

@@ -1,4 +1,4 @@
-"""Who may use a site's reservations, and how it is asked in which groups an account is."""
+"""The people who may use a site's reservations, and the questions for an account's groups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_a_reservation_is_for_the_account_that_pays(site: Site) -> None:
     assert site.reservations("alice", "p2") == site.reservations("alice", None) == ()
 
 
-async def test_who_is_in_a_group_is_asked_of_the_site_once(
+async def test_an_accounts_groups_are_asked_for_once(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unix_groups, "PACE", 0.01)
@@ -42,7 +42,7 @@ async def test_who_is_in_a_group_is_asked_of_the_site_once(
     await transport.until(lambda: transport.asked.count("groups") == 2)
     assert [one.id for one in await site.reservations_now("alice", None)] == ["c"]
     assert await site.reservations_now("bob", None) == ()
-    assert [who for kind, who in transport.asked_as if kind == "groups"] == [None, None]  # as the watcher, and once
+    assert [who for kind, who in transport.asked_as if kind == "groups"] == [None, None]  # asked once, as the watcher
 
 
 async def test_a_start_waits_a_moment_to_be_told_the_groups(
@@ -53,7 +53,7 @@ async def test_a_start_waits_a_moment_to_be_told_the_groups(
     transport.answers["groups"] = frozenset({"school"})
     assert [one.id for one in await site.reservations_now("alice", None)] == ["c"]
     monkeypatch.setattr(unix_groups, "PATIENCE", 0.05)
-    transport.answers["groups"] = None  # silence
+    transport.answers["groups"] = None  # no answer
     assert await site.reservations_now("bob", None) == ()
 
 
@@ -72,7 +72,7 @@ async def test_groups_that_the_site_does_not_tell_are_none_and_asked_for_again_l
     assert await site.reservations_now("bob", None) != ()
 
 
-def test_what_id_prints() -> None:
+def test_the_output_of_id_is_parsed() -> None:
     ask = unix_groups.question("alice")
     assert ask.argv == ("id", "-Gnz", "--", "alice")
     assert ask.parse(Output("users\0domain users\0", "", 0)) == {"users", "domain users"}

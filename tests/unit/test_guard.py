@@ -1,4 +1,4 @@
-"""The clock of a session: pure decisions."""
+"""The deadlines of a session: pure decisions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USED = replace(UP, activity=Activity(START + 1000, opened=True))
         (replace(WAITING, ends=START + 500), 440, "walltime"),
         (UP, 1809, None),
         (UP, 1810, "unopened"),
-        (replace(UP, activity=None), 39_000, None),  # this program does not tell: only the walltime ends it
+        (replace(UP, activity=None), 39_000, None),  # the program reports no activity, so only the walltime ends it
         (replace(UP, activity=None), 39_940, "walltime"),
         (USED, 4599, None),
         (USED, 4600, "idle"),
@@ -35,7 +35,7 @@ USED = replace(UP, activity=Activity(START + 1000, opened=True))
         (replace(USED, ends=None), 4600, "idle"),
     ],
 )
-def test_ends_when_it_must(facts: Facts, at: float, reason: str | None) -> None:
+def test_a_session_ends_at_its_nearest_deadline(facts: Facts, at: float, reason: str | None) -> None:
     verdict = decide(START + at, facts, LIMITS)
     assert verdict.reason == reason
     assert bool(verdict.message) or reason is None
@@ -52,7 +52,7 @@ def test_ends_when_it_must(facts: Facts, at: float, reason: str | None) -> None:
         (USED, 4299, None),
         (USED, 4300, ("idle", 4600, 5)),
         (UP, 1600, ("unopened", 1810, 5)),
-        (replace(USED, ends=START + 5300), 4400, ("idle", 4600, 5)),  # the nearest of two
+        (replace(USED, ends=START + 5300), 4400, ("idle", 4600, 5)),  # the nearest of two deadlines
     ],
 )
 def test_warns_before(facts: Facts, at: float, notice: tuple[str, float, int] | None) -> None:
@@ -60,7 +60,7 @@ def test_warns_before(facts: Facts, at: float, notice: tuple[str, float, int] | 
     assert (found and (found.reason, found.at - START, found.minutes)) == notice
 
 
-def test_tells_when_idleness_would_end_it() -> None:
+def test_the_end_by_idleness_is_reported() -> None:
     assert decide(START + 20, UP, LIMITS).ends_idle == START + 1810
     assert decide(START + 1001, USED, LIMITS).ends_idle == START + 4600
     busy = replace(USED, activity=Activity(START + 1000, busy=True, opened=True))
@@ -79,7 +79,7 @@ moments = st.floats(0, 50_000)
     opened=st.booleans(),
     environment=st.booleans(),
 )
-def test_nothing_changes_before_it_wakes(
+def test_no_decision_changes_before_the_next_check(
     now: float, ends: float | None, up: float | None, last: float, busy: bool, opened: bool, environment: bool
 ) -> None:
     facts = Facts(0, ends, environment, up, Activity(last, busy, opened))

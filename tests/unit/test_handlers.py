@@ -1,4 +1,4 @@
-"""What the pages ask of the hub, and the hub of the link."""
+"""The pages' requests to the hub, and the hub's requests to the link."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
 
 
 async def first(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
-    """The events with which a page of Home begins; none where the link is silent."""
+    """Return the first events of Home's stream; none if the link does not answer."""
     told = events(answer)
     for _ in range(2):
         with suppress(StopAsyncIteration):
@@ -172,7 +172,7 @@ async def test_only_its_owner_closes_a_cluster(ada: httpx.AsyncClient, link: Fak
     link.add_cluster("a" * 32, "ada", "mine")
     link.add_cluster("b" * 32, "bob", "theirs")
     url = f"{API}/clusters/{'a' * 32}"
-    assert (await ada.delete(url)).status_code == 403  # forged: no token of the page
+    assert (await ada.delete(url)).status_code == 403  # a forged request, without the page's XSRF token
     assert link.clusters["a" * 32].state == "live"
     other = await ada.delete(f"{API}/clusters/{'b' * 32}", headers=forged(ada))
     assert (other.status_code, other.json()["kind"]) == (404, "gone")
@@ -220,7 +220,8 @@ async def test_a_silent_link_is_a_503_in_words(ada: httpx.AsyncClient, link: Fak
 
 async def test_stop_what_the_hub_does_not_hold(ada: httpx.AsyncClient, link: FakeLink) -> None:
     link.add("1" * 32, "ada", "lost")
-    assert (await ada.delete(f"{API}/sessions/{'1' * 32}")).status_code == 403  # forged: no token of the page
+    # a forged request, without the page's XSRF token
+    assert (await ada.delete(f"{API}/sessions/{'1' * 32}")).status_code == 403
     assert not link.stops
     assert (await ada.delete(f"{API}/sessions/{'1' * 32}", headers=forged(ada))).status_code == 202
     assert link.stops == [("1" * 32, "person")]
@@ -230,7 +231,8 @@ async def test_only_its_owner_makes_a_session_longer(ada: httpx.AsyncClient, lin
     link.add("1" * 32, "ada")
     link.add("2" * 32, "bob")
     url = f"{API}/sessions/{'1' * 32}/extend"
-    assert (await ada.post(url, json={"hours": 2})).status_code == 403  # forged: no token of the page
+    # a forged request, without the page's XSRF token
+    assert (await ada.post(url, json={"hours": 2})).status_code == 403
     assert (await ada.post(url, json={"hours": 2}, headers=forged(ada))).json()["id"] == "1" * 32
     assert link.extended == [("1" * 32, 2)]
     for wrong in ({"hours": -1}, {"hours": "x"}, {}, {"hours": 1, "more": 1}, [], None):
@@ -243,7 +245,8 @@ async def test_only_its_owner_makes_a_session_longer(ada: httpx.AsyncClient, lin
 
 async def test_a_token_goes_to_the_link_for_its_own_person(ada: httpx.AsyncClient, link: FakeLink) -> None:
     url = f"{API}/factories/one/credential"
-    assert (await ada.put(url, json={"token": "t"})).status_code == 403  # forged: no token of the page
+    # a forged request, without the page's XSRF token
+    assert (await ada.put(url, json={"token": "t"})).status_code == 403
     answer = await ada.put(url, json={"token": "secret-1"}, headers=forged(ada))
     assert answer.json() == {"renew_url": "https://renew.example", "until": None}
     assert link.renewed == [("one", "ada", "secret-1")]
@@ -286,7 +289,8 @@ async def test_the_form_starts_and_the_page_tells_the_end(
     answer = await ada.post("/hub/spawn/ada/formed", data=form, follow_redirects=False)
     assert answer.status_code == 302
     assert answer.headers["location"].startswith("/hub/spawn-pending/ada/formed")
-    session = await link.until(None, lambda one: one.server == "formed")  # the hub promises it before it has it
+    # the hub accepts the start before the session exists
+    session = await link.until(None, lambda one: one.server == "formed")
     assert (link.requests[session.id].choice.size, link.requests[session.id].choice.hours) == ("big", 2)
     async with hub.http.stream(
         "GET", "/hub/api/users/ada/servers/formed/progress", headers={"Authorization": f"token {hub.admin}"}
@@ -307,7 +311,7 @@ async def test_the_form_starts_and_the_page_tells_the_end(
 
 
 async def _line(lines: AsyncIterator[str], part: str) -> str:
-    """The next that has this part."""
+    """Return the next line with this part."""
     async for line in lines:
         if part in line:
             return line

@@ -1,4 +1,4 @@
-"""A cluster's scheduler as a job of its own, from the wish to its end; and the way to it for its owner alone."""
+"""A cluster's Dask scheduler in its own job, from the request to its end; only its owner can connect to it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def cluster_is(world: World, state: str) -> Cluster:
 
 
 async def running(world: World) -> Cluster:
-    """Its job runs, its door is open, its scheduler answers and has told its keys."""
+    """Start a scheduler job with an open door; its scheduler answers and has written its keys."""
     await ask(world)
     world.scheduler.runs("1", "n7")
     await world.scheduler.answer()
@@ -63,26 +63,26 @@ def account(world: World) -> str:
     return world.clusters.own(CLUSTER, "ada").record.account
 
 
-async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> None:
+async def test_a_scheduler_job_is_no_session_of_the_hub(world: World) -> None:
     cluster = await ask(world)
     assert cluster.head is not None
     assert (cluster.state, cluster.head.state, cluster.session) == ("live", "pending", CLUSTER)
     [request] = world.scheduler.submitted
     assert request.comment.startswith(f"fg:{CLUSTER}:")
-    assert (request.gpus, request.cores) == (1, 4)  # the smallest there is
+    assert (request.gpus, request.cores) == (1, 4)  # the smallest size
     assert cluster.gpu_hours.committed == cluster.head.choice.hours
     await ask(world)
     assert len(world.scheduler.submitted) == 1
     assert await world.sessions.sessions("ada", None, True, 10) == []
     assert await world.sessions.sessions("ada", None, False, 10) == []
-    assert world.doors.bound == {}  # nothing on the hub's machine leads to it
-    await world.put(ID)  # nor does it count as one of the person's sessions
+    assert world.doors.bound == {}  # no port of the hub's machine leads to it
+    await world.put(ID)  # it does not count as one of the person's sessions
     await world.sessions.stop(ID, "person")
-    hub: Any = None  # is not even asked for servers
+    hub: Any = None  # the hub is not even asked for servers
     assert await HubRecovery(world.live_sessions, hub).look() is False
 
 
-async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: World) -> None:
+async def test_the_table_shows_a_scheduler_job_with_its_cluster_and_not_as_a_session(world: World) -> None:
     table = world.feed.table()
     told = await anext(table)
     begun = asyncio.create_task(running(world))
@@ -99,7 +99,7 @@ async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: W
     await table.aclose()
 
 
-async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret(world: World) -> None:
+async def test_the_scheduler_is_started_through_its_door_without_secrets(world: World) -> None:
     cluster = await running(world)
     assert cluster.head is not None and cluster.head.node == "n7"
     assert world.doors.sent == [(CLUSTER, {})]
@@ -109,14 +109,14 @@ async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret
     assert argv[argv.index("--file") + 1].endswith(f"/sessions/{CLUSTER}/cluster.json")
 
 
-async def test_its_keys_are_its_owners(world: World) -> None:
+async def test_only_the_owner_gets_the_schedulers_keys(world: World) -> None:
     await ask(world)
     assert (await refused(world.clusters.scheduler(CLUSTER, "ada"))).status == 409  # it does not run yet
     await world.clusters.end(CLUSTER, "ada")
     await world.scheduler.answer(2)
 
 
-async def test_who_else_asks_gets_nothing(world: World) -> None:
+async def test_other_people_get_no_keys(world: World) -> None:
     await running(world)
     told = await world.clusters.scheduler(CLUSTER, "ada")
     assert (told.address, told.versions) == (SCHEDULER["address"], {"python": "3.13"})
@@ -126,7 +126,7 @@ async def test_who_else_asks_gets_nothing(world: World) -> None:
     assert (entry.person, entry.job) == ("ada", None)
 
 
-async def test_what_it_says_of_itself_is_checked(world: World) -> None:
+async def test_the_schedulers_description_is_validated(world: World) -> None:
     await running(world)
     file = f"/home/{account(world)}/.factorygate/sessions/{CLUSTER}/cluster.json"
     world.home.files[file] = b'{"address": "tls://x:1; rm -rf"}'
@@ -135,7 +135,7 @@ async def test_what_it_says_of_itself_is_checked(world: World) -> None:
     assert (await refused(world.clusters.scheduler(CLUSTER, "ada"))).status == 404
 
 
-async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) -> None:
+async def test_a_cluster_ends_with_its_scheduler_job_and_its_reason(world: World) -> None:
     await running(world)
     await grow(world, "w-0", batch=BATCH)
     world.scheduler.set("1", state=JobState.ENDED)
@@ -146,7 +146,7 @@ async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) ->
     await world.comes(lambda: "2" in world.scheduler.cancelled)
 
 
-async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
+async def test_the_scheduler_jobs_gpu_hours_count_for_its_cluster(world: World) -> None:
     await running(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     begun = datetime.now(UTC) - timedelta(minutes=30)
@@ -187,13 +187,13 @@ async def test_runs_before_a_requeue_count_for_its_cluster(world: World) -> None
     assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
 
 
-async def test_a_cluster_that_is_closed_ends_it(world: World) -> None:
+async def test_closing_a_cluster_ends_its_scheduler_job(world: World) -> None:
     await running(world)
     await world.clusters.end(CLUSTER, "ada")
     await world.comes(lambda: CLUSTER in world.doors.asked_to_stop)
 
 
-async def test_a_refused_one_is_said_and_leaves_nothing(world: World) -> None:
+async def test_a_refused_scheduler_job_is_reported_and_leaves_nothing(world: World) -> None:
     problem = await refused(ask(world, size="huge"))
     assert problem.problem.field == "size"
     assert world.live_sessions == {}
@@ -204,7 +204,7 @@ async def test_a_refused_one_is_said_and_leaves_nothing(world: World) -> None:
     assert world.live_sessions == {}
 
 
-async def test_a_link_that_starts_anew_still_has_it(world: World) -> None:
+async def test_a_restarted_link_still_has_the_scheduler_job(world: World) -> None:
     await running(world)
     await world.down()
     await world.up(world.doors)
@@ -212,7 +212,7 @@ async def test_a_link_that_starts_anew_still_has_it(world: World) -> None:
     assert cluster.head is not None and cluster.head.job == "1"
 
 
-async def test_one_without_a_cluster_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scheduler_job_without_a_cluster_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await running(world)
     monkeypatch.setattr(scheduler_jobs, "YOUNG_SECONDS", -1.0)
     await world.clusters._scheduler_jobs.end_strays(lambda cluster_id: cluster_id == CLUSTER)
@@ -229,7 +229,7 @@ def test_a_request_has_one_scheduler() -> None:
 
 
 class Channel:
-    """What a door's channel is to the wire: bytes come back as they went."""
+    """A door's channel that echoes all bytes."""
 
     def __init__(self) -> None:
         self.channel = self
@@ -287,7 +287,7 @@ async def test_a_door_that_is_closed_is_said(world: World) -> None:
     assert caught.value.status == 503
 
 
-async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
+async def test_a_scheduler_of_a_size_no_longer_offered_is_still_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = await World(tmp_path).up()
@@ -302,7 +302,7 @@ async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
     await world.down()
 
 
-async def test_what_was_asked_of_one_is_forgotten_at_its_end(world: World) -> None:
+async def test_the_request_is_forgotten_when_the_scheduler_job_ends(world: World) -> None:
     await running(world)
     await world.clusters.end(CLUSTER, "ada")
     await world.comes(lambda: world.scheduler.cancelled == ["1"])

@@ -1,4 +1,4 @@
-"""Clusters on Home, in a browser: live, closed there, and how they ended."""
+"""Clusters on Home in a browser: live ones, closing one, and how they ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Opens = Callable[..., Coroutine[Any, Any, Page]]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def opens(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterator[Opens]:
-    """Home of ada, with sessions and clusters in all states; keywords are those of a browser's context."""
+    """Open ada's Home with sessions and clusters in all states; keywords are those of a browser context."""
     link.sessions.clear()
     link.clusters.clear()
     page_states.fill(link)
@@ -53,7 +53,7 @@ async def opens(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncItera
         await context.close()
 
 
-async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, link: FakeLink) -> None:
+async def test_each_cluster_is_shown_with_its_state_and_problems(opens: Opens, link: FakeLink) -> None:
     page = await opens()
     sweep = page.get_by_role("article", name="sweep")
     for text in (
@@ -61,7 +61,7 @@ async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, l
         "waiting for a node to free up",
     ):
         await expect(sweep).to_contain_text(text)
-    # Its jobs run, so that a slow browser is told a little more of one and less of the other.
+    # The cluster's jobs run, so its figures change a little while a slow browser loads.
     used = re.compile(r"5\.5\d? of at most 20 GPU-hours used · 2\.[45]\d? GPU-hours reserved")
     await expect(sweep).to_contain_text(used)
     afar = page.get_by_role("article", name="afar")
@@ -79,7 +79,7 @@ async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, l
     await expect(over).to_contain_text("Closed · ")
 
 
-async def test_one_is_closed_by_keyboard_after_it_asked(opens: Opens, link: FakeLink) -> None:
+async def test_a_cluster_is_closed_by_keyboard_after_a_confirmation(opens: Opens, link: FakeLink) -> None:
     page = await opens()
     button = page.get_by_role("button", name="Close…: sweep")
     await button.focus()
@@ -103,9 +103,9 @@ async def test_one_is_closed_by_keyboard_after_it_asked(opens: Opens, link: Fake
     await expect(page.get_by_role("listitem").filter(has_text="sweep")).to_contain_text("Nobody has asked about")
 
 
-async def test_one_that_cannot_be_closed_says_why(opens: Opens, link: FakeLink) -> None:
+async def test_a_cluster_that_cannot_be_closed_says_why(opens: Opens, link: FakeLink) -> None:
     page = await opens()
-    del link.clusters[AFAR]  # the link no longer knows it, and the page was not told yet
+    del link.clusters[AFAR]  # the link no longer knows it, and the page has not been notified
     await page.get_by_role("button", name="Close…: afar").click()
     await page.get_by_role("button", name="Close it").click()
     afar = page.get_by_role("article", name="afar")
@@ -113,7 +113,7 @@ async def test_one_that_cannot_be_closed_says_why(opens: Opens, link: FakeLink) 
     await expect(afar.get_by_role("button", name="Close…: afar")).to_be_visible()
 
 
-async def test_without_clusters_there_is_nothing_of_them(opens: Opens, link: FakeLink) -> None:
+async def test_without_clusters_home_does_not_mention_them(opens: Opens, link: FakeLink) -> None:
     page = await opens()
     for cluster in list(link.clusters):
         link.change_cluster(cluster, state="ended")
@@ -137,7 +137,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(opens: Opens, theme: str
     await page.get_by_role("button", name="Close…: sweep").click()
     assert await page.evaluate(AXE_RUN) == []
     await page.evaluate("document.querySelector('#fg-close form').append(document.createElement('button'))")
-    assert await page.evaluate(AXE_RUN)  # it does find what is wrong
+    assert await page.evaluate(AXE_RUN)  # axe does find errors
 
 
 async def test_a_stop_asks_only_where_something_would_end(opens: Opens, link: FakeLink) -> None:

@@ -1,4 +1,4 @@
-"""How the code is laid out: rooms of a size that can be looked over, imports that run one way, names used once."""
+"""Rules for the layout of the code: folders of limited size, imports in one direction, unique class names."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PACKAGES = (
     "factorygate",
     "testbed",
 )
-MOST = 26  # entries of a folder
-# Folders whose entries are alike, and are not read one after the other.
+MOST = 26  # maximum entries of a folder
+# Folders with many similar entries, which nobody reads one after the other.
 ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale).*|docs/pictures|extensions/factorygate/locale.*")
 
 
 def sources() -> list[Path]:
-    """Python that ships, and the testbed."""
+    """Return the Python files that ship, and the testbed's."""
     return [
         path
         for top in ("spawners", "extensions/factorygate", "testbed")
@@ -56,7 +56,7 @@ def test_no_folder_is_longer_than_can_be_looked_over() -> None:
     assert not long
 
 
-def test_each_room_says_what_lives_there() -> None:
+def test_each_package_has_a_docstring() -> None:
     silent = [
         str(path)
         for path in sources()
@@ -76,7 +76,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check the contracts of pyproject.toml on a copy of what ships."""
+    """Check the contracts of pyproject.toml on a copy of the shipped code."""
     return subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"],
         cwd=folder,
@@ -111,11 +111,11 @@ def test_an_import_against_the_rules_is_found(tmp_path: Path, module: str, impor
     ran = lint_imports(tmp_path)
     kept = [line for line in ran.stdout.splitlines() if line.startswith(contract)]
     assert ran.returncode == 1, ran.stdout + ran.stderr
-    assert len(kept) > 1, ran.stdout  # a broken contract is named again, with the import
+    assert len(kept) > 1, ran.stdout  # the output names a broken contract again, with the import
 
 
 SCHEDULERS_VARIABLE = re.compile(rf"(?<![A-Z])({'|'.join(dialect.WORDS.variables for dialect in DIALECTS.values())})")
-# Besides the dialects, code that may name variables of a scheduler, and why.
+# Code outside the dialects that may name a scheduler's variables, with reasons.
 KNOWS_SCHEDULERS = {
     "site/factorygate-act": "installed at a site, alone: it knows each order that a dialect gives, word for word",
     "extensions/factorygate/old_job_scripts.py": "for jobs whose script is older than FACTORYGATE_JOB_*",
@@ -125,7 +125,7 @@ TEXTS = {".po", ".pot", ".md", ".ipynb", ".json", ".yaml", ".map"}
 
 
 def variables_of_schedulers(folder: Path, names: list[str]) -> dict[str, list[str]]:
-    """Return the lines, by file, of code that ships and is no dialect and names a variable of a scheduler."""
+    """Return by file the lines of shipped code outside the dialects that name a scheduler's variable."""
     found: dict[str, list[str]] = {}
     for name in names:
         path = folder / name
@@ -168,12 +168,12 @@ def test_no_two_classes_of_the_distribution_have_one_name() -> None:
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
 
 
-CLUSTER = {"cluster", "self._cluster", "self.cluster"}  # by which the helpers of a FactoryCluster name it
+CLUSTER = {"cluster", "self._cluster", "self.cluster"}  # names by which the helpers of a FactoryCluster refer to it
 CHANGES = {"append", "clear", "pop", "popitem", "setdefault", "update"}
 
 
 def writes_into_a_cluster(tree: ast.AST) -> set[str]:
-    """Attributes of a cluster that the code sets, or whose content it changes."""
+    """Return the attributes of a cluster that the code sets, or whose content it changes."""
     found = set()
     for node in ast.walk(tree):
         match node:

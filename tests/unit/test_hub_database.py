@@ -1,4 +1,4 @@
-"""What a real hub says of tokens while its database fails, and what the link makes of it."""
+"""A real hub's answers about tokens while its database fails, and the link's reaction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_a_valid_token_is_not_refused_while_the_hub_cannot_look_it_up(hub:
     try:
         database.execute("ALTER TABLE api_tokens RENAME TO away")
         try:
-            assert (await hub.api("GET", "/user", token)).status_code == 403  # so says JupyterHub
+            assert (await hub.api("GET", "/user", token)).status_code == 403  # JupyterHub's answer
             with pytest.raises(Unreachable, match="database does not answer"):
                 await client.user_of(token)
         finally:

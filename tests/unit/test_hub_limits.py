@@ -1,4 +1,4 @@
-"""What one person may ask of the hub: how much at a time, how long, and under what name."""
+"""Limits of one person's requests to the hub: their number, their size, and their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 API = "/hub/gateway/api"
-# All kinds of characters that JupyterHub takes, and the link: but for control characters, any.
+# All kinds of characters that both JupyterHub and the link accept, that is, all except control characters.
 NAMES = [
     "a;b",
     "ada@example.org",
@@ -63,7 +63,7 @@ async def test_a_person_has_only_so_many_streams_open(hub: HubProcess, ada: http
             assert b"as many pages" in words
             assert (await status(bob, few))[0] == 200  # another person
             assert (await ada.get(f"{API}/sessions")).status_code == 200
-        for _ in range(100):  # they are closed: the hub hears of each by itself
+        for _ in range(100):  # closed streams, which the hub notices one by one
             if (await status(ada, few))[0] == 200:
                 break
         else:
@@ -80,12 +80,12 @@ async def test_a_body_without_end_is_refused_before_it_is_known_whose_it_is(hub:
         try:
             answer = await hub.http.post("/hub/login", content=body)
         except httpx.TransportError:
-            continue  # it hangs up while we are still sending
+            continue  # the hub disconnects while the client is still sending
         assert answer.status_code in (400, 413)
     assert (await hub.http.get("/hub/health")).status_code == 200
 
 
-async def test_what_is_sent_to_us_is_short(ada: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_long_requests_are_refused(ada: httpx.AsyncClient, link: FakeLink) -> None:
     url, headers = f"{API}/factories/one/credential", forged(ada)
     answer = await ada.put(url, json={"token": "t" * MOST_BYTES}, headers=headers)
     assert (answer.status_code, answer.json()["message"]) == (
@@ -115,7 +115,7 @@ async def test_a_value_of_a_megabyte_is_refused_and_not_repeated(
 async def test_refused_starts_do_not_count_towards_the_named_servers(
     hub: HubProcess, link: FakeLink, user: str
 ) -> None:
-    """Ten are allowed."""
+    """Ten named servers are allowed."""
     link.auto, link.refuse = True, Problem(kind="refused", message="The factory does not take it.")
 
     async def names() -> set[str]:
@@ -132,7 +132,7 @@ async def test_refused_starts_do_not_count_towards_the_named_servers(
     one_more = await hub.api("POST", f"/users/{user}/servers/more", json={"factory": "one"})
     assert one_more.status_code == 400
     assert "maximum of 10" in one_more.text
-    for number in range(10):  # a name that had a session is kept, also when that is over
+    for number in range(10):  # a name that had a session is kept after its end
         await hub.until(user, is_ready, f"kept{number}")
         await hub.api("DELETE", f"/users/{user}/servers/kept{number}")
         await hub.until(user, is_stopped, f"kept{number}")

@@ -109,7 +109,7 @@ def test_a_hub_that_cannot_start_says_why_without_a_traceback(tmp_path: Path, ch
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "just words"])
-def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "hub.yaml").write_text(text)
     with pytest.raises(HubConfigError, match=r"hub\.yaml"):
         load(tmp_path / "hub.yaml")
@@ -146,8 +146,8 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     [(0, 0o440, True), (0, 0o400, False), (0, 0o460, False), (0, 0o444, False), (65534, 0o600, True)],
 )
 def test_a_secret_of_root_s_may_be_read_by_its_group(owner: int, bits: int, fit: bool) -> None:
-    """As a Secret volume of Kubernetes is for a process of the pod's group."""
-    with tempfile.TemporaryDirectory() as folder:  # not tmp_path: pytest keeps others out of the folders above it
+    """Like a Kubernetes Secret volume for a process in the pod's group."""
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path, whose parent folders pytest closes for others
         os.chmod(folder, 0o711)
         check_secret(Path(folder) / "token", owner, bits, fit)
 

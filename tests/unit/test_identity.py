@@ -1,4 +1,4 @@
-"""What makes a job ours, and what makes a note ours."""
+"""The conditions for a job to be ours, and for a note to be ours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def job(comment: str, name: str = "factorygate-hub", account: str = "a") -> Job:
     return Job(id="1", name=name, account=account, comment=comment, state=JobState.PENDING, raw_state="PENDING")
 
 
-def test_a_job_is_ours_only_if_all_agrees() -> None:
+def test_a_job_is_ours_only_if_name_and_comment_agree() -> None:
     comment = OURS.comment(ID, "a", "one")
     assert OURS.session_of(job(comment), "one") == ID
     assert OURS.session_of(job(comment, account="b"), "one") is None
@@ -43,7 +43,7 @@ def test_a_job_is_ours_only_if_all_agrees() -> None:
 
 
 @given(st.text(max_size=80))
-def test_whatever_a_comment_says_it_is_no_error(text: str) -> None:
+def test_no_comment_causes_an_error(text: str) -> None:
     assert OURS.session_of(job(text), "one") is None
 
 
@@ -57,7 +57,7 @@ def test_a_note_is_believed_only_whole() -> None:
 
 
 def sealed_by_another_release(note: str) -> bytes:
-    """What a release with other fields, or another way to write JSON, leaves in a session's folder."""
+    """Return a note as another release writes it: with other fields, or in another form of JSON."""
     seal = hmac.new(KEY, f"note|{note}".encode(), hashlib.sha256).hexdigest()
     return f'{{"note":{note},"seal":"{seal}"}}\n'.encode()
 
@@ -90,7 +90,7 @@ def test_a_note_of_the_release_before_is_believed(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": before}
     done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, check=True)
     assert OURS.unseal(done.stdout) == NOTE
-    assert OURS.seal(NOTE).encode() == done.stdout  # and the release before believes ours
+    assert OURS.seal(NOTE).encode() == done.stdout  # and the earlier release accepts our notes
 
 
 def test_keys_are_made_once_and_private(tmp_path: Path) -> None:

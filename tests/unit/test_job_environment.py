@@ -1,4 +1,4 @@
-"""What a job's programs learn of their job from the variables that its script exports, now and before."""
+"""The data about a job that its programs read from the script's variables, with present and older scripts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def test_a_job_knows_what_its_script_exports() -> None:
     assert job_environment({f"FACTORYGATE_JOB_{name}": value for name, value in told.items()}) == ALL
 
 
-def test_where_no_script_was_nothing_is_known() -> None:
+def test_without_a_job_script_nothing_is_known() -> None:
     assert job_environment({}) == NOTHING
 
 
 @pytest.mark.parametrize("nonsense", ["", "soon", "-1", "1.5", "9" * 30, "\u0663"])
-def test_what_is_no_number_is_left_out(nonsense: str) -> None:
+def test_invalid_numbers_are_left_out(nonsense: str) -> None:
     names = ("END", "MEMORY_MB", "INDEX", "RESTARTS")
     assert job_environment({f"FACTORYGATE_JOB_{name}": nonsense for name in names}) == NOTHING
 
@@ -36,7 +36,7 @@ def test_the_job_of_an_older_script_knows_it_by_its_schedulers_variables() -> No
     assert (pbs.id, pbs.index, pbs.ends) == ("7[2].vm", 2, 2e9)
 
 
-def test_what_the_script_exports_counts_though_it_is_empty() -> None:
+def test_empty_variables_of_the_script_override_older_names() -> None:
     both = {"FACTORYGATE_JOB_INDEX": "", "SLURM_ARRAY_TASK_ID": "3"}
     assert job_environment(both).index is None
 

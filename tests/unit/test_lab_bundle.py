@@ -1,4 +1,4 @@
-"""The built JupyterLab extension: small, complete, and part of what is installed."""
+"""The built JupyterLab extension is small, complete, and part of the installation."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ BUILT = LAB / "labextension"
 MOST = 200_000  # bytes
 
 
-def test_is_small_and_brings_nothing_of_jupyterlab() -> None:
+def test_the_bundle_is_small_and_contains_nothing_of_jupyterlab() -> None:
     scripts = list((BUILT / "static").glob("*.js"))
     assert 0 < sum(path.stat().st_size for path in scripts) < MOST
     licences = json.loads((BUILT / "static" / "third-party-licenses.json").read_text())["packages"]
     assert {one["name"] for one in licences}.isdisjoint({"@jupyterlab/application", "@lumino/widgets", "react"})
 
 
-def test_what_it_loads_is_there() -> None:
+def test_the_files_that_the_bundle_loads_exist() -> None:
     build = json.loads((BUILT / "package.json").read_text())["jupyterlab"]["_build"]
     assert (BUILT / build["load"]).is_file()
 
 
-def test_is_installed_as_it_is_in_the_checkout() -> None:
+def test_the_installed_bundle_is_that_of_the_checkout() -> None:
     installed = Path(sys.prefix) / "share" / "jupyter" / "labextensions" / "factorygate-lab"
     for path in BUILT.rglob("*"):
         if path.is_file():

@@ -1,4 +1,4 @@
-"""What the JupyterLab extension says of an end that the gateway alone knows, and in which language."""
+"""The JupyterLab extension's notices of an end that only the gateway knows, and their language."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_end_of_access_is_said_in_its_own_words(server: LabServer, page: Page) -> None:
-    """First by the message, which comes at once, then by the session's notice: once, and not at all when it is back."""
+    """The message comes first, then the session's notice: each is shown once, and not at all if access has returned."""
     ends = datetime.now(UTC) + timedelta(minutes=50)
     message = {
         "id": f"access-{ends.timestamp():.0f}",
@@ -30,7 +30,7 @@ async def test_the_end_of_access_is_said_in_its_own_words(server: LabServer, pag
     said = toast(page, "Your access to the project of this session ends at")
     await expect(said).to_be_visible(timeout=PATIENCE)
     await expect(said.locator("button", has_text="Save all")).to_be_visible()
-    await expect(said.locator("button", has_text="More time")).to_have_count(0)  # none is given
+    await expect(said.locator("button", has_text="More time")).to_have_count(0)  # an extension is not offered
     await expect(said.locator("button", has_text="Start again")).to_have_count(0)
     await expect(toast(page, "Said by the link.")).to_have_count(0)
     await expect(page.locator(".fg-Status")).to_contain_text(re.compile("(49|50) mins left"))
@@ -40,7 +40,7 @@ async def test_the_end_of_access_is_said_in_its_own_words(server: LabServer, pag
     await expect(toast(page, "You are back.")).to_be_visible(timeout=PATIENCE)
 
 
-async def test_speaks_the_language_that_jupyterlab_names(server: LabServer, page: Page) -> None:
+async def test_notices_use_the_language_that_jupyterlab_names(server: LabServer, page: Page) -> None:
     await page.route("**/api/factorygate/texts*", german)
     await page.reload()
     status = page.locator(".fg-Status")
@@ -49,6 +49,6 @@ async def test_speaks_the_language_that_jupyterlab_names(server: LabServer, page
 
 
 async def german(route: Route) -> None:
-    """As where the session was begun in German."""
+    """Return a JupyterLab page of a session that was started in German."""
     response = await route.fetch(url=f"{route.request.url.partition('?')[0]}?language=de")
     await route.fulfill(response=response)

@@ -1,5 +1,5 @@
-"""The JupyterLab extension in a browser, in JupyterLab and in Notebook: countdown, warnings, save-all, more time, start
-again, messages, the panel, and what axe finds in all that is ours."""
+"""The JupyterLab extension in a browser, in JupyterLab and in Notebook: countdown, warnings, save-all, extension,
+restart, messages, the panel, and axe's results for the extension's elements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ async def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def context(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BrowserContext]:
-    """With a profile on disk: Chromium keeps compiled scripts there, so it compiles JupyterLab once."""
+    """Return a browser context with a profile on disk, in which Chromium keeps compiled scripts, so that it compiles
+    JupyterLab only once."""
     async with async_playwright() as playwright:
         made = await playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
@@ -52,7 +53,7 @@ async def context(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bro
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(server: LabServer, context: BrowserContext) -> AsyncIterator[Page]:
-    """An open text document in either application; the session has nearly two hours."""
+    """Open a text document in either application, in a session with nearly two hours left."""
     server.tell()
     server.gateway.refusal = ""
     server.gateway.sessions = [session()]
@@ -67,7 +68,7 @@ async def page(server: LabServer, context: BrowserContext) -> AsyncIterator[Page
 
 
 async def opened(server: LabServer, page: Page) -> None:
-    """The application is there and has done what it does by itself: JupyterLab gives the document the focus, late."""
+    """Wait until the application is ready, also for its own late actions: JupyterLab sets the focus to the document."""
     await expect(page.locator(".fg-Status")).to_contain_text("left", timeout=PATIENCE)
     document = page.locator(".jp-FileEditor .cm-content:visible")
     await expect(document).to_contain_text("first", timeout=PATIENCE)
@@ -80,14 +81,14 @@ def toast(page: Page, text: str | re.Pattern[str]) -> Locator:
 
 
 async def near(server: LabServer, page: Page, minutes: float = 10, step: int = 15, kind: str = "walltime") -> Locator:
-    """The door says that the end is near; the toast that says so."""
+    """Make the end near; return the toast about it."""
     server.tell(ends=in_minutes(minutes + 1), notice={"kind": kind, "at": in_minutes(minutes), "minutes": step})
     shown = toast(page, re.compile("This session (reaches|is idle)|You have not used this session"))
-    await expect(shown.first).to_be_visible(timeout=PATIENCE)  # the step before may still be on its way out
+    await expect(shown.first).to_be_visible(timeout=PATIENCE)  # the previous toast may still be closing
     return shown
 
 
-async def test_says_where_how_long_and_what_it_uses(page: Page) -> None:
+async def test_the_panel_shows_place_remaining_time_and_resource_use(page: Page) -> None:
     status = page.locator(".fg-Status")
     await expect(status).to_contain_text("Leonardo · 1 x A100 64 GB", timeout=PATIENCE)
     await expect(status).to_contain_text(re.compile(r"1 hr 5\d mins left"))
@@ -103,17 +104,17 @@ async def test_counts_down_and_warns_once_at_each_step(server: LabServer, page: 
     await expect(status).to_contain_text(re.compile("(9|10) mins left"))
     await warned.locator(".jp-toast-button, button", has_text="Save all").first.click()
     await expect(toast(page, "Everything is already saved.")).to_be_visible(timeout=PATIENCE)
-    await expect(warned).to_be_visible()  # the other offers are still of use
+    await expect(warned).to_be_visible()  # the other buttons are still useful
 
     await near(server, page, 4, 5)
     await expect(status).to_have_attribute("data-near", "now")
     time = status.locator(".fg-Status-time")
     await expect(time).to_contain_text(re.compile("[34] mins [0-9]+ secs? left"))
     before = await time.text_content()
-    await expect(time).not_to_have_text(before or "", timeout=PATIENCE)  # seconds are counted
-    await expect(toast(page, "This session reaches")).to_have_count(1)  # the earlier step is gone
+    await expect(time).not_to_have_text(before or "", timeout=PATIENCE)  # the seconds count down
+    await expect(toast(page, "This session reaches")).to_have_count(1)  # the earlier step's toast is gone
 
-    server.tell()  # it was given more time
+    server.tell()  # the session was extended
     await expect(toast(page, "This session reaches")).to_have_count(0, timeout=PATIENCE)
     await expect(status).to_have_attribute("data-near", "")
 
@@ -125,7 +126,8 @@ async def test_an_idle_session_is_told_what_helps(server: LabServer, page: Page)
 
 async def write(page: Page, text: str) -> None:
     editor = page.locator(".jp-FileEditor .cm-content:visible").first
-    await expect(editor).to_contain_text("first", timeout=PATIENCE)  # what arrives later replaces what was typed
+    # content that arrives later would replace typed text
+    await expect(editor).to_contain_text("first", timeout=PATIENCE)
     await editor.fill(text)
 
 
@@ -138,14 +140,14 @@ async def test_saves_all(server: LabServer, page: Page) -> None:
 
 
 async def full(route: Route) -> None:
-    """A disk that has no room."""
+    """A disk without free space."""
     if route.request.method == "PUT":
         await route.fulfill(status=507, json={"message": "It is full."})
     else:
         await route.continue_()
 
 
-async def test_says_what_could_not_be_saved(server: LabServer, page: Page) -> None:
+async def test_files_that_could_not_be_saved_are_named(server: LabServer, page: Page) -> None:
     await write(page, "not to be saved")
     await page.route("**/api/contents/notes.txt*", full)
     warned = await near(server, page)
@@ -154,7 +156,7 @@ async def test_says_what_could_not_be_saved(server: LabServer, page: Page) -> No
     assert (server.root / "notes.txt").read_text() == "first\n"
 
 
-async def test_more_time_is_asked_for_and_a_no_is_said(server: LabServer, page: Page) -> None:
+async def test_an_extension_can_be_requested_and_a_refusal_is_shown(server: LabServer, page: Page) -> None:
     server.gateway.refusal = "The partition allows no more."
     for hours, said in ((1.5, "The partition allows no more."), (2, "The factory gave this session 2 hours more.")):
         server.tell()
@@ -210,7 +212,7 @@ async def test_a_hidden_page_asks_nothing(server: LabServer, page: Page) -> None
 
 
 async def open_panel(page: Page) -> Locator:
-    """By the status line, as with a mouse; from the keyboard it is the same button."""
+    """Open the panel by the status line, with the mouse; by keyboard it is the same button."""
     await page.locator(".fg-Status button").press("Enter")
     panel = page.locator(".fg-Panel")
     await expect(panel).to_be_visible(timeout=PATIENCE)
@@ -228,7 +230,7 @@ async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Pa
     await expect(panel.locator('[data-session="train"]')).to_contain_text("Running", timeout=60_000)
     await expect(panel.locator('[data-session="train"] a')).to_have_attribute("href", "/user/ada/train/")
     await expect(panel.locator('[data-session="next"]')).to_contain_text("In the queue, place 3")
-    await expect(panel.locator('[data-session=""]')).to_have_count(0)  # this one is above
+    await expect(panel.locator('[data-session=""]')).to_have_count(0)  # the panel shows this session separately, above
     await expect(panel).to_contain_text("This session")
     await expect(panel.locator("meter").first).to_be_visible()
     await expect(panel.locator(f'[data-cluster="{32 * "c"}"]')).to_contain_text(
@@ -237,7 +239,7 @@ async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Pa
     await expect(panel.locator('[data-session="train"]')).to_contain_text("ends ")
     save = panel.get_by_role("button", name="Save all")
     await save.focus()
-    await near(server, page)  # what is drawn anew takes nobody's focus
+    await near(server, page)  # a redraw must not move the focus
     await expect(panel).to_contain_text("Save your work")
     await expect(save).to_be_focused()
     await expect(panel.get_by_role("link", name="All sessions")).to_have_attribute("href", "/hub/home")
@@ -258,7 +260,7 @@ async def test_the_launcher_has_the_examples(server: LabServer, page: Page) -> N
 
     await card.click()
     await expect(page.locator(".jp-Notebook h1", has_text="First steps")).to_be_visible(timeout=PATIENCE)
-    await expect(card).to_have_count(0)  # the notebook is in its place
+    await expect(card).to_have_count(0)  # the notebook replaces it
     offered = {path.name for path in EXAMPLES.glob("*.ipynb")}
     offered -= {name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None}
     assert {path.name for path in folder.glob("*.ipynb")} == offered
@@ -291,10 +293,10 @@ async def test_axe_finds_nothing(server: LabServer, page: Page, theme: str) -> N
     found: list[dict[str, Any]] = await page.evaluate(AXE_RUN, OURS)
     assert found == []
     await page.evaluate("document.querySelector('.fg-Panel').append(document.createElement('button'))")
-    assert await page.evaluate(AXE_RUN, OURS)  # it does find what is wrong
+    assert await page.evaluate(AXE_RUN, OURS)  # axe does find errors
 
 
-async def test_when_the_session_is_over_it_says_so(server: LabServer, page: Page) -> None:
+async def test_the_end_of_the_session_is_shown(server: LabServer, page: Page) -> None:
     await near(server, page, 0.05, 5)
     await page.route("**/api/factorygate/**", lambda route: route.fulfill(status=424, json={"message": "not running"}))
     await expect(page.locator(".fg-Status")).to_contain_text("Session ended", timeout=60_000)
@@ -320,7 +322,7 @@ async def run_panel(server: LabServer, page: Page) -> None:
     async with asyncio.timeout(2 * PATIENCE / 1000):
         while await prompt.inner_text() in ("", "[ ]:"):
             assert not (dialogs := await page.locator("dialog").all_inner_texts()), dialogs
-            # What draws itself anew meanwhile may take the key.
+            # An element that is being redrawn may lose key presses.
             await page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
             await page.keyboard.press("Control+Enter")
             with contextlib.suppress(AssertionError):
@@ -367,10 +369,10 @@ async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabSer
     await expect(panel).to_be_visible(timeout=PATIENCE)
     await expect(page.locator(".fg-Kept")).to_be_hidden()
 
-    # The notebook has what the panel shows, not only what it showed first.
+    # The notebook stores the panel's last state, not only its first.
     async def kept() -> str:
         await page.keyboard.press("Control+s")
-        return (server.root / "panel.ipynb").read_text()  # it may be half written: then it is looked at again
+        return (server.root / "panel.ipynb").read_text()  # the file may be partly written; then it is read again
 
     async with asyncio.timeout(PATIENCE / 1000):
         while "Dask workers: 120 (960 threads" not in await kept():

@@ -1,4 +1,4 @@
-"""Catalogues that are whole, and the hub's answers in the language of who asks."""
+"""Complete catalogues, and the hub's answers in the caller's language."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_message_is_told_by_its_code_and_parameters() -> None:
     assert (line.code, line.parameters) == ("job-waits", {"job": "4711"})
     received = LogLine.model_validate_json(line.model_dump_json())
     assert german().spoken(received).text == "Job 4711 wartet in der Warteschlange."
-    assert received.text == "Job 4711 waits in the queue."  # as scripts read it
+    assert received.text == "Job 4711 waits in the queue."  # scripts read the English text
     assert german().said("An operator's own words.") == "An operator's own words."
 
 
@@ -58,7 +58,7 @@ def test_parameters_are_shown_as_they_are() -> None:
 
 
 def test_a_finished_sentence_alone_is_not_taken_apart() -> None:
-    """As the ledger of an earlier release has it."""
+    """As stored in the ledger by an earlier release."""
     assert german().said("Job 4711 waits in the queue.") == "Job 4711 waits in the queue."
     assert german().said("The notebook answers.") == "Das Notebook antwortet."
 
@@ -66,7 +66,7 @@ def test_a_finished_sentence_alone_is_not_taken_apart() -> None:
 @pytest.mark.parametrize(
     ("code", "text", "parameters"),
     [
-        ("job-waits", "Job 4711 is in line.", {"job": "4711"}),  # an earlier release's English
+        ("job-waits", "Job 4711 is in line.", {"job": "4711"}),  # the English text of an earlier release
         ("job-waits", "Job 4711 waits in the queue.", {"number": "4711"}),
         ("job-waits", "Job 4711 waits in the queue.", {}),
         ("job-waits", "Job 4711 waits in the queue.", {"job": "4712"}),
@@ -74,7 +74,9 @@ def test_a_finished_sentence_alone_is_not_taken_apart() -> None:
         ("", "Job 4711 waits in the queue.", {"job": "4711"}),
     ],
 )
-def test_what_does_not_fit_the_catalogue_is_english(code: str, text: str, parameters: dict[str, str]) -> None:
+def test_a_text_that_differs_from_the_catalogue_is_shown_in_english(
+    code: str, text: str, parameters: dict[str, str]
+) -> None:
     assert german().said(Message(code, text, parameters)) == text
 
 
@@ -149,7 +151,7 @@ def test_all_answers_are_told_in_a_language() -> None:
 
 
 def test_each_message_of_the_code_is_given_its_parameters() -> None:
-    """A missing one would be noticed only where that message is said."""
+    """A missing parameter would otherwise be noticed only when the message is shown."""
     wrong = []
     for path in CODE:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -245,7 +247,8 @@ async def test_a_page_speaks_the_language_that_is_asked_for(
 async def test_a_refusal_and_its_page_are_translated(ada: httpx.AsyncClient, link: FakeLink) -> None:
     header = {"Accept-Language": "de"}
     missing = (await ada.get(f"{API}/sessions/{'f' * 32}", headers=header)).json()
-    assert missing["message"] == "no such session"  # a stand-in's own words: not in the catalogue, shown as they are
+    # the stand-in's own text is in no catalogue, so it is shown unchanged
+    assert missing["message"] == "no such session"
     link.refuse = Problem(kind="draining", message="Closed <b>for</b> the fair.", do="Try again in a minute.")
     form = {"factory": "one", "size": "small", "_xsrf": ada.cookies["_xsrf"]}
     page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text

@@ -1,4 +1,4 @@
-"""The pages in other languages, in a browser: whatever a person reads on them comes out of a catalogue."""
+"""The pages in other languages, in a browser: every text for people comes from a catalogue."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 
 PAGES = Path(__file__).parents[2] / "hub_config"
-PSEUDO = "el"  # what Intl says in Greek has no Latin letters: those are of texts that nobody translated
+PSEUDO = "el"  # Intl's Greek texts have no Latin letters, so Latin letters belong to untranslated texts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-# All that a person reads or a screen reader says: text that is shown, and attributes that are spoken.
+# Everything that a person reads or a screen reader says: visible text, and attributes that are spoken.
 READ = """() => {
   const found = [];
   const shown = (element) => element.checkVisibility({ visibilityProperty: true }) || element.closest("title, option");
@@ -49,12 +49,12 @@ READ = """() => {
 
 
 def marked(text: str) -> str:
-    """As a pseudo-translation: between marks, its parts in place."""
+    """Return a pseudo-translation: the text between marks, with its placeholders."""
     return f"⟦{text}⟧"
 
 
 def write_pseudo(pages: Path) -> None:
-    """A copy of the pages with a catalogue of marked texts."""
+    """Write a copy of the pages with a catalogue of marked texts."""
     for name in ("templates", "static", "locale"):
         shutil.copytree(PAGES / name, pages / name)
     pseudo = Catalog(locale=PSEUDO)
@@ -82,7 +82,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def signed_in(hub: HubProcess, browser: Browser) -> StorageState:
-    """Ada's cookies, from a login on the German page."""
+    """Return Ada's cookies after a login on the German page."""
     context = await browser.new_context(locale="de-DE", base_url=hub.url, reduced_motion="reduce")
     page = await context.new_page()
     await page.goto("/hub/login")
@@ -104,7 +104,7 @@ async def context(hub: HubProcess, browser: Browser, signed_in: StorageState) ->
 
 
 async def settled(page: Page, name: str) -> None:
-    """The page shows what the link told."""
+    """Wait until the page shows the link's data."""
     if name == "start":
         await expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true")
         await expect(page.locator("#fg-summary p").first).to_be_visible()
@@ -124,7 +124,7 @@ async def settled(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(page_states.PAGES))
-async def test_whatever_is_read_comes_out_of_the_catalogue(context: BrowserContext, name: str) -> None:
+async def test_all_texts_of_the_pages_come_from_the_catalogue(context: BrowserContext, name: str) -> None:
     page = await context.new_page()
     await page.goto(f"{page_states.PAGES[name]}?lang={PSEUDO}")
     assert await page.evaluate("document.documentElement.lang") == PSEUDO
@@ -134,7 +134,7 @@ async def test_whatever_is_read_comes_out_of_the_catalogue(context: BrowserConte
 
 
 @pytest.mark.parametrize("name", ["map", "status", "token", "error"])
-async def test_so_does_what_is_read_on_the_other_pages(context: BrowserContext, name: str) -> None:
+async def test_all_texts_of_the_other_pages_come_from_the_catalogue(context: BrowserContext, name: str) -> None:
     page = await context.new_page()
     await page.goto(f"{page_states.ALL[name].path.partition('?')[0]}?lang={PSEUDO}")
     assert await page.evaluate("document.documentElement.lang") == PSEUDO
@@ -146,7 +146,7 @@ async def test_so_does_what_is_read_on_the_other_pages(context: BrowserContext, 
 
 
 def words_in(text: str) -> list[str]:
-    """Latin words that are not between marks, and not what factories, schedulers and people call things."""
+    """Return Latin words that are not between marks and are no names of factories, schedulers or people."""
     outside = text
     while (inner := re.sub(r"⟦[^⟦⟧]*⟧", " ", outside)) != outside:
         outside = inner
@@ -177,7 +177,7 @@ async def test_why_a_session_ended_and_its_log_are_reached_by_keyboard(context: 
     await expect(row.get_by_text("keeps no record of why it ended")).to_be_visible()
     log = row.get_by_role("region", name="The last lines of the job’s log")
     await expect(log).to_contain_text("two")
-    await page.keyboard.press("Tab")  # the disclosure of the log, open since it failed
+    await page.keyboard.press("Tab")  # the control that shows the log, which is open since the session failed
     await page.keyboard.press("Tab")
     await expect(log).to_be_focused()
 
@@ -202,7 +202,7 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
     context: BrowserContext, link: FakeLink
 ) -> None:
     page = await context.new_page()
-    link.free.clear()  # the refusal comes when the page waits already
+    link.free.clear()  # the refusal comes while the page waits
     link.refuse = Problem(kind="limit", message=explain.own("limit-pending").what, do=explain.own("limit-pending").do)
     await page.goto("/hub/spawn/ada/refused?lang=de")
     await settled(page, "start")
@@ -217,7 +217,7 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
         link.refuse = None
 
 
-async def test_who_pays_and_what_it_costs_stands_before_the_click(context: BrowserContext, link: FakeLink) -> None:
+async def test_project_and_cost_are_shown_before_the_click(context: BrowserContext, link: FakeLink) -> None:
     page = await context.new_page()
     await page.goto("/hub/spawn/ada/pays?lang=en")
     await settled(page, "start")
@@ -235,7 +235,7 @@ async def test_who_pays_and_what_it_costs_stands_before_the_click(context: Brows
     await expect(start).to_have_attribute("aria-disabled", "false")
     await start.click()
     await expect(page).to_have_url(re.compile("/(user|spawn-pending)/ada/pays"))
-    session = await link.until(None, lambda one: one.server == "pays")  # the page may be there first
+    session = await link.until(None, lambda one: one.server == "pays")  # the page may be faster than the link
     assert link.requests[session.id].choice.project == "EHPC-AIF-2026SC01-001"
     asked = {path for _, path in link.asked if path.endswith("/estimate")}
     assert asked == {"/factories/one/estimate"}

@@ -1,4 +1,4 @@
-"""A stream over carriers that break: every byte arrives once, in order, whatever happens between."""
+"""A stream over carriers that break: every byte arrives once and in order, whatever happens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ID = b"x" * 16
 
 @asynccontextmanager
 async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.StreamWriter], ...]]:
-    """The two ends of a connection."""
+    """Return the two ends of a connection."""
     came: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
     done = asyncio.Event()
 
@@ -40,7 +40,7 @@ async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.Stre
 
 
 class Breaking:
-    """A carrier that breaks after so many bytes in one direction; what was written before may or may not arrive."""
+    """A carrier that breaks after a number of bytes in one direction; bytes written before may or may not arrive."""
 
     def __init__(self, inner: Streams, after: int) -> None:
         self._inner, self._left = inner, after
@@ -57,7 +57,7 @@ class Breaking:
 
 
 async def carried(one: ResumableStream, other: ResumableStream, after: tuple[int, int]) -> None:
-    """Over one carrier, until it breaks or the stream is over."""
+    """Carry bytes over one carrier until it breaks or the stream ends."""
     async with pair() as (here, there):
 
         async def end(
@@ -106,14 +106,14 @@ async def test_every_byte_arrives_once_over_carriers_that_break(seed: int) -> No
         other.close()
 
 
-async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> None:
+async def test_a_carrier_that_broke_unnoticed_delivers_nothing_twice() -> None:
     async with pair() as (person, near), pair() as (far, scheduler), pair() as (old, older), pair() as (new, newer):
         one, other = ResumableStream(*near), ResumableStream(*far)
         giving = asyncio.create_task(one.carry(Streams(*old), 0))
         taking = asyncio.create_task(other.carry(Streams(*older), 0))
         person[1].write(b"first ")
         assert await scheduler[0].readexactly(6) == b"first "
-        await one.drop_carrier()  # this end knows
+        await one.drop_carrier()  # this end knows that the carrier is broken
         with pytest.raises(EOFError):
             await giving
         person[1].write(b"second")
@@ -127,7 +127,7 @@ async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> No
         await carrying
 
 
-async def test_its_end_is_told() -> None:
+async def test_the_end_of_a_stream_is_reported() -> None:
     async with pair() as (person, near), pair() as (far, scheduler):
         one, other = ResumableStream(*near), ResumableStream(*far)
         carrying = asyncio.create_task(carried(one, other, (1 << 30, 1 << 30)))
@@ -138,7 +138,7 @@ async def test_its_end_is_told() -> None:
         assert one.over.is_set() and other.over.is_set()
 
 
-async def test_what_is_not_confirmed_is_bounded() -> None:
+async def test_unconfirmed_bytes_are_limited() -> None:
     async with pair() as (person, near):
         one = ResumableStream(*near)
         person[1].write(bytes(3 * resumable_stream.WINDOW))
@@ -150,7 +150,7 @@ async def test_what_is_not_confirmed_is_bounded() -> None:
         one.close()
 
 
-async def test_nonsense_ends_it() -> None:
+async def test_invalid_data_ends_the_stream() -> None:
     async with pair() as (_person, near), pair() as (here, there):
         one = ResumableStream(*near)
         there[1].write(HEADER.pack(resumable_stream.DATA, resumable_stream.PIECE + 1))

@@ -1,4 +1,5 @@
-"""Losing access: by groups, by the project's end; what runs ends after a grace, and who comes back loses nothing."""
+"""Loss of access by groups or by a project's end: sessions end after a grace time, and people who regain access lose
+nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from tests.unit.fake_projects import Table, cluster, project, refusal, up
 HOUR = timedelta(hours=1)
 
 
-async def test_people_outlive_a_link(tmp_path: Path) -> None:
+async def test_what_the_link_knows_of_people_survives_a_restart(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     await ledger.open()
     people, changed = KnownPeople(ledger), []
@@ -29,7 +30,7 @@ async def test_people_outlive_a_link(tmp_path: Path) -> None:
     both = PersonBody(groups=frozenset({"urn:x:group:a#y", "b"}))
     for told in (both, both, PersonBody(groups=frozenset({"b"}), blocked=True)):
         await people.put("ada", told)
-    assert len(changed) == 2  # the same again is no change
+    assert len(changed) == 2  # sending the same data again is no change
     await ledger.close()
     await (ledger := Ledger(tmp_path / "ledger.sqlite")).open()
     await (people := KnownPeople(ledger)).load()
@@ -59,7 +60,7 @@ async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_p
     assert [line.text for line in session.log if "access" in line.text] == [
         f"Your access to this project ends at {ends:%Y-%m-%d %H:%M} (UTC), and the session stops then."
     ]
-    assert [told for told, _ in world.doors.messages] == [ID]  # once
+    assert [told for told, _ in world.doors.messages] == [ID]  # only once
     wrong = world.clusters.look(OTHER, "ada").wrong
     assert wrong is not None
     assert wrong.code == "access-ends"
@@ -69,7 +70,7 @@ async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_p
     await world.leaving.look()
     again = (await world.session()).notice
     assert again is not None
-    assert again.at == ends  # the grace does not begin anew
+    assert again.at == ends  # the grace time does not start again
     world.leaving._ends = dict.fromkeys(world.leaving._ends, clock.now() - HOUR)
     await world.leaving.look()
     await world.comes(lambda: "1" in world.scheduler.cancelled)
@@ -110,10 +111,10 @@ async def test_a_project_s_end_is_told_before_it_and_is_kept(tmp_path: Path) -> 
     assert notice is not None
     assert notice.at == soon
     assert (await world.session()).wish == "run"
-    table.set(project(ends=clock.now() + 48 * HOUR))  # it was extended
+    table.set(project(ends=clock.now() + 48 * HOUR))  # the project was extended
     await world.leaving.look()
     assert (await world.session()).notice is None
-    world.leaving._ends[ID] = clock.now() - HOUR  # as noted before it
+    world.leaving._ends[ID] = clock.now() - HOUR  # as recorded before the extension
     table.set(project(ends=clock.now() - HOUR))
     await world.leaving.look()
     assert (await world.session()).wish == "stop"
@@ -133,7 +134,7 @@ tables = st.builds(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(people, tables), min_size=1, max_size=6))
-async def test_nothing_ends_of_who_still_has_access_by_another_way(
+async def test_a_person_with_access_by_another_group_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[dict[str, frozenset[str]], Project]]
 ) -> None:
     world, table = await up(tmp_path_factory.mktemp("left"), project(members=PEOPLE), access_grace_seconds=0)
@@ -173,7 +174,7 @@ async def test_a_session_is_not_made_longer_than_its_project(tmp_path: Path) -> 
     await world.down()
 
 
-async def test_of_whom_the_hub_never_told_nothing_is_lost_by_groups(tmp_path: Path) -> None:
+async def test_people_unknown_to_the_link_lose_nothing_by_groups(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     book = ProjectBook(
         KnownPeople(ledger), Table(project("g", groups=("g",), members=()), project("m", members=("ben",)))
@@ -181,22 +182,22 @@ async def test_of_whom_the_hub_never_told_nothing_is_lost_by_groups(tmp_path: Pa
     assert book.until("ada", "g", "one") is None
     assert (book.until("ada", "m", "one") or clock.now()) < clock.now()
     assert book.until("ben", "m", "one") is None
-    assert book.until("ada", None, "one") is None  # begun before there were projects
+    assert book.until("ada", None, "one") is None  # started before there were projects
 
 
-async def test_while_projects_are_not_known_nothing_is_lost_and_nothing_comes_back(tmp_path: Path) -> None:
+async def test_while_projects_are_unknown_no_access_is_lost_or_restored(tmp_path: Path) -> None:
     world, table = await up(tmp_path, project(), access_grace_seconds=3600)
     await world.put(ID)
     table.set()
     await world.leaving.look()
     lost = (await world.session()).notice
     assert lost is not None
-    table.projects = None  # as after a start with a file that cannot be used
+    table.projects = None  # as after a start with an invalid file
     await world.leaving.look()
     table.set()
     await world.leaving.look()
     session = await world.session()
     assert session.notice is not None
-    assert session.notice.at == lost.at  # the grace did not begin anew
+    assert session.notice.at == lost.at  # the grace time did not start again
     assert "You may use the project again; the session continues." not in [line.text for line in session.log]
     await world.down()

@@ -1,4 +1,4 @@
-"""The ledger keeps what it was told, refuses what must not be, and says in words when it cannot be used."""
+"""The ledger keeps its data, refuses conflicts, and explains when it cannot be used."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_one_running_session_of_a_server(ledger: Ledger) -> None:
         await ledger.add(row(OTHER), ENTRY)
     await ledger.change(first, wish="stop", stopped_for=EndReason.STOPPED)
     await ledger.add(row(OTHER), ENTRY)
-    assert len(await ledger.audited("ask")) == 2  # a refused row leaves no entry
+    assert len(await ledger.audited("ask")) == 2  # a refused row leaves no audit entry
 
 
 async def test_one_session_of_a_job(ledger: Ledger) -> None:
@@ -103,9 +103,9 @@ async def test_choices_and_drains(ledger: Ledger) -> None:
     assert await ledger.drains() == {}
 
 
-async def test_it_is_durable(ledger: Ledger) -> None:
+async def test_a_write_is_on_the_disk_when_it_returns(ledger: Ledger) -> None:
     await ledger.add(row(), ENTRY)
-    again = Ledger(ledger.where)  # as after a kill: nobody closed the first
+    again = Ledger(ledger.where)  # as after a kill: nobody closed the first one
     await again.open()
     assert [found.id for found in await again.live()] == [ID]
     await again.close()
@@ -119,7 +119,7 @@ async def test_a_second_link_is_refused_in_words(database: Database) -> None:
     with pytest.raises(LedgerError, match=r"Another link uses the ledger .* stop the other one"):
         await second.open()
     await first.drain("one", "still there", ENTRY)
-    reader = Ledger(database)  # a backup, a check
+    reader = Ledger(database)  # as a backup or `factorygate check` opens it
     await reader.open()
     assert await reader.drains() == {"one": "still there"}
     await reader.close()
@@ -130,7 +130,7 @@ async def test_a_second_link_is_refused_in_words(database: Database) -> None:
 
 
 async def test_a_link_that_lost_its_connection_writes_nothing_once_another_has_the_ledger(postgres: Postgres) -> None:
-    """The lock is the connection's: a link that comes back after the other began has lost it."""
+    """The lock belongs to the connection: a link that lost it cannot get it back after another link has started."""
     database = postgres.new()
     first, second = Ledger(database, alone=True), Ledger(database, alone=True)
     await first.open()
@@ -145,7 +145,7 @@ async def test_a_link_that_lost_its_connection_writes_nothing_once_another_has_t
     await first.close()
 
 
-async def test_its_file_is_private(tmp_path: Path) -> None:
+async def test_the_ledgers_file_is_private(tmp_path: Path) -> None:
     made = Ledger(tmp_path / "ledger.sqlite")
     await made.open()
     assert stat.S_IMODE((tmp_path / "ledger.sqlite").stat().st_mode) == 0o600
@@ -166,7 +166,7 @@ async def test_a_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
         await Ledger(tmp_path / "ledger.sqlite").open()
 
 
-async def test_what_is_written_at_the_same_time_shares_a_commit(ledger: Ledger) -> None:
+async def test_concurrent_writes_share_a_commit(ledger: Ledger) -> None:
     commits = []
     assert ledger._engine is not None
     event.listen(ledger._engine, "commit", commits.append)
@@ -175,7 +175,7 @@ async def test_what_is_written_at_the_same_time_shares_a_commit(ledger: Ledger) 
     assert len(commits) < 10
 
 
-async def test_what_a_shell_prints_spoils_no_commit(ledger: Ledger) -> None:
+async def test_output_of_a_shell_makes_no_commit_fail(ledger: Ledger) -> None:
     await ledger.note(AuditEntry("ada", "a", "one", "extend-refused", detail="no\0way"))
     assert [entry.detail for entry in await ledger.audited("extend-refused")] == ["no\ufffdway"]
 

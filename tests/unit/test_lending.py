@@ -1,4 +1,4 @@
-"""Site accounts that are lent: to one person at a time, and wiped in between."""
+"""Lent site accounts: one person at a time, with a wipe in between."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ async def test_an_account_is_lent_to_one_person_at_a_time(tmp_path: Path) -> Non
     assert isinstance(got[3], ProblemError)
     assert got[3].problem.code == "pool-empty"
     await over(world, ids["ben"])
-    assert (await refusal(world, session_id=ids["dan"], user="dan"))[0] == "pool-empty"  # ben's files lie there
+    assert (await refusal(world, session_id=ids["dan"], user="dan"))[0] == "pool-empty"  # the account holds ben's files
     await world.down()
-    await world.up()  # the lease outlives the link
+    await world.up()  # the lease survives a restart of the link
     assert (await world.put("a" * 32, "ben")).account == "u1"
     await world.down()
 
 
-async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lent_account_changes_hands_after_a_wipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = await up(tmp_path, project("p", POOL, members=ALL))
     await world.put(ID, "ben")
     await world.put(OTHER, "cleo")
@@ -102,14 +102,14 @@ async def test_two_people_never_hold_one_account(
         await world.down()
 
 
-async def test_who_was_refused_holds_no_account(tmp_path: Path) -> None:
+async def test_a_refused_person_holds_no_account(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project("p", POOL, members=ALL, gpu_hours=2))
     for who in ("ben", "cleo", "dan"):
         assert (await refusal(world, user=who, hours=3))[0] == "budget-over"
     assert (await world.put("a" * 32, "dan", hours=1)).account in ("u1", "u2")
     assert (await world.put("b" * 32, "cleo", hours=1)).account in ("u1", "u2")
     await over(world, "a" * 32)
-    assert (await refusal(world, user="ben", hours=1))[0] == "pool-empty"  # dan's files lie there
+    assert (await refusal(world, user="ben", hours=1))[0] == "pool-empty"  # the account holds dan's files
     await world.down()
 
 
@@ -124,5 +124,5 @@ async def test_a_lost_ledger_finds_again_whose_an_account_is(tmp_path: Path) -> 
     await world.scheduler.answer()
     assert (await world.session()).user == "ben"
     await over(world, ID)
-    assert (await refusal(world, session_id=OTHER, user="dan"))[0] == "pool-empty"  # ben's files lie there
+    assert (await refusal(world, session_id=OTHER, user="dan"))[0] == "pool-empty"  # the account holds ben's files
     await world.down()

@@ -1,4 +1,4 @@
-"""The link as a process, and the operator's command: what they say when something is wrong."""
+"""The link as a process, and the operator's command: their messages about mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.hub_process import ROOT
 
 
 def link_yaml(folder: Path) -> Path:
-    """One factory whose scheduler is not there."""
+    """Write a configuration with one factory whose scheduler does not exist."""
     catalogue = folder / "factories"
     catalogue.mkdir()
     (catalogue / "one.yaml").write_text(yaml.safe_dump(factory().model_dump(mode="json", exclude_none=True)))
@@ -47,7 +47,7 @@ async def start(config: Path, stderr: IO[bytes] | int = asyncio.subprocess.PIPE)
     return await asyncio.create_subprocess_exec(*argv, env=env, stderr=stderr)
 
 
-async def test_it_is_alone_and_ends_when_told(tmp_path: Path) -> None:
+async def test_only_one_link_runs_and_it_ends_on_sigterm(tmp_path: Path) -> None:
     config = link_yaml(tmp_path)
     first = await start(config)
     assert first.stderr is not None
@@ -71,7 +71,7 @@ async def test_it_is_alone_and_ends_when_told(tmp_path: Path) -> None:
     assert not (state / "hub.sock").exists()
 
 
-async def test_it_knows_its_projects_and_its_people(tmp_path: Path) -> None:
+async def test_the_link_knows_its_projects_and_people(tmp_path: Path) -> None:
     config = link_yaml(tmp_path)
     told = yaml.safe_load(config.read_text()) | {"projects": "projects.yaml", "apply_url": "https://apply.example/"}
     config.write_text(yaml.safe_dump(told))
@@ -92,7 +92,7 @@ async def test_it_knows_its_projects_and_its_people(tmp_path: Path) -> None:
     await client.put_person("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus()))
     projects.write_text("projects: [{id: P-1, groups: [g], gpu_hours: 9, factories: {one: {}}}]")
     async with asyncio.timeout(60):
-        while not (mine := await client.projects("ada")):  # the file is looked at again now and then
+        while not (mine := await client.projects("ada")):  # the file is read again from time to time
             await asyncio.sleep(0.1)
     assert [(view.id, view.left) for view in mine] == [("P-1", 9.0)]
     assert (await client.ready("ada")).nothing is None
@@ -116,7 +116,7 @@ def has_version_6() -> bool:
 
 
 @pytest.mark.skipif(not has_version_6(), reason="this machine has no address ::1")
-async def test_it_listens_on_an_address_of_version_6(tmp_path: Path) -> None:
+async def test_the_link_listens_on_an_ipv6_address(tmp_path: Path) -> None:
     config = link_yaml(tmp_path)
     config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "listen_host": "::1"}))
     process = await start(config)

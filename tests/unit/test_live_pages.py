@@ -1,4 +1,4 @@
-"""Pages while a person looks at them: what changed is shown without a reload, and what cannot be chosen is said why."""
+"""Open pages: changes are shown without a reload, and a reason is given for everything that cannot be chosen."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess, is_stopped
 
-PATIENCE = 60_000  # ms: the hub keeps what the link told for some seconds, and a page asks every 20
+PATIENCE = 60_000  # ms: the hub caches the link's answer for some seconds, and a page asks every 20 s
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterator[Page]:
-    """ada's."""
+    """Open a page as ada."""
     page_states.fill(link)
     await told(hub, "lumi-aif", "ok")
     context = await browser.new_context(base_url=hub.url, locale="en-GB", reduced_motion="reduce")
@@ -36,7 +36,7 @@ async def page(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterat
 
 
 async def told(hub: HubProcess, factory: str, state: str) -> None:
-    """Until the hub has asked the link again: it keeps an answer for some seconds."""
+    """Wait until the hub has asked the link again, since it caches an answer for some seconds."""
     async with asyncio.timeout(PATIENCE / 1000):
         while True:
             factories = (await hub.http.get(f"{hub.url}/hub/status.json")).json()["factories"]
@@ -46,20 +46,20 @@ async def told(hub: HubProcess, factory: str, state: str) -> None:
 
 
 def silent(network: NetworkView, factory: str) -> NetworkView:
-    """The same with one that does not answer."""
+    """Return a gateway page whose link does not answer."""
     health = Health(state="unreachable", since=datetime.now(UTC), words=explain.unreachable("timed out"))
     changed = [one.model_copy(update={"health": health}) if one.id == factory else one for one in network.factories]
     return network.model_copy(update={"factories": tuple(changed)})
 
 
 async def renewed(page: Page) -> None:
-    """Time passes on the page until it asks again."""
+    """Let time pass on the page until it asks again."""
     async with page.expect_response(lambda response: response.url == page.url and response.ok, timeout=PATIENCE):
         await page.clock.fast_forward(60_000)
 
 
 @pytest.mark.parametrize("path", ["/hub/status", "/hub/factories"])
-async def test_what_changed_is_shown_and_said_without_a_reload(
+async def test_changes_are_shown_and_announced_without_a_reload(
     page: Page, link: FakeLink, hub: HubProcess, path: str
 ) -> None:
     await page.clock.install()
@@ -80,7 +80,7 @@ async def test_what_changed_is_shown_and_said_without_a_reload(
     focused = await page.evaluate("document.activeElement.outerHTML")
     await renewed(page)
     await expect(lumi.locator(".fg-status")).to_have_text("Available, partly in maintenance")
-    assert await page.evaluate("window.said") == []  # nothing changed: nothing is said
+    assert await page.evaluate("window.said") == []  # nothing changed, so a screen reader says nothing
 
     link.network = silent(link.network, "lumi-aif")
     await told(hub, "lumi-aif", "unreachable")
@@ -88,7 +88,7 @@ async def test_what_changed_is_shown_and_said_without_a_reload(
     await expect(lumi.locator(".fg-status")).to_have_text("Not answering")
     assert await page.evaluate("window.whole === document.querySelector(\"[data-key='lumi-aif']\")")
     assert await page.evaluate("window.said") == ["LUMI: Not answering"]
-    assert await page.evaluate("window.touched") == 0  # what is as it was is not drawn anew
+    assert await page.evaluate("window.touched") == 0  # unchanged elements are not redrawn
     assert await page.evaluate("document.activeElement.outerHTML") == focused
 
 
@@ -111,7 +111,7 @@ async def test_a_gateway_that_does_not_answer_is_said_and_what_was_known_stays(p
 
 
 def one(link: FakeLink, **change: Any) -> None:
-    """The link offers one factory, like this; with each size, the environments that fit it."""
+    """Make the link offer one factory with these values; each size gets its fitting environments."""
     found = link.factories[0].model_copy(update=change)
     sizes = []
     for view in found.sizes:
@@ -128,7 +128,7 @@ async def start(page: Page) -> None:
         await page.locator("#fg-choose > summary").click()
 
 
-async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, link: FakeLink) -> None:
+async def test_a_person_without_sessions_sees_one_choice_and_start(page: Page, link: FakeLink) -> None:
     await page.goto(f"{page_states.START}?lang=en")
     await expect(
         page.get_by_role("heading", name=re.compile("^(Our suggestion|Same choice as your last session)$"))
@@ -136,14 +136,14 @@ async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, lin
     await expect(page.locator("#fg-asked")).to_contain_text("You ask for 1 x A100 40 GB on ONE for 2 hours.")
     start = page.get_by_role("button", name="Start", exact=True)
     await expect(start).to_have_attribute("aria-disabled", "false")
-    await expect(page.get_by_role("radio")).to_have_count(0)  # as the screen reader has it, too
+    await expect(page.get_by_role("radio")).to_have_count(0)  # also for a screen reader
     seen = await page.evaluate(
         "[...document.querySelectorAll('main p, main li')].filter((one) => one.checkVisibility())"
         ".map((one) => one.innerText.trim()).filter(Boolean)"
     )
     assert len(seen) <= 8, seen  # with the notice of a session that ends soon
 
-    # By keyboard: Start comes first, then the way to all else.
+    # By keyboard, Start comes first, then everything else.
     await start.focus()
     await page.keyboard.press("Tab")
     await expect(page.locator("#fg-choose > summary")).to_be_focused()
@@ -157,7 +157,7 @@ async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, lin
     await expect(page.get_by_role("radio")).to_have_count(0)
 
 
-async def test_who_comes_for_something_sees_all_of_it(page: Page, link: FakeLink) -> None:
+async def test_a_link_with_options_shows_all_choices(page: Page, link: FakeLink) -> None:
     await page.goto(f"{page_states.START}/more?lang=en")
     await expect(page.locator("#fg-steps")).to_be_visible()
     await page.goto(f"{page_states.START}?lang=en&opt-size=full")
@@ -244,7 +244,7 @@ async def test_a_factory_that_loses_all_its_sizes_gives_way(page: Page, link: Fa
     await start(page)
     await expect(page.locator("#factory-one")).to_be_checked()
     link.factories = [first.model_copy(update={"sizes": ()}), other]
-    await page.evaluate("window.dispatchEvent(new Event('online'))")  # the page asks anew
+    await page.evaluate("window.dispatchEvent(new Event('online'))")  # the page asks again
     await expect(page.locator("#factory-five")).to_be_checked()
     await expect(page.locator("label[for='factory-one']")).to_contain_text("No size here is open to your projects")
     await expect(page.locator("#factory-one")).to_be_disabled()
@@ -264,10 +264,10 @@ async def test_tokens_in_addresses_are_allowed_by_a_click(page: Page, link: Fake
     await link.end(new)
 
 
-# --- what can lose work or surprise, and what a session cost
+# --- loss of work, surprises and costs
 
 
-async def test_what_can_lose_work_stands_by_the_start_button(page: Page, link: FakeLink) -> None:
+async def test_warnings_about_lost_work_are_beside_the_start_button(page: Page, link: FakeLink) -> None:
     one(link)
     await page.goto(f"{page_states.START}?lang=en")
     mind = page.locator("#fg-mind")
@@ -326,7 +326,7 @@ async def test_a_session_that_ran_out_of_memory_says_so_and_starts_again_with_a_
     await link.end(again.id)
 
 
-async def test_where_there_is_no_larger_size_it_says_that_the_same_will_end_the_same(
+async def test_without_a_larger_size_the_page_warns_of_the_same_end(
     page: Page, link: FakeLink, hub: HubProcess
 ) -> None:
     one(link, sizes=link.factories[0].sizes[:1])
@@ -346,7 +346,7 @@ async def test_a_request_that_never_ran_is_not_charged(page: Page, link: FakeLin
 
 
 async def out_of_memory(hub: HubProcess, link: FakeLink, server: str) -> str:
-    """Start a session of ada's that runs for half an hour and then uses too much memory; return its id."""
+    """Start a session of ada's that runs for half an hour and then exceeds its memory; return its id."""
     link.auto = False
     asked = {"factory": "one", "size": "small", "hours": 2}
     answer = await hub.api("POST", f"/users/ada/servers/{server}", json=asked)

@@ -35,7 +35,7 @@ async def transport() -> AsyncIterator[LocalTransport]:
     await made.close()
 
 
-async def test_it_is_a_transport(transport: LocalTransport) -> None:
+async def test_the_local_transport_implements_the_protocols(transport: LocalTransport) -> None:
     fits: Transport = transport
     assert await fits.run(shell("cat", "from stdin")) == "from stdin"
 
@@ -102,14 +102,14 @@ async def test_a_command_may_leave_its_input_unread(transport: LocalTransport) -
     assert await transport.run(shell("echo done", stdin="x" * 1_000_000)) == "done\n"
 
 
-async def test_what_is_not_there_is_unreachable(transport: LocalTransport) -> None:
+async def test_a_missing_program_is_unreachable(transport: LocalTransport) -> None:
     with pytest.raises(Unreachable, match="could not be run"):
         await transport.run(Command(("no-such-program",), words))
     with pytest.raises(Unreachable, match="could not be run"):
         await transport.run(Command(("echo", "a\0b"), words))
 
 
-async def test_what_cannot_be_read_is_misread_and_in_the_log(
+async def test_unparsable_output_is_misread_and_logged(
     transport: LocalTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Misread):
@@ -124,7 +124,8 @@ async def test_bytes_that_are_no_text(transport: LocalTransport) -> None:
 async def test_few_commands_at_once() -> None:
     made = LocalTransport(Settings(), parallel=2)
     began = time.monotonic()
-    await asyncio.gather(*(made.run(shell("sleep 1", timeout=2.8)) for _ in range(6)))  # waiting is off the clock
+    # waiting for a slot does not count towards the timeout
+    await asyncio.gather(*(made.run(shell("sleep 1", timeout=2.8)) for _ in range(6)))
     assert time.monotonic() - began >= 3
 
 
@@ -145,13 +146,13 @@ async def test_reading_files(transport: LocalTransport, tmp_path: Path, monkeypa
         await transport.read(None, str(tmp_path / "fifo"))
 
 
-async def test_homes(transport: LocalTransport) -> None:
+async def test_homes_come_from_the_account_database(transport: LocalTransport) -> None:
     assert await transport.home(None) == pwd.getpwuid(os.geteuid()).pw_dir
     with pytest.raises(Gone):
         await transport.home("nobody-has-this-name")
 
 
-async def test_connecting(transport: LocalTransport) -> None:
+async def test_a_connection_to_a_port_carries_bytes(transport: LocalTransport) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     made = await transport.connect(None, "127.0.0.1", port)
@@ -186,7 +187,7 @@ async def test_entering_a_command(transport: LocalTransport) -> None:
         await transport.enter(None, ["/no/such/program"])
 
 
-async def test_never_as_root(transport: LocalTransport) -> None:
+async def test_no_command_runs_as_root(transport: LocalTransport) -> None:
     with pytest.raises(Refused):
         await transport.run(shell("id"), "root")
 

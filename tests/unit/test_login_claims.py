@@ -1,4 +1,4 @@
-"""What claims make of a person: entitlements as AARC-G069 has them, other claims, assurance, and names."""
+"""The evaluation of claims: entitlements in the form of AARC-G069, other claims, assurance, and names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BASIC: dict[str, Any] = {
     "rules": [RULE],
 }
 
-# A group's name as people write it: anything that is printed, but what has a meaning of its own in an entitlement.
+# A group's name: any printable characters, except those with a meaning in an entitlement.
 group_names = st.text(
     st.characters(exclude_categories=("Cs", "Cc", "Cf", "Co", "Cn", "Zl", "Zp", "Zs"), exclude_characters=":#"),
     min_size=1,
@@ -57,7 +57,7 @@ def written(parts: list[str], role: str = "", authority: str = TRUSTED) -> str:
     st.just("") | group_names,
     st.sampled_from([TRUSTED, "evil.org", "x/y:z"]),
 )
-def test_what_is_written_as_an_entitlement_is_read(parts: list[str], role: str, authority: str) -> None:
+def test_valid_entitlements_are_parsed(parts: list[str], role: str, authority: str) -> None:
     read = entitlement(written(parts, role, authority), SPACE)
     assert read == Entitlement(tuple(parts), role, authority)
     given_groups = groups({"eduperson_entitlement": [written(parts, role, authority)]})
@@ -69,7 +69,7 @@ def test_what_is_written_as_an_entitlement_is_read(parts: list[str], role: str, 
 
 
 @given(st.text(max_size=60) | st.builds(lambda text: f"{SPACE}:group:{text}#{TRUSTED}", st.text(max_size=40)))
-def test_anything_else_is_none_or_a_name_that_reads_back(text: str) -> None:
+def test_any_other_text_is_no_entitlement_or_is_restored(text: str) -> None:
     read = entitlement(text, SPACE)
     if read is not None:
         assert entitlement(written(list(read.groups), read.role, read.authority), SPACE) == read
@@ -99,7 +99,7 @@ def test_anything_else_is_none_or_a_name_that_reads_back(text: str) -> None:
         f"{SPACE.upper()}:group:one#{TRUSTED}",
     ],
 )
-def test_almost_an_entitlement_gives_nothing(text: str) -> None:
+def test_an_entitlement_that_differs_slightly_gives_no_group(text: str) -> None:
     assert groups({"eduperson_entitlement": [text]}) == set()
 
 
@@ -112,7 +112,7 @@ def test_role_and_group_of_a_rule() -> None:
     assert groups({"entitlements": said}, rule) == {"managers-ehpc:one"}
 
 
-def test_plain_claims_also_inwards() -> None:
+def test_plain_claims_may_be_nested() -> None:
     rule = {"claim": {"name": "realm_access.roles", "value": "ai-*"}}
     assert groups({"realm_access": {"roles": ["ai-one", "two", 3, None]}}, rule) == {"ai-one"}
     assert groups({"realm_access": "ai-one"}, rule) == set()
@@ -164,7 +164,7 @@ def test_claims_of_any_shape_are_judged(claims: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("sub", [None, "", "x" * 256, 7, ["x"], "a\nb", "é", " \x7f"])
-def test_who_has_no_usable_sub_is_nobody(sub: object) -> None:
+def test_claims_without_a_valid_sub_identify_nobody(sub: object) -> None:
     assert subject({"sub": sub}) is None
     assert subject(sub) is None
     everybody = provider({"everybody": True, "gives": "all"})
@@ -182,7 +182,7 @@ def test_who_has_no_usable_sub_is_nobody(sub: object) -> None:
         ({"preferred_username": "../root\n"}, "root"),
     ],
 )
-def test_what_a_name_begins_with(claims: dict[str, Any], name: str) -> None:
+def test_the_first_part_of_a_name_is_readable(claims: dict[str, Any], name: str) -> None:
     assert short_name(claims) == name
 
 
@@ -201,7 +201,7 @@ def test_two_subs_never_one_name_and_one_sub_always_one(
     file = tmp_path_factory.mktemp("people") / "people.sqlite"
     known: dict[tuple[str, str], str] = {}
     for issuer, sub, begin in seen:
-        name = People(file).admit(issuer, sub, begin, taken.__contains__)  # as after a restart, each time
+        name = People(file).admit(issuer, sub, begin, taken.__contains__)  # a new object each time, as after a restart
         assert known.setdefault((issuer, sub), name) == name
         assert name not in taken
     assert len({name.lower() for name in known.values()}) == len(known)
@@ -245,8 +245,8 @@ def test_terms_are_kept_with_their_date(tmp_path: Path) -> None:
     assert kept.accepted(name, "2026-12") is None
 
 
-def test_who_somebody_is_at_the_provider_can_be_a_group() -> None:
-    """By which a portal that knows no name of this hub says who is in a project."""
+def test_a_persons_sub_can_be_a_group() -> None:
+    """A portal that knows no names of this hub can then list a project's people."""
     rule = {"claim": {"name": "sub", "value": "*"}, "gives": "person:{group}"}
     assert groups({"sub": "5f3@proxy.example.org"}, rule) == {"person:5f3@proxy.example.org"}
 
@@ -308,7 +308,7 @@ def test_login_in_the_hubs_yaml(tmp_path: Path) -> None:
         load(write(tmp_path, login=login, public_url="http://gateway.example.org"))
 
 
-def test_what_people_pick_makes_nobody_an_administrator(tmp_path: Path) -> None:
+def test_a_group_that_people_choose_makes_no_administrator(tmp_path: Path) -> None:
     login = {
         "people_file": "p",
         "crypt_key_file": "k",

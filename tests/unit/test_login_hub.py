@@ -1,4 +1,4 @@
-"""Login by OpenID Connect in a real hub, with a real provider: in, looked at again, out; and what attackers try."""
+"""Login by OpenID Connect in a real hub with a real provider: logins, regular checks, and attacks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AUTHORITY = "aai.example.org"
 REFRESH = 1  # seconds
-LIFE = 6  # of an access token, seconds: a login has to get through in it
+LIFE = 6  # validity of an access token in seconds; a login must finish within it
 ENTITLEMENT = "urn:example:org:group:{}#" + AUTHORITY
 RULES = [
     {"entitlement": {"namespace": "urn:example:org", "authorities": [AUTHORITY]}},
@@ -62,7 +62,7 @@ async def hub(
             "admin_groups": ["operators"],
             "providers": [
                 provider.settings(folder, rules=RULES, kind="myaccessid", names={"pinned": "grace"}),
-                # Another issuer, by the same process, which names itself by the address that it is asked at.
+                # Another issuer, served by the same process, which names itself by the requested address.
                 provider.settings(
                     folder,
                     "other",
@@ -82,7 +82,7 @@ async def hub(
 
 
 class Browser:
-    """One that keeps cookies and goes where it is sent."""
+    """A browser that stores cookies and follows redirects."""
 
     def __init__(self, hub: HubProcess) -> None:
         self.hub = hub
@@ -92,19 +92,19 @@ class Browser:
         return await self.http.get(url, follow_redirects=True)
 
     async def begin(self, provider: str = "mine", query: str = "") -> str:
-        """The provider's page."""
+        """Return the provider's page."""
         answer = await self.http.get(f"/hub/oidc/{provider}/login{query}")
         assert answer.status_code == 302, answer.text
         return answer.headers["Location"]
 
     async def login(self, sub: str, provider: str = "mine", query: str = "") -> httpx.Response:
-        """The whole way; the page where it ends."""
+        """Complete a login; return the last page."""
         answer = await self.http.post(await self.begin(provider, query), data={"sub": sub})
         assert answer.status_code == 302, answer.text
         return await self.get(answer.headers["Location"])
 
     async def name(self) -> str | None:
-        """Whom the hub takes this browser for."""
+        """Return the name of the browser's hub user."""
         answer = await self.http.get("/hub/home")
         found = re.search(r'user: "([^"]*)"', answer.text) if answer.status_code == 200 else None
         return found[1] if found else None
@@ -112,7 +112,7 @@ class Browser:
 
 @pytest.fixture
 def sub(request: pytest.FixtureRequest) -> str:
-    """Somebody of this test's own."""
+    """Return a new person's ``sub``."""
     return f"{abs(hash(request.node.name)) % 10**8:08d}@example.org"
 
 
@@ -127,7 +127,7 @@ async def refused(answer: httpx.Response, code: str, status: int = 403) -> None:
     assert f'data-code="login-{code}"' in answer.text
 
 
-async def test_in_by_entitlement_and_looked_at_again(
+async def test_an_entitlement_admits_and_is_checked_again(
     hub: HubProcess, link: FakeLink, provider: OidcProvider, sub: str
 ) -> None:
     said = [ENTITLEMENT.format("one:two:role=member"), ENTITLEMENT.format("three"), "urn:other:group:four#" + AUTHORITY]
@@ -142,7 +142,7 @@ async def test_in_by_entitlement_and_looked_at_again(
     assert link.people["zoe-1"].groups == {"antenna:hunaifa", "one:two", "three"}
 
     provider.says(sub, preferred_username="admin", eduperson_entitlement=[ENTITLEMENT.format("operators")])
-    await asyncio.sleep(REFRESH)  # the hub's own pace
+    await asyncio.sleep(REFRESH)  # the hub's own interval
     assert await browser.name() == "zoe-1"
     known = await person(hub, "zoe-1")
     assert sorted(known["groups"]) == ["antenna:hunaifa", "operators"]
@@ -209,7 +209,7 @@ async def test_removal_takes_effect_at_the_next_refresh(
     assert known["groups"] == []
     assert (await hub.api("GET", "/user", token)).status_code == 403
     assert link.people[name].blocked
-    # the session goes on: that it ends, after a grace, is the link's to do
+    # the session goes on; the link ends it after the grace time
     assert known["servers"][""]["ready"]
     assert (await hub.api("GET", "/user", of_server)).status_code == 200
 
@@ -253,12 +253,12 @@ async def test_an_expired_token_is_renewed_and_a_revoked_one_is_a_new_login(
     await asyncio.sleep(REFRESH)
     answer = await browser.get("/hub/home")
     assert answer.url.path == "/hub/login"
-    assert (await person(hub, "stay-1"))["groups"] == ["one"]  # nobody said that they are out
+    assert (await person(hub, "stay-1"))["groups"] == ["one"]  # nobody reported that they lost the group
     await browser.login(sub)
     assert await browser.name() == "stay-1"
 
 
-async def test_who_never_logged_in_starts_nothing(hub: HubProcess, link: FakeLink) -> None:
+async def test_a_person_who_never_logged_in_starts_nothing(hub: HubProcess, link: FakeLink) -> None:
     assert (await hub.api("POST", "/users/nobody")).status_code == 201
     answer = await hub.api("POST", "/users/nobody/server", json={"factory": "one"})
     assert answer.status_code == 403
@@ -292,7 +292,7 @@ async def test_a_verified_address_counts(hub: HubProcess, provider: OidcProvider
     provider.says("staff", email="a@staff.example.org", email_verified=True)
     browser = Browser(hub)
     await browser.login("staff")
-    assert await browser.name() == "user-1"  # and an address is nobody's name
+    assert await browser.name() == "user-1"  # an e-mail address is not used as a name
 
 
 async def test_assurance_blocks_and_lets_nobody_in(hub: HubProcess, provider: OidcProvider) -> None:
@@ -318,7 +318,7 @@ async def test_a_provider_that_is_away(hub: HubProcess, provider: OidcProvider, 
     provider.down()
     try:
         await asyncio.sleep(REFRESH)
-        assert await browser.name() == "patient-1"  # what it last said is trusted for a while
+        assert await browser.name() == "patient-1"  # its last answer counts for a while
         answer = await hub.api("POST", "/users/patient-1/server", json={"factory": "one"})
         assert answer.status_code in (201, 202), answer.text
     finally:
@@ -360,7 +360,7 @@ async def test_a_login_does_not_end_at_another_provider(hub: HubProcess, provide
 
 
 async def test_a_code_of_another_login_ends_none(hub: HubProcess, provider: OidcProvider) -> None:
-    """Its ID token bears the nonce of the login that it was given to."""
+    """Its ID token has the nonce of the login for which it was made."""
     provider.says("stolen", eduperson_entitlement=[ENTITLEMENT.format("one")])
     browser = Browser(hub)
     back = (await browser.http.post(await browser.begin(), data={"sub": "stolen"})).headers["Location"]
@@ -372,7 +372,7 @@ async def test_a_code_of_another_login_ends_none(hub: HubProcess, provider: Oidc
     assert await browser.name() is None
 
 
-async def test_what_an_address_claims_is_not_in_the_log(hub: HubProcess) -> None:
+async def test_text_in_a_url_is_not_in_the_log(hub: HubProcess) -> None:
     browser = Browser(hub)
     await browser.begin()
     state = base64.urlsafe_b64encode(b"\n[I 2026-01-01] forged line").decode()
@@ -380,7 +380,7 @@ async def test_what_an_address_claims_is_not_in_the_log(hub: HubProcess) -> None
     assert "forged line" not in hub.log
 
 
-async def test_who_signs_out_is_sent_on_where_the_operator_wants_it(
+async def test_signing_out_redirects_to_the_provider_if_configured(
     hub: HubProcess, provider: OidcProvider, sub: str
 ) -> None:
     provider.says(
@@ -406,7 +406,7 @@ async def test_who_signs_out_is_sent_on_where_the_operator_wants_it(
     assert (await Browser(hub).http.get("/hub/logout")).headers["Location"] == "/hub/login"
 
 
-async def test_what_a_provider_refused_is_said_in_our_words(hub: HubProcess) -> None:
+async def test_a_providers_refusal_is_explained_in_our_words(hub: HubProcess) -> None:
     answer = await Browser(hub).get("/hub/oidc/mine/callback?error=access_denied&error_description=Call+0900+EVIL")
     await refused(answer, "denied")
     assert "0900" not in answer.text
@@ -441,7 +441,7 @@ async def test_the_page_offers_providers_and_antennas(hub: HubProcess) -> None:
     assert "Über die Antenne Ihres Landes kommen" in page
 
 
-async def test_nothing_secret_is_kept_in_the_open(hub: HubProcess, provider: OidcProvider) -> None:
+async def test_no_secret_is_stored_in_clear_text(hub: HubProcess, provider: OidcProvider) -> None:
     provider.says("quiet", email="quiet@example.org", eduperson_entitlement=[ENTITLEMENT.format("one")])
     await Browser(hub).login("quiet")
     kept = b"".join(file.read_bytes() for file in hub.folder.glob("*.sqlite*"))
@@ -451,7 +451,9 @@ async def test_nothing_secret_is_kept_in_the_open(hub: HubProcess, provider: Oid
     assert "s" * 16 not in hub.log
 
 
-async def test_who_is_blocked_by_the_operator(hub: HubProcess, link: FakeLink, provider: OidcProvider) -> None:
+async def test_a_person_blocked_by_the_operator_is_refused(
+    hub: HubProcess, link: FakeLink, provider: OidcProvider
+) -> None:
     provider.says("bad", given_name="Bad", eduperson_entitlement=[ENTITLEMENT.format("one")])
     browser = Browser(hub)
     await browser.login("bad")
@@ -470,7 +472,7 @@ async def test_who_is_blocked_by_the_operator(hub: HubProcess, link: FakeLink, p
 async def test_terms_come_first_and_again_when_they_change(
     hub: HubProcess, link: FakeLink, provider: OidcProvider
 ) -> None:
-    """Last: the hub has other settings from here on."""
+    """The last test, since it changes the hub's settings."""
 
     async def start() -> httpx.Response:
         return await hub.api("POST", "/users/reader-1/server", json={"factory": "one"})
@@ -489,7 +491,7 @@ async def test_terms_come_first_and_again_when_they_change(
     assert answer.status_code == 403
     assert "terms of use" in answer.json()["message"]
     assert not link.people["reader-1"].blocked
-    # The link knows it, too, so that nothing begins there either.
+    # The link knows the refusal, too, so that nothing starts there either.
     assert link.rules is not None and (link.rules.access, link.rules.terms) == (True, "1")
     told = link.people["reader-1"].access
     assert told is not None and told.refusal is not None and told.until is not None
@@ -506,7 +508,7 @@ async def test_terms_come_first_and_again_when_they_change(
     answer = await browser.http.post(action, data={"terms": "1", "_xsrf": xsrf})
     assert answer.status_code == 302
     assert answer.headers["Location"] == "/hub/token"
-    async with asyncio.timeout(30):  # it is told beside the answer, and not only at the next start
+    async with asyncio.timeout(30):  # sent beside the answer, and not only at the next start
         while (told := link.people["reader-1"].access) is None or told.refusal is not None:
             await asyncio.sleep(0.05)
     assert told.terms == "1"
@@ -522,7 +524,7 @@ async def test_terms_come_first_and_again_when_they_change(
     assert "Accepted on" in (await browser.http.get("/hub/checklist")).text
     elsewhere = await browser.http.get("/hub/checklist?next=//evil.example")
     assert not urlsplit(elsewhere.headers["Location"]).netloc
-    with sqlite3.connect(hub.folder / "people.sqlite") as people:  # what they accepted is not today's any more
+    with sqlite3.connect(hub.folder / "people.sqlite") as people:  # they accepted an earlier version
         people.execute("UPDATE people SET terms = '0' WHERE name = 'reader-1'")
     again = await Browser(hub).login("reader")
     assert again.url.path == "/hub/checklist"

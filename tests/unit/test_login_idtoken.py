@@ -1,4 +1,4 @@
-"""ID tokens: believed when the provider made them, for this gateway and this login; else not."""
+"""ID tokens are accepted only if the provider made them for this gateway and this login."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def read(made: object, keys: dict[str, Any] = KEYS) -> str:
         partial(token, iss=f"{ISSUER}/"),
         partial(token, aud=[CLIENT]),
         partial(token, aud=[CLIENT, "other"], azp=CLIENT),
-        lambda: token(exp=int(time.time()) - 10),  # clocks differ
+        lambda: token(exp=int(time.time()) - 10),  # clocks may differ
     ],
 )
-def test_one_that_is_believed(made: Callable[[], str]) -> None:
+def test_a_valid_id_token_is_accepted(made: Callable[[], str]) -> None:
     assert read(made()) == "ada"
 
 
@@ -93,13 +93,13 @@ def test_the_only_key_needs_no_name() -> None:
         token(EC, "ES256", "a"),
     ],
 )
-def test_one_that_is_not(made: object) -> None:
+def test_an_invalid_id_token_is_refused(made: object) -> None:
     with pytest.raises(BadToken) as bad:
         read(made)
     assert not isinstance(made, str) or not made or made not in str(bad.value)
 
 
-def test_one_whose_claims_were_changed() -> None:
+def test_an_id_token_with_changed_claims_is_refused() -> None:
     head, body, signature = token().split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "==")) | {"sub": "eve"}
     forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")

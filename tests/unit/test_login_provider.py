@@ -1,4 +1,4 @@
-"""Looking at a person again while their provider is half there: nobody is put out by what is not an answer."""
+"""Checking a person again while their provider fails: nobody loses access because of a missing answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRESH = {"access_token": "fresh", "refresh_token": "r2", "token_type": "Bearer"}
 
 
 class Person:
-    """A user of the hub whose access token has ended, as far as an authenticator looks at one."""
+    """A hub user whose access token has expired, as far as an authenticator uses one."""
 
     def __init__(self, authenticator: FederatedAuthenticator, sub: str = "x") -> None:
         people = authenticator.providers["mine"]._people
@@ -50,7 +50,7 @@ class Person:
 
 
 class Said:
-    """What the provider answers: a value, a status, or a call that makes one, by (endpoint, access token)."""
+    """The provider's answers: a value, a status, or a function, by (endpoint, access token)."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
@@ -92,7 +92,7 @@ def claims(sub: str = "x") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 599])
-async def test_a_renewal_that_nobody_answers_puts_nobody_out(
+async def test_a_renewal_without_an_answer_signs_nobody_out(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     says(monkeypatch, userinfo_old=401, token=status)
@@ -105,7 +105,7 @@ async def test_too_many_requests_and_the_like_are_no_answer(
 ) -> None:
     said = says(monkeypatch, userinfo_old=status)
     assert await authenticator.refresh_user(Person(authenticator)) is True
-    assert said.asked == ["userinfo_old"]  # a refresh token that counts once is not spent on it
+    assert said.asked == ["userinfo_old"]  # a refresh token that is valid once is not wasted
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -121,7 +121,7 @@ async def test_a_refused_renewal_is_a_new_login(
 async def test_renewed_tokens_are_kept_though_the_provider_falls_silent_then(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The refresh token before counts no more."""
+    """The earlier refresh token is invalid by then."""
     says(monkeypatch, userinfo_old=401, token=FRESH, userinfo_fresh=503)
     person = Person(authenticator)
     assert await authenticator.refresh_user(person) is True
@@ -132,7 +132,7 @@ async def test_renewed_tokens_are_kept_though_the_provider_falls_silent_then(
 
 
 @pytest.mark.parametrize("answer", [{}, [], {"error": "temporarily_unavailable"}, {"sub": None}])
-async def test_an_answer_about_nobody_puts_nobody_out(
+async def test_an_answer_without_a_person_signs_nobody_out(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     says(monkeypatch, userinfo_old=answer)
@@ -140,7 +140,7 @@ async def test_an_answer_about_nobody_puts_nobody_out(
 
 
 @pytest.mark.parametrize("answer", [claims("y"), {"sub": "y"}])
-async def test_an_answer_about_another_is_a_new_login(
+async def test_an_answer_about_another_person_needs_a_new_login(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     says(monkeypatch, userinfo_old=answer)
@@ -162,7 +162,7 @@ async def test_a_token_answer_without_a_token_is_no_answer_and_not_in_the_log(
 async def test_pages_that_ask_at_once_wait_for_one_question(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A provider that only times out would else hold the last of a page's requests for a minute."""
+    """Otherwise, if the provider times out, the last of a page's requests would wait for a minute."""
     asked = asyncio.Event()
 
     async def slow() -> int:
@@ -178,7 +178,7 @@ async def test_pages_that_ask_at_once_wait_for_one_question(
     assert len(said.asked) == 2
 
 
-async def test_logins_that_wait_for_a_silent_provider_wait_once(
+async def test_many_logins_share_one_wait_for_a_silent_provider(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = authenticator.providers["mine"]

@@ -1,4 +1,4 @@
-"""What the authenticator makes of a person when nobody can be asked: how long a provider's last answer counts."""
+"""The authenticator while no provider can be asked: how long its last answer counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TERMS = LoginTerms(version="v1", text="Be kind.")
 
 
 class Person:
-    """A user of the hub, as far as an authenticator looks at one."""
+    """A hub user, as far as an authenticator uses one."""
 
     name = "ada-1"
 
@@ -37,7 +37,7 @@ class Person:
 
 
 class Link:
-    """Keeps what it is told."""
+    """Records the updates that it gets."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -71,14 +71,14 @@ def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedA
     ("state", "code", "told"),
     [
         ({}, None, [("ada-1", ["one"], False)]),
-        # Nobody knows that these are out: what runs goes on, and nothing else of them is told.
+        # It is not known whether they lost access: running sessions go on, and only the status is sent.
         ({"checked_at": time.time() - TRUST - 60}, "login-stale", [("ada-1", "login-stale")]),
         ({"checked_at": 0}, "login-stale", [("ada-1", "login-stale")]),
         ({"provider": "gone"}, "login-never", [("ada-1", "login-never")]),
         ({"refused": "no-group"}, "login-no-group", [("ada-1", [], True)]),
     ],
 )
-async def test_who_may_start(
+async def test_people_with_a_recent_answer_may_start(
     authenticator: FederatedAuthenticator, state: dict[str, Any], code: str | None, told: list[Any]
 ) -> None:
     assert isinstance(authenticator, LoginStatus)
@@ -94,7 +94,7 @@ async def test_who_may_start(
     assert link.told == told
 
 
-async def test_who_is_blocked_or_never_came(authenticator: FederatedAuthenticator) -> None:
+async def test_blocked_and_unknown_people_may_not_start(authenticator: FederatedAuthenticator) -> None:
     person = Person()
     person.state = {}
     said = await authenticator.standing(person)
@@ -112,7 +112,7 @@ async def test_a_provider_that_is_away_is_trusted_for_a_while(
     assert await authenticator.refresh_user(Person(checked_at=time.time() - age)) is stays
 
 
-async def test_who_was_refused_stays_out_though_the_provider_is_away(authenticator: FederatedAuthenticator) -> None:
+async def test_a_refused_person_stays_refused_while_the_provider_is_down(authenticator: FederatedAuthenticator) -> None:
     assert await authenticator.refresh_user(Person(refused="no-group")) is False
 
 
@@ -134,13 +134,13 @@ async def test_the_link_is_told_until_when_a_login_counts(authenticator: Federat
     assert (told.access.refusal, told.access.terms) == (None, None)
 
 
-async def test_who_has_not_accepted_the_terms_is_told_with_their_groups(
+async def test_people_with_open_terms_are_sent_with_their_groups(
     authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticator, "_login", authenticator._login.model_copy(update={"terms": TERMS}))
     told, refusal = await status(authenticator, Person())
     assert refusal is not None and isinstance(told, PersonBody) and told.access is not None
-    assert (sorted(told.groups), told.blocked) == (["one"], False)  # by which their checklist is made
+    assert (sorted(told.groups), told.blocked) == (["one"], False)  # these decide their checklist
     assert told.access.refusal is not None and told.access.refusal.code == "login-terms"
     authenticator._people.admit("issuer", "sub", "ada-1", lambda _name: False)
     name = authenticator._people.name("issuer", "sub")

@@ -1,4 +1,4 @@
-"""Mails about sessions that run, to a small real mail server."""
+"""Mails about sessions that run, sent to a small real mail server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.unit.fake_factory import ID, World
 
 
 class Sink:
-    """Takes every mail. ``letters``: (recipients as told to the server, the mail)."""
+    """A mail server that accepts every mail. ``letters``: (recipients of the SMTP dialogue, the mail)."""
 
     def __init__(self) -> None:
         self.letters: list[tuple[list[str], EmailMessage]] = []
@@ -71,7 +71,7 @@ async def world_with_mail(folder: Path, port: int) -> World:
 
 
 async def runs(world: World, waited: float, user: str = "ada", server: str = "") -> None:
-    """A session that waited so many seconds in the queue."""
+    """Run a session that waited in the queue for that many seconds."""
     session = await world.put(user=user, server=server)
     assert session.job is not None
     world.scheduler.runs(session.job)
@@ -81,7 +81,7 @@ async def runs(world: World, waited: float, user: str = "ada", server: str = "")
     await world.until(state="running")
 
 
-async def test_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
+async def test_a_person_gets_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
     async with sink() as server:
         world = await world_with_mail(tmp_path, server.port)
         await runs(world, 2 * 3600 + 300, server="big one")
@@ -95,7 +95,7 @@ async def test_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
         assert "Open it: https://hub.example.org/user/ada/big%20one/\n" in words
         assert "token" not in words
 
-        # The site puts the job back and it runs again: the person was told already.
+        # The site requeues the job, and it runs again: the person was already notified.
         world.scheduler.set("1", state=JobState.PENDING, nodes=(), started=None, restarts=1)
         await world.scheduler.answer()
         await world.until(state="pending")
@@ -109,7 +109,7 @@ async def test_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
         await world.down()
 
 
-async def test_no_mail_to_who_waited_a_moment(tmp_path: Path) -> None:
+async def test_a_person_who_waited_only_a_moment_gets_no_mail(tmp_path: Path) -> None:
     async with sink() as server:
         world = await world_with_mail(tmp_path, server.port)
         await runs(world, 30)
@@ -122,7 +122,7 @@ async def test_no_mail_to_who_waited_a_moment(tmp_path: Path) -> None:
     ("user", "address"),
     [
         ("ada", "ada@example.org"),
-        ("Ada@elsewhere.eu", "Ada@elsewhere.eu"),  # a name that is an address already
+        ("Ada@elsewhere.eu", "Ada@elsewhere.eu"),  # a name that is already an address
         ("o'neill+gpu@cs.uni-x.eu", "o'neill+gpu@cs.uni-x.eu"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_name_that_is_no_plain_address_gets_into_no_header(user: str) -> None:
         address_of(user, "example.org")
 
 
-async def test_who_has_no_plain_name_gets_no_mail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_person_without_a_plain_name_gets_no_mail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with sink() as server:
         world = await world_with_mail(tmp_path, server.port)
         with caplog.at_level(logging.WARNING):

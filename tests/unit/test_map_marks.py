@@ -1,4 +1,4 @@
-"""Where the numbers of the map stand."""
+"""The positions of the numbers on the map."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_marks_are_apart_wherever_their_places_are(places: list[Spot], fixed: li
         assert mark == places[number] or (0 < mark[0] < WIDTH and 0 < mark[1] < HEIGHT)
 
 
-def test_all_in_one_place_are_apart() -> None:
+def test_marks_of_one_place_are_apart() -> None:
     marks = spread(((500.0, 500.0),) * 20, (), APART, CLEAR)
     assert min(distance(one, other) for n, one in enumerate(marks) for other in marks[:n]) >= APART - 0.1
 

@@ -1,4 +1,4 @@
-"""Messages to whoever is in a session: what is none is refused, and only the last few are kept."""
+"""Messages to people in a session: invalid ones are refused, and only the last few are kept."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def test_only_the_last_are_kept() -> None:
         GOOD | {"kind": []},
     ],
 )
-def test_what_is_none_is_refused(told: object) -> None:
+def test_an_invalid_message_is_refused(told: object) -> None:
     with pytest.raises(ValueError, match="needed"):
         read_message(told, 0.0)

@@ -1,4 +1,5 @@
-"""The link's metrics: zeros from the start, what each act counts, no names of people, and what 1,000 sessions cost."""
+"""The link's metrics: zeros at the start, the effect of each event, no people's names, and the cost
+of 1,000 sessions."""
 
 from __future__ import annotations
 
@@ -141,7 +142,7 @@ async def test_running_minus_open_doors_is_seen_when_all_doors_are_lost(world: W
     assert value(series, "factorygate_doors_open", factory="one") == 0
 
 
-async def test_nothing_is_said_of_a_factory_before_its_first_answer(
+async def test_a_factory_has_no_health_metric_before_its_first_answer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up = ("factorygate_factory_up", (("factory", "one"),))
@@ -174,7 +175,7 @@ async def test_the_end_of_a_certificate_is_read_from_its_file(world: World, tmp_
     path = tmp_path / "link.crt"
     world.parts.figures._certificates = {"own": path}
     name = "factorygate_certificate_expiry_timestamp_seconds"
-    assert value(scraped(world), name, name="own") == 0  # alerts: it is not there
+    assert value(scraped(world), name, name="own") == 0  # alerts if the value is 0
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "link")])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, datetime(2026, 1, 1, tzinfo=UTC), ends)

@@ -1,4 +1,4 @@
-"""The link's port for Prometheus, asked by many at once."""
+"""The link's port for Prometheus, scraped by many clients at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AT_ONCE = 100
 
 
 async def test_a_hundred_scrapes_at_once_keep_nobody_waiting(tmp_path: Path) -> None:
-    """Those who ask at the same time are told the same, so that it is counted once or twice for all."""
+    """Clients that ask at the same time get the same answer, so the metrics are computed only once or twice."""
     world = await World(tmp_path).up()
     await many(world, 1000)
     counted: list[float] = []

@@ -1,4 +1,4 @@
-"""A database of any release before comes up with all that was in it, on either kind; a newer one is refused."""
+"""A database of any earlier release is migrated without losses, on either kind of database; a newer one is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def empty(database: Database) -> Iterator[Connection]:
 
 
 def shape(db: Connection) -> dict[str, Any]:
-    """Tables with their columns, keys and indexes."""
+    """Return the tables with their columns, keys and indexes."""
     look = inspect(db)
     return {
         table: (
@@ -59,7 +59,7 @@ def load(file: Path, path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", OLD, ids=lambda path: path.stem)
-async def test_a_ledger_in_the_field_comes_up_whole(old: Path, tmp_path: Path) -> None:
+async def test_a_ledger_of_an_earlier_release_is_migrated_completely(old: Path, tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     load(old, path)
     version = int(old.stem.split("-")[1])
@@ -71,7 +71,7 @@ async def test_a_ledger_in_the_field_comes_up_whole(old: Path, tmp_path: Path) -
     assert over is not None
     assert over.end_reason is EndReason.FINISHED
     assert [line.text for line in over.log] == ["Asked for gpu-1 at m.", "Ended."]
-    assert [(line.code, line.parameters) for line in over.log] == [("", {}), ("", {})]  # shown in English, as it is
+    assert [(line.code, line.parameters) for line in over.log] == [("", {}), ("", {})]  # shown unchanged, in English
     assert await ledger.drains() == {"one": "Back at noon."}
     assert await ledger.pauses() == ({"one": "For a moment."} if version > 1 else {})
     assert [entry.action for entry in await ledger.audited()] == ["ask", "ask"]
@@ -127,7 +127,7 @@ async def test_steps_that_fail_at_the_last_leave_nothing(tmp_path: Path, monkeyp
     await again.close()
 
 
-async def test_links_that_start_at_once_make_it_once(database: Database) -> None:
+async def test_links_that_start_at_the_same_time_migrate_once(database: Database) -> None:
     ledgers = [Ledger(database) for _ in range(4)]
     await asyncio.gather(*(ledger.open() for ledger in ledgers))
     for ledger in ledgers:
@@ -161,7 +161,7 @@ async def test_a_database_that_is_away_for_a_while_is_used_again(postgres: Postg
     await ledger.close()
 
 
-async def test_its_password_is_in_no_message(postgres: Postgres) -> None:
+async def test_the_databases_password_is_in_no_message(postgres: Postgres) -> None:
     database = postgres.new()
     wrong = postgres.folder / "wrong"
     wrong.write_text("*:*:*:*:not-the-password\n")
@@ -183,7 +183,7 @@ async def test_its_password_is_in_no_message(postgres: Postgres) -> None:
         ("somewhere s3cret", "not the URL"),
     ],
 )
-def test_a_ledger_that_cannot_be_is_refused_without_its_secret(url: str, said: str, tmp_path: Path) -> None:
+def test_an_invalid_database_url_is_refused_without_its_secret(url: str, said: str, tmp_path: Path) -> None:
     written = config(tmp_path, f"ledger: {url}\n")
     with pytest.raises(CatalogueError, match=said) as refused:
         load_link_config(written)
@@ -212,7 +212,7 @@ def test_an_operator_sees_and_makes_the_step(
     assert f"is at step {migrations.head()}, as this release needs it." in capsys.readouterr().out
 
 
-def test_an_old_ledger_is_left_as_it_is_by_a_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reading_an_old_ledger_does_not_migrate_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load(OLD[0], tmp_path / "ledger.sqlite")
     assert cli.main(["ledger", "check", "--config", str(config(tmp_path))]) == 1
     assert "upgrade it" in capsys.readouterr().err

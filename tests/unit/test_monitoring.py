@@ -1,4 +1,4 @@
-"""The rules and dashboards of ``monitoring/``: each alert has a test and says what to do; each metric exists."""
+"""The rules and dashboards of ``monitoring/``: each alert has a test and advice; each metric exists."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RULES: list[dict[str, Any]] = [
 ]
 NAMES = [rule["alert"] for rule in RULES]
 TESTS = ("alerts_test.yml", "alerts_days_test.yml")
-# Metrics of others that rules and dashboards use; that they exist is seen on a live gateway.
+# Other programs' metrics in rules and dashboards; another test checks on a live gateway that they exist.
 OTHERS = re.compile(r"^(jupyterhub|nodejs|process|requests)_\w+$|^up$")
-# What is no name of a metric in an expression: functions, operators, labels, and what stands in braces or quotes.
+# Parts of an expression that are no metric names: functions, operators, labels, and everything in braces or quotes.
 WORDS = re.compile(r"\b[a-z_][a-z0-9_]*\b(?! *\()")
 NO_METRICS = {"and", "or", "unless", "by", "on", "ignoring"}
 
@@ -34,7 +34,7 @@ def named(expression: str) -> set[str]:
 
 
 def exists(name: str) -> bool:
-    """Return whether the link has a metric of that name, or it is somebody else's."""
+    """Return True if the link has a metric with that name, or another program has."""
     base = re.sub(r"_(bucket|count|sum)$", "", name)
     ours = {line.split("`")[1] for line in metrics_table.table().splitlines()[2:]}
     return name in ours or base in ours or OTHERS.match(name) is not None

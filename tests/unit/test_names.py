@@ -1,7 +1,7 @@
-"""The code uses the field's own names: words that only this project knew come back as no identifier.
+"""The code uses the names of the field: words that only this project used do not return as identifiers.
 
-Whoever knows JupyterHub and Dask reads ``record``, ``route`` and ``response``, and need not learn what ``row``, ``way``
-and ``told`` once stood for.
+People who know JupyterHub and Dask understand ``record``, ``route`` and ``response``, and need not learn the earlier
+meanings of ``row``, ``way`` and ``told``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 SOURCES = ("spawners", "extensions/factorygate", "testbed")
 
-# Not the name of anything, in any folder.
+# Words that are no name of anything, in any folder.
 NOWHERE = {
     "Board", "Herd", "Flock", "Hands", "Shelf", "Heads", "Place", "Live", "Row", "Claim", "Standing", "Together",
     "Flights", "Turns", "Lender", "Right", "Rights", "Way", "Wire", "Line", "Gate", "Finder", "Ender", "Handover",
@@ -25,14 +25,14 @@ NOWHERE = {
     "board", "herd", "flock", "hands", "shelf", "heads", "lender", "finder", "ender", "handover", "asker",
     "broker", "roster", "heirs", "lone", "lasting",
 }  # fmt: skip
-# Not the name of anything either. A folder joins ``CLEAN`` once it keeps that; the aim is all of ``SOURCES``.
+# Words that are no name of anything in the folders of ``CLEAN``; the aim is that ``CLEAN`` has all of ``SOURCES``.
 NOT_WHERE_CLEAN = {"Told", "told", "wish", "spoke", "heard", "wire", "way", "outside", "showing"}
 CLEAN = SOURCES
-# Not the name of a module or package. Most are fair names for a variable: a line of text, a row of a table.
+# Words that are no name of a module or package. Most are fine for a variable: a line of text, a row of a table.
 NO_MODULE = {word.lower() for word in NOWHERE} | {
     "heap", "moments", "modes", "windows", "guard", "use", "showing", "told", "wish", "spoke", "heard",
 }  # fmt: skip
-# What a parameter, variable or field of this type is not called in a clean folder: the type's own old name.
+# In a clean folder, a parameter, variable or field of this type must not have the type's own old name.
 OLD_NAMES = {
     "AccessStatus": {"standing"},
     "ByteStream": {"wire"},
@@ -47,12 +47,13 @@ OLD_NAMES = {
     "Route": {"way"},
     "SessionHandle": {"claim"},
 }
-# Names that stay, with the reason: by word, the files where it may be one.
+# Names that stay, with the reason: by word, the files in which it may be one.
 STAYS = {
-    "wish": r"spawners/",  # a column of the ledger and a key of the link's API: what a session is to do, run or stop
-    "told": r"spawners/factorylink/(ledger|projects)/",  # a column of the ledger: what the hub said of its rules
+    # a column of the ledger and a key of the link's API: the desired state of a session, run or stop
+    "wish": r"spawners/",
+    "told": r"spawners/factorylink/(ledger|projects)/",  # a column of the ledger: the rules that the hub sent
 }
-FIELDS_ONLY = {"wish"}  # may be an attribute or a field; not a parameter or a variable
+FIELDS_ONLY = {"wish"}  # allowed for attributes and fields, not for parameters and variables
 
 
 class Identifier(NamedTuple):
@@ -91,13 +92,13 @@ def identifiers(tree: ast.AST) -> Iterator[Identifier]:
 
 
 def _type(annotation: ast.expr | None) -> str:
-    """Return the annotation without ``| None`` and without the modules of its names."""
+    """Return the annotation without ``| None`` and without module names."""
     text = "" if annotation is None else ast.unparse(annotation)
     return re.sub(r"\b\w+\.|\[.*\]| \| None", "", text)
 
 
 def old_names(path: str, tree: ast.AST) -> list[str]:
-    """Return what is named against the rules in a file, one line each."""
+    """Return a line for each forbidden name in a file."""
     clean = path.startswith(tuple(f"{folder}/" for folder in CLEAN))
     wrong = []
     for found in identifiers(tree):
@@ -145,7 +146,7 @@ def test_clean_folders_are_there() -> None:
         "match x:\n    case [told, *_]: ...",
     ],
 )
-def test_such_a_name_is_found_in_a_clean_folder(code: str) -> None:
+def test_a_forbidden_name_is_found_in_a_clean_folder(code: str) -> None:
     assert len(old_names("spawners/factorylink/doors/door.py", ast.parse(code))) >= 1
 
 

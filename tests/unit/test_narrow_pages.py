@@ -1,4 +1,5 @@
-"""Pages on a phone, in a browser: the menu behind its button, the map with all its numbers, nothing under the bar."""
+"""Pages on a phone, in a browser: the menu is behind its button, the map has all numbers, and nothing is hidden by the
+bar."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.test_accessible_pages import People, findings, theme
 
 PHONE = {"width": 360, "height": 640}
-MARK, ANTENNA = 24.0, 7.0  # px: a number's least width, an antenna's least half
+MARK, ANTENNA = 24.0, 7.0  # px: a number's minimum width, an antenna's minimum half width
 
-# What lies under the bar with Start, of all that can be used or read below the heading.
+# Controls and texts below the heading that the bar with Start hides.
 COVERED = """() => {
   const bar = document.querySelector(".fg-go").getBoundingClientRect();
   return [...document.querySelectorAll("main p, main li, main label, main summary, main input")]
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside) -> AsyncIterator[HubProcess]:
-    """With something of everything for ada, who administers it."""
+    """Start a hub with data of every kind for ada, who administers it."""
     page_states.fill(link)
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, "c.Authenticator.admin_users = {'ada'}")
     await made.up()
@@ -54,7 +55,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def phones(hub: HubProcess, browser: Browser) -> AsyncIterator[People]:
-    """Phones of ada and bob, and one that is not signed in."""
+    """Return phones of ada, of bob, and of a visitor."""
     options = {"base_url": hub.url, "locale": "en-GB", "reduced_motion": "reduce", "viewport": PHONE}
     contexts = {who: await browser.new_context(**options) for who in ("ada", "bob", None)}
     for who, context in contexts.items():
@@ -66,7 +67,7 @@ async def phones(hub: HubProcess, browser: Browser) -> AsyncIterator[People]:
 
 
 async def opened(phones: People, name: str) -> Page:
-    """A page as a phone shows it."""
+    """Open a page on a phone."""
     shown = page_states.ALL[name]
     page = await phones[shown.who].new_page()
     await shown.open(page, "en")
@@ -127,7 +128,7 @@ async def test_no_two_marks_of_the_map_overlap(phones: People, width: int) -> No
         assert min(one["width"], one["height"]) >= MARK
         assert figure["x"] <= one["x"] - one["width"] / 2
         assert one["x"] + one["width"] / 2 <= figure["x"] + figure["width"]
-        for other in marks[:number]:  # they are round
+        for other in marks[:number]:  # the marks are round
             between = hypot(one["x"] - other["x"], one["y"] - other["y"])
             assert between >= (one["width"] + other["width"]) / 2, (one, other)
         for other in antennas:
@@ -146,12 +147,13 @@ async def test_a_number_of_the_map_leads_to_its_factory_in_the_list(phones: Peop
 
 async def test_the_one_choice_is_not_covered_by_its_start_button(phones: People) -> None:
     page = await opened(phones, "first")
-    await expect(page.locator("#fg-aside")).to_contain_text("4,900 of 5,000")  # the last that comes
+    # the last part of the page that is loaded
+    await expect(page.locator("#fg-aside")).to_contain_text("4,900 of 5,000")
     change = page.locator("#fg-choose > summary")
     summary = await change.bounding_box()
     assert summary is not None
     lowest = ceil(summary["y"] + summary["height"])
-    await page.set_viewport_size({"width": PHONE["width"], "height": lowest + 1})  # it is the last thing in view
+    await page.set_viewport_size({"width": PHONE["width"], "height": lowest + 1})  # it is the last visible thing
     bar = await page.locator(".fg-go").bounding_box()
     assert bar is not None
     assert bar["y"] + bar["height"] <= summary["y"]
@@ -173,7 +175,7 @@ async def test_all_of_the_start_page_scrolls_clear_of_the_bar(phones: People) ->
     await page.close()
 
 
-async def test_what_the_keyboard_reaches_is_not_under_the_bar(phones: People) -> None:
+async def test_the_focused_control_is_not_hidden_by_the_bar(phones: People) -> None:
     page = await opened(phones, "start")
     await page.locator("#fg-more > summary").click()
     await expect(page.get_by_label("Project to charge")).to_be_visible()
@@ -197,7 +199,7 @@ async def test_no_part_of_the_administrators_table_is_beyond_the_edge(phones: Pe
         assert boxes
         beyond = [one for one in boxes if one["width"] and one["x"] + one["width"] / 2 > PHONE["width"]]
         assert beyond == []
-        if button is not None:  # then with a user's details shown
+        if button is not None:  # then show a user's details
             await page.get_by_test_id(button).first.click()
             await expect(page.get_by_text("auth_state").first).to_be_visible()
             assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

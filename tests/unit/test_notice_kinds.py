@@ -1,4 +1,4 @@
-"""Why a session ends by itself, and why it ended: every word for it that the link has is known where it is shown."""
+"""The kinds of notices and the reasons for ends: each value of the link is known where it is shown."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KINDS = set(get_args(Notice.model_fields["kind"].annotation))
 
 
 def told(path: Path, pattern: str) -> set[str]:
-    """Words between quotes in what a pattern finds."""
+    """Return the quoted words in the matches of a pattern."""
     found = re.search(pattern, path.read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"{path.name} has nothing like {pattern}"
     return set(re.findall(r'"([a-z-]+)"', found[1]))
 
 
 def test_jupyterlab_knows_all_notices() -> None:
-    """That it has words for each, tsc checks."""
+    """tsc checks that there is a text for each."""
     assert told(LAB / "model.ts", r"NOTICES = \[(.*?)\]") == KINDS
 
 
@@ -52,4 +52,4 @@ def test_the_door_warns_of_nothing_that_the_link_does_not_know() -> None:
         for opened in (True, False)
     ]
     found = {one.reason for each in facts for one in deadlines._deadlines(each, limits) if one.warnings}
-    assert found == KINDS - {"access"}  # which the link knows alone
+    assert found == KINDS - {"access"}  # only the link knows this one

@@ -1,4 +1,5 @@
-"""Orders of the gateway's operators: no new starts, a banner; who waits and why; what failed. Each is in the audit."""
+"""The operators' orders: no new starts, a banner; waiting sessions with reasons; failures. Each
+order is in the audit."""
 
 from __future__ import annotations
 
@@ -116,7 +117,7 @@ async def test_the_banner_is_shown_in_open_sessions_where_asked(link: Link) -> N
     assert [(id, message.text) for id, message in link.world.doors.messages] == [(ID, "Upgrade at 14:00.")]
 
 
-async def test_who_waits_and_why(link: Link) -> None:
+async def test_waiting_sessions_are_shown_with_their_reasons(link: Link) -> None:
     await link.world.running()
     session = await link.world.put(OTHER, user="ben")
     link.world.scheduler.set(session.job, reason="Resources", raw_state="PENDING")
@@ -148,7 +149,7 @@ async def test_failures_are_counted_by_reason_and_wishes_are_none(link: Link) ->
 
 
 async def test_thousands_wait_and_thousands_failed(link: Link) -> None:
-    """Those that are shown are bounded, all are counted, and nobody else waits long meanwhile."""
+    """The page shows a limited number of them and counts all, and no other request waits long meanwhile."""
     waiting, failed = 4000, 5000
     await many(link.world, waiting)
     first = link.world.live_sessions[ID].record

@@ -1,4 +1,4 @@
-"""The operators' page in a real hub: its orders reach the link with the operator's name; nobody else gets in."""
+"""The operators' page in a real hub: its orders reach the link with the operator's name; other people are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE = "/hub/operator"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside) -> AsyncIterator[HubProcess]:
-    """ada administers it."""
+    """Start a hub with ada as administrator."""
     extra = "c.Authenticator.admin_users = {'ada'}"
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra)
     await made.up()
@@ -54,7 +54,7 @@ async def send(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
     return await browser.post(PAGE, data={"_xsrf": xsrf, **fields}, follow_redirects=False)
 
 
-async def test_nobody_but_an_administrator_gets_in(hub: HubProcess, link: FakeLink) -> None:
+async def test_only_administrators_see_the_operators_page(hub: HubProcess, link: FakeLink) -> None:
     bob = await hub.login("bob")
     assert (await bob.get(PAGE)).status_code == 403
     assert (await bob.post(PAGE, data={"order": "pause", "message": "No."})).status_code == 403
@@ -83,7 +83,7 @@ async def test_orders_reach_the_link_with_the_operators_name(ada: httpx.AsyncCli
     ]
 
 
-async def test_what_is_no_order_is_refused(ada: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_an_unknown_order_is_refused(ada: httpx.AsyncClient, link: FakeLink) -> None:
     assert (await send(ada, order="explode")).status_code == 400
     assert (await send(ada, order="pause", factory="../one", message="x")).status_code == 400
     long = await send(ada, order="banner", message="x" * 501)
@@ -91,7 +91,7 @@ async def test_what_is_no_order_is_refused(ada: httpx.AsyncClient, link: FakeLin
     assert 'id="banner-wrong"' in long.text
     empty = await send(ada, order="pause", factory="one", message="  ")
     assert 'aria-describedby="pause-one-wrong"' in empty.text
-    assert (await ada.post(PAGE, data={"order": "remove"})).status_code == 403  # without the token of the page
+    assert (await ada.post(PAGE, data={"order": "remove"})).status_code == 403  # without the page's XSRF token
     assert link.orders == []
 
 
@@ -114,7 +114,7 @@ async def test_a_banner_is_previewed_before_anybody_sees_it(
     shown = await send(ada, order="preview", **fields)
     assert shown.status_code == 200
     assert "Preview: nobody else sees this yet." in shown.text
-    assert shown.text.count("&lt;b&gt;Upgrade&lt;/b&gt;") == 2  # as it will be, and in the field
+    assert shown.text.count("&lt;b&gt;Upgrade&lt;/b&gt;") == 2  # in the preview and in the input field
     assert f'value="{fields["until"]}"' in shown.text
     assert re.search(r'name="sessions" value="yes" checked', shown.text)
     assert link.orders == []
@@ -170,7 +170,8 @@ async def test_nothing_runs_nothing_waits_nothing_failed(ada: httpx.AsyncClient,
 async def test_a_page_with_very_much_on_it_stays_a_page(
     hub: HubProcess, link: FakeLink, browser: Browser, width: int
 ) -> None:
-    """Texts are as a hostile site or person makes them: nothing of them is code, and nothing sticks out."""
+    """The texts are as hostile sites or people write them: none of them runs as code, and nothing reaches beyond the
+    edge."""
     link.operator = page_states.crowded(datetime.now(UTC))
     context = await browser.new_context(base_url=hub.url, viewport={"width": width, "height": 800})
     await page_states.signed_in(context)
@@ -214,13 +215,13 @@ async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, a
     answer = await ada.get("/hub/no-such-page", headers={"X-Request-ID": "quoted-by-ada"})
     assert answer.headers["X-Request-ID"] == "quoted-by-ada"
     assert "<code>quoted-by-ada</code>" in answer.text
-    await until(lambda: "[quoted-by-ada]" in hub.log, what="the line of the log")  # written after the answer
+    await until(lambda: "[quoted-by-ada]" in hub.log, what="the line of the log")  # it is written after the answer
     made = (await ada.get("/hub/home", headers={"X-Request-ID": "<odd>"})).headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{16}", made)
 
 
 async def test_a_hostile_number_of_a_request_stops_nobody(hub: HubProcess, ada: httpx.AsyncClient) -> None:
-    """Raw bytes, since no client sends such a header."""
+    """The test sends raw bytes, since no client sends such a header."""
     host, port = httpx.URL(hub.url).host, httpx.URL(hub.url).port
     for header in (b"x" * 2**20, b"quoted\x00by-eve", b"quoted-by-eve\rINFO all is well", b"quoted\x1b[31mby-eve"):
         reader, writer = await asyncio.open_connection(host, port)
@@ -249,7 +250,7 @@ async def test_a_start_takes_its_number_along_to_the_link(
     await hub.api("DELETE", "/users/ada/server")
 
 
-async def test_by_keyboard_alone(hub: HubProcess, link: FakeLink, browser: Browser) -> None:
+async def test_the_operators_page_works_by_keyboard(hub: HubProcess, link: FakeLink, browser: Browser) -> None:
     context = await browser.new_context(base_url=hub.url, java_script_enabled=True)
     await page_states.signed_in(context)
     page = await context.new_page()

@@ -1,4 +1,4 @@
-"""What a form or the API may post."""
+"""The options that a form or the API may post."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_only_a_switch_is_true_or_false() -> None:
         choice_from_options({"url_tokens": "maybe"})
 
 
-def test_nothing_is_a_choice_too() -> None:
+def test_an_empty_choice_is_valid() -> None:
     assert choice_from_options({}) == choice_from_form({}) == Choice()
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_a_choice_too() -> None:
         (field, value)
         for field in ("factory", "size", "environment", "hours", "idle_minutes", "project")
         for value in NASTY
-        if (field, value) != ("project", "A")  # projects have capital letters
+        if (field, value) != ("project", "A")  # projects' ids have capital letters
     ],
 )
 def test_no_text_gets_through(field: str, value: str) -> None:
@@ -104,14 +104,14 @@ def test_no_text_gets_through(field: str, value: str) -> None:
         "factory",
     ],
 )
-def test_what_is_no_option_is_refused(options: Any) -> None:
+def test_an_unknown_option_of_the_api_is_refused(options: Any) -> None:
     with pytest.raises(StartFailed) as caught:
         choice_from_options(options)
     assert caught.value.status_code == 400
 
 
 @pytest.mark.parametrize("form", [{"size": ["a", "b"]}, {"qos": [""]}, {"size_file": [{"body": b""}]}])
-def test_what_is_no_field_is_refused(form: dict[str, list[Any]]) -> None:
+def test_an_unknown_field_of_the_form_is_refused(form: dict[str, list[Any]]) -> None:
     with pytest.raises(StartFailed):
         choice_from_form(form)
 
@@ -141,7 +141,7 @@ def test_any_json_is_a_choice_or_a_refusal(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "text", ["Bananas", "Project training is closed.\nAsk for another.\nBatch job submission failed: Unspecified error"]
 )
-def test_what_a_scheduler_said_is_shown_once(text: str) -> None:
+def test_a_schedulers_message_is_shown_once(text: str) -> None:
     failed = problem_failed(refused(explain.refused(text)).problem)
     for shown in (failed.jupyterhub_message, failed.jupyterhub_html_message):
         assert shown.count(text.split()[0]) == 1

@@ -1,4 +1,4 @@
-"""A cluster's scheduler that is no part of the notebook: whom it is good for, and what is said where it is not."""
+"""A cluster's Dask scheduler outside of the notebook: which versions it accepts, and the message for others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def told(**differ: str) -> Scheduler:
     return Keys.new().tell("tls://n7:8786").model_copy(update={"versions": versions.versions() | differ})
 
 
-def test_what_it_tells_is_enough_to_trust_it() -> None:
+def test_the_description_contains_everything_for_trust() -> None:
     mine = Keys.new()
     theirs = Keys.of(mine.tell("tls://n7:8786"))
     for role in ("client", "worker", "scheduler"):
@@ -29,7 +29,7 @@ def test_what_it_tells_is_enough_to_trust_it() -> None:
     assert theirs.require_encryption
 
 
-def test_somebodys_own_is_mended_as_it_is() -> None:
+def test_a_persons_own_security_object_is_changed_in_place() -> None:
     theirs = Security.temporary()
     told = theirs.get_tls_config_for_role("client")
     mend(theirs)
@@ -40,7 +40,7 @@ def test_somebodys_own_is_mended_as_it_is() -> None:
 
 def test_another_version_is_refused_in_words() -> None:
     assert ExternalScheduler(told(), "at BRAIN++").address == "tls://n7:8786"
-    assert ExternalScheduler(told(zarr="1.0"), "there").address  # not here, so nothing to differ from
+    assert ExternalScheduler(told(zarr="1.0"), "there").address  # not installed here, so it cannot differ
     with pytest.raises(versions.VersionsDifferError) as caught:
         ExternalScheduler(told(python="3.9", distributed="2020.1.0"), "at BRAIN++")
     words = str(caught.value)
@@ -56,7 +56,7 @@ async def test_a_worker_of_another_version_says_so_and_ends(tmp_path: Path, capl
     assert "1.0 where the cluster's scheduler runs" in caplog.text
 
 
-def test_its_folder_is_private_and_its_sockets_paths_are_short(tmp_path: Path) -> None:
+def test_the_schedulers_folder_is_private_and_socket_paths_are_short(tmp_path: Path) -> None:
     here = {"FACTORYGATE_HUB_SOCKET": str(tmp_path / "hub.sock"), "JUPYTERHUB_SERVICE_PREFIX": "/user/ada/x/"}
     found = pages.folder("0123456789abcdef" * 2, here)
     assert found == tmp_path / "clusters/01234567"

@@ -1,4 +1,4 @@
-"""What pages of a session show: the clock always, what the gateway tells while it tells, and not too often."""
+"""The data of a session's pages: always the clock; the gateway's data while it answers, but not too often."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLUSTER = cluster(name="dask", choice=choice(factory="other", size="g2"), counts
 
 
 class FakeLink:
-    """Answers of the gateway; an exception in place of one is raised."""
+    """Answers of the gateway; an exception in place of an answer is raised."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"/factories": FACTORIES, "/sessions": [SESSION], "/clusters": [CLUSTER]}
@@ -63,7 +63,7 @@ def shown(tmp_path: Path, link: FakeLink) -> Overview:
     return Overview(clock, gauge, "/hub/home", "/user/ada/", lambda: cast(Link, link))
 
 
-async def test_all_in_one_answer_with_names_and_without_what_nobody_shows(shown: Overview) -> None:
+async def test_the_overview_has_names_and_only_shown_fields(shown: Overview) -> None:
     told = await shown.now()
     assert told["ends"] == "2026-03-10T12:00:00Z"
     assert told["use"] == {"memory": 5, "memory_limit": 10, "gpus": ()}
@@ -96,7 +96,7 @@ async def test_the_gateway_is_not_asked_again_too_soon(
     await shown.now()
     assert shown._asking is not None
     await shown._asking
-    assert link.asked[3:] == ["/sessions", "/clusters"]  # names are remembered for longer
+    assert link.asked[3:] == ["/sessions", "/clusters"]  # names are cached longer
 
 
 async def test_a_message_has_the_gateway_asked_at_once(shown: Overview, link: FakeLink) -> None:
@@ -106,7 +106,7 @@ async def test_a_message_has_the_gateway_asked_at_once(shown: Overview, link: Fa
     await shown.now()
     assert shown._asking is not None
     await shown._asking
-    await shown.now()  # which has the same message
+    await shown.now()  # the clock has the same message
     assert link.asked == ["/factories", "/sessions", "/clusters", "/sessions", "/clusters"]
 
 
@@ -125,7 +125,7 @@ async def test_a_gateway_without_clusters_has_none(shown: Overview, link: FakeLi
     assert (told["clusters"], told["trouble"], len(told["sessions"])) == ([], "", 1)
 
 
-async def test_what_was_known_stays_while_the_gateway_does_not_answer(
+async def test_the_last_data_stay_while_the_gateway_does_not_answer(
     shown: Overview, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overview, "FRESH", -1.0)
@@ -153,14 +153,14 @@ async def test_a_silent_gateway_does_not_hold_the_clock_up(
     link.silent.clear()
     assert (await shown.now())["sessions"] == []
     assert (await shown.now())["ends"]
-    assert link.asked == ["/factories"]  # and one question is enough
+    assert link.asked == ["/factories"]  # one question is enough
     link.silent.set()
     assert shown._asking is not None
     await shown._asking
     assert len((await shown.now())["sessions"]) == 1
 
 
-async def test_more_time_is_asked_for_this_session_and_seen_at_once(shown: Overview, link: FakeLink) -> None:
+async def test_an_extension_is_shown_at_once(shown: Overview, link: FakeLink) -> None:
     await shown.now()
     assert (await shown.extend(1.5))["extend_hours"] == 1.5
     assert link.posted == [(f"/sessions/{SESSION['id']}/extend", {"hours": 1.5})]
@@ -170,12 +170,12 @@ async def test_more_time_is_asked_for_this_session_and_seen_at_once(shown: Overv
     assert link.asked.count("/sessions") == 2
 
 
-async def test_what_happens_while_the_gateway_is_asked_has_it_asked_again(shown: Overview, link: FakeLink) -> None:
+async def test_an_event_during_a_request_causes_another_request(shown: Overview, link: FakeLink) -> None:
     await shown.now()
     link.silent.clear()
     for _ in range(2):
         await shown.extend(1.5)
-        await shown.now()  # the first asks, and has no answer yet at the second
+        await shown.now()  # the first call asks, and has no answer yet at the second
     link.silent.set()
     assert shown._asking is not None
     await shown._asking
@@ -184,7 +184,7 @@ async def test_what_happens_while_the_gateway_is_asked_has_it_asked_again(shown:
     assert link.asked.count("/sessions") == 3
 
 
-async def test_without_gateway_and_door_there_is_little(tmp_path: Path) -> None:
+async def test_without_gateway_and_door_the_overview_is_nearly_empty(tmp_path: Path) -> None:
     def none() -> Link:
         raise NoLinkError
 

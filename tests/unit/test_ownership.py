@@ -1,4 +1,4 @@
-"""Which job under a known id is ours, which of them an order may go to, and what the doctor says of their marks."""
+"""Which job under a known id is ours, which jobs may be cancelled or changed, and the doctor's report on comments."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def own(id: str = "1", **changes: object) -> OwnJob:
         (own(), job(comment="x", submitted=LATER), Found.FOREIGN),
         (own(), job(comment=OTHERS, submitted=LATER), Found.FOREIGN),
         (own(), job(comment="x", submitted=None), Found.FOREIGN),
-        # Put back into the queue: the moment of the submission moves.
+        # A requeue changes the submission time.
         (own(), job(comment="x", submitted=LATER, restarts=1), Found.ALTERED),
         (own(restarts=1), job(comment="x", submitted=LATER, restarts=1), Found.FOREIGN),
-        # No answer had the job yet: by the moment of the submission here.
+        # No answer has listed the job yet, so the time of our own submission is compared.
         (own(submitted=None, begun=THEN), job(comment="x"), Found.ALTERED),
-        (own(submitted=None, begun=THEN), job(comment=OTHERS), Found.ALTERED),  # its owner may have copied it
+        (own(submitted=None, begun=THEN), job(comment=OTHERS), Found.ALTERED),  # its owner may have copied the comment
         (own(submitted=None, begun=THEN + 2 * CLOCKS), job(comment="x"), Found.FOREIGN),
         (own(submitted=None, begun=THEN - 2 * CLOCKS - timedelta(seconds=DOUBT)), job(comment="x"), Found.FOREIGN),
         (own(submitted=None), job(comment="x"), Found.FOREIGN),
     ],
 )
-def test_what_is_under_an_id(mine: OwnJob, there: Job, what: Found) -> None:
+def test_the_job_under_an_id_is_recognised(mine: OwnJob, there: Job, what: Found) -> None:
     assert found(mine, there) is what
 
 
@@ -61,7 +61,7 @@ def test_a_job_that_another_session_takes_is_not_ours_any_more() -> None:
     assert found(own(), job(), of_another=True) is Found.OURS
 
 
-def test_only_what_is_ours_may_be_cancelled() -> None:
+def test_only_our_jobs_may_be_cancelled() -> None:
     answer = [job("1"), job("2", comment="x"), job("3", comment="x", submitted=LATER), job("4", JobState.ENDED)]
     may, told = verify([own(str(number)) for number in range(1, 6)], answer)
     assert may == ["1"]
@@ -82,7 +82,7 @@ def test_an_array_is_cancelled_as_a_whole_where_all_of_it_is_ours(form: str) -> 
     assert verify([own(array)], [job("7")]) == ((["7"], {"7": "ours"}) if array == "7" else ([], {array: "gone"}))
 
 
-# --- the question by id
+# --- questions by id
 
 
 def row(name: str, comment: str = COMMENT, id: str = "12") -> str:
@@ -111,10 +111,10 @@ def test_a_name_is_never_taken_for_a_comment(name: str, comment: str, read: tupl
         assert (found[0].name, found[0].comment) == read
 
 
-def test_what_slurm_does_not_know_is_left_out() -> None:
+def test_jobs_that_slurm_does_not_know_are_left_out() -> None:
     none = slurm_output.failed("slurm_load_jobs error: Invalid job id specified")
     assert slurm.by_id(["12"]).parse(none) == []
-    with pytest.raises(Refused):  # of several it leaves out those that it does not know
+    with pytest.raises(Refused):  # Slurm omits unknown ids in a list
         slurm.by_id(["12", "13"]).parse(none)
     assert slurm.by_id(["12", "13_4"]).argv[-3:-1] == ("--jobs=12,13_4", "--sort=i")
     with pytest.raises(Unreachable):
@@ -125,7 +125,7 @@ def test_what_slurm_does_not_know_is_left_out() -> None:
         slurm.by_id(["12.srv"])
 
 
-def test_what_pbs_does_not_know_is_left_out() -> None:
+def test_jobs_that_pbs_does_not_know_are_left_out() -> None:
     ask = pbs.by_id(["0.vm", "9999.vm"])
     assert ask.argv == ("qstat", "-E", "-t", "-f", "-F", "json", "0.vm", "9999.vm")
     assert [job.id for job in ask.parse(pbs_output.recorded("qstat-one-known-one-unknown"))] == ["0.vm"]
@@ -139,7 +139,7 @@ def test_what_pbs_does_not_know_is_left_out() -> None:
         pbs.by_id(["12"])
 
 
-# --- what the doctor says
+# --- the doctor's report
 
 
 def test_the_doctor_names_what_a_site_changed() -> None:

@@ -22,13 +22,13 @@ from factorylink.util.rate_limiter import (
 
 
 def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:
-    """Moments at which the watcher would ask, awaited all the time, with something happening at ``events``."""
+    """Return the times at which the poller would ask if somebody always waits and something happens at ``events``."""
     budget, now, asked = QuestionRateLimiter(), 0.0, []
     while now < seconds:
         budget.take()
         asked.append(now)
         last = now
-        while True:  # reckoned anew ten times a second, as if something woke it
+        while True:  # computed again ten times a second, as if events woke it
             now += 0.1
             since = min((now - event for event in events if event <= now), default=LONG)
             awaited = Awaited(pending=pending, awaited=True, since_event=since, until_start=until_start)
@@ -44,7 +44,7 @@ def questions(pending: int, seconds: float, events: list[float], until_start: fl
     ids=["none", "one", "1/s", "10/s"],
 )
 @pytest.mark.parametrize("until_start", [None, 0.0, -100.0, 3.0])
-def test_many_waiting_cost_at_most_40_rpcs_in_30_s(
+def test_many_pending_sessions_cost_at_most_40_rpcs_in_30_s(
     pending: int, events: list[float], until_start: float | None
 ) -> None:
     surveys = 2 * (30 // SURVEY + 1) * 2  # two questions, two RPCs each
@@ -57,7 +57,7 @@ def test_one_session_is_asked_for_every_half_second_at_first() -> None:
     assert max(gaps) <= QUICK + 0.11
 
 
-def test_later_it_is_noticed_within_a_third_of_the_time_it_took() -> None:
+def test_a_late_start_is_noticed_within_a_third_of_its_wait() -> None:
     asked = questions(1, 30, [0.0])
     for before, after in pairwise(asked):
         assert after - before <= max(QUICK, 0.3 * after) + 0.11
@@ -82,7 +82,7 @@ def test_later_it_is_noticed_within_a_third_of_the_time_it_took() -> None:
         (Awaited(failures=50, since_event=0), IDLE),
     ],
 )
-def test_intervals(awaited: Awaited, seconds: float) -> None:
+def test_intervals_depend_on_what_is_awaited(awaited: Awaited, seconds: float) -> None:
     assert interval(awaited) == pytest.approx(seconds)
 
 
@@ -103,7 +103,7 @@ def test_every_interval_is_within_bounds(awaited: Awaited) -> None:
     assert QUICK <= interval(awaited) <= IDLE
 
 
-def test_what_had_to_be_asked_is_paid_for_later() -> None:
+def test_necessary_questions_delay_later_ones() -> None:
     budget = QuestionRateLimiter()
     for _ in range(QuestionRateLimiter.SIZE + 2):
         budget.take()
@@ -115,9 +115,7 @@ def test_many_accounts_share_the_pace_of_one_watcher() -> None:
     alone = interval(Awaited(pending=60, since_event=60))
     assert interval(Awaited(pending=60, since_event=60, questions=5)) == alone / 5
     assert interval(Awaited(pending=60, since_event=60, questions=500)) == QUICK
-    assert (
-        interval(Awaited(pending=1, answer_seconds=5, questions=500)) == 20
-    )  # a scheduler that is slow is not pressed
+    assert interval(Awaited(pending=1, answer_seconds=5, questions=500)) == 20  # a slow scheduler is asked less often
 
 
 @given(st.integers(1, 5000), st.lists(st.floats(0, 5), max_size=60))

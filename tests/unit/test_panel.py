@@ -1,4 +1,4 @@
-"""ClusterPanel without a page: what it sends, what it does when asked, what it says."""
+"""ClusterPanel without a page: the data that it sends, its reactions to requests, and its texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.watched import ScriptedCluster, job, view
 
 
 class Comm:
-    """Stands in for a kernel's comm: keeps what would go to the page."""
+    """A stand-in for a kernel's comm: stores the data for the page."""
 
     comm_id = "1"
 
@@ -28,20 +28,20 @@ class Comm:
         self.sent: list[dict[str, Any]] = []
 
     def send(self, data: dict[str, Any], buffers: object = None, **_: object) -> None:
-        self.sent.append(json.loads(json.dumps(data)))  # plain JSON, or it could not be sent
+        self.sent.append(json.loads(json.dumps(data)))  # the data must be plain JSON
 
     def on_msg(self, heard: object) -> None: ...
 
     def close(self, *_: object, **__: object) -> None: ...
 
     def take(self) -> list[dict[str, Any]]:
-        """What was sent since the last time."""
+        """Return the data that were sent since the last call."""
         sent, self.sent = self.sent, []
         return sent
 
 
 class Shown:
-    """A panel, a cluster, and the page's end of the comm; no background: the test looks itself."""
+    """A panel, a cluster, and the page's end of the comm; the test itself calls ``look``."""
 
     def __init__(self, cluster: ScriptedCluster) -> None:
         self.cluster = cluster
@@ -104,7 +104,7 @@ def test_a_change_off_the_page_sends_figures_at_most(shown: Shown) -> None:
     assert sent["state"]["_summary"]["counts"] | {"running": 499, "ended": 1} == sent["state"]["_summary"]["counts"]
 
 
-def test_what_is_the_matter_comes_first_and_is_found_by_filter(shown: Shown) -> None:
+def test_problems_come_first_and_are_found_by_filter(shown: Shown) -> None:
     shown.cluster.change(300, state="failed", why="The node failed.", do="Ask again.")
     shown.comm.take()
     shown.panel.look()
@@ -137,16 +137,16 @@ def test_a_log_goes_with_its_row_only_while_it_is_open(shown: Shown) -> None:
     assert "log" not in shown.rows()[-1]["rows"]["w-1"]
 
 
-def test_the_log_of_one_that_runs_is_read_when_it_is_opened(shown: Shown) -> None:
+def test_the_log_of_a_running_worker_is_read_when_it_is_opened(shown: Shown) -> None:
     shown.cluster.change(1, has_log=True)
     shown.panel.look()
-    shown.page(op="log", name="w-2", open=True)  # it has none
+    shown.page(op="log", name="w-2", open=True)  # the job has no log
     shown.page(op="log", name="w-1", open=True)
     shown.page(op="log", name="w-1", open=False)
     assert shown.cluster.done == [("log", "w-1")]
 
 
-def test_gpu_hours_that_flow_are_told_every_few_seconds(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growing_gpu_hours_are_sent_every_few_seconds(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     shown.comm.take()
     shown.cluster.now = replace(shown.cluster.now, gpu_hours_spent=1.5)
     shown.panel.look()
@@ -157,7 +157,7 @@ def test_gpu_hours_that_flow_are_told_every_few_seconds(shown: Shown, monkeypatc
     assert sent["state"]["_summary"]["spent"] == 1.5
 
 
-def test_acts_on_the_cluster_and_says_so(shown: Shown) -> None:
+def test_the_panel_s_buttons_scale_adapt_and_close_the_cluster(shown: Shown) -> None:
     shown.page(op="scale", jobs=12)
     assert shown.panel._said == {"text": "12 jobs wanted.", "bad": False}
     shown.page(op="adapt", minimum=1, maximum=20)
@@ -194,7 +194,7 @@ def test_acts_on_the_cluster_and_says_so(shown: Shown) -> None:
         {"op": "leave"},
     ],
 )
-def test_what_makes_no_sense_changes_nothing(shown: Shown, content: Any) -> None:
+def test_invalid_messages_of_the_page_change_nothing(shown: Shown, content: Any) -> None:
     shown.panel._handle_custom_msg(content, [])
     assert shown.cluster.done == []
     assert (shown.panel._window.first, shown.panel._window.filter) == (0, "all")
@@ -223,7 +223,7 @@ def test_a_cluster_that_cannot_be_looked_at_is_said_and_looked_at_again(shown: S
     assert "lost the loop" in shown.panel._said["text"]
 
 
-def test_looks_only_while_somebody_does() -> None:
+def test_the_panel_asks_only_while_somebody_looks_at_it() -> None:
     cluster = ScriptedCluster(view(3))
     one = Shown(cluster)
     looked = cluster.looked
@@ -251,7 +251,7 @@ def test_text_says_each_thing_once() -> None:
     assert len(text.splitlines()) == 8
 
 
-def test_nothing_a_cluster_says_becomes_markup() -> None:
+def test_no_text_of_a_cluster_becomes_markup() -> None:
     hostile = view(1, name="<script>alert(1)</script>", message="<img src=x onerror=alert(1)>")
     panel = ClusterPanel(ScriptedCluster(hostile))
     data, _ = panel._repr_mimebundle_()
@@ -266,7 +266,7 @@ def test_a_dashboard_that_is_no_web_address_is_no_link(address: str) -> None:
     assert ClusterPanel(ScriptedCluster(view(dashboard=address)))._summary["dashboard"] is None
 
 
-def test_the_background_lets_go_of_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_background_task_keeps_no_widget_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     from factorygate.widgets.background import Ticker
 
     class Looking:

@@ -1,4 +1,4 @@
-"""Uploads in pieces: whole or not at all, whatever happens in between."""
+"""Uploads in pieces: complete or not at all, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_file_is_there_only_when_it_is_whole(parts: Parts, target: Path) -> 
     assert not list((target.parent.parent / "records").iterdir())
 
 
-def test_what_was_there_stays_until_then_and_its_mode_after(parts: Parts, target: Path) -> None:
+def test_the_old_file_stays_until_the_end_and_its_mode_after(parts: Parts, target: Path) -> None:
     target.write_bytes(b"old")
     target.chmod(0o640)
     part = parts.open(target)
@@ -122,7 +122,7 @@ def test_the_longest_names_fit(parts: Parts, target: Path) -> None:
     assert long.read_bytes() == b"x"
 
 
-def test_only_what_was_cut_is_swept(parts: Parts, target: Path) -> None:
+def test_only_interrupted_uploads_are_removed(parts: Parts, target: Path) -> None:
     cut, growing, moved = (parts.open(target.with_name(name)) for name in ("cut", "growing", "moved"))
     parts.write(cut, 1, b"x")
     now = time.time()
@@ -132,7 +132,7 @@ def test_only_what_was_cut_is_swept(parts: Parts, target: Path) -> None:
     innocent = target.with_name("innocent")
     innocent.touch()
     os.utime(innocent, (1, 1))
-    (cut.record.parent / "0123456789abcdef").symlink_to(innocent)  # somebody's mischief
+    (cut.record.parent / "0123456789abcdef").symlink_to(innocent)  # a malicious record
     assert parts.sweep(now) == [cut.path]
     assert left(target) == [growing.path.name, "innocent"]
     assert [path.name for path in growing.record.parent.iterdir()] == [growing.record.name]

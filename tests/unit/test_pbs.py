@@ -95,7 +95,7 @@ def test_cancel_is_content_with_jobs_that_are_over() -> None:
             pbs.cancel(["1.vm"]).parse(output)
 
 
-def test_extend() -> None:
+def test_a_job_is_extended_by_qalter() -> None:
     assert pbs.extend("12.vm", 90).argv == ("qalter", "-l", "walltime=01:30:00", "12.vm")
     pbs.extend("12.vm", 90).parse(Output("", "", 0))
     with pytest.raises(Refused, match="Unauthorized"):
@@ -112,7 +112,7 @@ def test_a_history_that_is_not_kept_is_gone() -> None:
         pbs.accounting(["--version"])
 
 
-def test_alive() -> None:
+def test_the_server_is_checked_for_life() -> None:
     pbs.alive().parse(recorded("qstat-server-json"))
     with pytest.raises(Unreachable):
         pbs.alive().parse(recorded("qstat-server-down"))
@@ -120,7 +120,7 @@ def test_alive() -> None:
         pbs.alive().parse(Output("", "", 0))
 
 
-def test_when_it_would_start_cannot_be_asked() -> None:
+def test_pbs_gives_no_estimate_before_the_submission() -> None:
     assert pbs.estimate("#!/bin/sh") is None
 
 
@@ -159,7 +159,7 @@ READ_ELSEWHERE = {
 
 @pytest.mark.parametrize("name", ASKED)
 def test_every_recording_is_read_as_what_it_is(name: str) -> None:
-    """By its exit code, too: 0, 35, 153, 159, 162, 170, 187, 188, 255."""
+    """Also by the exit codes: 0, 35, 153, 159, 162, 170, 187, 188, 255."""
     ask, meant = ASKED[name]
     if isinstance(meant, type):
         with pytest.raises(meant):
@@ -180,13 +180,13 @@ def test_a_job_that_is_listed_twice_is_misread() -> None:
             pbs.jobs(NAME).parse(Output(text, "", 0))
     with pytest.raises(Misread):
         pbs.jobs(NAME).parse(Output(whole[:-1] + ', "Jobs": {}}', "", 0))
-    person = whole.replace('"PBS_O_HOST"', '"A": "1", "A": "2", "PBS_O_HOST"')  # variables may be as they like
+    person = whole.replace('"PBS_O_HOST"', '"A": "1", "A": "2", "PBS_O_HOST"')  # variables may have repeated names
     assert len(pbs.jobs(NAME).parse(Output(person, "", 0))) == 2
 
 
 @pytest.fixture
 def programs(tmp_path: Path) -> dict[str, str]:
-    """Programs that print how they were called: the shell's part is tried, not PBS."""
+    """Make programs that print their arguments: the test is about the shell code, not about PBS."""
     for name in ("qstat", "pbs_attach", "ssh"):
         (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
     (tmp_path / "qselect").write_text('#!/bin/sh\necho "$@" >&2\nprintf "$IDS"\nexit $CODE\n')
@@ -221,12 +221,12 @@ def test_jobs_that_are_gone_meanwhile_are_missing() -> None:
     with pytest.raises(Unreachable):
         question.parse(recorded("qstat-server-down"))
     several = Output(answer(job()).stdout, "qstat: cannot connect to server vm\nqstat: Unknown Job Id 1.vm", 153)
-    with pytest.raises(Unreachable):  # also where the last error was about an unknown job
+    with pytest.raises(Unreachable):  # even if the last error was about an unknown job
         question.parse(several)
 
 
 def test_entering_is_done_on_the_jobs_node(programs: dict[str, str], tmp_path: Path) -> None:
-    """By ssh, which hands the node's shell one line; on the node itself without."""
+    """By ssh, which passes one line to the node's shell; without ssh on the node itself."""
     inside = ["/opt/my python", "-m", "$(id)", "--help"]
     (tmp_path / "ssh").write_text('#!/bin/sh\necho "$1 $2 $3 $4" >&2\nexec sh -c "$5"\n')
     there = ran(pbs.enter("12.vm", inside, "n1"), programs)

@@ -31,7 +31,7 @@ def node(state: str = "free", available: dict[str, Any] | None = None, **changes
     return {"state": state, "resources_available": has, "resources_assigned": taken, **changes}
 
 
-def test_a_real_answer() -> None:
+def test_a_recorded_answer_of_pbsnodes_is_read() -> None:
     (found,) = pbs.nodes().parse(Output(REAL, "", 0))
     assert (found.name, found.partitions, found.usable) == ("vm", ("workq", "interactive"), True)
     assert (found.cores, found.cores_free, found.gpus, found.gpus_free) == (96, 0, 4, 0)
@@ -47,7 +47,7 @@ def test_a_real_answer() -> None:
         ("job-exclusive,offline", False, 0), ("something new", False, 0),
     ],
 )  # fmt: skip
-def test_states(state: str, usable: bool, free: int) -> None:
+def test_states_of_nodes_are_mapped(state: str, usable: bool, free: int) -> None:
     (found,) = read({"n1": node(state)})
     assert (found.usable, found.cores_free, bool(found.reason)) == (usable, free, not usable)
     assert found.gpus_free == (3 if free else 0)
@@ -77,11 +77,11 @@ def test_vnodes_of_a_host_are_one_node() -> None:
 
 
 def test_queues_find_their_nodes_by_a_resource() -> None:
-    """Recorded: each queue has ``default_chunk.Qlist``, and the only node of ``cpuq`` is offline."""
+    """Recorded output: each queue has ``default_chunk.Qlist``, and the only node of ``cpuq`` is offline."""
     told = recorded("pbsnodes-qlist-offline-json").stdout + recorded("qstat-queues-qlist-json").stdout
     found = pbs.nodes().parse(Output(told, "", 0))
     assert {node.name: (node.partitions, node.usable) for node in found} == {
-        "cpu001": (("workq", "cpuq"), False),  # workq chooses none
+        "cpu001": (("workq", "cpuq"), False),  # workq selects no nodes
         "gpu001": (("workq", "interactive", "test"), True),
         "gpu002": (("workq", "interactive", "test"), True),
     }
@@ -98,7 +98,7 @@ def test_queues_find_their_nodes_by_a_resource() -> None:
 @pytest.mark.parametrize(
     ("chunk", "has", "serves"),
     [
-        ({"ncpus": 1, "mem": "2gb", "ngpus": "1"}, {}, True),  # amounts choose no node
+        ({"ncpus": 1, "mem": "2gb", "ngpus": "1"}, {}, True),  # amounts select no nodes
         ({"Qlist": "workq"}, {"Qlist": "a,workq"}, True),
         ({"Qlist": "workq"}, {"Qlist": "work"}, False),
         ({"Qlist": "workq"}, {}, False),
@@ -133,6 +133,6 @@ def test_a_cut_answer_is_misread(at: int) -> None:
 @pytest.mark.parametrize(
     "changes", [{"state": None}, {"resources_available": 1}, {"resources_available": {"mem": "much"}}]
 )
-def test_what_is_not_understood_is_misread(changes: dict[str, Any]) -> None:
+def test_an_unparsable_answer_about_nodes_is_misread(changes: dict[str, Any]) -> None:
     with pytest.raises(Misread):
         read({"n1": node() | changes})

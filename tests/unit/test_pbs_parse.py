@@ -31,7 +31,7 @@ def one(**changes: Any) -> Job:
     return found
 
 
-def test_a_real_answer() -> None:
+def test_a_recorded_answer_of_qstat_is_read() -> None:
     jobs = {found.id: found for found in pbs.jobs(NAME).parse(recorded("qstat-mixed-json"))}
     assert list(jobs) == [
         "0.vm", "1.vm", "2.vm", "3.vm", "4.vm", "5.vm", "9.vm", "10.vm", "11[0].vm", "11[1].vm", "11[2].vm", "11[3].vm",
@@ -55,7 +55,7 @@ def test_a_real_answer() -> None:
     assert jobs["0.vm"].comment == ""  # not ours, though it has our name
 
 
-def test_history() -> None:
+def test_the_ends_of_jobs_are_read_from_the_history() -> None:
     ends = {end.job: end for end in pbs.ended(NAME).parse(recorded("qstat-history-json"))}
     assert set(ends) == {"0.vm", "5.vm"}
     stopped, never_ran = ends["0.vm"], ends["5.vm"]
@@ -74,7 +74,7 @@ def test_history() -> None:
     assert (jobs["2.vm"].state, jobs["2.vm"].restarts) == (JobState.RUNNING, 0)
 
 
-def test_accounting() -> None:
+def test_the_accounting_is_read_from_the_history() -> None:
     (walltime,) = pbs.accounting(["15.vm"]).parse(recorded("qstat-ended-walltime-json"))
     assert (walltime.outcome, walltime.exit_code, walltime.elapsed) == (Outcome.WALLTIME, -29, 22)
     (failed,) = pbs.accounting(["16.vm"]).parse(recorded("qstat-ended-exit1-json"))
@@ -94,19 +94,20 @@ def test_every_state_has_a_meaning(letter: str, state: JobState) -> None:
 
 
 def test_a_walltime_without_end_is_none() -> None:
-    """Anybody may ask for one under our name."""
+    """Anybody can request such a walltime under our name."""
     found = one(Resource_List={"walltime": "99999999999999:00:00"})
     assert (found.started is not None, found.ends) == (True, None)
 
 
-def test_a_node_that_is_set_up_for_it_is_waited_for() -> None:
+def test_a_job_whose_node_is_being_provisioned_is_pending() -> None:
     found = one(substate=71)
     assert found.state is JobState.PENDING
     assert explain.pending(found).code == "node-starting"
 
 
-def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
-    """It is R to PBS, without a start: it may still come back, and a session that runs has a start."""
+def test_a_job_that_is_sent_to_its_node_has_not_started() -> None:
+    """PBS reports state R without a start: the job may still return to the queue, and a running
+    session needs a start."""
     sent = {"substate": 41, "stime": None, "comment": "Job was sent for execution at (n1:ncpus=8)"}
     found = one(**sent)
     assert (found.state, found.started, found.ends, found.nodes, found.reason) == (JobState.PENDING, None, None, (), "")
@@ -138,7 +139,7 @@ def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
         (-99, 93, "", Outcome.FAILED, -99, None, EndReason.FAILED),
     ],
 )
-def test_ends(
+def test_exit_statuses_are_mapped_to_outcomes(
     status: int | None,
     substate: int,
     comment: str,
@@ -160,18 +161,20 @@ def test_ends(
         (92, None, Outcome.CANCELLED), (None, None, Outcome.CANCELLED),
     ],
 )  # fmt: skip
-def test_an_end_without_a_status(substate: int | None, stime: str | None, outcome: Outcome) -> None:
+def test_a_job_that_ended_without_an_exit_status_is_read(
+    substate: int | None, stime: str | None, outcome: Outcome
+) -> None:
     assert one(job_state="X", substate=substate, stime=stime).outcome is outcome
 
 
-def test_who_cancelled() -> None:
+def test_the_canceller_of_a_job_is_recognised() -> None:
     assert pbs_parse.who("Job run at … and terminated by alice@vm", "alice") == "account"
     assert pbs_parse.who("Job run at … and terminated by root@vm", "alice") == "administrator"
     assert pbs_parse.who("Job run at … and terminated by bob@vm", "alice") == "other"
     assert pbs_parse.who("Job run at … and failed", "alice") is None
 
 
-def test_a_moved_job_is_over_here() -> None:
+def test_a_job_moved_to_another_server_has_ended_here() -> None:
     assert one(job_state="M", comment='Job has been moved to "q@other"').outcome is Outcome.REVOKED
 
 
@@ -182,7 +185,7 @@ def test_the_account_is_who_it_runs_as() -> None:
 
 def test_a_requeued_job_counts_its_restarts() -> None:
     waits = one(job_state="Q", run_count=2, exec_host=None, stime=None)
-    assert (waits.restarts, waits.reason) == (2, "")  # its comment is still of the run before
+    assert (waits.restarts, waits.reason) == (2, "")  # its comment still describes the earlier run
     assert one(run_count=3).restarts == 2
 
 
@@ -224,7 +227,7 @@ def test_no_variable_hides_or_forges_a_job(value: Any) -> None:
         {"job_state": "F", "Exit_status": "no"}, {"stime": "Tue Nov 44 14:40:06 2026"},
     ],
 )  # fmt: skip
-def test_what_is_not_understood_is_misread_and_kept(changes: dict[str, Any]) -> None:
+def test_unparsable_output_is_misread_and_kept_for_the_log(changes: dict[str, Any]) -> None:
     output = answer(job(**changes))
     with pytest.raises(Misread) as caught:
         pbs.jobs(NAME).parse(output)
@@ -239,7 +242,7 @@ def test_what_is_not_understood_is_misread_and_kept(changes: dict[str, Any]) -> 
         '{"Jobs": {"1.vm": NaN}}', "[" * 100_000, '{"Jobs": {"' + "1" * 200 + '.vm": {}}}',
     ],
 )  # fmt: skip
-def test_what_is_no_answer_is_misread(text: str) -> None:
+def test_an_invalid_answer_is_misread(text: str) -> None:
     with pytest.raises(Misread):
         pbs.jobs(NAME).parse(Output(text, "", 0))
 
@@ -257,8 +260,8 @@ def test_what_is_no_answer_is_misread(text: str) -> None:
         ("é", "é"),
     ],
 )
-def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: str) -> None:
-    """Control characters and unknown escapes, in somebody's comment as in any text."""
+def test_unescaped_characters_in_pbs_json_do_no_harm(raw: str, read_as: str) -> None:
+    """Control characters and unknown escapes may occur in any text of a person, such as a comment."""
     text = answer(job("12.vm", job_state="Q", comment="WORD"), job("13.vm")).stdout.replace("WORD", raw)
     first, second = pbs.jobs(NAME).parse(Output(text, "", 0))
     assert (first.reason, second.id) == (read_as, "13.vm")
@@ -267,7 +270,7 @@ def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: s
 @pytest.mark.parametrize(
     "variables", [{"PBS_O_MAIL": f",FACTORYGATE_JOB={COMMENT}"}, {"A": 1, "B": f",FACTORYGATE_JOB={COMMENT}"}]
 )
-def test_one_that_an_empty_variable_swallowed_is_found(variables: dict[str, Any]) -> None:
+def test_a_variable_after_an_empty_one_is_found(variables: dict[str, Any]) -> None:
     assert one(Variable_List=variables).comment == COMMENT
     assert one(Variable_List={**variables, "FACTORYGATE_JOB": "another"}).comment == "another"
     assert one(Variable_List={"A": f"x,FACTORYGATE_JOB={COMMENT}"}).comment == ""
@@ -276,7 +279,7 @@ def test_one_that_an_empty_variable_swallowed_is_found(variables: dict[str, Any]
 @pytest.mark.parametrize("word", ["inf", "-infinity", "nan(1)", "INF", "+5", ".5", "1.", "08", "-0", "1e5"])
 @pytest.mark.parametrize("end", [",", ""])
 def test_a_variable_that_c_takes_for_a_number_does_no_harm(word: str, end: str) -> None:
-    """As the released 23.06 prints it, each on a line of its own; in a text such a line is left alone."""
+    """The released 23.06 prints such values, each on its own line; such a line within a text is not changed."""
     lines = f'"Variable_List":{{\n"FACTORYGATE_JOB":"{COMMENT}",\n"A\\"": "\\":inf,",\n"V":WORD{end}\n'
     more = '"W":"x"\n}' if end else "}"
     hostile = json.dumps(job("13.vm", Variable_List=None)["13.vm"])[:-1] + ", " + lines.replace("WORD", word) + more
@@ -321,7 +324,7 @@ def test_a_cut_answer_is_misread(at: int, text: str) -> None:
 
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=400))
 def test_a_piece_that_is_lost_is_misread_or_does_no_harm(at: int, length: int) -> None:
-    """Whatever is lost: no job gets another's owner or comment, and none ends that has not."""
+    """Whatever is lost: no job gets another job's owner or comment, and no live job counts as ended."""
     text = answer(*(job(f"{n}.vm", Job_Owner=f"user{n}@vm") for n in range(9))).stdout
     start = at % len(text)
     try:
@@ -344,7 +347,7 @@ def test_a_piece_that_is_lost_is_misread_or_does_no_harm(at: int, length: int) -
         ("0", 0),
     ],
 )
-def test_sizes(text: str, total: int) -> None:
+def test_sizes_of_memory_are_parsed(text: str, total: int) -> None:
     assert pbs_parse.size(text) == total
 
 
@@ -367,12 +370,12 @@ def test_waiting_is_in_the_order_of_submission() -> None:
 
 
 def test_the_jobs_of_a_begun_array_that_wait_are_counted_one_by_one() -> None:
-    """Recorded: of 500 three run or are suspended, and two are over."""
+    """Recorded output: of 500 jobs, three run or are suspended, and two have ended."""
     waiting = pbs.waiting().parse(recorded("qstat-array-begun-json"))
     ids = [job for _, job in waiting["interactive"]]
     assert ids[:3] == ["0[4].login01", "0[6].login01", "0[7].login01"]
     assert len([job for job in ids if job.startswith("0[")]) == 496
-    assert ids[-1] == "3.login01"  # behind all of it
+    assert ids[-1] == "3.login01"  # the last of all
     (ours,) = pbs.jobs(NAME).parse(answer(job("3.login01", job_state="Q", queue="interactive", stime=None)))
     assert availability.Queue(waiting).ahead("interactive", ours) == 496
 
@@ -393,7 +396,7 @@ def test_indices_that_are_none_or_too_many_are_misread(indices: object) -> None:
 
 
 def test_a_suspended_job_is_told() -> None:
-    """Recorded after ``qsig -s suspend``: its comment says that it runs."""
+    """Recorded after ``qsig -s suspend``: the comment says that the job runs."""
     suspended, _ = pbs.jobs("STDIN").parse(recorded("qstat-suspended-json"))
     assert (suspended.state, suspended.suspended, suspended.raw_state) == (JobState.RUNNING, True, "S")
     (runs,) = pbs.jobs(NAME).parse(answer(job()))

@@ -59,7 +59,7 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
     } <= set(lines)
     assert "-o /home/alice/.factorygate/sessions/1/job.log.pbs" in lines
     assert select() == "1:ncpus=8:mem=62500000kb:ngpus=1"
-    assert not any(line.startswith("-V") for line in lines)  # nothing of ours is forwarded
+    assert not any(line.startswith("-V") for line in lines)  # nothing of our environment is forwarded
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
         ({"gpu_syntax": "constraint", "constraint": "node_type=mi300a", "whole_node": True}, "1:node_type=mi300a"),
     ],
 )
-def test_chunks(changes: dict[str, object], words: str) -> None:
+def test_the_resources_are_requested_as_one_chunk(changes: dict[str, object], words: str) -> None:
     assert select(**changes) == words
 
 
@@ -92,12 +92,12 @@ def test_whole_nodes_by_their_type_from_the_catalogue() -> None:
 
 
 class Node:
-    """A node where PBS says nothing of GPUs: ``nvidia-smi`` tells of four, and locks lie in a folder of this test's."""
+    """A node on which PBS assigns no GPUs: ``nvidia-smi`` lists four, and the locks are in a folder of this test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.number = f"{os.getpid()}{time.monotonic_ns()}"
-        self.locks = Path(f"/tmp/factorygate-gpus-{self.number}")  # where the script has them
+        self.locks = Path(f"/tmp/factorygate-gpus-{self.number}")  # the folder that the script uses
         self.env = {
             "BASH_FUNC_nvidia-smi%%": "() { printf '0\\n1\\n2\\n3\\n'; }",
             "BASH_FUNC_id%%": f"() {{ echo {self.number}; }}",
@@ -113,7 +113,7 @@ class Node:
         return pbs.script(request(**(fields | changes)))
 
     def starts(self, **changes: object) -> str:
-        """Start a job that runs on; what it has in ``CUDA_VISIBLE_DEVICES``."""
+        """Start a job that keeps running; return its ``CUDA_VISIBLE_DEVICES``."""
         script = self.script(**changes)
         self.running.append(subprocess.Popen(["/bin/bash", "-c", script], env=self.env, start_new_session=True))
         deadline = time.monotonic() + 30
@@ -141,7 +141,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 def test_jobs_on_a_node_where_pbs_says_no_gpu_take_different_ones(node: Node) -> None:
     assert [node.starts(), node.starts(gpus=2), node.starts()] == ["0", "1,2", "3"]
     node.ends(1)
-    assert node.starts() == "1"  # a lock ends with its job, however it ends
+    assert node.starts() == "1"  # a lock ends with its job, however the job ends
     assert node.starts(gpus=2) == "2"
     assert "of 2 GPUs 1 are not another job's" in (node.folder / "job.log").read_text()
 
@@ -149,11 +149,11 @@ def test_jobs_on_a_node_where_pbs_says_no_gpu_take_different_ones(node: Node) ->
 @pytest.mark.parametrize(
     ("env", "changes", "has"),
     [
-        ({"CUDA_VISIBLE_DEVICES": "GPU-7"}, {}, "GPU-7"),  # a hook of the site's said it
+        ({"CUDA_VISIBLE_DEVICES": "GPU-7"}, {}, "GPU-7"),  # set by a hook of the site
         ({"ROCR_VISIBLE_DEVICES": "1"}, {}, "none"),
-        ({"BASH_FUNC_nvidia-smi%%": "() { echo 0; }"}, {}, "none"),  # it hides the others
+        ({"BASH_FUNC_nvidia-smi%%": "() { echo 0; }"}, {}, "none"),  # a hook hides the other GPUs
         ({"BASH_FUNC_nvidia-smi%%": "() { return 1; }"}, {}, "none"),
-        ({}, {"gpus": 4}, "none"),  # all of the node
+        ({}, {"gpus": 4}, "none"),  # all GPUs of the node
         ({}, {"gpus": 0}, "none"),
         ({}, {"whole_node": True}, "none"),
     ],
@@ -179,10 +179,10 @@ def test_a_folder_of_somebody_else_is_not_used(node: Node) -> None:
 def test_optional_words_appear_only_where_given() -> None:
     assert not any(line.startswith(("-A", "-P")) for line in directives())
     assert "-A project_1" in directives(account="project_1")
-    assert "-q R12" in directives(reservation="R12.srv")  # to PBS a reservation is a queue
+    assert "-q R12" in directives(reservation="R12.srv")  # in PBS a reservation is a queue
 
 
-def test_a_whole_node_is_nobody_elses() -> None:
+def test_a_job_with_a_whole_node_shares_it_with_nobody() -> None:
     assert "-l place=pack:exclhost" in directives(whole_node=True)
 
 
@@ -208,7 +208,7 @@ def test_no_free_text_reaches_a_directive(field: str, word: str) -> None:
         {"name": "a:b"},
     ],
 )  # fmt: skip
-def test_what_pbs_has_no_words_for_is_refused(changes: dict[str, object]) -> None:
+def test_requests_that_pbs_cannot_express_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(Refused):
         pbs.script(request(**changes))
 
@@ -247,7 +247,7 @@ def test_the_job_writes_its_log_and_gets_a_sane_environment(tmp_path: Path) -> N
     script = tmp_path / "script"
     argv = ("/bin/sh", "-c", "env; pwd; umask; exit 4")
     script.write_text(pbs.script(request(command=argv, setup=("export SITE=one",), output=f"{tmp_path}/job.log")))
-    for _ in range(2):  # started again, it goes on in the same log
+    for _ in range(2):  # a requeued job continues in the same log
         ran = run(f"exec /bin/bash {script}")
         assert (ran.returncode, ran.stdout, ran.stderr) == (4, "", "")
     log = (tmp_path / "job.log").read_text().splitlines()
@@ -275,8 +275,8 @@ def test_the_job_is_told_of_itself_in_words_of_no_scheduler(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("piped", ["name", "script"])
-def test_it_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
-    """A login shell gets the script's name on its standard input; where PBS was built so, the script itself."""
+def test_the_script_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
+    """A login shell reads the script's name from stdin; some PBS builds pass the script itself."""
     script = tmp_path / "12.vm.SC"
     asked = request(command=("/bin/echo", "here"), teardown=("echo bye",), output=f"{tmp_path}/job.log")
     script.write_text(pbs.script(asked))

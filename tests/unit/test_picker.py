@@ -1,4 +1,4 @@
-"""FactoryPicker without a page: its value, what it hears from the link, what it says when there is none."""
+"""FactoryPicker without a page: its value, the link's data, and its texts without a link."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def test_set_in_parts_and_observed(picker: FactoryPicker) -> None:
         ({"gpus": 4}, "no 'gpus'"),
     ],
 )
-def test_what_is_not_offered_is_refused_in_words(picker: FactoryPicker, wish: dict[str, Any], words: str) -> None:
+def test_choices_that_are_not_offered_are_refused_in_words(
+    picker: FactoryPicker, wish: dict[str, Any], words: str
+) -> None:
     with pytest.raises(TraitError, match=words.replace("(", r"\(")):
         picker.value = wish
     assert picker.value == PRESET
@@ -114,12 +116,12 @@ def test_a_wish_made_before_the_catalogue_came_is_completed(link: ScriptedLink) 
     picker.close()
 
 
-def test_a_person_chooses(picker: FactoryPicker) -> None:
+def test_a_choice_on_the_page_reaches_python(picker: FactoryPicker) -> None:
     page(picker, op="choose", factory="two", size="cpu", environment="plain", hours=2, project="thesis")
     assert picker.value == {"factory": "two", "size": "cpu", "environment": "plain", "hours": 2.0, "project": "thesis"}
 
 
-def test_who_pays_is_one_that_may_have_the_size() -> None:
+def test_the_preset_project_may_use_the_size() -> None:
     paid = factory("one", projects=("P-1", "P-2"))
     offers = [view.offer.model_copy(update={"project": "P-2"}) for view in paid.sizes]
     sizes = [
@@ -152,13 +154,13 @@ def test_who_pays_is_one_that_may_have_the_size() -> None:
         {},
     ],
 )
-def test_what_makes_no_sense_changes_nothing(picker: FactoryPicker, link: ScriptedLink, content: Any) -> None:
+def test_invalid_messages_of_the_page_change_nothing(picker: FactoryPicker, link: ScriptedLink, content: Any) -> None:
     page(picker, **content)
     picker._handle_custom_msg("choose", [])
     assert picker.value == PRESET and link.asked == []
 
 
-def test_live(picker: FactoryPicker, link: ScriptedLink) -> None:
+def test_the_picker_follows_the_catalogue(picker: FactoryPicker, link: ScriptedLink) -> None:
     page(picker, op="choose", factory="two")
     link.tell([factory("one"), factory("two", "draining", fits=0)])
     eventually(lambda: picker._passing["two"]["health"]["state"] == "draining", every=0.01)
@@ -185,7 +187,9 @@ def test_estimates_are_asked_when_the_page_asks(picker: FactoryPicker, link: Scr
     assert picker._estimates == {"of": "one/gpu-1", "starts": [(h, "2026-03-10T14:00:00Z") for h in (1.0, 4.0, 0.25)]}
 
 
-def test_a_link_that_refuses_is_said_and_tried_again(link: ScriptedLink, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_link_is_shown_and_the_request_repeated(
+    link: ScriptedLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("factorygate.widgets.catalogue._FIRST_WAIT", 0.01)
     link.problem = (503, {"kind": "unreachable", "message": "The link rests.", "do": "Wait."})
     picker = FactoryPicker()
@@ -207,7 +211,7 @@ def test_a_catalogue_of_another_version_is_said(link: ScriptedLink) -> None:
     picker.close()
 
 
-def test_what_a_newer_link_says_besides_is_left_out(link: ScriptedLink) -> None:
+def test_fields_of_a_newer_link_are_ignored(link: ScriptedLink) -> None:
     told = json.loads(factory("one").model_dump_json()) | {"new": {"a": 1}}
     told["sizes"][0]["offer"]["new"] = told["health"]["new"] = 1
     link.tell_json(json.dumps([told]))
@@ -229,7 +233,7 @@ def test_an_observer_that_fails_does_not_end_what_it_observes(picker: FactoryPic
     eventually(lambda: "three" in picker._passing, every=0.01)
 
 
-def test_no_link_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_link_the_picker_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FACTORYGATE_HUB_SOCKET", "FACTORYGATE_URL"):
         monkeypatch.delenv(name, raising=False)
     picker = FactoryPicker()
@@ -237,7 +241,7 @@ def test_no_link_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "FACTORYGATE_TOKEN" in repr(picker) and picker.value is None
 
 
-def test_following_ends_with_the_picker(picker: FactoryPicker, link: ScriptedLink) -> None:
+def test_the_picker_s_stream_ends_with_the_picker(picker: FactoryPicker, link: ScriptedLink) -> None:
     eventually(lambda: link.followers == 1, every=0.01)
     picker.close()
     eventually(lambda: link.followers == 0, every=0.01, what="the stream is given back")
@@ -261,7 +265,7 @@ def test_text_for_scripts(picker: FactoryPicker) -> None:
     assert "<img" not in picker._repr_html_()
 
 
-def test_nothing_offered_is_a_refusal_of_every_wish() -> None:
+def test_without_offers_every_choice_is_refused() -> None:
     assert completed({}, []) is None and completed({}, [factory("one", sizes=())]) is None
     assert refusal({"factory": "one"}, None, []) == "No factory is open to you at this moment."
     assert checked({"factory": None}) == {}
@@ -273,7 +277,7 @@ def test_the_package_is_cheap_to_import() -> None:
 
 
 @pytest.mark.parametrize("entry", ["picker", "panel"])
-def test_what_a_page_gets_is_one_module_that_asks_for_nothing_else(entry: str) -> None:
+def test_a_page_gets_one_module_without_further_requests(entry: str) -> None:
     text = assets.module(entry)
     assert "\nimport " not in text and "import(" not in text and text.count("\nexport ") == 1
     assert "innerHTML" not in text and "https://" not in text

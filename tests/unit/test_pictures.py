@@ -1,4 +1,4 @@
-"""The pictures of the pages tell of one state: a factory is alike on all of them."""
+"""The pictures of the pages show one state: a factory looks the same on all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read is plain English: texts that readers stumbled over come back on no page and in no document."""
+"""Texts for people are in plain English: texts that readers did not understand do not return to pages or documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import gpu_label
 
 CHECKOUT = Path(__file__).parents[2]
-# What readers did not understand, as it was; each is said in other words now.
+# Texts that readers did not understand; each was replaced.
 ODD = (
     r"Nobody.s move",
     r"Your move\b",
@@ -67,8 +67,8 @@ ODD = (
     r"[Ww]hat runs (there )?goes on",
     r"without activity\.",
 )
-ALONE = {"Answers"}  # a text of its own that said how a factory is
-# What only editors of the catalogue and operators are to read.
+ALONE = {"Answers"}  # a former text for a factory's health
+# Texts that only editors of the catalogue and operators read.
 FOR_EDITORS = re.compile(r"not found|to be confirmed|ask the site|switching this on|\(example\b", re.IGNORECASE)
 
 SHOWN = sorted(
@@ -94,7 +94,7 @@ SHOWN = sorted(
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(CHECKOUT)))
-def test_nothing_odd_is_shown(path: Path) -> None:
+def test_no_replaced_text_is_shown_again(path: Path) -> None:
     text = re.sub(r"\s+", " ", re.sub(r'"\n"', "", path.read_text(encoding="utf-8")))
     assert [odd for odd in ODD if re.search(odd, text)] == []
 
@@ -109,7 +109,7 @@ def factories() -> list[Factory]:
 
 
 @pytest.mark.parametrize("factory", factories(), ids=lambda factory: factory.id)
-def test_what_people_read_of_a_factory_is_for_people(factory: Factory) -> None:
+def test_texts_about_factories_are_for_people(factory: Factory) -> None:
     shown = [factory.name, factory.site.machine, *(one.title for one in factory.environments)]
     shown += [text for hint in factory.hints for text in hint.values()]
     assert [text for text in shown if FOR_EDITORS.search(text)] == []

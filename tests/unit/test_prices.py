@@ -1,4 +1,4 @@
-"""What a choice becomes and what it costs, as the link says it: presets, bounds, prices, charges of ended sessions."""
+"""The link's resolution of a choice and its cost: presets, bounds, prices, charges of ended sessions."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_an_offer_says_what_fits_and_what_is_preset() -> None:
 
 
 @pytest.mark.parametrize("size", [SIZE, FOUR, CPU], ids=lambda size: size.id)
-def test_what_is_preset_is_what_a_start_takes_where_nothing_is_chosen(size: NodeSize) -> None:
+def test_presets_are_what_a_start_uses_without_a_choice(size: NodeSize) -> None:
     shown, bounds = offer(shop(), size), session_bounds(shop())
     taken = resolve(shop(), Choice(size=size.id))
     assert (taken.environment, taken.hours, taken.idle_minutes, taken.unopened_minutes) == (
@@ -174,10 +174,10 @@ async def test_an_ended_session_says_what_all_its_runs_were_charged(link: Link) 
     await world.until(state="pending")
     await world.sessions.stop(session.id, "person")
     ended = await world.answered_until(state="ended")
-    assert ended.started is None  # its last run never began
+    assert ended.started is None  # its last run never started
     assert ended.charged is not None
     assert ended.charged.gpu_hours == pytest.approx(4 * 1.5, abs=0.1)
-    assert world.live_sessions.ended(session.id).charged == ended.charged  # as the stream of its events tells it
+    assert world.live_sessions.ended(session.id).charged == ended.charged  # the stream of its events shows the same
     assert (await link.client.sessions("ada", live=False))[0].charged == ended.charged
 
 

@@ -1,4 +1,4 @@
-"""A project's page: managers see what everybody used, members their own, and nobody another project."""
+"""A project's page: managers see the use of all people, members their own, and others nothing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def bob(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
     await browser.aclose()
 
 
-async def test_who_sees_whose_use(ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+async def test_managers_see_all_use_and_members_their_own(ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
     everybody = (await ada.get(f"{API}/P-1/usage")).json()
     assert everybody["everybody"]
     assert sum(line["gpu_seconds"] for line in everybody["lines"]) == 13500
@@ -72,14 +72,14 @@ async def test_who_sees_whose_use(ada: httpx.AsyncClient, bob: httpx.AsyncClient
     assert sum(line["gpu_seconds"] for line in lately["lines"]) == 6300
 
 
-async def test_what_is_not_ones_own_is_not_there(bob: httpx.AsyncClient) -> None:
+async def test_other_peoples_projects_answer_404(bob: httpx.AsyncClient) -> None:
     for file in ("usage", "usage.csv"):
         answer = await bob.get(f"{API}/P-2/{file}")
         assert (answer.status_code, answer.json()["kind"]) == (404, "gone")
     assert (await bob.get(f"{API}/P-1/usage?since=soon")).status_code == 400
     nobody = httpx.AsyncClient(base_url=bob.base_url, timeout=60)
     assert (await nobody.get(f"{API}/P-1/usage")).status_code == 401
-    assert (await nobody.get("/hub/project/P-1")).status_code == 302  # to the login
+    assert (await nobody.get("/hub/project/P-1")).status_code == 302  # redirected to the login
     await nobody.aclose()
 
 
@@ -110,7 +110,7 @@ async def context(hub: HubProcess, ada: httpx.AsyncClient) -> AsyncIterator[Brow
 async def test_plot_and_table_say_the_same(context: BrowserContext) -> None:
     page = await context.new_page()
     await page.goto("/hub/project/P-1")
-    await expect(page.locator("#fg-budget")).to_contain_text("65.5")  # left
+    await expect(page.locator("#fg-budget")).to_contain_text("65.5")  # the rest of the budget
     table, bars = page.locator("#fg-usage table"), page.locator("#fg-usage svg rect title")
     await expect(table.locator("tfoot")).to_contain_text("1.75")
     assert await bars.count() == 3  # two days, and the one between

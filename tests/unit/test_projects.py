@@ -1,4 +1,4 @@
-"""Who may use what: projects, and what they become at a factory."""
+"""Permissions: projects, and their effect at a factory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.fake_projects import cluster, project, refusal, up
 HOUR = timedelta(hours=1)
 
 
-async def test_without_projects_nobody_is_asked_for_one(tmp_path: Path) -> None:
+async def test_without_projects_no_project_is_required(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     assert (await world.put()).choice.project is None
     assert [view.projects for view in world.offers.views("ada")] == [()]
@@ -45,7 +45,7 @@ async def test_a_start_is_for_the_only_project_and_its_account_reaches_the_job(t
     await world.down()
 
 
-async def test_who_is_in_none_is_told_how_to_apply(tmp_path: Path) -> None:
+async def test_people_without_a_project_are_told_how_to_apply(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project())
     world.permissions._config = world.config.model_copy(update={"apply_url": "https://apply.example/"})
     assert (await refusal(world, user="ben"))[0] == "no-project"
@@ -60,12 +60,13 @@ async def test_who_is_in_none_is_told_how_to_apply(tmp_path: Path) -> None:
     await world.down()
 
 
-async def test_of_several_one_is_said_or_was_the_last(tmp_path: Path) -> None:
+async def test_with_several_projects_one_is_named_or_the_last_is_used(tmp_path: Path) -> None:
     small = ProjectAt(sizes=("gpu-1",))
     world, _ = await up(tmp_path, project("p", small), project("q", groups=("g",), members=()))
     assert (await world.put(ID)).choice.project == "p"
     await world.people.put("ada", PersonBody(groups=frozenset({"g"})))
-    assert (await world.put("1" * 32, server="big", size="gpu-4")).choice.project == "q"  # the only one that has it
+    # the only project with this size
+    assert (await world.put("1" * 32, server="big", size="gpu-4")).choice.project == "q"
     await world.ledger.choose("ada", Choice(project="p"))
     assert (await world.put("2" * 32, server="again", hours=1)).choice.project == "p"
     await world.ledger.choose("ada", Choice(project="gone"))
@@ -88,7 +89,8 @@ async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
     )
     assert await refusal(world, project="hers") == (
         "project-not-yours", "project", "You are not in a project hers. Yours are: far, p.")  # fmt: skip
-    assert (await refusal(world, project="nowhere"))[0] == "project-not-yours"  # whether there is one, is not told
+    # the refusal does not reveal whether the project exists
+    assert (await refusal(world, project="nowhere"))[0] == "project-not-yours"
     assert (await refusal(world, project="old"))[:2] == ("project-over", "project")
     assert (await refusal(world, project="new"))[:2] == ("project-not-begun", "project")
     assert (await refusal(world, project="far"))[2] == "The project far has nothing at m; it has: two."
@@ -101,7 +103,7 @@ async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
     code, field, message = await refusal(world, hours=1)
     assert (code, field) == ("project-end-near", "hours")
     assert "of the 1 h, 0.7" in message
-    assert 43 <= (await world.put()).choice.hours * 60 <= 45  # where none are said, what is left is taken
+    assert 43 <= (await world.put()).choice.hours * 60 <= 45  # without hours in the request, the rest is used
     table.projects = None
     assert (await refusal(world, session_id=OTHER, server="x"))[0] == "projects-unknown"
     await world.down()
@@ -149,7 +151,7 @@ async def test_a_reservation_is_offered_with_the_projects_that_are_in_it_and_to_
     assert message == "The reservation 'course' is not for the project p, but for: q."
     (*_, message) = await refusal(world, session_id=ID, server="x", project="p", reservation="gone")
     assert message == "The reservation 'gone' is not yours to use, or it is not its time."
-    operators = JobOptions(account="elsewhere")  # what the spawner's settings say pays, whatever the project has
+    operators = JobOptions(account="elsewhere")  # the spawner's settings override the project's account
     asked = SessionRequest(user="ada", server="x", choice=Choice(project="q", reservation="course"), options=operators)
     with pytest.raises(ProblemError, match="'course' is not yours to use"):
         await world.sessions.put(ID, asked)
@@ -181,12 +183,12 @@ async def test_a_cluster_is_for_its_session_s_project_and_its_workers_too(tmp_pa
 
 
 @pytest.mark.parametrize("minutes", [1.9, 20.05, 89.75, 119.99])
-async def test_what_is_said_to_fit_fits(tmp_path: Path, minutes: float) -> None:
+async def test_the_hours_in_a_refusal_are_accepted(tmp_path: Path, minutes: float) -> None:
     world, _ = await up(tmp_path, project(ends=clock.now() + timedelta(minutes=minutes)))
     found = re.search(r"of the 8 h, (\S+) h fit", (await refusal(world, hours=8))[2])
     assert found
     fits = max(1 / 60, float(found[1]))
     assert minutes - 2 < fits * 60 <= minutes
-    assert (await refusal(world, hours=minutes / 60))[0] == "project-end-near"  # the scheduler counts in minutes
+    assert (await refusal(world, hours=minutes / 60))[0] == "project-end-near"  # the scheduler counts minutes
     assert (await world.put(hours=fits)).choice.hours == fits
     await world.down()

@@ -1,4 +1,4 @@
-"""The file of projects: what is wrong with it is named, it is read again, and a table that fails holds up nothing."""
+"""The file of projects: its mistakes are named, it is read again, and a failing table blocks nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_two_people_under_one_account_are_a_mistake(tmp_path: Path) -> None:
     file.write_text(accounts)
     assert asyncio.run(_read(YamlTable(file, ours))) == ["EHPC-AIF-2026PG01-756"]
     second = accounts.replace("projects:\n", "").replace("PG01-756", "FL01-001")
-    file.write_text(accounts + second)  # the same person and pool again is none
+    file.write_text(accounts + second)  # the same person and pool again is no conflict
     assert asyncio.run(_read(YamlTable(file, ours))) is not None
     for old, new in (("ada: u1", "ben: u1"), ("ada: u1", "ada: u2"), ("pool: [u2]", "pool: [u1]")):
         file.write_text(accounts + second.replace(old, new))
@@ -77,7 +77,7 @@ async def _read(table: YamlTable) -> list[str] | None:
     return None if table.projects is None else list(table.projects)
 
 
-def test_what_is_unusual_for_a_mode_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusual_values_for_a_mode_give_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "projects.yaml"
     file.write_text(
         YAML.replace("one: {account: eu-1, sizes: [gpu-1]}", "lumi-aif: {account: x}")
@@ -126,7 +126,7 @@ def test_a_mode_fills_in_what_is_left_out(tmp_path: Path, mode: str, ends: str |
     assert held(SHORT.replace("begins: 2026-11-30T12:00:00+01:00,", "")) == (None, None)
 
 
-def test_what_a_mode_filled_in_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_from_a_mode_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "projects.yaml"
     text = SHORT.replace("MODE", "playground").replace("one:", "lumi-aif:")
     file.write_text(text)
@@ -171,7 +171,7 @@ async def test_the_file_is_read_again_and_a_bad_one_changes_nothing(
 
 
 class Portal(Table):
-    """One that is asked over a wire: slow, or with a mistake in it."""
+    """A project table over the network: slow, or with an invalid project."""
 
     answer: Exception | None = None
 
@@ -193,9 +193,9 @@ async def test_a_table_that_is_slow_or_fails_holds_up_nothing(
     assert not await book.refresh()
     assert caplog.text.count("The projects were not looked at again") == 2
     assert [found.id for found in book.of("ada")] == ["p"]
-    table.projects = None  # what it had is too old to count
+    table.projects = None  # its last answer is too old
     assert not book.known
-    assert book.until("ada", "p", "one") is None  # what runs goes on
+    assert book.until("ada", "p", "one") is None  # running sessions go on
 
 
 async def test_a_file_that_was_not_read_to_its_end_is_read_again(
@@ -224,7 +224,7 @@ async def test_a_file_that_was_not_read_to_its_end_is_read_again(
         (Access(accounts={"ben": "u3", "ada": "u1"}, account_pool=("u1",)), None),
     ],
 )
-def test_what_is_lent_is_nobody_s_by_the_link_s_own_configuration(
+def test_lent_accounts_belong_to_nobody_in_the_links_configuration(
     tmp_path: Path, access: Access, wrong: str | None
 ) -> None:
     file = tmp_path / "projects.yaml"

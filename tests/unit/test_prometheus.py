@@ -1,5 +1,5 @@
-"""Debian's Prometheus beside a link, a real hub and a real proxy: each query of each dashboard has data; faults are
-noticed, and that they are over."""
+"""Debian's Prometheus with a link, a real hub and a real proxy: each query of each dashboard returns data; alerts fire
+and clear."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PROXY = install.program_folder() / "node/node_modules/configurable-http-proxy/bi
 
 @dataclass
 class Watched:
-    """A gateway without a scheduler, and who watches it."""
+    """A gateway without a scheduler, with its Prometheus."""
 
     world: World
     table: Table
@@ -50,7 +50,7 @@ class Watched:
     prometheus: Prometheus
 
     async def until(self, look: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-        """Return once ``look``, which asks Prometheus, returns something true. The link answers meanwhile."""
+        """Return once ``look``, which queries Prometheus, returns a truthy value. The link answers meanwhile."""
         deadline = clock.ticks() + patience
         while not await asyncio.to_thread(look):
             assert clock.ticks() < deadline, (
@@ -59,7 +59,7 @@ class Watched:
             await asyncio.sleep(0.5)
 
     async def fire(self, *names: str) -> None:
-        """Return once each of these alerts has fired, some of them for a short time only."""
+        """Return once each of these alerts has fired, even if only for a short time."""
         left = set(names)
 
         def all_fired() -> bool:
@@ -80,7 +80,7 @@ class Watched:
 
 @contextmanager
 def proxy(folder: Path) -> Iterator[tuple[str, str]]:
-    """Run configurable-http-proxy, as operators do; yield where its API is, and the address of its metrics."""
+    """Run configurable-http-proxy as operators do; yield the address of its API, and that of its metrics."""
     if not PROXY.exists():
         pytest.skip("needs configurable-http-proxy (bin/test installs it)")
     api, read = ports.single(), ports.single()
@@ -168,12 +168,12 @@ async def test_all_faults_at_once_fire_their_alerts_and_all_clear(
     world = watched.world
     await world.running(project="p1")
     await watched.until(lambda: watched.prometheus.query("factorygate_gpu_hours_granted"), "the project is seen")
-    await asyncio.sleep(5)  # scrapes before anything is wrong
+    await asyncio.sleep(5)  # some scrapes without faults
     assert watched.firing() == set()
     record = world.live_sessions[ID].record
 
     with monkeypatch.context() as patch:
-        # --- what is wrong
+        # --- faults
         ill = Health(state="ok", since=clock.now(), answered_at=clock.now() - timedelta(hours=1), answer_seconds=30.0)
         patch.setattr(type(world.scheduler), "health", property(lambda _self: ill))
         patch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=1, f_blocks=100, f_frsize=1 << 20))
@@ -197,7 +197,7 @@ async def test_all_faults_at_once_fire_their_alerts_and_all_clear(
             metrics.LOGINS.labels("one", outcome).inc(5)
         metrics.DOOR_REOPENS.labels("one").inc(20)
         os.kill(watched.hub.process.pid, signal.SIGSTOP)  # type: ignore[union-attr]
-        time.sleep(1.6)  # the link's event loop stands still
+        time.sleep(1.6)  # blocks the link's event loop
         await _lock(world)
         await watched.fire(
             *("GatewayProcessDown", "LinkEventLoopSlow", "FactoryWatcherSilent", "SchedulerSlow", "DoorsLost"),
@@ -205,7 +205,7 @@ async def test_all_faults_at_once_fire_their_alerts_and_all_clear(
             *("TwoGatewaysOneName", "LedgerFailing", "LedgerRowsSetAside", "DiskAlmostFull", "BackupTooOld"),
             *("CertificateExpires", "CredentialExpired", "BudgetNearlyUsed"),
         )
-    # --- mended
+    # --- recovery
     os.kill(watched.hub.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
     watched.table.set(project("p1", gpu_hours=100, members=("ada", "ben")))
     world.config.last_backup.touch()
@@ -217,7 +217,7 @@ async def test_all_faults_at_once_fire_their_alerts_and_all_clear(
 
 
 def _health(scheduler: FakeScheduler) -> Health:
-    """Return what a site's poller would say: the scheduler answers all the time, or not at all."""
+    """Return the health of a site's poller: the scheduler always answers, or never."""
     now = clock.now()
     if not scheduler.up:
         return Health(state="unreachable", since=now, answered_at=now - timedelta(minutes=1), answer_seconds=0.1)

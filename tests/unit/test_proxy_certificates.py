@@ -1,4 +1,5 @@
-"""configurable-http-proxy with ``certificates.cjs``: its certificate towards the link and the hub, and their names."""
+"""configurable-http-proxy with ``certificates.cjs``: it uses its certificate for the link and the hub, and checks their
+names."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="needs configurable
 
 @asynccontextmanager
 async def notebook(tls_folder: Path) -> AsyncIterator[int]:
-    """A session's port, as far as the proxy sees it: lets in the proxy only."""
+    """Run a session's port as the proxy sees it: it accepts the proxy only."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -47,7 +48,7 @@ async def notebook(tls_folder: Path) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def proxy(tls_folder: Path, *more: str) -> AsyncIterator[tuple[str, str]]:
-    """Its public address, and that of its API."""
+    """Run the proxy; yield its public address, and the address of its API."""
     own, (public, api) = tls_folder / "proxy", (ports.single(), ports.single())
     pairs = [(part, str(own / name)) for part, name in (("key", "tls.key"), ("cert", "tls.crt"), ("ca", "ca.crt"))]
     process = await asyncio.create_subprocess_exec(
@@ -72,7 +73,7 @@ async def proxy(tls_folder: Path, *more: str) -> AsyncIterator[tuple[str, str]]:
 
 
 async def listens(port: int) -> None:
-    """Wait until the proxy does: it says so before."""
+    """Wait until the proxy listens; it reports this a little too early."""
     async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(OSError):
@@ -82,7 +83,7 @@ async def listens(port: int) -> None:
 
 
 async def route(api: str, tls_folder: Path, target: str) -> int:
-    """Ask the proxy for a route, as the hub does; the answer's status, 0: none."""
+    """Add a route as the hub does; return the answer's status, 0 if there is none."""
     async with httpx.AsyncClient(verify=dialing(of(tls_folder / "hub")), timeout=30, trust_env=False) as hub:
         try:
             headers = {"Authorization": f"token {TOKEN}"}
@@ -113,7 +114,7 @@ async def test_certificates_are_replaced_while_the_proxy_runs(tmp_path: Path) ->
         assert await asked(public, "gateway.example.org") == 200
         assert await route(api, tls, f"https://localhost:{port}") == 201
         assert await route(api, old, f"https://localhost:{port}") == 0
-        (tls / "proxy" / "tls.key").write_text("")  # half of a renewal: the last good one is used
+        (tls / "proxy" / "tls.key").write_text("")  # an incomplete renewal: the last good certificate is used
         assert await asked(public, "gateway.example.org") == 200
 
 
@@ -126,6 +127,7 @@ async def test_the_server_s_name_is_checked_for_the_host_that_is_dialled(tmp_pat
             assert await route(api, tls, target) == 201
             for host in ("localhost", "gateway.example.org"):
                 assert await asked(public, host) == status, (target, host)
-    async with notebook(tls) as port, proxy(tls) as (public, api):  # why there is this file
+    # this failure is the reason for ``certificates.cjs``
+    async with notebook(tls) as port, proxy(tls) as (public, api):
         assert await route(api, tls, f"https://localhost:{port}") == 201
         assert await asked(public, "gateway.example.org") == 503

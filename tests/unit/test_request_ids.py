@@ -1,4 +1,4 @@
-"""Ids of requests: through hub, link and door, in logs and error answers; and logs as lines of JSON."""
+"""Request ids through hub, link and door, in logs and error responses; and logs as lines of JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_id_of_the_right_form_is_kept(given: str) -> None:
 @pytest.mark.parametrize(
     "given", [None, "", "short", "x" * 65, "abcd 1234", "abcd1234\n", "<script>", "äbcdefgh", "a;b=cdef"]
 )
-def test_anything_else_is_replaced(given: str | None) -> None:
+def test_an_invalid_id_is_replaced(given: str | None) -> None:
     made = request_id.begin(given)
     assert made != given
     assert request_id.chosen(made) == made
@@ -83,7 +83,7 @@ async def test_the_link_answers_with_the_id_and_an_error_quotes_it(
 async def test_a_hostile_id_is_in_no_log_and_no_answer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, header: bytes
 ) -> None:
-    """The request is refused or has another id; whoever asks next is answered."""
+    """The request is refused or gets another id, and the next client is answered."""
     caplog.set_level(logging.INFO)
     async with served(tmp_path) as link:
         before = resident()

@@ -1,4 +1,4 @@
-"""Maintenances and reservations: as Slurm and PBS tell them, and what they mean for a person's session."""
+"""Maintenances and reservations: the output of Slurm and PBS, and the effect on a person's session."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_reservations_of_slurm() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        # As 22.05 prints it, with watts; as 25.11 does, with partitions, a QOS and a comment.
+        # Output of 22.05 with watts, and of 25.11 with partitions, a QOS and a comment.
         "Nodes=n1 NodeCnt=1 CoreCnt=4 Features=a PartitionName=gpu Flags=MAINT,SPEC_NODES TRES=cpu=4 Users=ada,-bob"
         " Groups=(null) Accounts=a1 Licenses=(null) State=ACTIVE BurstBuffer=(null) Watts=n/a MaxStartDelay=(null)",
         "Nodes=n1 NodeCnt=1 CoreCnt=4 Features=a PartitionName=gpu Flags=MAINT,SPEC_NODES   NodeName=n1 CoreIDs=0-3"
@@ -78,7 +78,8 @@ def test_every_state_of_a_reservation(state: str, stands: bool) -> None:
 
 
 def test_a_reservation_that_a_person_made_forges_no_other() -> None:
-    """Recorded: MAIL held "x", an empty line, "Resv ID: M99.vm" and "Reserve_Name = evil", each on a line."""
+    """Recorded output: MAIL contains "x", an empty line, "Resv ID: M99.vm" and "Reserve_Name =
+    evil", each on a line."""
     begin, variables, rest = pbs_output.recorded("pbs_rstat").stdout.partition("PBS_O_MAIL=/var/mail/ada")
     assert variables
     text = f"{begin}PBS_O_MAIL=x,,Resv ID: M99.vm,Reserve_Name = evil{rest}"
@@ -86,7 +87,7 @@ def test_a_reservation_that_a_person_made_forges_no_other() -> None:
     assert [one.id for one in found if one.maintenance] == ["M18.vm"]
 
 
-def test_none() -> None:
+def test_no_reservations_are_an_empty_answer() -> None:
     assert slurm.reservations().parse(slurm_output.listed("No reservations in the system\n")) == []
     assert pbs.reservations().parse(slurm_output.listed("")) == []
 
@@ -104,7 +105,7 @@ def test_a_cut_list_is_misread(ask: Command[list[Reservation]], output: Output) 
     "change",
     [("ReservationName", "Reservation"), ("StartTime=1", "StartTime=x"), ("Users=", "User="), ("\n", "\n\n")],
 )
-def test_what_is_not_understood_of_slurm_is_misread(change: tuple[str, str]) -> None:
+def test_unparsable_reservations_of_slurm_are_misread(change: tuple[str, str]) -> None:
     with pytest.raises(Misread):
         slurm.reservations().parse(slurm_output.listed(SLURM.stdout.removesuffix(f"{MARK}\n").replace(*change, 1)))
 
@@ -116,13 +117,13 @@ def test_what_is_not_understood_of_slurm_is_misread(change: tuple[str, str]) -> 
         ("queue = ", "queue "), ("reserve_start = ", "x = "),
     ],
 )  # fmt: skip
-def test_what_is_not_understood_of_pbs_is_misread(change: tuple[str, str]) -> None:
+def test_unparsable_reservations_of_pbs_are_misread(change: tuple[str, str]) -> None:
     with pytest.raises(Misread):
         pbs.reservations().parse(slurm_output.listed(PBS.stdout.removesuffix(f"{MARK}\n").replace(*change, 1)))
 
 
-def test_a_server_that_does_not_answer_has_not_no_reservations() -> None:
-    """pbs_rstat ends with 0 where the server itself said no."""
+def test_a_silent_server_does_not_count_as_one_without_reservations() -> None:
+    """pbs_rstat ends with 0 even if the server refused."""
     for output in (
         Output(f"{MARK}\n", "pbs_rstat: Server shutting down", 0),
         Output("", "pbs_rstat: cannot connect", 162),
@@ -132,7 +133,7 @@ def test_a_server_that_does_not_answer_has_not_no_reservations() -> None:
         assert type(caught.value) is Unreachable
 
 
-# --- what they mean
+# --- the effect
 
 
 def reservation(**changes: Any) -> Reservation:
@@ -151,15 +152,15 @@ def reservation(**changes: Any) -> Reservation:
         ({"users": (), "accounts": ("P1",)}, True),
         ({"users": (), "accounts": ("p2",)}, False),
         ({"accounts": ("p1",)}, True),
-        ({"accounts": ("p2",)}, False),  # both must be right
+        ({"accounts": ("p2",)}, False),  # both conditions must hold
         ({"users": ("-bob",)}, True),
         ({"users": ("-ada",)}, False),
         ({"users": (), "accounts": ("-p1",)}, False),
         ({"users": (), "groups": ("g",)}, True),
         ({"users": (), "groups": ("h", "g2")}, True),
         ({"users": (), "groups": ("h",)}, False),
-        ({"users": (), "groups": ("g", "-g2")}, False),  # out by one is out
-        ({"users": (), "groups": ("-h",)}, False),  # who is in then, is not sure
+        ({"users": (), "groups": ("g", "-g2")}, False),  # a member of an excluded group is excluded
+        ({"users": (), "groups": ("-h",)}, False),  # it is not clear who is admitted then
         ({"groups": ("h",)}, False),
         ({"users": (), "accounts": ("p2",), "groups": ("g",)}, False),
         ({"maintenance": True}, False),
@@ -167,7 +168,7 @@ def reservation(**changes: Any) -> Reservation:
         ({"start": NOW + HOUR, "end": NOW + 2 * HOUR}, False),
     ],
 )
-def test_who_is_offered_a_reservation(changes: dict[str, Any], yes: bool) -> None:
+def test_a_reservation_is_offered_to_the_people_in_it(changes: dict[str, Any], yes: bool) -> None:
     def groups() -> frozenset[str]:
         return frozenset({"g", "g2"})
 
@@ -185,7 +186,7 @@ def test_groups_are_asked_for_only_where_a_reservation_hangs_on_them() -> None:
         windows.offered([reservation(**by_group)], "ada", "p1", groups, NOW)
 
 
-def test_of_a_job_that_names_no_account_nobody_knows_who_pays() -> None:
+def test_without_an_account_the_payer_of_a_job_is_unknown() -> None:
     for accounts in (("p1",), ("-p1",)):
         assert windows.offered([reservation(accounts=accounts)], "ada", None, frozenset, NOW) == ()
     assert windows.offered([reservation()], "ada", None, frozenset, NOW)
@@ -212,7 +213,7 @@ def test_a_maintenance_closes_the_partitions_that_it_leaves_no_node_of() -> None
     assert unknown.closes == ("gpu", "cpu")
 
 
-def test_what_is_free_together_on_one_node() -> None:
+def test_the_largest_free_size_is_on_one_node() -> None:
     nodes = [node("n1", "gpu", gpus_free=1, cores_free=30), node("n2", "gpu", gpus_free=2, cores_free=3)]
     (load, *_) = loads(factory(), nodes, {})
     assert (load.gpus_free, load.node_gpus_free, load.node_cores_free) == (3, 2, 3)
@@ -230,7 +231,7 @@ def test_hours_until() -> None:
     assert caught.value.field == "until"
 
 
-def test_who_waits_for_a_maintenance_is_told_when() -> None:
+def test_a_job_that_waits_for_a_maintenance_says_until_when() -> None:
     job = Job(
         id="1", name="n", account="a", comment="", state=JobState.PENDING, raw_state="PENDING",
         reason="ReqNodeNotAvail,_Reserved_for_maintenance",
@@ -242,7 +243,8 @@ def test_who_waits_for_a_maintenance_is_told_when() -> None:
     assert "2026-11-25 17:00" in told.what
     assert (told.code, told.do) == (words.code, words.do)
     behind = job.model_copy(update={"reason": "Not Running: Job would conflict with reservation or top job"})
-    of_pbs = explain.before_maintenance(explain.pending(behind), window)  # recorded of a job that ran into one
+    # recorded from a job that would have run into a maintenance
+    of_pbs = explain.before_maintenance(explain.pending(behind), window)
     assert (of_pbs.code, of_pbs.what, of_pbs.scheduler) == ("maintenance", told.what, behind.reason)
     assert explain.before_maintenance(words, None) == words
     assert explain.before_maintenance(Words(code="priority", what="x"), window).what == "x"

@@ -1,4 +1,4 @@
-"""Whom to ask next where accounts see only their own jobs, and what an answer then says."""
+"""The order of questions if accounts see only their own jobs, and the result of an answer."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def rounds(*accounts: str) -> AccountRotation:
     return made
 
 
-def test_nobody_to_ask() -> None:
+def test_without_sessions_no_account_is_asked() -> None:
     assert rounds().next() is None
 
 
 @given(ACCOUNTS)
-def test_each_in_its_turn(accounts: set[str]) -> None:
+def test_accounts_are_asked_in_turn(accounts: set[str]) -> None:
     made = rounds(*accounts)
     first, second = ([made.next() for _ in accounts] for _ in range(2))
     assert sorted(map(str, first)) == sorted(accounts)
     assert first == second
 
 
-def test_where_something_happened_first() -> None:
+def test_accounts_with_events_are_asked_first() -> None:
     made = rounds("a", "b", "c")
     assert made.next() == "a"
     made.hurry("c")
     assert [made.next() for _ in range(4)] == ["c", "b", "a", "c"]
 
 
-def test_once_in_any_case_and_then_no_more() -> None:
+def test_an_account_is_asked_once_and_then_no_more() -> None:
     made = rounds("a")
     made.once("z")
     assert sorted(str(made.next()) for _ in range(2)) == ["a", "z"]
@@ -55,7 +55,7 @@ def test_thousands_that_have_to_be_asked_once_keep_nobody_waiting() -> None:
     assert len({made.next() for _ in range(3000)}) == 1000 - 4 + 2
 
 
-def test_who_has_jobs_is_asked_though_no_session_has_them() -> None:
+def test_accounts_with_jobs_are_asked_though_no_session_has_them() -> None:
     made = rounds()
     made.hurry("z")
     assert made.next() == "z"
@@ -65,14 +65,14 @@ def test_who_has_jobs_is_asked_though_no_session_has_them() -> None:
     assert made.next() is None
 
 
-def test_an_answer_says_nothing_of_others() -> None:
+def test_an_answer_changes_only_its_own_account() -> None:
     made = rounds("a", "b")
     made.answered("a", [job("1", account="a")])
     assert set(made.answered("b", [job("2", JobState.RUNNING, account="b")])) == {"1", "2"}
     assert set(made.answered("a", [])) == {"2"}
 
 
-def test_who_takes_long_is_passed_over_and_not_forgotten() -> None:
+def test_slow_accounts_are_skipped_and_not_forgotten() -> None:
     made = rounds("a", "b", "c")
     asked = []
     for _ in range(200):
@@ -89,7 +89,7 @@ def test_who_takes_long_is_passed_over_and_not_forgotten() -> None:
     assert [made.next() for _ in range(70)].count("a") > 1
 
 
-def test_where_all_take_long_none_is_passed_over() -> None:
+def test_if_all_accounts_are_slow_none_is_skipped() -> None:
     made = rounds("a", "b")
     asked = []
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Tokens in addresses: who may send one to a session, and that none gets into a log."""
+"""Tokens in URLs: who may send one to a session; none appears in a log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Connection:
 
 
 def request(uri: str, **headers: str) -> HTTPServerRequest:
-    """As Tornado reads it from the wire."""
+    """Return a request as Tornado parses it."""
     sent = HTTPHeaders({"Host": "gateway", **{name.replace("_", "-"): value for name, value in headers.items()}})
     return HTTPServerRequest(
         connection=_Connection(),  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_without_permission_the_request_is_refused() -> None:
     [
         (f"{CHANNELS}?token=abc", {}),  # no WebSocket
         (f"{BASE}lab?token=abc", {"Upgrade": "websocket"}),
-        (f"{BASE}proxy/8888/api/kernels/0b5e/channels?token=abc", {"Upgrade": "websocket"}),  # another program's
+        (f"{BASE}proxy/8888/api/kernels/0b5e/channels?token=abc", {"Upgrade": "websocket"}),  # another program's URL
         ("/user/ben/api/kernels/0b5e/channels?token=abc", {"Upgrade": "websocket"}),
         (CHANNELS, {"Upgrade": "websocket"}),
         (f"{CHANNELS}?token=abc", {"Upgrade": "websocket", "Sec_Fetch_Mode": "websocket"}),  # a browser

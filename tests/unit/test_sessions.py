@@ -1,4 +1,4 @@
-"""The way of a session from the wish to its end, with a scheduler that does what it is told."""
+"""A session from the request to its end, with a scripted scheduler."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
     world.home.files[f"{folder}/job.log"] = b"one\ntwo\n"
     world.scheduler.jobs_there.clear()
     await world.scheduler.answer()
-    assert (await world.session()).state == "running"  # one answer that lacks it is not enough
+    assert (await world.session()).state == "running"  # a single answer that lacks the job is not enough
     await world.scheduler.answer()
     session = await world.until(state="ended")
     assert session.end_reason == EndReason.IDLE
@@ -85,7 +85,7 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
         ({"job.log": b"the last words"}, EndReason.FAILED, ("the last words",)),
     ],
 )
-async def test_what_a_session_left_is_read_though_not_all_is_there(
+async def test_files_of_an_ended_session_are_read_though_some_are_missing(
     world: World, left: dict[str, bytes], reason: EndReason, tail: tuple[str, ...]
 ) -> None:
     session = await world.running()
@@ -98,7 +98,7 @@ async def test_what_a_session_left_is_read_though_not_all_is_there(
     assert (session.end_reason, session.log_tail) == (reason, tail)
 
 
-async def test_the_same_twice_is_one_job(world: World) -> None:
+async def test_the_same_request_twice_makes_one_job(world: World) -> None:
     world.scheduler.silent_seconds = 0.05
     first, second = await asyncio.gather(world.put(), world.put())
     third = await world.put()
@@ -130,18 +130,18 @@ async def test_two_sessions_of_one_server_are_refused(world: World) -> None:
     assert (await world.put(OTHER, server="second")).job == "2"
 
 
-async def test_another_s_id_is_refused(world: World) -> None:
+async def test_another_persons_session_id_is_refused(world: World) -> None:
     await world.put()
     assert (await problem(world, ID, "eve")).status == 409
 
 
-async def test_what_the_scheduler_refuses_leaves_nothing(world: World) -> None:
+async def test_a_refused_session_leaves_nothing(world: World) -> None:
     world.scheduler.refuses = "sbatch: error: Batch job submission failed: Invalid account"
     error = await problem(world)
     assert error.status == 400
     assert "Invalid account" in error.problem.scheduler + error.problem.message
     assert not world.live_sessions
-    assert (await problem(world)).status == 400  # the answer was lost, and it is asked again
+    assert (await problem(world)).status == 400  # the answer was lost, and the request is repeated
     world.scheduler.refuses = ""
     assert (await world.put(OTHER)).job == "1"
 
@@ -171,9 +171,9 @@ async def test_unreachable_before_anything_was_sent(world: World) -> None:
 async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world: World) -> None:
     world.scheduler.takes_and_says_nothing = True
     assert (await problem(world)).status == 503
-    assert (await problem(world)).status == 503  # the same again, if that answer was lost
+    assert (await problem(world)).status == 503  # the same answer again if the first one was lost
     world.scheduler.takes_and_says_nothing = False
-    assert (await world.put(OTHER)).job == "2"  # a new wish does not wait for the old one
+    assert (await world.put(OTHER)).job == "2"  # a new request does not wait for the old one
     await world.scheduler.answer()
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
     await world.scheduler.answer(2)
@@ -181,7 +181,7 @@ async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world
 
 
 async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_once(world: World) -> None:
-    """Its job may turn up and is cancelled then; nobody waits for that."""
+    """If its job still appears, it is cancelled; nobody waits for that."""
     world.scheduler.takes_and_says_nothing = True
     assert (await problem(world)).status == 503
     assert world.views.live("ada") == []
@@ -197,7 +197,7 @@ async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_o
 
 
 async def up(world: World) -> None:
-    """A session whose notebook answers."""
+    """Return a session whose notebook answers."""
     await world.put()
     world.scheduler.runs("1", "n7")
     await world.scheduler.answer()
@@ -246,7 +246,7 @@ async def test_a_session_that_is_suspended_while_it_starts_has_its_time_afterwar
     await world.down()
 
 
-async def test_a_job_that_the_scheduler_does_not_look_at_is_no_job_that_starts_by_itself(
+async def test_a_job_that_the_scheduler_ignores_has_its_own_explanation(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -272,15 +272,13 @@ async def why(world: World) -> tuple[str, str]:
     ("reason", "code"),
     [
         ("", "nodes-out"),
-        ("Not Running: Not enough free nodes available", "nodes-out"),  # OpenPBS, all nodes offline
+        ("Not Running: Not enough free nodes available", "nodes-out"),  # OpenPBS, with all nodes offline
         ("Resources", "nodes-out"),
         ("Hold_Types=u", "held-user"),
         ("QOSMaxJobsPerUserLimit", "own-jobs"),
     ],
 )
-async def test_where_all_nodes_are_out_it_is_said_instead_of_what_the_scheduler_says(
-    world: World, reason: str, code: str
-) -> None:
+async def test_nodes_out_of_service_replace_the_schedulers_reason(world: World, reason: str, code: str) -> None:
     await world.put()
     world.scheduler.set("1", reason=reason, partition="gpu")
     await world.scheduler.answer()
@@ -291,7 +289,7 @@ async def test_where_all_nodes_are_out_it_is_said_instead_of_what_the_scheduler_
     assert await why(world) == before
 
 
-async def test_limits(tmp_path: Path) -> None:
+async def test_a_persons_limits_of_sessions_are_enforced(tmp_path: Path) -> None:
     world = await World(tmp_path, pending_per_person=1).up()
     await world.put()
     error = await problem(world, OTHER, "ada", "second")
@@ -316,12 +314,12 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     world.scheduler.reserved = {((await world.put(OTHER, "ben")).account, None): (course,)}
     await world.put(reservation="course")
     assert [asked.reservation for asked in world.scheduler.submitted] == [None, "course"]
-    found = await world.parts.admission._last("ada", "")  # it would be over by another day
+    found = await world.parts.admission._last("ada", "")  # the choice would be over by another day
     assert found is not None
     assert (found[1].size, found[1].reservation) == ("gpu-1", None)
 
 
-async def test_who_waits_for_a_maintenance_is_told_when(world: World) -> None:
+async def test_a_session_that_waits_for_a_maintenance_says_until_when(world: World) -> None:
     now = datetime.now(UTC)
     coming = MaintenanceView(
         name="m", start=now + timedelta(hours=2), end=now + timedelta(hours=3), nodes=1, closes=("gpu",)
@@ -416,12 +414,12 @@ async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch:
     ("trouble", "code"),
     [
         ("The name n7 does not resolve on this machine (Name or service not known).", "node-name"),
-        ("n7 port 30001: Name or service not known", "node-name"),  # as a site's sshd says it
+        ("n7 port 30001: Name or service not known", "node-name"),  # as a site's sshd reports it
         ("n7 port 30001: the site's login host forbids to forward connections to its nodes.", "carrier-refused"),
         ("n7 port 30001: Connection refused", None),  # the door is not open yet
     ],
 )
-async def test_a_door_that_nobody_can_reach_is_told_while_the_session_starts(
+async def test_an_unreachable_door_is_explained_while_the_session_starts(
     world: World, trouble: str, code: str | None
 ) -> None:
     await world.put()
@@ -443,7 +441,7 @@ async def test_requeue_is_followed(world: World) -> None:
     await world.scheduler.answer()
     session = await world.until(state="pending")
     assert (session.node, session.ready, session.door_open) == (None, None, False)
-    assert session.url == f"http://127.0.0.1:{world.doors.bound[ID]}"  # the proxy's route stays right
+    assert session.url == f"http://127.0.0.1:{world.doors.bound[ID]}"  # the proxy's route stays valid
     world.scheduler.runs("1", "n2", restarts=1)
     await world.scheduler.answer()
     await world.until(state="starting", node="n2")
@@ -485,9 +483,7 @@ async def test_why_is_asked_until_it_is_known(world: World) -> None:
     assert (await world.until(state="ended")).end_reason == EndReason.OUT_OF_MEMORY
 
 
-async def test_what_the_accounting_never_says_is_not_waited_for_for_ever(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_accounting_is_not_waited_for_forever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(termination, "_ASK_SECONDS", 0.0)
     await world.running()
     world.scheduler.jobs_there.clear()
@@ -498,8 +494,8 @@ async def test_what_the_accounting_never_says_is_not_waited_for_for_ever(
     assert session.end.code == "gone"
 
 
-async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World) -> None:
-    """The look takes its time; what the scheduler says meanwhile counts."""
+async def test_a_job_requeued_during_the_search_for_its_end_goes_on(world: World) -> None:
+    """Finding the reason takes time, and the scheduler's newer answer counts."""
     await world.running()
     job = world.scheduler.jobs_there.pop("1")
     looked_at, over = asyncio.Event(), asyncio.Event()
@@ -515,7 +511,7 @@ async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World
 
     async def slowly(session_id: str, port: int) -> None:
         over.set()
-        for _ in range(20):  # the look comes to its end in the middle of this
+        for _ in range(20):  # the search for the reason finishes during these
             await asyncio.sleep(0)
         await bind(session_id, port)
 
@@ -543,8 +539,8 @@ async def test_a_port_that_was_taken_is_had_once_it_is_free(tmp_path: Path) -> N
     await world.down()
 
 
-async def test_it_gives_up_when_the_person_said_so(world: World) -> None:
-    await world.put(give_up_hours=1e-9)  # 4 us, which are over
+async def test_a_session_is_given_up_at_the_persons_time(world: World) -> None:
+    await world.put(give_up_hours=1e-9)  # 4 us, which have passed
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
@@ -558,7 +554,7 @@ async def test_a_notebook_that_does_not_come_up_is_ended(world: World, sent: boo
     limits, long_ago = world.config.limits, timedelta(minutes=1)
     allowed = timedelta(seconds=limits.starting_seconds + limits.environment_wait_seconds)
     world.scheduler.runs(session.job)
-    if not sent:  # then the wait for it counts, too: it is the door's to end
+    if not sent:  # then the wait for the environment counts, too, since the door limits it
         world.scheduler.set(session.job, started=datetime.now(UTC) - allowed + long_ago)
     await world.scheduler.answer()
     if sent:
@@ -591,7 +587,7 @@ async def test_the_environment_needs_an_open_door(world: World) -> None:
     assert caught.value.status == 409
 
 
-async def test_a_node_that_is_told_late(world: World) -> None:
+async def test_a_node_that_is_reported_late_is_noted(world: World) -> None:
     await world.put()
     world.scheduler.runs("1")
     world.scheduler.set("1", nodes=())
@@ -604,7 +600,7 @@ async def test_a_node_that_is_told_late(world: World) -> None:
     assert world.doors.nodes == [None, "n7"]
 
 
-async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: World) -> None:
+async def test_a_node_reported_during_the_search_for_the_door_is_used(world: World) -> None:
     opens, begun, may_end = world.doors.open, asyncio.Event(), asyncio.Event()
 
     async def slowly(way: Route) -> None:
@@ -629,7 +625,8 @@ async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: W
 
 
 async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its transport says nothing at all; sessions at the other start in normal time, and submits to it are answered."""
+    """The transport of one factory does not answer; sessions at the other one start in normal time, and requests
+    to it are answered."""
     monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 1.5)
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
@@ -641,7 +638,7 @@ async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypat
             session = await world.put(f"{number:032x}", server=f"s{number}", factory="slow")  # it would take an hour
             assert (session.state, session.job) == ("pending", None)
             await world.running(f"{number + 10:032x}", server=f"o{number}", factory="one")
-        await world.sessions.stop(f"{0:032x}", "person")  # answered, though it cannot be carried out
+        await world.sessions.stop(f"{0:032x}", "person")  # answered, though the stop cannot be carried out
         assert hanging.asked
     finally:
         await slow.stop()
@@ -684,7 +681,7 @@ async def test_a_port_that_is_taken_at_a_requeue_holds_up_no_other_session(world
 
 
 class SlowWrites:
-    """The ledger's next write waits until it may go on."""
+    """Makes the ledger's next write wait."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.may_end = asyncio.Event(), asyncio.Event()
@@ -698,7 +695,7 @@ class SlowWrites:
         await self._change(row, *args, **values)
 
     async def meanwhile(self, world: World) -> None:
-        """An answer of the factory comes while it waits."""
+        """Send an answer of the factory while the write waits."""
         await self.begun.wait()
         answer = asyncio.create_task(world.scheduler.answer())
         await asyncio.sleep(0.05)
@@ -706,7 +703,7 @@ class SlowWrites:
         await answer
 
 
-async def test_a_job_that_starts_as_its_stop_is_written_down_does_not_start_it(
+async def test_a_job_that_starts_during_its_stop_does_not_start_the_session(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.put()
@@ -719,7 +716,7 @@ async def test_a_job_that_starts_as_its_stop_is_written_down_does_not_start_it(
     assert (await world.session()).state == "ending"
 
 
-async def test_a_job_that_comes_back_as_its_end_is_written_down_changes_it_no_more(
+async def test_a_job_that_returns_during_the_write_of_its_end_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.running()

@@ -1,4 +1,4 @@
-"""A queue of days: the session waits, whatever happens to the gateway meanwhile, and is found again."""
+"""A session that waits in the queue for days, whatever happens to the gateway, is found again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_session_that_waits_for_a_week_is_still_there(loop: virtual_time.Jumpi
         assert session.job is not None
         world.scheduler.runs(session.job)
         await world.scheduler.answer()
-        await asyncio.sleep(10 * 60)  # nobody is there to hand over the environment: the door waits
+        await asyncio.sleep(10 * 60)  # nobody can send the environment: the door waits
         assert (await world.session()).state == "starting"
         world.door_says(phase="up", environment=True)
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""A link killed at the worst moment, a lost or old ledger, and jobs that only look like ours."""
+"""A link that is killed at the worst moment, a lost or old ledger, and jobs that only look like ours."""
 
 from __future__ import annotations
 
@@ -57,25 +57,25 @@ async def test_killed_between_submission_and_its_record(tmp_path: Path) -> None:
     await left_by_a_killed_link(world, submits=1, submit_begun=datetime.now(UTC))
     job = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
     await world.up()
-    await world.put()  # the hub asks again at once
+    await world.put()  # the hub repeats the request at once
     await world.scheduler.answer(3)
     assert (await world.session()).job == job
     assert not world.scheduler.submitted
     await world.down()
 
 
-async def test_a_submission_of_which_nothing_is_heard_is_made_again_late(tmp_path: Path) -> None:
+async def test_a_submission_without_an_answer_is_repeated_later(tmp_path: Path) -> None:
     world = World(tmp_path)
     await left_by_a_killed_link(world, submits=1, submit_begun=datetime.now(UTC))
     await world.up()
     await world.scheduler.answer(4)
     await asyncio.sleep(0.02)
-    assert not world.scheduler.submitted  # it may still be on its way
+    assert not world.scheduler.submitted  # the submission may still arrive
     world.live_sessions[ID].record.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
     assert (await world.answered_until(job="1")).wish == "run"
     late = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
     await world.scheduler.answer()
-    assert world.scheduler.cancelled == [late]  # it was ours: two were submitted
+    assert world.scheduler.cancelled == [late]  # it was ours: there were two submissions
     assert (await world.session()).job == "1"
     await world.down()
 
@@ -84,7 +84,7 @@ async def test_a_running_session_is_there_again_at_once(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     session = await world.running()
     await world.down()
-    world.scheduler.up = False  # its scheduler does not even answer
+    world.scheduler.up = False  # the scheduler does not answer
     await world.up()
     assert world.doors.bound == {ID: int(str(session.url).rsplit(":", 1)[1])}
     await world.comes(lambda: world.doors.kept_open == [ID])
@@ -107,7 +107,7 @@ async def test_a_link_that_starts_before_its_factory_answers_opens_the_doors_lat
     await world.down()
 
 
-async def test_a_wish_to_stop_outlives_the_link(tmp_path: Path) -> None:
+async def test_a_stop_request_survives_a_restart_of_the_link(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await world.put()
     world.scheduler.cancels_fail = 100
@@ -128,7 +128,7 @@ async def test_a_lost_ledger_is_rebuilt_from_the_jobs(tmp_path: Path) -> None:
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
     await world.up()
-    await world.scheduler.answer(2)  # taken back after the first, and followed from the next
+    await world.scheduler.answer(2)  # restored after the first answer, and followed from the next one
     session = await world.until(state="starting")
     assert (session.user, session.server, session.choice.hours, session.job) == ("ada", "second", 2, "1")
     assert (await world.session(OTHER)).job == "2"
@@ -136,14 +136,14 @@ async def test_a_lost_ledger_is_rebuilt_from_the_jobs(tmp_path: Path) -> None:
     await world.down()
 
 
-async def test_no_port_for_one_keeps_the_others_from_nothing(tmp_path: Path) -> None:
+async def test_a_session_without_a_port_does_not_disturb_the_others(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await world.running()
     await world.put(OTHER, user="ben")
     await world.down()
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
-    doors = FakeDoors(taken={20001})  # of the newer one, which is taken back first
+    doors = FakeDoors(taken={20001})  # the port of the newer session, which is restored first
     await world.up(doors)
     await world.scheduler.answer(2)
     await world.until(state="starting")
@@ -174,7 +174,7 @@ async def test_a_copied_comment_changes_nothing(tmp_path: Path, state: JobState)
     comment = world.scheduler.submitted[0].comment
     other = "b" if session.account == "a" else "a"
     world.scheduler.add(other, world.identity.job_name, comment, state)  # another account
-    world.scheduler.add(session.account, world.identity.job_name, comment, state)  # a second one of its own
+    world.scheduler.add(session.account, world.identity.job_name, comment, state)  # a second job of the same account
     world.scheduler.add(session.account, "mine", comment, state)
     await world.scheduler.answer(3)
     assert (await world.session()).job == "1"
@@ -205,7 +205,7 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The link's steady clock, set by hand."""
+    """Set the link's monotonic clock by hand."""
     now = [0.0]
     monkeypatch.setattr("factorylink.util.clock.ticks", lambda: now[0])
     return now

@@ -1,4 +1,4 @@
-"""Signing out, in a browser with several tabs."""
+"""Signing out in a browser with several tabs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.hub_process import HubProcess
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_who_signs_out_in_one_tab_is_signed_out_in_all(hub: HubProcess, link: FakeLink) -> None:
+async def test_signing_out_in_one_tab_signs_out_in_all(hub: HubProcess, link: FakeLink) -> None:
     page_states.fill(link)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**chromium_options())

@@ -1,4 +1,4 @@
-"""A factory's site: orders and questions beside the watcher's, and a factory that does not answer them."""
+"""A factory's site: orders and questions beside the poller's, and a factory that does not answer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, own, request
 
 
-async def test_submits_share_the_question_whether_it_lives(site: Site, transport: FakeTransport) -> None:
+async def test_submissions_share_one_check_that_the_factory_answers(site: Site, transport: FakeTransport) -> None:
     async def down() -> None:
-        await asyncio.sleep(1)  # by then each of them has come to doubt
+        await asyncio.sleep(1)  # by then each question has started its check
         raise Unreachable("is DOWN")
 
     transport.answers |= {"submit": None, "alive": down}
@@ -35,7 +35,7 @@ async def test_a_refusal_is_passed_on(site: Site, transport: FakeTransport) -> N
         await site.submit("alice", request())
 
 
-async def test_why_ended_prefers_what_is_at_hand(site: Site, transport: FakeTransport) -> None:
+async def test_the_reason_of_an_end_comes_from_known_answers_first(site: Site, transport: FakeTransport) -> None:
     transport.answers["jobs"] = [job("1", JobState.ENDED, exit_code=3)]
     await site.start()
     await site.ask_jobs_now()
@@ -61,7 +61,7 @@ async def test_why_ended_asks_the_accounting_last(site: Site, transport: FakeTra
     end = await site.why_ended("alice", "9")
     assert end is not None
     assert end.outcome is Outcome.FAILED
-    assert await site.why_ended("ben", "9") is None  # it is told to neither
+    assert await site.why_ended("ben", "9") is None  # neither account may see the job
     transport.answers["accounting"] = Unreachable("x")
     with pytest.raises(Unreachable):
         await site.why_ended("alice", "9")
@@ -80,7 +80,7 @@ async def test_estimates_are_shared_and_remembered(site: Site, transport: FakeTr
     assert transport.count("estimate") == 2
 
 
-async def test_a_scheduler_that_cannot_be_asked_for_an_estimate_is_not(site: Site, transport: FakeTransport) -> None:
+async def test_a_scheduler_without_estimates_is_not_asked_for_one(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()
     site.dialect = pbs
@@ -137,12 +137,12 @@ async def test_the_place_of_a_new_job_is_unknown_until_the_queue_is_asked_early(
     await surveyed.wait()
     assert site.position("5") == 1
     surveyed.clear()
-    others = [(1, str(number)) for number in range(6, 506)]  # that came since
+    others = [(1, str(number)) for number in range(6, 506)]  # jobs that were submitted since
     transport.answers["waiting"] = {"gpu": [(1, "5"), *others, (1, "506")]}
     transport.answers["jobs"] = [job("5"), job("506")]
     await site.ask_jobs_now()
     assert (site.position("5"), site.position("506")) == (1, None)
-    async with asyncio.timeout(15):  # before SURVEY is over
+    async with asyncio.timeout(15):  # before SURVEY has passed
         while site.position("506") is None:
             await surveyed.wait()
             surveyed.clear()
@@ -151,7 +151,7 @@ async def test_the_place_of_a_new_job_is_unknown_until_the_queue_is_asked_early(
 
 
 async def test_a_job_of_ours_that_was_cancelled_is_ahead_of_nobody(site: Site, transport: FakeTransport) -> None:
-    """PBS does not tell it any more, and the queue that is known has it still."""
+    """PBS no longer lists the job, but the stored queue still has it."""
     transport.answers["jobs"] = [job("5"), job("6")]
     transport.answers["waiting"] = {"gpu": [(9, "1"), (1, "5"), (1, "6")]}
     surveyed = asyncio.Event()
@@ -167,9 +167,7 @@ async def test_a_job_of_ours_that_was_cancelled_is_ahead_of_nobody(site: Site, t
     assert site.position("6") == 2
 
 
-async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
-    site: Site, transport: FakeTransport
-) -> None:
+async def test_a_survey_shows_that_all_nodes_of_a_partition_are_out(site: Site, transport: FakeTransport) -> None:
     assert not site.all_out("gpu")
     amounts: dict[str, Any] = dict.fromkeys(("cores", "cores_free", "memory", "memory_free", "gpus", "gpus_free"), 0)
     transport.answers["nodes"] = [
@@ -187,7 +185,7 @@ async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
     assert not site.all_out("of-which-nothing-is-told")
 
 
-async def test_what_is_free_is_asked_only_while_somebody_wants_to_know(
+async def test_free_resources_are_asked_for_only_while_needed(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limiter, "SURVEY", 0.02)
@@ -195,7 +193,7 @@ async def test_what_is_free_is_asked_only_while_somebody_wants_to_know(
     await site.start()
     async with asyncio.timeout(30):
         while transport.count("nodes") < 2:
-            site.look()  # again and again: a busy machine may take all the time of one look for one question
+            site.look()  # repeated, since a busy machine may take all the time of one look for one question
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     before = transport.count("nodes")
@@ -213,7 +211,7 @@ async def test_factories_do_not_wait_for_each_other(transport: FakeTransport) ->
     first, second = fakes.site(transport), fakes.site(other)
     await first.start()
     await second.start()
-    await asyncio.wait_for(second.ask_jobs_now(), 8)  # the first is waited for for longer
+    await asyncio.wait_for(second.ask_jobs_now(), 8)  # the first caller waits longer
     assert (first.health.state, second.health.state) == ("starting", "ok")
     await first.stop()
     await second.stop()
@@ -227,7 +225,8 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
 ) -> None:
     await site.start()
     await site.ask_jobs_now()
-    await transport.until(lambda: "reservations" in transport.asked)  # the survey's last: what is answered counts, too
+    # the survey's last question; only answered questions count
+    await transport.until(lambda: "reservations" in transport.asked)
     transport.answers |= {"jobs": Unreachable("no route"), "submit": "7"}
     for _ in range(CircuitBreaker.MOST):
         with pytest.raises(Unreachable):
@@ -243,7 +242,7 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
     assert await site.submit("alice", request()) == "7"
 
 
-async def test_a_no_is_an_answer(site: Site, transport: FakeTransport) -> None:
+async def test_a_refusal_counts_as_an_answer(site: Site, transport: FakeTransport) -> None:
     await site.start()
     transport.answers["submit"] = Refused("Invalid account")
     for _ in range(2 * CircuitBreaker.MOST):
@@ -255,7 +254,7 @@ async def test_a_no_is_an_answer(site: Site, transport: FakeTransport) -> None:
 @pytest.mark.parametrize(
     "trouble", [Expired("over"), NotLetIn("not as alice"), Unreachable("alice's shell says what alice likes")]
 )
-async def test_an_account_in_trouble_says_nothing_of_the_factory(
+async def test_trouble_of_one_account_does_not_make_the_factory_unhealthy(
     site: Site, transport: FakeTransport, trouble: Unreachable
 ) -> None:
     await site.start()

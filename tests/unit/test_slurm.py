@@ -163,7 +163,7 @@ def test_where_slurm_does_not_say_when_a_job_ends_the_script_does() -> None:
     began = time.time()
     ran = run(slurm.script(request(command=("/usr/bin/env",), walltime=61)))
     got = dict(line.split("=", 1) for line in ran.stdout.splitlines() if "=" in line)
-    assert began + 119 <= int(got["FACTORYGATE_JOB_END"]) <= time.time() + 120  # two minutes were asked for
+    assert began + 119 <= int(got["FACTORYGATE_JOB_END"]) <= time.time() + 120  # two minutes were requested
     assert (got["FACTORYGATE_JOB_INDEX"], got["FACTORYGATE_JOB_RESTARTS"]) == ("", "0")
     assert got["FACTORYGATE_JOB_NODE"] == socket.gethostname()
 
@@ -193,7 +193,7 @@ def test_the_command_is_quoted_word_by_word() -> None:
     assert shlex.split(slurm.script(request(command=evil)).split("exec ")[1]) == list(evil)
 
 
-# --- asks
+# --- questions
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_cancel_is_content_with_jobs_that_are_over() -> None:
         slurm.cancel(["12"]).parse(failed("scancel: error: Unable to contact slurm controller (connect failure)"))
 
 
-def test_accounting_that_is_not_kept_is_gone() -> None:
+def test_missing_accounting_raises_gone() -> None:
     with pytest.raises(Gone):
         slurm.accounting(["12"]).parse(failed("Slurm accounting storage is disabled"))
 
@@ -277,7 +277,7 @@ def test_accounting_that_is_not_kept_is_gone() -> None:
         ("", 1, False),
     ],
 )
-def test_alive(stdout: str, code: int, up: bool) -> None:
+def test_the_controller_is_checked_for_life(stdout: str, code: int, up: bool) -> None:
     if up:
         slurm.alive().parse(Output(stdout, "", code))
     else:
@@ -296,7 +296,7 @@ def test_enter_ends_its_own_options() -> None:
 def test_a_list_has_an_end_only_where_its_program_succeeded(
     tmp_path: Path, code: int, kind: type[FactoryError] | None
 ) -> None:
-    """The shell's part is tried, not Slurm."""
+    """The test is about the shell code, not about Slurm."""
     if code != 127:
         (tmp_path / "squeue").write_text(f"#!/bin/sh\necho words >&2\nexit {code}\n")
         (tmp_path / "squeue").chmod(0o755)

@@ -27,7 +27,7 @@ def node(
     return found
 
 
-def test_a_real_answer() -> None:
+def test_a_recorded_answer_about_nodes_is_read() -> None:
     nodes = {found.name: found for found in slurm.nodes().parse(recorded("nodes.stdout"))}
     assert set(nodes) == {"c1", "n1", "n2"}
     assert set(nodes["n1"].partitions) == {"gpu", "all"}
@@ -68,7 +68,7 @@ def test_since_when_a_node_is_out_of_use(state: str, since: str, told: bool) -> 
         ("idle%", False, False), ("unknown", False, False), ("inval", False, False), ("future", False, False),
     ],
 )  # fmt: skip
-def test_states(state: str, usable: bool, planned: bool) -> None:
+def test_states_of_nodes_are_mapped(state: str, usable: bool, planned: bool) -> None:
     found = node(state)
     assert (found.usable, found.planned) == (usable, planned)
     assert found.gpus_free == (3 if usable else 0)
@@ -88,12 +88,12 @@ def test_states(state: str, usable: bool, planned: bool) -> None:
         ("nvme:2", "nvme:0", 0, 0, None),
     ],
 )
-def test_gpus(gres: str, used: str, total: int, free: int, kind: str | None) -> None:
+def test_gpus_of_a_node_are_counted(gres: str, used: str, total: int, free: int, kind: str | None) -> None:
     found = node(gres=gres, gres_used=used)
     assert (found.gpus, found.gpus_free, found.gpu_type) == (total, free, kind)
 
 
-def test_what_is_not_understood_is_misread() -> None:
+def test_an_unparsable_answer_about_nodes_is_misread() -> None:
     with pytest.raises(Misread):
         node(cpus="8/24")
 

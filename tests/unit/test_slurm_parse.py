@@ -21,7 +21,8 @@ def read(text: str) -> list[slurm_parse.Job]:
 
 def test_a_real_answer_with_hostile_comments_is_read_whole() -> None:
     jobs = {job.id: job for job in slurm.jobs(NAME).parse(recorded("jobs.stdout"))}
-    assert list(jobs) == ["47", "48", "49", "50", "51", "52_1", "52_2", "53", "56"]  # 54 is a het job, none of ours
+    # 54 is a het job, which is not ours
+    assert list(jobs) == ["47", "48", "49", "50", "51", "52_1", "52_2", "53", "56"]
     running = jobs["47"]
     assert (running.state, running.account, running.comment, running.nodes) == (
         JobState.RUNNING, "nobody", COMMENT, ("n1",),
@@ -104,7 +105,7 @@ def test_a_failed_job_ended_by_its_reason(word: str, reason: str, outcome: Outco
     ],
     ids=["state", "local time", "cut off", "words", "empty line"],
 )
-def test_what_is_not_understood_is_misread_and_kept(text: str) -> None:
+def test_unparsable_output_is_misread_and_kept_for_the_log(text: str) -> None:
     with pytest.raises(Misread) as caught:
         read(text)
     assert caught.value.output == text
@@ -156,7 +157,7 @@ def test_waiting_is_sorted_by_priority_then_age() -> None:
     assert len(slurm.waiting().parse(recorded("waiting.stdout"))["gpu"]) == 6
 
 
-def test_accounting() -> None:
+def test_the_accounting_is_parsed() -> None:
     text = (
         "12|1000|CANCELLED by 1000|0:15|1795537719|3\n13|1000|TIMEOUT|0:0|1795537719|60\n"
         "13.batch|1000|TIMEOUT|0:0|1|1\n14|1000|RUNNING|0:0|Unknown|5\n"

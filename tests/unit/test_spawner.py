@@ -1,4 +1,4 @@
-"""The spawner in a real hub, with a link that does as the test says."""
+"""The spawner in a real hub, with a scripted link."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ async def test_a_session_that_ends_is_noticed_at_once(
     await link.end(session.id, end_reason=EndReason.IDLE)
     before = time.monotonic()
     await hub.until(user, is_stopped)
-    assert time.monotonic() - before < FactorySpawner.poll_interval.default_value / 2  # the link told, nobody looked
+    # the link reported the end before the next poll
+    assert time.monotonic() - before < FactorySpawner.poll_interval.default_value / 2
     assert f"/user/{user}" not in beside.routes
     assert not await works(hub, token)
     assert link.stops == [stop for stop in link.stops if stop[0] != session.id]
 
 
-async def test_who_starts_again_while_the_hub_forgets_what_ended_gets_a_session_that_stays(
+async def test_a_restart_while_the_hub_forgets_the_ended_session_gets_a_lasting_session(
     hub: HubProcess, link: FakeLink, beside: Beside, user: str
 ) -> None:
     server = f"/users/{user}/servers/anew"
@@ -73,7 +74,7 @@ async def test_who_starts_again_while_the_hub_forgets_what_ended_gets_a_session_
         await hub.until(user, lambda shown: shown is not None and shown["pending"] == "stop", "anew")
         answer = await hub.api("POST", server)
         assert answer.status_code == 400
-        assert answer.json()["message"].endswith("is pending stop")  # what the pages know, and try again
+        assert answer.json()["message"].endswith("is pending stop")  # the pages recognise this message, and try again
     finally:
         beside.removes.set()
     await hub.until(user, is_stopped, "anew")
@@ -88,7 +89,7 @@ async def test_a_start_answers_with_the_session(hub: HubProcess, link: FakeLink,
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (202, "application/json")
     told = Session.model_validate(answer.json())
     assert link.live(user) == [told.model_copy(update={"url": link.live(user)[0].url})]
-    assert told.url == f"http://127.0.0.1:1/user/{user}/told/"  # where people get in, not the link's port
+    assert told.url == f"http://127.0.0.1:1/user/{user}/told/"  # the address for people, not the link's port
     again = await hub.api("POST", f"/users/{user}/servers/told", json={"factory": "one"})
     assert (again.status_code, again.json()["id"]) == (202, told.id)
 
@@ -146,7 +147,7 @@ async def test_cancel_while_the_link_has_not_answered_the_put(hub: HubProcess, l
     finally:
         link.free.set()
     async with asyncio.timeout(60):
-        while not link.refused:  # it reads the PUT only now, and begins nothing any more
+        while not link.refused:  # the link reads the PUT only now, and starts nothing
             await asyncio.sleep(0.1)
     assert link.live(user) == []
 

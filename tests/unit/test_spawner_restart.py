@@ -1,4 +1,4 @@
-"""What a hub that is killed and started again makes of its servers."""
+"""The servers of a hub that is killed and started again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def until_token_is_gone(hub: HubProcess, token: str) -> None:
 
 
 async def start(hub: HubProcess, link: FakeLink, user: str) -> tuple[str, str]:
-    """Session and token of a server that runs."""
+    """Start a server; return its session and token."""
     await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
     await hub.until(user, is_ready)
     [session] = link.live(user)
@@ -66,7 +66,7 @@ async def test_a_pending_session_is_forgotten_and_adopted(
     await hub.until(user, is_stopped)
     assert link.live(user) == [session]
     assert not [stop for stop in link.stops if stop[0] == session.id]
-    # What the link does with its service token.
+    # The request that the link makes with its service token.
     answer = await hub.api("POST", f"/users/{user}/server", hub.service, json={"adopt": session.id})
     assert answer.status_code == 202, answer.text
     link.auto = True
@@ -87,7 +87,7 @@ async def test_a_running_session_that_cannot_be_reached_keeps_its_token(
     await hub.until(user, is_stopped)
     assert await token_works(hub, token)
     answer = await hub.api("PATCH", f"/users/{user}/servers/", json={"name": "other"})
-    assert "stop it first" in answer.text  # else the session would be lost under its old name
+    assert "stop it first" in answer.text  # otherwise the session would be lost under its old name
     await link.change(session, state=SessionState.RUNNING, reachable=True)
     await hub.api("POST", f"/users/{user}/server", hub.service)
     await hub.until(user, is_ready)
@@ -104,7 +104,7 @@ async def test_a_session_that_only_the_hub_cannot_reach_is_not_stopped(
     await hub.kill()
     beside.notebook_up = False
     await hub.up()
-    (hub.folder / "extra.py").write_text("")  # those that come after have all their time
+    (hub.folder / "extra.py").write_text("")  # later sessions have the whole time
     await hub.until(user, is_stopped)
     beside.notebook_up = True
     assert not [stop for stop in link.stops if stop[0] == session]
@@ -156,7 +156,7 @@ async def test_a_forgotten_session_that_ends_leaves_no_token(hub: HubProcess, li
     await until_token_is_gone(hub, token)
 
 
-async def test_a_wish_to_stop_outlives_the_hub(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_stop_request_survives_a_restart_of_the_hub(hub: HubProcess, link: FakeLink, user: str) -> None:
     session, token = await start(hub, link, user)
     await link.down()
     stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
@@ -204,7 +204,7 @@ async def test_the_sessions_of_a_blocked_user_are_stopped(hub: HubProcess, link:
     extra.write_text(f"c.Authenticator.blocked_users = {{{user!r}}}\n")
     await hub.up()
     extra.write_text("")
-    await link.until(session, lambda s: s.wish == "stop")  # a hub that is up may still look for its servers
+    await link.until(session, lambda s: s.wish == "stop")  # a starting hub may still check its servers
     assert (session, "hub") in link.stops
     await until_token_is_gone(hub, token)
 
@@ -218,17 +218,17 @@ async def test_the_link_s_start_adopts_and_makes_nothing_new(hub: HubProcess, li
     assert answer.status_code == 503
     assert "ended meanwhile" in answer.json()["message"]
     assert puts(link, user) == 1
-    await hub.api("POST", f"/users/{user}/server")  # the person's own start, with the last good options
+    await hub.api("POST", f"/users/{user}/server")  # the person's own start, with the last valid options
     await hub.until(user, is_ready)
     assert puts(link, user) == 2
     assert {request.choice.factory for request in link.requests.values() if request.user == user} == {"one"}
 
 
 @pytest.mark.parametrize("certain", [False, True])
-async def test_who_asked_for_a_server_gets_one_though_a_dead_session_was_adopted(
+async def test_a_requested_server_starts_though_a_dead_session_was_adopted(
     hub: HubProcess, link: FakeLink, user: str, certain: bool
 ) -> None:
-    """A factory died with its sessions, and nobody has told the link yet when the person asks for the server."""
+    """A factory failed with its sessions, and the link does not know this yet when the person requests the server."""
     dead = link.add("d" * 31 + ("1" if certain else "0"), user, certain=certain, job="7")
     link.auto = False
     assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code == 202
@@ -246,10 +246,10 @@ async def test_who_asked_for_a_server_gets_one_though_a_dead_session_was_adopted
 
 
 @pytest.mark.parametrize("what", ["server", "person"])
-async def test_what_is_deleted_after_a_restart_leaves_no_session(
+async def test_a_server_deleted_after_a_restart_leaves_no_session(
     hub: HubProcess, link: FakeLink, user: str, what: str
 ) -> None:
-    """The hub has forgotten the session by then: without a wish to stop, the link would start its server again."""
+    """The hub has forgotten the session by then: without a stop request, the link would start its server again."""
     link.auto = False
     assert (await hub.api("POST", f"/users/{user}/servers/slow", json={"factory": "one"})).status_code == 202
     session = await link.until(None, lambda s: s.user == user)

@@ -1,7 +1,7 @@
-"""Answers of Slurm and PBS that were cut or garbled: Misread, or the truth about what was not touched.
+"""Truncated or garbled answers of Slurm and PBS: Misread, or correct results about undamaged parts.
 
-A cut answer is always Misread: read as a shorter list, it would say that jobs are gone. A garbled one is never
-another error than Misread, and tells of everything that was not touched what the whole answer tells.
+A truncated answer is always Misread, since a shorter list would mean that jobs are gone. A garbled answer raises no
+other error than Misread, and gives the same results for all undamaged parts as the whole answer.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def test_a_cut_list_is_misread(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", [name for name in LISTS if name.startswith("s")])
 def test_a_list_that_is_cut_between_two_rows_is_misread(name: str) -> None:
-    """What looks like a shorter list: each cut at the end of a line."""
+    """The list is cut at the end of a line, so that it looks like a shorter list."""
     ask, text = LISTS[name]
     lines = text.splitlines(keepends=True)
     for count in range(len(lines)):
@@ -85,7 +85,7 @@ def test_a_list_that_is_cut_between_two_rows_is_misread(name: str) -> None:
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_a_cut_answer_to_an_order_is_misread(name: str) -> None:
-    """Half a job's id is the id of another job."""
+    """A part of a job's id is the id of another job."""
     ask, output, text = ORDERS[name]
     ask.parse(output(text))
     for at in range(len(text)):
@@ -139,7 +139,7 @@ def test_garbled_history_of_pbs(harm: Spoilt) -> None:
         told = {end.job: end for end in found}
         rest = untouched(harm, pbs_job_lines(text))
         assert {id: told.get(id) for id in rest & whole.keys()} == {id: whole[id] for id in rest & whole.keys()}
-        assert not told.keys() & (rest - whole.keys())  # none has ended that has not
+        assert not told.keys() & (rest - whole.keys())  # no live job counts as ended
 
 
 @given(spoilt(LISTS["sinfo"][1]))
@@ -168,7 +168,7 @@ def sane_nodes(ask: Command[list[NodeState]], text: str, harm: Spoilt, touched: 
 
 @pytest.mark.parametrize("name", ["squeue, waiting", "sacct", "qstat, waiting", "qstat, accounting"])
 @given(data=st.data())
-def test_what_else_is_garbled_is_misread_or_some_answer(name: str, data: st.DataObject) -> None:
+def test_other_garbled_answers_are_misread_or_parsed(name: str, data: st.DataObject) -> None:
     ask, text = LISTS[name]
     harm = data.draw(spoilt(text))
     read_or_misread(lambda: ask.parse(Output(harm.text, "", 0)))

@@ -1,4 +1,4 @@
-"""The connections of the SSH transport, against real sshds: how many, to whom, through whom, and what if they fail."""
+"""The connections of the SSH transport, with real sshds: their number, their targets, jump hosts, and failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[Server]:
-    """Make servers that are ended with the test; none is started."""
+    """Return a function that makes servers, which end with the test; none is started yet."""
     made: list[Sshd] = []
 
     def make(**options: str) -> Sshd:
@@ -56,7 +56,7 @@ def server(folder: Path) -> Iterator[Server]:
 
 
 class Closing:
-    """Makes transports that are closed with the test."""
+    """Makes transports that are closed at the end of the test."""
 
     def __init__(self) -> None:
         self.made: list[SshTransport] = []
@@ -77,7 +77,7 @@ async def to() -> AsyncIterator[Closing]:
         await one.close()
 
 
-# --- how many
+# --- the number of connections
 
 
 async def test_fifty_commands_at_once_keep_within_max_sessions(server: Server, to: Closing, folder: Path) -> None:
@@ -88,7 +88,7 @@ async def test_fifty_commands_at_once_keep_within_max_sessions(server: Server, t
     seen = [int(told) for told in await asyncio.gather(*map(transport.run, asks))]
     assert len(seen) == 50 and max(seen) <= 8
     assert sshd.logins() == 2
-    assert sshd.log.read_text().count("no more sessions") <= 5  # where a loaded sshd noticed an end too late
+    assert sshd.log.read_text().count("no more sessions") <= 5  # a loaded sshd may notice an end too late
 
 
 async def test_a_server_with_fewer_places_than_we_were_told(server: Server, to: Closing) -> None:
@@ -153,7 +153,7 @@ async def test_an_idle_connection_is_closed_and_made_again(
     monkeypatch.setattr(ssh_pool, "IDLE", 1.0)
     sshd = await server().start()
     transport = to(sshd)
-    await transport.run(shell("sleep 2"))  # is not idle
+    await transport.run(shell("sleep 2"))  # not idle
     assert sshd.logins() == 1
     assert await until(lambda: "Disconnected from user" in sshd.log.read_text())
     await transport.run(shell("true"))
@@ -161,7 +161,7 @@ async def test_an_idle_connection_is_closed_and_made_again(
 
 
 class Bare:
-    """A connection of which a pool only needs the end."""
+    """A connection of which a pool uses only the end."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -185,7 +185,7 @@ def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pyt
         pool = Pool(4, 1)
         used, refused = await pool.take(ConnectionKind.COMMAND, enter), await pool.take(ConnectionKind.COMMAND, enter)
         refused.refused()
-        used.release(opened=False)  # idle from now on; its places come back while it is
+        used.release(opened=False)  # the connection is idle from now on
         await asyncio.sleep(ssh_pool.IDLE / 2)
         again = await pool.take(ConnectionKind.COMMAND, enter)
         await asyncio.sleep(2 * ssh_pool.IDLE)
@@ -199,7 +199,7 @@ def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pyt
         runner.run(used_again())
 
 
-# --- to whom
+# --- targets
 
 
 async def test_another_host_key_is_refused_and_reported(
@@ -215,7 +215,7 @@ async def test_another_host_key_is_refused_and_reported(
         await transport.run(shell("touch never"))
     with pytest.raises(Distrusted):
         await transport.run(shell("touch never"))
-    assert sshd.logins() == 1  # the first
+    assert sshd.logins() == 1  # the first login
     assert any(record.levelno == logging.ERROR and "host key" in record.message for record in caplog.records)
     assert await beside.run(shell("echo well")) == "well\n"
 
@@ -257,7 +257,7 @@ async def test_a_ca_signs_for_names(server: Server, to: Closing) -> None:
         await to(sshd, host_keys=[], host_cas=[public(ca)]).run(shell("true"))
 
 
-def test_nothing_pinned_is_a_mistake() -> None:
+def test_missing_host_keys_are_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"transport\.host_keys"):
         pinned(((), ()), ((), ()))
     with pytest.raises(ValueError, match="cannot be read"):
@@ -288,7 +288,7 @@ async def test_a_site_that_does_not_let_us_in(server: Server, to: Closing) -> No
 async def test_a_site_that_lets_us_in_again_is_found_out(
     monkeypatch: pytest.MonkeyPatch, pool: Pool, longest: float, most: int
 ) -> None:
-    """Soon where all depends on it; else so that one account costs the others no logins."""
+    """Soon for the watcher; later for an account, so that it costs the others no logins."""
     now, tries = 0.0, list[float]()
     monkeypatch.setattr(ssh_pool, "time", SimpleNamespace(monotonic=lambda: now))
 
@@ -307,7 +307,7 @@ async def test_a_site_that_lets_us_in_again_is_found_out(
 
 
 class Fading:
-    """Credentials that expire when they are told to."""
+    """Credentials that expire on command."""
 
     def __init__(self, inner: KeyFiles) -> None:
         self.inner = inner
@@ -334,10 +334,10 @@ async def test_an_expired_login_ends_no_connection_and_makes_none(server: Server
     with pytest.raises(Expired, match="Log in at the site"):
         await transport.run(shell("true"))
     fading.expired = False
-    assert await transport.run(shell("echo again")) == "again\n"  # at once: that was no failure of the site
+    assert await transport.run(shell("echo again")) == "again\n"  # at once, since this was no failure of the site
 
 
-# --- through whom
+# --- jump hosts
 
 
 async def test_by_way_of_a_jump_host(server: Server, to: Closing) -> None:
@@ -388,7 +388,7 @@ def test_addresses() -> None:
     assert address("2001:db8::1") == ("2001:db8::1", 22)
 
 
-# --- what if they fail
+# --- failures
 
 
 async def test_a_server_killed_and_started_again(server: Server, to: Closing) -> None:
@@ -423,7 +423,7 @@ async def test_a_server_that_falls_silent(server: Server, to: Closing) -> None:
 
 async def test_a_site_that_hangs_costs_its_own_only(server: Server, to: Closing) -> None:
     silent, well = server(), await server().start()
-    taken: list[object] = []  # and nothing is said
+    taken: list[object] = []  # and no warning is logged
     listener = await asyncio.start_server(lambda *streams: taken.append(streams), "127.0.0.1", silent.port)
     hanging = asyncio.create_task(to(silent, connect_seconds=1).run(shell("true")))
     assert await to(well).run(shell("echo x")) == "x\n"

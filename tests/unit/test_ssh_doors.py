@@ -1,4 +1,4 @@
-"""Doors behind a real sshd, over both kinds of wire. The door itself runs here; only the scheduler is left out."""
+"""Doors behind a real sshd, with both kinds of streams. The door runs here; only the scheduler is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.test_doorkeeper import KEY, Keeper, start
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="openssh-server is not installed")
 
-# Stands in for the bridge that is entered through a scheduler: this door listens on a port, not on a socket of a node.
+# Replaces the bridge that is entered through a scheduler: this door listens on a port, not on a node's socket.
 BRIDGE = r"""
 import os, socket, sys, threading
 door = socket.create_connection((sys.argv[1], int(sys.argv[2])))
@@ -38,7 +38,7 @@ while data := door.recv(65536):
 
 
 class Forwarded(Files):
-    """By port forwarding."""
+    """A transport that reaches the door by port forwarding."""
 
     def __init__(self, ssh: SshTransport) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Forwarded(Files):
 
 
 class Entered(Forwarded):
-    """By a command that is run there."""
+    """A transport that reaches the door by a command."""
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         return await self._ssh.enter(ME, ["/usr/bin/python3", "-c", BRIDGE, host, str(port)])
@@ -109,7 +109,8 @@ async def test_no_empty_messages_are_sent_between_those_with_bytes(
         told = caplog.text
         for line in ("Sent MSG_CHANNEL_DATA", "Received MSG_CHANNEL_DATA"):
             assert line in told
-        assert "MSG_IGNORE" not in told  # of the link, through the login host and at the door; nor of the door
+        # neither the link, through the login host or at the door, nor the door sent one
+        assert "MSG_IGNORE" not in told
         await keeper.shutdown()
 
 

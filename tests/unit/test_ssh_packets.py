@@ -1,4 +1,4 @@
-"""Packets of an SSH connection leave together, in their order, and none after the end; and arrive together."""
+"""Packets of an SSH connection are sent together, in order, and none after the end; and they are received together."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from factorylink.transports.ssh.pool import ConnectionUse
 from factorylink.transports.ssh.streams import ForwardStream
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
-PACKET = 32 << 10  # what OpenSSH takes
+PACKET = 32 << 10  # the largest packet that OpenSSH accepts
 MANY = 16
 
 
 class Written:
-    """A transport that keeps what is written, each write by itself."""
+    """A transport that stores each write separately."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -46,7 +46,7 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
-async def test_what_is_written_in_one_turn_of_the_loop_is_one_write() -> None:
+async def test_writes_of_one_turn_of_the_loop_are_joined() -> None:
     written, transport = gathering()
     for piece in (b"a", b"b", b"c"):
         transport.write(piece)
@@ -58,7 +58,7 @@ async def test_what_is_written_in_one_turn_of_the_loop_is_one_write() -> None:
     assert written.writes == [b"abc", b"d"]
 
 
-async def test_what_was_written_before_the_end_leaves_and_what_comes_later_does_not() -> None:
+async def test_only_data_written_before_the_end_are_sent() -> None:
     written, transport = gathering()
     transport.write(b"goodbye")
     transport.close()
@@ -68,7 +68,7 @@ async def test_what_was_written_before_the_end_leaves_and_what_comes_later_does_
 
 
 class Open(asyncssh.SSHServer):
-    """Lets anyone in, and connects them to a service that reads."""
+    """A server that accepts any login, and connects clients to a service that reads."""
 
     def begin_auth(self, _username: str) -> bool:
         return False
@@ -117,7 +117,7 @@ async def test_many_packets_go_to_a_login_host_in_one_write(port: int, monkeypat
 
 
 class Login:
-    """A use of a connection to a login host, whose only channel the test plays."""
+    """A connection to a login host, whose only channel the test plays."""
 
     def __init__(self) -> None:
         self.connection = self
@@ -132,7 +132,7 @@ class Login:
 
 
 class Heard:
-    """What a protocol that is bound to a wire was told."""
+    """Records the calls of a protocol that is bound to a stream."""
 
     def __init__(self) -> None:
         self.told: list[bytes] = []
@@ -147,7 +147,7 @@ class Heard:
         self.told.append(b"<lost>")
 
 
-async def test_what_comes_in_one_turn_of_the_loop_is_handed_over_at_once_and_before_the_end() -> None:
+async def test_data_of_one_turn_of_the_loop_are_passed_on_together_before_the_end() -> None:
     login, heard = Login(), Heard()
     await ForwardStream(cast(ConnectionUse, login), "node", 22, 10).create_connection(lambda: heard, "", 0)
     for piece in (b"a", b"b", b"c"):

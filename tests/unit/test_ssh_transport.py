@@ -1,4 +1,4 @@
-"""The SSH transport against a real sshd: commands, files, homes, wires."""
+"""The SSH transport with a real sshd: commands, files, homes, streams."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def words(output: Output) -> str:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Where the site account may write, too."""
+    """Return a folder in which the site account may write, too."""
     with open_folder() as made:
         yield made
 
@@ -45,7 +45,7 @@ async def sshd(folder: Path) -> AsyncIterator[Sshd]:
 
 @pytest_asyncio.fixture
 async def made(sshd: Sshd) -> AsyncIterator[Made]:
-    """Make transports that are closed at the end."""
+    """Return a function that makes transports, which are closed at the end."""
     all_of_them: list[SshTransport] = []
 
     def make(**told: object) -> SshTransport:
@@ -68,7 +68,7 @@ async def lost(waiting: Awaitable[object]) -> Unreachable:
     return caught.value
 
 
-async def test_it_is_a_transport(transport: SshTransport) -> None:
+async def test_the_ssh_transport_implements_the_protocols(transport: SshTransport) -> None:
     fits: Transport = transport
     assert await fits.run(shell("cat", "from stdin")) == "from stdin"
 
@@ -80,7 +80,8 @@ async def test_stdout_stderr_and_code(transport: SshTransport) -> None:
 
 async def test_an_end_by_a_signal(transport: SshTransport) -> None:
     code = await transport.run(Command(("/bin/sh", "-c", "kill -TERM $$"), lambda o: o.code))
-    assert code in (-15, 128 + 15)  # a login shell that stays to wait, as dash does, says it in its own way
+    # a login shell that waits for the command, as dash does, reports the signal in its own way
+    assert code in (-15, 128 + 15)
 
 
 NASTY = [
@@ -114,7 +115,9 @@ async def test_prefix_and_environment(made: Made) -> None:
     assert await transport.run(ask) == "1 x|2 $HOME '|ü\n\n"
 
 
-async def test_nothing_of_our_environment_goes_along(transport: SshTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_of_the_links_environment_is_sent(
+    transport: SshTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("LC_SECRET", "x")
     assert not {"SLURM_JOB_ID", "LC_SECRET"} & {
@@ -122,7 +125,7 @@ async def test_nothing_of_our_environment_goes_along(transport: SshTransport, mo
     }
 
 
-async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None:
+async def test_a_missing_program_is_unreachable(transport: SshTransport) -> None:
     with pytest.raises(Unreachable, match="could not be run"):
         await transport.run(Command(("no-such-program",), words))
     with pytest.raises(Unreachable, match="could not be run"):
@@ -134,7 +137,8 @@ async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None
 async def test_a_site_that_has_stopped_us_is_unreachable(transport: SshTransport) -> None:
     with pytest.raises(NotDone, match="maintenance"):
         await transport.run(shell("echo factorygate-act: stopped by the site: maintenance >&2; exit 75"))
-    assert await transport.run(shell("echo mine; exit 75")) == "mine\n"  # who else ends so means something else by it
+    # for other programs, this exit code has another meaning
+    assert await transport.run(shell("echo mine; exit 75")) == "mine\n"
 
 
 async def test_a_large_answer_and_a_large_question(transport: SshTransport) -> None:
@@ -151,7 +155,7 @@ async def test_too_much_output_is_misread(transport: SshTransport) -> None:
     assert len(await transport.run(shell("head -c 1000 /dev/zero", most=1000))) == 1000
 
 
-async def test_what_cannot_be_read_is_misread_and_in_the_log(
+async def test_unparsable_output_is_misread_and_logged(
     transport: SshTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Misread):
@@ -178,7 +182,7 @@ async def test_cancelling_leaves_no_process(transport: SshTransport, folder: Pat
     assert await until(lambda: not alive(int(pid.read_text())))
 
 
-async def test_cancelling_at_any_moment_loses_no_place(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancelled_command_always_frees_its_place(made: Made, caplog: pytest.LogCaptureFixture) -> None:
     transport = made(max_sessions=2, max_connections=1)
     await transport.run(shell("true"))
     for turns in range(60):
@@ -209,11 +213,11 @@ async def test_reading_files(transport: SshTransport, folder: Path, monkeypatch:
         await transport.read(None, str(folder / "fifo"))
 
 
-async def test_homes(transport: SshTransport, sshd: Sshd) -> None:
+async def test_homes_are_looked_up_at_the_site(transport: SshTransport, sshd: Sshd) -> None:
     home = pwd.getpwnam(ME).pw_dir
     assert await transport.home(None) == await transport.home(ME) == home
     sshd.kill()
-    assert await transport.home(ME) == home  # remembered
+    assert await transport.home(ME) == home  # cached
 
 
 async def test_an_account_without_a_key(transport: SshTransport) -> None:
@@ -221,11 +225,11 @@ async def test_an_account_without_a_key(transport: SshTransport) -> None:
         await transport.run(shell("true"), "nobody-here")
 
 
-# --- wires
+# --- streams
 
 
 class Ear(asyncio.Protocol):
-    """Hears until the end."""
+    """Reads until the end."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -240,7 +244,7 @@ class Ear(asyncio.Protocol):
 
 @pytest_asyncio.fixture
 async def echo() -> AsyncIterator[int]:
-    """A port that says everything back."""
+    """Run a server that echoes everything."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -253,7 +257,7 @@ async def echo() -> AsyncIterator[int]:
     server.close()
 
 
-async def test_connecting(transport: SshTransport, sshd: Sshd, echo: int) -> None:
+async def test_a_connection_to_a_port_carries_bytes(transport: SshTransport, sshd: Sshd, echo: int) -> None:
     wires = [await transport.connect(ME, "127.0.0.1", echo) for _ in range(30)]  # more than MaxSessions
     bound = [await wire.create_connection(Ear, "", 0) for wire in wires]
     for number, (channel, _) in enumerate(bound):
@@ -276,7 +280,7 @@ async def test_large_bytes_both_ways(transport: SshTransport, echo: int) -> None
     wire.close()
 
 
-async def test_connecting_to_nobody(transport: SshTransport) -> None:
+async def test_a_connection_to_a_closed_port_is_unreachable(transport: SshTransport) -> None:
     wire = await transport.connect(ME, "127.0.0.1", 1)
     with pytest.raises(Unreachable, match="Connection refused"):
         await wire.create_connection(Ear, "", 0)
@@ -309,7 +313,9 @@ async def test_entering_a_command(transport: SshTransport) -> None:
     wire.close()
 
 
-async def test_what_an_entered_command_complains_of(transport: SshTransport, caplog: pytest.LogCaptureFixture) -> None:
+async def test_errors_of_an_entered_command_are_logged(
+    transport: SshTransport, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     wire = await transport.enter(ME, ["/bin/sh", "-c", "echo no such job >&2; exit 1"])
     _, ear = await wire.create_connection(Ear, "", 0)
@@ -330,7 +336,7 @@ async def test_a_closed_entry_ends_its_command(
         pids.append(int(file.read_text()))
         channel.abort()
     assert await until(lambda: not any(map(alive, pids)))
-    assert (folder / "pid0.clean").exists()  # it was given the moment to end by itself
+    assert (folder / "pid0.clean").exists()  # it had the time to end by itself
 
 
 async def test_entries_leave_places_for_commands(made: Made) -> None:

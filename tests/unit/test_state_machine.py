@@ -1,7 +1,7 @@
-"""Whatever happens, in whatever order, it settles: nothing lost, nothing doubled, nothing orphaned.
+"""Whatever happens, in whatever order: no session is lost, doubled or orphaned in the end.
 
-The lifecycle with its real ledger over a scripted factory, on a clock that jumps. Hypothesis chooses what happens;
-the model below keeps what must be true once all is well again.
+The lifecycle with its real ledger, a scripted factory and a virtual clock. Hypothesis selects the events; the model
+below knows what must be true after the recovery.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ PERSON = st.sampled_from(PEOPLE)
 
 
 class Wayward(MortalScheduler):
-    """Keeps whose jobs are whose, and lets a submission arrive after the link that made it was killed."""
+    """A scheduler that knows the owner of each job, and lets a submission arrive after the link that made it was
+    killed."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.ours: dict[str, str] = {}  # every job that the link submitted: its session
+        self.ours: dict[str, str] = {}  # by job that the link submitted: its session
         self.on_the_way: list[tuple[str, JobRequest]] = []
         self.foreign: set[str] = set()
-        self.meanwhile: Callable[[], None] = lambda: None  # happens while a submission is under way
+        self.meanwhile: Callable[[], None] = lambda: None  # called during a submission
 
     async def submit(self, account: str, request: JobRequest, template: str) -> str:
         self.meanwhile()
@@ -74,7 +75,7 @@ class Wayward(MortalScheduler):
         self._note()
 
     def ends(self, number: str, raw_state: str) -> None:
-        """It is over, and the scheduler knows why."""
+        """End a job; the scheduler knows the reason."""
         self.jobs_there.pop(number)
         self.records[number] = End(job=number, outcome=OUTCOMES[raw_state.partition(" ")[0]], raw_state=raw_state)
 
@@ -83,8 +84,8 @@ class Wayward(MortalScheduler):
 
 
 class Faults(RuleBasedStateMachine):
-    """``wanted``: person -> the session that must be there; ``over``: sessions that must not be; what is in neither
-    may have ended by a fault that ends it."""
+    """The events. ``wanted``: by person, the session that must exist; ``over``: sessions that must not exist; all other
+    sessions may have ended because of a fault."""
 
     @initialize()
     def begin(self) -> None:
@@ -96,13 +97,13 @@ class Faults(RuleBasedStateMachine):
         self.patch.setattr(ledger_module, "ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
         shm = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
-        # Longer than any of it takes: whose notebook does not come up in time is tried elsewhere.
+        # Longer than everything takes; a notebook that does not start in time is another test's topic.
         self.world = World(self.folder, starting_seconds=24 * 3600)
         self.world.scheduler = self.scheduler = Wayward(self.world.identity)
         self.wanted: dict[str, str] = {}
         self.over: set[str] = set()
-        self.known: dict[str, str] = {}  # every session that was ever asked for: its person
-        self.to_stop: set[str] = set()  # the hub asks until the ledger has it
+        self.known: dict[str, str] = {}  # by session that was ever requested: its person
+        self.to_stop: set[str] = set()  # the hub repeats these stops until the ledger holds them
         self.locked: sqlite3.Connection | None = None
         self.number = 0
         self.missed_last = False
@@ -123,11 +124,11 @@ class Faults(RuleBasedStateMachine):
             self.patch.undo()
             shutil.rmtree(self.folder)
 
-    # --- what people do
+    # --- actions of people
 
     @rule(person=PERSON)
     def submit(self, person: str) -> None:
-        """As the hub does: only where the server has no session that is wished to run."""
+        """Request a session as the hub does: only if the server has no session without a stop request."""
         if any(live.record.user == person and live.record.wish == "run" for live in self.world.live_sessions.values()):
             return
         self.number += 1
@@ -143,12 +144,12 @@ class Faults(RuleBasedStateMachine):
         else:
             if told.wish == "run":
                 self.wanted[person] = session
-            else:  # the answer that it was not taken was lost
+            else:  # the refusal's answer was lost
                 self.over.add(session)
 
     @rule(person=PERSON, after=st.sampled_from([0.0, 0.001, 1.0]))
     def submit_while_the_link_is_killed(self, person: str, after: float) -> None:
-        """The hub hears nothing and asks again, with the same id."""
+        """The hub gets no answer, and sends the request again with the same id."""
         if any(live.record.user == person and live.record.wish == "run" for live in self.world.live_sessions.values()):
             return
         self.number += 1
@@ -165,7 +166,7 @@ class Faults(RuleBasedStateMachine):
 
     @rule(person=PERSON)
     def submit_again(self, person: str) -> None:
-        """The answer was lost on its way to the hub: the same PUT once more."""
+        """The answer to the hub was lost: the same PUT is sent again."""
         session = self.wanted.get(person)
         if session is not None:
             with suppress(ProblemError, LedgerError):
@@ -184,21 +185,22 @@ class Faults(RuleBasedStateMachine):
             with suppress(LedgerError):
                 try:
                     self.run(self.world.sessions.stop(session, "person"))
-                except ProblemError:  # the ledger lost it; if its job has it still, it comes back on Home
+                except ProblemError:  # the ledger lost it; if it still has a job, it returns to Home
                     self.over.discard(session)
                 self.to_stop.discard(session)
 
-    # --- what the scheduler does
+    # --- actions of the scheduler
 
     @rule(mode=st.sampled_from(["well", "lost after accept", "lost before", "slow", "refuses"]), locks=st.booleans())
     def submissions_go(self, mode: str, locks: bool) -> None:
-        """``locks``: the ledger cannot be written from the middle of a submission on."""
+        """Let submissions pass, fail or get lost. ``locks``: the ledger cannot be written from the middle of a
+        submission on."""
         self.scheduler.meanwhile = self.ledger_is_locked if locks else lambda: None
         self.scheduler.takes_and_says_nothing = mode == "lost after accept"
         self.scheduler.says_nothing = mode == "lost before"
         self.scheduler.silent_seconds = 8.0 if mode == "slow" else 0.0
         self.scheduler.refuses = "Invalid account" if mode == "refuses" else ""
-        if mode == "refuses":  # a doubtful one that is made again is refused then
+        if mode == "refuses":  # a repeated doubtful submission is refused then
             for person, session in list(self.wanted.items()):
                 live = self.world.live_sessions.get(session)
                 if live is None or live.record.job is None:
@@ -219,7 +221,8 @@ class Faults(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 5), completing=st.booleans())
     def job_is_requeued(self, which: int, completing: bool) -> None:
-        """By an administrator, a preemption, or a lost node; seen while it still completes, or not."""
+        """A job is requeued by an administrator, a preemption, or a lost node; an answer may show it while it
+        completes."""
         if job := self._pick(which, JobState.RUNNING):
             restarts = self.scheduler.jobs_there[job].restarts + 1
             if completing:
@@ -239,14 +242,14 @@ class Faults(RuleBasedStateMachine):
             self.scheduler.ends(job, raw)
 
     def _may_end(self, session: str) -> None:
-        """Unless it has another job: of a doubtful submission that was made twice."""
+        """Allow the session to end, unless it has another job from a doubtful submission that was repeated."""
         for person, wanted in list(self.wanted.items()):
             if wanted == session:
                 del self.wanted[person]
 
     @rule(which=st.integers(0, 5), account=st.sampled_from(["other", "c"]))
     def somebody_copies(self, which: int, account: str) -> None:
-        """Another account's job, with our name and the comment of one of ours."""
+        """Another account submits a job with our name and a copied comment."""
         if job := self._pick(which, *ALIVE):
             like = self.scheduler.jobs_there[job]
             copy = self.scheduler.add(account, like.name, like.comment, like.state)
@@ -257,7 +260,7 @@ class Faults(RuleBasedStateMachine):
     def late_submissions_arrive(self, which: int) -> None:
         self.scheduler.arrive()
 
-    # --- what the link hears of it
+    # --- answers to the link
 
     @rule(times=st.integers(1, 3))
     def answer(self, times: int = 1) -> None:
@@ -269,7 +272,8 @@ class Faults(RuleBasedStateMachine):
     @precondition(lambda self: not self.missed_last)
     @rule()
     def one_answer_lacks_them(self) -> None:
-        """As of a controller that has just come up. Two in a row are believed."""
+        """One answer lacks the jobs, like that of a controller that has just started. Two such
+        answers in a row count."""
         if self.scheduler.up and all(live.misses == 0 for live in self.world.live_sessions.values()):
             self.missed_last = True
             self.scheduler.jobs = {}
@@ -278,7 +282,7 @@ class Faults(RuleBasedStateMachine):
 
     @rule(misread=st.booleans())
     def falls_silent(self, misread: bool) -> None:
-        """Unreachable, or talking nonsense: either way there is no answer."""
+        """The scheduler is unreachable or sends nonsense: in both cases there is no answer."""
         self.scheduler.up = False
         self.world.home.fails = Misread("what?", "garbage") if misread else Unreachable("no answer")
 
@@ -331,7 +335,7 @@ class Faults(RuleBasedStateMachine):
 
         self.run(spoken())
 
-    # --- what befalls the link
+    # --- events of the link
 
     @rule()
     def link_is_killed(self) -> None:
@@ -354,8 +358,8 @@ class Faults(RuleBasedStateMachine):
 
     @rule(all_of_it=st.booleans(), note_too=st.booleans(), person=PERSON)
     def ledger_forgets(self, all_of_it: bool, note_too: bool, person: str) -> None:
-        """Rows are lost: of one person, or of all; and their notes with them, or not. What has a job and a note is
-        taken back; a wish to stop that was only there is lost."""
+        """The ledger loses the rows of one person or of all people, and perhaps their notes. A session with a job and a
+        note is restored; a stop request that only the ledger had is lost."""
         self.unlock()
         self.run(self.world.down())
         lost = [s for s, who in self.known.items() if all_of_it or who == person]
@@ -375,7 +379,7 @@ class Faults(RuleBasedStateMachine):
                     del self.world.home.files[path]
         self.run(self.world.up())
 
-    # --- all is well again
+    # --- recovery
 
     @rule()
     def settle(self) -> None:
@@ -385,7 +389,7 @@ class Faults(RuleBasedStateMachine):
         self.scheduler.cancels_fail = 0
         self.scheduler.arrive()
         self._ask_to_stop()
-        for seconds in (*[15] * 8, 600, *[15] * 8):  # a doubtful submission is made again, an orphan cancelled
+        for seconds in (*[15] * 8, 600, *[15] * 8):  # doubtful submissions are repeated, and orphans are cancelled
             self.answer()
             self.loop.jump(seconds)
         self.nothing_lost_doubled_orphaned()

@@ -18,7 +18,8 @@ from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-# A busy machine in small: these starts take 3 s to let go of what they do, before they ask the link and after.
+# Simulates a busy machine: these starts need 3 s to react to a cancellation, before and after their request to the
+# link.
 HOLDS_ON = """
 import asyncio
 from factoryspawner.spawner import FactorySpawner
@@ -51,7 +52,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 
 async def pending(hub: HubProcess, link: FakeLink, user: str, server: str) -> str:
-    """Start a server whose session waits in the queue; its session's id."""
+    """Start a server whose session waits in the queue; return the session's id."""
     link.auto = False
     answer = await hub.api("POST", f"/users/{user}/servers/{server}", json={"factory": "one"})
     assert answer.status_code == 202, answer.text
@@ -59,12 +60,12 @@ async def pending(hub: HubProcess, link: FakeLink, user: str, server: str) -> st
 
 
 def begun(link: FakeLink, user: str) -> list[str]:
-    """Sessions of that person that the link ever began."""
+    """Return all sessions of that person that the link ever started."""
     return [session_id for session_id, asked in link.requests.items() if asked.user == user]
 
 
 def stop_requests(hub: HubProcess) -> list[tuple[Any, ...]]:
-    """Return the stops that the hub's database holds."""
+    """Return the stop requests in the hub's database."""
     with sqlite3.connect(hub.folder / "hub.sqlite") as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'factorygate_stops'").fetchall():
             return []
@@ -80,7 +81,7 @@ async def test_a_start_that_does_not_let_go_is_stopped_all_the_same(hub: HubProc
     asked = time.monotonic()
     answer = asyncio.create_task(stop(hub, user, "holds-on"))
     await link.until(session, lambda s: s.wish == "stop")
-    assert time.monotonic() - asked < 2.5  # not only once the start has let go
+    assert time.monotonic() - asked < 2.5  # before the start has reacted
     assert (await answer).status_code in (202, 204)
     await link.end(session)
     await hub.until(user, is_stopped, "holds-on")
@@ -95,7 +96,7 @@ async def test_a_start_that_has_not_asked_the_link_yet_never_does(hub: HubProces
     assert begun(link, user) == []
 
 
-async def test_many_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_many_servers_are_stopped_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user: str) -> None:
     names = [f"{phase}-{number}" for phase in ("waits", "starts", "runs", "holds-on") for number in range(8)]
     for name in names:
         link.auto = name.startswith("runs")
@@ -117,15 +118,16 @@ async def test_many_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user
     assert stop_requests(hub) == []
 
 
-async def test_who_starts_again_at_once_gets_a_session_of_their_own(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_restart_right_after_a_stop_gets_a_new_session(hub: HubProcess, link: FakeLink, user: str) -> None:
     old = await pending(hub, link, user, "again-holds-on")
     stopping = asyncio.create_task(stop(hub, user, "again-holds-on"))
     await link.until(old, lambda s: s.wish == "stop")
     answer = await hub.api("POST", f"/users/{user}/servers/again-holds-on")
-    assert (answer.status_code, answer.json()["message"][-15:]) == (400, "is pending stop")  # pages ask again
+    # the pages then repeat the request
+    assert (answer.status_code, answer.json()["message"][-15:]) == (400, "is pending stop")
     assert (await stopping).status_code in (202, 204)
     await hub.until(user, is_stopped, "again-holds-on")
-    # The link still ends the old one: it is waited for, and not adopted.
+    # The link still ends the old session: the start waits for it, and does not adopt it.
     assert (await hub.api("POST", f"/users/{user}/servers/again-holds-on")).status_code == 202
     assert begun(link, user) == [old]
     link.auto = True
@@ -162,7 +164,7 @@ async def test_a_stop_outlives_hubs_until_the_link_answers(hub: HubProcess, link
     assert (await stop(hub, user, "kept")).status_code in (202, 204)
     assert time.monotonic() - began < 15
     assert stop_requests(hub) == [(session,)]
-    for _ in range(2):  # the second of them finds a server that is stopped already
+    for _ in range(2):  # the second one finds a server that is already stopped
         await hub.kill()
         await hub.up()
         await hub.until(user, is_stopped, "kept")
@@ -172,13 +174,13 @@ async def test_a_stop_outlives_hubs_until_the_link_answers(hub: HubProcess, link
     async with asyncio.timeout(60):
         while stop_requests(hub):
             await asyncio.sleep(0.1)
-    # What the link asks for where it does not know the stop yet.
+    # The start that the link requests if it does not know the stop yet.
     answer = await hub.api("POST", f"/users/{user}/servers/kept", hub.service, json={"adopt": session})
     assert answer.status_code == 503
     await link.end(session)
 
 
-async def test_what_is_removed_goes_with_its_session(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_removed_servers_session_ends(hub: HubProcess, link: FakeLink, user: str) -> None:
     session = await pending(hub, link, user, "gone-holds-on")
     answers = await asyncio.gather(*(stop(hub, user, "gone-holds-on", remove=remove) for remove in (True, False, True)))
     assert {answer.status_code for answer in answers} <= {202, 204}
@@ -221,7 +223,7 @@ async def test_a_person_goes_with_all_servers_in_every_phase(hub: HubProcess, li
     assert sorted(begun(link, name)) == sorted(sessions)
 
 
-async def test_a_hub_that_can_write_nothing_says_so(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_hub_that_cannot_write_reports_that(hub: HubProcess, link: FakeLink, user: str) -> None:
     session = await pending(hub, link, user, "unwritten")
     with sqlite3.connect(hub.folder / "hub.sqlite") as database:
         database.execute("CREATE TRIGGER full BEFORE INSERT ON factorygate_stops BEGIN SELECT RAISE(FAIL, 'full'); END")
@@ -234,7 +236,7 @@ async def test_a_hub_that_can_write_nothing_says_so(hub: HubProcess, link: FakeL
         with sqlite3.connect(hub.folder / "hub.sqlite") as database:
             database.execute("DROP TRIGGER full")
         await link.up()
-    await link.until(session, lambda s: s.wish == "stop")  # the hub lives, and tries on
+    await link.until(session, lambda s: s.wish == "stop")  # the hub is running, and repeats the request
     await link.end(session)
     await hub.until(user, is_stopped, "unwritten")
 
@@ -265,6 +267,6 @@ async def test_the_link_is_told_who_stopped_it(hub: HubProcess, link: FakeLink, 
         answer = await hub.api("DELETE", f"/users/{user}/servers/{server}", token)
         assert answer.status_code in (202, 204), answer.text
         await hub.until(user, is_stopped, server)
-    by = dict(reversed(link.stops))  # the first counts
+    by = dict(reversed(link.stops))  # the first requester counts
     assert by[told["own"]] == "person"
     assert by[told["others"]] in ("hub", "operator")

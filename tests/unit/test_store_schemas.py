@@ -1,4 +1,5 @@
-"""Stores of another release: an older one is migrated at the start, a newer one refused in words, and nothing loops."""
+"""Stores of other releases: an older store is migrated at the start, a newer one is refused with an explanation, and
+nothing restarts forever."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ from tests.unit.test_check import Configured
 from tests.unit.test_link_process import link_yaml, start
 from tests.unit.test_login_claims import BASIC
 
-BEFORE_NAMES_OF_SERVERS = "ff1860e38070"  # JupyterHub's step before ``spawners.display_name``
-BEFORE_PKCE = "be8ecf03ddac"  # two steps before that one
+BEFORE_NAMES_OF_SERVERS = "ff1860e38070"  # JupyterHub's migration step before ``spawners.display_name``
+BEFORE_PKCE = "be8ecf03ddac"  # two steps earlier
 
 
 def ask(path: Path, query: str) -> list[tuple[object, ...]]:
@@ -44,7 +45,7 @@ def columns(path: Path, table: str) -> set[object]:
 
 @pytest.fixture
 def hub_file(tmp_path: Path) -> Iterator[Path]:
-    """A database as the installed JupyterHub makes it, with one person."""
+    """Make a database as the installed JupyterHub does, with one person."""
     path = tmp_path / "hub.sqlite"
     session = orm.new_session_factory(f"sqlite:///{path}")()
     session.add(orm.User(name="ada"))
@@ -59,7 +60,7 @@ def head(path: Path) -> str:
 
 
 def make_old(path: Path) -> None:
-    """Take the last step back, as a database of the JupyterHub before has it."""
+    """Undo the last step, as in a database of the previous JupyterHub."""
     ask(path, "ALTER TABLE spawners DROP COLUMN display_name")
     set_step(path, BEFORE_NAMES_OF_SERVERS)
 
@@ -93,7 +94,7 @@ def test_a_hub_database_whose_number_was_set_back_gets_its_number_again(hub_file
 
 def test_a_migration_of_the_hub_that_fails_leaves_the_database_as_it_was(hub_file: Path) -> None:
     make_old(hub_file)
-    set_step(hub_file, BEFORE_PKCE)  # whose next step adds columns that are there, so that it fails
+    set_step(hub_file, BEFORE_PKCE)  # the next step adds columns that exist, so it fails
     with pytest.raises(StoreUnusable, match=r"cannot be brought from step be8ecf03ddac.*as it was.*code_challenge"):
         hub_database.upgrade(f"sqlite:///{hub_file}")
     assert step(hub_file) == BEFORE_PKCE
@@ -123,7 +124,7 @@ async def test_a_hub_starts_with_an_old_database_and_ends_in_words_at_a_newer_on
     assert step(database) == head(database)
     await hub.kill()
     set_step(database, "9999")
-    with pytest.raises(AssertionError):  # it does not come up
+    with pytest.raises(AssertionError):  # the hub does not start
         await hub.up()
     assert hub.process is not None
     assert await hub.process.wait() == STORE_UNUSABLE
@@ -142,7 +143,7 @@ def head_of_installed() -> str:
 
 
 def first_file_of_names(path: Path) -> None:
-    """A file as the first releases made it: without the terms, and without a version."""
+    """Make a file as the first releases did: without terms, and without a version."""
     ask(path, "CREATE TABLE people (issuer TEXT NOT NULL, sub TEXT NOT NULL, name TEXT NOT NULL UNIQUE COLLATE NOCASE,"
         " antenna TEXT, since TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (issuer, sub))")  # fmt: skip
     ask(path, "INSERT INTO people (issuer, sub, name) VALUES ('https://login', 'sub-1', 'ada-1')")
@@ -229,7 +230,7 @@ def stores(configured: Configured, *words: str) -> int:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Configured:
-    """A gateway whose three stores are of a release before."""
+    """Make a gateway whose three stores are of an earlier release."""
     made = Configured(tmp_path)
     login = {"people_file": "hub/people.sqlite", "crypt_key_file": "crypt.key", "providers": [BASIC]}
     made.change("hub.yaml", "passwords_file: passwords.json", f"login: {json.dumps(login)}")

@@ -1,4 +1,4 @@
-"""The supervisor: programs come back when they end, and none is left when it stops or after it was killed."""
+"""The supervisor restarts programs that end, and leaves none running when it stops or was killed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from testbed.identity import ProcessIdentity, end_now, ended, open_pidfd
 from testbed.supervisor import PAUSES, Program, Supervisor, SupervisorRecord, pause_after, write_private
 
 SLEEP = "import time; time.sleep(600)"
-PATIENCE = 60.0  # seconds until a failure is told
+PATIENCE = 60.0  # seconds until a test fails
 
 
 class Watched:
-    """A supervisor whose reports can be awaited."""
+    """A supervisor whose events can be awaited."""
 
     def __init__(self, folder: Path, **code: str) -> None:
         self.record = folder / "processes.json"
@@ -61,7 +61,7 @@ async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
             os.kill(watched.pids["one"], signal.SIGKILL)
             assert await asyncio.wait_for(watched.restarts.get(), PATIENCE) == "one"
             took.append(time.monotonic() - since)
-        assert median(took) < 1  # a machine that is busy elsewhere for a moment has paused, not the supervisor
+        assert median(took) < 1  # a busy machine may delay one restart, so the median counts
         assert watched.pids["one"] != before["one"]
         assert watched.pids["two"] == before["two"]
         assert set(json.loads(watched.record.read_text())) == {"one", "two"}
@@ -79,7 +79,7 @@ async def test_a_program_that_fails_at_once_is_started_with_pauses(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("failures", "code", "pause"), [(1, -9, 0), (4, -9, 0), (0, 1, 0), (1, 1, 0.5), (99, -11, 15)])
-def test_pauses(failures: int, code: int, pause: float) -> None:
+def test_pauses_grow_with_failures(failures: int, code: int, pause: float) -> None:
     assert pause_after(failures, code) == pause
 
 
@@ -98,7 +98,7 @@ async def test_stop_kills_what_does_not_end_and_its_group(tmp_path: Path) -> Non
     await watched.supervisor.stop()
     assert child is not None
     descriptor = open_pidfd(child)
-    if descriptor is not None:  # it was killed, and is about to end
+    if descriptor is not None:  # the process was killed, and is about to end
         assert await ended(descriptor, PATIENCE)
         os.close(descriptor)
     assert not child.alive()

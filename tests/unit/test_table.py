@@ -1,4 +1,4 @@
-"""The hub's copy of the link's table: what events told is not undone by an answer that was under way."""
+"""The hub's copy of the link's table: an older answer does not undo the changes of events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def session(state: SessionState, **values: Any) -> Session:
 
 
 class Link:
-    """Tells the table what is put into ``events``."""
+    """Sends the table the events that are put into ``events``."""
 
     def __init__(self) -> None:
         self.events: asyncio.Queue[TableChange] = asyncio.Queue()
@@ -36,7 +36,7 @@ class Link:
             self.events.task_done()
 
 
-async def test_an_answer_that_was_overtaken_by_an_event_is_dropped() -> None:
+async def test_an_answer_older_than_an_event_is_dropped() -> None:
     link = Link()
     table = LinkTable(link)  # type: ignore[arg-type]  # only its table is asked
     following = asyncio.create_task(table.follow())
@@ -45,14 +45,14 @@ async def test_an_answer_that_was_overtaken_by_an_event_is_dropped() -> None:
     running = session(SessionState.RUNNING, environment_sent=True, reachable=True)
 
     known = table.session(ID)
-    table.answered(starting, known)  # nothing was told meanwhile
+    table.answered(starting, known)  # no event arrived in the meantime
     assert table.session(ID) == starting
 
     known = table.session(ID)
     link.events.put_nowait(TableChange(session=running))
     with table.watch_session(ID) as changed:
         await asyncio.wait_for(changed.wait(), 5)
-    table.answered(starting, known)  # asked before, here after
+    table.answered(starting, known)  # requested before the event, and answered after it
     assert table.session(ID) == running
 
     following.cancel()

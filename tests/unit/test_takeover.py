@@ -1,4 +1,4 @@
-"""A gateway of the version before the rooms, recorded while people worked with it, is taken over by today's."""
+"""The present release takes over a gateway of an earlier version, which was recorded while people worked with it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tests.unit.hub_process import ROOT, Beside, HubProcess, is_ready, is_stoppe
 from tests.unit.test_link_process import start
 
 RECORDED = Path(__file__).parent / "recorded" / "gateway-2026-11-27"
-THEN = 1795801415  # when it was recorded, in seconds since the epoch
+THEN = 1795801415  # time of the recording, in seconds since the epoch
 MOMENT = re.compile(r"\b(?:1\.795[0-9]+e\+09|1795[0-9]{6}(?:\.[0-9]+)?)\b")
 ADAS, SECOND = "28f1e05a5b14400c9574436a5bbd39ac", "81b81fc477b444739d6529906450fcf6"
 GRACES, EMMYS = "5a21b7a3a6c64b5da0e8039f57677710", "808fc6c4cc0c4dfdb2f1a0743dc8f5c1"
-EMMYS_LAST = "2c04ec06131c45339d25d3daff7dabee"  # it had ended
+EMMYS_LAST = "2c04ec06131c45339d25d3daff7dabee"  # a session that had ended
 CLUSTER = "eec9e12c26bf469f91e27ce07bcb6047"
 JOBS = {ADAS: "1", GRACES: "2", EMMYS: "6", SECOND: "7"}
 OLD_PORTS = {ADAS: 28333, GRACES: 28334, EMMYS: 28336, SECOND: 28337}
 WAITING_WORKER = "8_1"
 TOKENS = {"ada": "7e0424c2637744a6bfc8e7ce896fd572", "grace": "22181354dc354699abd8bc5c3645adf0"}
-# What the dialect asks Slurm, answered from files; whatever else is ordered is written down, and refused.
+# Answers the dialect's questions to Slurm from files; all other commands are recorded and refused.
 SLURM = """\
 #!/bin/sh
 folder={folder}
@@ -50,14 +50,14 @@ esac
 
 
 def as_of_now(text: str) -> str:
-    """What was recorded, with its moments as long ago as they were then: walltimes go on."""
+    """Shift the recorded times so that they are as long ago as they were then, and walltimes are not over."""
     passed = int(time.time()) - THEN
     return MOMENT.sub(lambda found: repr(float(found[0]) + passed) if "." in found[0] else str(int(found[0]) + passed),
                       text)  # fmt: skip
 
 
 def load(name: str, path: Path, ports_now: dict[int, int] | None = None) -> None:
-    """Make the database again. ``ports_now``: what stands in place of ports that others may have here."""
+    """Restore the database. ``ports_now``: replaces ports that other programs may use here."""
     text = as_of_now((RECORDED / name).read_text())
     for old, new in (ports_now or {}).items():
         text = text.replace(f",{old},", f",{new},")
@@ -68,7 +68,7 @@ def load(name: str, path: Path, ports_now: dict[int, int] | None = None) -> None
 
 @dataclass
 class Link:
-    """The link of today as a process, on what the one before left."""
+    """The present link as a process, with the recorded data."""
 
     folder: Path
     process: asyncio.subprocess.Process
@@ -83,13 +83,13 @@ class Link:
         return found
 
     def orders(self) -> list[str]:
-        """What Slurm was told to do, or asked besides."""
+        """Return the orders and other commands that Slurm received."""
         file = self.folder / "orders"
         return file.read_text().splitlines() if file.exists() else []
 
 
 def slurm_says(folder: Path, job: str, state: str) -> None:
-    """From now on Slurm's answer has the job in that state; a start, or the plan of one, is now."""
+    """Make Slurm's answer show the job in that state; its start or planned start is now."""
     file, now = folder / "squeue.stdout", int(time.time())
     rows = [row.split("|") for row in file.read_text().splitlines(keepends=True)]
     (row,) = (row for row in rows if row[1].strip() == job)
@@ -130,7 +130,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         },
     }  # fmt: skip
     (tmp_path / "link.yaml").write_text(yaml.safe_dump(config))
-    slurm_says(tmp_path, JOBS[EMMYS], "PENDING")  # to start now, so that the link asks every second
+    slurm_says(tmp_path, JOBS[EMMYS], "PENDING")  # expected to start now, so that the link asks every second
     with (tmp_path / "log").open("wb") as log:
         process = await start(tmp_path / "link.yaml", log.fileno())
     client = LinkClient(state / "hub.sock")
@@ -147,18 +147,18 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
 
 
 async def until_answered(link: Link, times: int = 3) -> None:
-    """Return once the link has asked for its jobs so often, and has done with all answers but the last."""
+    """Return once the link has asked for its jobs that often, and has handled all answers except the last."""
     asked = link.folder / "asked"
     async with asyncio.timeout(60):
         while not asked.exists() or len(asked.read_text().splitlines()) <= times:
             await asyncio.sleep(0.1)
 
 
-async def test_the_link_has_every_session_and_every_worker_once(link: Link) -> None:
+async def test_the_new_link_knows_every_session_and_worker_once(link: Link) -> None:
     await until_answered(link)
     sessions = await link.sessions()
     assert {id: session.job for id, session in sessions.items()} == JOBS
-    # The nodes with the doors are not there: what runs is shown as out of reach, and as what it was before.
+    # The nodes with the doors do not exist: running sessions are shown as unreachable, with their earlier state.
     assert {id: session.before or session.state for id, session in sessions.items()} == {
         ADAS: SessionState.RUNNING, GRACES: SessionState.RUNNING, EMMYS: SessionState.PENDING,
         SECOND: SessionState.PENDING,
@@ -175,7 +175,7 @@ async def test_the_link_has_every_session_and_every_worker_once(link: Link) -> N
     warnings = [line for line in (link.folder / "log").read_text().splitlines() if " WARNING " in line]
     assert not warnings, "every job and every comment is known"
     assert link.orders() == [], "nothing is submitted again, and nothing is cancelled"
-    for port in link.ports.values():  # the proxy's routes lead there
+    for port in link.ports.values():  # the proxy's routes lead to them
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
 
@@ -215,7 +215,7 @@ async def test_the_link_follows_the_jobs_that_it_took_over(link: Link) -> None:
     assert not [order for order in link.orders() if order.startswith(("sbatch", "scancel"))]
 
 
-@pytest.mark.asyncio(loop_scope="module")  # the loop of ``beside``
+@pytest.mark.asyncio(loop_scope="module")  # the event loop of ``beside``
 async def test_the_hub_has_every_server_with_its_token(tmp_path: Path, beside: Beside) -> None:
     link = FakeLink(tmp_path / "link.sock", beside.url)
     runs = {"state": SessionState.RUNNING, "reachable": True, "url": beside.url, "environment_sent": True}

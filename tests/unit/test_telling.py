@@ -1,4 +1,4 @@
-"""A message on its way: the operator's command, the link's API, the door; and what a session says it uses."""
+"""Messages from the operator's command through the link's API to the door; and a session's reported resource use."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ async def world(tmp_path: Path) -> World:
     return await World(tmp_path).up()
 
 
-async def test_by_command_and_api_to_the_door(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_message_reaches_the_door_by_command_and_api(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     socket = tmp_path / "hub.sock"
     app = world.parts.hub_app(recovery=None)  # type: ignore[arg-type]  # not asked here
     async with serving(app, socket):
         client, command = LinkClient(socket), partial(asyncio.to_thread, cli.main)
         await world.put(ID)
-        with pytest.raises(LinkProblem) as caught:  # its door is not open yet
+        with pytest.raises(LinkProblem) as caught:  # the door is not open yet
             await client.tell(ID, MessageBody(id="early", text="Hello."))
         assert caught.value.status == 409
         world.door_says(phase="up", environment=True)
@@ -52,7 +54,7 @@ async def test_by_command_and_api_to_the_door(world: World, tmp_path: Path, caps
     assert len(world.doors.messages) == 2
 
 
-async def test_what_it_uses_is_told_while_its_door_is_open(world: World) -> None:
+async def test_a_sessions_resource_use_is_shown_while_its_door_is_open(world: World) -> None:
     session = await world.running()
     assert (session.gpu_percent, session.memory_bytes) == (None, None)
     world.door_says(phase="up", environment=True, gpu_percent=0, memory_bytes=1 << 30)

@@ -1,4 +1,4 @@
-"""A wrong clock: who runs under the supervisor is started again with it, and right again after the undo."""
+"""A wrong clock: a program under the supervisor is restarted with it, and has the right time after the undo."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ needs_faketime = pytest.mark.skipif(
 
 
 async def _nothing(name: str) -> None:
-    """Nothing follows a restart here."""
+    """Do nothing after a restart."""
 
 
 @pytest.fixture
 async def link(tmp_path: Path) -> AsyncIterator[Path]:
-    """A program that tells what time it is, whenever it starts; its log."""
+    """Start a program that logs the time at each start; return its log."""
     log = tmp_path / "link.log"
     argv = (sys.executable, "-S", "-c", TELL)
     program = Program("link", argv, tmp_path, {}, log, 5, lambda: clock.environment(tmp_path, "link"))
@@ -40,16 +40,16 @@ async def link(tmp_path: Path) -> AsyncIterator[Path]:
 
 
 async def told(log: Path, count: int) -> tuple[float, float]:
-    """Seconds by which the two clocks of the program's start number ``count`` are ahead."""
+    """Return by how many seconds the two clocks of the program's start number ``count`` are fast."""
     async with asyncio.timeout(60):
         while len(lines := log.read_text().splitlines() if log.exists() else []) < count:
-            await asyncio.sleep(0.02)  # a program's print: nobody sends word of it
+            await asyncio.sleep(0.02)  # no event reports the program's output
     wall, even = map(float, lines[count - 1].split())
     return wall - time.time(), even - time.monotonic()
 
 
 @needs_faketime
-async def test_it_is_put_wrong_and_right_again(tmp_path: Path, link: Path) -> None:
+async def test_a_clock_is_set_wrong_and_right_again(tmp_path: Path, link: Path) -> None:
     await asyncio.to_thread(clock.put, tmp_path, "link", 600)
     wall, even = await told(link, 2)
     assert 540 < wall <= 600
@@ -63,7 +63,7 @@ async def test_it_is_put_wrong_and_right_again(tmp_path: Path, link: Path) -> No
 
 
 @needs_faketime
-async def test_who_does_not_run_gets_no_clock(tmp_path: Path, link: Path) -> None:
+async def test_a_program_that_does_not_run_gets_no_clock(tmp_path: Path, link: Path) -> None:
     with pytest.raises(NoSuchFault, match="hub, link"):
         await asyncio.to_thread(clock.put, tmp_path, "proxy", 600)
     with pytest.raises(FaultFailed, match="no hub"):

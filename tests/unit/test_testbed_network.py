@@ -1,4 +1,4 @@
-"""An isolated factory's network, as far as it is text: addresses, names, and the border's rules."""
+"""The texts for an isolated factory's network: addresses, names, and the border's rules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_names_of_interfaces_fit_the_kernel() -> None:
     assert all(len(host) <= 15 for host in NETWORK.hosts)
 
 
-def test_what_is_not_let_through_is_dropped() -> None:
+def test_packets_that_are_not_allowed_are_dropped() -> None:
     text = network.rules(NETWORK)
     assert all(f":{chain} DROP" in text for chain in ("INPUT", "FORWARD", "OUTPUT"))
     assert text.index("-A FORWARD -j FAULTS") < text.index("ACCEPT"), "a fault comes before what is let through"

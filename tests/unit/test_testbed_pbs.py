@@ -1,4 +1,4 @@
-"""How the testbed lays out PBS: the texts that it writes, and what it says where OpenPBS is not there."""
+"""The testbed's configuration for PBS, and its message if OpenPBS is missing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_hunter_is_laid_out_as_the_catalogue_says() -> None:
     assert len([line for line in orders(nodes=3) if line.startswith("create node gpu")]) == 3
 
 
-def test_what_is_made_is_made_before_it_is_used() -> None:
+def test_resources_are_created_before_their_use() -> None:
     made: set[str] = set()
     for line in orders():
         verb, kind, name, *_ = line.split()
@@ -95,12 +95,12 @@ def test_queues_of_unlike_nodes_find_theirs() -> None:
         ({"partitions": ()}, "no partition"),
     ],
 )
-def test_what_pbs_has_no_words_for_is_not_laid_out(change: dict[str, object], words: str) -> None:
+def test_values_that_pbs_cannot_express_are_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(CannotLayOut, match=words):
         orders(HUNTER.model_copy(update=change))
 
 
-def test_what_the_testbed_does_not_do_with_pbs_is_said(tmp_path: Path) -> None:
+def test_options_that_the_pbs_testbed_lacks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotLayOut, match="no accounting"):
         factories.up(HUNTER, tmp_path, accounting=True)
     with pytest.raises(CannotLayOut, match="stdio"):
@@ -148,7 +148,7 @@ def test_states_of_nodes() -> None:
 
 
 def lay(place: Path, *leave_out: str) -> Path:
-    """Stand-ins for the programs of OpenPBS."""
+    """Make stand-ins for OpenPBS' programs."""
     for name in set(pbs_programs.WANTED) - set(leave_out):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("#!/bin/sh\necho pbs_version = 23.06.06\n")
@@ -166,7 +166,7 @@ def test_programs_are_found_where_they_are_said_to_be(tmp_path: Path) -> None:
     assert pbs_programs.places({}, tmp_path / "none") == (pbs_programs.USUAL,)
 
 
-def test_what_is_missing_of_them_is_named(tmp_path: Path) -> None:
+def test_missing_programs_of_pbs_are_named(tmp_path: Path) -> None:
     place = lay(tmp_path / "pbs", "sbin/pbs_sched", "bin/pbs_attach")
     with pytest.raises(CannotRun) as caught:
         pbs_programs.find({"PBS_EXEC": str(place)}, tmp_path / "none")
@@ -235,7 +235,7 @@ def test_a_pid_that_is_somebody_elses_is_no_daemon(tmp_path: Path) -> None:
         lock.write_text(text)
         assert pbs_record.daemon(EXEC, tmp_path, pbs_record.SERVER) is None
     assert pbs_record.daemon(EXEC, tmp_path, pbs_record.MOM) is None
-    # The same file by a program that is where PBS' would be.
+    # The same file, locked by a program in the place of PBS' program.
     place = tmp_path / "pbs"
     (place / "sbin").mkdir(parents=True)
     shutil.copy("/bin/sleep", place / "sbin/pbs_server.bin")

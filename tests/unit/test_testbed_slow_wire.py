@@ -1,4 +1,4 @@
-"""The slow wire by itself, with a socket that keeps packets apart in the device's place."""
+"""The slow wire alone, with a socket that preserves packets instead of the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from testbed.network.slow_wire import SlowWire
 
 
 class Ends:
-    """``device`` is the wire's, ``kernel`` sees what a kernel would."""
+    """The two ends of the wire. ``device``: the wire's; ``kernel``: the kernel's."""
 
     def __init__(self) -> None:
         self.kernel, self.device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,4 +1,4 @@
-"""Every row of the threat model's first two tables names tests that exist."""
+"""Every row of the threat model's first two tables names existing tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 
 def lines() -> list[str]:
-    """The lines of all tables whose last column says what they are tested by."""
+    """Return the rows of all tables whose last column names tests."""
     found, inside = [], False
     for line in PAGE.splitlines():
         if line.endswith("| tested by |"):

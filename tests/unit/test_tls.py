@@ -1,4 +1,4 @@
-"""Mutual TLS between hub, link and proxy: who is let in, and how certificates are replaced while a process runs."""
+"""Mutual TLS between hub, link and proxy: who is accepted, and the replacement of certificates in a running process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from factoryoperator.certificates import CertificateProblem
 
 
 def files(folder: Path, name: str) -> TlsFiles:
-    """Certificate and key of a process of that name, of the folder's authority."""
+    """Return certificate and key for a process of that name, signed by the folder's authority."""
     certificates.make(folder, name, [], 30)
     return of(folder / name)
 
@@ -32,7 +32,7 @@ def of(folder: Path) -> TlsFiles:
 
 @asynccontextmanager
 async def served(tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """A server that greets; yields its port."""
+    """Run a server that greets its clients; yield its port."""
 
     async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"come in\n")
@@ -44,10 +44,10 @@ async def served(tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 async def greeting(port: int, tls: ssl.SSLContext | None, host: str = "127.0.0.1") -> str:
-    """What a client is greeted with; or why not."""
+    """Return the server's greeting, or the error."""
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=tls)
-        writer.write(b"hello\n")  # a server without TLS in front would wait for it
+        writer.write(b"hello\n")  # a server without TLS in front would wait for a line
         said = await reader.readline()
         writer.close()
     except OSError as error:
@@ -94,7 +94,7 @@ async def test_a_server_of_another_host_or_authority_is_not_believed(ours: Path,
 
 
 async def test_a_certificate_and_an_authority_are_replaced_while_it_runs(ours: Path) -> None:
-    """Each connection sees what the files hold then; what was once let in is not let in for good."""
+    """Each connection uses the present files, so a client that was accepted once can be refused later."""
     hub, link = files(ours, "hub"), files(ours, "link")
     client, server = dialing(hub), listening(link, ["hub"])
     old = {path: path.read_bytes() for path in (hub.certificate, hub.key, hub.authority)}
@@ -106,7 +106,7 @@ async def test_a_certificate_and_an_authority_are_replaced_while_it_runs(ours: P
         assert await greeting(port, client) == "come in"
         certificates.drop_old(ours)
         assert await greeting(port, client) == "come in"
-        for path, content in old.items():  # as if somebody had kept them
+        for path, content in old.items():  # as if somebody had kept the old files
             path.write_bytes(content)
         assert await greeting(port, client) != "come in"
 
@@ -131,7 +131,7 @@ async def test_a_half_written_pair_changes_nothing(ours: Path, caplog: pytest.Lo
         assert f"{link.certificate} has been read again" in caplog.text
 
 
-def test_what_cannot_be_used_is_said_in_words(ours: Path) -> None:
+def test_unusable_files_are_explained(ours: Path) -> None:
     link, other = files(ours, "link"), files(ours, "hub")
     with pytest.raises(TlsError, match=r"hub/tls.key: is not the key of .*link/tls.crt"):
         dialing(TlsFiles(certificate=link.certificate, key=other.key, authority=link.authority))
@@ -174,7 +174,8 @@ def test_is_loopback_host(host: str, here: bool) -> None:
 async def test_a_server_of_tornado_drops_who_does_not_finish_a_handshake(
     ours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the hub's: who is let in stays, and those who send nothing go."""
+    """The server is like the hub's: clients that finished the handshake stay connected, and those that send nothing are
+    dropped."""
     monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 1.0)
 
     class Page(web.RequestHandler):

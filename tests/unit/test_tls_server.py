@@ -1,4 +1,5 @@
-"""Servers with TLS under thousands of strangers: others are answered, memory is bounded, and the end is clean."""
+"""TLS servers with thousands of strangers: other clients are answered, memory is limited, and the server ends
+cleanly."""
 
 from __future__ import annotations
 
@@ -26,12 +27,12 @@ from tests.unit.test_tls import files
 
 STRANGERS = 1500
 ANSWERED = 2.0  # seconds
-MOST_BYTES = 300 * 2**20  # 500 unfinished handshakes, and what the strangers' ends cost this process
+MOST_BYTES = 300 * 2**20  # for 500 unfinished handshakes, and for the strangers' sides of the connections
 
 
 @pytest.fixture
 def many_files() -> None:
-    """Both ends of all connections are in this process."""
+    """Raise the limit of open files, since both ends of all connections are in this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * STRANGERS + 500:
         pytest.skip(f"needs {2 * STRANGERS + 500} open files; this account may have {hard}")
@@ -40,7 +41,7 @@ def many_files() -> None:
 
 @asynccontextmanager
 async def link_listener(tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """A listener of the link, as its process makes it."""
+    """Return a listener like the link's own."""
     app = FastAPI()
 
     @app.get("/health")
@@ -58,7 +59,7 @@ async def link_listener(tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def session_port(tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """The port of a session whose door is never there: who is let in waits for it."""
+    """Return the port of a session whose door never answers; a client that is let in waits for the door."""
 
     async def connect(_made: object) -> None:
         await asyncio.Event().wait()
@@ -74,7 +75,7 @@ async def session_port(tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 async def silent(port: int, count: int, address: str) -> list[socket.socket]:
-    """Connections from that address that send nothing."""
+    """Open connections from that address that send nothing."""
     loop = asyncio.get_running_loop()
     made = []
     for _ in range(count):
@@ -87,7 +88,7 @@ async def silent(port: int, count: int, address: str) -> list[socket.socket]:
 
 
 async def shakes_hands(port: int, client: ssl.SSLContext) -> float:
-    """Seconds until a client with a certificate is let in."""
+    """Return the seconds until a client with a certificate is let in."""
     began = time.monotonic()
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
     took = time.monotonic() - began
@@ -108,7 +109,7 @@ def resident() -> int:
 async def test_thousands_who_send_nothing_keep_nobody_out(
     tmp_path: Path, listener: Callable[[ssl.SSLContext], object], addresses: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls_server, "HANDSHAKE_SECONDS", 600.0)  # only their number counts here
+    monkeypatch.setattr(tls_server, "HANDSHAKE_SECONDS", 600.0)  # long, so that only the number of handshakes ends them
     client = dialing(files(tmp_path, "hub"))
     async with listener(listening(files(tmp_path, "link"), [HUB])) as port:  # type: ignore[attr-defined]
         await shakes_hands(port, client)
@@ -137,7 +138,7 @@ async def test_who_does_not_finish_a_handshake_is_dropped_in_time(
 
 
 async def test_the_end_is_clean_although_clients_are_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """One client says nothing, one never says good-bye: neither keeps the link, nor is an error."""
+    """One client sends nothing, and one never closes its side: neither delays the link's end or causes an error."""
     client = dialing(files(tmp_path, "hub"))
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(link_listener(listening(files(tmp_path, "link"), [HUB])))

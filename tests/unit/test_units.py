@@ -1,4 +1,5 @@
-"""What ``factorygate upgrade`` orders of systemd, and how it reads systemd's answers; systemctl is a script here."""
+"""The commands of ``factorygate upgrade`` for systemd, and its parser of systemd's answers;
+systemctl is a script here."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ JOURNALCTL = "#!/bin/sh\nprintf 'The hub cannot start.\\nno such module\\n'\n"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the orders are written down."""
+    """Return the folder in which the script records the commands."""
     for name, text in (("systemctl", SYSTEMCTL.format(folder=tmp_path)), ("journalctl", JOURNALCTL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)

@@ -1,4 +1,4 @@
-"""``factorygate upgrade``: the order of its steps, what it refuses, and that it undoes itself when it fails.
+"""``factorygate upgrade``: the order of its steps, its refusals, and its rollback after a failure.
 
 Hub and link are scripted here; tests/faults/test_upgrade.py upgrades a gateway of the recorded release."""
 
@@ -30,7 +30,7 @@ BACK = [f"stop hub {NEW}", f"stop link {NEW}", f"start link {OLD}", f"start hub 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """Two releases of the same tables."""
+    """Return two releases with the same tables."""
     (tmp_path / "gateway").mkdir()
     made = World(tmp_path, Configured(tmp_path / "gateway"))
     yield made
@@ -39,7 +39,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def older(tmp_path: Path, old: Configured) -> Iterator[World]:
-    """Two releases, of which the new one changes the tables of all stores."""
+    """Return two releases; the new one changes the tables of all stores."""
     made = World(tmp_path, old)
     yield made
     made.units.end()
@@ -47,7 +47,7 @@ def older(tmp_path: Path, old: Configured) -> Iterator[World]:
 
 @pytest.fixture
 def apart(tmp_path: Path, separate: Configured) -> Iterator[World]:
-    """Two releases of a gateway whose hub and link know each other by certificates."""
+    """Return two releases of a gateway whose hub and link authenticate each other by certificates."""
     made = World(tmp_path, separate)
     yield made
     made.units.end()
@@ -184,7 +184,7 @@ def test_a_session_that_ended_by_itself_meanwhile_stops_no_upgrade(world: World)
     world.units.scripts[NEW].sessions[0] |= {"state": "ended", "end_reason": "walltime"}
     world.units.scripts[NEW].ready.clear()
     world.units.scripts[NEW].clusters[0] |= {"state": "ended"}
-    world.units.scripts[NEW].sessions.append(session("d" * 32, "emmy"))  # and one began
+    world.units.scripts[NEW].sessions.append(session("d" * 32, "emmy"))  # and another session started
     world.upgrade.to(world.new)
     assert world.current == NEW
 
@@ -209,7 +209,7 @@ def test_an_upgrade_that_was_broken_off_is_undone_by_the_next_one(order: str, wo
 def test_stores_of_an_upgrade_that_was_broken_off_are_put_back(older: World) -> None:
     break_off(older, ORDER[2])
     assert steps(older) == AFTER
-    older.answer = False  # the next upgrade is not wanted
+    older.answer = False  # the next upgrade is declined
     with pytest.raises(UpgradeError, match="Nothing was changed"):
         older.upgrade.to(older.new)
     assert (older.current, steps(older)) == (OLD, BEFORE)
@@ -243,7 +243,7 @@ def test_an_upgrade_can_be_taken_back_later(older: World) -> None:
 @pytest.mark.root
 def test_a_store_is_migrated_by_the_account_that_owns_it() -> None:
     code = "import os, sys; print(os.getuid(), os.getgid(), 0 in os.getgroups()); sys.exit(1)"
-    argv = ["/usr/bin/python3", "-c", code]  # which every account may run
+    argv = ["/usr/bin/python3", "-c", code]  # every account may run this Python
     nobody = pwd.getpwnam("nobody")
     assert upgrade._as_owner(nobody.pw_uid, argv) == f"{nobody.pw_uid} {nobody.pw_gid} False"
     assert upgrade._as_owner(0, argv).startswith("0 0")

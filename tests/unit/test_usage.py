@@ -1,4 +1,4 @@
-"""Usage as an operator asks for it: tables that add up, and CSV that a spreadsheet takes for what it is."""
+"""Usage reports for operators: tables with correct sums, and CSV that spreadsheets read correctly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LINES = [
 ]
 
 
-def test_tables_add_up_whatever_they_are_by() -> None:
+def test_each_grouping_of_a_usage_table_has_the_same_sum() -> None:
     assert usage_report.table(LINES, "day") == [
         ("2026-03-01", 3, "3.00"),
         ("2026-03-02", 0, "0.50"),
@@ -55,7 +55,7 @@ def test_no_name_is_a_formula(name: str) -> None:
 
 @pytest_asyncio.fixture
 async def socket(tmp_path: Path) -> AsyncIterator[Path]:
-    """Of a link on whose ledger two projects used something."""
+    """Return the socket of a link in whose ledger two projects have used something."""
     world = await World(tmp_path).up()
     for number, (project, person) in enumerate([("p1", "ada"), ("p1", "ben"), ("p2", "ada")]):
         over = datetime(2026, 3, 1 + number, 12, tzinfo=UTC)
@@ -72,11 +72,11 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
 
 
 def words(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was printed, without its columns."""
+    """Return the printed words without the columns' blanks."""
     return " ".join(capsys.readouterr().out.split())
 
 
-async def test_the_command_tells_it(socket: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_usage_command_prints_the_table(socket: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = partial(asyncio.to_thread, cli.main)
     at = ["--socket", str(socket), "usage"]
     assert await command(at) == 0
@@ -88,7 +88,7 @@ async def test_the_command_tells_it(socket: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("query", ["since=7", "since=20260301", "since=2026-02-30", "project=a%20b", "person="])
-async def test_what_is_no_day_or_project_is_refused(socket: Path, query: str) -> None:
+async def test_an_invalid_day_or_project_is_refused(socket: Path, query: str) -> None:
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
         for path in ("/usage", "/usage.csv"):

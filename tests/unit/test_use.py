@@ -1,6 +1,6 @@
-"""What a session uses: the vendors' programs as they are known to answer, control groups, and steps.
+"""A session's resource use: output of the vendors' programs, control groups, and rounding.
 
-The outputs are written as the programs' documentation and their users' reports show them; no GPU was at hand.
+The outputs follow the programs' documentation and users' reports; no GPU was available.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def test_rocm_smi_tells_percent_and_bytes(told: str) -> None:
 
 
 @pytest.mark.parametrize("told", ["", "No devices were found\n", "a, b\n", '"', "x, 1, 2, 3, 4\n"])
-def test_what_is_no_answer_of_nvidia_is_nothing(told: str) -> None:
+def test_invalid_output_of_nvidia_smi_is_ignored(told: str) -> None:
     assert gpus.parse_nvidia(told) == ()
 
 
 @pytest.mark.parametrize("told", ["", "[]", "null", "ERROR: no GPU", '{"card0": 1}', '{"system": {}}'])
-def test_what_is_no_answer_of_rocm_smi_is_nothing(told: str) -> None:
+def test_invalid_output_of_rocm_smi_is_ignored(told: str) -> None:
     assert gpus.parse_rocm(told) == ()
 
 
@@ -125,7 +125,7 @@ MIG_TABLE = """\
 
 def test_a_job_on_a_mig_device_sees_its_own_only() -> None:
     job = {"CUDA_VISIBLE_DEVICES": MIG_OF_GPU_1}
-    assert gpus.nvidia_command(job) == []  # which would tell of every GPU of the node
+    assert gpus.nvidia_command(job) == []  # the command would report every GPU of the node
     assert (gpus.mig_command(job), gpus.mig_names(job)) == (["nvidia-smi"], ["nvidia-smi", "-L"])
     assert gpus.parse_mig(gpus.mig_devices(job), MIG_TABLE, LISTED) == (
         Gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None, 19 << 20, 4864 << 20),
@@ -187,7 +187,7 @@ def test_amd_smi_tells_percent_bytes_and_name(wrapped: bool) -> None:
 @pytest.mark.parametrize(
     "told", ["", "null", "7", '{"gpu_data": {}}', '[{"gpu": "x"}]', "ERROR: no GPU", "[" * 100_000]
 )
-def test_what_is_no_answer_of_amd_smi_is_nothing(told: str) -> None:
+def test_invalid_output_of_amd_smi_is_ignored(told: str) -> None:
     assert gpus.parse_amd(told, told) == ()
 
 
@@ -210,7 +210,7 @@ def test_memory_is_of_the_nearest_group_with_a_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own", ["", "1:memory:/job\n", "0::/not/there\n", "0::/\n"])
-def test_without_such_a_group_nothing_is_known_of_it(tmp_path: Path, own: str) -> None:
+def test_without_a_limited_control_group_no_limit_is_known(tmp_path: Path, own: str) -> None:
     (tmp_path / "self").write_text(own)
     group(tmp_path / "cgroup", memory_max="1", memory_current=1, memory_stat="x 1")
     assert memory_of_group(tmp_path / "self", tmp_path / "cgroup") is None
@@ -228,7 +228,7 @@ def program(folder: Path, name: str, said: str, code: int = 0) -> None:
 
 
 def amd_programs(folder: Path, *, amd: str | None, rocm: str) -> None:
-    """``amd-smi`` that says ``amd`` to each question and counts them, or none of it; and ``rocm-smi``."""
+    """Make an ``amd-smi`` that prints ``amd`` and counts its calls, or fails; and a ``rocm-smi``."""
     for name, said in (("amd-smi", amd), ("rocm-smi", rocm)):
         if said is not None:
             (folder / f"{name}.said").write_text(said)
@@ -240,7 +240,7 @@ def amd_programs(folder: Path, *, amd: str | None, rocm: str) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that alone is searched for programs."""
+    """Return a folder that is the only one on PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -277,7 +277,7 @@ async def test_the_vendors_program_is_asked_where_there_is_one(path: Path) -> No
     assert (await measure({"PATH": str(path)})).gpus == ()
 
 
-async def test_what_is_told_goes_in_steps_and_remembers_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reported_use_is_rounded_and_covers_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     percents = iter([12, 0, 0, 0, 0])
 
     async def found(**_: object) -> ResourceUsage:

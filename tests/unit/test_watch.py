@@ -1,4 +1,4 @@
-"""The watcher of a factory, in its site: what answers and failures of its one question do, and how often it asks."""
+"""The poller of a factory in its site: the effects of answers and failures, and the frequency of its questions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, request
 
 
-async def test_an_answer_is_kept_and_told(site: Site, transport: FakeTransport) -> None:
+async def test_an_answer_is_stored_and_sent_to_listeners(site: Site, transport: FakeTransport) -> None:
     told: asyncio.Queue[list[Job]] = asyncio.Queue()
 
     async def tell(jobs: list[Job], account: str | None) -> None:
@@ -80,7 +80,7 @@ async def test_a_scheduler_that_is_down_is_known_at_once(site: Site, transport: 
     await site.ask_jobs_now()
     transport.answers |= {"jobs": None, "alive": Unreachable("Slurmctld(primary) at a is DOWN")}
     with pytest.raises(Unreachable, match="DOWN"):
-        await asyncio.wait_for(site.ask_jobs_now(), 10)  # and not after the 20 s of silence
+        await asyncio.wait_for(site.ask_jobs_now(), 10)  # and not only after the 20 s of silence
     assert site.health.state == "unreachable"
 
 
@@ -93,7 +93,7 @@ async def test_a_slow_scheduler_that_lives_is_waited_for(site: Site, transport: 
     assert await site.submit("alice", request()) == "7"
 
 
-async def test_many_who_ask_at_once_share_one_question(site: Site, transport: FakeTransport) -> None:
+async def test_concurrent_callers_share_one_question(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()
     before = transport.count("jobs")
@@ -118,17 +118,17 @@ async def test_an_answer_asked_for_now_is_newer_than_the_call(site: Site, transp
     assert [found.id for found in await asked] == ["1"]
 
 
-async def test_what_happens_hastens_the_next_question(site: Site, transport: FakeTransport) -> None:
+async def test_events_make_the_next_question_earlier(site: Site, transport: FakeTransport) -> None:
     transport.answers["submit"] = "1"
     await site.start()
     await site.ask_jobs_now()
     began, before = time.monotonic(), transport.count("jobs")
     await site.submit("alice", request())
     await transport.until(lambda: transport.count("jobs") >= before + 3)
-    assert time.monotonic() - began < rate_limiter.FAR  # in which it would be asked once while somebody looks
+    assert time.monotonic() - began < rate_limiter.FAR  # the interval while somebody looks
 
 
-async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport: FakeTransport) -> None:
+async def test_a_listener_that_expects_a_change_causes_no_extra_question(site: Site, transport: FakeTransport) -> None:
     transport.answers["jobs"] = [job("1")]
 
     async def expects(jobs: list[Job], account: str | None) -> None:
@@ -153,7 +153,7 @@ async def test_a_listener_that_fails_does_not_end_the_watch(site: Site, transpor
     assert site.health.state == "ok"
 
 
-# --- where accounts see only their own jobs
+# --- accounts that see only their own jobs
 
 
 @pytest_asyncio.fixture
@@ -174,7 +174,7 @@ async def test_each_account_is_asked_for_its_own(private: Site, transport: FakeT
 
     private.on_answer = tell
     private.private_to(lambda: {"a", "b"}, ["z"])
-    both = [job("1", account="a"), job("2", account="b")]  # the site shows more than it was said to
+    both = [job("1", account="a"), job("2", account="b")]  # the site shows more than the configuration says
     transport.answers |= {"jobs/a": both, "jobs/b": [job("2", account="b")], "jobs/z": []}
     await private.start()
     await transport.until(lambda: ("jobs", "b") in transport.asked_as[3:])
@@ -194,7 +194,7 @@ async def test_one_account_s_trouble_is_not_the_factory_s(private: Site, transpo
     assert set(private.jobs) == {"2"}
 
 
-async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
+async def test_without_sessions_the_watcher_asks_and_the_answer_is_ignored(
     private: Site, transport: FakeTransport
 ) -> None:
     told: list[str | None] = []
@@ -209,10 +209,10 @@ async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
     assert not told
 
 
-async def test_who_waits_for_an_answer_is_let_go_at_the_end(site: Site, transport: FakeTransport) -> None:
+async def test_callers_that_wait_are_released_at_the_end(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()
-    transport.answers["jobs"] = None  # silence
+    transport.answers["jobs"] = None  # no answer
     before = transport.count("jobs")
     asked = asyncio.create_task(site.ask_jobs_now())
     await transport.until(lambda: transport.count("jobs") > before)
@@ -226,7 +226,7 @@ async def test_who_waits_for_an_answer_is_let_go_at_the_end(site: Site, transpor
 async def test_an_account_that_never_answers_costs_its_turn_a_limited_time(
     private: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also by id, of which nobody knows then."""
+    """The question by id is not answered either."""
     monkeypatch.setattr(job_poller, "ACCOUNT_SECONDS", 0.2, raising=False)
     told: dict[str | None, list[str]] = {}
 
@@ -262,7 +262,7 @@ async def test_an_account_s_words_are_not_the_factory_s(
     assert "mine" not in private.health.words.model_dump_json()
 
 
-async def test_what_one_question_by_id_does_not_tell_is_not_all_that_was_asked(
+async def test_a_failed_question_by_id_leaves_its_jobs_unknown(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_orders, "MOST_IDS", 2)

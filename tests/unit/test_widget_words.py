@@ -1,4 +1,4 @@
-"""The widgets in the language of the session's person: scripts, and what Python says to the page."""
+"""The widgets in the language of the session's person: texts of the scripts, and of Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.watched import ScriptedCluster, job, view
 from tests.unit.test_panel import Shown, no_background
 
 __all__ = ["no_background"]
-FULL = "Other jobs are ahead of yours in the queue."  # the link's
+FULL = "Other jobs are ahead of yours in the queue."  # a text of the link
 
 
 @pytest.fixture(params=["de-AT:de:en"])
@@ -39,7 +39,7 @@ def german(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
 
 
 def said(entry: str, expression: str) -> Any:
-    """What an expression is inside a widget's module, by Node.js."""
+    """Return the value of an expression in a widget's module, by Node.js."""
     script = f"{assets.module(entry)}\nconsole.log(JSON.stringify({expression}));"
     argv = [install.node(Path(sys.executable)), "--input-type=module", "-"]
     done = subprocess.run(argv, input=script, capture_output=True, text=True, check=True, timeout=30)
@@ -66,7 +66,7 @@ def test_the_first_language_that_there_is_counts() -> None:
 
 @pytest.mark.usefixtures("german")
 @pytest.mark.parametrize("german", ["en-GB:de", "fi", "../../../etc", ":"], indirect=True)
-def test_else_it_is_english() -> None:
+def test_widgets_are_in_english_without_a_translation() -> None:
     assert language.here().code == "en"
 
 

@@ -1,4 +1,4 @@
-"""A session that is stopped before the link has begun it never begins."""
+"""A session that is stopped before the link has started it never starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await made.down()
 
 
-async def test_what_was_stopped_before_it_was_asked_for_never_begins(tmp_path: Path) -> None:
+async def test_a_session_stopped_before_its_request_never_starts(tmp_path: Path) -> None:
     async with served(tmp_path) as link:
         for _ in range(2):
             with pytest.raises(LinkProblem) as caught:
@@ -36,11 +36,11 @@ async def test_what_was_stopped_before_it_was_asked_for_never_begins(tmp_path: P
                 await link.client.put_session(ID, request())
             assert (caught.value.status, caught.value.problem.kind) == (409, "conflict")
         assert link.world.scheduler.submitted == []
-        assert (await link.client.put_session(OTHER, request())).job  # the same server, asked for anew
+        assert (await link.client.put_session(OTHER, request())).job  # a new session of the same server
 
 
 @pytest.mark.parametrize("when", ["written", "admitted"])
-async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
+async def test_a_session_stopped_while_it_is_written_gets_no_job(
     world: World, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
@@ -69,7 +69,7 @@ async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
     assert world.scheduler.submitted == []
 
 
-async def test_what_is_stopped_while_its_submission_waits_its_turn_is_not_submitted(
+async def test_a_session_stopped_while_its_submission_waits_is_not_submitted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits, go_on = asyncio.Event(), asyncio.Event()
@@ -89,7 +89,7 @@ async def test_what_is_stopped_while_its_submission_waits_its_turn_is_not_submit
     assert world.scheduler.submitted == []
 
 
-async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_several_sessions_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(tmp_path) as link:
         await link.client.put_session(ID, request())
         silent = link.world.ledger.change
@@ -98,7 +98,7 @@ async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pyte
             raise LedgerError("it is away")
 
         monkeypatch.setattr(link.world.ledger, "change", change)
-        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {OTHER}  # which never begins
+        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {OTHER}  # the session that never starts
         monkeypatch.setattr(link.world.ledger, "change", silent)
         assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {ID, OTHER}
         assert (await link.client.session(ID)).wish == "stop"
@@ -106,7 +106,7 @@ async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pyte
             await link.client.put_session(OTHER, request())
 
 
-def test_only_so_many_are_remembered() -> None:
+def test_the_number_of_remembered_stops_is_limited() -> None:
     ids = withdrawn.StoppedBeforeBegun()
     for number in range(withdrawn.KEPT + 1):
         ids.add(f"{number:032x}")

@@ -1,4 +1,4 @@
-"""Whatever an operator gets wrong, on the command line or in a file, is told in words with what is allowed."""
+"""Every mistake of an operator, on the command line or in a file, is explained with the allowed values."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PROJECTS = """projects:
     gpu_hours: 10
     factories: {one: {}}
 """
-# A few hundred bytes that stand for 9 ** 12 values.
+# A file of a few hundred bytes whose aliases stand for 9 ** 12 values.
 BOMB = "".join(f"k{depth}: &k{depth} [{', '.join([f'*k{depth - 1}' if depth else 'x'] * 9)}]\n" for depth in range(12))
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    """Exit code and what was written to stderr."""
+    """Return the exit code, and the text on stderr."""
     try:
         code = cli.main(words)
-    except SystemExit as exited:  # of argparse
+    except SystemExit as exited:  # from argparse
         code = int(exited.code or 0)
     return code, capsys.readouterr().err
 
@@ -123,7 +123,7 @@ def test_a_doctor_without_an_account_says_how_to_name_one(tmp_path: Path, capsys
     assert (code, text) == (1, f"one: {file} has no site account for it: name one by --account\n")
 
 
-def test_who_interrupts_a_command_sees_no_traceback(
+def test_an_interrupted_command_shows_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def interrupted(*_: object, **__: object) -> None:

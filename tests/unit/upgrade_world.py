@@ -1,4 +1,4 @@
-"""Two installed releases, a gateway's configuration, and hub and link that answer as a script says: for upgrades."""
+"""Two installed releases, a gateway's configuration, and a scripted hub and link, for tests of upgrades."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ ADAS, GRACES, CLUSTER = "a" * 32, "b" * 32, "c" * 32
 
 
 def session(id: str, user: str, **more: Any) -> dict[str, Any]:
-    """A running session as the link shows it; with a field that only a later release has."""
+    """Return a running session as the link shows it, with a field that only a later release has."""
     return {"id": id, "user": user, "server": "", "job": "7", "state": "running", "reachable": True,
             "of_a_later_release": 1} | more  # fmt: skip
 
 
 @dataclass
 class Script:
-    """How a release behaves: the sessions and clusters that its link shows, the servers that its hub shows as ready,
-    and why a part does not come up."""
+    """The behaviour of a release: the sessions and clusters of its link, the ready servers of its hub, and why a part
+    does not start."""
 
     sessions: list[dict[str, Any]]
     ready: list[tuple[str, str]]
@@ -51,7 +51,7 @@ class _Quiet(BaseHTTPRequestHandler):
         text = json.dumps(content)
         body = (f"event: snapshot\ndata: {text}\n\n" if self.path == "/table" else text).encode()
         self.send_response(status)
-        self.send_header("X-JupyterHub-Version", "6.1.1")  # by which a check knows a hub
+        self.send_header("X-JupyterHub-Version", "6.1.1")  # the check recognises a hub by this header
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -121,7 +121,7 @@ class Scripted:
         return self._script[part].fails.get(part, "") if part in self._script else ""
 
     def end(self) -> None:
-        """End all servers."""
+        """Stop all servers."""
         self.breaks_at = ""
         for part in list(self._up):
             self.stop(part)
@@ -166,7 +166,8 @@ class Scripted:
 
 
 class World:
-    """A machine with releases OLD, which runs, and NEW. ``said``: what was printed; ``answer``: to each question."""
+    """A machine with two releases: OLD, which runs, and NEW. ``said``: printed texts; ``answer``: the answer to each
+    question."""
 
     def __init__(self, folder: Path, configured: Configured) -> None:
         self.configured = configured
@@ -190,8 +191,8 @@ class World:
         self.units.did.clear()
 
     def make(self, version: str, proxy: str = "same", checks: bool = False) -> Release:
-        """Install a release whose Python is this one. ``checks``: its ``check`` looks, which takes seconds; else it
-        finds nothing wrong."""
+        """Make a release whose Python is this one. ``checks``: its ``check`` really runs, which takes seconds;
+        otherwise it finds no mistake."""
         folder = self.layout.root / "releases" / version
         (folder / "venv" / "bin").mkdir(parents=True, exist_ok=True)
         python = folder / "venv" / "bin" / "python"
@@ -204,7 +205,7 @@ class World:
 
     @property
     def upgrade(self) -> Upgrade:
-        """What upgrades this machine."""
+        """Return the object that upgrades this machine."""
         return Upgrade(
             layout=self.layout,
             units=self.units,
@@ -218,7 +219,7 @@ class World:
 
     @property
     def current(self) -> str:
-        """The release in use."""
+        """Return the current release."""
         found = self.layout.current()
         assert found is not None
         return found.version

@@ -10,7 +10,7 @@ const LINES = [
 ];
 
 describe("usage", () => {
-  test("days are in their order, with those on which nothing ran", () => {
+  test("days are sorted and include days without sessions", () => {
     assert.deepEqual(grouped(LINES, "day"), [
       { key: "2026-02-27", jobs: 3, seconds: 400 },
       { key: "2026-02-28", jobs: 0, seconds: 0 },
@@ -25,7 +25,7 @@ describe("usage", () => {
     assert.deepEqual(total(grouped([], "day")), { jobs: 0, seconds: 0 });
   });
 
-  test("bars are as high as what they stand for, and stay within", () => {
+  test("bars have the height of their values and stay within the plot", () => {
     const drawn = bars(grouped(LINES, "day"), 720, 200);
     assert.deepEqual(drawn.map((bar) => bar.height), [200, 0, 0, 25]);
     for (const bar of drawn) assert.ok(bar.x >= 0 && bar.x + bar.width <= 720 && bar.y + bar.height === 200);

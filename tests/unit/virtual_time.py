@@ -1,7 +1,7 @@
-"""An event loop whose clock jumps: days pass in a moment, and nothing waits for the machine.
+"""An event loop with a virtual clock: days pass in a moment, and the machine's load does not matter.
 
-Time stands still while anything can run, and jumps to the next timer when all wait. ``InlineThread`` takes the place
-of a thread pool, so that work in a thread is done before the clock can jump past it.
+Time stands still while anything can run, and jumps to the next timer when everything waits. ``InlineThread`` replaces a
+thread pool, so that work in a thread is done before the clock can jump past it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class JumpingSelector(selectors.DefaultSelector):
-    """Waits for nobody: what would have been waited for has passed."""
+    """A selector that does not wait, but lets the clock jump."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
-        """What is ready now; else the clock jumps."""
+        """Return the ready events; if there are none, the clock jumps."""
         ready = super().select(0)
         if not ready and timeout is None:
             raise AssertionError("all wait, and nothing will ever happen")
@@ -36,26 +36,26 @@ class JumpingSelector(selectors.DefaultSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """``asyncio``'s own loop on such a clock."""
+    """asyncio's event loop with the virtual clock."""
 
     def __init__(self) -> None:
         self.clock = JumpingSelector()
         super().__init__(self.clock)
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Return the virtual seconds since the loop was created."""
         return self.clock.now
 
     def jump(self, seconds: float) -> None:
-        """Let so much time pass, and everything that was due in it happen."""
+        """Let that time pass, with everything that is due in it."""
         self.run_until_complete(asyncio.sleep(seconds))
 
 
 class InlineThread(Executor):
-    """Does it at once, in this thread."""
+    """An executor that runs work at once, in this thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """The work, done."""
+        """Run the work; return the finished future."""
         done: Future[Any] = Future()
         try:
             done.set_result(fn(*args, **kwargs))
@@ -65,5 +65,5 @@ class InlineThread(Executor):
 
 
 def use(loop: JumpingLoop, patch: pytest.MonkeyPatch) -> None:
-    """The link's wall clock goes with the loop's."""
+    """Make the link's wall clock follow the loop's clock."""
     patch.setattr(clock, "now", lambda: BEGAN + timedelta(seconds=loop.time()))

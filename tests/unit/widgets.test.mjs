@@ -9,7 +9,7 @@ describe("picker", () => {
   const catalogue = [{ id: "one", sizes: [{ size: { id: "s" }, gpu_label: "x" }] }, { id: "new", sizes: [] }];
   const now = (fits, start = null) => ({ one: { health: { state: "ok" }, partitions: [], sizes: { s: [fits, start] } } });
 
-  test("a factory is shown once both of its parts are there", () => {
+  test("a factory is shown once both its catalogue entry and its state have arrived", () => {
     const [factory, ...rest] = joined(catalogue, now(2, "2026-03-10T12:00:00Z"));
     assert.deepEqual(rest, []);
     assert.equal(factory.health.state, "ok");
@@ -17,12 +17,12 @@ describe("picker", () => {
       { size: { id: "s" }, gpu_label: "x", fits_now: 2, estimate: { start: "2026-03-10T12:00:00Z" } });
   });
 
-  test("a size that nothing is told of yet fits nowhere", () => {
+  test("a size without an answer yet fits at no factory", () => {
     const passing = { one: { health: { state: "starting" }, partitions: [], sizes: {} } };
     assert.equal(joined(catalogue, passing)[0].sizes[0].fits_now, 0);
   });
 
-  test("an estimate is of one factory, size and walltime", () => {
+  test("an estimate belongs to one factory, size and walltime", () => {
     const estimates = { of: "one/s", starts: [[1, "2026-03-10T12:00:00Z"], [0.25, null]] };
     assert.deepEqual(estimateOf(estimates, { factory: "one", size: "s" }, 1), { start: "2026-03-10T12:00:00Z" });
     assert.equal(estimateOf(estimates, { factory: "one", size: "s" }, 0.25), null);
@@ -31,7 +31,7 @@ describe("picker", () => {
     assert.equal(estimateOf({}, { factory: "one", size: "s" }, 1), undefined);
   });
 
-  test("a choice is the same by what Python knows of it", () => {
+  test("two choices are equal if Python knows the same values", () => {
     const choice = { factory: "one", size: "s", gpus: 1, environment: "e", hours: 1, idle_minutes: 60 };
     assert.deepEqual(told(choice), { factory: "one", size: "s", environment: "e", hours: 1, project: null });
     assert.ok(same(told(choice), choice));
@@ -39,7 +39,7 @@ describe("picker", () => {
     assert.ok(!same(null, choice) && !same(told(choice), null));
   });
 
-  test("estimates are of another moment once something else fits", () => {
+  test("estimates are asked again once the number of jobs that fit has changed", () => {
     assert.notEqual(fitting(joined(catalogue, now(1))[0]), fitting(joined(catalogue, now(2))[0]));
     assert.equal(fitting(null), "null");
   });
@@ -49,24 +49,24 @@ describe("panel", () => {
   const whole = { whole: true, order: ["a", "b"], rows: { a: { state: "running" }, b: { state: "pending" } },
     filter: "all", first: 0, total: 2 };
 
-  test("changed rows replace what was told of them, and the rest stays", () => {
+  test("changed rows replace earlier ones, and other rows stay", () => {
     const shown = merged(merged(NOTHING, whole), { whole: false, rows: { a: { state: "lost", why: "x" } } });
     assert.deepEqual(shown.rows, { a: { state: "lost", why: "x" }, b: { state: "pending" } });
     assert.deepEqual([shown.order, shown.total, shown.filter], [["a", "b"], 2, "all"]);
   });
 
-  test("what is no longer in the order is gone, and what was never told is not made up", () => {
+  test("rows that are no longer in the order disappear, and unknown rows are not invented", () => {
     const shown = merged(merged(NOTHING, whole), { whole: false, order: ["b", "c"], filter: "all", first: 0, total: 2 });
     assert.deepEqual(shown.order, ["b"]);
     assert.deepEqual(Object.keys(shown.rows), ["b"]);
   });
 
-  test("a page that begins anew keeps nothing", () => {
+  test("a page that starts again keeps no rows", () => {
     const other = { ...whole, order: ["z"], rows: { z: { state: "ended" } }, first: 50, total: 51 };
     assert.deepEqual(merged(merged(NOTHING, whole), other).rows, { z: { state: "ended" } });
   });
 
-  test("the list's parts", () => {
+  test("the list is split into pages", () => {
     const at = (first, shown, total) => pages({ first, total, order: Array.from({ length: shown }) });
     assert.deepEqual(at(0, 50, 120), { from: 1, to: 50, total: 120, earlier: null, later: 50 });
     assert.deepEqual(at(100, 20, 120), { from: 101, to: 120, total: 120, earlier: 50, later: null });
@@ -81,7 +81,7 @@ describe("panel", () => {
     }
   });
 
-  test("figures say what is wrong", () => {
+  test("figures name what is wrong", () => {
     const summary = { counts: { running: 1200, waiting: 3 }, lost: 0, failed: 2, workers: 4, threads: 32,
       memory: 480e9, spent: 10.256, committed: 4, cap: 10, per_hour: 4 };
     const text = Object.fromEntries(figures(summary).map((one) => [one.name, one]));

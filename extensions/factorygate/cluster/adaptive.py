@@ -16,10 +16,11 @@ from distributed.protocol.pickle import dumps
 from factorycommon.messages import of_error
 from factorygate.link import LinkError
 
-PENDING_GRACE = 600.0  # seconds for which a job that waits is kept though the work would do without it now
-IDLE_GRACE, LONGEST_GRACE = 10.0, 120.0  # seconds for which idle workers are kept: as long as others took to come
-MOST_PENDING = 32  # jobs that wait at a time
-PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a no, until it is asked again
+PENDING_GRACE = 600.0  # seconds for which a waiting job is kept though the work does not need it now
+# least and greatest number of seconds for which idle workers are kept; normally as long as recent jobs took to start
+IDLE_GRACE, LONGEST_GRACE = 10.0, 120.0
+MOST_PENDING = 32  # maximum number of waiting jobs
+PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a refusal until jobs are requested again
 
 
 class FactoryAdaptive(Adaptive):
@@ -28,7 +29,7 @@ class FactoryAdaptive(Adaptive):
     Waiting jobs are kept for some time although the work does not need them; only whole jobs are started or retired.
     """
 
-    cluster: Any  # a FactoryCluster, which imports this
+    cluster: Any  # a FactoryCluster, whose module imports this one
 
     def __init__(
         self, *args: Any, idle_grace: float | None = None, pending_grace: float = PENDING_GRACE, **kw: Any
@@ -98,8 +99,8 @@ class FactoryAdaptive(Adaptive):
         return idle.issuperset(there)
 
     async def workers_to_close(self, target: int) -> list[str]:
-        """Return the names of workers that may close, by whole jobs, so that ``target`` workers stay and have room
-        for all results."""
+        """Return the names of workers that may close, so that ``target`` workers stay and have room for all results.
+        Only whole jobs close."""
         processes = self.cluster.place.processes
 
         def job(worker: Any) -> str:
@@ -111,20 +112,20 @@ class FactoryAdaptive(Adaptive):
         return [str(name) for name in found]
 
     async def scale_up(self, n: int) -> None:
-        """Request jobs up to ``n`` workers in all, or as many as are allowed. Shows a refusal in the cluster's message,
-        and waits longer before each next attempt."""
+        """Request jobs for up to ``n`` workers, or as many as are allowed. After a refusal, show it in the cluster's
+        message, and wait longer before each next attempt."""
         if self._stopped:
             return
         try:
             await self.cluster.scale_up(n)
             self._pause = 0.0
         except (LinkError, ValueError) as error:
-            if not self._stopped:  # else adapting no longer sets the number
+            if not self._stopped:  # otherwise adapting has ended, and must not change the number
                 self.cluster.worker_plan.message = of_error(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._not_before = asyncio.get_running_loop().time() + self._pause
 
     async def scale_down(self, workers: list[str]) -> None:
-        """Retire these jobs: their workers hand over their results first. ``workers``: names of jobs."""
+        """Retire these jobs: their workers first hand over their results. ``workers``: names of jobs."""
         if not self._stopped:
             await self.cluster.scale_down(workers)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from factorygate.widgets.panel import ClusterPanel
 
-MOST_NAMES = 100_000  # that are tried for a new job: a cluster that lives for long has had many
+MOST_NAMES = 100_000  # number of names that are tried for a new job, since a cluster that lives long has had many jobs
 
 
 class FactoryCluster(JobQueueCluster):
@@ -173,8 +173,8 @@ class FactoryCluster(JobQueueCluster):
         self._replacer: Replacer | None = None
         self._begin_task: asyncio.Task[external_scheduler.ExternalScheduler] | None = None
         self._close_task: asyncio.Task[None] | None = None
-        self.was_left = False  # the cluster continues without this process
-        self._ends = False  # it is being closed or left: nothing more begins
+        self.was_left = False  # True after ``leave``: the cluster continues without this process
+        self._ends = False  # True while it is being closed or left, so that no more jobs start
         self._lock = asyncio.Lock()
         self._panel: ClusterPanel | None = None
         self.idle_minutes, self.scheduler_hours = idle_minutes, scheduler_hours
@@ -217,14 +217,14 @@ class FactoryCluster(JobQueueCluster):
             )
         except BaseException:
             if not asynchronous and hasattr(self, "_loop_runner"):
-                self._loop_runner.stop()  # no variable refers to the cluster
+                self._loop_runner.stop()  # no variable refers to the cluster any more
             raise
-        self.shutdown_on_close = name is None  # by the kernel's end
+        self.shutdown_on_close = name is None  # close the cluster when the kernel ends
         if workers and not asynchronous:
             try:
                 self.scale(workers)
             except BaseException:
-                self.close()  # no variable refers to the cluster
+                self.close()  # no variable refers to the cluster any more
                 raise
 
     @classmethod
@@ -272,7 +272,7 @@ class FactoryCluster(JobQueueCluster):
         """
         return None if security is self._keys else security
 
-    # --- its beginning and its end
+    # --- its start and its end
 
     async def _start(self) -> None:
         if self._replacer is None and self._begins is not None:
@@ -283,7 +283,8 @@ class FactoryCluster(JobQueueCluster):
         if self._begins is None:
             await self._make_known()
         await self._take_up()
-        gc.collect()  # Dask was imported just now; else this comes while jobs are asked for, and holds up the loop then
+        # Dask was just imported; otherwise a garbage collection would block the event loop while jobs are requested
+        gc.collect()
         if self._ends:
             raise LinkError("gone", N_("The cluster was closed."))
         self._replacer = Replacer(self)
@@ -305,7 +306,8 @@ class FactoryCluster(JobQueueCluster):
             await self._close()
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
-                raise LinkError("gone", N_("The cluster was closed.")) from error  # by another call, meanwhile
+                # another call closed the cluster in the meantime
+                raise LinkError("gone", N_("The cluster was closed.")) from error
             raise
         self.security = self._keys = found.keys
         self.scheduler = await found
@@ -316,7 +318,7 @@ class FactoryCluster(JobQueueCluster):
                 self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address))
             )
         except BaseException:
-            await self._close()  # no variable refers to the cluster
+            await self._close()  # no variable refers to the cluster any more
             raise
 
     async def _take_up(self) -> None:
@@ -371,7 +373,7 @@ class FactoryCluster(JobQueueCluster):
         self.leaving.stop()
         self.worker_plan.plan(0)
         try:
-            await self.cluster_api.end()  # which answers all callers that wait for jobs
+            await self.cluster_api.end()  # this also answers all callers that wait for jobs
         except LinkError as error:  # the cluster ends by itself, since its events are no longer read
             self.worker_plan.message = of_error(error)
         if self._begin_task is not None and not self._begin_task.done():
@@ -379,18 +381,18 @@ class FactoryCluster(JobQueueCluster):
             await asyncio.gather(self._begin_task, return_exceptions=True)
         while self.status is Status.starting:  # noqa: ASYNC110  # as dask waits for that
             await asyncio.sleep(0.01)
-        async with self._lock:  # a caller that made jobs just now has its answer
+        async with self._lock:  # a caller that has just requested jobs has its answer now
             for job in [*self._created, *self.workers.values()]:
                 job.status = Status.closed
             self.workers.clear()
         await self._stop_watching()
-        if self.status is Status.created:  # it never began
+        if self.status is Status.created:  # the cluster never started
             self.status = Status.failed
         await super()._close()
         if self._begins is None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    # --- what its scheduler tells of workers
+    # --- messages of its Dask scheduler about workers
 
     async def _watch_worker_status(self, comm: Any) -> None:
         await worker_status.follow(self, comm)
@@ -405,7 +407,7 @@ class FactoryCluster(JobQueueCluster):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    # --- how many
+    # --- the number of jobs
 
     def name_of_job(self, number: int) -> str:
         """Return the name of the job with that number; a subclass may form names differently."""
@@ -456,9 +458,11 @@ class FactoryCluster(JobQueueCluster):
         return self.place.jobs(workers)
 
     def scale(self, n: int | None = None, jobs: int = 0, memory: str | None = None, cores: int | None = None) -> Any:
-        """Set the number of workers to ``n``, or the number of jobs to ``jobs``; or to as many jobs as have ``memory``
-        and ``cores`` together. Return when the jobs are requested, not when they run. Raises ValueError if the
-        cluster's cap does not allow it, LinkError with the scheduler's message."""
+        """Set the number of workers to ``n``, or the number of jobs to ``jobs``, or to the number of jobs that have
+        ``memory`` and ``cores`` together.
+
+        Returns when the jobs are requested, not when they run. Raises ValueError if the cluster's cap does not allow
+        the number, LinkError with the scheduler's message."""
         keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
         self.stop_adapting()
@@ -528,7 +532,7 @@ class FactoryCluster(JobQueueCluster):
         try:
             adaptive = super().adapt(Adaptive=Adaptive, minimum=low * each, maximum=most, **options)
         except BaseException:
-            self.adapting, self._adaptive_options = None, known  # else dask would say the same again, without it
+            self.adapting, self._adaptive_options = None, known  # otherwise dask would complain about the same values
             raise
         if self._replacer is not None:
             self._replacer.forgive()
@@ -600,7 +604,7 @@ class FactoryCluster(JobQueueCluster):
         """Return the seconds that recent jobs took from the request until their workers connected."""
         return self._replacer.usual_wait if self._replacer is not None else 0.0
 
-    # --- making it so
+    # --- starting and retiring jobs
 
     def _correct_state(self) -> asyncio.Future[None]:
         """Start and retire jobs until they match the plan, in one task that all callers share.
@@ -619,7 +623,7 @@ class FactoryCluster(JobQueueCluster):
             self._correct_state_waiting = None  # later callers get a task of their own
             self._let_go()
             try:
-                scheduler = self.scheduler  # None where the cluster did not begin: then no job is planned either
+                scheduler = self.scheduler  # None if the cluster did not start; then no jobs are planned either
                 address = str(getattr(scheduler, "contact_address", None) or getattr(scheduler, "address", ""))
                 made = await make_missing(self.worker_plan.jobs, self.workers, address, weakref.ref(self))
                 self.workers.update(made)
@@ -632,7 +636,7 @@ class FactoryCluster(JobQueueCluster):
                     self.worker_plan.drop((name,))
                 raise
             finally:
-                self._let_go()  # jobs that were dropped from the plan meanwhile
+                self._let_go()  # jobs that were dropped from the plan in the meantime
 
     def _let_go(self) -> None:
         """Begin to retire the jobs that are no longer in the plan."""
@@ -644,12 +648,13 @@ class FactoryCluster(JobQueueCluster):
             self._replacer.changed(names)
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        # Past SpecCluster's own, which would end the job and ask again under its name: the keeper sees to that.
+        # SpecCluster's own method is skipped: it would end a lost worker's job and request it again under the same
+        # name; the replacer decides about that.
         super(SpecCluster, self)._update_worker_status(op, msg)
         if self._replacer is not None:
             self._replacer.worker_came_or_went(op)
 
-    # --- how it looks
+    # --- views
 
     @property
     def dashboard_link(self) -> str:

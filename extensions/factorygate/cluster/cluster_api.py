@@ -26,8 +26,8 @@ from factorygate.link import Link, LinkError
 log = logging.getLogger("factorygate.cluster")
 
 GATHER = 0.02  # seconds in which requests are collected for one batch
-MOST = 1000  # jobs in one request
-END_SECONDS = 60.0  # to end the cluster; else it ends by itself, since its events are not read
+MOST = 1000  # maximum number of jobs in one request
+END_SECONDS = 60.0  # seconds to end the cluster; later it ends by itself, since its events are not read
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds before the same request is sent again
 
 T = TypeVar("T")
@@ -46,20 +46,20 @@ class ClusterApi:
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
         self.id = uuid.uuid4().hex
-        self.cluster: Cluster | None = None  # as the link tells it, without its workers
+        self.cluster: Cluster | None = None  # from the link's last event, without its workers
         self.workers: dict[str, Worker] = {}
         self.logs: dict[str, tuple[str, ...]] = {}  # last lines of the requested logs, by job
-        self.request: ClusterRequest | None = None  # what the cluster was begun with
+        self.request: ClusterRequest | None = None  # the request that created the cluster
         self._link = link
         self._on_change = on_change
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
         self._unwanted: list[Asked] = []
-        self._waiters: list[asyncio.Future[None]] = []  # callers that wait for the next event
+        self._waiters: list[asyncio.Future[None]] = []  # futures of callers that wait for the next event
         self._updated_at = datetime.now(UTC)
         self._cancelled: set[str] = set()
         self._making_known = asyncio.Lock()
         self._known = True
-        self._begun = False  # the link may know the cluster
+        self._begun = False  # True if the link may know the cluster
         self._closed = False
         self._flush: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
@@ -77,7 +77,7 @@ class ClusterApi:
             try:
                 self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request, Cluster)))
             except LinkError as error:
-                self._begun = error.transient  # else the cluster was refused
+                self._begun = error.transient  # otherwise the link has refused the cluster
                 raise
         self._must_be_open()
         if self._following is None:
@@ -174,7 +174,7 @@ class ClusterApi:
         if self._flush is not None:
             self._flush.cancel()
             await asyncio.gather(self._flush, return_exceptions=True)
-        self._answer_rest()  # it may have been cancelled before it began
+        self._answer_rest()  # the task may have been cancelled before it started
 
     def _answer_rest(self) -> None:
         waiting = [*(done for _, _, done in self._asked), *(done for _, done in self._unwanted)]
@@ -200,7 +200,7 @@ class ClusterApi:
             while self._asked or self._unwanted:
                 await asyncio.sleep(GATHER)
                 await self._flush_now()
-        finally:  # cancelled, as the cluster was closed
+        finally:  # also if this task is cancelled, since the cluster was closed
             self._answer_rest()
 
     async def _flush_now(self) -> None:
@@ -297,7 +297,7 @@ class ClusterApi:
                 except LinkError as error:
                     log.info("The gateway is asked again in %g s: %s", pause, error)
                     self._known = self._known and error.kind != "gone"
-                    if error.kind == "conflict":  # it has ended, and is known to have
+                    if error.kind == "conflict":  # the cluster has ended, and the link knows that
                         problem = error
                         return
                 except Exception:  # any error: nobody else follows the cluster
@@ -312,8 +312,8 @@ class ClusterApi:
         _answer(waiters, problem)
 
     async def _make_known_again(self) -> None:
-        """Create the cluster once more after the link has lost its ledger, and have the link take over the existing
-        jobs. Raises LinkError."""
+        """Create the cluster again after the link has lost its ledger, and make the link take over the existing jobs.
+        Raises LinkError."""
         batches: dict[str, list[str]] = {}
         for name, worker in self.workers.items():  # in the order of their requests
             batches.setdefault(worker.batch, []).append(name)
@@ -321,10 +321,10 @@ class ClusterApi:
         # For running jobs, the link itself counts the time from now on.
         running = sum(_hours_until(self._updated_at, worker) for worker in self.workers.values())
         if self.cluster is None or self.request is None:
-            raise _closed()  # the link never got it
+            raise _closed()  # the link never received the cluster
         spent = max(0.0, self.cluster.gpu_hours.spent - self.cluster.gpus * running)
         request = self.request.model_copy(update={"spent_gpu_hours": spent})
-        async with self._making_known:  # before anything else is asked for
+        async with self._making_known:  # before any other request about the cluster
             await self._link.put(f"/clusters/{self.id}", request, Cluster)
             for batch, names in batches.items():
                 if not alive.isdisjoint(names):

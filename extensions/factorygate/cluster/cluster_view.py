@@ -17,7 +17,7 @@ from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.view_data import Adapting, ClusterView, JobState, JobView
 
 GOOD_ENDS = ("stopped", "finished", "walltime")
-ENDED_SHOWN = 20  # jobs that are over, the last ones
+ENDED_SHOWN = 20  # number of ended jobs that are shown, the last ones
 
 
 class ShownCluster(Protocol):
@@ -52,7 +52,7 @@ def view(cluster: ShownCluster) -> ClusterView:
         count = sum(worker in by_name for worker in process_names(name, place.processes))
         shown = _job(name, state, count, cluster_api.logs.get(name, ()))
         if closed and shown.state in ("asked", "pending", "running", "unreachable"):
-            shown = replace(shown, state="ended")  # or it ends soon: no more events come
+            shown = replace(shown, state="ended")  # or it ends soon: there are no more events
         if name in wanted or shown.state in ("pending", "running", "unreachable"):
             jobs.append(shown)
         elif shown.state != "ended" or shown.why:
@@ -112,7 +112,7 @@ def _rfc3339(moment: datetime | None) -> str | None:
 
 def _status(cluster: ShownCluster) -> Any:
     worker = None if cluster.cluster_api.cluster is None else cluster.cluster_api.cluster.state
-    if worker in ("ending", "ended"):  # perhaps not from here, but on the gateway's pages
+    if worker in ("ending", "ended"):  # somebody may have ended it on the gateway's pages
         return "closing" if worker == "ending" else "closed"
     name = cluster.status.name
     return {"created": "starting", "closing": "closing", "closed": "closed", "failed": "failed"}.get(name, "running")

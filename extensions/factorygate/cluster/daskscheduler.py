@@ -60,15 +60,17 @@ class FactoryScheduler(QuietScheduler):
         return await super().remove_worker(address, stimulus_id=stimulus_id, expected=expected, **options)  # type: ignore[no-any-return]
 
     def suspect_tasks(self, workers: list[str]) -> None:
-        """Suspect the tasks of lost workers whose jobs were ended by the work, as "out of memory".
-
-        A task that is suspected too often fails with ``KilledWorker``. ``workers``: the workers' names.
-        """
+        """Suspect the tasks of lost workers whose jobs were ended by their own work, for example by using too much
+        memory. A task that is suspected too often fails with ``KilledWorker``. ``workers``: the workers' names."""
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))
             for key in keys:
                 task = self.tasks.get(key)
-                if task is None or task.state in ("memory", "erred", "released"):  # it did not end its next worker
+                if task is None or task.state in (
+                    "memory",
+                    "erred",
+                    "released",
+                ):  # the task has run since without ending its worker
                     continue
                 task.suspicious += 1
                 task.prefix.suspicious += 1
@@ -87,7 +89,7 @@ class FactoryScheduler(QuietScheduler):
 
 
 async def _accepts(address: str) -> bool:
-    """Return whether anything accepts connections at ``address``, an address of Dask's."""
+    """Return whether a server accepts connections at ``address``, which is in Dask's form."""
     try:
         async with asyncio.timeout(NANNY_SECONDS):
             _, writer = await asyncio.open_connection(*get_address_host_port(address))

@@ -13,9 +13,9 @@ from factorygate.cluster.pages import QuietWorker
 
 log = logging.getLogger("factorygate.cluster")
 
-LAST = 5.0  # seconds before the job's end at which a worker goes, come what may
+LAST = 5.0  # seconds before the job's end at which a worker leaves in any case
 AGAIN = 2.0  # seconds between two attempts to hand over the results
-STEP = 0.1  # seconds between two looks at what still runs
+STEP = 0.1  # seconds between two checks of running tasks
 NOT_BEGUN = frozenset({"ready", "constrained", "waiting"})
 
 
@@ -29,10 +29,10 @@ class FactoryWorker(QuietWorker):
     """
 
     def __init__(self, *args: Any, leaves: float, ends: float, **options: Any) -> None:
-        # By the clock, so that a process that was started again does not stay longer than the first.
+        # Wall-clock times, so that a restarted process does not stay longer than the first one.
         super().__init__(*args, lifetime=max(1.0, leaves - time.time()), **options)
         self._last_moment = ends - LAST
-        self._goes = False  # by itself
+        self._goes = False  # True if the worker leaves by itself
         self.handlers |= {"leaving": self.leaving, "staying": self.staying}
 
     async def leaving(self) -> int:
@@ -94,7 +94,7 @@ class FactoryWorker(QuietWorker):
                         await asyncio.sleep(STEP)
                     if await self._handed_over(remove=True):
                         return True
-        except (OSError, TimeoutError, KeyError) as error:  # the last: the scheduler has forgotten it
+        except (OSError, TimeoutError, KeyError) as error:  # KeyError: the scheduler no longer knows the worker
             log.warning("%s could not hand over what it holds: %r", self.name, error)
         self._stay()
         return False

@@ -22,13 +22,13 @@ from factorygate.cluster.keys import Keys
 from factorygate.cluster.terms import ClusterTerms
 from factorygate.link import LinkError, LinkRoute
 
-UP_SECONDS = 60.0  # for a process beside the notebook: it imports, makes keys and listens
+UP_SECONDS = 60.0  # seconds for a scheduler's process beside the notebook to import its modules, make keys and listen
 
 
 @dataclass(frozen=True)
 class SchedulerRequest:
-    """The parameters for starting or finding a cluster's scheduler. ``route``: how to reach the gateway, with the
-    token. ``hours``: walltime of the scheduler's job; None: the factory's default."""
+    """The parameters for starting or finding a cluster's scheduler. ``route``: address and token of the gateway.
+    ``hours``: walltime of the scheduler's job; None: the factory's default."""
 
     name: str
     cluster_api: ClusterApi
@@ -38,7 +38,8 @@ class SchedulerRequest:
     hours: float | None
 
 
-Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]  # makes the cluster known at the link, too
+# starts a scheduler, and creates the cluster at the link
+Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]
 
 
 def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
@@ -167,7 +168,7 @@ async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.P
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    # Not asyncio's: that kills a process when it forgets it.
+    # Not an asyncio subprocess, which asyncio would kill together with its transport.
     process = subprocess.Popen(  # noqa: ASYNC220  # begins in milliseconds
         [
             *(
@@ -187,7 +188,7 @@ async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.P
         stdout=subprocess.DEVNULL,
         stderr=said,
         env=os.environ | own,
-        start_new_session=True,  # what interrupts or ends the kernel is not meant for it
+        start_new_session=True,  # signals that interrupt or end the kernel must not reach it
     )
     os.close(said)
     try:

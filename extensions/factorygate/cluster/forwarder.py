@@ -23,7 +23,8 @@ from factorygate.link import SECONDS, LinkRoute
 log = logging.getLogger("factorygate.cluster")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two tries
-_PASSING = (502, 503, 504)  # of a link or door that is away for a moment; a proxy without its service says 503, too
+# statuses while a link or door is unavailable for a moment; a proxy without its service also answers 503
+_PASSING = (502, 503, 504)
 
 
 class Forwarder:

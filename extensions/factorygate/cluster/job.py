@@ -20,7 +20,7 @@ from factorygate.cluster.keys import in_files
 from factorygate.cluster.terms import ClusterTerms
 from factorygate.link import LinkError
 
-AT_A_TIME = 50  # jobs that are made before the event loop comes round again
+AT_A_TIME = 50  # number of jobs that are made before other tasks of the event loop run
 HEADER = """\
 # The gateway writes the batch script, from the factory's catalogue. Its workers are what this command would start:"""
 
@@ -53,7 +53,7 @@ class FactoryJob(Job):
         **kwargs: Any,
     ) -> None:
         keywords.refuse(kwargs)
-        shown = security if in_files(security) else None  # in the script
+        shown = security if in_files(security) else None  # the Security that the script may show
         super().__init__(scheduler=scheduler, name=name, security=shown, **kwargs)
         self.job_header = f"{describe}\n{HEADER}"
         self._cluster_api = cluster_api
@@ -84,10 +84,10 @@ class FactoryJob(Job):
             if self._alone:
                 await self._cluster_api.close()
             raise
-        let_go = self._is_closed  # while it was asked for
+        let_go = self._is_closed  # the job was dropped while it was being requested
         self.status = Status.running
         if let_go:
-            with suppress(LinkError):  # then the job is found among the strays
+            with suppress(LinkError):  # if this fails, the job is found among the strays
                 await self._end(self._cluster_api)
 
     async def _begin(self) -> ClusterApi:
@@ -118,7 +118,7 @@ class FactoryJob(Job):
         try:
             await (cluster_api.end() if self._alone else cluster_api.cancel(str(self.name)))
         except LinkError as error:
-            if error.kind != "gone":  # the whole cluster is over, so it is, too
+            if error.kind != "gone":  # otherwise the whole cluster has ended, and the job with it
                 raise
 
     @property
@@ -137,7 +137,7 @@ async def make_missing(
     """
     made: dict[str, FactoryJob] = {}
     for name in [name for name in planned if name not in there]:
-        if (spec := planned.get(name)) is not None:  # still wanted
+        if (spec := planned.get(name)) is not None:  # the job is still wanted
             made[name] = job = spec["cls"](address, **{"name": name, **spec["options"]})
             job._cluster = cluster
         if len(made) % AT_A_TIME == 0:

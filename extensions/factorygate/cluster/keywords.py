@@ -16,17 +16,17 @@ import dask
 from factorygate.cluster.worker_place import WorkerPlace, find
 from factorygate.link import LinkRoute
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,50}")  # workers' names are this and a number
-SECTION = "factory"  # of dask's configuration, below ``jobqueue``
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,50}")  # workers' names consist of this and a number
+SECTION = "factory"  # name of this package's section in dask's configuration, below ``jobqueue``
 
-# dask-jobqueue wants every one of its settings in a section of ours, or looks for it in vain.
+# dask-jobqueue reads all of these settings from a section, and fails if one is missing.
 DEFAULTS: dict[str, Any] = {
     "name": "factorygate", "cores": None, "memory": None, "processes": None, "python": None, "interface": None,
     "death-timeout": None, "local-directory": None, "shared-temp-directory": None, "extra": None,
     "worker-command": "distributed.cli.dask_worker", "worker-extra-args": [], "shebang": None,
     "walltime": None, "env-extra": None, "job-script-prologue": [], "job-extra": None, "job-extra-directives": [],
     "job-directives-skip": [], "log-directory": None, "scheduler-options": {}, "queue": None, "account": None,
-    # ours
+    # Settings of this package.
     "factory": None, "size": None, "environment": None, "hours": None, "project": None, "cap-gpu-hours": None,
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
     The session removes the folder when the session ends.
     """
     hub = here.get("FACTORYGATE_HUB_SOCKET")
-    if hub is None:  # in no session
+    if hub is None:  # this program runs in no session
         return Path(tempfile.mkdtemp(prefix="factorygate-cluster-"))
     found = Path(hub).parent / "clusters" / short(cluster_id)
     found.mkdir(mode=0o700, parents=True, exist_ok=True)

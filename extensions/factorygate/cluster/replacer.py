@@ -24,19 +24,20 @@ from factorygate.link import LinkError
 
 log = logging.getLogger("factorygate.cluster")
 
-STEP = 2.0  # seconds between two looks at the time
-GATHER = 0.05  # seconds in which what happens is looked at together
-QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
+STEP = 2.0  # seconds between two checks of the time
+GATHER = 0.05  # seconds in which events are collected and then handled together
+QUICK = 60.0  # seconds: a job that ended earlier than this, and whose workers never connected, failed to start
 TOGETHER = 30.0  # seconds within which lost jobs are reported as one number
-CRASHES = 3  # in a row, after which no more jobs are requested
-# Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
-# worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
+CRASHES = 3  # failed starts in a row after which no more jobs are requested
+# Jobs whose workers had connected, and that ended because of their work: most likely a task of the work broke them, and
+# would break the next worker, too. After so many in so many seconds, or after as many as are wanted, no more jobs are
+# requested.
 FAILURES, FAILURES_SECONDS = 5, 600.0
-BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # the last: a worker's program that was made to end
-FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some were seen
-SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
+BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # "finished": the worker's program was made to end
+FIRST_WAIT = 20.0  # seconds from a job's request until its workers connect, assumed until some have connected
+SPARE = 10.0  # seconds by which a replacement is requested earlier than recent jobs took
 WAITS = 20  # number of recent jobs whose waits are stored
-PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a no, until it is asked again
+PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a refusal until jobs are requested again
 KEPT = "factorygate-jobs"  # key of the saved plan in the Dask scheduler's metadata
 
 
@@ -78,16 +79,16 @@ class Replacer:
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
-        self._came: set[str] = set()  # jobs whose workers were seen
-        self._alone: dict[str, float] = {}  # jobs that run without their workers: since when, by the loop's clock
+        self._came: set[str] = set()  # jobs whose workers have connected
+        self._alone: dict[str, float] = {}  # running jobs without connected workers: since when, in the loop's time
         self._waits: deque[float] = deque(maxlen=WAITS)
         self._crashes = 0
-        self._failures: deque[float] = deque()  # times of failures of jobs with connected workers, by the loop's clock
+        self._failures: deque[float] = deque()  # when jobs with connected workers failed, in the loop's time
         self._pause = 0.0
-        self._not_before = 0.0  # by the loop's clock
+        self._not_before = 0.0  # no requests before this time, in the loop's time
         self._said = self._said_before = ""
         self._kept: dict[str, Any] = {}
-        self._gone: list[float] = []  # when jobs were lost of late, by the loop's clock
+        self._gone: list[float] = []  # when jobs were lost recently, in the loop's time
         self._most: int | None = None  # number of jobs that the link would accept, from its last refusal
 
     def start(self) -> None:
@@ -129,11 +130,11 @@ class Replacer:
         while True:
             try:
                 await self._look()
-            except LinkError as error:  # the cluster's message says so
+            except LinkError as error:  # the cluster's message shows the error
                 log.info("Not replaced yet: %s", error)
                 self._most = error.fits
                 if error.fits and not self._pause:
-                    self._pause = PAUSE  # so many are asked for at once; but only once
+                    self._pause = PAUSE  # request this number at once, but only one time
                 else:
                     self._wait_longer()
             except Exception:
@@ -255,7 +256,7 @@ class Replacer:
         patience: float = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
         return now - self._alone.setdefault(name, now) > patience
 
-    # --- asking for more
+    # --- requesting jobs
 
     def _ask(self, connected: set[str]) -> bool:
         """Plan the missing jobs, and replacements for jobs that end soon, as far as the cap allows.

@@ -15,17 +15,17 @@ import struct
 from collections import deque
 from typing import Protocol
 
-PIECE = 256 << 10  # bytes of a frame at most
-WINDOW = 8 << 20  # bytes that may be unconfirmed: with 50 ms there and back, 160 MB/s
+PIECE = 256 << 10  # maximum bytes of a frame
+WINDOW = 8 << 20  # bytes that may be unconfirmed: 160 MB/s with a round trip of 50 ms
 CONFIRM = 1 << 20  # received bytes after which the other end gets a confirmation
-PATIENCE = 300.0  # seconds without a carrier, then the stream is over
+PATIENCE = 300.0  # seconds without a carrier after which the stream ends
 
-MAGIC = 0xFA  # begins no HTTP request
-HELLO = struct.Struct(">B16sQ")  # MAGIC, the stream's id, bytes taken so far
-COUNT = struct.Struct(">Q")  # bytes taken so far
-UNKNOWN = 2**64 - 1  # in place of a count: that stream is over
+MAGIC = 0xFA  # no HTTP request starts with this byte
+HELLO = struct.Struct(">B16sQ")  # MAGIC, the stream's id, number of received bytes
+COUNT = struct.Struct(">Q")  # number of received bytes
+UNKNOWN = 2**64 - 1  # sent instead of a count if the stream has ended
 HEADER = struct.Struct(">BI")
-DATA, TAKEN, END = range(3)  # TAKEN: so many bytes more were taken
+DATA, TAKEN, END = range(3)  # TAKEN: this number of further bytes was received
 
 
 class Carrier(Protocol):
@@ -60,12 +60,12 @@ class ResumableStream:
     """One end of the stream. ``reader``, ``writer``: the local connection whose bytes are carried."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.taken = 0  # bytes from the other end
+        self.taken = 0  # bytes received from the other end
         self.over = asyncio.Event()
         self._reader, self._writer = reader, writer
-        self._held: deque[tuple[int, bytes]] = deque()  # pieces that are not confirmed, each with its position
+        self._held: deque[tuple[int, bytes]] = deque()  # unconfirmed pieces, each with its position
         self._sent = self._confirmed = 0
-        self._ended = False  # the connection here says no more
+        self._ended = False  # the local connection sends no more bytes
         self._more, self._room = asyncio.Event(), asyncio.Event()
         self._carrying: list[asyncio.Task[None]] = []
         self._filling = asyncio.create_task(self._fill())
@@ -112,7 +112,7 @@ class ResumableStream:
                     self._room.clear()
                     await self._room.wait()
         except OSError:
-            pass  # the connection here broke: it says no more
+            pass  # the local connection broke, so it sends no more bytes
         self._ended = True
         self._more.set()
 
@@ -145,7 +145,7 @@ class ResumableStream:
                 self._confirm(self._confirmed + count)
             elif kind == DATA and count <= PIECE:
                 self._writer.write(await carrier.read(count))
-                self.taken += count  # before anything is waited for, so that it is never taken twice
+                self.taken += count  # counted before the next await, so that no byte is received twice
                 await self._writer.drain()
                 if self.taken - confirmed >= CONFIRM:
                     await carrier.write(HEADER.pack(TAKEN, self.taken - confirmed))

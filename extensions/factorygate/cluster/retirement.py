@@ -19,9 +19,9 @@ from factorygate.link import LinkError
 
 log = logging.getLogger("factorygate.cluster")
 
-SECONDS = 60.0  # for workers to finish and to hand over, before their jobs are ended
-STEP = 0.5  # seconds between two looks at them
-ANSWER = 30.0  # seconds for the Dask scheduler to do one thing
+SECONDS = 60.0  # seconds for workers to finish and hand over before their jobs are ended
+STEP = 0.5  # seconds between two checks of the workers
+ANSWER = 30.0  # seconds for one request to the Dask scheduler
 
 
 class RetiringCluster(Protocol):

@@ -21,7 +21,7 @@ ROUNDING = 1e-9  # GPU-hours
 
 @dataclass(frozen=True)
 class ClusterTerms:
-    """A cluster's settings. ``worker``: the options of each Dask worker for the gateway, only those that were given."""
+    """A cluster's settings. ``worker``: those options of each Dask worker that were given, as sent to the gateway."""
 
     place: WorkerPlace
     project: str | None

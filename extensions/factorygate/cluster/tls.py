@@ -45,7 +45,7 @@ def _own(operation: Callable[[], T]) -> T:
     """
     try:
         return operation()
-    except ssl.SSLError:  # CPython has emptied the queue for these
+    except ssl.SSLError:  # CPython has emptied the queue for errors of this class
         raise
     except OSError:
         _empty_queue()

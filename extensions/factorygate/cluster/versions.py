@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 
-# What goes between them is pickled by one and read by another: by these, with objects of these.
+# Processes exchange pickled data, so the packages that pickle, and the packages of the pickled objects, must agree.
 NAMES = ("dask", "distributed", "msgpack", "cloudpickle", "numpy", "pandas", "pyarrow")
 
 

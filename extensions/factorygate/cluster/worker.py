@@ -22,15 +22,16 @@ from factorygate.job_environment import job_environment
 
 log = logging.getLogger("factorygate.cluster")
 
-# Before the walltime: so much at most, and this share of it at most, to hand over what a worker holds.
+# How long before the walltime the workers leave, to hand over their results: at most this many seconds, and at most
+# this share of the walltime.
 MARGIN, MARGIN_SHARE = 120.0, 0.2
-ASKED = "worker.json"  # beside the file
-# And so much more, spread over a batch: jobs that began together do not all leave at the same moment, so that there are
-# some to hand over to, and the first's replacement can have its place.
+ASKED = "worker.json"  # a file beside the scheduler's file
+# Additional seconds by which the workers' end is spread over a batch. So jobs that started together do not all leave at
+# the same moment: some are left to take the results, and replacements of the first jobs can start on their nodes.
 SPREAD, SPREAD_SHARE = 300.0, 0.1
-PATIENCE = 60.0  # seconds without a scheduler, then a worker ends
-CLOSE = 5.0  # seconds for a worker to end when its job does
-UNREGISTER = 2.0  # seconds to tell the scheduler so before
+PATIENCE = 60.0  # seconds without a scheduler after which a worker ends
+CLOSE = 5.0  # seconds for a worker to end when its job ends
+UNREGISTER = 2.0  # seconds, before that, to unregister at the scheduler
 VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",), "Intel": ("ZE_AFFINITY_MASK",)}
 
 
@@ -103,7 +104,8 @@ def wanted(file: Path) -> WorkerOptions:
 def scratch_folder(asked: str | None, otherwise: Path) -> Path:
     """Return this node's folder for data that workers spill.
 
-    The folder is ``asked`` with this job's variables filled in, made if missing; ``otherwise`` if ``asked`` is None.
+    ``asked``: the path that the user chose. Environment variables such as ``$USER`` are filled in, and the folder is
+    made if it is missing. ``otherwise``: the folder to use if ``asked`` is None.
     """
     if asked is None:
         return otherwise
@@ -126,7 +128,7 @@ async def run(options: argparse.Namespace) -> int:
     except versions.VersionsDifferError as error:
         log.critical("%s", error)
         return 4
-    security = Keys.of(described) if described.ca else None  # where its owner runs the scheduler in clear text
+    security = Keys.of(described) if described.ca else None  # an owner's scheduler may run without TLS
     asked = wanted(options.file)
     name = own_name(options.names, dict(os.environ))
     ends = job_ends(options.seconds, dict(os.environ), time.time())
@@ -142,7 +144,7 @@ async def run(options: argparse.Namespace) -> int:
                 security=security,
                 local_directory=scratch,
                 env=shown,
-                config={"temporary-directory": scratch},  # for what tasks write there, too
+                config={"temporary-directory": scratch},  # also for files that tasks write there
                 death_timeout=asked.death_timeout or PATIENCE,
                 interface=asked.interface,
                 preload=list(asked.preload) or None,
@@ -160,13 +162,14 @@ async def run(options: argparse.Namespace) -> int:
         ]
         log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), described.address, leaves - time.time())
         living = asyncio.ensure_future(_live(nannies))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, living.cancel)  # the job is to end
+        # a SIGTERM means that the job is to end
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, living.cancel)
         try:
             await living
         except asyncio.CancelledError:
             log.info("%s: told to end", name)
             await asyncio.gather(*map(_unregister, nannies))
-        finally:  # so that the folder can go
+        finally:  # the workers must have ended before the folder can be removed
             await asyncio.gather(*(nanny.close(timeout=CLOSE) for nanny in nannies), return_exceptions=True)
     return 0
 

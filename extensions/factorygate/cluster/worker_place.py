@@ -38,7 +38,7 @@ class WorkerPlace:
     cores: int
     memory: int
     processes: int
-    here: bool  # at the factory of this session, on whose network its workers are
+    here: bool  # True at the factory of this session, whose network the workers share
     whole: bool = True
 
     @property

@@ -42,10 +42,10 @@ class WorkerPlan:
     def __init__(self, cluster: PlannedCluster) -> None:
         self.jobs: dict[str, Any] = {}
         self.message = ""
-        self.wanted = 0  # jobs
+        self.wanted = 0  # number of wanted jobs
         self._cluster = cluster
-        self.relieved: set[str] = set()  # jobs whose replacement has taken over
-        self._replacements: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
+        self.relieved: set[str] = set()  # jobs whose replacements have taken over
+        self._replacements: dict[str, str] = {}  # replacements by the job whose time is almost over
 
     def saved(self) -> dict[str, Any]:
         """Return the plan as JSON-like data, which is stored for the next kernel that takes over the cluster."""
@@ -60,7 +60,8 @@ class WorkerPlan:
         planned; jobs that were requested after the plan was stored are.
         """
         saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
-        known = {self._cluster.name_of_job(number) for number in range(saved["young"])}  # by the previous owner
+        # names that the previous owner has used
+        known = {self._cluster.name_of_job(number) for number in range(saved["young"])}
         for name in names:
             if name in saved["names"] or name not in known:
                 self.jobs[name] = self._cluster.new_spec
@@ -74,7 +75,7 @@ class WorkerPlan:
         before = {new: old for old, new in self._replacements.items()}
         return [(name, before[name]) if name in before else (name,) for name in names if name not in self._replacements]
 
-    # --- who came
+    # --- connected workers
 
     def connected(self) -> set[str]:
         """Return the planned jobs that have connected workers."""
@@ -92,7 +93,7 @@ class WorkerPlan:
     def _there(self) -> set[str]:
         return {str(worker["name"]) for worker in self._cluster.scheduler_info.get("workers", {}).values()}
 
-    # --- how many
+    # --- the number of jobs
 
     @property
     def missing(self) -> int:

@@ -106,7 +106,7 @@ async def run(options: argparse.Namespace) -> int:
     """Run the session from its start to its end; return the exit code. Raises FolderError, OSError."""
     started, umask = time.time(), os.umask(0o077)
     shared = folder.session_folder(options.folder)
-    for name in ("end.json", "door.json"):  # of a run before a requeue
+    for name in ("end.json", "door.json"):  # files of an earlier run, after which the job was requeued
         (shared / name).unlink(missing_ok=True)
     node = folder.node_folder(options.tmp, options.id)
     processes.adopt_orphans()
@@ -132,8 +132,9 @@ async def run(options: argparse.Namespace) -> int:
     )
     _listen_to_scheduler(session)
     try:
-        await session.start()  # first, so that it imports while the door opens
-        from factorygate.session.door import Door, bind, bind_path  # asyncssh takes a tenth of a second to import
+        await session.start()  # first, so that the launcher imports its modules while the door opens
+        # imported here, since asyncssh takes a tenth of a second
+        from factorygate.session.door import Door, bind, bind_path
 
         where: dict[str, object]
         if options.stdio:
@@ -161,7 +162,7 @@ def main() -> int:
         return asyncio.run(run(options))
     except (folder.FolderError, OSError) as error:
         log.critical("the door cannot be opened: %s", error)
-        with contextlib.suppress(OSError):  # the log has it; where the folder is the trouble, no file can be written
+        with contextlib.suppress(OSError):  # the error is logged; if the folder cannot be used, no file can be written
             words = {"reason": "failed", "message": f"The door could not be opened: {error}", "at": moment(time.time())}
             folder.write_json(options.folder / "end.json", words)
         return 2

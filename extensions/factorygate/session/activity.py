@@ -24,8 +24,8 @@ from factorygate.session.clock import Polled
 from factorygate.session.deadlines import MOST_NAMES, NAME_LENGTH
 from factorygate.session.resource_usage import Gauge
 
-LOOK_MS = 2000  # how often kernels and terminals are looked at
-TELL_SECONDS = 30.0  # between two lines, unless the session was opened, or became busy or idle
+LOOK_MS = 2000  # milliseconds between two checks of kernels and terminals
+TELL_SECONDS = 30.0  # seconds between two reports, unless the session was opened, or became busy or idle
 
 _report_fd: int | None = None
 
@@ -34,7 +34,7 @@ def attach(descriptor: int) -> None:
     """Write reports to this pipe from now on, one line of JSON each. ``descriptor``: the pipe's file descriptor."""
     global _report_fd
     _report_fd = descriptor
-    os.set_blocking(descriptor, False)  # a door that does not read must not stop the notebook
+    os.set_blocking(descriptor, False)  # a door that does not read must not block the notebook
 
 
 class Reporter:
@@ -46,10 +46,10 @@ class Reporter:
         self._descriptor = descriptor
         self._opened = False
         self._last_request = 0.0
-        self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, the finished ones included
+        self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, also finished ones
         self._reported: tuple[float, tuple[str, ...] | None, bool, int | None, int | None] | None = None
         self._told_at = 0.0
-        self._notebooks: dict[str, str] = {}  # names by kernel
+        self._notebooks: dict[str, str] = {}  # names of notebooks by kernel
         self._callback = PeriodicCallback(self._look_again, LOOK_MS)
 
     def start(self) -> None:
@@ -74,9 +74,10 @@ class Reporter:
     def _seen(self, handler: RequestHandler) -> None:
         if isinstance(handler, Polled):
             return
-        if "no_track_activity" not in handler.request.arguments:  # JupyterLab's own word for its polls
+        if "no_track_activity" not in handler.request.arguments:  # JupyterLab marks its polls with this argument
             self._last_request = time.time()
-        if not isinstance(handler, WebSocketHandler):  # an open WebSocket alone is no use of the session
+        # an open WebSocket alone does not mean that the session is in use
+        if not isinstance(handler, WebSocketHandler):
             self._running.add(handler)
         if not self._opened:
             self._opened = True
@@ -115,7 +116,7 @@ class Reporter:
             if handler._finished:
                 self._running.discard(handler)
             else:
-                last = now  # a download or an upload is under way
+                last = now  # a download or an upload is in progress
         if busy is not None:
             last = now
         state = (last, busy, self._opened, *self._gauge.coarse())
@@ -128,9 +129,10 @@ class Reporter:
         }
         line = json.dumps(report) + "\n"
         try:
-            os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
+            # shorter than PIPE_BUF, so it is written completely or not at all
+            os.write(self._descriptor, line.encode())
         except BlockingIOError:
-            return  # reported at the next look
+            return  # the next check sends the report
         except BrokenPipeError:
             self._callback.stop()
             return

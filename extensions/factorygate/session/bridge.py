@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
     over = threading.Event()
 
     def carry(source: int, sink: int) -> None:
-        with contextlib.suppress(OSError):  # either side is gone: that is an end as any other
+        with contextlib.suppress(OSError):  # one side has closed, which is a normal end
             _copy(source, sink)
         over.set()
 
@@ -69,4 +69,4 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stderr.flush()
-    os._exit(code)  # at once: the other direction may be waiting in a read for ever
+    os._exit(code)  # at once, since the other direction may be blocked in a read

@@ -16,7 +16,7 @@ from factorygate.session.status import OLDEST_PROTOCOL, PROTOCOL_VARIABLE, DoorS
 log = logging.getLogger(__name__)
 
 COMMANDS = ("hello", "environment", "token", "stop", "ends", "tell", "watch")
-MAX_INPUT = 1 << 20  # bytes a command may be sent
+MAX_INPUT = 1 << 20  # maximum bytes of a command's input
 WATCH_SECONDS = 30.0
 
 
@@ -25,7 +25,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
 
     def __init__(self, session: JobSession, running: set[asyncio.Task[None]]) -> None:
         self._session = session
-        self._running = running  # holds the task, and shows the door which commands still run
+        self._running = running  # keeps the task alive, and shows the door which commands still run
         self._name = ""
         self._protocol = OLDEST_PROTOCOL
         self._input = bytearray()
@@ -62,8 +62,8 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Answer the command, in the protocol that the link asked for. The link may have named the request that the
-        command is for."""
+        """Run the command and answer in the protocol version that the link asked for. The link may also have sent the
+        id of its request."""
         environment = self._chan.get_environment()
         self._protocol = spoken(environment.get(PROTOCOL_VARIABLE))
         if (given := environment.get(request_id.DOOR_VARIABLE)) is not None:
@@ -83,7 +83,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
     def eof_received(self) -> bool:
         """Note that the input is complete; return True, since the answer is still to come."""
         self._read.set()
-        return True  # the answer is still to come
+        return True  # the connection stays open for the answer
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Cancel the command, since the client that would read its answer is gone."""

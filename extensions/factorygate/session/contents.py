@@ -59,7 +59,8 @@ class Contents(AsyncLargeFileManager):
         super().__init__(**kwargs)
         self._parts = Parts(Path(jupyter_data_dir()) / "factorygate-uploads")
         self._uploads: dict[Path, Part] = {}
-        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()  # removed with its last user
+        # a lock is removed with its last user
+        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
     @default("files_handler_class")
     def _downloads(self) -> type[Downloads]:

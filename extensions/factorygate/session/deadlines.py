@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from factorygate.session.status import Reason
 
-WALLTIME_LEAD = 60.0  # seconds before the walltime at which the notebook is ended, so that it can end cleanly
+# seconds before the end of the walltime at which the notebook is stopped, so that it can end cleanly
+WALLTIME_LEAD = 60.0
 WALLTIME_WARNINGS = (900.0, 300.0)
 IDLE_WARNING = 300.0
 
@@ -25,7 +26,7 @@ class SessionLimits:
     idle: float
 
 
-MOST_NAMES, NAME_LENGTH = 3, 60  # of busy notebooks: a report must fit into one write to a pipe
+MOST_NAMES, NAME_LENGTH = 3, 60  # limits for the names of busy notebooks: a report must fit into one write to a pipe
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Facts:
     """The state of the session on which its deadlines depend; times are seconds since the epoch."""
 
     started: float
-    ends: float | None = None  # by walltime, if the scheduler reports it
+    ends: float | None = None  # end of the walltime, if the scheduler reports it
     environment: bool = False
     up: float | None = None  # since when the notebook answers
-    activity: Activity | None = None  # None: this program does not tell, so it is never idle
+    activity: Activity | None = None  # None: the program reports no activity, so it is never idle
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _Deadline:
     at: float
     reason: Reason
     ended: str
-    warnings: tuple[float, ...]  # seconds before, longest first
+    warnings: tuple[float, ...]  # seconds before the deadline, the longest first
 
 
 def _deadlines(facts: Facts, limits: SessionLimits) -> Iterator[_Deadline]:
@@ -128,8 +129,8 @@ def _minutes(seconds: float) -> str:
 
 
 def decide(now: float, facts: Facts, limits: SessionLimits) -> DeadlineVerdict:
-    """Return whether the session must end at ``now`` (seconds since the epoch), and what to warn of; both depend on the
-    nearest deadline."""
+    """Return whether the session must end at ``now`` (seconds since the epoch), and which warning to show. The nearest
+    deadline decides both."""
     deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
     ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)
     wake = now + 3600

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 USER = "link"
 MAX_STRANGERS = 32  # connections that have not shown the key yet
 LINK_WAIT = 40.0  # seconds that a request to the hub waits for a link; the notebook server itself gives up after 46
-WINDOW = 4 << 20  # bytes of a channel that may be on their way, and that a notebook that reads slowly makes us hold
-PACKET = 256 << 10  # large, since each costs the same; OpenSSH takes no more
+WINDOW = 4 << 20  # bytes in transit of a channel, which the door must buffer if the notebook reads slowly
+PACKET = 256 << 10  # large, since each packet has a fixed cost; OpenSSH accepts no larger ones
 MSG_IGNORE = 2  # RFC 4253, 11.2
 CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
 
@@ -254,8 +254,8 @@ def bind_path(path: Path) -> socket.socket:
 
 
 def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
-    """Return a socket that listens on the address ``listen`` ("": every address), on a free port of the range
-    ``ports``, tried in random order; None: any free port. Raises OSError if there is none."""
+    """Return a socket that listens at the address ``listen`` ("": every address) on a free port of the range ``ports``;
+    the ports are tried in random order. ``ports`` None: any free port. Raises OSError if no port is free."""
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     tried = [0] if ports is None else list(range(ports[0], ports[1] + 1))
     random.SystemRandom().shuffle(tried)

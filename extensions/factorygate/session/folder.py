@@ -13,8 +13,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-SOCKET_PATH_LIMIT = 107  # bytes, of sockaddr_un on Linux
-_LONGEST_NAME = len("/run/kernel-") + 36 + len("-ipc-5")  # the longest socket made below the node's folder
+SOCKET_PATH_LIMIT = 107  # bytes; the limit of sockaddr_un on Linux
+_LONGEST_NAME = len("/run/kernel-") + 36 + len("-ipc-5")  # the longest path of a socket below the node's folder
 
 
 class FolderError(Exception):
@@ -26,7 +26,8 @@ def write_private(path: Path, text: str) -> None:
 
     The file is readable for its owner only, at any moment.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp opens with 0600
+    # mkstemp creates the file with mode 0600
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -79,7 +80,7 @@ def node_folder(tmp: Path, session: str) -> Path:
         for leftover in leftovers:
             if leftover.lstat().st_uid == os.getuid():
                 shutil.rmtree(leftover, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=tmp))  # mkdtemp makes it 0700
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=tmp))  # mkdtemp creates the folder with mode 0700
     except OSError as error:
         raise FolderError(f"no folder can be made in {tmp}: {error.strerror}") from error
     check_private(folder)

@@ -14,9 +14,10 @@ Environment = Mapping[str, str]
 _MIB = 1 << 20
 _NUMBERS = re.compile(r"\d+(,\d+)*")
 _NAMES = re.compile(r"(\d+|GPU-[0-9a-f-]+)(,(\d+|GPU-[0-9a-f-]+))*")
-_MIG = re.compile(r"MIG-(GPU-[0-9a-f-]+/\d+/\d+|[0-9a-f-]+)")  # a MIG device: as drivers before 470 name it, and since
-_NONE = ("", "-1", "NoDevFiles")  # values of the variables for a job without GPUs
-_LONGEST = 100  # characters of a name that we show
+# names of MIG devices: first of drivers before 470, then of later ones
+_MIG = re.compile(r"MIG-(GPU-[0-9a-f-]+/\d+/\d+|[0-9a-f-]+)")
+_NONE = ("", "-1", "NoDevFiles")  # values of the variables in a job without GPUs
+_LONGEST = 100  # maximum characters of a name that is shown
 
 _LISTED_GPU = re.compile(r"GPU +(\d+): (.+) \(UUID: (GPU-[0-9a-f-]+)\)")
 _LISTED_MIG = re.compile(r" +MIG (\S+) +Device +(\d+): \(UUID: (MIG-[^)]+)\)")
@@ -100,7 +101,7 @@ def mig_devices(environment: Environment) -> list[str]:
 
 
 def mig_command(environment: Environment) -> list[str]:
-    """Return the command that prints the table of MIG devices with their memory: ``--query-gpu`` knows whole GPUs
+    """Return the command that prints the table of MIG devices with their memory, since ``--query-gpu`` lists whole GPUs
     only."""
     return ["nvidia-smi"] if mig_devices(environment) else []
 
@@ -126,7 +127,7 @@ def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
             places[mig[3]] = f"{model} MIG {mig[1]}", number, int(mig[2])
     rows = [tuple(int(cell) for cell in row.groups()) for row in _ROW_OF_MIG.finditer(table)]
     memory = {(row[0], row[3]): row[4:] for row in rows}
-    # The old names hold no number in the table, but the GPU and the instances there.
+    # The old names contain the GPU and the instances instead of the number in the table.
     instances = {row[:3]: row[3] for row in rows}
     found = []
     for device in devices:
@@ -258,7 +259,7 @@ def _json(text: str) -> object:
         return None
 
 
-# For each vendor the questions, of which the first with an installed program and a parsed answer counts.
+# For each vendor, the questions in order; the first with an installed program and a parsed answer is used.
 VENDORS = (
     (
         Question(mig_command, lambda env, table, listed: parse_mig(mig_devices(env), table, listed), mig_names),

@@ -30,8 +30,9 @@ from factorygate.session.overview import Overview
 from factorygate.session.resource_usage import Gauge
 
 _SCRIPTS = ("extensions/lab/", "extensions/frontend/common/state_words.js")
-_MOST_HOURS = 1000.0  # beyond any walltime; the link knows the true limit
-_STATUS = {"invalid": 400, "forbidden": 403, "gone": 404, "unreachable": 503, "draining": 503}  # else 409
+_MOST_HOURS = 1000.0  # longer than any walltime; the link checks the true limit
+# HTTP status by the kind of an error; 409 for all others
+_STATUS = {"invalid": 400, "forbidden": 403, "gone": 404, "unreachable": 503, "draining": 503}
 
 
 class Look(Polled):

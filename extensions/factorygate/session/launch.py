@@ -19,9 +19,9 @@ from factorygate.session.programs import HEAD_PROGRAM, NOTEBOOK_PROGRAM
 log = logging.getLogger(__name__)
 
 
-# Modules that a single-user server imports anyway. None of them may read the environment on import.
-# jupyterhub.singleuser and jupyterhub.services.auth do: without JUPYTERHUB_SERVICE_PREFIX the latter sets the cookies'
-# path to ``/``, and browsers would send them to other people's servers.
+# Modules that a single-user server imports anyway, and that do not read the environment on import.
+# jupyterhub.singleuser and jupyterhub.services.auth do read it: without JUPYTERHUB_SERVICE_PREFIX the latter sets the
+# cookies' path to ``/``, and browsers would send the cookies to other people's servers.
 _WARM = (
     "jupyter_server.serverapp",
     "jupyterhub.scopes",
@@ -38,8 +38,8 @@ _WARM = (
 )
 
 
-# Checks a string format (IRI) that no schema of Jupyter's uses. Where jsonschema finds it, it imports it, which takes
-# longer than all else that a server imports.
+# A module that checks a string format (IRI) which no schema of Jupyter uses. jsonschema imports it if it is installed,
+# which takes longer than all other imports of a server. So it is hidden here.
 _UNUSED = "rfc3987_syntax"
 
 
@@ -48,7 +48,7 @@ def _warm() -> None:
     for name in _WARM:
         try:
             importlib.import_module(name)
-        except ImportError as error:  # not part of this environment; the server itself complains where it matters
+        except ImportError as error:  # not part of this environment; the server itself complains if it needs the module
             log.debug("not warmed: %s (%s)", name, error)
 
 
@@ -57,12 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="factorygate.session.launch")
     parser.add_argument("--report-fd", type=int, required=True, help="pipe on which the server tells its activity")
     report = parser.parse_args().report_fd
-    os.set_inheritable(report, False)  # kernels and terminals must not keep it open
+    os.set_inheritable(report, False)  # kernels and terminals must not keep the pipe open
     processes.end_with_parent()
     _warm()
     received = sys.stdin.buffer.read()
     if not received:
-        return  # the door ended before anybody sent an environment
+        return  # the door ended before it received an environment
     task = json.loads(received)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -76,7 +76,7 @@ def main() -> None:
         sys.exit(scheduler_process.become(argv[1:], report))
     if os.path.basename(argv[0]) != NOTEBOOK_PROGRAM:
         os.execvpe(argv[0], argv, os.environ)
-    from jupyterhub.singleuser import main as singleuser  # only now: see _WARM
+    from jupyterhub.singleuser import main as singleuser  # imported only now: see _WARM
 
     from factorygate.session import activity
 

@@ -12,9 +12,9 @@ from factorygate.session.status import moment
 Kind = Literal["info", "success", "warning", "error"]
 
 KEPT = 10
-LONGEST = 1000  # characters of a text
+LONGEST = 1000  # maximum characters of a text
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a line
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all control characters except newlines
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from factorygate.session.programs import NOTEBOOK_PROGRAM
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What describes a machine is right on the node and wrong on the hub, whatever the hub sends.
+# Variables that describe a machine keep the node's values, whatever the hub sends.
 _OF_THE_NODE = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "PWD"})
 _KILL_SECONDS = 3.0
-AUTOSAVE_SECONDS = 15  # JupyterLab's autosave (its default: 120): the most typing that is lost at an end
+AUTOSAVE_SECONDS = 15  # JupyterLab's autosave interval (default: 120): the most typing that is lost if the session ends
 
 
 def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
@@ -82,7 +82,8 @@ def prepare(
             given[name] = _through(hub, given[name])
     name = given.get("JUPYTERHUB_SERVER_NAME", "")
     if name and given.get("JUPYTERHUB_DEFAULT_URL") == "/lab":
-        # What is open is remembered in the home, which all sessions at a factory share: each name has its own.
+        # JupyterLab remembers open files in the home, which all sessions at a factory share; so each session uses its
+        # own name.
         given["JUPYTERHUB_DEFAULT_URL"] = f"/lab/workspaces/{quote(name)}"
     given |= {
         "FACTORYGATE_CLOCK": str(node / "clock.json"),
@@ -116,10 +117,10 @@ def write_config(node: Path) -> None:
         "jupyter_server_config.d/factorygate.json": {
             "ServerApp": {"jpserver_extensions": {"factorygate.session.extension": True}}
         },
-        # A default: what a person sets in JupyterLab wins.
+        # Only a default: the person's own setting in JupyterLab takes precedence.
         "labconfig/default_setting_overrides.json": {
             "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": AUTOSAVE_SECONDS},
-            # They would be asked for from a node that may have no way out; updates are not the person's to make.
+            # Disabled, since the node may have no Internet access, and people cannot update JupyterLab anyway.
             "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
         },
     }
@@ -133,7 +134,7 @@ class Notebook:
 
     def __init__(self, node: Path, umask: int, on_activity: Callable[[Activity], None]) -> None:
         self._node = node
-        self._umask = umask  # the person's own, for the files they make
+        self._umask = umask  # the account's umask, for the files that the person makes
         self._on_activity = on_activity
         self._process: asyncio.subprocess.Process | None = None
         self._reports: asyncio.Task[None] | None = None
@@ -153,7 +154,7 @@ class Notebook:
         write_config(self._node)
         reading, writing = os.pipe()
         try:
-            # -P: a file named like a module in the folder where the job started must not be imported.
+            # -P: a file in the job's start folder that is named like a module must not be imported.
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "factorygate.session.launch", "--report-fd", str(writing)),
                 stdin=asyncio.subprocess.PIPE,
@@ -192,7 +193,7 @@ class Notebook:
         if stdin is None:
             raise RuntimeError("the launcher was started without a pipe")
         stdin.write(json.dumps({"environment": ready, "argv": words, "folder": str(root)}).encode())
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: `wait` tells
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the launcher has died, which `wait` reports
             await stdin.drain()
         stdin.close()
 
@@ -230,7 +231,7 @@ class Notebook:
             if asyncio.get_running_loop().time() > deadline:
                 log.warning("processes that cannot be killed are left to the scheduler")
                 break
-            await asyncio.sleep(0.02)  # other than our own children's, their end gives no event
+            await asyncio.sleep(0.02)  # no event reports the end of processes that are not our children
         if self._reports is not None:
             self._reports.cancel()
         if process.returncode is None:

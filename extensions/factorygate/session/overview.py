@@ -26,9 +26,9 @@ from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session.resource_usage import Gauge
 from factorygate.session.status import moment
 
-FRESH = 30.0  # seconds; a question costs the gateway a look at a token
-NAMES_FRESH = 3600.0  # names of machines and sizes change when an operator changes them
-PATIENCE = 2.0  # seconds that a page waits for the gateway the first time
+FRESH = 30.0  # seconds; for each request the gateway must look up a token
+NAMES_FRESH = 3600.0  # seconds; names of machines and sizes change only when an operator changes them
+PATIENCE = 2.0  # seconds that a page waits for the gateway's first answer
 _SESSION = {"id", "server", "state", "created", "started", "ends", "notice", "extend_hours", "position"}
 _CLUSTER = {"id", "name", "state", "counts"}
 
@@ -55,15 +55,16 @@ class Overview:
         self._link: Link | None = None
         self._asking: asyncio.Task[None] | None = None
         self._asked = self._named = -NAMES_FRESH  # on the monotonic clock
-        self._names: dict[str, tuple[str, dict[str, str]]] = {}  # factory -> machine, and names of its sizes
-        self._messages: set[str] = set()  # ids that the clock had last
+        # by factory: the machine's name, and names of its sizes
+        self._names: dict[str, tuple[str, dict[str, str]]] = {}
+        self._messages: set[str] = set()  # ids of the messages in the last clock
         self._last: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
         """Return the fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}
-        if messages - self._messages:  # something happened, perhaps to the session itself
+        if messages - self._messages:  # a new message means that something happened, perhaps to the session itself
             self._asked = -NAMES_FRESH
         self._messages = messages
         first = self._asking is None
@@ -85,14 +86,14 @@ class Overview:
         """Request ``hours`` more for this session; return the session's new data. Raises LinkError."""
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
-        self._asked = -NAMES_FRESH  # the next reader gets the new session
+        self._asked = -NAMES_FRESH  # so that the next reader gets the changed session
         return _pick(answer, _SESSION)
 
     def _read_clock(self) -> dict[str, Any]:
         try:
             content = json.loads(self._clock.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return {}  # the door has not said anything yet
+            return {}  # the door has not written the file yet
         return content if isinstance(content, dict) else {}
 
     def _reached(self) -> Link:
@@ -107,7 +108,7 @@ class Overview:
                 self._named = time.monotonic()
             sessions = await link.get("/sessions", list[Session], live="true")
             clusters: list[Cluster] = []
-            with contextlib.suppress(LinkError):  # a gateway that has none, or that does not tell now
+            with contextlib.suppress(LinkError):  # the gateway may have no answer now
                 clusters = await link.get("/clusters", list[Cluster], live="true")
             self._last = {
                 "sessions": [self._session(one) for one in sessions],
@@ -115,10 +116,10 @@ class Overview:
                 "trouble": "",
             }
         except NoLinkError:
-            pass  # a server without a gateway shows its clock
+            pass  # a server without a gateway shows only its clock
         except LinkError as error:
             self._last = self._last | {"trouble": language.here().said(of_error(error))}
-        if self._asked >= 0:  # else something happened meanwhile that the answers may lack
+        if self._asked >= 0:  # otherwise something happened in the meantime that the answers may lack
             self._asked = time.monotonic()
 
     def _session(self, view: Session) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from jupyter_server.utils import url_path_join
 from jupyter_server_proxy.handlers import LocalProxyHandler
 from tornado.web import HTTPError
 
-PLACEHOLDER = 80  # a socket has no port, and the handler wants one
-_KEPT = ("cookie", "authorization", "x-xsrftoken")  # headers for the notebook server only
+PLACEHOLDER = 80  # a placeholder, since the handler requires a port and a socket has none
+_KEPT = ("cookie", "authorization", "x-xsrftoken")  # headers that only the notebook server may get
 
 
 class ClusterPages(LocalProxyHandler):  # type: ignore[misc]

@@ -14,9 +14,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-STALE_SECONDS = 3600.0  # a part that has not grown for so long is an upload that was cut
+STALE_SECONDS = 3600.0  # seconds; a part that has not grown for this time belongs to an interrupted upload
 LAST = -1  # the number of the last piece, as JupyterLab counts: 1, 2, 3, ..., -1
-_NAME_LIMIT = 255  # bytes of a file's name
+_NAME_LIMIT = 255  # maximum bytes of a file's name
 _MARK = ".part-"
 
 
@@ -59,7 +59,7 @@ class Parts:
         name = os.fsencode(target.name)[: _NAME_LIMIT - 1 - len(end)].decode(errors="ignore")
         part = Part(target, target.parent / f".{name}{end}", self._records / key)
         self._records.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.record.symlink_to(part.path)  # first: a part without a record would never be found again
+        part.record.symlink_to(part.path)  # first, since a part without a record would never be found again
         try:
             os.close(os.open(part.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             if target.exists():
@@ -113,17 +113,17 @@ class Parts:
         """
         removed = []
         for record in self._records.glob("*"):
-            with contextlib.suppress(OSError):  # unreadable now: another time
+            with contextlib.suppress(OSError):  # the record cannot be read now; try again later
                 path = Path(os.readlink(record))
                 try:
                     found = path.lstat()
                 except FileNotFoundError:
-                    if now - record.lstat().st_mtime > STALE_SECONDS:  # else the part is being created now
+                    if now - record.lstat().st_mtime > STALE_SECONDS:  # otherwise the part is being created now
                         record.unlink()
                     continue
                 if now - found.st_mtime < STALE_SECONDS:
                     continue
-                if path.name.endswith(f"{_MARK}{record.name}"):  # nothing but a part is ever removed
+                if path.name.endswith(f"{_MARK}{record.name}"):  # so that only parts are removed
                     path.unlink()
                     removed.append(path)
                 record.unlink()

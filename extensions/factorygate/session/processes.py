@@ -49,8 +49,8 @@ def _parents() -> dict[int, tuple[int, str]]:
         try:
             line = Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
-            continue  # it ended while we looked
-        state, parent = line.rpartition(")")[2].split()[:2]  # the name before may hold blanks and brackets
+            continue  # the process ended in the meantime
+        state, parent = line.rpartition(")")[2].split()[:2]  # the name before may contain blanks and brackets
         found[int(entry.name)] = (int(parent), state)
     return found
 
@@ -59,7 +59,7 @@ def descendants() -> list[int]:
     """Return the pids of all running descendants of this process, nearest first."""
     parents = _parents()
     found = [os.getpid()]
-    for pid in found:  # grows while we walk
+    for pid in found:  # the list grows during the loop
         found.extend(child for child, (parent, _) in parents.items() if parent == pid)
     return [pid for pid in found[1:] if parents[pid][1] != "Z"]
 
@@ -71,7 +71,7 @@ def kill_descendants() -> int:
     """
     pids = descendants()
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # it ended while we looked
+        with contextlib.suppress(ProcessLookupError):  # the process ended in the meantime
             os.kill(pid, signal.SIGKILL)
     return len(pids)
 
@@ -81,7 +81,7 @@ def reap_orphans(keep: Collection[int]) -> None:
     own = os.getpid()
     for pid, (parent, state) in _parents().items():
         if parent == own and state == "Z" and pid not in keep:
-            with contextlib.suppress(ChildProcessError):  # collected meanwhile
+            with contextlib.suppress(ChildProcessError):  # its exit status was collected in the meantime
                 os.waitpid(pid, os.WNOHANG)
 
 

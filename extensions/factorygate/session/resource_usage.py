@@ -19,9 +19,9 @@ from factorygate.job_environment import job_environment
 from factorygate.session import gpus, processes
 from factorygate.session.gpus import Gpu, Question
 
-LOOK_MS = 15_000  # the vendors' programs take a tenth of a second of a core or more
+LOOK_MS = 15_000  # milliseconds; the vendors' programs use a tenth of a second of a core or more
 _PROGRAM_SECONDS = 10.0
-_MINUTE = 4  # looks
+_MINUTE = 4  # number of measurements
 _MB = 1 << 20
 _PERCENT_STEP, _MEMORY_STEP = 5, 256 * _MB
 _GROUPS = Path("/sys/fs/cgroup")
@@ -45,7 +45,8 @@ def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUP
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return None
-    below = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)  # version 2
+    # control groups version 2
+    below = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
     if below is None:
         return None
     folder = groups / below
@@ -56,7 +57,7 @@ def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUP
                 used = int((folder / "memory.current").read_text(encoding="ascii"))
                 return max(0, used - _cached(folder)), int(limit)
         except (OSError, ValueError):
-            return None  # not ours to read
+            return None  # this process may not read the files
         folder = folder.parent
     return None
 
@@ -76,7 +77,7 @@ def memory_of_processes() -> int:
         try:
             pages += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
         except (OSError, IndexError):
-            continue  # it ended while we looked
+            continue  # the process ended in the meantime
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

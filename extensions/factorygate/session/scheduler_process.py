@@ -50,7 +50,7 @@ class SchedulerGate:
         self._scheduler = scheduler
         self._pages = pages
         self._streams: dict[bytes, ResumableStream] = {}
-        self._carriers: dict[bytes, int] = {}  # which one of a stream is the last
+        self._carriers: dict[bytes, int] = {}  # by stream id, the number of its last carrier
 
     async def open(self, path: str) -> asyncio.Server:
         """Listen on a Unix socket at ``path``; return the server."""
@@ -160,7 +160,8 @@ async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
                         await scheduler.close(reason="the cluster is over")
                         return
             except LinkError as error:
-                if error.kind == "gone":  # the cluster is not known yet, or no longer; without clients it becomes idle
+                # the link does not know the cluster yet, or no longer; without clients the scheduler becomes idle
+                if error.kind == "gone":
                     log.info("the gateway does not know the cluster: %s", error)
             await asyncio.sleep(5)
     except asyncio.CancelledError:
@@ -177,7 +178,8 @@ def become(argv: list[str], report: int) -> int:
 
     ``report``: the pipe to the door, on which the scheduler reports that the session is in use.
     """
-    cluster = {"last": time.time(), "busy": True, "opened": True}  # until it ends itself: it knows when it is idle
+    # busy until it ends itself, since the Dask scheduler knows when it is idle
+    cluster = {"last": time.time(), "busy": True, "opened": True}
     os.write(report, json.dumps(cluster).encode() + b"\n")
     return _main(argv, os.environ["FACTORYGATE_NOTEBOOK_SOCKET"])
 

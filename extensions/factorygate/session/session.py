@@ -21,13 +21,14 @@ from factorygate.session.status import DoorStatusLine, Reason, StatusNotice, mom
 
 log = logging.getLogger(__name__)
 
-GRACE = 20.0  # seconds for the notebook to end by itself, when there is time
-GRACE_SIGNALLED = 6.0  # when the scheduler is about to kill the job (Slurm's KillWait is 30 s; sites shorten it)
-_TIDY = 60.0  # seconds between two looks for orphans that ended
-_AGREES = 300.0  # seconds; a scheduler's signal comes some minutes before its limit, and our clock says so, too
-_LOOK = 60.0  # the clock is looked at this often at least, for clocks that are set while we wait
+GRACE = 20.0  # seconds for the notebook to end by itself
+# seconds if the scheduler is about to kill the job (Slurm's KillWait is 30 s; some sites shorten it)
+GRACE_SIGNALLED = 6.0
+_TIDY = 60.0  # seconds between two checks for adopted processes that have ended
+_AGREES = 300.0  # seconds; the scheduler's signal comes some minutes before its limit, which our own clock shows, too
+_LOOK = 60.0  # maximum seconds between two checks of the clock, which may be set in the meantime
 
-EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all others are a clean end: 0
+EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all other reasons are a clean end: 0
 
 
 class SessionConflict(Exception):
@@ -64,7 +65,7 @@ class JobSession:
         self._end: asyncio.Future[tuple[Reason, str, float]] = asyncio.get_running_loop().create_future()
         self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    # --- what is known ---
+    # --- the state
 
     def _publish(self, **changes: Any) -> None:
         new = replace(self.status, **changes)
@@ -95,7 +96,7 @@ class JobSession:
             memory_bytes=activity.memory_bytes,
         )
 
-    # --- what may be asked ---
+    # --- operations
 
     async def take_environment(self, body: object) -> DoorStatusLine:
         """Start the notebook with the environment and command in ``body``. Sending the same body again changes nothing.
@@ -158,7 +159,7 @@ class JobSession:
             log.info("ending: %s: %s", reason, message)
             self._end.set_result((reason, message, grace))
 
-    # --- its life ---
+    # --- from start to end
 
     async def start(self) -> None:
         """Start what does not need the environment."""
@@ -179,7 +180,7 @@ class JobSession:
         self._publish(
             phase="ending", end_reason=reason, message=message, busy=False, busy_with=(), ends_idle=None, notice=None
         )
-        try:  # now, since the scheduler may leave no time after
+        try:  # save now, since the scheduler may leave no time later
             self._write_end({"reason": reason, "message": message, "at": moment(time.time())})
         except OSError:
             log.exception("end.json cannot be written")

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-# Of the commands and of the status; raised when an older link could misread them. A door speaks this protocol and the
-# one before, and uses the newest that the link asks for; a link of before 2 asks for none. door.json is read before
-# anything is asked, so it names the oldest, and stays as a link of that protocol reads it.
+# The protocol version of commands and status; it is raised if an older link could misread them. A door supports this
+# version and the one before, and uses the newest that the link asks for; a link older than version 2 asks for none.
+# door.json is read before the version is known, so it names the oldest version, and must stay readable for a link of
+# that version.
 PROTOCOL = 2
 OLDEST_PROTOCOL = PROTOCOL - 1
-PROTOCOL_VARIABLE = "FACTORYGATE_DOOR_PROTOCOL"  # in which a link asks, with each command
+PROTOCOL_VARIABLE = "FACTORYGATE_DOOR_PROTOCOL"  # the variable by which a link asks for a version with each command
 _SINCE_2 = ("release",)  # fields that a link of protocol 1 does not get
 
 Phase = Literal["waiting", "launching", "up", "ending", "ended"]
@@ -20,7 +21,7 @@ Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed"
 
 
 def spoken(asked: str | None) -> int:
-    """Return the protocol for an answer to a link that asked for ``asked``; None: it asked for none."""
+    """Return the protocol version for the answer to a link that asked for ``asked``; None: it asked for none."""
     if asked is None or not asked.isascii() or not asked.isdecimal() or len(asked) > 4:
         return OLDEST_PROTOCOL
     return min(max(int(asked), OLDEST_PROTOCOL), PROTOCOL)
@@ -47,22 +48,23 @@ class StatusNotice:
 
 @dataclass(frozen=True)
 class DoorStatusLine:
-    """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and says how it ended;
-    ``release``: of this package, in the environment that the session runs in."""
+    """The status of a session at one moment. Times are RFC 3339 in UTC. ``message``: a text for people that says how
+    the session ended; ``release``: the version of this package in the session's environment."""
 
     session: str
     job: str
     phase: Phase
     notebook_sock: str
     hub_sock: str
-    environment: bool = False  # whether the environment was handed over
+    environment: bool = False  # True once the environment was received
     notebook_pid: int | None = None
     exit_code: int | None = None  # of the notebook; negative: the signal that ended it
     last_activity: str | None = None
-    busy: bool = False  # a kernel or terminal runs something
-    busy_with: tuple[str, ...] = ()  # names of those
+    busy: bool = False  # True if a kernel or terminal runs something
+    busy_with: tuple[str, ...] = ()  # names of the running kernels and terminals
     opened: bool = False
-    gpu_percent: int | None = None  # how busy the busiest GPU was in the last minute; None: there is none, or unknown
+    # use of the busiest GPU in the last minute; None: there is no GPU, or it is not known
+    gpu_percent: int | None = None
     memory_bytes: int | None = None
     ends: str | None = None
     ends_idle: str | None = None
@@ -72,7 +74,7 @@ class DoorStatusLine:
     release: str = ""
 
     def to_json(self, protocol: int) -> str:
-        """Return the status as one line of JSON in that protocol, without the newline."""
+        """Return the status as one line of JSON in the given protocol version, without the newline."""
         left_out = () if protocol >= 2 else _SINCE_2
         fields = {name: value for name, value in asdict(self).items() if name not in left_out}
         return json.dumps({"protocol": protocol, **fields}, separators=(",", ":"))

@@ -61,7 +61,7 @@ class Addresses:
         if not tokens or "Authorization" in headers or headers.get("Sec-Fetch-Mode") == "websocket":
             return True
         if not self._allowed:
-            return "Cookie" in headers  # which may be enough
+            return "Cookie" in headers  # the cookie may be sufficient
         headers["Authorization"] = f"token {tokens[-1].decode('ascii', 'replace')}"
         for arguments in (request.arguments, request.query_arguments):
             arguments.pop("token", None)

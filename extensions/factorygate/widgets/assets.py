@@ -17,7 +17,8 @@ from factorygate import language
 KEPT = "application/vnd.factorygate.widget+json"
 
 _BUILT = Path(__file__).parent / "built"
-_SOURCE = re.compile(r"^// (\w+/\w+\.js)$", re.MULTILINE)  # esbuild names each source before its part
+# esbuild names each source file before its part of the bundle
+_SOURCE = re.compile(r"^// (\w+/\w+\.js)$", re.MULTILINE)
 
 
 def module(widget: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-INTERVAL = 0.5  # seconds between two looks at the data, and two messages to a page
+INTERVAL = 0.5  # seconds between two checks of the data, and two messages to a page
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()

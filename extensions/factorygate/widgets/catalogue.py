@@ -10,7 +10,7 @@ from factorycommon.models import Estimate, FactoryView
 from factorygate.link import Link, LinkError
 from factorygate.widgets.background import INTERVAL
 
-_FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before it is tried again; doubling
+_FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before the next try, doubled each time
 
 
 async def follow(
@@ -56,7 +56,7 @@ async def estimates(
         try:
             found = await link.get(f"/factories/{factory}/estimate", Estimate, size=size, hours=each)
         except LinkError:
-            return None  # estimates are optional; the factory's health says if it does not answer
+            return None  # estimates are optional; the factory's health shows whether it answers
         return None if found.start is None else found.model_dump(mode="json")["start"]
 
     link = make()

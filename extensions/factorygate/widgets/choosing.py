@@ -131,7 +131,7 @@ def _size(factory: FactoryView, name: object) -> SizeView | None:
 
 def _usual(factories: Factories, here: str | None) -> FactoryView | None:
     able = [factory for factory in factories if factory.sizes]
-    able.sort(key=lambda factory: factory.id != here)  # stable: the rest stays in the catalogue's order
+    able.sort(key=lambda factory: factory.id != here)  # a stable sort: the others stay in the catalogue's order
     ready = [factory for factory in able if factory.health.state == "ok" and not factory.rules_open]
     for state in ("ok", "starting"):
         ready += [factory for factory in able if factory.health.state == state]
@@ -142,7 +142,7 @@ def _list(ones: Sequence[_Named]) -> str:
     return ", ".join(one.id for one in ones) or "none"
 
 
-# --- what a page is told ----------------------------------------------------------------------------------------------
+# --- data for a page --------------------------------------------------------------------------------------------------
 
 
 def standing(factories: Factories) -> list[dict[str, Any]]:

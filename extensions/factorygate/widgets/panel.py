@@ -21,7 +21,7 @@ from factorygate.widgets.background import ticker
 from factorygate.widgets.rows import Window
 from factorygate.widgets.summary import FLOWING, summary, text
 
-FLOW_SECONDS = 5.0  # between two updates of figures that grow by themselves
+FLOW_SECONDS = 5.0  # seconds between two updates of figures that grow with time
 _MOST_PAGES = 100
 
 
@@ -35,11 +35,11 @@ class ClusterPanel(anywidget.AnyWidget):
     _esm = assets.module("panel")
     _styles = traitlets.Unicode(assets.styles("panel")).tag(sync=True)
     _summary = traitlets.Dict().tag(sync=True)
-    _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # about the last request from the panel
+    _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # the result of the last request from the panel
 
     def __init__(self, cluster: Watched) -> None:
         self._cluster = cluster
-        self._looking = threading.RLock()  # the kernel's thread and the background's both look
+        self._looking = threading.RLock()  # the kernel's thread and the background thread both call ``look``
         self._window = Window()
         self._pages: set[str] = set()
         self._seen: ClusterView = cluster.view()
@@ -90,7 +90,7 @@ class ClusterPanel(anywidget.AnyWidget):
     def _say(self, words: str, bad: bool = False) -> None:
         self._said = {"text": language.here().said(words), "bad": bad}
 
-    # --- the page
+    # --- messages from the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
         """Handle a message from the page; an invalid message changes nothing."""
@@ -176,9 +176,9 @@ class ClusterPanel(anywidget.AnyWidget):
             self._say(of_error(error), bad=True)
         else:
             self._say(done)
-        ticker.add(self)  # it may have rested
+        ticker.add(self)  # the ticker may have removed this panel
 
-    # --- where no page is
+    # --- output without a page
 
     def __repr__(self) -> str:
         return text(self._cluster.view())

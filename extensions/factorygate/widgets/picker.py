@@ -23,7 +23,7 @@ from factorygate.widgets.catalogue import estimates, follow
 from factorygate.widgets.choosing import FIELDS, Choice, Factories, checked, completed, passing, refusal, standing
 
 _log = logging.getLogger(__name__)
-_COMPARED = 3  # walltimes whose start is asked for at once
+_COMPARED = 3  # number of walltimes whose start is estimated at once
 
 
 class FactoryPicker(anywidget.AnyWidget):
@@ -49,7 +49,8 @@ class FactoryPicker(anywidget.AnyWidget):
     _following: Future[None] | None = None
 
     def __init__(self, value: Mapping[str, Any] | None = None) -> None:
-        # A person's click and what the gateway tells come in different threads; each sees the other's choice.
+        # A person's click and the gateway's data arrive in different threads; the lock lets each thread see the other's
+        # choice.
         self._choosing = threading.RLock()
         super().__init__(value=None if value is None else dict(value))
         self.on_msg(type(self)._heed)
@@ -108,7 +109,7 @@ class FactoryPicker(anywidget.AnyWidget):
         self._state = _state(kind, error.message, error.do)
         return True
 
-    # --- the page
+    # --- messages from the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
         """Handle a message from the page; an invalid message changes nothing."""
@@ -128,7 +129,7 @@ class FactoryPicker(anywidget.AnyWidget):
 
     def _ask(self, content: Mapping[str, Any]) -> None:
         hours, choice = content.get("hours"), self.value
-        if self._factories is not None:  # a token may have been handed over since
+        if self._factories is not None:  # the person may have passed a token since
             self.set_trait("_passing", passing(self._factories, _reached()))
         if choice is None or not isinstance(hours, list) or len(hours) > _COMPARED:
             return
@@ -138,7 +139,7 @@ class FactoryPicker(anywidget.AnyWidget):
             return
         background.start(_tell_estimates(weakref.ref(self), choice["factory"], choice["size"], asked))
 
-    # --- where no page is
+    # --- output without a page
 
     def __repr__(self) -> str:
         choice, factories = self.value, self._factories

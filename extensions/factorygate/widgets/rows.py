@@ -9,7 +9,7 @@ from typing import Any
 from factorygate import language
 from factorygate.view_data import ClusterView, JobView
 
-PAGE = 50  # rows that are shown at a time
+PAGE = 50  # number of rows that are shown at a time
 LOG_LINES = 200
 _OPEN_LOGS = 10
 

@@ -9,8 +9,8 @@ from factorygate import language
 from factorygate.view_data import ClusterView
 from factorygate.widgets.rows import counts
 
-_WEB = re.compile(r"https?://|/(?!/)")  # the browser follows nothing else: what a link says may not be a script
-FLOWING = ("spent", "committed")  # figures that go on by themselves while jobs run
+_WEB = re.compile(r"https?://|/(?!/)")  # other URLs are left out, since a link from outside could contain a script
+FLOWING = ("spent", "committed")  # figures that grow with time while jobs run
 
 
 def summary(view: ClusterView) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def text(view: ClusterView) -> str:
         lines.append(f"  dashboard: {view.dashboard}")
     if view.message:
         lines.append(f"  {view.message}")
-    # One line for each thing that is the matter, however many jobs it is the matter with.
+    # One line for each kind of problem, with the number of jobs that have it.
     reasons: dict[tuple[str, str], int] = {}
     for job in view.jobs:
         if job.why:

@@ -1,22 +1,22 @@
 /**
- * Pure choosing: which factory starts first, and a choice as the page shows it. Works on FactoryView and SizeView JSON.
- * What fits, what is preset and within which bounds is said by the link, in each size's `offer` and the factory's
- * `bounds`: nothing of that is decided here.
+ * Pure functions for choices: which factory starts first, and the choice that the page shows. They work on FactoryView
+ * and SizeView JSON. The link decides what fits, the presets and the bounds, and sends them in each size's `offer` and
+ * the factory's `bounds`.
  */
 
 import { toMs } from "./format.js";
 
 export const NAME_PATTERN = /^[a-z][a-z0-9-]{0,29}$/;
-const SOON = 60_000; // a start within a minute is "now" to a person
+const SOON = 60_000; // ms; a start within a minute counts as "now"
 const LADDER = [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 20, 24, 36, 48, 72, 96, 120, 168, 240, 336, 480, 720];
 const RUNGS = [1, 4, 12, 24, 48];
 
-/** A factory that takes requests now. One whose first answer is still on its way is given the benefit of the doubt. */
+/** Whether a factory accepts requests now; true before its first answer has arrived. */
 export function takesRequests(factory) {
   return factory.health.state === "ok" || factory.health.state === "starting";
 }
 
-/** When a size would start: {known, now, at}; `at` is epoch ms, null unless it is known and later. */
+/** The expected start of a size: {known, now, at}; `at`: epoch ms, null unless the start is known and later. */
 export function sizeStart(view, now, estimate = view.estimate) {
   if (view.fits_now > 0) return { known: true, now: true, at: null };
   const at = toMs(estimate?.start);
@@ -24,26 +24,29 @@ export function sizeStart(view, now, estimate = view.estimate) {
   return at <= now + SOON ? { known: true, now: true, at: null } : { known: true, now: false, at };
 }
 
-/** When a walltime would start, by its own estimate; without one, what is free now tells for short and long alike. */
+/** The expected start for a walltime by its own estimate; without an estimate, by what is free now. */
 export function hoursStart(view, estimate, now) {
   const at = toMs(estimate?.start);
   if (at === null) return sizeStart(view, now, null);
   return at <= now + SOON ? { known: true, now: true, at: null } : { known: true, now: false, at };
 }
 
-/** The size a factory is compared by: the smallest with a GPU, else the smallest; null when it has none. */
+/** The size by which factories are compared: the smallest with a GPU, else the smallest; null if there is none. */
 export function cardSize(factory) {
   const order = (a, b) => a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;
   const sizes = [...factory.sizes].sort(order);
   return sizes.find((view) => view.size.gpus > 0) ?? sizes[0] ?? null;
 }
 
-/** Load of the partition that a size runs in, or null. */
+/** The load of the partition in which a size runs, or null. */
 export function loadOf(factory, view) {
   return factory.partitions.find((load) => load.name === view?.size.partition) ?? null;
 }
 
-/** Id of the factory where the smallest GPU size starts first; null when none is known. Ties: most of them free. */
+/**
+ * The id of the factory where the smallest GPU size starts first; among equals, the one with the most free GPUs; null
+ * if no start is known.
+ */
 export function earliest(factories, now) {
   let best = null;
   for (const factory of factories) {
@@ -64,7 +67,7 @@ export const findSize = (factory, id) => factory?.sizes.find((view) => view.size
 /** @returns {Json} Environment, or null */
 export const findEnvironment = (factory, id) => factory?.environments.find((one) => one.id === id) ?? null;
 
-/** The size with the least more memory than the choice's, that its person may have and its environment runs on; or null. */
+/** The next size with more memory that the person may use and the choice's environment fits; null if there is none. */
 export function roomier(factory, choice) {
   const had = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
@@ -76,21 +79,21 @@ export function roomier(factory, choice) {
   return more.sort(order)[0] ?? null;
 }
 
-/** Whether an environment can run in a size. */
+/** Whether an environment fits a size. */
 export const fits = (view, environment) => view.offer.environments.includes(environment);
 
-/** The walltimes a slider steps through, in hours, up to and including the limit. */
+/** The walltimes of a slider's steps, in hours, up to and including the limit. */
 export function ladder(maxHours) {
   return [...LADDER.filter((step) => step < maxHours), maxHours];
 }
 
-/** Up to three walltimes to compare: short, longer, and the chosen one, ascending. */
+/** Up to three walltimes to compare, ascending: a short one, a longer one, and the chosen one. */
 export function rungs(maxHours, chosen) {
   const offered = RUNGS.filter((step) => step <= maxHours).slice(0, 2);
   return [...new Set([...offered, chosen])].sort((a, b) => a - b);
 }
 
-/** Index of the ladder's step nearest to `hours`. */
+/** The index of the step nearest to `hours`. */
 export function nearest(steps, hours) {
   let best = 0;
   steps.forEach((step, index) => {
@@ -99,13 +102,13 @@ export function nearest(steps, hours) {
   return best;
 }
 
-/** The number nearest to `value` within bounds {least, most, preset}; the preset one where `value` is no number. */
+/** The allowed number nearest to `value` within {least, most, preset}; the preset if `value` is no number. */
 export function within(bounds, value) {
   const number = typeof value === "number" ? value : parseFloat(value);
   return Number.isFinite(number) ? Math.min(bounds.most, Math.max(bounds.least, number)) : bounds.preset;
 }
 
-/** A choice that can be shown and posted: what is wanted as far as the factory offers it, else what it presets. */
+/** A valid choice: the wanted values as far as the factory offers them, else its presets. */
 export function settle(wanted, factory) {
   const view = findSize(factory, wanted.size) ?? sameGpus(factory, wanted.gpus) ??
     findSize(factory, factory.default_size) ?? factory.sizes[0];
@@ -123,22 +126,24 @@ export function settle(wanted, factory) {
     idle_minutes: within(bounds.idle_minutes, wanted.idle_minutes),
     unopened_minutes: within(bounds.unopened_minutes, wanted.unopened_minutes),
     give_up_hours: within(bounds.give_up_hours, wanted.give_up_hours),
-    url_tokens: wanted.url_tokens === true, // a link's text is not
+    url_tokens: wanted.url_tokens === true, // the text "true" in a link does not count
     project,
     reservation: reservation?.id ?? null,
   };
 }
 
-/** Whether a project is in a reservation; where no project is needed, whoever is offered it is. */
+/** Whether a project may use a reservation; if no project is needed, anybody who is offered the reservation may. */
 export const isIn = (project, reservation) => !reservation.projects?.length || reservation.projects.includes(project);
 
-/** What somebody wanted at another factory is a number of GPUs: sizes have other ids there. */
+/** The number of GPUs of a choice for another factory, since sizes have other ids there. */
 function sameGpus(factory, gpus) {
   if (gpus === undefined || gpus === null) return null;
   return factory.sizes.find((view) => view.size.gpus === gpus) ?? null;
 }
 
-/** The choice in a link's `opt-…` parameters; null when there is none. Values are checked later against the catalogue. */
+/**
+ * The choice in a URL's `opt-…` parameters; null if there is none. Its values are checked later against the catalogue.
+ */
 export function fromQuery(search) {
   const found = {};
   for (const [key, value] of new URLSearchParams(search)) {
@@ -147,7 +152,7 @@ export function fromQuery(search) {
   return Object.keys(found).length ? found : null;
 }
 
-/** What a link asked for and the catalogue does not have: list of [field, value]. */
+/** Values of a link's choice that the catalogue does not have: list of [field, value]. */
 export function unknownIn(wanted, factories) {
   const factory = findFactory(factories, wanted.factory);
   if (!factory) return wanted.factory ? [["factory", wanted.factory]] : [];

@@ -1,6 +1,7 @@
 /**
- * Who pays for a session and what it will cost, shown before the click. Builds elements, asks nothing, keeps nothing.
- * What is billed is counted by the link: `price` of a size is for an hour, `charged` of a session for all its runs.
+ * The paying project and the cost of a session, shown before the click. Builds elements; requests and
+ * stores nothing. The link computes what is billed: `price` of a size is for an hour, `charged` of a session for all
+ * its runs.
  */
 
 import { findFactory, findSize } from "./choose.js";
@@ -10,7 +11,7 @@ import { W } from "./words.js";
 
 const HOUR = 3_600_000;
 
-/** So much of a site's unit, in words: "1 node-hour", "0.5 core-hours". A unit that nobody translated stays as it is. */
+/** An amount in a site's unit as text: "1 node-hour", "0.5 core-hours". A unit without a translation stays as it is. */
 function inUnit(amount, unit) {
   const known = Object.hasOwn(W.unit, unit) ? W.unit[unit] : null;
   return known ? known(amount, number(amount)) : `${number(amount)} ${unit}${amount === 1 ? "" : "s"}`;
@@ -18,7 +19,7 @@ function inUnit(amount, unit) {
 
 export const gpuHoursText = (amount) => inUnit(amount, "GPU-hour");
 
-/** What an hour of a size costs, in words: in GPU-hours, else in the factory's own unit; else as the catalogue says. */
+/** The price of an hour of a size as text: in GPU-hours, else in the factory's own unit, else as the catalogue says. */
 export function billedText({ price, size }) {
   if (price.gpu_hours > 0) return W.billed(W.perHour(gpuHoursText(price.gpu_hours)));
   if (price.own) return W.billed(W.perHour(inUnit(price.own.amount, price.own.unit)));
@@ -47,14 +48,14 @@ export function costLine(factory, view, hours) {
   return W.costsNothing;
 }
 
-/** What an ended session was charged, in words; null while that is not known. */
+/** The cost of an ended session as text; null while it is not known. */
 export function chargedText({ charged, started }) {
   if (charged?.gpu_hours > 0) return gpuHoursText(charged.gpu_hours);
   if (!started) return W.notCharged;
   return charged ? W.noGpuHours : null;
 }
 
-/** The projects that may pay for a size; null where none is needed. `projects`: ProjectView JSON, null while unknown. */
+/** The projects that may pay for a size; null if none is needed. `projects`: ProjectView JSON, null while unknown. */
 export function payers(factory, view, projects) {
   if (!factory.projects?.length) return null;
   const known = (id) => projects?.find((project) => project.id === id) ?? { id, title: "", left: null, ends: null };
@@ -66,7 +67,7 @@ export function payer(factory, choice, projects) {
   return payers(factory, findSize(factory, choice.size), projects)?.find((one) => one.id === choice.project) ?? null;
 }
 
-/** Why this project cannot pay for it, in words with what would fit; null where it can. */
+/** Why this project cannot pay for the session, as text with what would fit; null if it can. */
 export function tooMuch(factory, choice, projects, now) {
   if (!factory || !choice) return null;
   if (payers(factory, findSize(factory, choice.size), projects)?.length === 0) return W.noPayer;
@@ -85,14 +86,14 @@ export function tooMuch(factory, choice, projects, now) {
     number(Math.floor((project.left / view.price.counted) * 100) / 100));
 }
 
-/** What a project has left and until when; "" where nothing is counted. */
+/** The rest of a project's budget and its end; "" if the project has no budget. */
 export function standingLine(project, now) {
   const until = project.ends ? W.projectUntil(clock(project.ends, now)) : "";
   const left = project.left === null ? "" : W.projectLeft(project.granted, number(project.left), number(project.granted));
   return [left, until].filter(Boolean).join(" ");
 }
 
-/** What the gateway counts of a project's GPU-hours, where that is another number than the factory charges. */
+/** The GPU-hours that the gateway counts for a project, if the factory charges another number. */
 function countedLine(factory, choice, project) {
   const view = findSize(factory, choice.size);
   const { counted, gpu_hours: charged } = view.price;
@@ -100,7 +101,7 @@ function countedLine(factory, choice, project) {
   return W.counted(number(counted * choice.hours));
 }
 
-/** Lines of the summary: the cost, and what is left to who pays. */
+/** Lines of the summary: the cost, and the rest of the paying project's budget. */
 export function costLines(factory, choice, projects, now) {
   const cost = costLine(factory, findSize(factory, choice.size), choice.hours);
   const project = payer(factory, choice, projects);
@@ -111,7 +112,7 @@ export function costLines(factory, choice, projects, now) {
   ];
 }
 
-/** A choice of who pays, where there is one; else the one project, unseen. */
+/** The choice of the paying project; if there is only one, a hidden field. */
 export function projectPicker(factory, choice, projects) {
   const able = payers(factory, findSize(factory, choice.size), projects);
   if (able === null) return [];
@@ -126,7 +127,7 @@ export function projectPicker(factory, choice, projects) {
   ];
 }
 
-/** What stands in the way: of the factory first (`obstacle`), then of the project. */
+/** Why a start is not possible: first by the factory (`obstacle`), then by the project. */
 export function barred(obstacle, state, now) {
   const factory = state.choice && findFactory(state.factories, state.choice.factory);
   return obstacle ?? tooMuch(factory, state.choice, state.projects, now);

@@ -1,4 +1,6 @@
-/** Building and updating the page. Text is always set as text, so nothing that a factory says can become markup. */
+/**
+ * Builds and updates elements of a page. Text is always set as text, so that no text from a factory can become markup.
+ */
 
 /** @typedef {Node | string | number | null | undefined | false} Child */
 /** @typedef {Child | readonly Child[]} Children */
@@ -32,7 +34,8 @@ export function h(tag, attributes, ...children) {
 }
 
 /**
- * Sets the children of `parent` to look like `fresh`, keeping the elements that stay: focus and choices survive.
+ * Changes the children of `parent` to look like `fresh`, and keeps the elements that stay, so that focus and choices
+ * stay.
  * @param {Element} parent
  * @param {...(Children | readonly Children[])} fresh
  */
@@ -114,7 +117,7 @@ function morph(old, fresh) {
     return;
   }
   for (const { name } of [...old.attributes]) {
-    // Whether a <details> is open is the reader's own doing.
+    // The reader decides whether a <details> is open.
     if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
   for (const { name, value } of [...fresh.attributes]) {
@@ -125,7 +128,7 @@ function morph(old, fresh) {
   }
   if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
     if (old.checked !== fresh.checked) old.checked = fresh.checked;
-    // What a person is typing is not overwritten under the fingers; what they typed stays where no value is given.
+    // A field that the person is typing in is not overwritten; without a given value, its text stays.
     const given = fresh.hasAttribute("value");
     const { activeElement } = /** @type {Document | ShadowRoot} */ (old.getRootNode());
     if (given && old !== activeElement && old.value !== fresh.value) old.value = fresh.value;
@@ -135,7 +138,7 @@ function morph(old, fresh) {
 }
 
 /**
- * Sets a text if it is another: what is not touched is neither drawn nor spoken again.
+ * Sets a text only if it differs: an unchanged element is neither redrawn nor read out again.
  * @param {Element} element
  * @param {string} text
  */
@@ -144,7 +147,7 @@ export function setText(element, text) {
 }
 
 /**
- * Says a change to screen readers without moving the focus.
+ * Announces a change to screen readers without moving the focus.
  * @param {string} text
  */
 export function announce(text) {
@@ -153,7 +156,7 @@ export function announce(text) {
 }
 
 /**
- * The page's element with this id, of the kind that its template gives it.
+ * The page's element with this id.
  * @param {string} id
  * @returns {any}
  */

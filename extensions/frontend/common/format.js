@@ -18,7 +18,7 @@ export function toMs(moment) {
 }
 
 /**
- * Epoch milliseconds of a moment that is there; NaN if it cannot be read.
+ * Epoch milliseconds of a moment that must exist; NaN if it cannot be parsed.
  * @param {Moment} moment
  */
 export const msOf = (moment) => toMs(moment) ?? NaN;
@@ -71,7 +71,7 @@ export const shortDay = (iso) => parts(Date.parse(iso), { day: "numeric", month:
 export const dayAndTime = (iso) => parts(Date.parse(iso), { dateStyle: "medium", timeStyle: "short" });
 
 /**
- * A number with its unit as the reader's language has it: amount(2, "hour") is "2 hours", in German "2 Stunden".
+ * A number with its unit in the reader's language: amount(2, "hour") is "2 hours", in German "2 Stunden".
  * @param {number} value
  * @param {string} unit
  * @param {"long" | "short"} [unitDisplay]
@@ -83,7 +83,7 @@ function amount(value, unit, unitDisplay = "long") {
 }
 
 /**
- * A number as the reader's language writes it.
+ * A number in the format of the reader's language.
  * @param {number} value
  * @param {number} [digits] the most after the point
  */
@@ -97,7 +97,7 @@ export const number = (value, digits = 2) =>
 export const percent = (value) => new Intl.NumberFormat(locale(), { style: "percent" }).format(value / 100);
 
 /**
- * The larger unit, and the smaller where there is any of it.
+ * A text of the larger unit, and of the smaller unit unless it is 0.
  * @param {number} large
  * @param {string} unit
  * @param {number} small
@@ -122,10 +122,10 @@ export function span(seconds, display = "long") {
   return both(Math.floor(hours / 24), "day", hours % 24, "hour", display);
 }
 
-const COUNTED = 300; // seconds before the end in which each is shown
+const COUNTED = 300; // seconds before the end in which the seconds are shown
 
 /**
- * What is left, as a short span that counts the seconds of the last five minutes: "1 hr 20 min", "4 min 30 sec".
+ * The remaining time as a short text; the last five minutes show seconds: "1 hr 20 min", "4 min 30 sec".
  * @param {number} seconds
  */
 export function countdown(seconds) {
@@ -135,7 +135,7 @@ export function countdown(seconds) {
 }
 
 /**
- * Hours as they are asked for: 0.25 -> "15 minutes", 1.5 -> "1 hour 30 minutes", 72 -> "72 hours".
+ * Hours as text: 0.25 -> "15 minutes", 1.5 -> "1 hour 30 minutes", 72 -> "72 hours".
  * @param {number} hours
  */
 export function hoursText(hours) {
@@ -169,7 +169,7 @@ export function country(code) {
   try {
     return new Intl.DisplayNames([locale()], { type: "region" }).of(code) ?? code;
   } catch {
-    return code; // not a code that Intl knows: what the catalogue says is still better than nothing
+    return code; // not a code that Intl knows: show the catalogue's text
   }
 }
 

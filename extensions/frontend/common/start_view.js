@@ -1,4 +1,4 @@
-/** What the start page shows of a state: cards, hours, summary. Builds elements, asks nothing, keeps nothing. */
+/** The start page's elements: cards, hours, summary. Builds elements; requests and stores nothing. */
 
 import {
   cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, loadOf, nearest, rungs, sizeStart,
@@ -13,13 +13,13 @@ import { W } from "./words.js";
 
 const HOUR = 3_600_000;
 
-/** What a size is called: by its GPUs, or that it has none, and what tells it from others that have the same. */
+/** The label of a size: its GPUs or "no GPU", and what distinguishes it from other sizes with the same hardware. */
 function sizeName(view) {
   const [, ...apart] = view.gpu_label.split(", ");
   return view.size.gpus > 0 ? view.gpu_label : [W.noGpu, ...apart].join(", ");
 }
 
-/** What is asked for, in a sentence. What stands between stars is set in bold. */
+/** The chosen values as a sentence. Text between stars is bold. */
 export function askLine(factory, view, hours) {
   const { cores, gpus } = view.size;
   return gpus > 0
@@ -27,7 +27,7 @@ export function askLine(factory, view, hours) {
     : W.askCores(hoursText(hours), cores, factory.site.machine);
 }
 
-/** A dot with words: the colour never tells anything that the words do not. */
+/** A coloured dot with text; the text alone says everything. */
 function status(kind, text) {
   return h("span", { class: `fg-status fg-status-${kind}` }, h("span", { class: "fg-dot", "aria-hidden": "true" }), text);
 }
@@ -38,7 +38,7 @@ function startStatus(start, now, words = {}) {
   return status("wait", words.unknown ?? W.startUnknown);
 }
 
-/** Health of a factory in a line, or that its rules wait for the person; null when nothing is in the way. */
+/** The health of a factory as one line, or a note that its rules must be accepted; null if nothing prevents a start. */
 export function healthStatus(factory, now) {
   const { state, answered_at: answered, words } = factory.health;
   if (state === "unreachable") return status("down", W.silent(clock(answered, now)));
@@ -50,7 +50,7 @@ export function healthStatus(factory, now) {
   return maintenance ? status("wait", W.inMaintenance(clock(maintenance.end, now))) : null;
 }
 
-/** When the next maintenance of a factory begins, in words; null where one runs already or none is announced. */
+/** The start of a factory's next maintenance as text; null if one is running or none is announced. */
 function announced(factory, now) {
   if (factory.health.state !== "ok") return null;
   const next = (factory.maintenance ?? []).find((one) => msOf(one.start) > now);
@@ -87,7 +87,7 @@ export function factoryCards(factories, choice, now) {
       : null;
     return card({
       name: "factory", value: factory.id, checked: factory.id === choice?.factory, describe: true,
-      // A factory that falls silent under a choice stays chosen; the start button says why it cannot be used.
+      // A chosen factory that stops answering stays chosen; the start button says why it cannot be used.
       disabled: (!takesRequests(factory) || !view) && factory.id !== choice?.factory,
       title: site.machine, badge: factory.id === first ? W.earliest : null,
       lines: [
@@ -101,7 +101,7 @@ export function factoryCards(factories, choice, now) {
   });
 }
 
-/** Factories without a machine yet: named, never to be picked. */
+/** Planned factories without a machine: named, but not selectable. */
 export function comingList(factories) {
   return factories.map(({ id, name, site, coming }) => h("li", { key: id },
     `${name} · ${site.city}, ${country(site.country)}`,
@@ -149,13 +149,16 @@ export function environmentCards(factory, choice) {
   return trouble ? [h("p", { key: "none", class: "fg-notice fg-notice-warn fg-whole" }, trouble), ...cards] : cards;
 }
 
-/** Why there is no environment to choose, or null. */
+/** Why no environment can be chosen, or null. */
 function noEnvironment(factory, choice) {
   if (!factory.environments.length) return W.noEnvironments(factory.site.machine);
   return findSize(factory, choice.size).offer.environments.length ? null : W.cannotEnvironment;
 }
 
-/** Slider, number and the comparison of walltimes. `estimateOf(hours)` gives an Estimate, null (none) or undefined (asked). */
+/**
+ * Slider, number, and comparison of walltimes. `estimateOf(hours)` returns an Estimate, null (none) or undefined
+ * (requested).
+ */
 export function hoursPicker(factory, choice, estimateOf, now, on) {
   const view = findSize(factory, choice.size);
   const max = view.size.max_hours;
@@ -198,16 +201,16 @@ function chip(factory, view, hours, current, estimate, now, on) {
   }, takesRequests(factory) ? W.estimateChip(hoursText(hours), when) : hoursText(hours));
 }
 
-/** A folder as a person reads it; most have never seen "~". */
+/** A folder as a text for people who do not know "~". */
 function place({ path, quota }) {
   const name = path === "~" || path === "~/" ? W.homeFolder : path;
   return quota ? W.quota(name, quota) : name;
 }
 
-/** A text with what stands between stars in bold. */
+/** A text in which parts between stars are bold. */
 const bold = (text) => text.split("*").map((part, index) => (index % 2 ? h("strong", {}, part) : part));
 
-/** Why Start cannot be pressed now, or null. */
+/** Why Start is disabled now, or null. */
 export function obstacle(factory, choice) {
   if (!factory || !choice) return W.noFactories;
   if (factory.health.state === "unreachable") return W.cannotSilent(factory.site.machine);
@@ -217,7 +220,7 @@ export function obstacle(factory, choice) {
     (fits(findSize(factory, choice.size), choice.environment) ? null : W.pickEnvironment);
 }
 
-/** One line: would it start now. Also what is said to screen readers when it changes. */
+/** One line that says whether the session would start now; also announced to screen readers when it changes. */
 export function startLine(factory, choice, estimate, now) {
   if (!takesRequests(factory)) return W.startLine.closed;
   const start = hoursStart(findSize(factory, choice.size), estimate, now);
@@ -225,18 +228,18 @@ export function startLine(factory, choice, estimate, now) {
   return start.known ? W.startsLine(clock(start.at, now)) : W.startLine.unknown;
 }
 
-/** What the factory's operator says to people, as far as it is written in the reader's language. */
+/** The texts of the factory's operator for people that exist in the reader's language. */
 const hints = (factory) => (factory.hints ?? []).map((hint) => hint[locale().split("-")[0]]).filter(Boolean);
 
-/** Who can see the files of a session: `accounts` of ReadyView JSON, null while unknown. Null where that is not known. */
+/** Who can see the files of a session; `accounts`: of ReadyView JSON, null while unknown. Null if this is not known. */
 function whoSees(factory, choice, accounts) {
   const mine = accounts?.find((one) => one.factory === factory.id && one.project === choice.project);
   return W.whoSees[mine?.account] ?? null;
 }
 
 /**
- * What is asked for and what it costs: {asked}; what can lose work or surprise, one line each: {mind}; and what else
- * happens then: {happens}.
+ * The summary: {asked: the choice and its cost; mind: risks and surprises, one line each; happens: what else will
+ * happen}.
  */
 export function summary(factory, choice, estimate, now, costs = [], accounts = null) {
   const view = findSize(factory, choice.size);

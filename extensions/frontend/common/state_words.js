@@ -1,4 +1,7 @@
-/** Words that pages, widgets and JupyterLab share. They are read when shown: JupyterLab learns its language late. */
+/**
+ * Texts that pages, widgets and JupyterLab share. They are translated when shown, since JupyterLab loads its language
+ * late.
+ */
 
 import { t } from "./translate.js";
 

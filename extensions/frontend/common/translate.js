@@ -1,11 +1,10 @@
 /**
- * The language of pages, widgets and JupyterLab. Texts are English in the code; a catalogue has them in the reader's
- * language (hub_config/locale). In a text, {name} stands for a part; a part may be anything but markup.
+ * Translations for pages, widgets and JupyterLab. The code has English texts; a catalogue (hub_config/locale) has
+ * translations. {name} in a text is replaced by a part, which may be any text but no markup.
  */
 
 /**
- * `texts`: the translation of an English text, or its forms for numbers; `plural`: which form is for 0, 1, 2, ..., as
- * digits.
+ * `texts`: by English text, the translation or its plural forms; `plural`: the form for 0, 1, 2, ... as digits.
  * @typedef {{language: string, texts: Record<string, string | string[]>, plural: string}} Catalogue
  */
 
@@ -40,7 +39,7 @@ export function use(given) {
 /** The language as in `<html lang>`. */
 export const language = () => catalogue.language;
 
-/** The language as Intl has it. English is European: 24 hours, day before month. */
+/** The locale for Intl. English uses European formats: 24 hours, day before month. */
 export const locale = () => (catalogue.language === "en" ? "en-GB" : catalogue.language);
 
 /**
@@ -60,8 +59,8 @@ export function t(text, parts = {}) {
 }
 
 /**
- * Which number's form a fraction takes, since a catalogue knows whole numbers only: where none counts as one (French),
- * that of its whole part; elsewhere that of two, which the Slavic and Baltic languages spell like their fractions.
+ * The number whose plural form a fraction takes, since a catalogue has forms for whole numbers only: where 0 has the
+ * form of 1 (French), its whole part; otherwise 2, whose form Slavic and Baltic languages use for fractions.
  * @param {number} n
  */
 function counted(n) {
@@ -70,7 +69,7 @@ function counted(n) {
 }
 
 /**
- * A text that depends on a number: tn(n, "{n} core", "{n} cores"). {n} is the number as the reader writes it.
+ * A text that depends on a number: tn(n, "{n} core", "{n} cores"). {n} is the number in the reader's format.
  * @param {number} n
  * @param {string} one
  * @param {string} many

@@ -1,4 +1,4 @@
-/** Maintenances and reservations of a factory on the start page. Builds elements, asks nothing, keeps nothing. */
+/** Maintenances and reservations of a factory on the start page. Builds elements; requests and stores nothing. */
 
 import { findSize, isIn, loadOf } from "./choose.js";
 import { h } from "./dom.js";
@@ -6,26 +6,34 @@ import { clock, msOf, toMs } from "./format.js";
 import { t, tn } from "./translate.js";
 
 const HOUR = 3_600_000;
-const SLACK = 300_000; // a job is looked at, begun and cleaned up: that takes its time, too
+const SLACK = 300_000; // ms for the scheduler to consider, start and clean up a job
 
-/** Hours for a session that starts now and ends before the maintenance of its nodes; null: none comes, or no time is left. */
+/**
+ * The hours of a session that starts now and ends before its nodes' maintenance; null if there is none, or no time is
+ * left.
+ */
 export function hoursBefore(view, now) {
   const begins = toMs(view.fits_until);
   const hours = begins === null ? null : Math.floor(((begins - SLACK - now) / HOUR) * 60) / 60;
   return hours !== null && hours >= view.offer.hours.least ? Math.min(hours, view.size.max_hours) : null;
 }
 
-/** The maintenance that leaves a size no node now; null: none runs. */
+/** The running maintenance that leaves a size no node; null if there is none. */
 export const runsMaintenance = (factory, view, now) => (factory.maintenance ?? []).find((one) =>
   one.closes.includes(view.size.partition) && msOf(one.start) <= now && now < msOf(one.end)) ?? null;
 
-/** How much of what is free one job could get, or null where that is all of it: it never spans two nodes. */
+/**
+ * How much of the free resources one job could get, or null if it could get everything; a job never spans two nodes.
+ */
 export function together(load) {
   if (!load || load.gpus_free <= (load.node_gpus_free ?? load.gpus_free)) return null;
   return t("at most {n} on one node", { n: load.node_gpus_free });
 }
 
-/** Lines for what comes, with a button where fewer hours would fit before it, and the choice of a reservation. */
+/**
+ * Lines about the next maintenance, with a button for fewer hours if these would fit before it, and the choice of a
+ * reservation.
+ */
 export function windows(factory, choice, now, on) {
   return [...maintenance(factory, choice, now, on), outOfUse(factory, choice, now), reservations(factory, choice, now)];
 }

@@ -1,6 +1,6 @@
 /**
- * JupyterHub's admin page, made usable: its button with an arrow only gets a name, and each cell knows its column's,
- * which admin.css shows on a narrow page, where a row is a block.
+ * Improves JupyterHub's admin page: its arrow button gets a name, and each cell gets its column's name, which admin.css
+ * shows on a narrow page, where each row is a block.
  */
 
 import { byId } from "../common/dom.js";

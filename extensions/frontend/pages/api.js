@@ -1,13 +1,13 @@
-/** Asking the gateway and the hub, and following what changes. */
+/** Requests to the gateway and the hub, and event streams. */
 
 import { W } from "../common/words.js";
 
 const LEAST_WAIT = 1000;
 const MOST_WAIT = 30_000;
-const STILL_STOPPING = /is pending \w+$/; // JupyterHub's words: it is not through with what ended
+const STILL_STOPPING = /is pending \w+$/; // JupyterHub's message while an ended server is being removed
 const STARTS = 6;
 
-/** An answer that is not a good one, in words. `status` 0: nobody answered at all. */
+/** An error answer with a text for people. `status` 0: there was no answer. */
 export class Trouble extends Error {
   constructor(status, message, problem = {}) {
     super(message);
@@ -22,7 +22,7 @@ async function readProblem(response) {
   try {
     return await response.json();
   } catch {
-    return {}; // not JSON: a proxy's or the hub's own page; the status has to do
+    return {}; // not JSON but a page of a proxy or the hub; only the status is used
   }
 }
 
@@ -47,7 +47,7 @@ export async function ask(url, { method = "GET", body, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Trouble(0, W.noAnswer);
   }
-  // The hub answers one who is signed out with a redirect to its login page.
+  // The hub redirects a person who is signed out to its login page.
   if (response.type === "opaqueredirect") throw new Trouble(401, W.signedOut);
   if (!response.ok) {
     const problem = await readProblem(response);
@@ -63,14 +63,16 @@ export async function ask(url, { method = "GET", body, signal } = {}) {
   }
 }
 
-/** The wait before try number `n` (from 0), in ms: doubling, with jitter so that many pages do not return at once. */
+/**
+ * The pause before try number `n` (from 0), in ms: it doubles, with jitter, so that many pages do not retry at once.
+ */
 export function backoff(n, random = Math.random()) {
   return Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(n, 10)) * (0.75 + random / 2);
 }
 
 /**
- * Stops a session. The hub does it where it holds the server; one that it has lost sight of (after its restart, for
- * some seconds) it would only shrug at, so the gateway is asked then.
+ * Stops a session. If the hub has the server, it stops it. For some seconds after its restart the hub may not know a
+ * server; then the gateway stops the session.
  */
 export async function stopSession(to, session, server = session.server) {
   try {
@@ -82,11 +84,11 @@ export async function stopSession(to, session, server = session.server) {
   try {
     await ask(to.session(session.id), { method: "DELETE" });
   } catch (error) {
-    if (error.status !== 404 && error.status !== 409) throw error; // 409: the hub has it in hand
+    if (error.status !== 404 && error.status !== 409) throw error; // 409: the hub is already stopping it
   }
 }
 
-/** Asks for a session with the same choices as one that ended, under the same name; JupyterLab opens what was open. */
+/** Requests a session with the choices and the name of an ended one; JupyterLab opens the same documents. */
 export async function startAgain(to, session) {
   const body = Object.fromEntries(Object.entries(session.choice).filter(([, value]) => value !== null));
   for (let tries = 1; ; tries += 1) {
@@ -144,7 +146,7 @@ export function follow({ url, events, event, onData, also = {}, onTrouble, while
     }
     if (mine !== round || stopped) return;
     onData(data);
-    if (mine !== round || stopped) return; // what was heard may have ended the listening
+    if (mine !== round || stopped) return; // a handler may have stopped the stream
     stream = new EventSource(events);
     stream.onopen = () => {
       tries = 0;

@@ -1,4 +1,7 @@
-/** Gives the scripts the page's catalogue (`fg-texts`). Each page's script imports this first: texts are read on import. */
+/**
+ * Sets the page's catalogue (`fg-texts`) for the scripts. Each page's script imports this first, since texts are read
+ * on import.
+ */
 
 import { readCatalogue, use } from "../common/translate.js";
 

@@ -1,4 +1,4 @@
-/** Pure reading of Cluster JSON: where it stands, what it uses, in words. */
+/** Pure functions of Cluster JSON: its state and its use, as texts. */
 
 import { msOf, number, secondsBetween, span } from "../common/format.js";
 import * as session from "./session.js";
@@ -6,13 +6,13 @@ import { W } from "../common/words.js";
 
 const HOUR = 3_600_000;
 
-/** {running, waiting, unreachable}: its jobs that have not ended. */
+/** {running, waiting, unreachable}: the numbers of its jobs that have not ended. */
 export function jobs({ counts }) {
   const of = (...states) => states.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
   return { running: of("running"), waiting: of("asked", "pending"), unreachable: of("unreachable") };
 }
 
-/** [kind of dot, words] of the cluster as a whole: without its scheduler it does nothing. */
+/** [kind of dot, text] of the cluster; it can do nothing without its scheduler. */
 export function standing(cluster) {
   if (cluster.state !== "live") return ["wait", W.state[cluster.state]];
   const head = cluster.head?.state ?? "running";
@@ -29,13 +29,13 @@ export function jobsLine(cluster) {
   return told.length ? told.map(([name, number]) => W.cluster[name](number)).join(" · ") : W.cluster.none;
 }
 
-/** What is used and promised at this moment, in GPU-hours: it goes on evenly since the gateway told it. */
+/** The used and reserved GPU-hours now, computed from the gateway's last report, since they change evenly. */
 export function gpuHours({ gpu_hours: told }, now) {
   const moved = Math.min(told.committed, told.per_hour * Math.max(0, now - msOf(told.at)) / HOUR);
   return { spent: told.spent + moved, committed: told.committed - moved };
 }
 
-/** The same in words; "" where there are no GPUs and nothing is limited. */
+/** The same as text; "" if there are no GPUs and no limit. */
 export function hoursLine(cluster, now) {
   const { cap } = cluster.gpu_hours;
   if (!cluster.gpus && cap === null) return "";
@@ -44,7 +44,7 @@ export function hoursLine(cluster, now) {
   return committed > 0 ? `${used} · ${W.cluster.committed(committed, number(committed))}` : used;
 }
 
-/** For how long, and whose: `sessions` as far as the page knows them. */
+/** How long the cluster exists, and its session; `sessions`: those that the page knows. */
 export function aboutLine(cluster, sessions, now) {
   const owner = sessions.find((one) => one.id === cluster.session);
   return [
@@ -53,13 +53,13 @@ export function aboutLine(cluster, sessions, now) {
   ].filter(Boolean).join(" · ");
 }
 
-/** Where its scheduler stands, where that is a job of its own; else "". */
+/** The state of its scheduler if the scheduler has its own job, else "". */
 export function headLine({ head }, now) {
   if (!head) return "";
   return W.cluster.ownHead(head.state === "starting" ? W.state.starting : session.standing(head, now));
 }
 
-/** Its dashboard's address, if it is one that a browser may be sent to. */
+/** Its dashboard's URL, if it is safe to link to. */
 export function dashboard({ dashboard: address }) {
   return /^(https?:\/\/|\/(?!\/))/.test(address ?? "") ? address : null;
 }

@@ -1,4 +1,4 @@
-/** On Home: the person's Dask clusters, live, and the last that ended; each live one can be closed there. */
+/** Dask clusters on Home: the live ones, each with a button to close it, and the last that ended. */
 
 import { Trouble, ask } from "./api.js";
 import { aboutLine, dashboard, headLine, hoursLine, jobs, jobsLine, standing } from "./cluster.js";
@@ -10,7 +10,10 @@ import { W } from "../common/words.js";
 
 const RECENT = 3;
 
-/** `closing`: somebody pressed the button; `trouble`: why that did not do; `on.close(cluster)`: it was pressed. */
+/**
+ * `closing`: the button was pressed; `trouble`: why closing failed; `on.close(cluster)`: called when the button is
+ * pressed.
+ */
 function card(cluster, { factories, sessions, now }, closing, trouble, on) {
   const named = names(cluster, factories);
   const [dot, words] = standing(cluster);
@@ -40,7 +43,7 @@ function card(cluster, { factories, sessions, now }, closing, trouble, on) {
       }, ending ? W.cluster.closing : W.cluster.close)));
 }
 
-/** One that ended, and why. */
+/** An ended cluster, and why it ended. */
 function row(cluster, { factories, now }) {
   const named = names(cluster, factories);
   const ran = span(secondsBetween(cluster.created, cluster.ended) ?? 0);
@@ -53,7 +56,7 @@ function row(cluster, { factories, now }) {
       cluster.end ? h("p", {}, [cluster.end.what, cluster.end.do].filter(Boolean).join(" ")) : null));
 }
 
-/** `part`: the section on the page; `to`: addresses. */
+/** `part`: the section on the page; `to`: URLs. */
 export function clusters(part, to) {
   const dialog = byId("fg-close");
   const closing = new Set();
@@ -75,7 +78,7 @@ export function clusters(part, to) {
     render(list, over.slice(0, RECENT).map((one) => row(one, told)));
   }
 
-  /** Asks for those that ended, which are in no stream. */
+  /** Requests the ended clusters, which are in no stream. */
   async function refresh() {
     asked += 1;
     const mine = asked;
@@ -85,7 +88,7 @@ export function clusters(part, to) {
       over = told.filter((one) => one.state === "ended");
       draw();
     } catch (error) {
-      if (!(error instanceof Trouble)) throw error; // that the gateway is silent is said by the page
+      if (!(error instanceof Trouble)) throw error; // the page itself shows that the gateway does not answer
     }
   }
 
@@ -114,14 +117,14 @@ export function clusters(part, to) {
     },
   };
 
-  // The event comes a little after the dialog went: who is quick has opened it anew by then.
+  // The event comes shortly after the dialog closed; the person may have opened it again by then.
   dialog.addEventListener("close", () => {
     if (dialog.returnValue === "go") close(asking);
     dialog.returnValue = "";
   });
 
   return {
-    /** Takes the live ones; of one that is missing, the gateway is asked how it ended. */
+    /** Takes the live clusters; for a missing one, asks the gateway how it ended. */
     hear(told) {
       const fresh = new Map(told.map((one) => [one.id, one]));
       const gone = live.filter((one) => !fresh.has(one.id));
@@ -139,11 +142,11 @@ export function clusters(part, to) {
       if (gone.length || !heard) refresh();
       heard = true;
     },
-    /** Those that live. */
+    /** The live clusters. */
     get live() {
       return live;
     },
-    /** What else the page knows: {factories, sessions}. */
+    /** Other data of the page: {factories, sessions}. */
     show(known) {
       around = known;
       draw();

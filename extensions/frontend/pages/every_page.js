@@ -1,4 +1,4 @@
-/** What every page does: its language can be changed, and who signs out in one tab is signed out in all. */
+/** Runs on every page: the language switch, and signing out in all tabs at once. */
 
 import "./catalogue.js";
 import "./language_switch.js";

@@ -1,6 +1,6 @@
 /**
- * Keeps a page that the hub made as it is now: asks for it again, and changes only what is another. Without this script
- * the page is whole, and has a link to load it anew.
+ * Updates a page that the hub rendered: requests it again, and changes only what differs. Without this script the page
+ * is complete, and has a link to reload it.
  */
 
 import "./catalogue.js";
@@ -9,9 +9,9 @@ import { backoff } from "./api.js";
 import { announce, byId, h, render } from "../common/dom.js";
 import { W } from "../common/words.js";
 
-const EVERY = 20_000; // ms; the link asks what is free as often while somebody looks
+const EVERY = 20_000; // ms; the link asks for free resources as often while somebody looks
 
-/** What is to be said of a change: [name, state] pairs, before and after. */
+/** Texts to announce for a change: [name, state] pairs, before and after. */
 export function changes(before, after) {
   const known = new Map(before);
   return after.filter(([name, state]) => known.get(name) !== state).map(([name, state]) => W.changed(name, state));
@@ -40,10 +40,11 @@ function begin(place) {
   async function renew() {
     if (asking || document.visibilityState === "hidden") return;
     asking = true;
-    const fresh = await page().catch(() => null); // whatever it was, it is asked again
+    const fresh = await page().catch(() => null); // any error: the next request may succeed
     asking = false;
     if (fresh === null) {
-      render(unheard, h("p", { class: "fg-notice fg-notice-warn" }, W.pageOld)); // until a page comes that has it not
+      // until a newer page without this notice arrives
+      render(unheard, h("p", { class: "fg-notice fg-notice-warn" }, W.pageOld));
       later(backoff(tries));
       tries += 1;
       return;

@@ -23,14 +23,14 @@ const STOP_PATIENCE = 15_000;
 const state = {
   sessions: null, factories: [], trouble: null, busy: new Set(), troubles: new Map(), asking: null, next: null,
   renew: null, longer: null, moreAsked: new Map(), starting: null, told: new Set(),
-  heard: 0, // how often what is followed told of the sessions
+  heard: 0, // number of received updates of the sessions
   servers: JSON.parse(at("fg-servers").textContent),
 };
 
 const live = () => (state.sessions ?? []).filter(isLive);
 const moment = (session) => Date.parse(session.ended ?? session.created);
 
-/** Servers that the hub counts as active and the gateway does not tell of. */
+/** Servers that are active for the hub and that the gateway does not list. */
 function hubOnly() {
   const told = new Set(live().map((session) => session.server));
   return state.servers.filter((server) => server.active && !told.has(server.name));
@@ -52,7 +52,7 @@ function tellButton() {
   if (!canAsk()) return null;
   return h("button", {
     type: "button", class: "btn btn-sm btn-outline-contrast", key: "tell", onclick: async () => {
-      if (await askPermission()) listen(); // from now on while the tab is hidden, too
+      if (await askPermission()) listen(); // from now on also while the tab is hidden
       draw();
     },
   }, W.tellEnd);
@@ -63,9 +63,9 @@ function draw() {
   render(at("fg-trouble"), state.trouble
     ? h("p", { class: "fg-notice fg-notice-warn" }, `${W.homeSilent} ${state.trouble.message} ${W.retrying}`) : null);
   drawNew();
-  if (!state.sessions && !state.trouble) return; // the skeleton stands
+  if (!state.sessions && !state.trouble) return; // the placeholder stays
   const running = live().sort((a, b) => a.server.localeCompare(b.server, "en", { numeric: true }));
-  // What the page was served with is old once the gateway has told more; it counts only while that is silent.
+  // The data that came with the page are outdated once the gateway has sent newer ones.
   const only = state.sessions ? [] : hubOnly();
   render(at("fg-live"),
     running.map((one) =>
@@ -83,7 +83,7 @@ function draw() {
   ownClusters.show({ factories: state.factories, sessions: state.sessions ?? [] });
 }
 
-/** The stream tells of live sessions only; one that is missing has ended, and the full list says how. */
+/** The stream has live sessions only; a missing one has ended, and the full list says how. */
 function hear(sessions, whole) {
   const before = new Map((state.sessions ?? []).map((one) => [one.id, one]));
   for (const one of sessions) {
@@ -106,7 +106,7 @@ function hear(sessions, whole) {
     state.troubles.delete(one.id);
     if (one.id === state.next) location.href = `${to.spawn(one.server)}#again=${one.id}`;
     if (one.id === state.renew) {
-      state.renew = null; // it is missed once more when the full list comes
+      state.renew = null; // it is found missing again when the full list arrives
       on.again(one);
     }
   }
@@ -133,7 +133,7 @@ const refresh = () => attempt(async () => {
   const before = state.heard;
   const sessions = await ask(to.sessions);
   if (state.heard === before) hear(sessions, true);
-  else await refresh(); // what the stream told meanwhile may be newer than this answer
+  else await refresh(); // the stream may have sent newer data than this answer
 }, setTrouble);
 
 async function stop(session) {
@@ -154,7 +154,7 @@ async function stop(session) {
 }
 
 const on = {
-  /** Stops it; asks first where work would be lost. */
+  /** Stops the session; asks first if work would be lost. */
   stop(session) {
     const lost = runsIn(session, ownClusters.live);
     if (!lost.length || state.busy.has(session.id) || session.wish === "stop") {
@@ -197,7 +197,7 @@ const on = {
     at("fg-more").showModal();
   },
 
-  /** The same choices under the same name; JupyterLab then opens what was open. */
+  /** Starts a session with the same choices and name; JupyterLab then opens the same documents. */
   async again(session) {
     if (state.starting) return;
     state.starting = session.id;
@@ -251,7 +251,7 @@ at("fg-other").addEventListener("close", () => {
   state.asking = null;
   if (at("fg-other").returnValue !== "go" || !session) return;
   at("fg-other").returnValue = "";
-  state.next = session.id; // once it has ended the start page opens
+  state.next = session.id; // the start page opens once it has ended
   stop(session);
 });
 
@@ -260,16 +260,18 @@ at("fg-again").addEventListener("close", () => {
   state.asking = null;
   if (at("fg-again").returnValue !== "go" || !session) return;
   at("fg-again").returnValue = "";
-  state.renew = session.id; // once it has ended it is started again
+  state.renew = session.id; // it is started again once it has ended
   stop(session);
 });
 
-/** Where JupyterLab's "Start again" leads: `#again=ID`. A link alone starts and ends nothing, so it is asked. */
+/**
+ * The target of JupyterLab's "Start again": `#again=ID`. A link alone must not start or end anything, so the page asks.
+ */
 function askedFor() {
   const [, id] = /^#again=([0-9a-f]{32})$/.exec(location.hash) ?? [];
   const session = state.sessions?.find((one) => one.id === id);
   if (!session) return;
-  history.replaceState(null, "", location.pathname + location.search); // not once more after a reload
+  history.replaceState(null, "", location.pathname + location.search); // so that a reload does not ask again
   if (isLive(session)) {
     state.asking = session;
     at("fg-again").showModal();
@@ -282,7 +284,7 @@ function askedFor() {
 
 let following = null;
 
-/** Follows the sessions; in a hidden tab, too, for whom wants to be told. */
+/** Follows the sessions; in a hidden tab, too, for people who want notifications. */
 function listen() {
   following?.stop();
   let first = true;

@@ -1,4 +1,4 @@
-/** What Home shows: cards of live sessions, a list of those that ended, names the hub keeps. Builds elements only. */
+/** Home's elements: cards of live sessions, a list of ended ones, names that the hub keeps. */
 
 import { h } from "../common/dom.js";
 import { clock, hoursText, secondsBetween, span } from "../common/format.js";
@@ -16,8 +16,8 @@ function button(text, kind, onclick, more = {}) {
 }
 
 /**
- * A card of one live session. `on` has stop(session), other(session), more(session); `busy` and `asking` are sets of
- * session ids: being stopped, and asked more time for.
+ * A card of one live session. `on` has stop(session), other(session), more(session); `busy` and `asking`: sets of
+ * session ids that are being stopped, and for which an extension was requested.
  */
 export function sessionCard(session, factories, now, to, on, busy, asking, trouble) {
   const named = names(session, factories);
@@ -63,7 +63,7 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
       stopping ? null : button(W.otherSize, "btn-outline-contrast", () => on.other(session), { key: `other-${session.id}` })));
 }
 
-/** A session that only the hub knows of at this moment: {name, ready}. */
+/** A session that only the hub knows at the moment: {name, ready}. */
 export function hubCard(server, to, on) {
   return h("article", { class: "fg-session", key: `hub-${server.name}` },
     h("header", { class: "fg-session-head" }, h("h2", {}, W.server(server.name))),
@@ -73,7 +73,7 @@ export function hubCard(server, to, on) {
       button(W.stop, "btn-outline-danger", () => on.stopServer(server.name), { "data-stop": server.name })));
 }
 
-/** A session that ended. `on` has again(session); `starting`: it is being started again; `trouble`: why it was not. */
+/** An ended session. `on` has again(session); `starting`: it is being started again; `trouble`: why that failed. */
 export function endedRow(session, factories, now, to, on, starting, trouble) {
   const named = names(session, factories);
   const ran = session.started ? span(secondsBetween(session.started, session.ended) ?? 0) : "";

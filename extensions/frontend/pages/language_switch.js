@@ -1,11 +1,11 @@
-/** The choice of a language in the page's head. */
+/** The language switch in the page's head. */
 
 import { language } from "../common/translate.js";
 
 const COOKIE = "fg-lang";
 const YEAR = 365 * 24 * 3600;
 
-/** Remembers a language for this browser; what asks the hub sends it along. */
+/** Stores the language in a cookie of this browser. */
 function keep(language, path) {
   document.cookie = `${COOKIE}=${language}; path=${path}; max-age=${YEAR}; samesite=lax`;
 }

@@ -1,11 +1,11 @@
-/** On Home: logins of the person's own that some factories need, when they end, and a form to renew each. */
+/** On Home: the person's own logins that some factories need, with their ends, and a form to renew each. */
 
 import { Trouble, ask } from "./api.js";
 import { h, render } from "../common/dom.js";
 import { clock } from "../common/format.js";
 import { W } from "../common/words.js";
 
-const SOON = 30 * 60_000; // ms before its end from which on a login is shown as one to renew
+const SOON = 30 * 60_000; // ms before its end from which a login is shown as expiring
 
 /** "good", "soon" or "over". `credential` is a factory's. */
 export function loginState(credential, now) {
@@ -32,7 +32,7 @@ function row(factory, now, busy, trouble, send) {
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null);
 }
 
-/** `part`: the section, with a list in it; `to`: addresses; `changed`: called with (factory id, credential). */
+/** `part`: the section with the list; `to`: URLs; `changed`: called with (factory id, credential). */
 export function logins(part, to, changed) {
   const busy = new Set();
   const troubles = new Map();
@@ -43,7 +43,7 @@ export function logins(part, to, changed) {
     if (busy.has(factory.id)) return;
     const field = event.target.elements.namedItem("token");
     const token = field.value.trim();
-    field.value = ""; // it is kept nowhere on the page
+    field.value = ""; // the page does not keep it
     busy.add(factory.id);
     troubles.delete(factory.id);
     draw();
@@ -65,7 +65,7 @@ export function logins(part, to, changed) {
   }
 
   return {
-    /** Shows those of `all` that need a login of the person's own. */
+    /** Shows those factories of `all` that need the person's own login. */
     show(all) {
       factories = all.filter((one) => one.credential);
       draw();

@@ -1,4 +1,4 @@
-/** Telling a person who looks elsewhere: browser notification, window title, icon. */
+/** Notifications for a person who looks elsewhere: browser notification, window title, icon. */
 
 const COLOURS = { pending: "#b26a00", starting: "#1d5bb8", running: "#1a7f37", ended: "#c0392b", unreachable: "#6b7280" };
 
@@ -6,12 +6,12 @@ export const canAsk = () => "Notification" in window && Notification.permission 
 export const mayTell = () => "Notification" in window && Notification.permission === "granted";
 export const isDenied = () => !("Notification" in window) || Notification.permission === "denied";
 
-/** Asks for the permission; must be called from a click. Resolves to whether it was given. */
+/** Asks for the permission; must be called in a click handler. Resolves to whether the permission was given. */
 export async function askPermission() {
   return (await Notification.requestPermission()) === "granted";
 }
 
-/** A notification that brings this tab to the front when clicked. Some browsers on phones know none from a page. */
+/** A notification that brings this tab to the front when clicked. Some phone browsers do not support it. */
 export function tell(title, body) {
   if (!mayTell()) return;
   try {

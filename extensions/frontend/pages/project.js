@@ -1,4 +1,4 @@
-/** A project's page: what it has left, and who used how much, as a plot and as a table with the same numbers. */
+/** A project's page: the rest of its budget, and each person's use, as a plot and as a table with the same numbers. */
 
 import "./catalogue.js";
 
@@ -8,11 +8,11 @@ import { day, dayAndTime, number, shortDay } from "../common/format.js";
 import { t } from "../common/translate.js";
 import { bars, grouped, sinceDay, total } from "./usage.js";
 
-const WIDTH = 900; // at most
+const WIDTH = 900; // maximum width
 const HEIGHT = 200;
-const LABELS = 26; // below the plot
-const LABEL = 72; // of one, which has room for so many
-const NAME = 9; // characters
+const LABELS = 26; // height of the labels below the plot
+const LABEL = 72; // width of one label
+const NAME = 9; // maximum characters of a name
 const PERIODS = [[30, t("the last 30 days")], [90, t("the last 90 days")], [365, t("the last year")], [0, t("all time")]];
 const BY = [["day", t("by day")], ["factory", t("by factory")], ["person", t("by person")]];
 const KEY = { day: t("Day (UTC)"), factory: t("Factory"), person: t("Person") };
@@ -59,7 +59,8 @@ function figures(project) {
 }
 
 function plot(rows) {
-  const width = Math.min(WIDTH, at("fg-usage").clientWidth || WIDTH); // as wide as it is shown: letters keep their size
+  // the displayed width, so that the letters' size does not change
+  const width = Math.min(WIDTH, at("fg-usage").clientWidth || WIDTH);
   const every = Math.ceil((rows.length * LABEL) / width);
   const drawn = bars(rows, width, HEIGHT);
   return s("svg",

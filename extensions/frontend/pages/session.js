@@ -1,22 +1,22 @@
-/** Pure reading of Session JSON: where it stands, what is said about it, which one belongs to a server. */
+/** Pure functions of Session JSON: its state, its texts, and the session of a server. */
 
 import { roomier } from "../common/choose.js";
 import { clock, hoursText, msOf, secondsBetween, span, toMs } from "../common/format.js";
 import { W } from "../common/words.js";
 
 export const LIVE = ["pending", "starting", "running", "ending", "unreachable"];
-const IDLE_AFTER = 5 * 60; // seconds without work before it is worth saying
+const IDLE_AFTER = 5 * 60; // seconds without activity after which the page shows it
 
 export const isLive = (session) => LIVE.includes(session.state);
 
-/** The live session of a server, else the one that ended last; null when there is none. */
+/** The live session of a server, else the one that ended last; null if there is none. */
 export function ofServer(sessions, user, server) {
   const mine = sessions.filter((one) => one.server === server && (!user || one.user === user));
   const latest = (a, b) => (toMs(b.ended ?? b.created) ?? 0) - (toMs(a.ended ?? a.created) ?? 0);
   return mine.find(isLive) ?? [...mine].sort(latest)[0] ?? null;
 }
 
-/** Names for the ids of a choice, from the factories where they are known: {machine, size, environment}. */
+/** The names for the ids of a choice, if the factories are known: {machine, size, environment}. */
 export function names(session, factories = []) {
   const factory = factories.find((one) => one.id === session.choice.factory);
   const view = factory?.sizes.find((one) => one.size.id === session.choice.size);
@@ -28,7 +28,10 @@ export function names(session, factories = []) {
   };
 }
 
-/** Steps of the way with their state: done, current, todo. An unreachable session stands where it was last seen. */
+/**
+ * The steps to a running session with their states: done, current, todo. An unreachable session has its last known
+ * step.
+ */
 export function stages(session) {
   const seen = session === null ? "pending" : session.state === "unreachable" ? session.before ?? "pending" : session.state;
   const order = ["pending", "starting", "running"];
@@ -39,7 +42,7 @@ export function stages(session) {
   });
 }
 
-/** What the waiting page is about: looking (no session yet) or the session's state. */
+/** The waiting page's topic: looking (no session yet), or the session's state. */
 export const phase = (session) => (session === null ? "looking" : session.state);
 
 /** Window title for a phase, without the product's name. */
@@ -48,7 +51,7 @@ export function title(session) {
   return typeof said === "function" ? said(session.position) : said;
 }
 
-/** Rows [label, text] that the waiting page shows; times are left to right as a person asks for them. */
+/** Rows [label, text] of the waiting page, in the order of people's questions. */
 export function facts(session, named, now) {
   const rows = [];
   const { choice } = session;
@@ -72,12 +75,12 @@ function expectedText(at, now) {
   return `${W.about(clock(at, now))} (${span((at - now) / 1000)})`;
 }
 
-/** Seconds it has waited or been starting; as the page counts them. */
+/** Seconds for which it has waited or been starting. */
 export function elapsed(session, now) {
   return secondsBetween(session.state === "starting" ? session.started ?? session.created : session.created, now) ?? 0;
 }
 
-/** What to say of a session in one line on Home. */
+/** The one-line text about a session on Home. */
 export function standing(session, now) {
   switch (session.state) {
     case "pending": {
@@ -101,12 +104,12 @@ export function standing(session, now) {
 }
 
 /**
- * When a running session ends, if nothing changes: {at, idle}; `idle`: only if nobody uses it until then. It is the
- * first of its ends, and the only one that is shown.
+ * When a running session ends if nothing changes: {at, idle}; `idle`: only if nobody uses it until then. Of several
+ * ends, the first.
  */
 export function endOf(session, now) {
   const { notice, ends, ends_idle: idleAt, last_activity: last } = session;
-  // The session ends itself a little before its job does, and says when.
+  // The session ends itself a little before its job, and says when.
   if (notice) return { at: notice.at, idle: ["idle", "unopened"].includes(notice.kind) };
   const unused = secondsBetween(last, now);
   const idle = toMs(idleAt) !== null && (unused === null || unused >= IDLE_AFTER) &&
@@ -114,7 +117,7 @@ export function endOf(session, now) {
   return { at: idle ? idleAt : ends, idle };
 }
 
-/** "idle for 12 minutes" of a running session, "in use", or that nobody opened it; "" where it does not run. */
+/** "idle for 12 minutes", "in use", or "not opened yet" of a running session; "" if it does not run. */
 export function idling(session, now) {
   if (session.state !== "running") return "";
   const idle = secondsBetween(session.last_activity, now);
@@ -122,7 +125,7 @@ export function idling(session, now) {
   return idle < IDLE_AFTER ? W.busy : W.idleFor(span(idle));
 }
 
-/** Whether the request was cancelled before it began. */
+/** Whether the session was cancelled before it started. */
 export const isWithdrawn = ({ end, end_reason: reason, ready }) =>
   reason === "stopped" && !ready && (!end?.code || end.code.startsWith("withdrawn"));
 
@@ -135,7 +138,7 @@ export function endText(session) {
 /** Whether it used more memory than its size has. */
 export const isOutOfMemory = (session) => session.end_reason === "out-of-memory";
 
-/** A page's heading for a session that ended. */
+/** A page's heading for an ended session. */
 export function endHead(session) {
   if (isWithdrawn(session)) return W.withdrawnHead;
   if (isOutOfMemory(session)) return W.memoryHead;
@@ -143,8 +146,8 @@ export function endHead(session) {
 }
 
 /**
- * The choice with more memory that a session which ran out of it can be started again with: {choice, view}; null where
- * it ended otherwise, or the factory offers nothing larger. `factories`: null while unknown.
+ * The choice with which a session that ran out of memory can be started again with more: {choice, view}; null if it
+ * ended for another reason, or there is no larger size. `factories`: null while unknown.
  */
 export function larger(session, factories) {
   const factory = factories?.find((one) => one.id === session.choice.factory);
@@ -154,24 +157,24 @@ export function larger(session, factories) {
   return { factory, view, choice: { ...session.choice, size: view.size.id, hours } };
 }
 
-/** What would end with the session: names of busy notebooks, and the clusters that belong to it. */
+/** What would end with the session: busy notebooks, and its clusters. */
 export function runsIn(session, clusters) {
   const busy = session.busy ? (session.busy_with?.length ? session.busy_with.map(W.isBusy) : [W.somethingBusy]) : [];
   const owned = clusters.filter((one) => one.session === session.id && one.state === "live");
   return [...busy, ...owned.map((one) => W.cluster.live(one.name))];
 }
 
-/** Share of the walltime used, 0 to 1; null when it is not known. */
+/** The used share of the walltime, 0 to 1; null if it is not known. */
 export function used(session, now) {
   const whole = secondsBetween(session.started, session.ends);
   const gone = secondsBetween(session.started, now);
   return whole && gone !== null ? Math.min(1, Math.max(0, gone / whole)) : null;
 }
 
-/** Whether an end is bad news (to be coloured and explained) or what the person wanted. */
+/** Whether an end is a failure (coloured and explained), or what the person wanted. */
 export const isFailure = (session) => !["finished", "stopped", "idle", "unopened", "walltime"].includes(session.end_reason);
 
-/** What happened since `known`, for the screen reader: null when nothing that matters did. */
+/** The change since `known` for screen readers; null if nothing important changed. */
 export function change(known, session) {
   if (!known || known.state !== session.state) return W.state[session.state];
   if (known.position !== session.position && session.position) return W.position(session.position);

@@ -1,4 +1,4 @@
-/** What the pages show of one session: steps, facts, history, and how it ended. Builds elements only. */
+/** The elements for one session: steps, facts, history, and its end. */
 
 import { h } from "../common/dom.js";
 import { chargedText, costLine } from "../common/cost.js";
@@ -8,7 +8,7 @@ import {
 } from "./session.js";
 import { W } from "../common/words.js";
 
-/** The steps to a running session, and a line that says what they are and which one it is at. */
+/** The steps to a running session, with a line that names the current step. */
 export function stepper(session) {
   const steps = stages(session);
   const reached = steps.filter(({ is }) => is !== "todo").length;
@@ -31,7 +31,7 @@ export function headline(session, named) {
   ];
 }
 
-/** Whose move it is: a sign and words, so that nothing depends on colours. */
+/** Who has to act, as a sign and a text, so that colours are not needed. */
 export function whose(words) {
   if (!words || !W.whose[words.whose]) return null;
   return h("p", { class: `fg-whose fg-whose-${words.whose}` },
@@ -40,10 +40,10 @@ export function whose(words) {
 
 const flat = (text) => text.split(/\s+/).join(" ").trim();
 
-/** The scheduler's own words, unless `what` already holds them. */
+/** The scheduler's own message, unless `what` contains it. */
 const beside = (words) => (words.scheduler && !flat(words.what).includes(flat(words.scheduler)) ? words.scheduler : "");
 
-/** Words {what, whose, do, scheduler} as a box. `from`: what the words of somebody else in it are called. */
+/** An explanation {what, whose, do, scheduler} as a box. `from`: the label for a message of somebody else in it. */
 export function wordsBox(words, kind = "", from = W.schedulerReason) {
   return h("div", { class: `fg-notice ${kind}`, key: "words" },
     h("p", {}, h("strong", {}, words.what)),
@@ -78,7 +78,7 @@ export function story(session, now, open) {
       h("li", { key: `line-${index}` }, h("time", { datetime: line.at }, clock(line.at, now)), h("span", {}, line.text)))));
 }
 
-/** Which session it was, and what it cost, as far as the page knows its factory. */
+/** The name of the session and its cost, as far as the page knows its factory. */
 function about(session, factories) {
   const named = names(session, factories ?? []);
   const charged = chargedText(session);
@@ -93,7 +93,7 @@ function about(session, factories) {
     rows.map(([label, text]) => h("div", { key: label }, h("dt", {}, label), h("dd", {}, text))));
 }
 
-/** What would help a session that ran out of memory: a larger size and its cost, or that there is none. */
+/** Help for a session that ran out of memory: a larger size with its cost, or the note that there is none. */
 function memoryAdvice(session, factories) {
   if (!isOutOfMemory(session) || !factories?.length) return null;
   const found = larger(session, factories);
@@ -103,7 +103,7 @@ function memoryAdvice(session, factories) {
     `${W.largerHas(view.gpu_label, gigabytes(view.size.memory_gb))} ${costLine(factory, view, choice.hours)}`);
 }
 
-/** How a session ended: which it was, cause, the scheduler's words, the log's tail, and what one can do. */
+/** The end of a session: its name, the cause, the scheduler's message, the end of its log, and what to do. */
 export function ending(session, now, buttons, { heading = true, factories = null } = {}) {
   const failed = isFailure(session);
   return [

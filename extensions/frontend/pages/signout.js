@@ -1,13 +1,13 @@
-/** Who signs out in one tab is signed out in all: none goes on showing what was theirs to whoever comes next. */
+/** Signing out in one tab signs out in all tabs, so that none of them shows a person's data to the next person. */
 
 const KEY = "fg-signed-out";
 
-/** Tells the other tabs: they hear of a change, and only they. */
+/** Notifies the other tabs by a change of the browser's storage. */
 function tell() {
   try {
     localStorage.setItem(KEY, String(Date.now()));
   } catch {
-    // a browser that keeps nothing; its other tabs say so at their next question to the hub
+    // a browser without storage; its other tabs notice at their next request to the hub
   }
 }
 

@@ -1,4 +1,4 @@
-/** Sessions that end by themselves soon: what is said of them, and to whom it was said already. */
+/** Sessions that will soon end by themselves: their notices, and which of these were announced. */
 
 import { follow } from "./api.js";
 import { announce, byId, h, render } from "../common/dom.js";
@@ -6,7 +6,7 @@ import { clock } from "../common/format.js";
 import { tell } from "./notify.js";
 import { W } from "../common/words.js";
 
-/** The sessions whose end is near, the nearest first. */
+/** The sessions that end soon, the first one first. */
 export function ending(sessions) {
   const near = sessions.filter((one) => one.notice && one.state === "running");
   return near.sort((a, b) => Date.parse(a.notice.at) - Date.parse(b.notice.at));
@@ -17,7 +17,7 @@ export function soonText(session, now) {
   return W.soon[session.notice.kind](W.server(session.server), clock(session.notice.at, now));
 }
 
-/** What is new to say: a notice is said once at each of its steps. `told`: a set of what was said, added to. */
+/** The new notices; each step of a notice is new only once. `told`: the set of announced notices, which is extended. */
 export function newly(sessions, told) {
   return ending(sessions).filter((one) => {
     const step = `${one.id} ${one.notice.kind} ${one.notice.minutes} ${one.notice.at}`;
@@ -27,7 +27,7 @@ export function newly(sessions, told) {
   });
 }
 
-/** Says what is new to screen readers and, to who allowed it and looks elsewhere, by a notification. */
+/** Announces new notices to screen readers and, if the person allowed it and looks elsewhere, by a notification. */
 export function say(sessions, told, now) {
   const fresh = newly(sessions, told).map((one) => soonText(one, now));
   if (!fresh.length) return;
@@ -35,14 +35,14 @@ export function say(sessions, told, now) {
   if (document.visibilityState === "hidden") tell(W.soonTitle, fresh.join("\n"));
 }
 
-/** The notices that stay on the page while they hold. */
+/** The notices that stay on the page as long as they apply. */
 export function soonBoxes(sessions, now, to) {
   return ending(sessions).map((one) =>
     h("p", { class: "fg-notice fg-notice-warn", key: `soon-${one.id}` },
       h("strong", {}, soonText(one, now)), " ", h("a", { href: to.open(one.server) }, W.open)));
 }
 
-/** Shows them in `#fg-soon` of a page that is about something else. */
+/** Shows the notices in `#fg-soon` of another page. */
 export function watch(to) {
   const told = new Set();
   let sessions = [];

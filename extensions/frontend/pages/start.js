@@ -1,4 +1,4 @@
-/** The start page: keeps the choice, follows the factories, posts once. */
+/** The start page: stores the choice, follows the factories, and posts the form. */
 
 import "./catalogue.js";
 
@@ -19,18 +19,18 @@ import {
 const page = settings("fg-start");
 const to = addresses(page.base, page.user, page.userUrl);
 const form = at("spawn_form");
-const FRESH = 30_000; // the link keeps an estimate as long
+const FRESH = 30_000; // ms; the link caches estimates as long
 const DEBOUNCE = 300;
 const MINUTES = ["idle_minutes", "unopened_minutes"];
 const POSTED = "fg-posted";
 
 /** @type {Json} */
 const state = { factories: null, projects: null, ready: null, choice: null, from: null, sources: null, trouble: null, posting: false };
-const estimates = new Map(); // "factory/size/hours" -> {at, value}; value undefined while asked
+const estimates = new Map(); // "factory/size/hours" -> {at, value}; value is undefined while requested
 /** @type {AbortController | null} */
-let asked = null; // aborts the estimates of an older choice
+let asked = null; // aborts the requested estimates of an older choice
 let timer = 0;
-let projectsAt = 0; // when they were last asked for
+let projectsAt = 0; // time of the last request
 
 const key = (hours) => `${state.choice.factory}/${state.choice.size}/${hours}/${state.choice.project}`;
 const estimateOf = (hours) => estimates.get(key(hours))?.value;
@@ -39,12 +39,12 @@ async function quiet(promise) {
   try {
     return await promise;
   } catch (error) {
-    if (error instanceof Trouble) return null; // a preset is a convenience: without it the usual is shown
+    if (error instanceof Trouble) return null; // without presets the page shows its usual defaults
     throw error;
   }
 }
 
-/** What the first choice may come from: a refused post, a link, an earlier session, the last choice. */
+/** The sources of the first choice: a refused post, a link, an earlier session, the last choice. */
 async function gatherSources() {
   const again = new URLSearchParams(location.hash.slice(1)).get("again");
   const [last, session] = await Promise.all([
@@ -125,7 +125,7 @@ function draw() {
   const factory = state.choice && findFactory(state.factories, state.choice.factory);
   form.dataset.ready = String(Boolean(factory));
   drawButton(factory);
-  if (!state.factories) return; // the skeleton stands until there is something to show
+  if (!state.factories) return; // the placeholder stays until there are data
   at("fg-empty").hidden = Boolean(factory);
   at("fg-choose").hidden = !factory;
   render(at("fg-nothing"), nothingBox(state.ready));
@@ -164,7 +164,7 @@ function hear(factories) {
   state.trouble = null;
   const { choice } = state;
   const factory = choice && findFactory(factories, choice.factory);
-  if (!factory?.sizes.length) { // it is gone, or nothing there is open to this person any more
+  if (!factory?.sizes.length) { // the factory was removed, or offers this person nothing any more
     const first = preset(factories, state.sources);
     state.choice = first.choice;
     state.from = choice ? "default" : first.from;
@@ -172,7 +172,7 @@ function hear(factories) {
     state.choice = settle(choice, factory);
   }
   if (before && factory && findSize(before, choice.size)?.fits_now !== findSize(factory, choice.size)?.fits_now) {
-    estimates.clear(); // they were the scheduler's answer to another situation
+    estimates.clear(); // they are outdated
     askEstimates();
   }
   draw();
@@ -186,8 +186,8 @@ function hear(factories) {
 const isFolded = () => !at("fg-choose").open;
 
 /**
- * Folded, the page shows one choice and Start, and the way to all other choices; what it suggests comes first then, to
- * the eye, the keyboard and the screen reader alike.
+ * Folded, the page shows one choice with Start, and a link to all other choices. The suggestion then comes first, also
+ * for keyboard and screen reader.
  */
 function fold() {
   const folded = isFolded();
@@ -198,7 +198,7 @@ function fold() {
   at("fg-aside-head").textContent = folded ? W.suggestion : W.youAsk;
 }
 
-/** Who came for something in particular sees all of it at once. */
+/** A link with options opens all choices at once. */
 function unfoldIfAsked() {
   const again = new URLSearchParams(location.hash.slice(1)).has("again");
   const plain = page.folded && !page.refused && !again && !fromQuery(location.search) && !nameFromAddress();
@@ -262,14 +262,14 @@ form.addEventListener("submit", (event) => {
   }
   state.posting = true;
   sessionStorage.setItem(POSTED, JSON.stringify(state.choice));
-  // What is left empty takes the factory's default; an empty field would be an answer.
+  // Empty fields are not posted, so that the factory's defaults are used.
   if (form.elements.give_up_hours.value === "") form.elements.give_up_hours.disabled = true;
   drawButton(factory);
 });
 
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
-  state.posting = false; // back from the waiting page: the form may be used again
+  state.posting = false; // back from the waiting page: the form can be used again
   form.elements.give_up_hours.disabled = false;
   draw();
 });
@@ -278,21 +278,21 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") askEstimates();
 });
 
-/** The name that the address gives: /hub/spawn/USER/NAME. */
+/** The server's name in the URL: /hub/spawn/USER/NAME. */
 function nameFromAddress() {
   const here = decodeURIComponent(location.pathname);
   const mine = decodeURIComponent(to.spawn(""));
   return here.startsWith(`${mine}/`) ? here.slice(mine.length + 1).replace(/\/$/, "") : "";
 }
 
-/** What is to come changes with the catalogue only: asked for once, and missed by nobody if it cannot be had. */
+/** Planned factories change only with the catalogue, so they are requested once; they are optional. */
 async function nameComing() {
   const coming = await quiet(ask(to.coming));
   at("fg-coming").hidden = !coming?.length;
   if (coming?.length) render(at("fg-coming-list"), comingList(coming));
 }
 
-/** Who pays, and what is left: asked for with the estimates; without an answer, the link has the last word anyway. */
+/** Projects and budgets, requested with the estimates; without them, the link decides at the start. */
 async function askProjects() {
   const first = state.ready === null;
   [state.projects, state.ready] = await Promise.all([quiet(ask(to.projects)), quiet(ask(to.ready))]);
@@ -305,7 +305,7 @@ async function askProjects() {
   if (state.factories) draw();
 }
 
-/** Before anything is preset both answers are needed; they are asked for at the same time. */
+/** Requests everything that presets need at the same time. */
 async function begin() {
   const sources = gatherSources();
   follow({
@@ -321,7 +321,7 @@ async function begin() {
   });
 }
 
-/** On a narrow page the bar with Start is fixed: everything else can be scrolled clear of it, however high it is. */
+/** On a narrow page the bar with Start is fixed; all other content can be scrolled clear of it, whatever its height. */
 const bar = /** @type {HTMLElement} */ (document.querySelector(".fg-go"));
 new ResizeObserver(() => document.documentElement.style.setProperty("--fg-go-height", `${bar.offsetHeight}px`))
   .observe(bar, { box: "border-box" });

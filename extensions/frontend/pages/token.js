@@ -8,7 +8,7 @@ import { W } from "../common/words.js";
 
 const page = settings("fg-token");
 const to = addresses(page.base, page.user, page.userUrl);
-const SHOWN = 4000; // ms that "Copied" stays
+const SHOWN = 4000; // ms for which "Copied" is shown
 
 async function attempt(work) {
   try {
@@ -20,7 +20,7 @@ async function attempt(work) {
   }
 }
 
-/** What a person asks for, as JupyterHub's API takes it. */
+/** The request body for JupyterHub's API from the form. */
 function wanted() {
   const scopes = at("token-scopes").value.split(/[\s,]+/).filter(Boolean);
   return {
@@ -30,7 +30,7 @@ function wanted() {
   };
 }
 
-/** Takes the list of tokens from the page as the hub has it now. */
+/** Replaces the list of tokens by the hub's present one. */
 async function renewList() {
   const answer = await fetch(location.href, { cache: "no-store", credentials: "same-origin" });
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("fg-tokens");
@@ -46,7 +46,7 @@ async function create() {
   await renewList();
 }
 
-/** A page without https may not write to the clipboard: then the token is selected, to be copied by hand. */
+/** Without https a page cannot write to the clipboard: then the token is selected, to be copied by hand. */
 async function copy() {
   const token = at("token-result");
   try {

@@ -1,4 +1,4 @@
-/** Who used how much: pure, from the lines that the gateway tells to what is plotted and listed. */
+/** Pure functions: from the gateway's usage lines to the data of plot and table. */
 
 /** Lines summed up by `by` ("day", "factory", "person"): [{key, jobs, seconds}]; days in their order, with those on
  * which nothing ran in between, else who used most first. */
@@ -29,10 +29,13 @@ function daysBetween(first, last) {
 export const total = (rows) => rows.reduce(
   (sum, row) => ({ jobs: sum.jobs + row.jobs, seconds: sum.seconds + row.seconds }), { jobs: 0, seconds: 0 });
 
-/** The day so many days before `now` (epoch ms), in UTC; "" for all time. */
+/** The day `n` days before `now` (epoch ms) in UTC; "" for all time. */
 export const sinceDay = (days, now) => (days ? new Date(now - (days - 1) * DAY).toISOString().slice(0, 10) : "");
 
-/** Bars of a plot: {x, y, width, height, row} within `width` x `height`, from the left, the highest as high as it is. */
+/**
+ * The bars of a plot: {x, y, width, height, row} within `width` x `height`, from the left; the highest has the full
+ * height.
+ */
 export function bars(rows, width, height) {
   const most = Math.max(1, ...rows.map((row) => row.seconds));
   const step = width / Math.max(1, rows.length);

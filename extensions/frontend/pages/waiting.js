@@ -1,4 +1,4 @@
-/** The waiting page, and what it turns into: the notebook, or an explanation. Also serves "not running" and "stopping". */
+/** The waiting page. It becomes the notebook, or an explanation. Also the pages "not running" and "stopping". */
 
 import "./catalogue.js";
 
@@ -15,7 +15,7 @@ const to = addresses(page.base, page.user, page.userUrl);
 const body = byId("fg-waiting-body");
 const FIND_AGAIN = 700;
 const STOP_PATIENCE = 15_000;
-const PRODUCT = document.title.split(" · ").at(-1); // as the operator calls it
+const PRODUCT = document.title.split(" · ").at(-1); // the operator's name for the gateway
 const JUST_NOW = 15_000;
 
 /** @type {Json} */
@@ -26,7 +26,7 @@ const state = {
 let following = null;
 let progress = null;
 let looks = 0;
-let coming = null; // the wait before asking the hub again for a session that it has yet to find
+let coming = null; // the pause before the hub is asked again for a session that it does not know yet
 
 const link = (href, text, kind) => h("a", { href, class: `btn ${kind}`, key: text }, text);
 
@@ -93,7 +93,7 @@ function draw() {
   drawActions();
 }
 
-/** The hub sends this very page on to the server, to where the person wanted to go (`next`), once it is ready. */
+/** Once the server is ready, the hub redirects this page to the wanted page of the server (`next`). */
 function goOn() {
   location.reload();
 }
@@ -101,7 +101,7 @@ function goOn() {
 function ready() {
   state.ready = true;
   draw();
-  // In a hidden tab it stays closed for whom we told: opening it there would count as using it.
+  // A hidden tab stays on this page if the person was notified: opening the notebook there would count as use.
   if (document.visibilityState === "hidden" && mayTell()) {
     tell(W.notify.ready, state.session ? names(state.session, state.factories).machine : "");
     document.title = `● ${W.title.running} · ${PRODUCT}`;
@@ -109,7 +109,7 @@ function ready() {
   } else goOn();
 }
 
-/** The hub gave up starting it. The session tells why; where there was none, the hub's own page about it does. */
+/** The hub gave up the start. The session explains why; without a session, the hub's own page does. */
 async function failed() {
   progress?.close();
   try {
@@ -121,7 +121,7 @@ async function failed() {
   if (!state.session || isLive(state.session)) goOn();
 }
 
-/** JupyterHub's own stream knows when its proxy serves the session; it is opened only when that is near. */
+/** JupyterHub's own stream reports when its proxy serves the session; it is opened only when that is near. */
 function followProgress() {
   if (progress || !page.progressUrl || page.mode !== "pending") return;
   let tries = 0;
@@ -130,7 +130,7 @@ function followProgress() {
     progress.onmessage = (message) => {
       const event = JSON.parse(message.data);
       tries = 0;
-      if (event.session && !following) followSession(event.session.id); // the event itself is English, for scripts
+      if (event.session && !following) followSession(event.session.id); // the event's own text is English, for scripts
       if (event.ready || event.failed) progress.close();
       if (event.ready) ready();
       if (event.failed) failed();
@@ -138,7 +138,7 @@ function followProgress() {
     progress.onerror = () => {
       progress.close();
       tries += 1;
-      // A stream that cannot be opened at all: the hub restarted, or no longer starts this server. It knows best.
+      // The stream cannot be opened: the hub was restarted, or no longer starts this server. The hub decides.
       if (tries > 3 && state.session?.reachable) goOn();
       else setTimeout(open, backoff(tries));
     };
@@ -172,16 +172,18 @@ function followSession(id) {
   });
 }
 
-/** The session of this page's user and server: the live one, else the last that ended, else null. */
+/** The session of this page's user and server: the live one, else the last ended one, else null. */
 const lastOne = async () => ofServer(await ask(to.sessions), page.user, page.server);
 
-/** Whether an ended session is what a message of the hub is about: it was just now, or its words are in there. */
+/**
+ * Whether a message of the hub is about an ended session: the session has just ended, or the message contains its text.
+ */
 function isTold(session, message) {
   if (session.end?.what && message.includes(session.end.what)) return true;
   return Date.parse(session.ended ?? session.created) > Date.now() - JUST_NOW;
 }
 
-/** Whether the page is about this session. While the hub starts one, an ended one is an older one. */
+/** Whether the page is about this session. While the hub starts a session, an ended one is an older one. */
 function isMeant(session) {
   if (isLive(session)) return true;
   if (page.mode !== "stopped") return false;
@@ -204,11 +206,11 @@ async function look() {
     draw();
   }
   looks += 1;
-  if (looks === 2) followProgress(); // it may have been refused before there was a session
+  if (looks === 2) followProgress(); // the start may have been refused before there was a session
   if (!following) setTimeout(look, FIND_AGAIN + backoff(looks) / 4);
 }
 
-/** `choice`: what to start it with; `key`: of the button that was pressed. */
+/** `choice`: the choice of the new session; `key`: the pressed button's. */
 async function startOver(choice, key) {
   if (state.again !== null) return;
   state.again = key;
@@ -246,7 +248,7 @@ async function cancel() {
   }
 }
 
-/** JupyterHub leaves its form's token in the address; it is of no use there. `next` stays. */
+/** Removes the token of JupyterHub's form from the URL, where it is useless; `next` stays. */
 function tidyAddress() {
   const here = new URL(location.href);
   if (!here.searchParams.has("_xsrf")) return;
@@ -264,7 +266,7 @@ async function begin() {
     state.factories = await ask(to.factories);
     draw();
   } catch (error) {
-    if (!(error instanceof Trouble)) throw error; // names of machines are nicer than ids, no more
+    if (!(error instanceof Trouble)) throw error; // without names of machines, ids are shown
   }
 }
 

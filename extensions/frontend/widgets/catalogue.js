@@ -1,5 +1,5 @@
 /**
- * Gives the scripts the catalogue of the session's person. Python puts it before the bundle (`widgets/assets.py`); a
+ * Sets the catalogue of the session's person for the scripts. Python puts it before the bundle (`widgets/assets.py`); a
  * widget's script imports this first, since texts are read on import.
  */
 /* global FACTORYGATE_TEXTS */

@@ -1,21 +1,21 @@
-/** Where a widget's elements live: a shadow root, so that neither JupyterLab's styles and ids nor ours reach the other. */
+/** A widget's shadow root, so that styles and ids of JupyterLab and of the widget do not affect each other. */
 
 const DARK = "(prefers-color-scheme: dark)";
 
-/** JupyterLab says on its body which theme it has; other places leave it to the browser. */
+/** JupyterLab's theme is an attribute of its body; elsewhere the browser decides. */
 function isDark() {
   const told = document.body.dataset.jpThemeLight;
   return told === undefined ? window.matchMedia(DARK).matches : told === "false";
 }
 
-/** In JupyterLab, Enter in a field is no change to the browser; leaving it is, if anything was changed. */
+/** In JupyterLab, Enter in a field does not fire a change event; leaving the field does, if its value changed. */
 function enter(event) {
   if (event.key !== "Enter" || !event.target.matches("input[type=number], input[type=text]")) return;
   event.target.blur();
   event.target.focus();
 }
 
-/** Puts `content` into a fresh root in `el`, dressed in `styles`; answers with what takes down what was set up. */
+/** Puts `content` with `styles` into a new root in `el`; returns a function that removes everything. */
 export function mount(el, content, styles) {
   // Arrow keys, letters and Enter belong to the control that has the focus, not to the notebook's shortcuts.
   el.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -40,14 +40,16 @@ export function mount(el, content, styles) {
   };
 }
 
-const FRAMES = 600; // some 10 s, in which an element that was just made gets into the page
+const FRAMES = 600; // about 10 s, in which a new element gets into the page
 
-/** Tells JupyterLab what the widget shows, as text, once the element is in the page. JupyterLab keeps it in the notebook. */
+/**
+ * Sends JupyterLab the widget's state as text once the element is in the page. JupyterLab stores it in the notebook.
+ */
 export function tellState(el, text) {
   el.factorygateState = text;
   let frames = 0;
   const tell = () => {
-    if (el.factorygateState !== text) return; // a newer one is told
+    if (el.factorygateState !== text) return; // a newer state is being sent
     if (!el.isConnected) {
       if (frames++ < FRAMES) requestAnimationFrame(tell);
       return;
@@ -57,7 +59,7 @@ export function tellState(el, text) {
   tell();
 }
 
-/** Listens to these traits of a model; answers with what stops it. */
+/** Listens to these traits of a model; returns a function that stops it. */
 export function listen(model, traits, heard) {
   const events = traits.map((trait) => `change:${trait}`);
   for (const event of events) model.on(event, heard);

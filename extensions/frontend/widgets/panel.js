@@ -1,4 +1,4 @@
-/** The panel of a cluster: shows what Python tells, and tells what a person wants. */
+/** The panel of a cluster: shows Python's data, and sends the person's actions. */
 
 import "./catalogue.js";
 
@@ -9,14 +9,14 @@ import { filters, head, jobs, pager } from "./panel_view.js";
 import { V } from "./words.js";
 
 const FLOWING = ["spent", "committed", "rate"];
-const RESTS = 600; // ms after which a slider is taken to rest
+const RESTS = 600; // ms after which a slider counts as resting
 
 function field(id, label, attributes) {
   const input = h("input", { type: "number", min: 0, step: 1, id, class: "form-control", inputmode: "numeric", ...attributes });
   return { input, whole: h("span", { class: "fg-field" }, h("label", { for: id }, label), input) };
 }
 
-/** How many: a slider with a number, or the bounds within which the work decides. `send(message)`. */
+/** The number of jobs: a slider with a number, or the bounds of adapting. `send(message)`. */
 function control(send) {
   const slider = h("input", { type: "range", min: 0, step: 1, class: "form-range", "aria-label": V.wantedInSteps });
   const wanted = field("wanted", V.wanted, { "aria-describedby": "per-job" });
@@ -32,7 +32,7 @@ function control(send) {
   let resting = null;
   let maximum = 0;
 
-  /** Sets a control, unless somebody is at it; `force` where their wish was refused. */
+  /** Sets a control unless the person is using it; `force`: also then, after a refusal. */
   function set(input, value, force) {
     if (force || input !== input.getRootNode().activeElement) input.value = value;
   }
@@ -91,7 +91,7 @@ function control(send) {
   };
 }
 
-/** Ends all jobs, after it asked. `count()`: how many there are. */
+/** Ends all jobs after a question. `count()`: their number. */
 function ending(send, count) {
   const question = h("p", { id: "question" });
   const keep = h("button", { type: "button", class: "fg-button" }, V.keep);
@@ -143,7 +143,7 @@ function show({ model, el }) {
     drawFilters();
     const told = figures(summary()).map(({ name, label, text }) => [name, `${label}: ${text}`]);
     const still = told.filter(([name]) => !FLOWING.includes(name)).join();
-    if (still === stood) return; // hours that go by are no news for the notebook
+    if (still === stood) return; // figures that grow with time are not written into the notebook
     stood = still;
     tellState(el, [V.panel(summary().name), V.status[summary().status], ...told.map(([, text]) => text)].join("\n"));
   }

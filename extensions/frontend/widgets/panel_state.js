@@ -1,11 +1,11 @@
-/** Pure parts of the panel: the rows of the page as Python's changes make them, and its figures as texts. */
+/** Pure functions of the panel: its rows after Python's changes, and its figures as texts. */
 
 import { gigabytes, number } from "../common/format.js";
 import { V } from "./words.js";
 
 export const NOTHING = { order: [], rows: {}, filter: "all", first: 0, total: 0 };
 
-/** The window after a change: {rows by name, order, filter, first, total, whole}; what is not in it stays. */
+/** The window after a change: {rows by name, order, filter, first, total, whole}; missing fields stay. */
 export function merged(shown, told) {
   const order = told.order ?? shown.order;
   const all = { ...(told.whole ? {} : shown.rows), ...told.rows };
@@ -14,7 +14,7 @@ export function merged(shown, told) {
   return { order: order.filter((name) => rows[name]), rows, filter, first, total };
 }
 
-/** [name, label, text, whether it is bad] of each figure. */
+/** [name, label, text, whether it is a problem] of each figure. */
 export function figures(summary) {
   const { counts, cap } = summary;
   const spent = number(summary.spent, 2);
@@ -33,13 +33,13 @@ export function figures(summary) {
   return rows.map(([name, text, bad]) => ({ name, label: V.figures[name], text, bad }));
 }
 
-/** A whole number of jobs that may be asked for, or null for what is none. */
+/** A valid whole number of jobs, or null. */
 export function jobsOf(text, most) {
   const value = Number(text);
   return text.trim() !== "" && Number.isInteger(value) && value >= 0 && value <= most ? value : null;
 }
 
-/** The parts of the page's list: [from, to], from 1, and where its neighbours begin; null: there is none. */
+/** The shown part of the list: [from, to], from 1, and where the parts before and after begin; null: there is none. */
 export function pages({ first, total, order }) {
   return {
     from: total ? first + 1 : 0, to: first + order.length, total,

@@ -1,4 +1,4 @@
-/** What the panel shows of a summary and of rows. Builds elements, asks nothing, keeps nothing. */
+/** The panel's elements for a summary and rows. Builds elements; requests and stores nothing. */
 
 import { h } from "../common/dom.js";
 import { clock } from "../common/format.js";
@@ -31,7 +31,7 @@ export function head(summary) {
   ];
 }
 
-/** Buttons that filter; `on(filter)`. */
+/** Filter buttons; `on(filter)`. */
 export function filters(summary, current, on) {
   return Object.entries(V.filter).map(([name, words]) => h("button", {
     key: name, type: "button", class: `fg-chip${name === current ? " fg-chip-on" : ""}`,
@@ -46,7 +46,7 @@ function facts(row, now) {
   ].filter(Boolean).join(" · ");
 }
 
-/** One job; `onLog(name, open)` asks for its log. */
+/** One job; `onLog(name, open)` requests its log. */
 function job(name, row, now, onLog) {
   return h("li", { key: name, class: "fg-job" },
     h("div", { class: "fg-job-line" },
@@ -64,7 +64,7 @@ export function jobs(shown, now, onLog) {
   return shown.order.map((name) => job(name, shown.rows[name], now, onLog));
 }
 
-/** Where in a long list this is, with the way on; `on(first)`. Nothing for a list that is whole. */
+/** The position in a long list, with buttons to move; `on(first)`. Nothing for a complete list. */
 export function pager(shown, on) {
   const { from, to, total, earlier, later } = pages(shown);
   if (total === 0) return h("p", { key: "none", class: "fg-quiet" }, V.noJobs);

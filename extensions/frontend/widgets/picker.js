@@ -13,8 +13,8 @@ import { W } from "../common/words.js";
 import { estimateOf, fitting, joined, same, told } from "./picker_state.js";
 import { V } from "./words.js";
 
-const RESTS = 300; // ms after which a choice is taken to rest
-const FRESH = 30_000; // the link keeps an estimate as long
+const RESTS = 300; // ms after which a choice counts as resting
+const FRESH = 30_000; // ms; the link caches estimates as long
 const SLOW = 8000;
 
 function step(legend, content) {
@@ -123,7 +123,7 @@ function show({ model, el }) {
     if (before && factory && fitting(before) !== fitting(factory)) askEstimates();
   }
 
-  /** Takes Python's choice. While the kernel is busy it is an older one than the person's, so only news is heard. */
+  /** Takes Python's choice. While the kernel is busy this may be older than the person's, so only changes count. */
   function adopt() {
     const value = model.get("value");
     const factory = value && findFactory(state.factories, value.factory);
@@ -135,7 +135,7 @@ function show({ model, el }) {
   }
 
   function hearValue() {
-    if (state.moving) draw(); // an echo of a step on the way; the last step's comes, too
+    if (state.moving) draw(); // the answer to an intermediate step; the last step's follows
     else adopt();
   }
 

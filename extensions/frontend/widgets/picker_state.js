@@ -1,6 +1,6 @@
-/** Pure parts of the picker: the catalogue as the start page's rules read it, and what is known of a choice's start. */
+/** Pure functions of the picker: the catalogue in the start page's form, and the known start of a choice. */
 
-/** The list of FactoryView, of what stands (`catalogue`) and what passes (health, loads, [fits_now, start] by size). */
+/** The list of FactoryView, made from `catalogue` and the changing data (health, loads, [fits_now, start] by size). */
 export function joined(catalogue, passing) {
   return catalogue.filter((factory) => passing[factory.id]).map((factory) => {
     const now = passing[factory.id];
@@ -13,14 +13,14 @@ export function joined(catalogue, passing) {
   });
 }
 
-/** An Estimate for these hours of the choice, null where none is known, undefined while it is asked for. */
+/** An Estimate for these hours of the choice; null if none is known, undefined while it is requested. */
 export function estimateOf(estimates, choice, hours) {
   if (estimates.of !== `${choice.factory}/${choice.size}`) return undefined;
   const found = estimates.starts.find(([each]) => each === hours);
   return found && (found[1] === null ? null : { start: found[1] });
 }
 
-/** What of a choice is Python's to know. */
+/** The part of a choice that Python gets. */
 export function told({ factory, size, environment, hours, project }) {
   return { factory, size, environment, hours, project: project ?? null };
 }
@@ -31,5 +31,5 @@ export function same(value, choice) {
   return Object.entries(told(choice)).every(([field, one]) => value[field] === one);
 }
 
-/** How many of each size fit at a factory, as a text to compare: when it changes, estimates are of another moment. */
+/** How many of each size fit at a factory, as a text to compare: if it changes, estimates are outdated. */
 export const fitting = (factory) => JSON.stringify(factory?.sizes.map((view) => view.fits_now) ?? null);

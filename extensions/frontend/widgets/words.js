@@ -1,4 +1,4 @@
-/** What the widgets say beyond the start page's words. */
+/** Texts of the widgets that the start page does not have. */
 
 import { stateWords } from "../common/state_words.js";
 import { t, tn } from "../common/translate.js";

@@ -1,4 +1,4 @@
-/** What a person can do about the session's end, and to begin, from wherever it is offered. */
+/** The actions for a session's end and start, for all places that offer them. */
 
 import { type JupyterFrontEnd } from "@jupyterlab/application";
 import { Notification } from "@jupyterlab/apputils";
@@ -12,7 +12,7 @@ import { saveAll } from "./saving.js";
 import { type Watch } from "./watch.js";
 import { type Words } from "./words.js";
 
-const SHOWN = 5000; // ms that a short confirmation stays
+const SHOWN = 5000; // ms for which a short confirmation is shown
 
 export class Actions {
   constructor(
@@ -22,7 +22,7 @@ export class Actions {
     readonly words: Words,
   ) {}
 
-  /** Saves and says so; whether all is saved. */
+  /** Saves everything and shows the result; resolves to whether all was saved. */
   async save(): Promise<boolean> {
     const { count, failed } = await saveAll(this.shell, this.documents);
     if (failed.length) Notification.error(this.words.notSaved(failed), { autoClose: false });
@@ -30,12 +30,12 @@ export class Actions {
     return failed.length === 0;
   }
 
-  /** Hours that may be added to the session's time; 0: none, or it is not known. */
+  /** Hours that can be added to the session's walltime; 0: none, or not known. */
   get room(): number {
     return (this.watch.overview && own(this.watch.overview)?.extendHours) ?? 0;
   }
 
-  /** Asks how much more, and then the site. */
+  /** Asks for the number of hours, then requests the extension. */
   async more(): Promise<void> {
     const hours = await askHours(this.words, this.room);
     if (hours === null) return;
@@ -47,7 +47,7 @@ export class Actions {
     }
   }
 
-  /** Opens the first of the example notebooks; the document. */
+  /** Opens the first example notebook; resolves to the document. */
   async examples(): Promise<IDocumentWidget | undefined> {
     try {
       return this.documents.openOrReveal(await this.watch.examples());
@@ -61,12 +61,12 @@ export class Actions {
     Notification.error(error instanceof Error && error.message ? error.message : this.words.noAnswer, { autoClose: false });
   }
 
-  /** Whether there is a gateway's page to start again from. */
+  /** Whether there is a gateway's page from which to start again. */
   get canStartAgain(): boolean {
     return Boolean(this.watch.overview?.home);
   }
 
-  /** Saves what can be saved, then goes to the gateway's page, which asks and does it. */
+  /** Saves what can be saved, then opens the gateway's page, which asks and starts again. */
   async again(): Promise<void> {
     const overview = this.watch.overview;
     if (!overview?.home) return;

@@ -1,4 +1,4 @@
-/** The question how many hours to add. */
+/** The dialog that asks how many hours to add. */
 
 import { Dialog, showDialog } from "@jupyterlab/apputils";
 import { Widget } from "@lumino/widgets";
@@ -25,7 +25,7 @@ class Field extends Widget implements Dialog.IBodyWidget<number> {
   }
 }
 
-/** Hours that the person wants; null where they thought better of it. `most`: what may be asked for. */
+/** The wanted hours; null if the person cancelled. `most`: the maximum. */
 export async function askHours(words: Words, most: number): Promise<number | null> {
   const answer = await showDialog({
     title: words.moreTitle,

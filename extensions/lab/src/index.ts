@@ -1,4 +1,4 @@
-/** What a session of factorygate shows in JupyterLab and Notebook. Each part is a plugin, and can be switched off. */
+/** The extension of a factorygate session for JupyterLab and Notebook. Each part is a plugin that can be disabled. */
 
 import { type JupyterFrontEnd, type JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ICommandPalette } from "@jupyterlab/apputils";
@@ -21,7 +21,7 @@ import { words } from "./words.js";
 
 const OPEN = "factorygate:show-sessions";
 const EXAMPLES = "factorygate:examples";
-const BEFORE_WIDGETS = -20; // rank: that of Jupyter's own widgets is -10
+const BEFORE_WIDGETS = -20; // rank; Jupyter's own widgets have -10
 const RIGHT_OF_ALL = 900; // rank
 
 const watching: JupyterFrontEndPlugin<Watch> = {
@@ -85,7 +85,7 @@ const panel: JupyterFrontEndPlugin<void> = {
       },
     });
     const begin = (): void => {
-      if (watch.overview === null) return; // a server behind no door has nothing to show there
+      if (watch.overview === null) return; // a server without a door has nothing to show
       watch.changed.disconnect(begin);
       app.shell.add(side, "left", { rank: RIGHT_OF_ALL });
     };
@@ -142,11 +142,13 @@ const examples: JupyterFrontEndPlugin<void> = {
     const begin = (): void => {
       if (watch.overview === null) return;
       watch.changed.disconnect(begin);
-      void app.serviceManager.ready.then(() => // the kernels' cards are there by then
+      void app.serviceManager.ready.then(() => // the kernels' cards exist then
         launcher?.add({
           command: EXAMPLES,
-          category: (translator ?? nullTranslator).load("jupyterlab").__("Notebook"), // its own word: beside its cards
-          kernelIconUrl: `data:image/svg+xml,${encodeURIComponent(notebookIcon.svgstr)}`, // there no other icon is shown
+          // Jupyter's own category, beside its cards
+          category: (translator ?? nullTranslator).load("jupyterlab").__("Notebook"),
+          // no other icon is shown there
+          kernelIconUrl: `data:image/svg+xml,${encodeURIComponent(notebookIcon.svgstr)}`,
         }));
     };
     watch.changed.connect(begin);

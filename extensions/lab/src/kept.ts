@@ -1,6 +1,6 @@
 /**
- * Shows a widget of ours for as long as its kernel has it; afterwards its last state as text, with a button that runs
- * its cell again. JupyterLab alone would say "Error displaying widget: model not found".
+ * Shows a widget of factorygate as long as its kernel has it; afterwards its last state as text, with a button that
+ * runs its cell again. JupyterLab alone would show "Error displaying widget: model not found".
  */
 
 import { type JupyterFrontEnd } from "@jupyterlab/application";
@@ -16,24 +16,25 @@ import { type Words } from "./words.js";
 
 export const KEPT = "application/vnd.factorygate.widget+json";
 const VIEW = "application/vnd.jupyter.widget-view+json";
-const STATE = "factorygate-state"; // the event by which a widget tells its state as text
-const RESTS = 1000; // ms between two writes of it into the notebook
+const STATE = "factorygate-state"; // the event by which a widget sends its state as text
+const RESTS = 1000; // ms between two writes of the state into the notebook
 const LONGEST = 4000; // characters
-const TRIES = 5; // times that the widget manager is asked for a widget that the kernel has; it looks for 2 s each time
+// number of times that the widget manager is asked for a widget of the kernel; it searches 2 s each time
+const TRIES = 5;
 
-/** What the notebook has of a widget. */
+/** A widget's state in the notebook. */
 interface Kept {
   model: string;
   text: string;
 }
 
-/** What a notebook is in JupyterLab, as far as it is needed here. */
+/** A notebook in JupyterLab, as far as it is needed here. */
 interface Notebook extends Widget {
   readonly content: Widget & { rendermime: IRenderMimeRegistry; widgets: readonly Widget[]; activeCellIndex: number };
   readonly sessionContext: ISessionContext;
 }
 
-/** Reads what an output has; null where that is not ours. */
+/** Reads an output; null if it is not a widget of factorygate. */
 export function readKept(told: unknown): Kept | null {
   const { model_id: model, text } = (typeof told === "object" && told !== null ? told : {}) as Record<string, unknown>;
   return typeof model === "string" && typeof text === "string" ? { model, text: text.slice(0, LONGEST) } : null;
@@ -44,7 +45,7 @@ function isNotebook(widget: Widget): widget is Notebook {
   return sessionContext !== undefined && content !== undefined && "rendermime" in content && "activeCellIndex" in content;
 }
 
-/** Whether JupyterLab's renderer wrote an error in place of the widget. */
+/** Whether JupyterLab's renderer has written an error instead of the widget. */
 function isMissing(live: Widget): boolean {
   return live.node.classList.contains("jupyter-widgets") && live.node.childElementCount === 0 && live.node.textContent !== "";
 }
@@ -53,7 +54,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
   private model: IRenderMime.IMimeModel | null = null;
   private live: Widget | null = null;
   private notebook: Notebook | null = null;
-  private kernel: Kernel.IKernelConnection | null = null; // the one that had the widget
+  private kernel: Kernel.IKernelConnection | null = null; // the kernel that had the widget
   private timer = 0;
   private readonly line = h("p", { class: "fg-Kept-line" });
   private readonly state = h("pre", {});
@@ -93,7 +94,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     if (this.notebook === null) void this.decide();
   }
 
-  /** Shows the widget if the kernel has it, else its text. `attempt`: the first is 1. */
+  /** Shows the widget if the kernel has it, else its text. `attempt`: 1 for the first. */
   private async decide(attempt = 1): Promise<void> {
     const kept = this.model && readKept(this.model.data[KEPT]);
     if (!this.isAttached || !kept || !this.model?.trusted || this.live) return;
@@ -129,7 +130,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     this.kernel = kernel;
     this.text.hide();
     this.insertWidget(0, live);
-    // The renderer may look for the widget now, or once more when the widget manager has asked the kernel for all.
+    // The renderer may find the widget now, or later, when the widget manager has asked the kernel for all widgets.
     const observer = new MutationObserver(() => {
       if (!isMissing(live)) return;
       observer.disconnect();
@@ -139,7 +140,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     await live.renderModel(this.model);
   }
 
-  /** Looks again for a widget that the kernel has, but whose first message did not reach this page. */
+  /** Searches again for a widget that the kernel has but whose first message did not reach this page. */
   private async showAgain(kernel: Kernel.IKernelConnection, attempt: number): Promise<void> {
     this.dropLive();
     this.offer();
@@ -148,7 +149,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
       if (attempt === 1) await kernel.reconnect(); // then the widget manager asks the kernel for all its widgets
       await this.decide(attempt + 1);
     } catch {
-      // The kernel is gone meanwhile: the text is there, with its button.
+      // The kernel ended in the meantime: the text and its button are shown.
     }
   }
 
@@ -169,7 +170,8 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
   private async run(): Promise<void> {
     const notebook = this.notebook;
     await notebook?.sessionContext.ready;
-    await notebook?.sessionContext.session?.kernel?.info; // what is run before that clears the outputs, and is lost
+    // a cell that runs earlier would clear the outputs, and be lost
+    await notebook?.sessionContext.session?.kernel?.info;
     const index = notebook?.content.widgets.findIndex((cell) => cell.node.contains(this.node)) ?? -1;
     if (!notebook || index < 0) return;
     this.app.shell.activateById(notebook.id);
@@ -177,7 +179,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     await this.app.commands.execute("notebook:run-cell");
   }
 
-  /** Finds the notebook that this is in, and follows its kernel. */
+  /** Finds the notebook of this output, and follows its kernel. */
   private join(): void {
     if (this.notebook) return;
     for (const widget of this.app.shell.widgets("main")) {
@@ -206,7 +208,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     this.offer();
   }
 
-  /** Writes the widget's state into the notebook, so that it is there when the widget no longer is. */
+  /** Writes the widget's state into the notebook, so that it stays when the widget is gone. */
   private keep(told: unknown): void {
     const kept = this.model && readKept(this.model.data[KEPT]);
     if (typeof told !== "string" || !kept || told === kept.text) return;

@@ -1,18 +1,18 @@
-/** What the notebook server tells of its session, read into plain data. Whatever is not as it must be is left out. */
+/** The notebook server's data about its session, parsed into plain data. Invalid values are left out. */
 
-/** Why a session ends by itself, as the link and the door name it: all that there are (a test compares). */
+/** Why a session ends by itself: all kinds of the link and the door (a test compares them). */
 export const NOTICES = ["walltime", "idle", "unopened", "access"] as const;
 export type NoticeKind = (typeof NOTICES)[number];
 export type MessageKind = "info" | "success" | "warning" | "error";
 
-/** The session ends by itself `at` (epoch ms); `minutes`: the step before that was passed. */
+/** The session ends by itself `at` (epoch ms); `minutes`: the last warning step that has passed. */
 export interface Notice {
   kind: NoticeKind;
   at: number;
   minutes: number;
 }
 
-/** Something said to whoever is in the session; shown once for each id. */
+/** A message to the people in the session; each id is shown once. */
 export interface Message {
   id: string;
   text: string;
@@ -33,7 +33,7 @@ export interface Use {
   gpus: Gpu[];
 }
 
-/** One of the person's sessions. Moments are epoch ms; `budget`: GPU-hours left of what pays for it. */
+/** One of the person's sessions. Moments are epoch ms; `budget`: GPU-hours left of the paying project. */
 export interface Session {
   id: string;
   server: string;
@@ -73,7 +73,7 @@ export interface Overview {
 
 type Fields = Record<string, unknown>;
 
-const OF_ACCESS = /^access-(\d{1,12})$/; // the link's id of the message that says it; the seconds are its end
+const OF_ACCESS = /^access-(\d{1,12})$/; // id of the link's message about lost access; its seconds are the end
 const LONGEST_STEP = 60; // minutes
 const ACCESS_STEPS = [1, 5, 15, LONGEST_STEP];
 const MESSAGES: readonly string[] = ["info", "success", "warning", "error"];
@@ -123,7 +123,7 @@ function readUse(told: unknown): Use | null {
   return used === null ? null : { memory: used, memoryLimit: count(memory_limit), gpus: list(gpus, readGpu) };
 }
 
-/** An address to go to, and no script. */
+/** A URL that is safe to open. */
 function address(told: unknown): string {
   const found = text(told);
   return /^(https?:\/\/|\/(?!\/))/.test(found) ? found : "";
@@ -193,7 +193,7 @@ function accessEnds(read: Overview, messages: Message[]): Notice | null {
   return { kind: "access", at, minutes: ACCESS_STEPS.find((minutes) => at - read.now <= 60_000 * minutes) ?? LONGEST_STEP };
 }
 
-/** The session that this page is open in, as the gateway has it; null while that does not tell. */
+/** The session of this page in the gateway's data; null if these lack it. */
 export function own(overview: Overview): Session | null {
   return overview.sessions.find((one) => one.id === overview.session) ?? null;
 }
@@ -204,7 +204,8 @@ export function endOf(ends: number | null, notice: Notice | null): number | null
   return notice?.kind === "walltime" || notice?.kind === "access" ? notice.at : ends;
 }
 
-/** Names one step of a notice: it is said once. */
+/** The key of one step of a notice, which is shown once. */
 export function step(session: string, notice: Notice): string {
-  return [session, notice.kind, notice.minutes, Math.round(notice.at / 1000)].join(" "); // told twice it may differ by less
+  // rounded, since two sources may differ slightly
+  return [session, notice.kind, notice.minutes, Math.round(notice.at / 1000)].join(" ");
 }

@@ -1,4 +1,4 @@
-/** The side panel: this session with what it uses, the person's other sessions, and their clusters. */
+/** The side panel: this session with its resource use, the person's other sessions, and their clusters. */
 
 import { LabIcon } from "@jupyterlab/ui-components";
 import { Widget } from "@lumino/widgets";
@@ -55,7 +55,10 @@ export class Panel extends Widget {
       clusters.length ? this.list(words.yourClusters, clusters.map((one) => this.cluster(one))) : h("div"));
   }
 
-  /** Draws a part anew if what it shows is new. What can have the focus is apart from what changes all the time. */
+  /**
+   * Redraws a part only if its content changed. Elements that can have the focus are separate from those that change
+   * often.
+   */
   private part(name: string, told: unknown, make: () => HTMLElement): void {
     const text = JSON.stringify(told);
     const known = this.parts.get(name);
@@ -77,7 +80,8 @@ export class Panel extends Widget {
     const end = endOf(overview.ends, notice);
     const now = this.watch.now();
     const over = this.watch.phase === "ended";
-    const idle = notice !== null && (notice.kind === "idle" || notice.kind === "unopened"); // it tells the first of its ends
+    // the notice is about its first end
+    const idle = notice !== null && (notice.kind === "idle" || notice.kind === "unopened");
     const line = over ? words.over(this.watch.over) : this.watch.phase === "silent" ? words.silentLong : "";
     return h("section", { "aria-label": words.thisSession },
       h("h2", {}, words.thisSession),

@@ -1,10 +1,10 @@
-/** Saving all that is open. */
+/** Saves all open documents. */
 
 import { type JupyterFrontEnd } from "@jupyterlab/application";
 import { PathExt } from "@jupyterlab/coreutils";
 import { type IDocumentManager } from "@jupyterlab/docmanager";
 
-/** How many documents were saved, and the names of those that were not. */
+/** The number of saved documents, and the names of those that could not be saved. */
 export interface Saved {
   count: number;
   failed: string[];

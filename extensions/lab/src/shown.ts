@@ -1,4 +1,4 @@
-/** Which messages this browser has shown already. */
+/** The messages that this browser has already shown. */
 
 import { type Message } from "./model.js";
 
@@ -8,7 +8,7 @@ const KEPT = 50; // ids; a session keeps fewer messages
 export class Shown {
   constructor(private readonly storage: Pick<Storage, "getItem" | "setItem">) {}
 
-  /** Those that were not shown yet; from now on they were. */
+  /** Returns the messages that were not shown yet, and marks them as shown. */
   fresh(session: string, messages: Message[]): Message[] {
     if (!messages.length) return [];
     const known = this.read();
@@ -23,7 +23,7 @@ export class Shown {
       const told: unknown = JSON.parse(this.storage.getItem(KEY) ?? "[]");
       return Array.isArray(told) ? told.filter((one) => typeof one === "string") : [];
     } catch {
-      return []; // not ours
+      return []; // not written by this extension
     }
   }
 }

@@ -1,4 +1,4 @@
-/** The line in the status bar: where the session is, how long it has, what it uses. */
+/** The item in the status bar: the session's place, its remaining time, and its resource use. */
 
 import { Widget } from "@lumino/widgets";
 
@@ -16,7 +16,7 @@ export class Status extends Widget {
   private readonly budget = h("span", { class: "fg-Status-budget" });
   private readonly timer: number;
 
-  /** `onOpen`: the person wants to see more. */
+  /** `onOpen`: called when the person wants to see more. */
   constructor(
     private readonly watch: Watch,
     private readonly words: Words,

@@ -1,4 +1,4 @@
-/** What is said once, where it is seen: that the session's end is near, that it is over, and messages to its person. */
+/** Toasts: the session will end soon, it has ended, and messages to its person. Each is shown once. */
 
 import { Notification } from "@jupyterlab/apputils";
 
@@ -7,10 +7,10 @@ import { step, type Message } from "./model.js";
 import { type Shown } from "./shown.js";
 import { type Watch } from "./watch.js";
 
-const READ = 30_000; // ms that a message which is no warning stays
+const READ = 30_000; // ms for which a message that is no warning is shown
 
 export class Toasts {
-  private near = ""; // the step that is on the page now
+  private near = ""; // the step whose toast is shown now
   private nearId = "";
   private overId = "";
 
@@ -42,7 +42,7 @@ export class Toasts {
     const { actions } = this;
     const { words } = actions;
     const offers = [offer(words.saveAll, () => actions.save(), true)];
-    const lasts = notice.kind !== "access"; // no time is added, and nothing begins for that project
+    const lasts = notice.kind !== "access"; // an extension is not possible, and nothing more may start for that project
     if (lasts && actions.room > 0) offers.push(offer(words.moreTime, () => actions.more()));
     if (lasts && actions.canStartAgain) offers.push(offer(words.startAgain, () => actions.again()));
     const text = words.notice(notice.kind, notice.at, this.watch.now());
@@ -68,7 +68,7 @@ export class Toasts {
   }
 }
 
-/** A button of a toast; `stays`: the toast is there afterwards, too. */
+/** A button of a toast; `stays`: the toast stays open afterwards. */
 function offer(label: string, act: () => Promise<unknown>, stays = false): Notification.IAction {
   return {
     label,

@@ -1,4 +1,4 @@
-/** The one question that this page asks again and again, for all its parts. */
+/** Polls the session's overview for all parts of the page. */
 
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
@@ -11,38 +11,43 @@ import { endOf, readOverview, type NoticeKind, type Overview } from "./model.js"
 
 type Catalogue = typeof ENGLISH;
 
-const INTERVAL = 5000; // ms; nothing is asked while the page is hidden
+const INTERVAL = 5000; // ms; a hidden page does not poll
 const SLOWEST = 30_000;
-const SOON = 60_000; // ms before the announced end that a session may be over for that reason
+const SOON = 60_000; // ms; a session that ends within this time of the announced end has ended for that reason
 const PATIENCE = 3000; // ms that JupyterLab waits for the language
-const NOT_RUNNING = 424; // what the hub answers for a server that is not there
+const NOT_RUNNING = 424; // the hub's status for a server that does not run
 
 /**
- * `unknown`: nobody has answered yet; `none`: this server runs behind no door; `here`: it answers; `silent`: it does
- * not at this moment; `ended`: it is over.
+ * `unknown`: no answer yet; `none`: this server has no door; `here`: it answers; `silent`: it does not answer now;
+ * `ended`: the session has ended.
  */
 export type Phase = "unknown" | "none" | "here" | "silent" | "ended";
 
 export interface Watch {
   readonly phase: Phase;
-  /** As it was told last; null before the first answer. */
+  /** The last overview; null before the first answer. */
   readonly overview: Overview | null;
-  /** Why it ended, where that was announced. */
+  /** Why it ended, if that was announced. */
   readonly over: NoticeKind | null;
   readonly changed: ISignal<Watch, void>;
   /** Epoch ms by the session's own clock. */
   now(): number;
-  /** Asks for more time. Rejects with the site's words. */
+  /** Requests an extension. Rejects with the site's message. */
   extend(hours: number): Promise<void>;
-  /** The texts of a language, as JupyterLab names it; English is what the person chose at the gateway. */
+  /**
+   * The texts of a language with JupyterLab's name. English means the language that the person chose at the gateway.
+   */
   catalogue(language: string): Promise<Catalogue>;
-  /** Has the example notebooks put among the person's files; the path of the first. Rejects with words. */
+  /**
+   * Makes the server copy the example notebooks into the person's files; resolves to the path of the first. Rejects
+   * with a message.
+   */
   examples(): Promise<string>;
 }
 
 export const Watch = new Token<Watch>("factorygate-lab:Watch", "What is known of the session that this page is open in.");
 
-/** An answer that is not a good one. */
+/** An error answer. */
 class Failure extends Error {
   constructor(
     readonly status: number,
@@ -93,7 +98,7 @@ export class SessionWatch implements Watch {
     try {
       return readCatalogue(await this.ask(`texts?${wanted}`, { signal: AbortSignal.timeout(PATIENCE) }));
     } catch {
-      return ENGLISH; // JupyterLab must begin
+      return ENGLISH; // JupyterLab must not wait for it
     }
   }
 
@@ -103,7 +108,7 @@ export class SessionWatch implements Watch {
     throw new Error();
   }
 
-  /** Rejects where nobody answered well, so that it is asked more rarely. */
+  /** Rejects if there is no successful answer, so that polling slows down. */
   private async look(): Promise<void> {
     try {
       const overview = readOverview(await this.ask("overview"));

@@ -1,4 +1,4 @@
-/** Texts that only the extension shows; they are read when shown, once its language is known. */
+/** Texts of the extension; they are translated when shown, once the language is known. */
 
 import { bytes, clock, countdown, hoursText, number, percent } from "../../frontend/common/format.js";
 import { sessionName, stateWords } from "../../frontend/common/state_words.js";
@@ -29,7 +29,7 @@ function jobs(state: string, many: number): string {
 }
 
 export const words = {
-  /** As in `<html lang>`. */
+  /** The language as in `<html lang>`. */
   get language(): string {
     return language();
   },
@@ -106,7 +106,7 @@ export const words = {
     return t("ends {when}", { when: clock(at, now) });
   },
 
-  /** That the end is near, and what helps against it. */
+  /** The text that the end is near, and what helps. */
   notice(kind: NoticeKind, at: number, now: number): string {
     const when = clock(at, now);
     switch (kind) {
@@ -121,7 +121,7 @@ export const words = {
     }
   },
 
-  /** That it is over, and why, where that was announced. */
+  /** The text that the session has ended, and why, if that was announced. */
   over(kind: NoticeKind | null): string {
     switch (kind) {
       case "walltime":
@@ -137,7 +137,7 @@ export const words = {
     }
   },
 
-  /** "GPU 37% · 2.1 of 120 GB"; "" while nothing is known. */
+  /** "GPU 37% · 2.1 of 120 GB"; "" if nothing is known. */
   use(use: Use | null): string {
     if (use === null) return "";
     const busy = use.gpus.map((gpu) => gpu.percent).filter((percent) => percent !== null);

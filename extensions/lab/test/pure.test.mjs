@@ -12,7 +12,7 @@ const NOW = Date.parse("2026-03-10T12:00:00Z");
 const WALLTIME = { kind: "walltime", at: "2026-03-10T12:14:00Z", minutes: 15 };
 
 describe("reading an overview", () => {
-  test("what is told is read", () => {
+  test("a valid overview is read", () => {
     const told = readOverview({
       session: "a", now: "2026-03-10T12:00:00Z", ends: "2026-03-10T12:15:00Z", notice: WALLTIME, home: "/hub/home",
       use: { memory: 5, memory_limit: null, gpus: [{ name: "A100", percent: 0, memory: 1, memory_limit: 2 }] },
@@ -32,7 +32,7 @@ describe("reading an overview", () => {
   for (const told of [null, undefined, 5, "x", [], {}, { sessions: {} }, { sessions: [null, 5, { id: 7 }] }, { messages: "x" },
     { notice: { kind: "walltime", at: "soon" } }, { notice: { kind: "fire", at: "2026-03-10T12:00:00Z" } }, { use: { memory: -1 } },
     { use: { memory: "much" } }, { ends: 5 }, { messages: [{ id: "", text: "x" }] }, { clusters: [{ counts: 5 }] }]) {
-    test(`of ${JSON.stringify(told)} nothing is believed`, () => {
+    test(`the invalid overview ${JSON.stringify(told)} is ignored`, () => {
       const { now, ...read } = readOverview(told);
       assert.ok(Number.isFinite(now));
       assert.deepEqual(read, {
@@ -42,21 +42,21 @@ describe("reading an overview", () => {
   }
 
   for (const home of ["javascript:alert(1)", "data:text/html,x", "//elsewhere/hub", "hub/home", " /x"]) {
-    test(`${home} is no address to go to`, () => assert.equal(readOverview({ home }).home, ""));
+    test(`${home} is not accepted as an address`, () => assert.equal(readOverview({ home }).home, ""));
   }
 
-  test("a message of an unknown kind is an information", () => {
+  test("a message of an unknown kind is shown as an information", () => {
     assert.equal(readOverview({ messages: [{ id: "1", text: "x", kind: "fatal" }] }).messages[0].kind, "info");
   });
 
-  test("once the end is announced there are not two times", () => {
+  test("once the end is announced, only one time is shown", () => {
     const { notice } = readOverview({ notice: WALLTIME });
     assert.equal(endOf(NOW, notice), notice.at);
     assert.equal(endOf(NOW, { ...notice, kind: "idle" }), NOW);
     assert.equal(endOf(NOW, null), NOW);
   });
 
-  test("a step is another at 5 minutes, when the end moves, and in another session", () => {
+  test("a warning is new at 5 minutes, after the end moved, and in another session", () => {
     const { notice } = readOverview({ notice: WALLTIME });
     const steps = [step("a", notice), step("a", { ...notice, minutes: 5 }), step("a", { ...notice, at: NOW }), step("b", notice)];
     assert.equal(new Set(steps).size, steps.length);
@@ -65,7 +65,7 @@ describe("reading an overview", () => {
 });
 
 describe("notices", () => {
-  test("all that the link may send are known, and each is said in words of its own", () => {
+  test("every notice that the link may send is known and has its own text", () => {
     const models = readFileSync(new URL("../../../spawners/factorycommon/models/sessions.py", import.meta.url), "utf8");
     const link = /class Notice\(Model\):.*?kind: Literal\[(.*?)\]/s.exec(models)[1].match(/(?<=")[a-z]+(?=")/g);
     assert.deepEqual([...NOTICES].sort(), link.sort());
@@ -83,7 +83,7 @@ describe("notices", () => {
     readOverview({ session: "a", now: "2026-03-10T12:00:00Z", sessions: [{ id: "a", notice: access }], ...more });
   const message = { id: `access-${(NOW + 600_000) / 1000}`, text: "English", kind: "warning" };
 
-  test("what ends first is said: the clock's, or that access ends, which only the gateway knows", () => {
+  test("the notice names what ends first: the time limit, or the person's access", () => {
     assert.deepEqual(told({}).notice, { kind: "access", at: NOW + 600_000, minutes: 15 });
     assert.equal(told({ notice: WALLTIME }).notice.kind, "access");
     assert.equal(told({ notice: { ...WALLTIME, at: "2026-03-10T12:05:00Z" } }).notice.kind, "walltime");
@@ -92,7 +92,7 @@ describe("notices", () => {
     assert.equal(endOf(null, told({}).notice), NOW + 600_000);
   });
 
-  test("the message of it is the same news: shown as the notice, and only while the gateway tells nothing newer", () => {
+  test("a message with the same news is shown as the notice, until the gateway sends something newer", () => {
     const { notice, messages } = told({ sessions: [], messages: [message] });
     assert.deepEqual(notice, { kind: "access", at: NOW + 600_000, minutes: 15 });
     assert.deepEqual(messages, []);
@@ -110,7 +110,7 @@ describe("languages", () => {
     "{n} document saved.": ["{n} Dokument gespeichert.", "{n} Dokumente gespeichert."], "Save all": "Alles speichern", broken: 5,
   } };
 
-  test("what is translated is said so, the rest is English", () => {
+  test("translated texts are shown, the others stay English", () => {
     use(readCatalogue(german));
     assert.deepEqual([words.language, words.saveAll, words.ended], ["de", "Alles speichern", "Session ended"]);
     assert.deepEqual([words.saved(1), words.saved(0)], ["1 Dokument gespeichert.", "Everything is already saved."]);
@@ -132,7 +132,7 @@ describe("what was shown", () => {
   };
   const one = { id: "1", text: "Hello", kind: "info" };
 
-  test("a message is shown once, also after the page was loaded again", () => {
+  test("a message is shown only once, even if the page is loaded again", () => {
     const storage = store();
     assert.deepEqual(new Shown(storage).fresh("a", [one]), [one]);
     assert.deepEqual(new Shown(storage).fresh("a", [one, { ...one, id: "2" }]), [{ ...one, id: "2" }]);
@@ -140,7 +140,7 @@ describe("what was shown", () => {
   });
 
   for (const content of ["{", "5", '{"a":1}', "[5]"]) {
-    test(`what stands there and is not ours (${content}) hides nothing`, () => {
+    test(`invalid stored data (${content}) hides no message`, () => {
       assert.deepEqual(new Shown(store(content)).fresh("a", [one]), [one]);
     });
   }

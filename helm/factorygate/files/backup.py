@@ -12,7 +12,7 @@ parser.add_argument("--days", type=int, required=True)
 parser.add_argument("arguments", nargs="+", help="of factorygate; the last one is the folder")
 options = parser.parse_args()
 
-# The image names both files of a gateway; a pod has those of one part, which the arguments name.
+# The image names the configuration files of hub and link; a pod has only its own, which the arguments name.
 env = {name: value for name, value in os.environ.items() if name not in ("FACTORYGATE_HUB_CONFIG", "FACTORYGATE_LINK")}
 done = subprocess.run(["factorygate", *options.arguments], env=env, check=False)
 if done.returncode:

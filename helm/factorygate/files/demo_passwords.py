@@ -1,4 +1,4 @@
-"""Write the file of the demo's names and passwords from the Secret's files, a file a person."""
+"""Write the file of the demo's names and passwords from the Secret's files, one for each person."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""What the chart's values add to JupyterHub's configuration. Values come as YAML files; none is in this code."""
+"""Adds the chart's values to JupyterHub's configuration. The values are read from YAML files; this
+code contains none."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""Exit 0 if the gateway at the address that is given answers, and its hub hears the link; else say what is wrong."""
+"""Exit with 0 if the gateway at the given address answers and its hub is connected to the link; otherwise print the
+problem."""
 
 import json
 import sys

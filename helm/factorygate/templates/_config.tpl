@@ -1,4 +1,4 @@
-{{- /* hub.yaml and link.yaml as dictionaries: written as YAML, never pasted into code. */ -}}
+{{- /* Makes hub.yaml and link.yaml: values are written by toYaml, and never pasted into code. */ -}}
 
 {{- define "factorygate.host" -}}
 {{- (urlParse .Values.publicUrl).hostname -}}
@@ -109,7 +109,7 @@ authority: /run/secrets/factorygate-tls/ca.crt
 {{- toYaml $yaml -}}
 {{- end -}}
 
-{{- /* What the schema cannot say, or not in words. */ -}}
+{{- /* Checks that the schema of the values cannot express, or whose message would not be understood. */ -}}
 {{- define "factorygate.validate" -}}
 {{- $url := urlParse .Values.publicUrl -}}
 {{- $here := has $url.hostname (list "127.0.0.1" "localhost") -}}

@@ -1,4 +1,4 @@
-{{- /* The three parts as containers, with their volumes: in one pod, or each in its own. */ -}}
+{{- /* The containers of hub, link and proxy with their volumes: all in one pod, or each in its own. */ -}}
 
 {{- define "factorygate.curl" -}}
 {{- $url := index . 1 -}}
@@ -58,7 +58,7 @@
 {{- end }}
 {{- end -}}
 
-{{- /* What must be done before the hub starts. */ -}}
+{{- /* The init containers that run before the hub starts. */ -}}
 {{- define "factorygate.hubInit" -}}
 {{- if .Values.hub.demoUsers }}
 - name: demo-passwords
@@ -73,7 +73,7 @@
 {{- if .Values.hub.db.upgrade }}
 - name: upgrade-hub
   {{- include "factorygate.container" (list . .Values.hub.image) | nindent 2 }}
-  # The image names both files of a gateway; this pod's part has one.
+  # The image's environment names hub.yaml and link.yaml; this container has hub.yaml only.
   args: [env, -u, FACTORYGATE_LINK, factorygate, stores, upgrade, --hub, /etc/factorygate/hub.yaml]
   env:
     {{- include "factorygate.hubEnv" . | nindent 4 }}
@@ -124,7 +124,7 @@
 {{- end }}
 {{- end -}}
 
-{{- /* Volumes of the hub's own pod only: a backup does not mount them. */ -}}
+{{- /* Volumes of the hub's pod that a backup job does not mount. */ -}}
 {{- define "factorygate.hubPodVolumes" -}}
 {{- if .Values.hub.demoUsers }}
 - name: demo-passwords
@@ -277,7 +277,8 @@
 {{- if .Values.metrics.enabled -}}
 {{- $arguments = concat $arguments (list "--metrics-ip" "0.0.0.0" "--metrics-port" "8002") -}}
 {{- end -}}
-{{- /* Whoever ends TLS in front of it says so in X-Forwarded-Proto, which the proxy would replace by its own http. */ -}}
+{{- /* The server that ends TLS in front of the proxy sends X-Forwarded-Proto: https. Without --no-x-forward the proxy
+would replace it by http. */ -}}
 {{- if hasPrefix "https:" .Values.publicUrl }}{{ $arguments = append $arguments "--no-x-forward" }}{{ end -}}
 - name: proxy
   {{- include "factorygate.container" (list . .Values.proxy.chp.image) | nindent 2 }}

@@ -1,4 +1,4 @@
-{{- /* Names, labels, images, and what every pod has. */ -}}
+{{- /* Names, labels, images, and the settings that all pods share. */ -}}
 
 {{- define "factorygate.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
@@ -19,7 +19,7 @@
 {{- if eq .Values.topology "apart" }}true{{ end -}}
 {{- end -}}
 
-{{- /* The pod that a part runs in: list of context and part. */ -}}
+{{- /* The pod in which a part (hub, link or proxy) runs. Argument: a list of context and part. */ -}}
 {{- define "factorygate.component" -}}
 {{- $root := index . 0 -}}
 {{- if include "factorygate.apart" $root }}{{ index . 1 }}{{ else }}gateway{{ end -}}
@@ -38,7 +38,7 @@ app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{- /* metadata of an object: list of context, part, and the end of its name. */ -}}
+{{- /* The metadata of an object. Argument: a list of context, part, and the end of the object's name. */ -}}
 {{- define "factorygate.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "factorygate.fullname" $root }}{{ if index . 2 }}-{{ index . 2 }}{{ end }}
@@ -59,7 +59,7 @@ labels:
 {{- end -}}
 {{- end -}}
 
-{{- /* What Pod Security "restricted" asks of a pod, and more: no token of a service account. */ -}}
+{{- /* The settings that Pod Security "restricted" demands of a pod, and no token of a service account. */ -}}
 {{- define "factorygate.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -105,7 +105,7 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{- /* The probes of a part: list of its values and the command that succeeds if it is well. */ -}}
+{{- /* The probes of a part. Argument: a list of the part's values and the command that succeeds if it is healthy. */ -}}
 {{- define "factorygate.probes" -}}
 {{- $command := index . 1 -}}
 {{- range $name := list "startupProbe" "livenessProbe" "readinessProbe" }}
@@ -121,7 +121,7 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{- /* An environment from a map of names and values. */ -}}
+{{- /* The environment of a container, made from a map of names and values. */ -}}
 {{- define "factorygate.env" -}}
 {{- range $name, $value := . }}
 - name: {{ $name }}
@@ -151,7 +151,7 @@ spec:
       storage: {{ $pvc.storage }}
 {{- end -}}
 
-{{- /* Peers and ports of NetworkPolicies. */ -}}
+{{- /* Parts of NetworkPolicies: peers and ports. */ -}}
 {{- define "factorygate.peer" -}}
 - podSelector:
     matchLabels:
@@ -189,7 +189,7 @@ spec:
   {{- with $from }}
   from:
     {{- toYaml . | nindent 4 }}
-{{- /* Beside those: `helm test`, and who reads the hub's own metrics, which the proxy leads to. */}}
+{{- /* Also allowed: the pod of `helm test`, and Prometheus, which reads the hub's metrics through the proxy. */}}
     {{- include "factorygate.peer" (list $ "test") | nindent 4 }}
     {{- if and $.Values.metrics.enabled $.Values.metrics.serviceMonitor.enabled }}
     {{- toYaml (default (list (dict "namespaceSelector" dict)) $.Values.metrics.from) | nindent 4 }}
@@ -197,7 +197,7 @@ spec:
   {{- end }}
 {{- end -}}
 
-{{- /* Who may read the metrics: list of context and ports. */ -}}
+{{- /* The rule for those who may read the metrics. Argument: a list of context and ports. */ -}}
 {{- define "factorygate.metricsIngress" -}}
 {{- if (index . 0).Values.metrics.enabled -}}
 - ports:

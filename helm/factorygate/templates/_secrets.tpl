@@ -1,10 +1,12 @@
-{{- /* Secrets of the gateway: made once, kept by `lookup`, and the same for all templates of one run. */ -}}
+{{- /* The gateway's secrets. The chart makes each once and finds it again by `lookup`; all templates of one run get the
+same value. */ -}}
 
 {{- define "factorygate.secretName" -}}
 {{- default (include "factorygate.fullname" .) .Values.hub.existingSecret -}}
 {{- end -}}
 
-{{- /* Fills .Values._made: {secrets, tls}, each name to base64. A chart's templates share .Values. */ -}}
+{{- /* Fills .Values._made with two maps, secrets and tls, from a name to a value in base64. All templates of a chart
+share .Values. */ -}}
 {{- define "factorygate.make" -}}
 {{- if not (hasKey .Values "_made") -}}
 {{- $name := include "factorygate.fullname" . -}}
@@ -76,7 +78,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Checksums for a pod's annotations: list of context and part. */ -}}
+{{- /* The checksums in a pod's annotations: if one changes, the pod is replaced. Argument: a list of context and part. */ -}}
 {{- define "factorygate.checksums" -}}
 {{- $root := index . 0 -}}
 {{- include "factorygate.make" $root -}}
@@ -97,7 +99,7 @@ checksum/secrets: {{ toJson $secrets | sha256sum }}
 {{ toJson .Values.catalogue }}{{ .Values.internalTls.generation }}
 {{- end -}}
 
-{{- /* Node.js reads its certificate once: a new one begins a new proxy. */ -}}
+{{- /* Node.js reads its certificate only at its start, so a new certificate must start a new proxy. */ -}}
 {{- define "factorygate.checked.proxy" -}}
 {{- .Values.hub.baseUrl }}{{ .Values.internalTls.generation }}
 {{- end -}}

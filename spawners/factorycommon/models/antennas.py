@@ -13,21 +13,22 @@ Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 
 
 class LoginHint(Model):
-    """Where its people have their login: the provider they come through, and the federation of their institutions."""
+    """How an antenna's people log in: their login provider, and the federation of their institutions."""
 
     provider: Slug
     federation: str | None = None
 
 
 class Antenna(Model):
-    """A community. ``factories``: ids, the nearest first; ``greeting``: by language, for its people's start
-    page; ``remark``: for those who edit this file, shown on no page."""
+    """An antenna: a national front office. ``factories``: the ids of the linked factories, the nearest first;
+    ``greeting``: the text on its people's start page, by language; ``remark``: a note for editors of the file, shown on
+    no page."""
 
     id: Slug
     name: str
     host: str | None = None
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-    at: Point | None = None  # on the map: a point of its country
+    at: Point | None = None  # its position on the map: a point in its country
     factories: tuple[Slug, ...] = Field(min_length=1)
     languages: tuple[Language, ...] = Field(min_length=1)
     greeting: dict[Language, str]
@@ -43,7 +44,7 @@ class Antenna(Model):
 
 
 class Antennas(Sourced):
-    """``hub_config/antennas.yaml``."""
+    """The contents of ``hub_config/antennas.yaml``."""
 
     antennas: tuple[Antenna, ...]
 

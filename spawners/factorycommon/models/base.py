@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-# Anything that may end in an argv, an #SBATCH line or a path: no blanks, quotes, newlines, leading dash.
+# The type for words that may end up in an argv, an #SBATCH line or a path: no blanks, quotes or newlines, and no
+# leading dash.
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:,@+=/-]{0,254}$")]
 MOST_HOURS = 24 * 30
@@ -16,34 +17,36 @@ SessionId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\[\]-]{0,127}$")]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ServerName = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f/]*$")]
-# What a session is of: a server of the hub; or a cluster of this name, whose Dask scheduler it runs. No server can be
-# named like that, since none has a slash.
+# A slot is what a session runs: a server of the hub (its name), or the Dask scheduler of a cluster (HEAD and the
+# cluster's name). A server's name never has a slash, so the two cannot be confused.
 HEAD = "dask/"
 Slot = Annotated[str, StringConstraints(max_length=255, pattern=r"^(dask/)?[^\x00-\x1f\x7f/]*$")]
-# As the calls name them ("EHPC-AIF-2026PG01-756") and as sites do ("project_465000000"); goes into argv and addresses.
+# A project's id as calls for proposals write it ("EHPC-AIF-2026PG01-756") or as sites do ("project_465000000"). It is
+# used in argv and URLs.
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
 
-# Moments from outside must lie between these. Outside of these years arithmetic, time zones and databases fail.
+# Times from outside must lie between these two. Arithmetic, time zones and databases fail outside of these years.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
 
 def believed(seconds: float) -> datetime | None:
     """Return the time that many seconds after 1970; None if it is not between ``EARLIEST`` and ``LATEST``."""
-    if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():  # False for a NaN, too
+    # a NaN is refused, too: all comparisons with it are False
+    if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():
         return None
     return datetime.fromtimestamp(seconds, UTC)
 
 
 class Model(BaseModel):
-    """Frozen, and unknown keys are an error."""
+    """The base class of all models: objects are frozen, and unknown keys are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Point(Model):
-    """A place on the earth, in degrees."""
+    """A position on the earth, in degrees."""
 
     latitude: float = Field(ge=-90, le=90)
     longitude: float = Field(ge=-180, le=180)

@@ -1,4 +1,4 @@
-"""Bodies of requests to the link's API, and of its answers."""
+"""The bodies of requests to the link's API, and of its responses."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ ProblemKind = Literal[
 
 
 def _written_out(moment: object) -> object:
-    """Return ``moment``. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
+    """Return ``moment`` unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
     if not isinstance(moment, datetime) and "T" not in str(moment).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return moment
 
 
 Until = Annotated[AwareDatetime, BeforeValidator(_written_out)]
-_LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end of a line
+_LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # newlines are the only control characters that are allowed
 
 
 class Problem(Coded):
-    """Body of every error answer of the link. ``code``: as in Words, where it is one of those. ``fits``: how many of
-    the jobs that were asked for may begin now; None where that is not known, or where it is not their number that is
-    refused. ``request``: id of the request, to be quoted to the operators."""
+    """The body of every error response of the link.
+
+    ``code``: a code of ``docs/reasons.md``, if the error has one. ``fits``: how many of the requested jobs may start
+    now; None if this is not known, or if the request was refused for another reason than the number of jobs.
+    ``request``: the id of the request, which people can quote to the operators."""
 
     TEXTS = ("message", "do")
 
@@ -50,7 +52,8 @@ class Problem(Coded):
 
 
 class EnvironmentBody(BaseModel):
-    """Body of ``POST /sessions/{id}/environment``: goes through the door; stored and logged nowhere."""
+    """Body of ``POST /sessions/{id}/environment``: environment and command line of the notebook. The link sends them
+    through the door, and neither stores nor logs them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -59,26 +62,27 @@ class EnvironmentBody(BaseModel):
 
 
 class StopsBody(Model):
-    """Body of ``POST /stops``: the sessions that are to end, each with who wants that."""
+    """Body of ``POST /stops``: the sessions to end, and for each session who wants it to end."""
 
     sessions: dict[SessionId, Literal["person", "hub", "operator"]] = Field(max_length=1000)
 
 
 class StopsView(Model):
-    """Answer to ``POST /stops``: the sessions of which the ledger holds that they end, or that never begin. The others
-    are to be asked for again."""
+    """Response to ``POST /stops``: the sessions whose stop request is stored in the ledger, or which will never start.
+    The hub must send the request again for all other sessions."""
 
     done: tuple[SessionId, ...]
 
 
 class ExtendBody(Model):
-    """Body of ``POST /sessions/{id}/extend``: hours to add to the session's time."""
+    """Body of ``POST /sessions/{id}/extend``: the hours to add to the session's walltime."""
 
     hours: Hours
 
 
 class MessageBody(Model):
-    """Body of ``POST /sessions/{id}/messages``: shown to whoever is in the session, once for each ``id``."""
+    """Body of ``POST /sessions/{id}/messages``: a message that the people in the session see. The same ``id`` is shown
+    only once."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     text: str = Field(max_length=1000, pattern=rf"^{_LINES}*[^\s\x00-\x1f\x7f-\x9f]{_LINES}*$")
@@ -86,23 +90,25 @@ class MessageBody(Model):
 
 
 class TokenBody(Model):
-    """Answer of ``GET /sessions/{id}/token``: the hub token the notebook has; None: it has none yet."""
+    """Response to ``GET /sessions/{id}/token``: the notebook's hub token; None while the notebook has no token."""
 
     token: str | None = Field(repr=False)
 
 
 class DrainBody(Model):
-    """Body of ``PUT /factories/{id}/drain`` and ``…/pause``, and of ``PUT /starts/pause``: what people are told
-    meanwhile. ``by``: the operator who says so, for the audit."""
+    """Body of ``PUT /factories/{id}/drain``, ``PUT /factories/{id}/pause`` and ``PUT /starts/pause``: the message that
+    people see while nothing new starts. ``by``: the operator who gave the order, for the audit."""
 
     message: str = Field(min_length=1, max_length=500)
     by: Person = "operator"
 
 
 class AccessStatus(Model):
-    """Whether a person may begin anything, by the hub's rules. ``until``: when that has to be said anew, since a login
-    counts for a while only; None: no such moment. ``refusal``: why nothing of theirs may begin; ``terms``: the version
-    of the gateway's terms that they accepted."""
+    """Whether a person may start anything, by the hub's rules.
+
+    ``until``: when the hub must send the status again, since a login is valid for a limited time; None if it stays
+    valid. ``refusal``: why the person may start nothing; None if they may. ``terms``: the version of the gateway's
+    terms that the person has accepted."""
 
     until: Until | None = None
     refusal: Words | None = None
@@ -110,19 +116,24 @@ class AccessStatus(Model):
 
 
 class PersonBody(Model):
-    """Body of ``PUT /people/{name}``: who a person is now, by the hub. ``blocked``: nothing may run; ``access``: None:
-    not known; ``options``: what the operator adds to the person's jobs; None: as told before."""
+    """Body of ``PUT /people/{name}``: what the hub knows about a person now.
 
-    groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # once or twice is the same
+    ``blocked``: True if nothing of this person may run. ``access``: whether they may start anything; None if the hub
+    does not know. ``options``: the operator's additions to this person's jobs; None keeps the options of the last
+    request."""
+
+    groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # duplicates are ignored
     blocked: StrictBool = False
     access: AccessStatus | None = None
     options: JobOptions | None = None
 
 
 class HubRules(Model):
-    """Body of ``PUT /rules``: what the hub asks of everybody. ``access``: whether nothing of a person begins unless
-    the hub told their ``AccessStatus``; ``terms``: the version of the gateway's terms that counts now; ``options``:
-    what the operator adds to the jobs of people of whom the hub told no other."""
+    """Body of ``PUT /rules``: the hub's rules for all people.
+
+    ``access``: True if a person may start something only after the hub has sent their ``AccessStatus``. ``terms``: the
+    present version of the gateway's terms. ``options``: the operator's additions to the jobs of people for whom the hub
+    sent no options."""
 
     access: StrictBool = True
     terms: Version | None = None
@@ -130,13 +141,14 @@ class HubRules(Model):
 
 
 class AcceptBody(Model):
-    """Body of ``PUT /people/{name}/acceptances/{factory}``: the version of the site's rules that they have read."""
+    """Body of ``PUT /people/{name}/acceptances/{factory}``: the version of the site's rules that a person accepted."""
 
     version: Version
 
 
 class RenewBody(BaseModel):
-    """What a person's page sends to the hub to renew a login: kept in memory only, and logged nowhere."""
+    """Body of a page's request to the hub to renew a person's login at a factory. The token is kept in memory only, and
+    is never logged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -144,13 +156,13 @@ class RenewBody(BaseModel):
 
 
 class CredentialBody(RenewBody):
-    """Body of ``PUT /credentials/{factory}``: the same, for the person's own account there."""
+    """Body of ``PUT /credentials/{factory}``: a token to renew the login of the person's own site account."""
 
     user: Person
 
 
 class AuditLine(Model):
-    """One line of a factory's audit. ``key_id``: of the certificate or key that the link was logged in with."""
+    """One line of a factory's audit. ``key_id``: the id of the certificate or key that the link used to log in."""
 
     number: int
     at: datetime
@@ -164,15 +176,15 @@ class AuditLine(Model):
 
 
 class TableFactory(Model):
-    """A factory in the table that spawners keep."""
+    """One factory in the table that the hub's spawners keep."""
 
     id: Slug
     health: Health
 
 
 class TableSnapshot(Model):
-    """First event of ``GET /table``, and again where the reader was too slow: all live sessions and clusters, these
-    without their jobs, and all factories."""
+    """First event of ``GET /table``: all live sessions, all live clusters without their jobs, and all factories. The
+    link sends it again to a reader that was too slow for the changes."""
 
     sessions: tuple[Session, ...]
     factories: tuple[TableFactory, ...]

@@ -14,18 +14,18 @@ from factorycommon.models.rules import Agreement, DoorHint, Policy
 
 
 class Accelerator(Model):
-    """What one GPU of the factory is, and how many a node has; memory in GB."""
+    """The GPU type of a factory. ``memory_gb``: the memory of one GPU; ``per_node``: the number of GPUs per node."""
 
     vendor: Literal["NVIDIA", "AMD", "Intel"]
     model: str
     memory_gb: float | None = None
     per_node: int = Field(ge=1)
-    unit: str = "GPU"  # what the scheduler counts: GPU, GCD
-    gres_type: Word | None = None  # the type in GRES, where the site types its GPUs
+    unit: str = "GPU"  # the scheduler's name for one countable GPU: GPU, GCD
+    gres_type: Word | None = None  # the GPU's type in GRES, if the site uses typed GRES
 
 
 class NodeShape(Model):
-    """One node: cores as the scheduler counts them, memory in GB, and how many such nodes there are."""
+    """The hardware of a node: cores as the scheduler counts them, memory in GB, and the number of such nodes."""
 
     cores: int = Field(ge=1)
     memory_gb: float = Field(gt=0)
@@ -33,35 +33,36 @@ class NodeShape(Model):
 
 
 class Partition(Model):
-    """A queue of the scheduler with its limits in hours."""
+    """A partition (queue) of the scheduler, with its limits in hours."""
 
     name: Word
-    max_hours: Hours | None = None  # None: the QOS sets it, or it is not known
+    max_hours: Hours | None = None  # None: the QOS sets the limit, or the limit is not known
     default_hours: Hours | None = None
     max_nodes: int | None = None
     whole_node_only: bool = False
-    gpus: bool = True  # its nodes carry the factory's accelerator
+    gpus: bool = True  # True if its nodes have the factory's accelerator
     preempt_requeue: bool = False
-    shape: NodeShape | None = None  # where its nodes differ from the factory's
-    accelerator: Accelerator | None = None  # and where their GPUs do
+    shape: NodeShape | None = None  # set if its nodes differ from the factory's ``node``
+    accelerator: Accelerator | None = None  # set if its GPUs differ from the factory's ``accelerator``
     note: str = ""
 
 
 class Qos(Model):
-    """A quality of service; a limit of its own (hours) stands in place of the partition's."""
+    """A quality of service (QOS) of the scheduler. Its limits (hours), if set, replace the partition's limits."""
 
     name: Word
     max_hours: Hours | None = None
-    max_nodes: int | None = Field(default=None, ge=1)  # of one job, as are the next two
+    max_nodes: int | None = Field(default=None, ge=1)  # limits of one job, as are the next two
     max_cores: int | None = Field(default=None, ge=1)
-    max_gpus: int | None = Field(default=None, ge=0)  # 0: a QOS for those who name none, that gives nothing
-    max_jobs: int | None = Field(default=None, ge=1)  # a person's, submitted at a time
-    group_gpus: int | None = Field(default=None, ge=1)  # of all its jobs together
+    max_gpus: int | None = Field(default=None, ge=0)  # 0: a QOS that allows no GPU, for jobs that name no QOS
+    max_jobs: int | None = Field(default=None, ge=1)  # limit of a person's submitted jobs at any time
+    group_gpus: int | None = Field(default=None, ge=1)  # limit of all jobs of a person together
     note: str = ""
 
 
 class NodeSize(Model):
-    """What a person picks. ``cores`` are as the scheduler counts them there (threads on some sites)."""
+    """The part of a node that a person selects for a session. ``cores``: as the site's scheduler counts them (some
+    sites count hardware threads)."""
 
     id: Slug
     gpus: int = Field(ge=0)
@@ -71,15 +72,17 @@ class NodeSize(Model):
     qos: Word | None = None
     max_hours: Hours
     default_hours: Hours = Field(default_factory=lambda data: min(1.0, data.get("max_hours", 1.0)))
-    billed_as: str = ""  # the site's own unit, for people: "1/4 node-hour per hour"; empty: not known
+    billed_as: str = ""  # the price in the site's own unit, for people: "1/4 node-hour per hour"; empty: not known
     whole_node: bool = False
-    gres: Word | None = None  # in place of whole GPUs, a slice or share of one: "gpu:1g.10gb:1", "shard:4"
-    derived: tuple[str, ...] = ()  # fields computed from the share of a node, seen nowhere as such
-    note: str = ""  # for editors and operators
+    # if set, requested in place of whole GPUs: a slice or share of a GPU, as "gpu:1g.10gb:1" or "shard:4"
+    gres: Word | None = None
+    # names of the fields that we computed as a share of a node, since no source states them
+    derived: tuple[str, ...] = ()
+    note: str = ""  # for people who edit the entry, and operators
 
 
 class SizeSketch(Model):
-    """A node size of which too little is known to offer it; what is missing is left out."""
+    """A node size that cannot be offered, since some of its values are not known yet; these are left out."""
 
     id: Slug
     gpus: int = Field(ge=0)
@@ -93,7 +96,7 @@ class SizeSketch(Model):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What must be known before people can pick it."""
+        """Return the names of the fields that must be known before people can select this size."""
         return tuple(name for name in ("cores", "memory_gb", "partition", "max_hours") if getattr(self, name) is None)
 
     @model_validator(mode="after")
@@ -104,27 +107,30 @@ class SizeSketch(Model):
 
 
 class Environment(Model):
-    """What the notebook runs in. It brings its own Python and Jupyter and the door (``factorygate[notebook]``).
+    """The software that a notebook runs in: its own Python with Jupyter, and the door (``factorygate[notebook]``).
 
-    ``python`` is an absolute path on the factory. ``setup`` are lines the job's script runs first (operator's text).
-    ``template``: the site has the modules, image or conda that are named, and nobody has made the Python with
-    ``factorygate[notebook]`` on top of them yet: nothing starts in it. ``remark``: for whoever makes that.
+    ``python``: an absolute path at the factory. ``setup``: the operator's shell lines, which the job script runs first.
+    ``template``: the site has the named modules, image or conda, but nobody has yet installed a Python with
+    ``factorygate[notebook]`` there, so nothing can start in this environment. ``remark``: notes for the person who will
+    install it.
     """
 
     id: Slug
     title: str
     state: Literal["live", "template"] = "live"
     kind: Literal["venv", "module", "container"]
-    python: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None  # None: a template's
+    # None is allowed for a template only
+    python: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None
     modules: tuple[Word, ...] = ()
     image: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None
-    runtime: Literal["apptainer", "singularity"] = "apptainer"  # what runs the image
-    binds: tuple[Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+:-]+$")], ...] = ()  # folders seen inside
+    runtime: Literal["apptainer", "singularity"] = "apptainer"  # the program that runs the image
+    # the site's folders that are visible inside the container
+    binds: tuple[Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+:-]+$")], ...] = ()
     setup: tuple[str, ...] = ()
-    frameworks: tuple[str, ...] = ()  # "PyTorch 2.8", "dask 2026.3"
-    gpu_stack: str | None = None  # "CUDA 12.4", "ROCm 6.2"
+    frameworks: tuple[str, ...] = ()  # for example "PyTorch 2.8", "dask 2026.3"
+    gpu_stack: str | None = None  # for example "CUDA 12.4", "ROCm 6.2"
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
-    sizes: tuple[Slug, ...] = ()  # node sizes it fits; empty: all
+    sizes: tuple[Slug, ...] = ()  # node sizes that can use this environment; empty: all
     remark: str = ""
 
     @model_validator(mode="after")
@@ -140,14 +146,17 @@ class Environment(Model):
 
 
 class Folder(Model):
-    """Where the notebook's files live. ``path`` may use ``~`` for the site account's home."""
+    """The folder with the notebook's files. ``path`` may use ``~`` for the site account's home."""
 
     path: Annotated[str, StringConstraints(pattern=r"^(~|/)[A-Za-z0-9_./-]*$")] = "~"
-    quota: str | None = None  # for people: "20 GB, 100k files"
+    quota: str | None = None  # text for people: "20 GB, 100k files"
 
 
 class IdleLimits(Model):
-    """Minutes after which a session ends by itself; a person may choose within the bounds."""
+    """After how many minutes without use a session ends by itself.
+
+    ``unopened_minutes`` and ``idle_minutes`` are the defaults; a person may choose other values up to the two maxima.
+    """
 
     unopened_minutes: int = Field(default=30, ge=1)
     idle_minutes: int = Field(default=60, ge=1)
@@ -161,24 +170,26 @@ Hint = Annotated[
 
 
 class Factory(NetworkEntry):
-    """A factory with a machine: one YAML in ``hub_config/factories``; the file's name is the id.
+    """A factory with a machine: one YAML file in ``hub_config/factories``, whose name is the factory's id.
 
-    ``live``: its operator agreed. ``template``: values from public pages, which nobody has confirmed. What is not known
-    is left out: ``None`` is never a guess. Without ``sizes`` nothing can be started there."""
+    If ``state`` is ``live``, the site's operator has agreed. If it is ``template``, the values come from public pages
+    and nobody has confirmed them. Values that are not known are left out; ``None`` is never a guess. Nothing can be
+    started at a factory without ``sizes``."""
 
-    state: Literal["live", "template", "planned"]  # planned: refused, since it is a Planned then
+    state: Literal["live", "template", "planned"]  # "planned" is refused here: such an entry is a Planned
     agreement: Agreement | None = None
     site: SiteInfo
     scheduler: Literal["slurm", "pbs"]
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
-    login_architecture: Literal["x86_64", "aarch64"] | None = None  # where it differs from the nodes'
+    login_architecture: Literal["x86_64", "aarch64"] | None = None  # set if it differs from the nodes' architecture
     accelerator: Accelerator
     node: NodeShape | None = None
     partitions: tuple[Partition, ...] = ()
     qos: tuple[Qos, ...] = ()
-    # None: not known, asked for as gres. constraint: what it names comes with its GPUs, and no number is asked for.
+    # How jobs request GPUs. None: not known; jobs use gres. constraint: the node feature in ``constraint`` selects
+    # nodes with GPUs, and jobs request no number of GPUs.
     gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] | None = None
-    asks_memory: bool = True  # False: memory follows the cores, and no job may name it
+    asks_memory: bool = True  # False: jobs get memory in proportion to their cores, and must not request memory
     account_mandatory: bool | None = None
     account_example: Word | None = None
     qos_mandatory: bool | None = None
@@ -192,18 +203,18 @@ class Factory(NetworkEntry):
     door: DoorHint = DoorHint()
     policy: Policy = Policy()
     idle: IdleLimits = IdleLimits()
-    hints: tuple[Hint, ...] = ()  # for people, on the start page: a text by language; not shown in others
+    hints: tuple[Hint, ...] = ()  # texts by language for the start page; not shown in other languages
 
     def shape(self, partition: Partition) -> NodeShape | None:
-        """What a node of that partition is; None: not known."""
+        """Return the hardware of the partition's nodes; None if it is not known."""
         return partition.shape or self.node
 
     def gpu(self, partition: Partition) -> Accelerator:
-        """What a GPU of that partition is."""
+        """Return the GPU type of the partition's nodes."""
         return partition.accelerator or self.accelerator
 
     def partition(self, name: str) -> Partition:
-        """The partition of that name, which a size of this factory has."""
+        """Return the partition with this name, which one of the factory's sizes uses."""
         return next(partition for partition in self.partitions if partition.name == name)
 
     @model_validator(mode="after")
@@ -240,7 +251,7 @@ class Factory(NetworkEntry):
         if size.qos is not None and size.qos not in qos:
             raise ValueError(f"{where}.qos: {size.qos!r} is none of {sorted(qos)}")
         partition = partitions[size.partition]
-        # A QOS with its own limit stands in place of the partition's: shorter, or longer where the site lets it.
+        # The limit of a QOS replaces the partition's limit. It may be shorter, or longer if the site allows that.
         own = qos[size.qos].max_hours if size.qos is not None else None
         limit = partition.max_hours if own is None else own
         if limit is None:

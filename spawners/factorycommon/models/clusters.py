@@ -18,25 +18,26 @@ from factorycommon.models.sessions import EndReason, Session, Words
 ClusterId = SessionId
 BatchId = SessionId
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-# It becomes the name of a Dask worker, a word of a script and a part of a file's name.
+# The name of a worker: the name of its Dask workers, a word in a script, and part of a file name.
 WorkerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Address = Annotated[str, StringConstraints(pattern=r"^(tls|tcp)://[A-Za-z0-9_.:\[\]-]{1,253}:[0-9]{1,5}$")]
 ShortLine = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,1024}$")
-]  # read by the worker's program alone
+]  # only the worker's program reads this value
 Pem = Annotated[str, StringConstraints(pattern=r"^-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n -]+\n?$", max_length=16384)]
 
 ProgramName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+!_-]{0,62}$")]
 
-MOST_AT_ONCE = 1000  # jobs of a batch: Slurm's own MaxArraySize allows indices up to 1000
+MOST_AT_ONCE = 1000  # maximum number of jobs in a batch: Slurm's default MaxArraySize allows indices up to 1000
 
 
 class Scheduler(BaseModel):
-    """How a worker finds and trusts its Dask scheduler. Handed on to the workers' folder; stored and logged nowhere.
+    """The address of a cluster's Dask scheduler, and the TLS files by which its workers trust it.
 
-    ``versions``: of what both ends must have alike, by name. All three of its keys, or none for one that its owner runs
-    in clear text (``tcp://``), which no cluster of ours is.
+    The link writes it into the workers' folder, and neither stores nor logs it. ``versions``: the versions of packages
+    that scheduler and workers must share, by name. The three TLS keys are set together. All are None for a scheduler
+    without TLS (``tcp://``) that its owner runs; clusters of this gateway always use TLS.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -56,11 +57,13 @@ class Scheduler(BaseModel):
 
 
 class WorkerOptions(Model):
-    """What is asked of each Dask worker. Handed on to the workers' folder; what is None is as the node size has it.
+    """Options of each Dask worker. The link writes them into the workers' folder. If an option is None, the node size's
+    value is used.
 
-    ``threads``, ``memory`` (bytes): no more than its share of the job; ``death_timeout``: seconds without a scheduler;
-    ``local_directory``: on the node, for what it spills; ``interface``: of the node's network; ``preload``: Python
-    modules; ``resources``: Dask's, by name.
+    ``threads``, ``memory`` (bytes): at most the worker's share of the job; ``death_timeout``: seconds after which a
+    worker without a scheduler ends; ``local_directory``: a folder on the node for spilled data; ``interface``: the
+    node's network interface; ``preload``: Python modules to import first; ``resources``: Dask's abstract resources, by
+    name.
     """
 
     threads: int | None = Field(default=None, ge=1, le=4096)
@@ -73,8 +76,10 @@ class WorkerOptions(Model):
 
 
 class SchedulerJob(Model):
-    """A scheduler as a job of its own. ``size``: the smallest of the factory where None; ``hours``: of its walltime,
-    which is the longest that the cluster can live; ``idle_minutes``: without work, then it ends itself."""
+    """Request to run the Dask scheduler in its own job.
+
+    ``size``: a node size; None selects the factory's smallest. ``hours``: the job's walltime, which limits the life of
+    the cluster. ``idle_minutes``: the job ends after this time without work."""
 
     size: Slug | None = None
     hours: Hours | None = None
@@ -82,13 +87,15 @@ class SchedulerJob(Model):
 
 
 class ClusterRequest(Model):
-    """Body of ``PUT /clusters/{id}``: the same PUT twice is one cluster. What is None takes the factory's default.
+    """Body of ``PUT /clusters/{id}``, which creates a cluster; the same PUT sent twice creates one cluster.
 
-    ``hours``: of each job; ``processes``: Dask workers in each job; ``session``: the session whose notebook runs the
-    scheduler, with whose end the cluster ends; ``cap_gpu_hours``: what it may use in all; ``spent_gpu_hours``: what it
-    used before the link lost its ledger.
+    If a field is None, the factory's default is used. ``hours``: the walltime of each job; ``processes``: the number of
+    Dask workers in each job; ``session``: the session whose notebook runs the Dask scheduler, and whose end also ends
+    the cluster; ``cap_gpu_hours``: the maximum use of the cluster; ``spent_gpu_hours``: the use before the link lost
+    its ledger.
 
-    ``scheduler``: one that runs already; or ``head``: one that is to be started there as a job.
+    Exactly one of two fields says where the Dask scheduler runs: ``scheduler`` is one that runs already; ``head`` is a
+    job in which the link is to start one.
     """
 
     name: ClusterName
@@ -113,10 +120,12 @@ class ClusterRequest(Model):
 
 
 class BatchRequest(Model):
-    """Body of ``PUT /clusters/{id}/batches/{batch}``: that many equal jobs, submitted together. The same PUT twice is
-    one submission. ``hours``: None: as the cluster has it. ``together``: jobs of this batch and of those that are asked
-    for right after it: all of them must be allowed, or none of this batch begins. ``adopt``: nothing is submitted; jobs
-    of the batch that are there already, since the link lost its ledger, are taken over by what they carry."""
+    """Body of ``PUT /clusters/{id}/batches/{batch}``, which submits a number of equal jobs; the same PUT sent twice
+    submits them once.
+
+    ``hours``: None uses the cluster's. ``together``: the number of jobs in this batch and in the batches that follow at
+    once; if not all of them are allowed, no job of this batch starts. ``adopt``: submit nothing, but take over the
+    existing jobs of the batch (by the identity that they carry), since the link lost its ledger."""
 
     names: tuple[WorkerName, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
     hours: Hours | None = None
@@ -137,14 +146,14 @@ class BatchRequest(Model):
 
 
 class CancelRequest(Model):
-    """Body of ``POST /clusters/{id}/cancel``: workers that are no longer wanted."""
+    """Body of ``POST /clusters/{id}/cancel``: the workers to cancel."""
 
     names: tuple[WorkerName, ...] = Field(min_length=1, max_length=10 * MOST_AT_ONCE)
 
 
 class WorkerState(StrEnum):
-    """``asked``: not in the scheduler's queue yet; ``unreachable``: the factory does not answer, never taken for
-    ``ended``."""
+    """The states of a worker's job. ``asked``: not in the scheduler's queue yet; ``unreachable``: the factory does not
+    answer, never taken for ``ended``."""
 
     ASKED = "asked"
     PENDING = "pending"
@@ -154,19 +163,19 @@ class WorkerState(StrEnum):
 
 
 class Worker(Model):
-    """One job of a cluster."""
+    """One worker: one job of a cluster."""
 
     name: WorkerName
     batch: BatchId
     state: WorkerState
     job: JobId | None = None
     node: str | None = None
-    position: int | None = None  # 1 is next
+    position: int | None = None  # position in the queue; 1 is next
     expected_start: datetime | None = None
     waits_for: Words | None = None
     asked: datetime
     started: datetime | None = None
-    ends: datetime | None = None  # by walltime
+    ends: datetime | None = None  # end of the walltime
     ended: datetime | None = None
     end_reason: EndReason | None = None
     end: Words | None = None
@@ -174,14 +183,16 @@ class Worker(Model):
 
 
 class WorkerLog(Model):
-    """``lines``: the last ones that a job has written, up to now."""
+    """The log of a worker. ``lines``: the last lines that the job has written so far."""
 
     lines: tuple[str, ...] = ()
 
 
 class GpuHours(Model):
-    """``spent``: until ``at``; ``committed``: what jobs that run or wait may still use then, at most; ``cap``: the
-    cluster's. From then on ``per_hour`` goes from the one to the other."""
+    """The GPU-hours of a cluster at the time ``at``.
+
+    ``spent``: used so far; ``committed``: the most that running and waiting jobs may still use; ``cap``: the cluster's
+    maximum. After ``at``, ``per_hour`` GPU-hours move each hour from ``committed`` to ``spent``."""
 
     spent: float
     committed: float
@@ -191,10 +202,11 @@ class GpuHours(Model):
 
 
 class Cluster(Model):
-    """A cluster as its owner sees it. ``wrong``: why nothing is known of its jobs, or why none can begin;
-    ``waits_for``: what a job in the queue waits for. ``workers``: those that live and those that ended lately; in a
-    stream of events the first event has them all, and each later one those that changed; none where only figures
-    are told."""
+    """A cluster as its owner sees it.
+
+    ``wrong``: why the state of its jobs is not known, or why no job can start; ``waits_for``: what a queued job waits
+    for. ``workers``: the live workers and those that ended recently. In an event stream, the first event has all
+    workers, later events only changed workers; a summary has none."""
 
     id: ClusterId
     name: ClusterName
@@ -202,9 +214,9 @@ class Cluster(Model):
     account: UnixAccount
     choice: ResolvedChoice
     processes: int
-    gpus: int  # of each job, as they are billed
+    gpus: int  # GPUs of each job, as the site bills them
     session: SessionId | None = None
-    head: Session | None = None  # its scheduler's job, where that is one of its own
+    head: Session | None = None  # the job of its Dask scheduler, if the scheduler has a job of its own
     state: Literal["live", "ending", "ended"]
     created: datetime
     ended: datetime | None = None

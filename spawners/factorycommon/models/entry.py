@@ -13,29 +13,29 @@ from factorycommon.models.rules import AccountHelp, LoginRules, SiteRules
 
 
 class Seat(Model):
-    """Who hosts a factory, and where."""
+    """The host of a factory, and its place."""
 
     host: str
     city: str
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-    at: Point | None = None  # on the map; None: not drawn there
+    at: Point | None = None  # position on the map; None: the map does not show it
     partners: tuple[str, ...] = ()
 
 
 class SiteInfo(Seat):
-    """Who to ask, and what one must know before going there."""
+    """A site's contacts, and what people must know before they use it."""
 
     machine: str
     login_hosts: tuple[str, ...] = ()
     login: LoginRules | None = None
-    host_keys: tuple[str, ...] = ()  # of the login hosts, as the site publishes them: "ssh-ed25519 AAAA..."
-    host_cas: tuple[str, ...] = ()  # or of the CA that signs them
+    host_keys: tuple[str, ...] = ()  # public keys of the login hosts, as the site publishes them: "ssh-ed25519 AAAA..."
+    host_cas: tuple[str, ...] = ()  # public keys of the CA that signs the host keys
     account_help: AccountHelp | None = None
-    rules: SiteRules | None = None  # None: nothing to accept
+    rules: SiteRules | None = None  # None: the site has no rules to accept
 
 
 class Coming(Model):
-    """The machine that a factory is to get."""
+    """The machine that a planned factory will get."""
 
     machine: str | None = None
     status: str
@@ -46,11 +46,11 @@ class Coming(Model):
 
 
 class NetworkEntry(Sourced):
-    """What every factory of the network has, with a machine or without.
+    """The values that every factory of the network has, with a machine or without.
 
-    ``scale``: accelerators planned in all; an AI Gigafactory is of the order of 100,000. ``notes`` are for the people
-    who use the factory, ``remarks`` for those who edit and check the entry. Both stand in docs/factories.md; no page
-    shows them, since they are in English only."""
+    ``scale``: the total number of planned accelerators; an AI Gigafactory has about 100,000. ``notes`` are for people
+    who use the factory, ``remarks`` for people who edit and check the entry. ``docs/factories.md`` has both; no page of
+    the gateway shows them, since they are in English only."""
 
     id: Slug
     name: str
@@ -63,7 +63,7 @@ class NetworkEntry(Sourced):
 
 
 class Planned(NetworkEntry):
-    """A factory without a machine: it is shown as coming, and nothing can be started there."""
+    """A factory without a machine. Pages show it as coming; nothing can be started there."""
 
     state: Literal["planned"]
     site: Seat

@@ -1,4 +1,4 @@
-"""Messages to people in JSON: English texts, with the code and the parameters by which they can be translated."""
+"""Messages to people in JSON: English texts, each with the code and the parameters that a translation needs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ Parameters = Annotated[dict[_Name, PlainText], Field(max_length=16)]
 
 
 class Coded(Model):
-    """What is said to a person: English texts, their ``code`` (stable; "": there is none), and the ``parameters`` that
-    are filled in. A field that is given a ``Message`` brings both along; a code that is given goes first.
+    """Base class of models with a message to people: English texts, a stable ``code`` ("" if there is none), and the
+    ``parameters`` that are filled into the texts.
+
+    If a text field is set to a ``Message``, the model takes the code and parameters of this ``Message``. An explicit
+    ``code`` overrides the Message's code.
     """
 
-    TEXTS: ClassVar[tuple[str, ...]] = ()  # fields for people; all others are names, numbers, the scheduler's own words
+    # names of the fields with texts for people; other fields hold names, numbers, or the scheduler's own words
+    TEXTS: ClassVar[tuple[str, ...]] = ()
 
     code: Code = ""
     parameters: Parameters = Field(default_factory=dict)
@@ -41,7 +45,7 @@ class Coded(Model):
         }
 
     def saying(self, **texts: str) -> Self:
-        """Return a copy with other texts; texts that are messages bring their parameters along."""
+        """Return a copy with other texts. Parameters are taken from texts that are messages."""
         kept: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         for text in texts.values():
             if isinstance(text, Message):
@@ -49,12 +53,12 @@ class Coded(Model):
         return type(self).model_validate(kept | texts)
 
     def as_message(self, field: str) -> Message:
-        """Return one of the texts as a message that can be translated."""
+        """Return one of the texts as a message, which can be translated."""
         return Message(self.code, getattr(self, field), self.parameters)
 
 
 class Phrase(Coded):
-    """A text, or a part of one, by itself."""
+    """A message that consists of one text."""
 
     TEXTS = ("text",)
 

@@ -1,4 +1,4 @@
-"""What an operator of the gateway sees and says: the operators' page, and its orders."""
+"""The models of the operators' page and of its orders."""
 
 from __future__ import annotations
 
@@ -13,35 +13,43 @@ from factorycommon.models.views import Health
 
 
 class BannerBody(DrainBody):
-    """Body of ``PUT /banner``: what all pages show. ``sessions``: whether open sessions show the message once, too;
-    ``until``: when the banner ends by itself."""
+    """The body of ``PUT /banner``: the message that all pages show.
+
+    ``sessions``: whether open sessions also show the message, once; ``until``: when the banner ends by itself.
+    """
 
     sessions: StrictBool = False
     until: Moment | None = None
 
 
 class BannerView(Model):
-    """Event ``banner`` of ``GET /table``: what all pages show before ``until``; "": nothing."""
+    """The event ``banner`` of ``GET /table``: the message that all pages show before ``until``; "" means no message."""
 
     text: str = Field("", max_length=500)
     until: Moment | None = None
 
     def shown(self, now: datetime) -> str:
-        """Return what pages show at that time; "": nothing."""
+        """Return the message that pages show at that time; "" means none."""
         return self.text if self.until is None or now < self.until else ""
 
 
 class ReasonCount(Model):
-    """How many sessions wait for one reason. ``words``: as one of them is told; None: no reason is known."""
+    """The number of sessions that wait for the same reason.
+
+    ``words``: the reason, as the page of one of these sessions shows it; None if no reason is known.
+    """
 
     words: Words | None
     count: int
 
 
 class FactoryOverview(Model):
-    """A factory in numbers. ``drained``: the message while nothing new begins there by an order about this factory;
-    ``paused``: while the link does not act there at all; ``waits``: the most frequent reasons why sessions wait there,
-    for ``other_waits`` sessions it is another one."""
+    """The present numbers of a factory.
+
+    ``drained``: the operator's message while new sessions are refused at this factory; ``paused``: the message while
+    the link does nothing there; ``waits``: the most frequent reasons why sessions wait there; ``other_waits``: the
+    number of sessions that wait for other reasons.
+    """
 
     id: Slug
     machine: str
@@ -54,8 +62,10 @@ class FactoryOverview(Model):
 
 
 class WaitingSession(Model):
-    """A session that waits, and why. ``state``: pending, or unreachable where its factory or its door does not
-    answer; ``words``: None where no reason is known."""
+    """A session that waits, with the reason.
+
+    ``state``: ``pending``, or ``unreachable`` if the factory or the session's door does not answer; ``words``: the
+    reason; None if it is not known."""
 
     id: SessionId
     user: Person
@@ -70,8 +80,8 @@ class WaitingSession(Model):
 
 
 class FailureCount(Model):
-    """Sessions of a factory that ended for one reason before their notebook answered. ``last``: the newest of them,
-    with the ``words`` of its end."""
+    """How many sessions of a factory ended for the same reason before their notebook answered. ``last``: the time of
+    the newest such end; ``words``: its explanation."""
 
     factory: Slug
     reason: EndReason
@@ -81,8 +91,11 @@ class FailureCount(Model):
 
 
 class OperatorView(Model):
-    """What the operators' page shows. ``closed``: the message while nothing begins at any factory; ``waiting``: those
-    that have waited longest come first, ``more_waiting`` others are left out; ``failures``: of the last ``hours``."""
+    """The data of the operators' page.
+
+    ``closed``: the message to people while nothing may start at any factory; ``waiting``: the sessions that have waited
+    longest, the longest first; ``more_waiting``: how many waiting sessions are left out; ``failures``: failed starts of
+    the last ``hours``."""
 
     closed: str | None
     banner: str

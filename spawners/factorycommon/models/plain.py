@@ -8,15 +8,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-# What a terminal takes for an order: CSI, OSC and the two-character sequences of ECMA-48.
+# Sequences that a terminal would execute: CSI, OSC and the two-character sequences of ECMA-48.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)|[@-Z\\^_])")
-# Control characters, line separators (U+0085, U+2028, U+2029), marks that turn the direction of the text around them,
-# and halves of surrogate pairs, which no encoder takes.
+# Control characters, line separators (U+0085, U+2028, U+2029), marks that change the direction of text, and unpaired
+# surrogates, which cannot be encoded.
 _BAD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _BAD_BUT_LINE_ENDS = re.compile(_BAD.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 _GONE = "\ufffd"
 
-MOST = 2000  # characters of one text for a person
+MOST = 2000  # maximum number of characters of one text for a person
 
 
 def plain_text(text: str, most: int = MOST) -> str:
@@ -43,9 +43,9 @@ def last_lines(text: str, count: int, width: int) -> tuple[str, ...]:
 
 
 def _bounded(text: str, most: int) -> str:
-    """Return the beginning of ``text``, since the replacements are slow.
+    """Return the beginning of ``text``, since the replacements are slow for long texts.
 
-    It is four times ``most`` characters long, which leaves room for terminal sequences that are removed.
+    The result has up to four times ``most`` characters, to leave room for terminal sequences that are removed later.
     """
     return text if len(text) <= 4 * most else text[: 4 * most]
 

@@ -10,17 +10,17 @@ from factorycommon.models.base import Model
 
 
 class Amount(Model):
-    """An amount in a factory's own unit: 0.25 ``node-hour``. ``unit``: in the singular."""
+    """An amount in a factory's own unit, such as 0.25 ``node-hour``. ``unit``: the unit in the singular."""
 
     amount: float = Field(ge=0, allow_inf_nan=False)
     unit: str
 
 
 class Cost(Model):
-    """What a job costs at most.
+    """The highest possible cost of a job.
 
-    ``gpu_hours``: as the factory charges them; ``counted``: GPU-hours that the gateway counts for the project;
-    ``own``: in the factory's own unit, where the factory charges in another unit than GPU-hours."""
+    ``gpu_hours``: as the factory charges them; ``counted``: the GPU-hours that the gateway charges to the project;
+    ``own``: the cost in the factory's own unit, if the factory charges in another unit than GPU-hours."""
 
     gpu_hours: float
     counted: float
@@ -28,11 +28,11 @@ class Cost(Model):
 
 
 class Price(Cost):
-    """What an hour of a node size costs, and for what.
+    """The price of one hour of a node size, and what the factory charges for.
 
-    ``charged_for``: ``part`` is a part of a GPU that the scheduler counts as a GPU of its own (a GCD), ``whole-node``
-    a node of which the size uses a part; ``number``: how many cores, GPUs or, of ``part``, whole GPUs; ``unit``: what
-    the scheduler counts as a GPU."""
+    ``charged_for``: ``part`` means a part of a GPU that the scheduler counts as one GPU (a GCD); ``whole-node`` means
+    that a whole node is charged though the size uses a part of it. ``number``: how many cores or GPUs; for ``part``,
+    the number of whole GPUs. ``unit``: what the scheduler counts as one GPU."""
 
     charged_for: Literal["cores", "gpus", "part", "whole-node"]
     number: float

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, mo
 
 from factorycommon.models.base import Hours, Model, Person, ProjectId, Slug, UnixAccount, Word
 
-ANTENNA = "antenna:"  # groups that say which antenna a person picked at login
+ANTENNA = "antenna:"  # prefix of the groups that record which antenna a person selected at login
 
 
 def _proves_something(group: str) -> str:
@@ -27,36 +27,41 @@ def _in_our_time(moment: datetime) -> datetime:
     return moment
 
 
-_YEARS = (2000, 9000)  # what is reckoned with a moment has room on both sides
+_YEARS = (2000, 9000)  # dates stay well inside the allowed years, so that adding or subtracting days cannot leave them
 Time = Annotated[AwareDatetime, AfterValidator(_in_our_time)]
 Group = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
-ProvenGroup = Annotated[Group, AfterValidator(_proves_something)]  # that may give a right
+ProvenGroup = Annotated[Group, AfterValidator(_proves_something)]  # a group that may grant permissions
 Mode = Literal["playground", "fast-lane", "large-scale", "science", "other"]
 
 
 class SiteAccounts(Model):
-    """As whom a project's people run at a factory. ``personal``: each as their own, by person. ``pool``: accounts lent
-    to whoever has none of their own; two people never hold one at the same time."""
+    """The Unix accounts under which a project's people run jobs at a factory.
+
+    ``personal``: own accounts, by person. ``pool``: accounts that are lent to people without their own account; two
+    people never hold the same account at the same time."""
 
     personal: dict[Person, UnixAccount] = Field(default_factory=dict)
     pool: tuple[UnixAccount, ...] = ()
 
 
 class ProjectAt(Model):
-    """What a project is at one factory. None takes what the hub's access there says, or the node size."""
+    """A project's settings at one factory. If a field is None, the link's access settings for the factory or the node
+    size decide."""
 
-    account: Word | None = None  # the scheduler's account string
+    account: Word | None = None  # the scheduler's account that is charged
     qos: Word | None = None
     partition: Word | None = None
     reservation: Word | None = None
     site_accounts: SiteAccounts = SiteAccounts()
-    sizes: tuple[Slug, ...] = ()  # node sizes that it may use; empty: all
+    sizes: tuple[Slug, ...] = ()  # node sizes that the project may use; empty: all
 
 
 class Project(Model):
-    """One allocation. Its people are ``members``, and whoever is in one of ``groups`` as the hub knows them now.
+    """One project: an allocation that is charged. Its people are ``members``, and all people who are in one of
+    ``groups`` at the moment.
 
-    ``gpu_hours``: granted, over all factories; None: not counted here. ``max_hours``: of one session; None: the size's.
+    ``gpu_hours``: granted GPU-hours for all factories together; None: the gateway does not limit them. ``max_hours``:
+    the longest walltime of a session; None: the node size's limit.
     """
 
     id: ProjectId
@@ -64,20 +69,20 @@ class Project(Model):
     mode: Mode = "other"
     members: tuple[Person, ...] = ()
     groups: tuple[ProvenGroup, ...] = ()
-    managers: tuple[Person, ...] = ()  # see the project's page with everybody's use
+    managers: tuple[Person, ...] = ()  # people who see the use of all members on the project's page
     begins: Time | None = None
-    ends: Time | None = None  # nothing starts after it, and no session continues beyond it
+    ends: Time | None = None  # no session starts after this time, and no session continues beyond it
     gpu_hours: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
     max_hours: Hours | None = None
     factories: dict[Slug, ProjectAt] = Field(min_length=1)
 
     def has(self, person: str, groups: frozenset[str]) -> bool:
-        """Return whether the person, whose groups are ``groups``, is in the project."""
+        """Return True if the person, who is in these ``groups``, is in the project."""
         return person in self.members or person in self.managers or not groups.isdisjoint(self.groups)
 
 
 class Projects(Model):
-    """``projects.yaml``."""
+    """The contents of ``projects.yaml``."""
 
     projects: tuple[Project, ...] = ()
 

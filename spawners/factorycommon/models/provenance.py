@@ -9,16 +9,18 @@ from pydantic import Field, StringConstraints, model_validator
 
 from factorycommon.models.base import Model, Slug
 
-# operator: a page of the site or of who runs the network; user-report: users' notes, third-party files, the press;
-# known: general knowledge, no source seen; ours: this gateway's own choice.
+# Kinds of sources. operator: a page of the site or of the network's operator; user-report: notes of users, files of
+# third parties, the press; known: general knowledge without a source; ours: a choice of this gateway.
 Sure = Literal["operator", "user-report", "known", "ours"]
 Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
-# "node.cores", "sizes.gpu-1", "sizes.*.memory_gb"; a list's items go by their id or name, else by their number.
+# Paths of values: "node.cores", "sizes.gpu-1", "sizes.*.memory_gb". Items of a list are named by id or name, otherwise
+# by number.
 ValuePath = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[^\s.]+)*$")]
 
 
 class Said(Model):
-    """``of``: the values, each with all that is below it. ``by``: names from the entry's ``sources``."""
+    """A statement about the origin of values. ``of``: paths; a path includes everything below it. ``by``: names of the
+    entry's ``sources``."""
 
     sure: Sure
     by: tuple[Slug, ...] = ()
@@ -33,7 +35,7 @@ class Said(Model):
 
 
 class Origin(Model):
-    """Of one value. ``derived``: computed from the share of a node, seen nowhere as such."""
+    """The origin of one value. ``derived``: True if we computed it as a share of a node, since no source states it."""
 
     sure: Sure
     sources: tuple[str, ...]
@@ -48,11 +50,11 @@ class Origin(Model):
 
 
 class Sourced(Model):
-    """An entry whose values say where they come from."""
+    """An entry that records the origin of its values."""
 
     sources: dict[Slug, Address] = Field(default_factory=dict)
     said: tuple[Said, ...] = ()
-    not_found: tuple[str, ...] = ()  # looked for, and in no public page
+    not_found: tuple[str, ...] = ()  # paths of values that we searched for and found in no public page
 
     @model_validator(mode="after")
     def _sources_are_there(self) -> Sourced:
@@ -85,7 +87,7 @@ class Sourced(Model):
         return any(steps[2] in getattr(item, "derived", ()) for item in items if getattr(item, "id", "") == steps[1])
 
 
-# Not claims about a site: what names an entry, what says where the rest comes from, what this gateway offers.
+# Fields that make no claim about a site: names of the entry, the provenance itself, and what this gateway offers.
 _OWN = {
     "id",
     "state",

@@ -1,4 +1,4 @@
-"""Requests: a person's choice, and the link's request to a dialect."""
+"""A person's choice for a session, and the request from which a dialect writes a job script."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from factorycommon.models.base import Hours, Model, Person, ProjectId, ServerName, Slug, Word
 
-ADOPT = "adopt"  # an option beside a choice's: start the server to adopt this session, and no other
+ADOPT = "adopt"  # an option beside those of Choice: the server adopts exactly this session
 
 
 class Choice(Model):
-    """The form and the API post this; ids only. What is None takes the factory's default."""
+    """The choice for a new session, as the form and the API send it; it has only ids. If a field is None, the factory's
+    default is used."""
 
     factory: Slug | None = None
     size: Slug | None = None
     environment: Slug | None = None
     hours: Hours | None = None
-    until: AwareDatetime | None = None  # fewer hours where it would end later, if it started at once
+    # request fewer hours if the session would otherwise end after this time, counted from a start now
+    until: AwareDatetime | None = None
     idle_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     unopened_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
-    give_up_hours: Hours | None = None  # withdraw the request if it has not started by then
+    give_up_hours: Hours | None = None  # cancel the session if it has not started by this time
     project: ProjectId | None = None
-    reservation: Word | None = None  # one that is offered to the person
-    url_tokens: bool | None = None  # kernel clients may send a token in the address of a WebSocket
+    reservation: Word | None = None  # the id of a reservation that is offered to the person
+    url_tokens: bool | None = None  # True if kernel clients may send a token in the URL of a WebSocket
 
 
 class ChoiceQuery(Model):
-    """A question what a choice becomes, and what it costs. Where no size is named, ``cores`` and ``memory_gb`` ask for
-    the smallest that has so much."""
+    """A choice whose defaults and cost a client asks for. If it names no size, ``cores`` and ``memory_gb`` select the
+    smallest size that has both."""
 
     factory: Slug | None = None
     size: Slug | None = None
@@ -40,12 +42,12 @@ class ChoiceQuery(Model):
     memory_gb: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
 
     def choice(self) -> Choice:
-        """Return the choice that this query asks about."""
+        """Return the query's choice."""
         return Choice(**self.model_dump(exclude={"cores", "memory_gb"}))
 
 
 class ResolvedChoice(Model):
-    """A choice checked against the catalogue, with nothing left open."""
+    """A choice that was checked against the catalogue, with all defaults filled in."""
 
     factory: Slug
     size: Slug
@@ -60,7 +62,8 @@ class ResolvedChoice(Model):
 
 
 class JobOptions(Model):
-    """What an operator may add for the scheduler by ``req_*`` of the spawner; validated words, never free text."""
+    """Scheduler options that an operator adds by the spawner's ``req_*`` settings. All are validated single words,
+    never free text."""
 
     account: Word | None = None
     qos: Word | None = None
@@ -68,13 +71,13 @@ class JobOptions(Model):
     constraint: Word | None = None
     reservation: Word | None = None
     gres: Word | None = None
-    prologue: str = ""  # operator's own shell lines, from config only
+    prologue: str = ""  # the operator's shell lines, from the configuration only
     epilogue: str = ""
-    template: str = ""  # batch_script: a Jinja template in place of the dialect's own
+    template: str = ""  # the setting ``batch_script``: a Jinja template that replaces the dialect's own
 
 
 class SessionRequest(Model):
-    """Body of ``PUT /sessions/{id}``: the same PUT twice is one job."""
+    """Body of ``PUT /sessions/{id}``, which starts a session; the same PUT sent twice submits one job."""
 
     user: Person
     server: ServerName = ""
@@ -83,10 +86,10 @@ class SessionRequest(Model):
 
 
 class JobRequest(Model):
-    """All that a dialect needs to write a job's script."""
+    """All values from which a dialect writes a job script."""
 
-    name: Word  # job name, the same for all jobs of this hub: factorygate-<hub>
-    comment: Word  # session id and HMAC
+    name: Word  # the same name for all jobs of this hub: factorygate-<hub>
+    comment: Word  # the session's id and its HMAC
     partition: Word
     account: Word | None = None
     qos: Word | None = None
@@ -95,16 +98,17 @@ class JobRequest(Model):
     gpus: int = Field(ge=0)
     gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] = "gres"
     gpu_type: Word | None = None
-    gres: Word | None = None  # replaces what gpus would ask for
+    gres: Word | None = None  # requested in place of ``gpus``
     cores: int = Field(ge=1)
     memory_gb: float = Field(gt=0)
-    asks_memory: bool = True  # False: the site gives memory by the cores, and takes no job that names it
+    asks_memory: bool = True  # False: the site derives memory from the cores and refuses jobs that request memory
     whole_node: bool = False
-    walltime: int = Field(ge=1)  # seconds
-    warned: bool = True  # whether the command is told by USR1 that the walltime is near; unhandled, it ends it
+    walltime: int = Field(ge=1)  # walltime in seconds
+    # True: the command gets SIGUSR1 shortly before the walltime ends; the signal ends a command that does not handle it
+    warned: bool = True
     output: Annotated[
         str, StringConstraints(pattern=r"^/[A-Za-z0-9_./%+-]+$")
-    ]  # absolute path of the job's log; see INDEX of batch_script
-    setup: tuple[str, ...] = ()  # lines of operator and environment, before the command
-    command: tuple[str, ...]  # argv of what runs; quoted by the dialect
+    ]  # absolute path of the job's log; INDEX of batch_script stands for the index in an array
+    setup: tuple[str, ...] = ()  # shell lines of operator and environment, which run before the command
+    command: tuple[str, ...]  # the command; the dialect quotes it
     teardown: tuple[str, ...] = ()

@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from factorycommon.models.base import Model
 
-Permission = Literal["yes", "no", "ask"]  # ask: its rules are not clear; its operator's answer goes into the agreement
+# "ask": the site's rules are unclear; the answer of its operator is recorded in the agreement
+Permission = Literal["yes", "no", "ask"]
 Act = Literal["unattended_submit", "persistent_connection", "replacement"]
 LoginMethod = Literal["key", "certificate", "password"]
 Version = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
@@ -17,7 +18,7 @@ WebAddress = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https:
 
 
 class Readable(Model):
-    """What a site tells people: where it stands, or what it says, or both."""
+    """Information of a site for people: its URL, its text, or both."""
 
     url: WebAddress | None = None
     text: str = Field("", max_length=20_000)
@@ -30,18 +31,21 @@ class Readable(Model):
 
 
 class SiteRules(Readable):
-    """What people accept before anything of theirs starts there. A new ``version`` asks all of them again."""
+    """The site rules that people must accept before they start anything there. A new ``version`` must be accepted
+    again."""
 
     version: Version
 
 
 class AccountHelp(Readable):
-    """How somebody gets an account there who has none."""
+    """How a person without an account at the site can get one."""
 
 
 class LoginRules(Model):
-    """How a person gets to the login side. ``source_bound``: from announced addresses only; ``port``: None: ssh's own,
-    or not known; ``hours``: how long a certificate is good."""
+    """How people log in at the login nodes.
+
+    ``source_bound``: only from IP addresses that were announced to the site. ``port``: None means SSH's default port,
+    or that the port is not known. ``hours``: the validity of a certificate."""
 
     ways: tuple[LoginMethod, ...] = ()
     one_time_code: bool | None = None
@@ -52,29 +56,30 @@ class LoginRules(Model):
 
 
 class DoorHint(Model):
-    """How the door can be reached there, as far as is known; ``link.yaml`` says how it is."""
+    """How the link can probably reach the door in a job at this site. The setting in ``link.yaml`` decides."""
 
     carrier: Literal["tcp", "stdio"] | None = None
     note: str = ""
 
 
 class Policy(Model):
-    """The automation a site allows. None: nothing was found.
+    """Which kinds of automation the site allows. None: nothing was found about it.
 
-    ``unattended_submit``: jobs that no person submits by hand. ``persistent_connection``: one that stays open between
-    two acts of a person. ``replacement``: a worker that ended is replaced by itself. ``link.yaml`` may not
-    ask for more than the rates."""
+    ``unattended_submit``: submitting jobs without a person's action. ``persistent_connection``: a connection that stays
+    open between two actions of a person. ``replacement``: replacing a Dask worker that ended. The rates are upper
+    limits for the rates in ``link.yaml``."""
 
     unattended_submit: Permission | None = None
     persistent_connection: Permission | None = None
     replacement: Permission | None = None
     submits_per_minute: int | None = Field(default=None, ge=1)
     logins_per_minute: int | None = Field(default=None, ge=1)
-    max_connections: int | None = Field(default=None, ge=1)  # per site account
+    max_connections: int | None = Field(default=None, ge=1)  # limits for each site account
     note: str = ""
 
     def open_questions(self) -> tuple[Act, ...]:
-        """Return the acts that the site's rules forbid or leave open, and that an agreement must therefore allow."""
+        """Return the kinds of automation that the site's rules forbid or do not mention, and that an agreement must
+        therefore allow."""
         said: dict[Act, Permission | None] = {
             "unattended_submit": self.unattended_submit,
             "persistent_connection": self.persistent_connection,
@@ -84,8 +89,9 @@ class Policy(Model):
 
 
 class Agreement(Model):
-    """The agreement of a site's operator: who agreed, when, and whom to ask. ``allows``: acts that the operator allows
-    although the site's rules forbid them or leave them open."""
+    """The agreement with a site's operator: who agreed, when, and the contact.
+
+    ``allows``: kinds of automation that the operator allows though the site's rules forbid or do not mention them."""
 
     who: str = Field(min_length=1)
     when: date

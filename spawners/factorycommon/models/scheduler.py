@@ -10,85 +10,85 @@ from pydantic import Field
 
 from factorycommon.models.base import JobId, Model, Moment
 
-Count = Annotated[int, Field(ge=0, le=10**9)]  # that any database keeps, and that no sum makes too large
-ExitCode = Annotated[int, Field(ge=-(10**9), le=10**9)]  # PBS' own are negative
-Size = Annotated[int, Field(ge=0, le=2**60)]  # bytes
+Count = Annotated[int, Field(ge=0, le=10**9)]  # bounds that every database can store, and whose sums stay small enough
+ExitCode = Annotated[int, Field(ge=-(10**9), le=10**9)]  # exit codes; PBS reports some as negative numbers
+Size = Annotated[int, Field(ge=0, le=2**60)]  # memory in bytes
 
 
 class JobState(StrEnum):
-    """The states of a job that all dialects map to."""
+    """The states of a job. Each dialect maps its scheduler's states to these."""
 
     PENDING = "pending"
     RUNNING = "running"
-    ENDING = "ending"  # completing: still holds its nodes
+    ENDING = "ending"  # completing: the job still holds its nodes
     ENDED = "ended"
 
 
 class PendingPhase(StrEnum):
-    """How far a pending job has come."""
+    """Why or how a job is pending."""
 
     QUEUED = "queued"
-    NODE_STARTING = "node-starting"  # it has its node, which is being started up
-    REQUEUED = "requeued"  # put back into the queue by the scheduler, and starts again by itself
+    NODE_STARTING = "node-starting"  # nodes are allocated and boot
+    REQUEUED = "requeued"  # the scheduler put it back into the queue, and will start it again
 
 
 class Outcome(StrEnum):
-    """How a job ended. Every dialect maps its scheduler's words or codes to these."""
+    """How a job ended. Each dialect maps its scheduler's states or exit codes to these."""
 
     COMPLETED = "completed"
-    FAILED = "failed"  # its program did
+    FAILED = "failed"  # the job's program failed
     CANCELLED = "cancelled"
-    REVOKED = "revoked"  # the site took it out of the queue
+    REVOKED = "revoked"  # the site's staff removed it from the queue
     PREEMPTED = "preempted"
     WALLTIME = "walltime"
     DEADLINE = "deadline"
     CPU_LIMIT = "cpu-limit"
     OUT_OF_MEMORY = "out-of-memory"
     NODE_FAILED = "node-failed"
-    BOOT_FAILED = "boot-failed"  # its node did not start up
-    LAUNCH_FAILED = "launch-failed"  # its node could not start it
-    SETUP_FAILED = "setup-failed"  # its node could not be set up for it
+    BOOT_FAILED = "boot-failed"  # the node did not boot
+    LAUNCH_FAILED = "launch-failed"  # the node could not start the job
+    SETUP_FAILED = "setup-failed"  # preparing the node for the job failed
 
 
 class Job(Model):
-    """One job as the scheduler tells it now."""
+    """One job as the scheduler reports it now."""
 
     id: JobId
-    array: JobId | None = None  # the one that it is of
+    array: JobId | None = None  # the array job that it belongs to
     name: str
-    account: str  # the Unix account it runs as
+    account: str  # the Unix account that it runs as
     comment: str
     state: JobState
-    suspended: bool = False  # the site froze it while it ran: it holds its nodes and does nothing
-    raw_state: str  # the scheduler's own word
-    phase: PendingPhase = PendingPhase.QUEUED  # where pending
-    outcome: Outcome | None = None  # where ended
-    reason: str = ""  # the scheduler's own word for why it waits or ended
+    suspended: bool = False  # the site suspended the running job: it keeps its nodes and does not run
+    raw_state: str  # the state in the scheduler's own word
+    phase: PendingPhase = PendingPhase.QUEUED  # set for pending jobs
+    outcome: Outcome | None = None  # set for ended jobs
+    reason: str = ""  # the reason in the scheduler's own word, for pending and ended jobs
     nodes: tuple[str, ...] = ()
     partition: str = ""
     submitted: Moment | None = None
     started: Moment | None = None
-    ends: Moment | None = None  # by walltime, where running
+    ends: Moment | None = None  # end of the walltime, for running jobs
     ended: Moment | None = None
-    exit_code: ExitCode | None = None  # where ended
+    exit_code: ExitCode | None = None  # set for ended jobs
     signal: Count | None = None
-    expected_start: Moment | None = None  # the scheduler's plan, where pending
+    expected_start: Moment | None = None  # the start that the scheduler plans, for pending jobs
     priority: int | None = None
     restarts: Count = 0
 
 
 class NodeState(Model):
-    """One node as the scheduler tells it now; memory in bytes."""
+    """One node as the scheduler reports it now; memory in bytes."""
 
     name: str
     partitions: tuple[str, ...]
-    usable: bool  # up and taking jobs
-    planned: bool = False  # what is free on it is kept for a job further ahead in the queue
+    usable: bool  # the node is up and accepts jobs
+    planned: bool = False  # its free resources are reserved for a job with higher priority
     reason: str = ""
-    since: Moment | None = None  # it was taken, or fell, out of use; None: it was not, or that is not told
+    since: Moment | None = None  # since when the node has been out of use; None: it is in use, or the time is not known
     cores: Count
     cores_free: Count
-    memory: Size  # bytes
+    memory: Size  # in bytes
     memory_free: Size
     gpus: Count
     gpus_free: Count
@@ -96,23 +96,25 @@ class NodeState(Model):
 
 
 class Reservation(Model):
-    """Nodes that are set aside from ``start`` to ``end``, and take jobs then. ``users``, ``accounts``: who may use it
-    (empty: not chosen by that); a name with a dash before it may not."""
+    """A reservation: nodes that from ``start`` to ``end`` run only certain jobs.
 
-    id: str  # what a job names
+    ``users``, ``accounts``: who may use it. An empty list means that this list does not restrict it; a name with a
+    leading dash is excluded."""
+
+    id: str  # the name that a job uses to select it
     name: str
     start: Moment
     end: Moment
-    maintenance: bool = False  # nobody's jobs run there
+    maintenance: bool = False  # a maintenance: no jobs run on these nodes
     nodes: tuple[str, ...] = ()  # empty: not known
-    partition: str = ""  # its jobs run in that one; empty: in any
+    partition: str = ""  # the only partition whose jobs may use it; empty: any
     users: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
 
 class Estimate(Model):
-    """When a job would start, how that is known, and when it was asked."""
+    """The estimated start of a job, the method of the estimate, and its time."""
 
     start: Moment | None
     basis: Literal["test-only", "queue", "none"]
@@ -120,15 +122,17 @@ class Estimate(Model):
 
 
 class End(Model):
-    """How a job ended, as the scheduler's records tell."""
+    """How a job ended, by the scheduler's accounting."""
 
     job: JobId
     outcome: Outcome
-    raw_state: str  # the scheduler's own word for its state
+    raw_state: str  # the state in the scheduler's own word
     exit_code: ExitCode | None = None
     signal: Count | None = None
     reason: str = ""
-    by: Literal["account", "administrator", "other"] | None = None  # who cancelled it, as the site counts people
+    # who cancelled it: the job's own site account, the site's administrator, or somebody else
+    by: Literal["account", "administrator", "other"] | None = None
     ended: Moment | None = None
-    elapsed: Count | None = None  # seconds of its last run
-    earlier: tuple[Count, ...] = ()  # of the runs before, each put back into the queue; as far as the records tell
+    elapsed: Count | None = None  # seconds of the last run
+    # seconds of earlier runs, after which the job was requeued; as far as they are recorded
+    earlier: tuple[Count, ...] = ()

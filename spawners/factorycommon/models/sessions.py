@@ -28,7 +28,7 @@ class SessionState(StrEnum):
 
 
 class EndReason(StrEnum):
-    """Why a session ended."""
+    """The reasons why a session can end."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -39,20 +39,21 @@ class EndReason(StrEnum):
     NODE_FAILED = "node-failed"
     PREEMPTED = "preempted"
     CANCELLED_BY_SITE = "cancelled-by-site"
-    REFUSED = "refused"  # the scheduler did not take it
-    GAVE_UP = "gave-up"  # the person's own "give up after"
-    NEVER_OPENED_DOOR = "never-opened-door"  # nobody sent the environment, or the notebook did not come up
+    REFUSED = "refused"  # the scheduler refused the job
+    GAVE_UP = "gave-up"  # the session waited until its user's own "give up after" time
+    NEVER_OPENED_DOOR = "never-opened-door"  # the environment never arrived, or the notebook did not start
     ACCESS_LOST = "access-lost"  # the person may no longer use the project
     FAILED = "failed"
 
 
-Whose = Literal["you", "site", "operator", "wait"]  # the site's operators; the gateway's; nobody: wait
+# who can act next: the site's operators; the gateway's operators; nobody, so people must wait
+Whose = Literal["you", "site", "operator", "wait"]
 
 
 class Words(Coded):
-    """Something said to a person: what happened, whose move it is, what to do; with the scheduler's own words.
+    """An explanation for a person: what happened, who can act, what to do, and the scheduler's own message.
 
-    ``code`` is stable, for pages, scripts and tests; what there is, is listed in ``docs/reasons.md``.
+    ``code`` is stable, so pages, scripts and tests can rely on it. ``docs/reasons.md`` lists all codes.
     """
 
     TEXTS = ("what", "do")
@@ -65,13 +66,14 @@ class Words(Coded):
 
 
 class LogLine(Phrase):
-    """Something that happened to a session, in words."""
+    """One event in the life of a session, as a text for people."""
 
     at: datetime
 
 
 class Notice(Model):
-    """A session ends by itself soon: when, why, and which step before that was passed (minutes)."""
+    """A warning that a session will soon end by itself: when, why, and which warning step (minutes before the end) was
+    reached."""
 
     kind: Literal["walltime", "idle", "unopened", "access"]
     at: Moment
@@ -85,48 +87,52 @@ def notebook_base(base_url: str, user: str, server: str) -> str:
 
 
 class Session(Model):
-    """One session as hub, pages and notebooks see it. Carries no secret."""
+    """One session as the hub, pages and notebooks see it. It contains no secret."""
 
     id: SessionId
     user: Person
     server: Slot
-    account: UnixAccount  # site account
+    account: UnixAccount  # the site account it runs as
     choice: ResolvedChoice
     state: SessionState
-    before: SessionState | None = None  # what it was when last seen, while unreachable
+    before: SessionState | None = None  # while ``unreachable``: the last known state
     wish: Literal["run", "stop"]
     job: JobId | None = None
     node: str | None = None
     partition: str | None = None
     created: datetime
-    started: datetime | None = None  # the job
-    earlier_hours: float = 0.0  # of runs before the scheduler began the job again; only while the session lives
-    ready: datetime | None = None  # the notebook's first 200
-    ends: datetime | None = None  # by walltime
+    started: datetime | None = None  # start of the job
+    # seconds of earlier runs, after which the scheduler requeued the job; only while the session is live
+    earlier_hours: float = 0.0
+    ready: datetime | None = None  # first time the notebook answered with 200
+    ends: datetime | None = None  # end of the walltime
     ended: datetime | None = None
-    position: int | None = None  # 1 is next, among pending jobs of its partition that we can see
+    # place in the queue; 1 is next, among pending jobs of the partition that the link can see
+    position: int | None = None
     expected_start: datetime | None = None
-    waits_for: Words | None = None  # while pending or unreachable; while starting, where its door cannot be reached
+    waits_for: Words | None = None  # explains pending and unreachable; also starting, if the door cannot be reached
     door_open: bool = False
     environment_sent: bool = False
-    certain: bool = True  # the scheduler's last answer had its job, or its door is open; or it has no job yet
-    reachable: bool = False  # a request to url gets to the notebook now
-    url: str | None = None  # for the hub and its proxy, the link's port; for people, see `addressed`
+    certain: bool = True  # the scheduler's last answer listed its job, or its door is open, or it has no job yet
+    reachable: bool = False  # True if a request to ``url`` reaches the notebook now
+    url: str | None = None  # for hub and proxy the link's port; for people the public URL, see `addressed`
     last_activity: datetime | None = None
-    busy: bool = False  # a kernel or terminal of it runs something
-    busy_with: tuple[PlainText, ...] = ()  # names of those, as far as known
-    gpu_percent: int | None = None  # of the busiest GPU in the last minute; None: there is none, or it is not known
+    busy: bool = False  # True if a kernel or terminal runs something
+    busy_with: tuple[PlainText, ...] = ()  # names of the running kernels and terminals, as far as known
+    # use of the busiest GPU in the last minute; None: there is no GPU, or it is not known
+    gpu_percent: int | None = None
     memory_bytes: int | None = None
-    ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
-    notice: Notice | None = None  # while it runs and its end is near
-    remark: Words | None = None  # something was done to its job at the factory; the session continues
-    extend_hours: float | None = None  # what may be added to its time; None: not at this factory, or not now
+    ends_idle: datetime | None = None  # when the idle limit would end the session, as far as known
+    notice: Notice | None = None  # set while it runs and its end is near
+    remark: Words | None = None  # set if the site changed something about its job while the session goes on
+    # the hours that can be added to its walltime; None: this factory does not allow it, or not now
+    extend_hours: float | None = None
     end_reason: EndReason | None = None
     end: Words | None = None
-    log_tail: tuple[LogText, ...] = ()  # the job's own log, at the end
-    log: tuple[LogLine, ...] = ()  # what happened
+    log_tail: tuple[LogText, ...] = ()  # last lines of the job's log, once the session has ended
+    log: tuple[LogLine, ...] = ()  # events in its life
     exit_code: int | None = None
-    charged: Cost | None = None  # once it has ended: what all runs of its job cost; None: not known
+    charged: Cost | None = None  # once it has ended: the cost of all runs of its job; None: not known
 
     def addressed(self, root: str) -> Session:
         """Return the session with the URL at which its person opens it, instead of its port on the link's machine.

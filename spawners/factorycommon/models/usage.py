@@ -8,15 +8,15 @@ from factorycommon.models.base import Model, ProjectId
 
 
 class ProjectBalance(Model):
-    """GPU-hours of a project: used, and held for what its jobs may still use."""
+    """The GPU-hours of a project: already used, and reserved for running and waiting jobs."""
 
     spent: float
     reserved: float
 
 
 class UsageLine(Model):
-    """What jobs used on one day (UTC). ``gpu_seconds``: GPUs as they are billed, times seconds as the scheduler counts
-    them; ``jobs``: how many ran, each on the first of its days."""
+    """The use of jobs on one day (UTC). ``gpu_seconds``: billed GPUs times seconds, as the scheduler counts them;
+    ``jobs``: the number of jobs whose first day this was."""
 
     day: date
     project: ProjectId | None

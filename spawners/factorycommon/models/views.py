@@ -23,32 +23,33 @@ from factorycommon.models.sessions import Words
 
 
 class Health(Model):
-    """Whether a factory answers; ``answer_seconds``: how long its last good answer took."""
+    """Whether a factory answers. ``answer_seconds``: duration of its last successful answer."""
 
     state: Literal["ok", "unreachable", "draining", "starting"]
     since: datetime
     words: Words | None = None
-    answered_at: datetime | None = None  # last good answer
+    answered_at: datetime | None = None  # time of the last successful answer
     answer_seconds: float | None = None
 
 
 class PartitionLoad(Model):
-    """What is free in a partition now."""
+    """The free resources of a partition now."""
 
     name: str
     gpus_total: int
     gpus_free: int
     cores_total: int
     cores_free: int
-    pending: int  # jobs waiting that we can see
-    node_gpus_free: int = 0  # together on one node: the most that one job could get of them
+    pending: int  # number of visible waiting jobs
+    # largest number of these that are free on one node: the most that a single-node job can get
+    node_gpus_free: int = 0
     node_cores_free: int = 0
-    nodes_out: int = 0  # out of use: drained or down
-    out_since: datetime | None = None  # since when that many are
+    nodes_out: int = 0  # nodes out of use: drained or down
+    out_since: datetime | None = None  # since when this number of nodes has been out of use
 
 
 class Bounds(Model):
-    """What a number may be, and what it is where nothing is chosen. ``preset``: None: nothing, which is allowed."""
+    """The allowed range of a number. ``preset``: the value if a person chooses none; None: no value is allowed, too."""
 
     least: float
     most: float
@@ -60,10 +61,11 @@ class Bounds(Model):
 
 
 class Offer(Model):
-    """What may be chosen with a node size, and what is preset where nothing is chosen or something does not fit.
+    """The possible choices for a node size, and the presets for fields that a person leaves open or chooses wrongly.
 
-    ``environment``: None: none fits; ``project``: None: none is needed, or none may have the size; ``project_in``:
-    what is preset for who wants a reservation, by its id."""
+    ``environment``: the preset; None: no environment fits. ``project``: the preset; None: no project is needed, or none
+    of the person's projects may use the size. ``project_in``: the preset project for people who choose a reservation,
+    by the reservation's id."""
 
     environments: tuple[Slug, ...]
     environment: Slug | None
@@ -77,7 +79,7 @@ class Offer(Model):
 
 
 class SessionBounds(Model):
-    """What may be chosen with every node size of a factory."""
+    """The possible choices that are the same for all node sizes of a factory."""
 
     idle_minutes: Bounds
     unopened_minutes: Bounds
@@ -85,22 +87,22 @@ class SessionBounds(Model):
 
 
 class SizeView(Model):
-    """A node size as a person sees it: what it has and costs, what is free, when it would start."""
+    """A node size as a person sees it: hardware, price, free resources, and expected start."""
 
     size: NodeSize
-    gpu_label: str  # "1 x A100 64 GB", "no GPU"
-    gpu_label_parts: tuple[Phrase, ...] = ()  # what stands between the commas of gpu_label
-    fits_now: int  # how many more of this size could start now; 0: none
+    gpu_label: str  # for example "1 x A100 64 GB", "no GPU"
+    gpu_label_parts: tuple[Phrase, ...] = ()  # the parts of gpu_label, which commas separate
+    fits_now: int  # how many more sessions of this size could start now; 0: none
     offer: Offer
     price: Price
-    projects: tuple[ProjectId, ...] = ()  # of the person's, those that may have it
-    billed_gpus: int = 0  # as price.counted
-    estimate: Estimate | None = None  # last known, for the size's default hours
-    fits_until: datetime | None = None  # a maintenance of all its nodes begins then, or has begun
+    projects: tuple[ProjectId, ...] = ()  # the person's projects that may use this size
+    billed_gpus: int = 0  # price in the GPU-hours that the gateway counts (``price.counted``)
+    estimate: Estimate | None = None  # last known estimate, for the size's default hours
+    fits_until: datetime | None = None  # when a maintenance of all its nodes starts, or started
 
     @property
     def gpu_label_message(self) -> str:
-        """Return the label, to be translated part by part."""
+        """Return the label as a message whose parts are translated one by one."""
         parts = self.gpu_label_parts
         return joined(*(part.as_message("text") for part in parts), separator=", ") if parts else self.gpu_label
 
@@ -110,34 +112,36 @@ class SizeView(Model):
 
 
 class MaintenanceView(Model):
-    """Nodes that are taken out of use for a time. ``closes``: partitions that it leaves no node of."""
+    """A maintenance: nodes that are out of use for some time. ``closes``: partitions that lose all their nodes."""
 
     name: str
     start: datetime
     end: datetime
-    nodes: int  # how many; 0: not known
+    nodes: int  # number of nodes; 0: not known
     closes: tuple[str, ...] = ()
 
 
 class ReservationView(Model):
-    """Nodes that are set aside for a person now. ``partition``: whose they are; empty: of any."""
+    """A reservation that a person can use now. ``partition``: the partition of its nodes; empty: nodes of any
+    partition."""
 
-    id: str  # what a choice names
+    id: str  # the id that a choice uses
     name: str
     end: datetime
     partition: str = ""
-    projects: tuple[ProjectId, ...] = ()  # of the person's, those that are in it; empty: none is needed
+    projects: tuple[ProjectId, ...] = ()  # the person's projects that may use it; empty: no project is needed
 
 
 class CredentialView(Model):
-    """A login of a person's own that a factory needs. ``until``: None: there is none yet; it may be in the past."""
+    """A login of the person's own that a factory needs. ``until``: end of its validity, which may be in the past; None:
+    the person has not logged in yet."""
 
     renew_url: str
     until: datetime | None = None
 
 
 class FactoryView(Model):
-    """``GET /services/factories/api/factories`` gives a list of these."""
+    """A factory as one person sees it. ``GET /services/factories/api/factories`` returns a list of these."""
 
     id: Slug
     name: str
@@ -145,14 +149,14 @@ class FactoryView(Model):
     scheduler: str
     accelerator: Accelerator
     health: Health
-    credential: CredentialView | None = None  # None: nothing is needed of the person
-    rules_open: Words | None = None  # why nothing of theirs starts there: its rules, which they have not accepted
-    projects: tuple[ProjectId, ...] = ()  # the person's that may be used there; empty: none is needed
+    credential: CredentialView | None = None  # the person's own login there; None: none is needed
+    rules_open: Words | None = None  # why the person can start nothing there: its rules, which they have not accepted
+    projects: tuple[ProjectId, ...] = ()  # the person's projects that can be used there; empty: no project is needed
     partitions: tuple[PartitionLoad, ...] = ()
     sizes: tuple[SizeView, ...] = ()
-    maintenance: tuple[MaintenanceView, ...] = ()  # the next one first
-    reservations: tuple[ReservationView, ...] = ()  # that this person may use now
-    largest_now: Slug | None = None  # the largest size that could start now, all of it on one node
+    maintenance: tuple[MaintenanceView, ...] = ()  # sorted by start
+    reservations: tuple[ReservationView, ...] = ()  # reservations that this person may use now
+    largest_now: Slug | None = None  # the largest size that could start now on a single node
     environments: tuple[Environment, ...] = ()
     default_environment: Slug
     default_size: Slug
@@ -164,16 +168,16 @@ class FactoryView(Model):
 
 
 class ChoiceView(Model):
-    """A choice with nothing left open, what it is of, and what it costs at most."""
+    """A choice with all defaults filled in, the names of what was chosen, and its highest possible cost."""
 
     choice: ResolvedChoice
-    machine: str  # what people call the factory
+    machine: str  # the factory's name for people
     size: SizeView
     cost: Cost
 
 
 class ComingView(Model):
-    """A factory without a machine yet, as the start page names it."""
+    """A factory without a machine, as the start page shows it."""
 
     id: Slug
     name: str
@@ -182,8 +186,11 @@ class ComingView(Model):
 
 
 class ProjectView(Model):
-    """A project as one of its people sees it. GPU-hours over all factories; ``granted`` and ``left`` None: not counted.
-    ``reserved``: of what runs or waits. ``usable``: it has begun and not ended."""
+    """A project as one of its people sees it.
+
+    GPU-hours are the sum over all factories. ``granted`` and ``left``: None if the gateway does not limit the project.
+    ``reserved``: GPU-hours held for running and waiting jobs. ``usable``: True if the project has begun and has not
+    ended."""
 
     id: ProjectId
     title: str
@@ -192,7 +199,7 @@ class ProjectView(Model):
     usable: bool
     begins: datetime | None = None
     ends: datetime | None = None
-    max_hours: float | None = None  # of one session
+    max_hours: float | None = None  # longest walltime of one session
     granted: float | None = None
     spent: float = 0.0
     reserved: float = 0.0
@@ -204,8 +211,10 @@ AccountKind = Literal["own", "lent", "shared", "missing"]
 
 
 class AccountView(Model):
-    """As whom somebody would work at a factory for a project. ``lent``: by the project, when they start; ``shared``:
-    with others of this gateway; ``missing``: they have no account there, so they cannot."""
+    """The site account under which a person would work at a factory for a project.
+
+    ``lent``: the project lends an account at the start; ``shared``: several people of this gateway share the account;
+    ``missing``: the person has no account there, so they cannot start anything for this project."""
 
     project: ProjectId
     factory: Slug
@@ -214,15 +223,16 @@ class AccountView(Model):
 
 
 class ReadyView(Model):
-    """What somebody needs before they can begin. ``nothing``: why they can begin nothing anywhere."""
+    """The site accounts that a person can use, and whether they can start anything. ``nothing``: why they can start
+    nothing at any factory; None if they can."""
 
     nothing: Words | None = None
     accounts: tuple[AccountView, ...] = ()
 
 
 class AccountThere(Model):
-    """As whom somebody works at a site, and for which of their projects, where they need one. ``name``: None where none
-    is theirs at this moment."""
+    """A person's account at a site, and which of the person's projects use it. ``name``: None if the person has no
+    account at the moment."""
 
     kind: AccountKind
     name: UnixAccount | None = None
@@ -230,7 +240,8 @@ class AccountThere(Model):
 
 
 class SiteCheck(Model):
-    """One site on somebody's checklist. ``accepted_at``: when they accepted the present version of its rules."""
+    """One site on a person's checklist. ``accepted_at``: when the person accepted the present version of the site's
+    rules."""
 
     factory: Slug
     name: str
@@ -242,23 +253,24 @@ class SiteCheck(Model):
 
     @property
     def rules_open(self) -> bool:
-        """Whether there are rules that this person has not accepted."""
+        """Return True if the site has rules that this person has not accepted."""
         return self.rules is not None and self.accepted_at is None
 
     @property
     def lacks_account(self) -> bool:
-        """Whether some project of theirs has no account there for them."""
+        """Return True if the person has no account there for one of their projects."""
         return any(account.kind == "missing" for account in self.accounts)
 
     @property
     def awaits(self) -> bool:
-        """Whether its rules are what keeps this person from starting there."""
+        """Return True if the person cannot start there only because they have not accepted the site's rules."""
         return self.rules_open and any(account.kind != "missing" for account in self.accounts)
 
 
 class ChecklistView(Model):
-    """What somebody has of what they need. ``nothing``: why they can begin nothing anywhere; ``antenna``: the one that
-    they came by."""
+    """A person's checklist: which requirements for starting a session they meet.
+
+    ``nothing``: why they can start nothing at any factory; ``antenna``: the antenna through which they logged in."""
 
     nothing: Words | None = None
     antenna: Antenna | None = None
@@ -267,14 +279,14 @@ class ChecklistView(Model):
 
 
 class NetworkFactory(Model):
-    """A factory of the network as anybody may see it. ``health``: None where this hub does not offer it.
-    ``partitions``: those that its sizes use, as far as known, as they were at ``loads_at``."""
+    """A factory of the network in the public view. ``health``: None if this hub does not offer the factory.
+    ``partitions``: the known partitions of its node sizes, with free resources at the time ``loads_at``."""
 
     id: Slug
     name: str
     state: Literal["live", "template", "planned"]
-    machine: str | None  # of today; None: none yet
-    coming: str | None  # the machine that it is to get
+    machine: str | None  # the present machine; None: there is none yet
+    coming: str | None  # the planned machine
     host: str
     city: str
     country: str
@@ -282,11 +294,11 @@ class NetworkFactory(Model):
     health: Health | None
     partitions: tuple[PartitionLoad, ...] = ()
     loads_at: datetime | None = None
-    maintenance: tuple[MaintenanceView, ...] = ()  # without names, the next one first
+    maintenance: tuple[MaintenanceView, ...] = ()  # without names, sorted by start
 
 
 class NetworkAntenna(Model):
-    """An antenna, and the factories that its people run on."""
+    """An antenna, and the factories that its people can use."""
 
     id: Slug
     name: str
@@ -296,7 +308,7 @@ class NetworkAntenna(Model):
 
 
 class NetworkView(Model):
-    """The whole network, with nothing in it of any person: for the map and the public status page."""
+    """The whole network without personal data: for the map and the public status page."""
 
     factories: tuple[NetworkFactory, ...]
     antennas: tuple[NetworkAntenna, ...]

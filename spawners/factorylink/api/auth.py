@@ -17,7 +17,8 @@ from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 
-# Fields of its person's other sessions that a session's token does not see. "_": the account, a required field.
+# Fields of a person's sessions that a session's token does not see in other sessions. The account is a required field
+# and becomes "_".
 _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
     **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},

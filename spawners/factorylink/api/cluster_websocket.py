@@ -27,8 +27,8 @@ from factorylink.state.live_session import LiveSession
 
 log = logging.getLogger("factorylink")
 
-PIECE = 256 << 10  # bytes of a message
-MOST = 32  # of one cluster at a time: a client has a few
+PIECE = 256 << 10  # size of a message in bytes
+MOST = 32  # connections of one cluster at a time; a client uses a few
 _ID: TypeAdapter[str] = TypeAdapter(ClusterId)
 
 
@@ -70,7 +70,7 @@ class ClusterWebSocket:
             log.info("A way to cluster %s was cut: %s", cluster_id, error)
         finally:
             writer.channel.abort()
-            with contextlib.suppress(RuntimeError):  # it was the client that ended it
+            with contextlib.suppress(RuntimeError):  # the client itself closed the connection
                 await websocket.close()
 
     def _check(self, caller: Caller, cluster_id: str) -> None:

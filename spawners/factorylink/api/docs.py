@@ -40,7 +40,7 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-# Without `validatorUrl` Swagger UI sends the schema's address to a server of its makers.
+# Without `validatorUrl`, Swagger UI would send the schema's URL to a server of its developers.
 _BEGIN = """"use strict";
 SwaggerUIBundle({ url: "openapi.json", dom_id: "#api", deepLinking: true, validatorUrl: null });
 """

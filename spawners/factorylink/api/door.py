@@ -22,13 +22,13 @@ from factorylink.problems import gone, unreachable
 
 log = logging.getLogger("factorylink")
 
-_BODY_SECONDS = 30.0  # without any more of a request's body
+_BODY_SECONDS = 30.0  # seconds without another part of a request's body
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# Paths that two servers could read differently. ``%3B`` and ``%5C`` are allowed: they are ``;`` and ``\`` in a user's
-# name, and separate nothing while encoded.
+# Paths that two servers could parse differently. ``%3B`` and ``%5C`` are allowed: they stand for ``;`` and ``\`` in a
+# user's name, and separate nothing while they are encoded.
 _ODD = re.compile(r"[\x00-\x1f\x7f\\;]|//|%2[ef]", re.IGNORECASE)
 _ODD_DECODED = re.compile(r"[\x00-\x1f\x7f]|//|%2[ef]", re.IGNORECASE)
-# Of one connection only, or not for a notebook to say: cookies are a browser's.
+# Headers that apply to a single connection only, or that a notebook must not set, such as a browser's cookies.
 _DROPPED = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "trailers"),
@@ -39,9 +39,11 @@ _DROPPED = frozenset(
 
 
 class BackWay:
-    """Passes on what sessions ask. ``hub_url``: address of the hub's own listener; ``user_url``: of the user app's, or
-    a name for its Unix socket ``user_socket``; ``base_url``: the hub's base path; ``tls``: the link's certificate, if
-    the hub wants one."""
+    """Forwards requests from sessions.
+
+    ``hub_url``: address of the hub's own listener; ``user_url``: address of the user API, or a placeholder for it if
+    the user API listens on the Unix socket ``user_socket``; ``base_url``: the hub's base path; ``tls``: the link's
+    certificate, if the hub requires one."""
 
     def __init__(
         self,
@@ -54,8 +56,8 @@ class BackWay:
         self._hub_url = hub_url.rstrip("/")
         self._user_url = user_url.rstrip("/")
         self._base_url = base_url
-        # What one session holds open must not keep another from the hub: the limit is each door's (``door_back``), and
-        # here is none.
+        # There is no limit here: each door limits its own connections (``door_back``), so that one session's open
+        # requests cannot keep other sessions from the hub.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
         by_socket = None if user_socket is None else httpx.AsyncHTTPTransport(uds=str(user_socket), limits=limits)
         self._http = httpx.AsyncClient(

@@ -54,15 +54,16 @@ from factorylink.util import clock
 from factorylink.util.event_feed import encode
 from factorylink.util.rate_limiter import RateLimiter
 
-ESTIMATES, ESTIMATES_PER_MINUTE = 40, 30  # of one person: at once, and then; a start page asks for each size once
-_STEP_SECONDS = 2.0  # between two changes that are sent to one reader
+# limit of one person's estimates: at once, and then per time; a start page requests one for each size
+ESTIMATES, ESTIMATES_PER_MINUTE = 40, 30
+_STEP_SECONDS = 2.0  # seconds between two events to one reader
 _HEARTBEAT_STEPS = 7
-_ESTIMATE_KEPT = timedelta(minutes=10)  # a queue is another one by then
-_ESTIMATE_PASSED = timedelta(minutes=1)  # "at once" was true for this long; after that it says nothing of now
+_ESTIMATE_KEPT = timedelta(minutes=10)  # older estimates are useless, since the queue has changed
+_ESTIMATE_PASSED = timedelta(minutes=1)  # an estimate of "now" becomes useless earlier
 
 
 class Shared(NamedTuple):
-    """A factory as everybody sees it, as a view and in JSON. ``made``: when the view was made, in ticks."""
+    """A factory's view without personal parts, and its JSON. ``made``: when the view was made, in ticks."""
 
     made: float
     view: FactoryView
@@ -93,8 +94,9 @@ class Offers:
         self._charges = charges
         self._submitter = submitter
         self._feed = feed
-        self._estimates: dict[tuple[str, str, str], Estimate] = {}  # last by factory, account, size, for its own hours
-        self._shared: dict[str, Shared] = {}  # by factory, for all streams
+        # last estimate by factory, account and size, for the size's default hours
+        self._estimates: dict[tuple[str, str, str], Estimate] = {}
+        self._shared: dict[str, Shared] = {}  # views by factory, shared by all streams
         self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
 
     def views(self, user: str) -> list[FactoryView]:
@@ -136,7 +138,7 @@ class Offers:
                 yield b": still here\n\n"
                 quiet = 0
             quiet += 1
-            await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
+            await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time, so wait before the next event
 
     def _json(self, connection: FactoryConnection, permissions: list[Grant], user: str) -> str:
         """Return a person's view of a factory in JSON.

@@ -99,15 +99,17 @@ class Bounded:
 
 
 class RequestIds:
-    """Gives each request its id: the caller's, or a new one. The id is in the answer's header, in the log and in the
-    body of an error. Each request that changes something, or is refused, is one line of the log: with the path of its
-    route, which holds nothing that a person wrote."""
+    """Gives each request an id: the client's, or a new one. The id is in the response's header, in the log, and in the
+    body of an error.
+
+    Each request that changes something or is refused gets a log line. The line has the route's path template, which
+    contains no text of the client."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Begin the request, and log it when its answer begins."""
+        """Set the request's id, and log the request when its response begins."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -191,7 +193,8 @@ async def _say_ledger(_request: Request, error: LedgerError) -> Response:
 
 async def _say_http(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
-    if error.status_code == 405:  # the framework names the methods of the first route with that path only
+    # for a path with several routes, the framework names only the methods of the first route
+    if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     kind = {403: "forbidden", 404: "gone", 409: "conflict"}.get(error.status_code, "invalid")
     problem = Problem.model_validate({"kind": kind, "message": str(error.detail)})

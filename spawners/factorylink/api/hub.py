@@ -74,18 +74,18 @@ log = logging.getLogger("factorylink")
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Ended = Annotated[int, Query(ge=0, le=50)]
-Number = Annotated[int, Query(ge=0, lt=2**63)]  # of a line in the ledger
+Number = Annotated[int, Query(ge=0, lt=2**63)]  # the number of an audit line in the ledger
 
 
 def _in_full(text: object) -> object:
-    """Return ``text`` as it is. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
+    """Return ``text`` unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
     if "T" not in str(text).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return text
 
 
 def _a_day(text: object) -> object:
-    """Return ``text`` as it is. Raises ValueError for a number, which pydantic would take for seconds since 1970."""
+    """Return ``text`` unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
     if len(str(text)) != len("2026-01-31"):
         raise ValueError("say it as 2026-01-31")
     return text
@@ -166,7 +166,7 @@ def hub_app(
 
     @app.post("/stops")
     async def stop_sessions(body: StopsBody) -> StopsView:
-        """Many at once, so that a busy hub has one request to send and one answer to read."""
+        """Request the end of many sessions at once, so that a busy hub sends only one request."""
         stopped = await asyncio.gather(*(stop_kept(sessions, *stop) for stop in body.sessions.items()))
         return StopsView(done=tuple(one for one, kept in zip(body.sessions, stopped, strict=True) if kept))
 
@@ -273,7 +273,7 @@ def hub_app(
     async def audit(factory_id: Slug, since: FullMoment | None = None, after: Number = 0) -> list[AuditLine]:
         known = {*factories, *factories.catalogue.entries, GATEWAY}
         if factory_id not in known and not await ledger.audit(factory_id, limit=1):
-            raise gone(f"The factory {factory_id}")  # else nothing done there looks like no such place
+            raise gone(f"The factory {factory_id}")  # an empty audit would look like a known factory
         return await ledger.audit(factory_id, since, after)
 
     @app.put("/credentials/{factory_id}", responses=says(403, 404))

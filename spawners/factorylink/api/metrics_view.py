@@ -1,7 +1,7 @@
-"""All metrics of the link in Prometheus' text format: what it counted, and what there is at the moment of asking.
+"""All metrics of the link in Prometheus' text format: the counters, and gauges of the present state.
 
-No label names a person, a site account or a session, and the number of series is bounded by the factories, projects,
-states and reasons. Names, labels and words of all metrics are in ``util/metrics.py``."""
+No label names a person, a site account or a session. The number of factories, projects, states and reasons bounds the
+number of series. ``util/metrics.py`` has the names, labels and help texts of all metrics."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock, metrics
 
-NO_PROJECT, NOT_KNOWN = "none", "other"  # as projects: nobody needs one; one that is in no list any more
-Values = Mapping[tuple[str, ...], float]  # of one gauge, by the values of its labels
+# values of the label ``project``: the session needs no project; its project is in no list any more
+NO_PROJECT, NOT_KNOWN = "none", "other"
+Values = Mapping[tuple[str, ...], float]  # values of a gauge, by the values of its labels
 _LIVE_STATES = tuple(state.value for state in SessionState if state is not SessionState.ENDED)
 
 
 def begin(factories: Iterable[Slug]) -> None:
-    """Make the series of all factories and of all refusals that the link knows, with zeros."""
+    """Create the series of all factories and of all possible refusals, with the value 0."""
     cases = (*OURS, *(answer.code for answer in (*REFUSED, explain.UNKNOWN_REFUSAL, explain.JOB_FILTER)))
     metrics.begin(factories, sorted({*get_args(ProblemKind), *cases}))
 
@@ -55,8 +56,8 @@ _FRESH_SECONDS = 0.5
 
 
 class LinkMetrics(Collector):
-    """Collects the gauges. ``same_name``: by factory, jobs of another gateway of the same name; ``certificates``:
-    files by name."""
+    """Collects the gauges. ``same_name``: by factory, the number of jobs of another gateway with the same name;
+    ``certificates``: certificate files by name."""
 
     def __init__(
         self,
@@ -149,7 +150,8 @@ class LinkMetrics(Collector):
         closed: dict[tuple[str, ...], float] = {}
         for name, connection in self._factories.items():
             health = connection.site.health
-            if health.state != "starting":  # before the first answer nobody knows: neither 0 nor 1 would be true
+            # before a factory's first answer its state is not known, so neither 0 nor 1 would be true
+            if health.state != "starting":
                 up[name] = float(health.state != "unreachable")
             if health.answer_seconds is not None:
                 seconds[name] = health.answer_seconds
@@ -166,7 +168,8 @@ class LinkMetrics(Collector):
         }
 
     def _of_credentials(self) -> dict[str, Values]:
-        """Return how long people's own logins last where logins end, without saying whose; and our certificates."""
+        """Yield the validity of people's own logins at factories where logins expire, without names, and of the
+        gateway's certificates."""
         without: dict[str, float] = dict.fromkeys(self._factories, 0.0)
         first: dict[str, float] = {}
         now = clock.now().timestamp()
@@ -230,9 +233,10 @@ class LinkMetrics(Collector):
 
 
 def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
-    """Return the app that Prometheus reads, on a port of its own. It tells nobody's name and no secret.
+    """Return the app for Prometheus, which has its own port.
 
-    Since strangers may reach the port, the metrics are counted at most once in ``_FRESH_SECONDS``.
+    Its answers contain no names of people and no secrets. Since strangers may reach the port, the metrics are computed
+    at most once in ``_FRESH_SECONDS``.
     """
     app = new_app("factorygate link, for Prometheus")
     counted, counted_at = b"", -math.inf
@@ -253,24 +257,24 @@ def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
 
 
 def _wants_door(live_session: LiveSession) -> bool:
-    """Return whether a session's door should be open now."""
+    """Return True if a session's door should be open now."""
     record, job = live_session.record, live_session.job
     frozen = job is not None and job.suspended
     return record.state is SessionState.RUNNING and record.ready is not None and record.wish == "run" and not frozen
 
 
 def _each(found: Mapping[str, float]) -> Values:
-    """Return the values of a gauge that has one label."""
+    """Return a gauge with one label, from the values by label."""
     return {(key,): value for key, value in found.items()}
 
 
 def _one(value: float) -> Values:
-    """Return the value of a gauge without labels."""
+    """Return a gauge without labels."""
     return {(): value}
 
 
 def _changed(path: Path) -> float:
-    """Return when a file was written, in seconds since 1970; 0: there is none."""
+    """Return when a file was last written, in seconds since 1970; 0 if there is no such file."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -278,7 +282,7 @@ def _changed(path: Path) -> float:
 
 
 def _expiry(path: Path) -> float:
-    """Return when the first certificate of a file ends, in seconds since 1970; 0: there is none that can be read."""
+    """Return when the first certificate in a file expires, in seconds since 1970; 0 if none can be read."""
     try:
         found = load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):
@@ -287,7 +291,7 @@ def _expiry(path: Path) -> float:
 
 
 def _space(folder: Path) -> tuple[int, int]:
-    """Return free bytes and size of a folder's file system; 0 and 0 where it cannot be looked at."""
+    """Return free bytes and size of a folder's file system; 0 and 0 if they cannot be read."""
     try:
         found = os.statvfs(folder)
     except OSError:

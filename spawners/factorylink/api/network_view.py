@@ -17,9 +17,9 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 def network(factories: OfferedFactories) -> NetworkView:
-    """Return the network without personal data and without any scheduler's own words.
+    """Return the network without personal data and without the schedulers' own messages.
 
-    The call counts as interest in free resources, so that the factories are asked for them.
+    A call makes the link ask the factories for their free resources, as for any reader of these.
     """
     offered = {name: connection.factory for name, connection in factories.items()}
     known: dict[str, Factory | Planned] = {
@@ -54,7 +54,8 @@ def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFa
 
 
 def _health(health: Health) -> Health:
-    """Return the health without words of a scheduler or a connection, which may name accounts and machines."""
+    """Return the health without the messages of a scheduler or a connection, which may contain names of accounts and
+    machines."""
     words = health.words and health.words.model_copy(update={"scheduler": ""})
     return health.model_copy(update={"words": words, "answer_seconds": None})
 

@@ -14,7 +14,7 @@ from factorylink.api.http import EventStream, events
 from factorylink.explain import explain
 from factorylink.problems import of_words
 
-MOST = 100  # of one person: one for each page, notebook and cluster that is open
+MOST = 100  # streams of one person: each open page, notebook and cluster uses one
 
 
 class ApiStreams:

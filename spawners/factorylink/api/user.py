@@ -41,11 +41,11 @@ from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.service import Sessions
 
-# For the description only: JupyterHub's own "token TOKEN" is taken as well.
+# For the OpenAPI description only: the API also accepts JupyterHub's "token TOKEN".
 _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=factories.")
 
 
-MOST_BYTES = 2**20  # of a request's body: ten thousand names of workers are less
+MOST_BYTES = 2**20  # bytes of a request's body: the names of ten thousand workers need less
 
 
 def user_app(
@@ -77,12 +77,12 @@ def user_app(
 
     @app.get(f"{prefix}/health")
     async def health() -> dict[str, str]:
-        """Say that the link runs. Needs no token."""
+        """Answer that the link runs. Needs no token."""
         return {"status": "ok"}
 
     @app.get(f"{prefix}/api/factories", responses=own_only)
     async def factories(caller: Caller = asking) -> list[FactoryView]:
-        """List the factories that you may use, with their node sizes, what is free and how they are."""
+        """List the factories that you may use, with their node sizes, free resources and health."""
         return offers.views(caller.user)
 
     @app.get(
@@ -91,25 +91,26 @@ def user_app(
         responses=own_only | says(429) | tells("factories"),
     )
     async def factories_events(caller: Caller = asking) -> EventStream:
-        """Stream the list of factories, whole at every change."""
+        """Stream the list of factories: the whole list at every change."""
         return streams.events(caller.user, caller.stream(offers.stream(caller.user)))
 
     @app.get(f"{prefix}/api/projects", responses=own_only)
     async def projects(caller: Caller = asking) -> list[ProjectView]:
-        """List your projects, with what they have left."""
+        """List your projects, with the rest of their budgets."""
         mine = await offers.projects(caller.user)
         own = None if caller.session is None else caller.session.record.choice.project
         return [project for project in mine if caller.session is None or project.id == own]
 
     @app.get(f"{prefix}/api/choice", responses=own_only | says(404))
     async def choice(wanted: Annotated[ChoiceQuery, Query()], caller: Caller = asking) -> ChoiceView:
-        """Return your choice with everything filled in that you left open, and what it costs at most. Refuses what a
-        start would refuse of it, and begins nothing."""
+        """Return your choice with all defaults filled in, and its highest possible cost.
+
+        The request is refused in the same cases as a start with this choice. It starts nothing."""
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 
     @app.get(f"{prefix}/api/coming", responses=own_only)
     async def coming(_caller: Caller = asking) -> list[ComingView]:
-        """List the factories that are not offered yet."""
+        """List the planned factories, which have no machine yet."""
         return offers.coming()
 
     @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404, 429))
@@ -120,7 +121,7 @@ def user_app(
         project: ProjectId | None = None,
         caller: Caller = asking,
     ) -> Estimate:
-        """Return when a session of this size would start."""
+        """Return the estimated start of a session of this size."""
         return await offers.estimate(factory_id, caller.user, size, hours, caller.acts_at(factory_id, project))
 
     @app.get(f"{prefix}/api/sessions", responses=own_only)
@@ -130,7 +131,7 @@ def user_app(
 
     @app.get(f"{prefix}/api/sessions/{{session_id}}", responses=own_only | says(404))
     async def get_session(session_id: SessionId, caller: Caller = asking) -> Session:
-        """Return one session of yours, live or ended."""
+        """Return one of your sessions, live or ended."""
         return caller.shown(await own(session_id, caller))
 
     @app.get(
@@ -139,13 +140,13 @@ def user_app(
         responses=own_only | says(404, 429) | tells("session"),
     )
     async def session_events(session_id: SessionId, caller: Caller = asking) -> EventStream:
-        """Stream a session of yours, whole at every change, until it has ended."""
+        """Stream one of your sessions: the whole session at every change, until it has ended."""
         known = await own(session_id, caller)
         return streams.events(caller.user, feed.session(session_id, known, caller.shown))
 
     @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody, caller: Caller = asking) -> Session:
-        """Ask the site for more time for a running session."""
+        """Extend a running session, if the site allows it."""
         await own(session_id, caller)
         return caller.shown(await extender.extend(session_id, body.hours, "person"))
 
@@ -158,7 +159,7 @@ def user_app(
     async def put_cluster(
         cluster_id: ClusterId, request: ClusterRequest, response: Response, caller: Caller = asking
     ) -> Cluster:
-        """Create a Dask cluster under an id of your choice; the same request twice is one cluster."""
+        """Create a Dask cluster with an id that you choose; the same request sent twice creates one cluster."""
         options = None if caller.session is None else caller.session.record.options
         cluster, created = await clusters.put(
             cluster_id, caller.user, caller.begins(request), may_touch=caller.has, options=options
@@ -168,7 +169,7 @@ def user_app(
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404))
     async def get_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
-        """Return one Dask cluster of yours, with its jobs. Asking keeps it alive."""
+        """Return one of your Dask clusters with its jobs. Each request keeps the cluster alive."""
         return clusters.look(mine(cluster_id, caller), caller.user)
 
     @app.get(
@@ -177,32 +178,32 @@ def user_app(
         responses=own_only | says(404, 429) | tells("cluster"),
     )
     async def cluster_events(cluster_id: ClusterId, caller: Caller = asking) -> EventStream:
-        """Stream a Dask cluster of yours, whole at every change."""
+        """Stream one of your Dask clusters: the whole cluster at first, then its changes."""
         cluster = clusters.own(mine(cluster_id, caller), caller.user)
         return streams.events(caller.user, caller.stream(cluster.stream()))
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}/scheduler", responses=own_only | says(404, 409))
     async def get_scheduler(cluster_id: ClusterId, response: Response, caller: Caller = asking) -> Scheduler:
-        """Return the address and the keys of a cluster's Dask scheduler."""
-        response.headers["Cache-Control"] = "no-store"  # it holds keys
+        """Return the address and the TLS keys of a cluster's Dask scheduler."""
+        response.headers["Cache-Control"] = "no-store"  # the response contains keys, so it must not be cached
         return await clusters.scheduler(mine(cluster_id, caller), caller.user)
 
     @app.put(f"{prefix}/api/clusters/{{cluster_id}}/batches/{{batch_id}}", responses=own_only | says(404, 409, 429))
     async def put_batch(
         cluster_id: ClusterId, batch_id: BatchId, request: BatchRequest, caller: Caller = asking
     ) -> Cluster:
-        """Add jobs of Dask workers to a cluster; the same batch twice is one."""
+        """Add a batch of jobs with Dask workers to a cluster; the same batch sent twice is submitted once."""
         caller.may_begin()
         return await clusters.grow(mine(cluster_id, caller), caller.user, batch_id, request)
 
     @app.post(f"{prefix}/api/clusters/{{cluster_id}}/cancel", responses=own_only | says(404))
     async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, caller: Caller = asking) -> Cluster:
-        """Cancel jobs of Dask workers by the names of the workers."""
+        """Cancel the jobs of these Dask workers, given by name."""
         return await clusters.cancel(mine(cluster_id, caller), caller.user, request.names)
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}/workers/{{name}}/log", responses=own_only | says(404, 429, 503))
     async def worker_log(cluster_id: ClusterId, name: WorkerName, caller: Caller = asking) -> WorkerLog:
-        """Return the last lines that a job of a cluster has written, while it runs, too."""
+        """Return the last lines of the log of a worker's job, also while the job runs."""
         return await clusters.log(mine(cluster_id, caller), caller.user, name)
 
     @app.delete(f"{prefix}/api/clusters/{{cluster_id}}", status_code=202, responses=own_only | says(404))

@@ -146,11 +146,11 @@ class LinkParts:
         await self.factories.close()
 
     def measure(self) -> None:
-        """Begin to measure what a scrape cannot wait for."""
+        """Start the measurements that take too long for Prometheus to wait for them."""
         self.tasks.begin(self.measuring.keep(), "sums of GPU-hours")
         self.tasks.begin(measure_loop(), "the event loop's lag")
 
-    # --- its interfaces
+    # --- interfaces
 
     def metrics(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -1,4 +1,4 @@
-"""The link as one process: its parts put together, its servers in one loop, and a clean end."""
+"""The link as one process: connects its parts, runs all servers in one event loop, and ends cleanly."""
 
 from __future__ import annotations
 
@@ -56,8 +56,11 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on the sockets. With TLS clients have little time for their handshake, and for the end of a
-        connection: uvicorn would leave them asyncio's 60 s and 30 s."""
+        """Listen on the sockets.
+
+        With TLS, clients have only a short time for their handshake and for the end of a connection; uvicorn would give
+        them asyncio's 60 s and 30 s.
+        """
         tls = self.config.ssl
         if tls is None:
             await super().startup(sockets)
@@ -75,7 +78,7 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True)
 class _Listener:
-    """Where an app is served. ``tls``: None for who is on this host."""
+    """An app with the socket that it listens on. ``tls``: the SSL context; None for clients on this host."""
 
     app: FastAPI
     socket: socket.socket
@@ -121,7 +124,7 @@ async def _serve(
     to_schedulers = ClusterWebSocket(parts.clusters, callers)
     hub_app, user_app = parts.hub_app(recovery), parts.user_app(callers, config.hub.base_url)
     from_doors = back_app(back)
-    for app in (user_app, from_doors):  # a session's own way back is not HTTP only
+    for app in (user_app, from_doors):  # sessions also open WebSockets through their door
         app.add_api_websocket_route(
             f"{config.hub.base_url}services/factories/api/clusters/{{cluster_id}}/wire", to_schedulers.handle
         )
@@ -165,7 +168,7 @@ def _build(
     config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue, ledger: Ledger, back_socket: Path
 ) -> LinkParts:
     try:
-        make = config.key_dir is None  # where others keep the keys, a missing one must not be made anew
+        make = config.key_dir is None  # if an operator provides the keys, the link must not make a missing one
         identity = Identity(config.hub.name, read_or_make_key(config.keys / "hmac.key", make))
         ssh_key = read_or_make_ssh_key(config.keys / "link_ed25519", make)
     except (OSError, ValueError) as error:
@@ -187,13 +190,13 @@ def _build(
 
 
 def _tls(config: LinkConfig, names: Collection[str] | None) -> ssl.SSLContext | None:
-    """Return the context of a listener for clients of these names; None: the link has no certificate. Raises
-    TlsError."""
+    """Return the SSL context of a listener that accepts only clients with these names; None if the link has no
+    certificate. Raises TlsError."""
     return None if config.tls is None else listening(config.tls, names)
 
 
 def _server(listener: _Listener) -> _Server:
-    """No access log: it would hold whatever people put into addresses."""
+    """Return a server without an access log, since URLs may contain anything that people type."""
     settings = uvicorn.Config(
         listener.app,
         access_log=False,
@@ -203,10 +206,10 @@ def _server(listener: _Listener) -> _Server:
         timeout_keep_alive=_IDLE_SECONDS,
         server_header=False,
         ws="websockets-sansio",
-        ws_per_message_deflate=False,  # what goes through is encrypted: it does not get smaller
+        ws_per_message_deflate=False,  # the traffic is encrypted, so it cannot be compressed
     )
     settings.load()
-    settings.ssl = listener.tls  # uvicorn's own would read its files only once
+    settings.ssl = listener.tls  # uvicorn's own setting would read the files only once
     return _Server(settings)
 
 

@@ -34,7 +34,7 @@ from factorylink.util import clock
 
 log = logging.getLogger("factorylink")
 
-LOOK_SECONDS = 5.0  # between two looks at the projects
+LOOK_SECONDS = 5.0  # seconds between two checks of the projects
 
 
 class AccessRevocation:
@@ -63,8 +63,9 @@ class AccessRevocation:
         self._limits = limits
         self._sessions = sessions
         self._clusters = clusters
-        self._ends: dict[str, datetime] = {}  # when it ends, by the id of a session or cluster
-        self._warned: set[tuple[str, datetime]] = set()  # sessions whose notebook was warned of that end
+        self._ends: dict[str, datetime] = {}  # when access ends, by the id of a session or cluster
+        # sessions whose notebook was warned, with the end that it was told
+        self._warned: set[tuple[str, datetime]] = set()
         self._changed = asyncio.Event()
         people.on_change = self._changed.set
 
@@ -82,7 +83,7 @@ class AccessRevocation:
             try:
                 await self._projects.refresh()
                 await self.look()
-            except Exception:  # any error: this loop must go on, since no other one does its work
+            except Exception:  # any error: this loop must continue, since nothing else does its work
                 log.exception("Who lost access is looked at again")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
@@ -95,7 +96,7 @@ class AccessRevocation:
         """
         here = {one.record.id: one for one in self._inhabitants() if one.record.wish == "run"}
         for one in here.values():
-            if isinstance(one, LiveCluster) or not one.record.head:  # a scheduler goes with its cluster
+            if isinstance(one, LiveCluster) or not one.record.head:  # a Dask scheduler's session ends with its cluster
                 await self._judge(one)
         for gone in self._ends.keys() - here.keys():
             await self._set(gone, None)
@@ -103,7 +104,7 @@ class AccessRevocation:
     async def _judge(self, one: LiveSession | LiveCluster) -> None:
         record, now = one.record, clock.now()
         if not self._projects.tells(record.user, record.choice.project):
-            return  # neither lost nor given back
+            return  # access was neither lost nor restored
         until = self._projects.until(record.user, record.choice.project, record.factory)
         grace = timedelta(seconds=self._limits.access_grace_seconds)
         known = self._ends.get(record.id)
@@ -147,7 +148,7 @@ class AccessRevocation:
         words = explain.own("access-ends")
         text = f"{words.what} ({ends:%Y-%m-%d %H:%M} UTC) {words.do}"
         try:
-            # JupyterLab knows what such an id says, and says it in its own words.
+            # JupyterLab recognises ids of this form, and shows its own translated text.
             message = MessageBody(id=f"access-{ends.timestamp():.0f}", text=text, kind="warning")
             await self._doors.tell(live_session.record.id, message)
         except FactoryError as error:

@@ -19,13 +19,13 @@ from factorylink.state.session_table import SessionTable
 log = logging.getLogger("factorylink")
 
 _ROUND_SECONDS = 45.0
-_SETTLE_SECONDS = 1.5  # from the hub's subscription to the first look: its own polls go first
-_AGAIN_SECONDS = 2.0  # while the hub does not answer
-_SOON_SECONDS = 3.0  # while something was put off
-_REFUSALS = 10  # in a row; then the hub means it, and the next try is at the next round
-_YOUNG_SECONDS = 10.0  # a start that is this young may not be in the hub's database yet
-_UNDECIDED = ("check", "stop")  # what the hub does with a server that it may forget in a moment
-_BETWEEN_SECONDS = 0.1  # starts are paced
+_SETTLE_SECONDS = 1.5  # seconds from the hub's subscription to the first check, since the hub polls its servers first
+_AGAIN_SECONDS = 2.0  # seconds until the next try while the hub does not answer
+_SOON_SECONDS = 3.0  # seconds until the next check while a decision is postponed
+_REFUSALS = 10  # refusals in a row; after these, the next try is at the next regular check
+_YOUNG_SECONDS = 10.0  # seconds; a younger server may not be in the hub's database yet
+_UNDECIDED = ("check", "stop")  # pending actions of the hub after which it may forget the server
+_BETWEEN_SECONDS = 0.1  # seconds between two starts, to limit the hub's load
 
 
 class HubRecovery:
@@ -39,7 +39,7 @@ class HubRecovery:
         self._hub = hub
         self._came = asyncio.Event()
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self._without_owner: set[tuple[str, str]] = set()  # servers whose missing owner was logged once
+        self._without_owner: set[tuple[str, str]] = set()  # servers for which a missing hub user was already logged
 
     def hub_came(self) -> None:
         """Check for forgotten servers soon; called when the hub subscribes to the table, perhaps after a restart."""

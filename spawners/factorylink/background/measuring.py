@@ -1,4 +1,4 @@
-"""What is measured beside all work: how late the event loop is, and sums of the ledger that take time."""
+"""Measurements that run in the background: the delay of the event loop, and slow sums over the ledger."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from factorylink.util import clock, metrics
 log = logging.getLogger("factorylink")
 
 LOOP_STEP = 0.25  # seconds
-BALANCES_SECONDS = 30.0  # between two sums of all charges
-BALANCES_SHARE = 0.01  # of the ledger's time that these sums may take, however many charges there are
+BALANCES_SECONDS = 30.0  # seconds between two sums of all charges
+BALANCES_SHARE = 0.01  # largest share of time that these sums may take, however many charges there are
 
 
 class Measuring:
-    """Keeps the GPU-hours of all projects. ``balances``: by project and factory, as last read."""
+    """Measures the GPU-hours of all projects. ``balances``: the last results by project and factory."""
 
     def __init__(self, charges: Charges) -> None:
         self._charges = charges
         self.balances: Mapping[tuple[ProjectId | None, Slug], ProjectBalance] = {}
 
     async def keep(self) -> None:
-        """Read the sums again and again, until cancelled."""
+        """Compute the sums repeatedly, until cancelled."""
         while True:
             began = clock.ticks()
             try:
@@ -37,12 +37,12 @@ class Measuring:
             await asyncio.sleep(max(BALANCES_SECONDS, took / BALANCES_SHARE))
 
     async def read(self) -> None:
-        """Read the sums once. Raises LedgerError."""
+        """Compute the sums once. Raises LedgerError."""
         self.balances = await self._charges.balances()
 
 
 async def measure_loop() -> None:
-    """Measure how late the event loop wakes up, until cancelled."""
+    """Measure the delay of the event loop repeatedly, until cancelled."""
     while True:
         due = clock.ticks() + LOOP_STEP
         await asyncio.sleep(LOOP_STEP)

@@ -23,8 +23,8 @@ from factorycommon.models import (
 )
 from factorylink.config import Access
 
-SHORTEST_HOURS = 1 / 60  # schedulers count a walltime in minutes
-LEAST_OFFERED_HOURS = 0.25  # or a size's limit, where that is less
+SHORTEST_HOURS = 1 / 60  # one minute, since schedulers count a walltime in minutes
+LEAST_OFFERED_HOURS = 0.25  # or a size's limit, if that is shorter
 
 
 class ChoiceError(Exception):
@@ -348,7 +348,7 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
         return (*_container_argv(factory, environment, None), *program)
     if not environment.modules and not environment.setup:
         return program
-    # What such lines print must not get between the two ends.
+    # The output of such lines must not get into the byte stream between the link and the door.
     lines = ("exec 3>&1 >&2", *_setup(environment), 'exec "$@" >&3 3>&-')
     return ("/bin/bash", "-lc", "\n".join(lines), "bridge", *program)
 

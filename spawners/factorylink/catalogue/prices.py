@@ -7,7 +7,7 @@ from typing import Any
 
 from factorycommon.models import Amount, Factory, NodeSize, Price
 
-# "1/4 node-hour per hour", "0.5 GPU-hours per hour"; and in GPUs: "8 GPUs", "1 GPU-h".
+# Texts of ``billed_as``: "1/4 node-hour per hour", "0.5 GPU-hours per hour"; or GPUs only: "8 GPUs", "1 GPU-h".
 _PER_HOUR = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/([1-9]\d{0,8}))? (\S{1,40}?)s? per hour")
 _IN_GPUS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) GPU(?:s|-h|-hours?)?")
 

@@ -20,7 +20,7 @@ PEOPLE = (
     "sacctmgr", "--noheader", "--parsable2", "show", "user", "withassoc",
     "format=User,DefaultAccount,Account,Partition,QOS,DefaultQOS",
 )  # fmt: skip
-_ADMINISTRATOR = "root"  # Slurm's own; it may do everything
+_ADMINISTRATOR = "root"  # Slurm's own account, which may do everything
 _GPUS = "gres/gpu"
 
 
@@ -33,7 +33,7 @@ class SiteQos:
 
     wall: str
     job: Mapping[str, str]
-    jobs: str  # a person's, submitted at a time; "" no limit
+    jobs: str  # limit of a person's submitted jobs; "": no limit
     group: Mapping[str, str]
 
 

@@ -21,7 +21,8 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "qos": site_accounts.QOS,
     "people": site_accounts.PEOPLE,
 }
-_NEAR = 0.03  # a site's GB is 10**9 bytes or a GiB, and a node keeps a little for itself
+# a relative difference that is accepted: sites write GB for 10**9 bytes or for GiB, and nodes keep some memory
+_NEAR = 0.03
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Nodes:
 
     cores: int
     memory_mib: int
-    gpus: tuple[tuple[str, int], ...]  # type and number; type "" where the site does not type them
+    gpus: tuple[tuple[str, int], ...]  # number of GPUs by type; the type is "" if the site's GRES has no types
     features: frozenset[str]
 
     @property

@@ -1,4 +1,5 @@
-"""``factorygate factory add``: ask what a new factory needs, write it into link.yaml, and try the way there."""
+"""``factorygate factory add``: asks for the values of a new factory, writes them into link.yaml, and tests the
+connection."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ _UNIT = "factorygate-link.service"
 _CONNECT_SECONDS = 15
 _SSH_PORT = 22
 _KINDS = ("key", "ca", "wrapper")
-# Of host keys, the best first: a host shows one key a connection, and the site may publish the fingerprint of another.
+# Kinds of host keys, the preferred first. A host shows one key in each connection, and the site may publish the
+# fingerprint of another.
 _ALGORITHMS = (
     ("ssh-ed25519",),
     ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
@@ -75,7 +77,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the command. Return 0 if the doctor found all to be well."""
+    """Run the command. Return 0 if the doctor found no problem."""
     config = load_link_config(options.link)
     if not config.state_dir.is_dir():
         raise CatalogueError([f"{config.state_dir} is not there: start the link once, then run this again"])
@@ -90,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     return _doctor(options, entry.id)
 
 
-# --- what is asked
+# --- questions
 
 
 def _entry(config: LinkConfig, options: argparse.Namespace) -> Factory:
@@ -105,7 +107,7 @@ def _entry(config: LinkConfig, options: argparse.Namespace) -> Factory:
 
 
 def _access(config: LinkConfig, entry: Factory, options: argparse.Namespace) -> tuple[dict[str, object], bool]:
-    """Return the entry of link.yaml, and whether a key was made that the site cannot know yet."""
+    """Return the factory's entry for link.yaml, and whether a key was made that the site does not know yet."""
     hosts = options.host or _words(
         _ask(f"Login hosts (HOST or HOST:PORT){_known(entry.site.login_hosts)}", "--host", entry.site.login_hosts)
     )
@@ -154,7 +156,7 @@ def _accounts(options: argparse.Namespace, config: LinkConfig) -> dict[str, str]
 
 
 def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """Return the host keys to pin; none where the catalogue has them. A key that a host shows is pinned only if its
+    """Return the host keys to pin; empty if the catalogue has them. A key that a host shows is pinned only if its
     fingerprint is the one that the site publishes."""
     if options.host_key:
         return list(options.host_key)
@@ -181,7 +183,8 @@ def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace
 
 
 async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKey]:
-    """Return a host's keys, the best kind first, up to the one with this fingerprint; None: the best one alone."""
+    """Return a host's keys, the preferred kind first, up to the one with this fingerprint; if ``None`` is given, only
+    the preferred key."""
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
     keys: list[asyncssh.SSHKey] = []
     said = "no host key"
@@ -194,7 +197,7 @@ async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKe
                     name, int(port or _SSH_PORT), server_host_key_algs=algorithms, config=None
                 )
             keys += [] if key is None else [key]
-        except asyncssh.Error as error:  # it has no key of this kind
+        except asyncssh.Error as error:  # the host has no key of this kind
             said = str(error)
         except (OSError, ValueError, TimeoutError) as error:
             said = str(error) or "no answer"
@@ -207,7 +210,7 @@ async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKe
 def _credentials(
     config: LinkConfig, factory: str, kind: str, accounts: Sequence[str], given: Path | None
 ) -> tuple[dict[str, object], bool]:
-    """Return the credentials, with keys that are there or are made now, and whether one was made."""
+    """Return the credentials, with existing or new keys, and whether a key was made."""
     folder = config.state_dir / "factories" / factory
     if kind == "key":
         made = [
@@ -224,8 +227,8 @@ def _credentials(
 
 
 def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool:
-    """Put a private key in place for the link's account, and say what the site must do with its public half. Return
-    whether the key was made now."""
+    """Make sure that there is a private key for the link's account, and print what the site must do with its public
+    key. Return whether the key was made now."""
     owner = config.state_dir.stat()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "keys" else (path.parent,):
         folder.parent.mkdir(exist_ok=True, mode=0o700)
@@ -251,12 +254,11 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool
     return given is None
 
 
-# --- what is written
+# --- writing
 
 
 def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, access: dict[str, object]) -> None:
-    """Write the catalogue's entry and link.yaml. Both are read and checked as the link does, before either is
-    replaced."""
+    """Write the catalogue's entry and link.yaml. Both are first read and checked as by the link."""
     link: Path = options.link
     file = config.catalogue / f"{entry.id}.yaml"
     text = yaml_edit.with_entry(link.read_text(encoding="utf-8"), "factories", entry.id, access)
@@ -293,18 +295,19 @@ def _agreement(entry: Factory, options: argparse.Namespace) -> dict[str, object]
     }
 
 
-# --- what follows
+# --- after writing
 
 
 def _site_is_ready() -> bool:
-    """Return whether the doctor may be tried now: the site knows the new key, or nobody is here to say."""
+    """Return whether the doctor can run now: if the operator says that the site knows the new key, or if there is
+    nobody to ask."""
     if not sys.stdin.isatty():
         return True
     return _ask("Has the site added the key? Type yes to try the way now (later)", "--no-doctor", "later") == "yes"
 
 
 def _restart() -> None:
-    """Let a link that systemd runs read its file again; running sessions continue."""
+    """Make a link that runs under systemd read its configuration again; running sessions continue."""
     if (
         shutil.which("systemctl") is None
         or subprocess.run(("systemctl", "--quiet", "is-active", _UNIT), capture_output=True, check=False).returncode
@@ -317,7 +320,7 @@ def _restart() -> None:
 
 
 def _doctor(options: argparse.Namespace, factory: str) -> int:
-    """Run the doctor, in a process of its own, since it goes on as the link's account."""
+    """Run the doctor in a separate process, since the doctor changes to the link's account."""
     argv = [sys.executable, "-m", "factorylink.cli.main", "doctor", factory, "--link", str(options.link.absolute())]
     sys.stdout.flush()
     code = subprocess.run([*argv, "--wait", options.wait], check=False).returncode
@@ -327,7 +330,7 @@ def _doctor(options: argparse.Namespace, factory: str) -> int:
 
 
 def _ask(question: str, option: str, usual: str | Sequence[str] = ()) -> str:
-    """Ask whoever sits at the terminal. Raises CatalogueError, which names the option, where nobody does."""
+    """Ask the person at the terminal. Raises CatalogueError, which names the option to use, if there is no terminal."""
     default = usual if isinstance(usual, str) else " ".join(usual)
     if not sys.stdin.isatty():
         if default:

@@ -64,12 +64,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _become_owner(folder: Path) -> None:
-    """Let this process go on as the account that owns a folder, if this is root: the link's keys are for that account
-    alone, and what fails for the link must fail here."""
+    """If this process is root, change to the account that owns the folder.
+
+    Only the link's account can read the link's keys, and whatever fails for the link must fail here as well.
+    """
     if os.geteuid() != 0 or not folder.is_dir() or folder.stat().st_uid == 0:
         return
     owner = folder.stat()
-    os.chdir("/")  # and not in root's home, which that account may not read
+    os.chdir("/")  # the link's account may not read root's home
     os.environ["HOME"] = str(folder)
     os.setgroups([])
     os.setgid(owner.st_gid)

@@ -39,8 +39,8 @@ log = logging.getLogger("factorylink")
 
 ENOUGH_MISSES = 2
 ROUNDING = 1e-6  # GPU-hours
-RECORDS = 400  # ids in one command: a site's wrapper takes no more than 500
-TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
+RECORDS = 400  # number of job ids in one command: a site's wrapper accepts at most 500
+TAILS = 5  # number of logs that are read after one answer: if a hundred jobs fail at once, they have one reason
 _STATES = {
     JobState.PENDING: WorkerState.PENDING,
     JobState.RUNNING: WorkerState.RUNNING,
@@ -76,7 +76,7 @@ class ClusterReconciler:
         self._limits = limits
         self._tasks = tasks
         self._store = store
-        self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
+        self._orphans: dict[tuple[str, BatchId], float] = {}  # since when their jobs have been orphans, in ticks
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         """Update the clusters from a factory's successful answer.
@@ -95,7 +95,8 @@ class ClusterReconciler:
                 by_batch[batch_id][job.id] = job
         by_id = {job.id: job for job in jobs}
         for live_cluster in here:
-            for batch in tuple(live_cluster.record.batches.values()):  # more batches may be requested meanwhile
+            # a copy, since more batches may be requested meanwhile
+            for batch in tuple(live_cluster.record.batches.values()):
                 by_comment = by_batch.pop(batch.id, {})
                 mine = {id: job for id, job in by_comment.items() if job.account == live_cluster.record.account}
                 await self._settle(live_cluster, batch, mine)
@@ -135,7 +136,8 @@ class ClusterReconciler:
         if batch.misses < ENOUGH_MISSES or doubtful:
             return
         batch.misses = 0
-        if batch.submit_begun is not None and not batch.submits:  # taken over from a ledger that is lost, and gone
+        # a job that was taken over after the ledger was lost, and that is gone
+        if batch.submit_begun is not None and not batch.submits:
             await self._ends.over(live_cluster, batch.workers, EndReason.FAILED, explain.own("gone"))
         elif live_cluster.record.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
             self._submitter.submit(live_cluster, batch)
@@ -215,7 +217,7 @@ class ClusterReconciler:
         if record.cap_gpu_hours is None:
             return
         excess, unwanted = gpu_hours.spent + gpu_hours.committed - record.cap_gpu_hours, []
-        # First jobs that end anyway, then waiting jobs, the youngest first.
+        # First the jobs that are ending anyway, then waiting jobs, the youngest first.
         order = {batch_id: number for number, batch_id in enumerate(record.batches)}
         for batch, worker in sorted(
             live_cluster.alive(),
@@ -250,7 +252,7 @@ class ClusterReconciler:
             await self._ends.over(
                 live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
             )
-            # Those that failed first: their logs are read of a few only.
+            # Failed jobs first, since only a few logs are read.
             for worker, known in sorted(
                 wanted, key=lambda pair: pair[1] is not None and pair[1].outcome is Outcome.COMPLETED
             ):
@@ -329,7 +331,7 @@ class ClusterReconciler:
                 continue
             known = await self._store.batch(batch_id)
             if known is not None and known[1] is None:
-                continue  # its cluster lives, and was not loaded yet
+                continue  # the job's cluster is live, but was not loaded yet
             mine = [job for job in alive if job.account == alive[0].account]
             cancel = partial(self._cancel_orphans, connection, batch_id, mine, known[0] if known else "")
             self._account_work.begin(key, (connection.factory.id, mine[0].account), cancel)

@@ -40,10 +40,10 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
-PROGRAM = "factorygate-head"  # what the session's launcher knows the scheduler by
-HOURS = 12.0  # default walltime of a head
-NEVER = 24 * 60  # minutes: its own scheduler knows better whether it is idle
-YOUNG_SECONDS = 60.0  # a head this young may still be having its cluster written down
+PROGRAM = "factorygate-head"  # the command word by which the job's launcher starts a Dask scheduler
+HOURS = 12.0  # default walltime of a scheduler's job
+NEVER = 24 * 60  # minutes, practically unlimited: the Dask scheduler itself knows best whether it is idle
+YOUNG_SECONDS = 60.0  # seconds; the cluster of a younger scheduler job may not be written into the ledger yet
 
 
 class SchedulerJobs:
@@ -72,7 +72,8 @@ class SchedulerJobs:
         self._tasks = tasks
         self._sessions = sessions
         self.on_change: Callable[[LiveSession], None] = lambda _live: None
-        self._idle: dict[ClusterId, float] = {}  # minutes, as the cluster was asked for; lost with this process
+        # idle minutes as requested for the cluster; not kept when this process ends
+        self._idle: dict[ClusterId, float] = {}
         self._starting: set[ClusterId] = set()
         table.on_change.append(self._changed)
 
@@ -171,7 +172,7 @@ class SchedulerJobs:
                 log.warning("The scheduler %s has no cluster: it is ended", live_session.record.id)
                 await self._sessions.stop(live_session.record.id, "operator")
 
-    # --- its life
+    # --- the life of a scheduler's job
 
     def _changed(self, live_session: LiveSession) -> None:
         if not live_session.record.head:
@@ -207,7 +208,7 @@ class SchedulerJobs:
         finally:
             self._starting.discard(record.id)
 
-    # --- getting to it
+    # --- connections to a scheduler
 
     async def keys(self, cluster: ClusterRecord, connection: FactoryConnection) -> Scheduler:
         """Return the address and keys of a cluster's scheduler, read from the file for its workers.

@@ -56,10 +56,11 @@ from factorylink.util.rate_limiter import RateLimiter
 
 log = logging.getLogger("factorylink")
 
-ANSWER_SECONDS = 1.5  # after which the request is answered, though the submission continues
-LOGS, LOGS_PER_MINUTE = 20, 30  # of one person: at once, and then; each is a command at the factory
-BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
-LOOK_SECONDS = 15.0  # between two checks of clusters' readers and sessions
+ANSWER_SECONDS = 1.5  # seconds after which the request is answered, though the submission continues
+# limit of one person's log requests: at once, and then per time; each runs a command at the factory
+LOGS, LOGS_PER_MINUTE = 20, 30
+BATCHES, BATCHES_PER_MINUTE = 100, 60  # limit of one person's batches: at once, and then per time; each is a submission
+LOOK_SECONDS = 15.0  # seconds between two checks of clusters' readers and sessions
 
 
 class Clusters:
@@ -103,7 +104,7 @@ class Clusters:
         self._scheduler_jobs = scheduler_jobs
         self._limits = limits
         self._tasks = tasks
-        self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
+        self._beginning: dict[str, asyncio.Lock] = {}  # a lock for each person, so that limits are counted correctly
         self._limiter = RateLimiter(BATCHES, BATCHES_PER_MINUTE)
         self._logs = RateLimiter(LOGS, LOGS_PER_MINUTE)
         scheduler_jobs.on_change = self._head_changed
@@ -115,7 +116,7 @@ class Clusters:
         """
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))
-        # Those from before there were budgets.
+        # Clusters from releases without budgets.
         reserved = [
             one
             for f in self._table.values()
@@ -130,7 +131,7 @@ class Clusters:
     def _hold(self, record: ClusterRecord, connection: FactoryConnection | None) -> LiveCluster:
         return self._table.hold(record, connection, lambda: self._scheduler_jobs.show(record.id))
 
-    # --- looks
+    # --- reading
 
     def of(self, user: str, live: bool) -> list[Cluster]:
         """Return a person's clusters, newest first; if not ``live``, include those that ended a short time ago."""
@@ -189,12 +190,12 @@ class Clusters:
             )
         try:
             return WorkerLog(lines=await self._reconciler.tail(live_cluster, batch, live_cluster.connection, worker))
-        except Refused:  # nothing is written yet, or its folder is gone
+        except Refused:  # the job has written nothing yet, or its folder is gone
             return WorkerLog()
         except FactoryError as error:
             raise from_link_error(error) from error
 
-    # --- begin
+    # --- creating
 
     async def put(
         self,
@@ -231,16 +232,14 @@ class Clusters:
             if known.connection is not None and known.record.wish == "run" and request.scheduler is not None:
                 await self._submitter.leave_scheduler(
                     known.connection, known.record, request.scheduler
-                )  # which may be a new one
+                )  # the scheduler may be a new one
             return known.show(), False
         grant, record = await self._admission.admit(cluster_id, user, request, options)
         connection = grant.connection
         await self._submitter.leave_asked(connection, record, request)
         if request.head is not None:
             record.session = record.id
-            if not self._scheduler_jobs.has(
-                record
-            ):  # else this ledger never had, or lost, the cluster of one that runs
+            if not self._scheduler_jobs.has(record):  # otherwise the ledger lacks the cluster of a running scheduler
                 await self._scheduler_jobs.begin(record, grant, request.head)
         elif request.scheduler is not None:
             await self._submitter.leave_scheduler(connection, record, request.scheduler)
@@ -254,7 +253,7 @@ class Clusters:
         live_cluster.touch()
         return live_cluster.show(), True
 
-    # --- its scheduler
+    # --- the cluster's scheduler
 
     async def scheduler(self, cluster_id: ClusterId, user: str) -> Scheduler:
         """Return the address and keys of a cluster's scheduler, for its owner. Raises ProblemError."""
@@ -279,7 +278,7 @@ class Clusters:
             words = explain.own("cluster-idle") if idle else head.record.end
             self._tasks.begin(self._end(live_cluster, words), f"end of cluster {live_cluster.record.id}")
 
-    # --- grow
+    # --- growing
 
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
         """Add a batch of jobs to a cluster. Raises ProblemError.
@@ -294,7 +293,7 @@ class Clusters:
             if record.wish != "run" or live_cluster.connection is None:
                 raise conflict(Message("cluster-ending", "The cluster is ending."))
             hours = request.hours if request.hours is not None else record.choice.hours
-            hours = math.ceil(round(hours * 60, 6)) / 60  # as schedulers count it
+            hours = math.ceil(round(hours * 60, 6)) / 60  # rounded up to minutes, as schedulers do
             if hours < SHORTEST_HOURS:
                 raise invalid(
                     Message("a-minute-at-least", "Ask for one minute at least: schedulers count in minutes."), "hours"
@@ -310,9 +309,10 @@ class Clusters:
             self._admission.may_grow(live_cluster, request.whole, hours, adopt=request.adopt)
             batch = BatchRecord(batch_id, cluster_id, len(request.names), hours, clock.now())
             if request.adopt:
-                batch.submit_begun = batch.created  # by another link; the factory's answers show whether it succeeded
+                # this link did not submit them; the factory's answers show whether the submission succeeded
+                batch.submit_begun = batch.created
             batch.workers = [WorkerRecord(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
-            record.batches[batch_id] = batch  # before the first await, so that the batch is counted once
+            record.batches[batch_id] = batch  # before the first await, so that the batch is counted only once
             if request.adopt:
                 self._table.adopted[user] += batch.count
             alike = request.whole - batch.count
@@ -353,7 +353,7 @@ class Clusters:
 
         Otherwise they would reserve hours, and the link would submit them after its next start.
         """
-        while live_cluster.record.batches.get(batch.id, batch) is batch:  # else the batch was requested once more
+        while live_cluster.record.batches.get(batch.id, batch) is batch:  # otherwise the batch was requested again
             await asyncio.sleep(sessions.UNMAKE_SECONDS)
             try:
                 if batch.id not in live_cluster.record.batches and await self._store.batch(batch.id) is None:
@@ -365,7 +365,7 @@ class Clusters:
             else:
                 return
 
-    # --- shrink and end
+    # --- shrinking and ending
 
     async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
         """Request the end of these workers; return when the ledger holds the request. Raises ProblemError."""
@@ -395,7 +395,7 @@ class Clusters:
         await self._submitter.let_go(live_cluster, workers)
         self._table.put_away()
 
-    # --- what nobody holds
+    # --- clusters that nobody holds
 
     async def _keep(self) -> None:
         while True:
@@ -404,11 +404,11 @@ class Clusters:
                 if live_cluster.record.wish == "run" and (words := self._lost(live_cluster)) is not None:
                     try:
                         await self._end(live_cluster, words)
-                    except Exception:  # any error: the other clusters are still to be looked at
+                    except Exception:  # any error: the other clusters must still be checked
                         log.exception("The cluster %s is ended at the next look", live_cluster.record.id)
             try:
                 await self._scheduler_jobs.end_strays(lambda cluster_id: cluster_id in self._table)
-            except Exception:  # any error: this loop must go on, since no other one does its work
+            except Exception:  # any error: this loop must continue, since nothing else does its work
                 log.exception("Schedulers without a cluster are ended at the next look")
             self._table.put_away()
 
@@ -421,7 +421,7 @@ class Clusters:
         if session is not None and session not in self._sessions:
             return explain.own("cluster-session-over")
         if session == live_cluster.record.id:
-            return None  # its scheduler is a job of its own, and knows itself when it is idle
+            return None  # its scheduler has its own job, and ends itself when it is idle
         lease = self._limits.cluster_lease_seconds
         if live_cluster.readers == 0 and clock.ticks() - live_cluster.left > lease:
             return explain.own("cluster-left")

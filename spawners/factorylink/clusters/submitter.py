@@ -25,7 +25,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
-CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
+CONFIRM_SECONDS = 20.0  # seconds until an accepted cancellation is repeated
 
 
 class ClusterSubmitter:
@@ -90,7 +90,8 @@ class ClusterSubmitter:
                     live_cluster, batch.workers, EndReason.STOPPED, explain.ended(None, desired="stop")[1]
                 )
                 return None
-            if (paused := connection.access_status.paused) is not None:  # since it was let in
+            # the factory may have changed since the batch was admitted
+            if (paused := connection.access_status.paused) is not None:
                 raise NotDone(paused.what)
             project = self._projects.at(record.choice.project, record.factory)
             request = await worker_job.request(connection, record, batch, self._identity, project)

@@ -11,8 +11,8 @@ from factorylink.schedulers.batch_script import INDEX
 from factorylink.sessions.submitter import session_folder
 from factorylink.site.factory_connection import FactoryConnection
 
-FILE = "cluster.json"  # in the cluster's folder: the scheduler's address, and keys
-ASKED = "worker.json"  # in the same folder: the options of each Dask worker, if there are any
+FILE = "cluster.json"  # file in the cluster's folder with the scheduler's address and keys
+ASKED = "worker.json"  # file in the same folder with the options of each Dask worker, if there are any
 GB = 10**9
 
 
@@ -26,7 +26,7 @@ async def request(
     folder = await session_folder(connection, record.account, record.id)
     try:
         size = find_size(connection.factory, record.choice.size)
-    except ChoiceError as error:  # it was offered when the cluster was begun
+    except ChoiceError as error:  # the size was offered when the cluster was created
         raise Refused(error.message) from error
     share = max(1, size.cores // record.processes)
     argv = [
@@ -49,7 +49,7 @@ async def request(
             folder=folder,
             argv=argv,
             log=log,
-            warned=False,  # its workers know their time
+            warned=False,  # the workers themselves know their end
             project=project,
         )
     except ValueError as error:

@@ -18,12 +18,12 @@ from factorycommon.private_files import of_root_or_own, open_to_others
 class Login:
     """The key, certificate and user name with which to log in for a site account now."""
 
-    username: str  # whom to log in as at the login host
+    username: str  # the user name at the login host
     key: asyncssh.SSHKey
     certificate: asyncssh.SSHCertificate | None
     key_id: str  # for the audit: the certificate's key id, or the key's fingerprint
     expires: datetime | None  # UTC; None: does not expire
-    act: tuple[str, ...] = ()  # argv before every command; () where we log in as the account itself
+    act: tuple[str, ...] = ()  # argv to put before every command; () if the link logs in as the account itself
 
 
 class Credentials(Protocol):
@@ -55,9 +55,9 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file of at most 64 KiB. Raises OSError; ValueError where others may read the file, or if its owner is
-    neither this account nor root."""
-    # Checked and read through one descriptor: the file that was checked is the file that is read.
+    """Read a file of at most 64 KiB. Raises OSError; ValueError if others may read the file, or if its owner is neither
+    this account nor root."""
+    # The check and the reading use the same file descriptor, so that both see the same file.
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):

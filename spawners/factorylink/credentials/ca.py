@@ -16,8 +16,10 @@ import asyncssh
 from factorylink.config import CaCredentials
 from factorylink.credentials.base import Login, read_private_key
 
-SKEW = 900  # seconds that a site's clock may be behind ours; the key is new, so the past gives nothing away
-RENEW_AT = 1 / 3  # of its life left: then it is replaced before it is used
+# seconds by which a site's clock may be behind ours; a certificate with an earlier start does no harm, since its key is
+# new
+SKEW = 900
+RENEW_AT = 1 / 3  # share of the validity that is left when the certificate is replaced
 
 
 class CertificateAuthority:
@@ -52,7 +54,8 @@ class CertificateAuthority:
         known = self._logins.get(name)
         if known is not None and known.expires is not None:
             left = known.expires.timestamp() - now
-            # More than a life left: our clock was set back, and the site would not take the certificate yet.
+            # More validity left than a new certificate has: our clock was set back, and the site would not accept the
+            # certificate yet.
             if self._life * RENEW_AT <= left <= self._life:
                 return known
         made = self._logins[name] = self._sign(name, int(now))
@@ -67,7 +70,8 @@ class CertificateAuthority:
         return self._settings.minutes * 60
 
     def _sign(self, account: str, now: int) -> Login:
-        # Microseconds: unique over restarts too, so that a site can revoke one certificate by its serial (KRL).
+        # Microseconds, so that serials are also unique over restarts, and a site can revoke one certificate by its
+        # serial (KRL).
         self._serial = max(self._serial + 1, int(self._clock() * 1e6))
         key = asyncssh.generate_private_key("ssh-ed25519")
         key_id = f"factorygate-{self._gateway}/{account}/{self._serial}"

@@ -32,9 +32,9 @@ from factorylink.errors import Expired, FactoryError, Misread, Refused, Unreacha
 
 log = logging.getLogger(__name__)
 
-RENEW_AT = 1 / 3  # of its life left: then the token, if it still works, gets another certificate
-LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # "for ever" in a certificate is 2**64 - 1
-NEVER = datetime.fromtimestamp(0, UTC)  # the end of a certificate that there never was
+RENEW_AT = 1 / 3  # share of the validity that is left when the CA is asked for another certificate with the same token
+LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # a certificate without an end has 2**64 - 1
+NEVER = datetime.fromtimestamp(0, UTC)  # the end of validity if there is no certificate
 ANSWER_SECONDS = 15.0
 LONGEST_ANSWER = 65536  # bytes
 _GRANT = b"ssh-domain-grant@core.aai.geant.org"
@@ -170,8 +170,8 @@ class FederationAuthority:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The fields of a user certificate that the link reads. Times are seconds since the epoch; ``hosts``: patterns,
-    None: the certificate has no grant."""
+    """The fields of a user certificate that the link reads. Times are seconds since the epoch. ``hosts``: patterns of
+    the allowed hosts; None if the certificate has no grant."""
 
     certificate: asyncssh.SSHCertificate
     key_id: str
@@ -195,7 +195,7 @@ def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
         key_id = packet.get_string().decode()
         principals = SSHPacket(packet.get_string())
         begins, ends = packet.get_uint64(), packet.get_uint64()
-        packet.get_string()  # critical options: asyncssh and sshd read them
+        packet.get_string()  # critical options, which asyncssh and sshd check
         extensions = SSHPacket(packet.get_string())
         hosts = None
         while extensions:

@@ -12,8 +12,8 @@ from factorylink.explain import explain
 
 
 class StepResult(Model):
-    """The result of one step. ``words``: what was found, or what failed and what to do; ``log``: the last lines of
-    the job's log."""
+    """The result of one step. ``words``: the finding, or the failure and the advice; ``log``: the last lines of the
+    job's log."""
 
     step: str
     good: bool

@@ -29,8 +29,8 @@ def changed(job: Job, name: str, comment: str) -> Words | None:
 
 
 def own_identity(hub: str, keys: Path) -> Identity | None:
-    """Return the identity with which the link of this machine signs; None where it was never started here, or where
-    its key cannot be read."""
+    """Return the identity with which this machine's link signs; None if the link was never started here, or if its key
+    cannot be read."""
     file = keys / "hmac.key"
     try:
         return Identity(hub, read_or_make_key(file)) if file.exists() else None

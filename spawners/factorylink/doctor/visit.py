@@ -34,14 +34,15 @@ from factorylink.site.connecting import make_connections
 from factorylink.site.site import Site
 from factorylink.util import clock
 
-HOURS = 0.1  # hours that the job asks for
-_NAME = "doctor"  # added to the hub's, in the job's name
+HOURS = 0.1  # hours that the job requests
+_NAME = "doctor"  # appended to the hub's name in the job's name
 _DOOR = "door.json"
 _PAUSE = 0.5  # seconds between two polls
-_DOOR_SECONDS = 60.0  # from the job's start to its door's first word: Python starts from a shared file system
+# seconds from the job's start to its door's first message: Python starts from a shared file system
+_DOOR_SECONDS = 60.0
 _BANNER_SECONDS = 20.0
 _END_SECONDS = 60.0
-_MARKS_SECONDS = 30.0  # from the submission's answer to the scheduler showing the job
+_MARKS_SECONDS = 30.0  # seconds from the accepted submission until the scheduler lists the job
 
 
 class Stuck(Exception):
@@ -54,10 +55,10 @@ class Stuck(Exception):
 
 
 class Visit:
-    """One visit. ``steps`` are run in order; each returns what it found, or raises Stuck or a FactoryError. ``kept``:
-    the folder that stays, since the site's wrapper removes none.
+    """One visit. ``steps`` run in order; each returns what it found, or raises Stuck or a FactoryError.
 
-    Always call ``leave`` at the end.
+    ``kept``: the session's folder, which stays at the factory, since the site's wrapper removes no folders. Always call
+    ``leave`` at the end.
     """
 
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
@@ -72,7 +73,7 @@ class Visit:
         self._id = secrets.token_hex(16)
         self._identity = Identity(own.hub.name, secrets.token_bytes(32))
         self._comment = self._identity.comment(self._id, account, factory.id)
-        nowhere = Path("/nonexistent")  # no row is written, and nothing answers requests from the session
+        nowhere = Path("/nonexistent")  # no session is stored, and nothing answers requests from the job
         self._submitter = Submitter(
             Ledger(nowhere), self._identity, own.limits, key.export_public_key().decode().split()[1]
         )
@@ -88,10 +89,10 @@ class Visit:
         )
         self.kept = ""
         self._folder = ""
-        self._asked = False  # there may be a job
+        self._asked = False  # True once there may be a job
         self._job: JobId | None = None
         self._node: str | None = None
-        self._gone = False  # ``leave`` is done
+        self._gone = False  # True once ``leave`` is done
         self.steps: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
             ("login", self._login),
             ("scheduler", self._scheduler),
@@ -104,7 +105,7 @@ class Visit:
             ("name", self._name),
         )
 
-    # --- the steps; each says what it found
+    # --- the steps; each returns what it found
 
     async def _login(self) -> str:
         home = await self._connection.commands.home(self._account)
@@ -208,7 +209,7 @@ class Visit:
             raise Stuck(words)
         return f"no other gateway has jobs of the name {self._gateway.job_name}"
 
-    # --- what they need
+    # --- helpers of the steps
 
     async def _by_id(self) -> list[Job]:
         """Return the visit's job as the scheduler lists it under its id.
@@ -261,7 +262,7 @@ class Visit:
         except FactoryError:
             return ()
 
-    # --- leaving
+    # --- cleaning up
 
     async def leave(self) -> list[Words]:
         """Remove everything that the visit made; return descriptions of what could not be removed.
@@ -276,7 +277,7 @@ class Visit:
             if self._asked:
                 await self._end_job()
         except (FactoryError, TimeoutError) as error:
-            # Its folder stays, too: a job that still begins would make the folder again.
+            # Keep its folder, too: a job that starts later would create the folder again.
             job = self._job or f"with the comment {self._comment}"
             left.append(_left(f"Job {job} may still be there, and its folder {self._folder} is", error))
         else:

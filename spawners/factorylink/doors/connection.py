@@ -39,19 +39,22 @@ log = logging.getLogger("factorylink")
 
 USER = "link"
 CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
-# Of a channel to the notebook. The window is what a slow reader makes us hold, and all that is on its way at a time:
-# 130 MB/s where an answer takes 30 ms. Packets are large since each costs the same; larger ones gained nothing more.
+# Bytes, for a channel to the notebook. The window limits what the link buffers for a slow reader, and also the bytes in
+# transit: 130 MB/s with a round trip of 30 ms. Packets are large since each has a fixed cost; larger ones were not
+# faster.
 WINDOW = 4 << 20
 PACKET = 256 << 10
-SMALL_WINDOW = 64 << 10  # of a channel for a door's lines: what it may send before the link reads
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first pause is short: the door is about to open
+SMALL_WINDOW = 64 << 10  # bytes, for a channel with a door's status lines: what it may send before the link reads
+# seconds between two tries to connect; the first pause is short, since the door usually opens soon
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 20.0
-SILENCE_SECONDS = 75.0  # a door sends a status every 30 s to its watcher
+SILENCE_SECONDS = 75.0  # seconds; a door sends a status line every 30 s
 ANSWER_SECONDS = 5.0
-STATUSES_PER_MINUTE = 120  # a third of it at once: an honest door says less, and another may not keep us busy
+# a third of these at once; an honest door sends fewer, and a manipulated door must not keep the link busy
+STATUSES_PER_MINUTE = 120
 
-_SPEAKS = {PROTOCOL_VARIABLE: str(PROTOCOL)}  # sent with each command; a door of protocol 1 does not look at it
+_SPEAKS = {PROTOCOL_VARIABLE: str(PROTOCOL)}  # sent with each command; a door of protocol 1 ignores it
 
 _random = random.SystemRandom()
 
@@ -85,7 +88,7 @@ class DoorConnection:
         self._status: DoorStatus | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opened = asyncio.Event()
-        self._entered = False  # it was open before
+        self._entered = False  # the door was open before
         self._traffic = metrics.traffic(route.factory)
         self._task: asyncio.Task[None] | None = None
 
@@ -105,7 +108,7 @@ class DoorConnection:
             await asyncio.wait([self._task])
         self._opened.clear()
 
-    # --- keeping it open
+    # --- the loop that keeps the door open
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
@@ -124,7 +127,7 @@ class DoorConnection:
             was_open = self._lost()
             self._say(problem, lost=was_open)
             if was_open and time.monotonic() - opened > LONGEST_PAUSE:
-                pause = FIRST_PAUSE  # it was open for a while: most likely it can be entered again at once
+                pause = FIRST_PAUSE  # the connection was open for some time, so reconnecting probably succeeds at once
             if not self.ended:
                 await asyncio.sleep(pause * _random.uniform(0.7, 1.3))
                 pause = min(1.5 * pause, LONGEST_PAUSE)
@@ -144,7 +147,7 @@ class DoorConnection:
             yield
 
     def _say(self, problem: str, lost: bool = False) -> None:
-        problem = plain_text(problem)  # a door may give any reason for closing
+        problem = plain_text(problem)  # a door may send any text as the reason for closing
         new = problem != self.problem
         self.problem = problem
         if new:
@@ -172,7 +175,7 @@ class DoorConnection:
                     "watch", env=_SPEAKS, encoding=None, stdin=asyncssh.DEVNULL, window=SMALL_WINDOW
                 )
                 status = self._read(await watch.stdout.readline())
-                # First the way back: the notebook asks the hub as soon as it starts.
+                # First the listener for the notebook's requests: the notebook asks the hub as soon as it starts.
                 await open_way_back(connection, self.route.session, status.hub_sock, self._back_socket)
             turns = TurnRateLimiter(STATUSES_PER_MINUTE)
             self._status, self._connection, self.problem = status, connection, ""
@@ -190,10 +193,10 @@ class DoorConnection:
                 if not line:
                     return
                 status = self._read(line)
-                await asyncio.sleep(turns.take(time.monotonic()))  # meanwhile SSH's window holds the door back
+                await asyncio.sleep(turns.take(time.monotonic()))  # meanwhile SSH's flow control stops the door
         finally:
             if connection is not None:
-                connection.abort()  # nothing is left to send, and a peer that is gone would not get it
+                connection.abort()  # nothing is left to send, and a lost peer would not receive it
             if stream is not None:
                 stream.close()
 
@@ -209,7 +212,7 @@ class DoorConnection:
 
     async def _enter(self, stream: ByteStream, host_key: asyncssh.SSHKey) -> asyncssh.SSHClientConnection:
         connection = await asyncssh.connect(
-            f"session {self.route.session}",  # a name for the log; the tunnel leads there
+            f"session {self.route.session}",  # only a name for the log; the socket is reached through the tunnel
             tunnel=stream,
             username=USER,
             client_keys=[self._key],
@@ -234,7 +237,7 @@ class DoorConnection:
             raise Misread("The door is of another session.")
         return status
 
-    # --- using it
+    # --- operations
 
     async def connect(self, far: Callable[[], FarSide]) -> object:
         """Open a channel to the notebook. Waits until the door is connected."""
@@ -298,18 +301,18 @@ class DoorConnection:
 
 
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
-    """Run a command of the door; return its output and exit code. Raises Misread if the output is longer than an answer
-    can be: the rest is not collected, and stderr is not read at all."""
+    """Run a command at the door; return its output and exit code. Raises Misread if the output is longer than any valid
+    response: the rest is discarded, and stderr is not read."""
     request = request_id.current()
     process = await connection.create_process(
         name,
-        env=_SPEAKS | ({request_id.DOOR_VARIABLE: request} if request else {}),  # which an earlier door ignores
+        env=_SPEAKS | ({request_id.DOOR_VARIABLE: request} if request else {}),  # older doors ignore the request id
         encoding=None,
         stderr=asyncssh.DEVNULL,
         window=SMALL_WINDOW,
     )
     try:
-        with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already
+        with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have ended already
             process.stdin.write(message)
             process.stdin.write_eof()
         said = b""

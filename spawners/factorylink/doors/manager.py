@@ -30,8 +30,9 @@ from factorylink.transports.command_slots import CommandSlots
 
 log = logging.getLogger("factorylink")
 
-NO_PORT = 0  # of a session that the proxy has nothing to do with
-OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to open, each a connection at the login side
+NO_PORT = 0  # the port of a session that needs none, since the proxy does not serve it
+# connections opened at once per factory: a restarted link opens hundreds, each with a connection at the login side
+OPENING_AT_ONCE = 16
 
 
 class DoorManager:
@@ -55,15 +56,16 @@ class DoorManager:
         self._back_socket = back_socket
         self._ports: dict[SessionId, SessionPort] = {}
         self._doors: dict[SessionId, DoorConnection] = {}
-        self._slots: dict[str, CommandSlots] = {}  # by factory: a silent factory does not delay the doors of others
-        self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
+        # by factory, so that a silent factory does not delay the doors of other factories
+        self._slots: dict[str, CommandSlots] = {}
+        self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors that are entered through its scheduler
         self._more_doors = asyncio.Condition()
         self._host = config.sessions.listen_host
         self._tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
         first, last = config.session_ports
         self._next = first + secrets.randbelow(last - first + 1)
         keep_blocks()
-        asyncssh.set_log_level(logging.WARNING)  # asyncssh logs every connection
+        asyncssh.set_log_level(logging.WARNING)  # at INFO, asyncssh logs every connection
 
     def allocate(self, used: set[int]) -> int:
         """Return an unused port of the range. Raises OSError when all ports are taken.
@@ -93,7 +95,7 @@ class DoorManager:
         self._ports[session_id] = opened
 
     async def _connect(self, session_id: SessionId, far: Callable[[], FarSide]) -> object:
-        async with self._more_doors:  # a link that has just started listens before it knows its doors
+        async with self._more_doors:  # a restarted link listens on its ports before it knows its doors
             await self._more_doors.wait_for(lambda: session_id in self._doors)
         return await self._door(session_id).connect(far)
 

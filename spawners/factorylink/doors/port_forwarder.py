@@ -1,9 +1,8 @@
-"""One port per session: what connects to the port is carried, byte for byte, to the notebook's socket on its node. The
-port is on the loopback, or takes only clients with a certificate (``LinkConfig.tls``).
+"""One port for each session. The port's connections are forwarded, byte for byte, to the notebook's socket on its node.
 
-Both sides are asyncio protocols, not streams: a byte is copied once, each side stops reading while the other is slow,
-and an end of file in one direction is passed on while the other direction continues (a download lasts longer than its
-request).
+The port is on the loopback interface, or it accepts only clients with a certificate (``LinkConfig.tls``). Both sides
+are asyncio protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and an end
+of file in one direction is passed on while the other direction continues (a download lasts longer than its request).
 """
 
 from __future__ import annotations
@@ -23,10 +22,11 @@ from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 
 log = logging.getLogger("factorylink")
 
-DOOR_WAIT = 10.0  # seconds that a connection waits for a door that is being opened again
+DOOR_WAIT = 10.0  # seconds that a connection waits while its door is being reconnected
 
 Channel = asyncssh.SSHUNIXChannel[bytes]
-# Opens a channel to the notebook for a far side. Raises LinkError, asyncssh.Error, OSError or TimeoutError.
+# The type of functions that open a channel to the notebook for a FarSide. They raise LinkError, asyncssh.Error, OSError
+# or TimeoutError.
 Connect = Callable[[Callable[[], "FarSide"]], Awaitable[object]]
 
 
@@ -36,7 +36,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
     def __init__(self, near: NearSide) -> None:
         self._near = near
         self.channel: Channel | None = None
-        self.traffic: Traffic | None = None  # counts what goes through
+        self.traffic: Traffic | None = None  # counts the forwarded bytes
 
     def connection_made(self, chan: Channel) -> None:
         """Start the transfer, since the channel is open."""
@@ -100,7 +100,8 @@ class NearSide(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass bytes from the client to the notebook."""
         if self._far.channel is not None:
-            with contextlib.suppress(BrokenPipeError):  # it disconnected; its earlier bytes may still be in transit
+            # the client disconnected; its earlier bytes may still be in transit
+            with contextlib.suppress(BrokenPipeError):
                 self._far.channel.write(data)
             if self._far.traffic is not None:
                 self._far.traffic.to_notebook.inc(len(data))
@@ -135,9 +136,11 @@ class NearSide(asyncio.Protocol):
         self._transport.write(data)
 
     def write_eof(self) -> None:
-        """Tell whoever connected that no more comes. Whoever has hung up by then says so here: what is raised in a
-        channel would end all that goes through the door. TLS ends both directions at once; for HTTP it is the answer
-        that ends."""
+        """Send an end of file to the client.
+
+        If the client has disconnected, this is noticed here, and the error is suppressed: an error in a channel would
+        close the whole connection to the door. TLS closes both directions at once; with HTTP only the response has
+        ended."""
         if not self._transport.can_write_eof():
             self.close()
         elif not self._transport.is_closing():

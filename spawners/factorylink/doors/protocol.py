@@ -10,35 +10,37 @@ from factorycommon.models import Moment, Notice, SessionId
 from factorycommon.models.plain import plain_text
 from factorylink.errors import Misread
 
-# A link speaks this protocol and the one before: the doors of running sessions, and of environments that a site has
-# not updated, stay reachable. It asks for the newest with each command; a door answers in the newest that both speak.
+# A link supports this protocol version and the one before, so that it can reach the doors of running sessions, and of
+# environments that a site has not updated. With each command it names its newest version; the door answers in the
+# newest version that both support.
 PROTOCOL = 2
 OLDEST_PROTOCOL = PROTOCOL - 1
 PROTOCOL_VARIABLE = "FACTORYGATE_DOOR_PROTOCOL"
-LINE_LIMIT = 16384  # bytes of one line of JSON from a door
+LINE_LIMIT = 16384  # maximum bytes of one line of JSON from a door
 
 T = TypeVar("T", bound="_DoorMessage")
 
 HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
 SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
-Said = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]  # words for a person
-Name = Annotated[str, Field(max_length=100), AfterValidator(plain_text)]  # of a notebook or terminal
+Said = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]  # text for a person
+Name = Annotated[str, Field(max_length=100), AfterValidator(plain_text)]  # name of a notebook or terminal
 Release = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+!_-]{1,40}$")]
 EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
 
 
 class _DoorMessage(BaseModel):
-    """A message of a door. Frozen and strict: a text is no number. Fields that a newer door of the same protocol
-    adds are ignored."""
+    """Base class of a door's messages. Frozen and strict: values are not converted between types. Unknown fields, which
+    a newer door of the same protocol may send, are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class DoorFile(_DoorMessage):
-    """``door.json`` in the session's folder: where on its node the door is, and its host key: a port, or a socket
-    where the door is entered through the scheduler. The host that the file names as well is not read: the account
-    writes the file, and the link connects only to what the scheduler or its own configuration names.
-    ``protocol``: the oldest that the door speaks."""
+    """The file ``door.json`` in the session's folder: the door's address on its node, and its host key.
+
+    The address is a port, or a Unix socket if the door is entered through the scheduler. The file also has a host name,
+    which the link does not use: the session's account writes the file, and the link connects only to hosts from the
+    scheduler or its own configuration. ``protocol``: the oldest version that the door supports."""
 
     protocol: int = Field(ge=1, le=PROTOCOL)
     session: SessionId
@@ -51,8 +53,8 @@ class DoorFile(_DoorMessage):
 
 
 class DoorStatus(_DoorMessage):
-    """One line of ``watch``, and the answer to most commands. ``release``: of the package in the session's
-    environment; a door of protocol 1 does not say it."""
+    """One line of the command ``watch``, and the response to most commands. ``release``: the version of the package in
+    the session's environment; a door of protocol 1 does not send it."""
 
     protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)
     session: SessionId
@@ -83,7 +85,7 @@ class DoorStatus(_DoorMessage):
 
 
 class DoorEnd(_DoorMessage):
-    """``end.json``, as the door leaves it: used only as words to show."""
+    """The file ``end.json`` that a door writes at its end. Its texts are only shown to people."""
 
     reason: EndWord
     message: Said = ""
@@ -94,17 +96,17 @@ class _Version(_DoorMessage):
 
 
 class OtherProtocol(Misread):
-    """Raise if the door in the environment uses another protocol than this link."""
+    """Raised if the door in the environment uses a protocol version that this link does not support."""
 
 
 class DoorToken(_DoorMessage):
-    """Answer to ``token``."""
+    """The response to the command ``token``."""
 
     token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
 
 
 class DoorRefusal(_DoorMessage):
-    """Answer of a command that the door did not carry out."""
+    """The response to a command that the door refused."""
 
     error: Said = "The door did not say why."
 

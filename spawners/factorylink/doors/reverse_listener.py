@@ -10,11 +10,11 @@ import asyncssh
 
 log = logging.getLogger("factorylink")
 
-# Of one door at a time. A notebook server has a few, and a stream of events for each page and cluster; each costs us
-# two descriptors, for as long as the session's own account likes.
+# Connections of one door at a time. A notebook server uses a few, and an event stream for each page and cluster. Each
+# costs the link two file descriptors for as long as the session keeps it open.
 BACK_MOST = 32
-# Of one of its channels. The window is what the link holds where it reads slowly; packets are large, since each costs
-# the same, and a cluster's data go this way.
+# Bytes, for one channel of such a connection. The window limits what the link buffers while it reads slowly. Packets
+# are large, since each has a fixed cost, and a cluster's data take this path.
 WINDOW, PACKET = 2 << 20, 256 << 10
 
 
@@ -23,7 +23,7 @@ async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, 
 
     ``socket``: the link's own socket for these connections, whose app decides where their requests may go.
     """
-    back: set[object] = set()  # channels that are open
+    back: set[object] = set()  # open channels
     warned = False
 
     async def accept() -> Any:

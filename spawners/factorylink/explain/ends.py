@@ -10,7 +10,7 @@ from factorycommon.language import N_
 from factorycommon.models import EndReason, Outcome
 from factorylink.explain.table import AGAIN, LOG_TELLS, NO_FAULT, ROOM, SMALLER, TELL, Answer, Case, Ending, Move
 
-# Outcomes in which the scheduler, not we, ended it; they outweigh what the door said before.
+# Outcomes that the scheduler caused; they take precedence over the door's earlier report.
 ENDED: dict[Outcome, Ending] = {
     Outcome.OUT_OF_MEMORY: Ending(
         EndReason.OUT_OF_MEMORY,
@@ -37,7 +37,7 @@ ENDED: dict[Outcome, Ending] = {
         EndReason.CANCELLED_BY_SITE, Answer("revoked", N_("The factory took it out of the queue."), NO_FAULT)
     ),
 }
-# What the door in the job gave as the reason.
+# By the reason that the door in the job reported.
 DOOR: dict[str, Ending] = {
     "idle": Ending(
         EndReason.IDLE, Answer("idle", N_("Nothing ran in it for the time you chose, so it ended itself."), AGAIN)
@@ -59,7 +59,7 @@ DOOR: dict[str, Ending] = {
         ),
     ),
 }
-# Sessions stopped before JupyterLab answered, by who stopped them and how far they were.
+# Sessions that were stopped before JupyterLab answered: by who stopped them, and by how far they were.
 WITHDRAWN = Answer(
     "withdrawn",
     N_("You cancelled the request. You are not charged."),
@@ -75,7 +75,7 @@ WITHDRAWN_FOR_YOU = Answer(
     N_("This gateway's operators cancelled the request."),
     Move("operator", N_("If you do not know why, ask them.")),
 )
-# Who cancelled it, by ``End.by``.
+# Cancelled jobs, by ``End.by``.
 CANCELLED: dict[str | None, Answer] = {
     None: Answer(
         "cancelled-by-site",
@@ -105,7 +105,7 @@ NOT_INSTALLED = Answer(
 )
 KILLED = Answer("killed", N_("It was killed. Most often that is for using more memory than its size has."), SMALLER)
 
-# In the job's log, the first that fits counts. The lines are Slurm's own, the shell's, the C library's, Apptainer's.
+# Patterns for the job's log; the first match counts. The lines come from Slurm, the shell, the C library or Apptainer.
 LOG: tuple[Case, ...] = (
     Case(
         r"oom[-_]kill|Out Of Memory|cgroup out-of-memory",
@@ -170,7 +170,7 @@ LOG: tuple[Case, ...] = (
         NO_FAULT,
     ),
 )  # fmt: skip
-# Of these lines the reason is plain, too.
+# Codes of patterns that also show the reason.
 LOG_REASONS: dict[str, EndReason] = {
     "log-memory": EndReason.OUT_OF_MEMORY,
     "log-walltime": EndReason.WALLTIME,

@@ -39,7 +39,7 @@ from factorylink.explain.waiting import WAITING
 from factorylink.schedulers.registry import DIALECTS
 from factorylink.schedulers.words import Patterns
 
-# What the schedulers say differs so much that no table needs to know whose words it is given.
+# The patterns of all schedulers together: their messages differ so much that they cannot be confused.
 _DIALECTS = [dialect.WORDS for dialect in DIALECTS.values()]
 _WAITING_WORDS: Patterns = tuple(chain.from_iterable(words.waiting for words in _DIALECTS))
 _REFUSED_WORDS: Patterns = tuple(chain.from_iterable(words.refused for words in _DIALECTS))
@@ -62,7 +62,7 @@ REQUEUED_OFTEN = Answer(
     Message("requeued-often", "It was put back into the queue {count} times and starts again on another node."),
     Move("site", N_("If it goes on like this, cancel it and write to the factory's support.")),
 )
-# Where no table knows the word; it is shown beside.
+# Used if no pattern matches; the scheduler's own word is shown beside.
 UNKNOWN_WAIT = Answer(
     "unknown",
     Message("unknown", "It waits, for a reason that the factory's scheduler calls {words}."),
@@ -73,16 +73,16 @@ UNKNOWN_REFUSAL = Answer(
     Message("unknown", "The factory's scheduler did not take it: {words}"),
     Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
 )
-# What a site's own filter says is the site's text.
+# A message of a site's own filter is shown as the site wrote it.
 JOB_FILTER = Answer(
     "job-filter",
     Message("job-filter", "The factory's own rules for jobs turned it down: {words}"),
     Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
                    "factory's support.")),
 )  # fmt: skip
-_OFTEN = 3  # requeues
-UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
-_LAST_LINES = 12  # of the log: older lines may be unrelated to the end
+_OFTEN = 3  # number of requeues
+UNLOOKED = 300.0  # seconds in which a working scheduler considers a new job; most start with a new job at once
+_LAST_LINES = 12  # last lines of the log that are searched; older lines may be unrelated to the end
 
 
 def pending(job: Job) -> Words:

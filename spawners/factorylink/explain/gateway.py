@@ -13,7 +13,7 @@ _OWN_TOKEN = Move(
 )
 
 _ANSWERS = (
-    # Handing over
+    # Submission
     Answer(
         "submit-doubtful",
         N_("The factory did not answer when your request was sent to it."),
@@ -29,7 +29,7 @@ _ANSWERS = (
         N_("The folder for its files could not be made in your home at the factory."),
         Move("you", N_("Check whether your home folder there is full or over its quota.")),
     ),
-    # What the site does, or does not do
+    # The site's actions and silence
     Answer(
         "suspended",
         N_("The factory has suspended your session: it is frozen, and its node does other work."),
@@ -45,7 +45,7 @@ _ANSWERS = (
         N_("All nodes of this part of the factory are out of service at the moment."),
         Move("site", N_("It starts once some of them are back. Another size or factory may be quicker.")),
     ),
-    # Who may
+    # Permission
     Answer(
         "limit-pending",
         N_("You have reached your limit of waiting sessions."),
@@ -113,7 +113,7 @@ _ANSWERS = (
         N_("This session has been made longer as often as is allowed."),
         Move("you", N_("Save your work, and start a new session when this one has ended.")),
     ),
-    # What a token is for
+    # Limits of a token
     Answer(
         "token-of-session",
         Message(
@@ -210,7 +210,7 @@ _ANSWERS = (
     ),
     Answer("not-offered", N_("This gateway no longer offers this factory, so nothing is known of the session."), _ASK),
     Answer("no-port", N_("The gateway has no port left for this session."), _ASK),
-    # Who pays
+    # Accounts for charging
     Answer(
         "budget-over",
         Message("budget-over", "The project {project} has {left} GPU-hours left, and this may need {needs}."),
@@ -259,7 +259,7 @@ _ANSWERS = (
         Move("operator", N_("Sessions there continue. The gateway's operators must ask the factory whether the key was "
                             "changed.")),
     ),
-    # The way to the notebook
+    # The connection to the notebook
     Answer("door-silent", N_("It is running, but it is not answering."), _WAITS),
     Answer(
         "carrier-refused",
@@ -274,7 +274,7 @@ _ANSWERS = (
     Answer("door-key", N_("It is running, but the program that answers there does not have its key."), _ASK),
     Answer("door-never", N_("It was running, but never became reachable."), LOG_TELLS),
     Answer("notebook-late", N_("JupyterLab did not start in the time allowed."), LOG_TELLS),
-    # What is done to its job at the factory
+    # Changes to the job at the factory
     Answer(
         "job-renamed",
         N_("Somebody gave this session's job another name. The session goes on, and its hours are counted as before."),
@@ -347,11 +347,11 @@ _ANSWERS = (
 )  # fmt: skip
 
 OURS: dict[str, Answer] = {answer.code: answer for answer in _ANSWERS}
-# What the link's connection to a door says of its last failure.
+# Patterns for the link's last error in its connection to a door.
 DOOR_TROUBLE: tuple[tuple[str, str], ...] = (
     (r"does not resolve|name or service not known|name resolution|no address", "node-name"),
     (r"prohibited|forward|refuses? (the|to) (channel|connect)|not permitted|srun: error", "carrier-refused"),
     (r"host key|fingerprint|another session", "door-key"),
 )
-# What ``site/factorygate-act`` says where it does nothing, by our codes for it.
+# Messages of ``site/factorygate-act`` that refuse to do something, with our codes.
 BARRED = (("factorygate-act: stopped by the site", "stopped-by-site"), ("is not on the site's list", "off-list"))

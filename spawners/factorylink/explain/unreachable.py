@@ -24,7 +24,7 @@ UNREACHABLE: tuple[Answer, ...] = (
     Answer("authentication", N_("The factory does not accept the gateway's login."), _OPERATOR),
     Answer("misread", N_("The factory's answer was not understood."), _OPERATOR),
 )
-# Searched anywhere in an error's text; the first that fits counts.
+# Patterns that match anywhere in an error's text; the first match counts.
 WORDS: tuple[tuple[str, str], ...] = (
     (r"gave no answer within|timed? ?out|no connection within|not begun within", "silent"),
     (r"rate limit", "rate-limit"),

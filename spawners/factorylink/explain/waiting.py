@@ -9,7 +9,7 @@ _ENDS = Move("wait", N_("It starts when enough that your project uses here has e
 _BACK = Move("wait", N_("It starts by itself once they are back. Another size or factory may be quicker."))
 
 WAITING: tuple[Answer, ...] = (
-    # The queue as it should be
+    # Normal waiting in the queue
     Answer("new", N_("The scheduler has not looked at it yet."), ITSELF),
     Answer("priority", N_("Other jobs are ahead of yours in the queue."), LESS),
     Answer("resources", N_("You are near the front, waiting for a node to free up."), LESS),
@@ -31,7 +31,7 @@ WAITING: tuple[Answer, ...] = (
         LESS,
     ),
     Answer("power", N_("The factory holds jobs back to stay within its electric power."), LESS),
-    # On hold
+    # Jobs on hold
     Answer(
         "held-user",
         N_("It was put on hold under your account at the factory."),
@@ -40,7 +40,7 @@ WAITING: tuple[Answer, ...] = (
     Answer("held-site", N_("The factory's operators put it on hold."), SITE),
     Answer("held-failed", N_("Its node could not start it, and the scheduler put it on hold."), START_OVER),
     Answer("held-requeued", N_("It was put back into the queue, on hold."), START_OVER),
-    # Parts of the factory that are closed, or not made for it
+    # Parts of the factory that are closed or unsuitable
     Answer(
         "partition-closed",
         N_("This part of the factory is closed at the moment."),
@@ -67,7 +67,7 @@ WAITING: tuple[Answer, ...] = (
     Answer("reservation-needed", N_("This part of the factory may only be used within a reservation."), OPERATOR),
     Answer("reservation", N_("It waits for its reservation to begin."), ITSELF),
     Answer("deadline", N_("It can no longer end before its deadline."), START_OVER),
-    # Who may, and who pays
+    # Permissions and accounts
     Answer("account", N_("The project to be charged may not be used here."), PROJECT),
     Answer("qos", N_("The service class (QOS) of this size may not be used by your project."), PROJECT),
     Answer("usage-threshold", N_("Your project has used too much lately for this service class."), PROJECT),
@@ -78,7 +78,7 @@ WAITING: tuple[Answer, ...] = (
         Move("you", N_("Ask for fewer hours, or wait until jobs of your project end.")),
     ),
     Answer("budget", N_("The project's budget at this factory is used up, or would be by this session."), PROJECT),
-    # More than one person may have at once
+    # Limits of one person
     Answer("own-submitted", N_("You or your project already have as many jobs in the queue as is allowed."), OWN),
     Answer(
         "own-jobs", N_("You or your project already have as many jobs or GPUs running here as is allowed at once."), OWN
@@ -89,7 +89,7 @@ WAITING: tuple[Answer, ...] = (
         Move("you", N_("Ask for fewer hours, or stop a session that you no longer need.")),
     ),
     Answer("own-limit", N_("You or your project already use as much here as is allowed at once."), OWN),
-    # More than one session may have
+    # Limits of one session
     Answer("time-limit", N_("It asks for more hours than your project may have in one session."), FEWER_HOURS),
     Answer(
         "job-budget",
@@ -99,7 +99,7 @@ WAITING: tuple[Answer, ...] = (
     Answer("too-small", N_("It asks for less than this service class is meant for."), OPERATOR),
     Answer("size-limit", N_("It asks for more than one session may have."), OPERATOR),
     Answer("memory-limit", N_("It asks for more memory than one session may have here."), OPERATOR),
-    # More than a project may have at once
+    # Limits of a project
     Answer(
         "group-jobs", N_("Your project, together with all who share it, has as many jobs here as is allowed."), _ENDS
     ),
@@ -128,7 +128,7 @@ WAITING: tuple[Answer, ...] = (
         N_("Your project, together with all who share it, uses as much here as is allowed at once."),
         _ENDS,
     ),
-    # It ran before
+    # Jobs that ran before
     Answer("tried-before", N_("It ran before and is queued again."), ITSELF),
     Answer("reservation-or-job", N_("Other jobs are ahead of yours in the queue."), LESS),
     Answer("queue-limit", N_("As much runs in this part of the factory as its operators allow at once."), ITSELF),

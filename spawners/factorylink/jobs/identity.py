@@ -20,14 +20,15 @@ from factorycommon.models import BatchId, Job, Model, Person, ResolvedChoice, Se
 from factorylink.credentials.base import read_private_key, read_secret
 
 _COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
-# A note as the file holds it. The seal is the HMAC of the note's JSON, byte for byte as it stands there: a release with
-# other fields would write other JSON.
+# A note as it is in the file. The seal is the HMAC of the bytes of the note's JSON in the file, since a release with
+# other fields would write different JSON.
 _SEALED = re.compile(rb'\{"note":(\{.*\}),"seal":"([0-9a-f]{64})"\}\s*', re.DOTALL)
-_SESSION, _BATCH = "fg", "fgb"  # whose job it is: a session's, or one of a cluster's batch
+_SESSION, _BATCH = "fg", "fgb"  # prefixes of the comments of a session's job, and of a job in a cluster's batch
 
 
 class Note(Model):
-    """``session.json`` in a session's folder: all that is needed to put a lost row into the ledger again."""
+    """The contents of ``session.json`` in a session's folder: all data from which the ledger's lost row can be
+    restored."""
 
     protocol: int = 1
     id: SessionId
@@ -92,9 +93,9 @@ class Identity:
         return f'{{"note":{written},"seal":"{self._mac("note", written)}"}}\n'
 
     def unseal(self, text: bytes) -> Note | None:
-        """Return the note in ``text`` if it is complete and this link has signed it, else None.
+        """Return the note in ``text`` if it is complete and signed by this link, else None.
 
-        Fields that only another release knows are left out.
+        Fields that only other releases know are ignored.
         """
         sealed = _SEALED.fullmatch(text)
         if sealed is None or not hmac.compare_digest(self._mac("note", sealed[1]), sealed[2].decode()):

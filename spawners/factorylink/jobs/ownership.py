@@ -18,20 +18,20 @@ from enum import StrEnum
 
 from factorycommon.models import Job, JobId, JobState
 
-# Seconds by which the clocks of the gateway and of a scheduler may differ; MUNGE takes no more either.
+# Seconds by which the clocks of gateway and scheduler may differ; MUNGE tolerates the same difference.
 CLOCKS = timedelta(seconds=300)
-# Seconds that a submission of which nothing was heard may still bring a job: the scheduler's programs try again by
-# themselves, also after the link that ran them is gone.
+# Seconds after which an unanswered submission can no longer create a job: the scheduler's programs retry by themselves,
+# even after the link that started them has ended.
 DOUBT = 40.0
 
 
 class Found(StrEnum):
     """The result of looking at the job that a scheduler lists under an id."""
 
-    OURS = "ours"  # the job, with the comment that it was submitted with
-    ALTERED = "altered"  # the job, with another comment: to be watched, and not to be touched
+    OURS = "ours"  # the submitted job, with its comment
+    ALTERED = "altered"  # the submitted job, with a changed comment: it is watched, but never cancelled or changed
     FOREIGN = "foreign"  # another job
-    GONE = "gone"  # nothing, or a job that has ended
+    GONE = "gone"  # no job, or a job that has ended
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OwnJob:
     comment: str
     submitted: datetime | None = None
     begun: datetime | None = None
-    restarts: int = 0  # how often it had been put back into the queue by then, as far as it is known
+    restarts: int = 0  # how often the job had been requeued by then, as far as known
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:

@@ -11,7 +11,8 @@ from factorycommon.models import AuditLine
 
 Format = Literal["csv", "jsonl"]
 FIELDS = tuple(AuditLine.model_fields)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide ones in some languages
+# the full-width characters also start formulas in some languages
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def heading(form: Format) -> str:

@@ -39,7 +39,8 @@ from factorylink.problems import ProblemError, of_words
 from factorylink.util import clock
 
 HOUR = 3600
-_held = charges.c.gpus * (charges.c.earlier + charges.c.reserved)  # GPU-seconds of a job that is not over, at most
+# the most GPU-seconds that a job which is not over may use
+_held = charges.c.gpus * (charges.c.earlier + charges.c.reserved)
 _used = charges.c.gpus * charges.c.seconds  # GPU-seconds of a job that is over
 
 
@@ -81,7 +82,7 @@ class OverBudget(Rejected):
             code, figures = "budget-ends", {"until": until}
         else:
             code = "budget-over" if ends is None else "budget-over-until"
-            left = math.floor(round(100 * self.left, 6)) / 100  # rounded down: the hours that it names are there
+            left = math.floor(round(100 * self.left, 6)) / 100  # rounded down, so that the named hours are really left
             needs = math.ceil(round(100 * self.needs, 6)) / 100
             figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
         return of_words("limit", explain.filled(code, project=self.project.id, **figures), fits=self.fits)
@@ -92,7 +93,7 @@ def worker_charge(batch: str, task: int) -> str:
     return f"{batch}/{task}"
 
 
-# --- what goes into a commit of the ledger, mostly with what it is about
+# --- parts of a commit of the ledger, usually together with the change that they belong to
 
 
 def reserve(reservations: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
@@ -273,7 +274,7 @@ def counted(end: End | None, restarts: int) -> int | None:
     return end.elapsed + sum(end.earlier[-restarts:]) if len(end.earlier) >= restarts else None
 
 
-# --- what is asked
+# --- queries
 
 
 class Charges:
@@ -376,7 +377,8 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
         whole = _seconds(row, started, ended)
         last = min(whole, seconds_between(started, ended))
         by_day = Counter(dict(_days(started, last)))
-        by_day[started.astimezone(UTC).date()] += whole - last  # earlier runs: their times are not kept
+        # for earlier runs only the duration is known, so they count on the day of the last start
+        by_day[started.astimezone(UTC).date()] += whole - last
         ran = sorted((day, seconds) for day, seconds in by_day.items() if day >= since and seconds)
         for number, (day, seconds) in enumerate(ran):
             key = (day, row["project"], row["factory"], row["person"])
@@ -413,7 +415,7 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
         at, seconds = midnight, seconds - here
 
 
-# --- underneath
+# --- helpers
 
 
 def _check(db: Connection, project: Project, needs: int, until: datetime) -> None:
@@ -438,7 +440,7 @@ def _check(db: Connection, project: Project, needs: int, until: datetime) -> Non
 
 def _columns(reservation: ChargeReservation) -> dict[str, Any]:
     values = {**reservation.__dict__, "reserved": reservation.seconds, "reserved_at": clock.now(), "earlier": 0}
-    del values["seconds"]  # the column's are those that it used
+    del values["seconds"]  # the column holds the used seconds of an ended job only
     return values
 
 

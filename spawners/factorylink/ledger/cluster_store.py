@@ -63,12 +63,12 @@ class WorkerRecord:
     end_reason: EndReason | None = None
     end: Words | None = None
     log_tail: tuple[str, ...] = ()
-    # ---
-    job: Job | None = None  # as the last answer showed it
-    altered: bool = False  # whether the job has another comment than it was submitted with
-    misses: int = 0  # good answers in a row that lack it
-    seen: datetime | None = None  # when the last answer showed it
-    version: int = 0  # of the cluster, when it changed last
+    # --- not stored in the ledger
+    job: Job | None = None  # from the last answer
+    altered: bool = False  # True if the job's comment differs from the submitted one
+    misses: int = 0  # number of successful answers in a row that lack the job
+    seen: datetime | None = None  # when an answer last listed the job
+    version: int = 0  # the cluster's version at the job's last change
 
     def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:
         """Record the scheduler's data about the job. Earlier runs count for as long as they can have lasted."""
@@ -134,9 +134,9 @@ class BatchRecord:
     submits: int = 0
     job: JobId | None = None
     submitted: datetime | None = None
-    # ---
+    # --- not columns of this table
     workers: list[WorkerRecord] = field(default_factory=list)
-    misses: int = 0  # good answers in a row without any job of it, while it has none
+    misses: int = 0  # successful answers in a row without any job of the batch, while no job id is known
 
     @property
     def adopted(self) -> bool:
@@ -171,7 +171,7 @@ class ClusterRecord:
     wish: Literal["run", "stop"] = "run"
     ended: datetime | None = None
     end: Words | None = None
-    # ---
+    # --- not columns of this table
     batches: dict[BatchId, BatchRecord] = field(default_factory=dict)
 
     def workers(self) -> Iterable[WorkerRecord]:
@@ -248,7 +248,8 @@ class ClusterStore:
     async def live(self) -> list[ClusterRecord]:
         """Return all clusters that have not ended, with batches and workers."""
         lives = clusters.c.ended.is_(None)
-        theirs = batches.c.cluster.in_(select(clusters.c.id).where(lives))  # the database's own: there may be very many
+        # a subquery, since there may be very many ids
+        theirs = batches.c.cluster.in_(select(clusters.c.id).where(lives))
 
         def read(db: Connection) -> list[ClusterRecord]:
             intact = self._ledger.intact

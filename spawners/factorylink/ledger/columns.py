@@ -64,7 +64,7 @@ class ParsedColumn(TypeDecorator[Any]):
         """Return the value from the database."""
         try:
             return None if value is None else self._kind.validate_json(value)
-        except ValueError as error:  # pydantic's ValidationError is one
+        except ValueError as error:  # pydantic's ValidationError is a ValueError
             return Spoilt(f"{len(str(value))} characters are not what this release writes: {error}")
 
 

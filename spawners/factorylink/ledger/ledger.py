@@ -49,7 +49,7 @@ log = logging.getLogger("factorylink")
 T = TypeVar("T")
 Write = Callable[[Connection], None]
 WRITES_AT_ONCE = 200  # writes in one commit: each commit costs one write to the disk
-TRIES = 6  # tries of a commit that collided with another link's
+TRIES = 6  # tries of a commit that collided with a commit of another link
 
 
 class LedgerError(Exception):
@@ -57,7 +57,7 @@ class LedgerError(Exception):
 
 
 class LedgerOfOtherRelease(LedgerError):
-    """Raise where this release cannot use the ledger: to try again is of no use."""
+    """Raised if this release cannot use the ledger, so that trying again is useless."""
 
 
 class LedgerConflict(Exception):
@@ -65,7 +65,7 @@ class LedgerConflict(Exception):
 
 
 class Rejected(Exception):
-    """Raise to roll back this write only; others batched with it are retried."""
+    """Raised to roll back one write only; other writes of the same batch are retried."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,14 @@ class AuditEntry:
     action: str
     job: JobId | None = None
     detail: str = ""
-    key_id: str = ""  # the id of the key with which the link was logged in at the site
+    key_id: str = ""  # the id of the key with which the link logged in at the site
 
 
 class Ledger:
-    """The ledger. Call ``open`` before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL
-    database. ``alone``: refuse to open a ledger that another process has opened so, and keep it from others."""
+    """The ledger. Call ``open`` before use.
+
+    ``where``: a SQLite file, made with mode 0600 if missing, or a PostgreSQL database. ``alone``: claim the ledger, so
+    that no other process can claim it at the same time."""
 
     def __init__(self, where: Path | Database, alone: bool = False) -> None:
         self.where = where if isinstance(where, Database) else Database.file(where)
@@ -93,7 +95,8 @@ class Ledger:
         # After an error each write is tried alone, so that only the faulty one fails.
         apart = (IntegrityError, DataError, Rejected, ArithmeticError, ValueError, TypeError)
         self._writes: Batcher[None, Write] = Batcher(self._commit, WRITES_AT_ONCE, apart)
-        self.set_aside: dict[tuple[str, str], str] = {}  # rows that cannot be read, by table and key: why
+        # by table and key, the rows that cannot be read, each with the reason
+        self.set_aside: dict[tuple[str, str], str] = {}
         self._reported: set[tuple[str, str, str]] = set()
 
     async def open(self) -> None:
@@ -186,7 +189,7 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *where, limit=limit))
 
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
-        """Return the sessions that ended since then before their notebook answered, counted by factory and reason.
+        """Return how many sessions ended since then before their notebook answered, by factory and reason.
 
         ``without``: reasons that are not counted.
         """
@@ -256,15 +259,15 @@ class Ledger:
         return await self._messages(schema.drains)
 
     async def drain(self, factory: str, message: str, entry: AuditEntry) -> None:
-        """Write that a factory takes nothing new, with a line for the audit."""
+        """Record that a factory starts nothing new, with a line for the audit."""
         await self._set_message(schema.drains, factory, message, entry)
 
     async def undrain(self, factory: str, entry: AuditEntry) -> None:
-        """Write that a factory takes new sessions again, with a line for the audit."""
+        """Record that a factory may start new sessions again, with a line for the audit."""
         await self._drop_message(schema.drains, factory, entry)
 
     async def set_banner(self, text: str, until: datetime | None, entry: AuditEntry) -> None:
-        """Write what all pages show until then ("": nothing), with a line for the audit."""
+        """Store the banner that all pages show until the given time ("" means none), with an entry for the audit."""
         messages = {schema.BANNER: text, schema.BANNER_UNTIL: until.isoformat() if text and until else ""}
         now = clock.now()
 
@@ -283,14 +286,14 @@ class Ledger:
         return await self._messages(schema.pauses)
 
     async def pause(self, factory: str, message: str, entry: AuditEntry) -> None:
-        """Write that nothing is submitted or entered at a factory, with a line for the audit."""
+        """Record that the link submits nothing and enters nothing at a factory, with a line for the audit."""
         await self._set_message(schema.pauses, factory, message, entry)
 
     async def resume(self, factory: str, entry: AuditEntry) -> None:
-        """Write that a pause is over, with a line for the audit."""
+        """Record the end of a pause, with a line for the audit."""
         await self._drop_message(schema.pauses, factory, entry)
 
-    # --- underneath
+    # --- reading and writing rows
 
     async def rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
         """Return the rows of a table that can be read completely; other rows are skipped. Raises LedgerError."""
@@ -376,7 +379,8 @@ class Ledger:
                 except OperationalError as error:
                     if left == 1 or not in_the_way(error):
                         raise
-                    time.sleep(random.SystemRandom().uniform(0, 0.2))  # so that they do not collide again
+                    # a random pause, so that both links do not collide again
+                    time.sleep(random.SystemRandom().uniform(0, 0.2))
             raise AssertionError
 
         try:
@@ -394,7 +398,7 @@ class Ledger:
         try:
             engine = self.where.engine(self._alone)
             self._copy_if_old(engine)
-            with engine.connect() as db:  # closed without a commit, the transaction is undone
+            with engine.connect() as db:  # closed without a commit, the transaction is rolled back
                 migrations.upgrade(db)
         except migrations.NewerDatabase as error:
             raise LedgerOfOtherRelease(

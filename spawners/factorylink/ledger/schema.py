@@ -87,7 +87,7 @@ sessions = Table(
     Column("exit_code", Integer),
     Column("log_tail", ParsedColumn(tuple[str, ...]), nullable=False),
     Column("extensions", Integer, nullable=False, server_default="0"),
-    # One session of a server may run; one that ends may still be there beside it.
+    # A server has one running session; sessions that are ending may exist beside it.
     Index("one_running_session_of_a_server", "user", "server", unique=True, **only(_LIVES & _WANTED)),
     Index("one_session_of_a_job", "factory", "job", unique=True, **only(_LIVES)),
     Index("live_sessions", "id", **only(_LIVES)),
@@ -100,7 +100,7 @@ log_lines = Table(
     Column("session", ForeignKey("sessions.id"), nullable=False, index=True),
     Column("at", MomentColumn, nullable=False),
     Column("text", Text, nullable=False),
-    # Lines of earlier releases have neither: their text is shown as it is.
+    # Lines of earlier releases have neither; their text is shown unchanged.
     Column("code", ParsedColumn(Code), nullable=False, server_default='""'),
     Column("parameters", ParsedColumn(Parameters), nullable=False, server_default="{}"),
 )
@@ -111,9 +111,9 @@ choices = Table(
     Column("choice", ParsedColumn(Choice), nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
-# Messages of the operators, by factory; and by three keys that are no factory's: ``WHOLE_GATEWAY``, ``BANNER`` and
-# ``BANNER_UNTIL`` (a time as in ISO 8601). They are in this table since an earlier release, which does not know them,
-# can open the ledger all the same.
+# The operators' messages, by factory id or one of three other keys: ``WHOLE_GATEWAY``, ``BANNER`` and
+# ``BANNER_UNTIL`` (an ISO 8601 time). These keys are in this table, so that an earlier release, which does not know
+# them, can still open the ledger.
 WHOLE_GATEWAY, BANNER, BANNER_UNTIL = "*", "*banner", "*banner-until"
 drains = Table(
     "drains",
@@ -182,7 +182,7 @@ class SessionRecord:
     end: Words | None = None
     exit_code: int | None = None
     log_tail: tuple[str, ...] = ()
-    extensions: int = 0  # how often more time was asked of the scheduler
+    extensions: int = 0  # number of extensions
     log: list[LogLine] = field(default_factory=list)
 
     @property
@@ -195,9 +195,9 @@ class SessionRecord:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}
 
 
-# Who used how much. ``charges``: a row a job, of sessions and of clusters' workers, also of those
-# without a project. ``gpus``: as they are billed; ``reserved``: seconds that its present run may last; ``earlier``: of
-# runs before that; ``seconds``: of all together, once it is over.
+# The use of GPUs by person. ``charges`` has one row for each job of sessions and of clusters' workers, also of those
+# without a project. ``gpus``: as the site bills them; ``reserved``: the longest duration of the job's present run in
+# seconds; ``earlier``: the duration of earlier runs; ``seconds``: of all runs, once the job is over.
 charges = Table(
     "charges",
     metadata,
@@ -216,7 +216,7 @@ charges = Table(
     Index("charges_of_a_project", "project", "ended"),
     Index("charges_by_end", "ended"),
 )
-# What each project was granted, as last read; the row is locked while a charge of the project is checked.
+# The grant of each project, as last read. The row is locked while a charge of the project is checked.
 budgets = Table(
     "budgets",
     metadata,
@@ -226,7 +226,7 @@ budgets = Table(
 )
 
 
-# People as the hub describes them, the owners of lent accounts, and what ends since its person lost access.
+# People as the hub describes them, the holders of lent accounts, and the announced ends for lost access.
 people = Table(
     "people",
     metadata,
@@ -255,12 +255,12 @@ leases = Table(
 losses = Table(
     "losses",
     metadata,
-    Column("id", String, primary_key=True),  # of a session or a cluster
+    Column("id", String, primary_key=True),  # id of a session or a cluster
     Column("ends", MomentColumn, nullable=False),
 )
 
 
-# Which version of which site's rules somebody accepted, and when for the first time.
+# The versions of the sites' rules that people accepted, and when they first did.
 acceptances = Table(
     "acceptances",
     metadata,

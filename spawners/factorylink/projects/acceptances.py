@@ -22,7 +22,7 @@ class Acceptances:
     def __init__(self, ledger: Ledger, config: LinkConfig) -> None:
         self._ledger = ledger
         self._address = checklist_address(config)
-        self._known: dict[tuple[str, Slug, str], datetime] = {}  # by person, factory and version
+        self._known: dict[tuple[str, Slug, str], datetime] = {}  # time of acceptance by person, factory and version
 
     async def load(self) -> None:
         """Load the records from the ledger. Raises LedgerError."""
@@ -65,7 +65,7 @@ class Acceptances:
 
         def write(db: Connection) -> None:
             values = {"user": user, "factory": factory.id, "version": version, "at": at}
-            # From two windows at once, or by another link: the first acceptance counts.
+            # Accepted in two windows at once, or by another link: the first acceptance counts.
             adding = upsert(db, schema.acceptances).values(values).on_conflict_do_nothing()
             if db.execute(adding.returning(schema.acceptances.c.at)).first() is not None:
                 entry = AuditEntry(user, "", factory.id, "accept", detail=f"rules {version}")

@@ -58,8 +58,10 @@ class AccountLeases:
     def __init__(self, ledger: Ledger, inhabitants: Callable[[], Iterable[LiveSession | LiveCluster]]) -> None:
         self._ledger = ledger
         self._inhabitants = inhabitants
-        self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: its person, until it is wiped
-        self._untouched: set[tuple[Slug, str]] = set()  # lent for a start that was refused, or has just begun
+        # by factory and account, the person who holds it until it is wiped
+        self._leases: dict[tuple[Slug, str], str] = {}
+        # accounts lent for a start that was refused, or that has just begun
+        self._untouched: set[tuple[Slug, str]] = set()
         self._beginning: Counter[str] = Counter()  # people who are starting something now
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
         self._lock = asyncio.Lock()

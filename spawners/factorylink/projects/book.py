@@ -31,7 +31,7 @@ from factorylink.util.yaml_file import CatalogueError, Places, read_model
 
 log = logging.getLogger("factorylink")
 
-_CACHED = 10_000  # people
+_CACHED = 10_000  # maximum number of people
 REFRESH_SECONDS = 10.0
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -71,7 +71,7 @@ class YamlTable:
         self._path = path
         self._factories = factories
         self._accesses = accesses
-        self._read: tuple[int, int, int] | None = None  # how the file looked when it was last read
+        self._read: tuple[int, int, int] | None = None  # the file's metadata when it was last read
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
@@ -102,7 +102,8 @@ class ProjectBook:
     def __init__(self, people: KnownPeople, table: ProjectTable | None = None) -> None:
         self._people = people
         self._table = table
-        # By person, with the table and the person that it was made from: every view of the start page asks for it.
+        # Cached results by person, with the project table and the person's data from which they were made: every view
+        # of the start page needs them.
         self._joined: dict[str, tuple[object, PersonBody | None, list[Project]]] = {}
 
     @property
@@ -125,7 +126,7 @@ class ProjectBook:
         try:
             async with asyncio.timeout(REFRESH_SECONDS):
                 return await self._table.refresh()
-        except Exception:  # loss of access must be noticed all the same
+        except Exception:  # any error: a person's loss of access must still be noticed
             log.exception("The projects were not looked at again")
             return False
 
@@ -228,7 +229,7 @@ class ProjectBook:
         if project is None or factory not in project.factories:
             return LONG_AGO
         if not project.has(user, self._groups(user)) and not (project.groups and self._people.get(user) is None):
-            return LONG_AGO  # a person about whom the hub sent nothing may still be in a group
+            return LONG_AGO  # not known: a person about whom the hub has sent nothing may still be in a group
         return project.ends
 
     def _groups(self, user: str) -> frozenset[str]:
@@ -268,7 +269,7 @@ def problems(
     projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> Iterable[str]:
     """Yield each conflict with the catalogue, and each site account that would belong to two people."""
-    holders: dict[tuple[Slug, str], str] = {}  # factory and account: the project's person, or that it is lent
+    holders: dict[tuple[Slug, str], str] = {}  # by factory and account, the project and person that have it
     for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:
             yield f"projects.{project.id}.ends: is not after 'begins'"

@@ -13,7 +13,7 @@ from factorylink.ledger import schema
 from factorylink.ledger.ledger import Ledger
 from factorylink.util import clock
 
-_RULES = "rules"  # the one row of its table
+_RULES = "rules"  # key of the only row in the ledger's table of rules
 
 
 class KnownPeople:
@@ -73,7 +73,7 @@ class KnownPeople:
         if person.options is None and before is not None:
             person = person.model_copy(update={"options": before.options})
         if before == person:
-            return  # sent at each refresh of each login; mostly nothing is new
+            return  # the hub sends this at each refresh of a login; usually nothing has changed
         people = schema.people
 
         def write(db: Connection) -> None:
@@ -91,7 +91,8 @@ class KnownPeople:
 
         Ignored for a person the link does not know, since such a person is refused anyway.
         """
-        async with self._locks.setdefault(user, asyncio.Lock()):  # else a block that is being written would be undone
+        # otherwise a block that is being written could be undone
+        async with self._locks.setdefault(user, asyncio.Lock()):
             if (before := self._known.get(user)) is not None:
                 await self._put(user, before.model_copy(update={"access": access}))
 

@@ -145,7 +145,7 @@ class Permissions:
         longest, left = project.max_hours, _left(project)
         parts = {"project": project.id, "hours": f"{hours:g}", "ends": _day(project.ends)}
         if left is not None and walltime(hours) > 3600 * left and (longest is None or left <= longest):
-            fits = math.floor(100 * _whole(left)) / 100  # never more than the size allows
+            fits = math.floor(100 * _whole(left)) / 100  # never more than the project has left
             raise of_words("invalid", explain.filled("project-end-near", **parts, most=f"{fits:g}"), "hours")
         if longest is not None and hours > longest + 1e-9:
             raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), "hours")

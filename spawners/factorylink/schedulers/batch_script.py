@@ -27,7 +27,7 @@ TEMPLATE = """\
 {{ command }}
 """
 
-# Private unless the site's own profile says otherwise: what people make then has the umask they know from there.
+# The script's own files are private. Files that people create have the umask of the site's profile, if it sets one.
 ENVIRONMENT = """\
 umask 077
 export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
@@ -36,7 +36,7 @@ export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbi
 if [ -r /etc/profile ]; then . /etc/profile; fi
 export PYTHONNOUSERSITE=1"""
 
-INDEX = "%INDEX%"  # in the name of a job's log: the job's index in its array
+INDEX = "%INDEX%"  # placeholder in the name of a job's log for the job's index in its array
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class JobVariables:
     """
 
     id: str
-    end: str  # seconds since the epoch at which the walltime is over
+    end: str  # end of the walltime, in seconds since the epoch
     node: str
     cores: str
     memory_mb: str  # in units of 2**20 bytes
     gpus: str
-    index: str  # in its array, from 1
-    restarts: str  # how often the scheduler put it back into the queue
+    index: str  # index in the array, from 1
+    restarts: str  # how often the scheduler has requeued the job
 
     def exports(self) -> str:
         """Return the line that exports the variables."""
@@ -66,7 +66,7 @@ def end_by_clock(walltime: int) -> str:
     return f"$(($(date +%s) + {walltime}))"
 
 
-# Lines after the command need a shell that outlives it, and a shell forwards no signals by itself.
+# Lines after the command need a shell that waits for it, and a shell does not forward signals by itself.
 WITH_TEARDOWN = """\
 trap 'factorygate_told=yes; kill -USR1 "$!"' USR1
 trap 'factorygate_told=yes; kill -TERM "$!"' TERM
@@ -138,7 +138,7 @@ def written(
 def _command(request: JobRequest) -> str:
     command = shlex.join(request.command)
     if not request.teardown:
-        return f"exec {command}"  # in the shell's place, so that signals reach it
+        return f"exec {command}"  # replaces the shell, so that signals reach the command
     return WITH_TEARDOWN.format(command=command, teardown="\n".join(request.teardown))
 
 

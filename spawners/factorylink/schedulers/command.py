@@ -10,9 +10,9 @@ from factorylink.errors import Refused
 
 T = TypeVar("T")
 
-WORDS = 64 * 2**10  # bytes: more than the answer to an order, or one file of a session, can be
-LISTING = 16 * 2**20  # bytes: 20,000 jobs or nodes are about 10 MB
-QUEUE = 64 * 2**20  # bytes: of everybody's waiting jobs, each task of an array by itself, 400,000
+WORDS = 64 * 2**10  # bytes: larger than the answer to an order, or a file of a session
+LISTING = 16 * 2**20  # bytes: 20,000 jobs or nodes need about 10 MB
+QUEUE = 64 * 2**20  # bytes: enough for 400,000 waiting jobs of all users, each task of an array counted
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from factorylink.errors import Misread
 
 MARK = "end-of-answer".ljust(100, "-")
-LIST = ("sh", "-c", f'"$@" && echo {MARK}', "sh")  # before the command; site/factorygate-act knows these words
+# put before the command; site/factorygate-act allows exactly these words
+LIST = ("sh", "-c", f'"$@" && echo {MARK}', "sh")
 
 
 def whole(stdout: str) -> str:

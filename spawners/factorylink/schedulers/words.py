@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-Patterns = tuple[tuple[str, str], ...]  # (pattern, code of an answer); the first that fits counts
+Patterns = tuple[tuple[str, str], ...]  # (pattern, code of an explanation); the first match counts
 
 
 class SchedulerWords(NamedTuple):

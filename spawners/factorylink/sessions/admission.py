@@ -65,7 +65,8 @@ class Admission:
         None if there was no such session, or if its choice is no longer possible: then the defaults are used.
         """
         for record in await self._ledger.recent(user, server, limit=1):
-            # A reservation is over by another day; what lets tokens into addresses is asked for each time.
+            # The reservation and the permission for tokens in URLs are not repeated: a reservation ends, and people
+            # must allow such tokens each time.
             last = Choice(**record.choice.model_dump(exclude={"reservation", "url_tokens"}))
             with suppress(ProblemError):
                 grant = self._permissions.one(

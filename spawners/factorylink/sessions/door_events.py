@@ -32,7 +32,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 log = logging.getLogger("factorylink")
 
 _ANSWERS = Message("notebook-answers", "The notebook answers.")
-_ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
+_ACTIVITY_STEP = timedelta(minutes=1)  # smaller changes are not written into the ledger
 
 
 class DoorListener:
@@ -92,7 +92,7 @@ class DoorListener:
     async def let_go(self, live_session: LiveSession) -> None:
         """Close the connection to a door after ``forget``; the session keeps its loopback port."""
         await self._doors.close(live_session.record.id)
-        with contextlib.suppress(OSError):  # tried again with each answer of the factory
+        with contextlib.suppress(OSError):  # the factory's next answer tries this again
             await self._doors.bind(live_session.record.id, live_session.record.port)
         self._table.door_changed(live_session)
 
@@ -120,14 +120,14 @@ class DoorListener:
             carrier,
         )
         await self._doors.open(route)
-        # Else the node became known meanwhile; the door is looked for there at the next answer.
+        # Otherwise the node became known in the meantime; the next answer looks for the door there.
         live_session.door_kept = record.node == node
 
     async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:
         record = live_session.record
         known, last_activity = record.last_activity, status.last_activity
         if last_activity is not None:
-            # A door is not trusted: with a future time, each of its lines would cause a write.
+            # The door's times are not trusted: with a time in the future, each status line would cause a write.
             last_activity = min(last_activity, clock.now())
             if known is None or last_activity - known >= _ACTIVITY_STEP:
                 await self._ledger.change(record, last_activity=last_activity)
@@ -143,7 +143,8 @@ class DoorListener:
     async def _ends(self, live_session: LiveSession, status: DoorStatus) -> None:
         async with live_session.lock:
             step = state_machine.step(live_session.record, Event.DOOR_ENDS)
-            if step is None or live_session.door is not status:  # the word of a door that a requeue has closed
+            # a status from a door that was closed because of a requeue
+            if step is None or live_session.door is not status:
                 return
             say = Message("notebook-ending", "The notebook is ending.")
             await self._ledger.change(live_session.record, say=say, state=state_machine.state(step.phase))
@@ -164,7 +165,8 @@ class DoorListener:
             step = state_machine.step(record, Event.ANSWERS)
             if step is not None:
                 values: dict[str, Any] = {"state": state_machine.state(step.phase), "ready": clock.now()}
-                first = all(line.text != _ANSWERS for line in record.log)  # ``ready`` forgets it when a job is requeued
+                # ``ready`` removes it from here when a job is requeued
+                first = all(line.text != _ANSWERS for line in record.log)
                 await self._ledger.change(record, say=_ANSWERS, **values)
                 if record.started is not None and record.ready is not None:
                     took = (record.ready - record.started).total_seconds()

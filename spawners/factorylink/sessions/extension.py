@@ -33,7 +33,8 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
-AGREES = timedelta(seconds=5)  # the scheduler's end and the door's, rounded each in its own way
+# seconds by which the scheduler's end and the door's may differ, since they round differently
+AGREES = timedelta(seconds=5)
 
 
 class Extender:
@@ -77,7 +78,7 @@ class Extender:
         async with live_session.extending:
             connection = self._permission.more_time(
                 live_session
-            )  # once more: others that waited here may have used it up
+            )  # check again: others that waited for the lock may have used up the limit
             most = self._views.room(live_session, connection)
             if most is None or live_session.job is None or live_session.job.ends is None or record.started is None:
                 raise conflict(Message("not-running", "Only a session that runs and is not ending can be made longer."))
@@ -100,7 +101,7 @@ class Extender:
                 await self._write(live_session, "extend-refused", f"{detail}: {error.message}", also=before)
                 raise refused(explain.refused(error.message)) from error
             except FactoryError as error:
-                live_session.extend_doubtful = True  # the factory's next answer tells
+                live_session.extend_doubtful = True  # the factory's next answer shows the new end
                 await self._write(live_session, "extend-doubtful", detail)
                 raise from_link_error(error) from error
             if what is not Found.OURS:
@@ -143,7 +144,7 @@ class Extender:
             return
         try:
             await self._doors.new_end(live_session.record.id, live_session.job.ends)
-        except FactoryError as error:  # tried again after the scheduler's next answer
+        except FactoryError as error:  # the scheduler's next answer repeats this
             log.info("The door of session %s was not told its end: %s", live_session.record.id, error)
 
 

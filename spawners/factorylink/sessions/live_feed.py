@@ -14,7 +14,7 @@ from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 from factorylink.util.event_feed import Feed, Message
 
-_SESSION, _FACTORY, _CLUSTER = "session/", "factory/", "cluster/"  # the feed's keys begin so
+_SESSION, _FACTORY, _CLUSTER = "session/", "factory/", "cluster/"  # prefix of the feed's keys
 _BANNER = "banner"
 
 
@@ -42,7 +42,7 @@ class LiveFeed:
 
     @property
     def followers(self) -> int:
-        """Return how many readers follow the whole table now: one for each hub that hears the link."""
+        """Return how many readers follow the whole table now; each connected hub is one."""
         return self._feed.readers_of_all
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class LiveFeed:
             live_cluster: LiveCluster | None = self._clusters.get(id)
             return None if live_cluster is None else ("cluster", live_cluster.figures().model_dump_json())
         live_session = self._sessions.get(id)
-        if live_session is None or live_session.record.head:  # the scheduler's job is part of its cluster's events
+        if live_session is None or live_session.record.head:  # a scheduler's job is shown in its cluster's events
             return None
         return "session", self._views.of(live_session).model_dump_json()
 

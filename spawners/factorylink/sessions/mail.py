@@ -19,12 +19,12 @@ from factorylink.ledger.schema import SessionRecord
 
 log = logging.getLogger("factorylink")
 
-WAITED = timedelta(seconds=60)  # people who waited less still look at the page
-SERVER_SECONDS = 20.0  # for each answer of the mail server
+WAITED = timedelta(seconds=60)  # people who waited for less time still look at the page
+SERVER_SECONDS = 20.0  # seconds for each answer of the mail server
 _AT_ONCE = 4
-_LONGEST = 254  # bytes of an address, by RFC 5321
-# The plain form of a mailbox and of a host's name. Whatever else the name of a person holds (quotes, commas, spaces,
-# line ends) never gets into a header.
+_LONGEST = 254  # maximum bytes of an address, by RFC 5321
+# The plain forms of a mailbox name and of a host name. Other characters in a person's name (quotes, commas, spaces,
+# line ends) never get into a header.
 _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
@@ -49,7 +49,7 @@ class Mailer:
         except ValueError as error:
             log.warning("No mail about session %s: its address cannot be written: %s", record.id, error)
             return
-        # A daemon: a mail server that is silent must not hold up the link's end.
+        # A daemon thread, so that a silent mail server does not delay the end of the link.
         threading.Thread(target=self._send, args=(self._mail, letter, record.id), name="mail", daemon=True).start()
 
     def _send(self, mail: Mail, letter: EmailMessage, session_id: str) -> None:

@@ -18,21 +18,23 @@ class MatchingPlan:
 
     seen: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
-    )  # the row's job is there, also where it was altered
+    )  # rows whose job the answer contains, with this job, even if its comment was changed
     replaced: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
-    )  # another job is there under the id of the row's
-    missed: list[SessionRecord] = field(default_factory=list)  # the row has a job, and it is not there
+    )  # rows whose job id now belongs to another job, with this job
+    missed: list[SessionRecord] = field(default_factory=list)  # rows with a job that the answer lacks
     claims: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
-    )  # a row without a job, and the job that says it is its
-    waiting: list[SessionRecord] = field(default_factory=list)  # a row without a job, and none says so
+    )  # rows without a job, with the job whose comment names the row
+    waiting: list[SessionRecord] = field(default_factory=list)  # rows without a job that no job's comment names
     surplus: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
-    )  # another job says it is of a row that has one
-    unknown: list[tuple[SessionId, Job]] = field(default_factory=list)  # ours by its comment; no live row
-    copies: list[tuple[SessionId, Job]] = field(default_factory=list)  # of an array: no session has such a job
-    others: list[Job] = field(default_factory=list)  # with our name, but signed by another gateway
+    )  # other jobs whose comment names a row that has a job already
+    # jobs of this gateway, by their comment, without a live row
+    unknown: list[tuple[SessionId, Job]] = field(default_factory=list)
+    # jobs of an array with a session's comment: sessions are never submitted as arrays
+    copies: list[tuple[SessionId, Job]] = field(default_factory=list)
+    others: list[Job] = field(default_factory=list)  # jobs with this gateway's job name that another gateway has signed
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""What the operators' page shows of all sessions, and the message of a banner to those who are in one."""
+"""The operators' page: a summary of all sessions, and messages to people in running sessions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 WAITING_SHOWN = 200
 FAILURES_HOURS = 24
-REASONS_SHOWN = 3  # of a factory
+REASONS_SHOWN = 3  # number of reasons that are shown for each factory
 _WAITS = (SessionState.PENDING, SessionState.STARTING, SessionState.UNREACHABLE)
-_NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP)  # as the person wanted
+_NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP)  # reasons for which people end sessions themselves
 
 
 class OperatorOverview:
-    """Joins all sessions, the factories and the newest ends in one view."""
+    """Combines all sessions, the factories and the newest ends in one view."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class OperatorOverview:
         )
 
     def tell_sessions(self, text: str) -> None:
-        """Show a text once to whoever is in a running session; sessions that cannot be told now are left out."""
+        """Show a text once in each running session; sessions whose door cannot be reached now are left out."""
         message = MessageBody(id=f"banner-{secrets.token_hex(8)}", text=plain_text(text))
         for session in self._views.live():
             if session.reachable:

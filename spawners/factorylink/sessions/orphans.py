@@ -35,7 +35,7 @@ from factorylink.util import clock
 log = logging.getLogger("factorylink")
 
 _ALIVE = (JobState.PENDING, JobState.RUNNING)
-_UNCERTAIN = 2  # a row made again from its job may have been submitted more than once, for all that is known
+_UNCERTAIN = 2  # after its row was restored from the job, the number of submissions is not known; assume several
 
 Key = tuple[str, JobId]  # factory id, job
 
@@ -64,8 +64,8 @@ class OrphanFinder:
         self._reservations = reservations
         self._account_work = account_work
         self._limits = limits
-        self._orphans: dict[Key, float] = {}  # since when, in ticks
-        self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
+        self._orphans: dict[Key, float] = {}  # by job, since when it has been an orphan, in ticks
+        self._strangers: set[Key] = set()  # jobs of others that carry a comment of this gateway; each is logged once
 
     def only(self, connection: FactoryConnection, jobs: list[Job], account: str | None) -> None:
         """Forget orphans and unknown jobs that an answer does not contain.
@@ -89,7 +89,7 @@ class OrphanFinder:
         if job.state not in _ALIVE:
             return
         own = self._table[record.id].job if record.id in self._table else None
-        if record.submits < _UNCERTAIN and not _before(job, own):  # then somebody copied the comment
+        if record.submits < _UNCERTAIN and not _before(job, own):  # otherwise somebody has copied the comment
             self._leave_alone(connection, job, f"says it is of session {record.id}, which has job {record.job}")
             return
         self._apart(connection, job, lambda: self._cancel_second(record, connection, job))
@@ -174,7 +174,7 @@ class OrphanFinder:
             return
         if why is None:
             self._orphans.pop((connection.factory.id, job.id), None)
-            connection.site.expect(True)  # the next answer says how it is
+            connection.site.expect(True)  # the next answer shows the state of the session
         elif (connection.factory.id, job.id) in self._orphans:
             await self._cancel(connection, job, None, why)
         else:

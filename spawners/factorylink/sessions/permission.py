@@ -31,8 +31,9 @@ from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 
-TAKEN_OVER = 10  # times the worker jobs that one person may have: a batch is taken over with what of it has ended
-WITH_STOPPING = 3  # times the sessions of one person, with those that are asked to stop and have a job all the same
+# factor of the allowed worker jobs of a person: a batch that is taken over includes jobs that have ended
+TAKEN_OVER = 10
+WITH_STOPPING = 3  # factor of the allowed sessions of a person: sessions with a stop request may still have a job
 
 
 class Permission:
@@ -111,7 +112,7 @@ class Permission:
             if project is None or grant.project is None or grant.project.id == project
         ]
         if not mine and project is not None and self._factories:
-            return min(self._factories)  # where it is said why that project cannot be used
+            return min(self._factories)  # a later check explains why that project cannot be used
         if not mine:
             raise of_words("forbidden", explain.own("no-account"))
         for name in mine:

@@ -73,7 +73,7 @@ class SessionReconciler:
         self._listener = listener
         self._submit_again = submit_again
         self.same_name: dict[str, int] = {}
-        self._warned: set[str] = set()  # factories where another gateway of the same name has jobs
+        self._warned: set[str] = set()  # factories where another gateway with the same name has jobs
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         """Update the sessions from a factory's successful answer.
@@ -112,7 +112,8 @@ class SessionReconciler:
             for session_id, job in plan.copies:
                 self._orphans.copied(session_id, connection, job)
             self._orphans.only(connection, jobs, account)
-            for session_id, job in _newest_first(plan.unknown):  # of two sessions of a server the newer is taken back
+            # if a server has two sessions, the newer one is withdrawn
+            for session_id, job in _newest_first(plan.unknown):
                 live_session = await self._orphans.unknown(session_id, connection, job)
                 if live_session is not None:
                     await self._seen(live_session, connection, job)
@@ -133,7 +134,7 @@ class SessionReconciler:
                 *(connection.factory.id, len(alive), self._identity.job_name, alive[0].id, alive[0].account),
             )
 
-    # --- what an answer says of one session
+    # --- what an answer means for one session
 
     async def _claim(self, live_session: LiveSession, job: Job) -> None:
         try:
@@ -145,7 +146,7 @@ class SessionReconciler:
                 job=job.id,
                 submitted=job.submitted,
             )
-        except LedgerConflict:  # the session that had a job of that id is ended first
+        except LedgerConflict:  # end the session that had a job with this id before
             log.warning("Job %s is of session %s, and another one had a job of that id", job.id, live_session.record.id)
 
     async def _seen(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
@@ -175,7 +176,8 @@ class SessionReconciler:
         if step.action is Action.ASK_WHY:
             self._termination.conclude(live_session, connection)
             return
-        live_session.job_over.clear()  # first of all: an earlier answer may have had it as over, and it was put back
+        # do this first: an earlier answer may have shown the job as ended, and it was requeued
+        live_session.job_over.clear()
         match step.action:
             case Action.CANCEL:
                 self._termination.carry_out(live_session)
@@ -218,9 +220,10 @@ class SessionReconciler:
         self._termination.replaced(live_session, connection)
 
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Handle a session whose state has not changed: check its time limits, and use late reports."""
+        """Handle a session whose state has not changed: check its time limits, and store the node and the end time if
+        the scheduler reports them only now."""
         record = live_session.record
-        with contextlib.suppress(OSError):  # if the port is taken, this was reported before; it may be free by now
+        with contextlib.suppress(OSError):  # a port that is taken was reported before; it may be free by now
             await self._doors.bind(record.id, record.port)
         if record.state == SessionState.PENDING:
             if (give_up := record.choice.give_up_hours) and clock.since(record.created) > timedelta(hours=give_up):
@@ -231,7 +234,8 @@ class SessionReconciler:
                     Message("waited-long-enough", "It waited as long as you allowed."),
                 )
             return
-        if record.node is None and job.nodes:  # known only now: without the node the door is not looked for
+        # the node is known only now, and the door cannot be looked for without it
+        if record.node is None and job.nodes:
             await self._ledger.change(record, node=job.nodes[0])
             live_session.door_kept = False
             self._table.touch(live_session)
@@ -263,7 +267,8 @@ class SessionReconciler:
         if live_session.submitting or record.ended is not None or record.job is not None:
             return
         if live_session.submission is None and not live_session.answered:
-            return  # being made at this moment: its first submission follows, and a second would be a second job
+            # the session is being created now, and its first submission follows; submitting again would make two jobs
+            return
         if record.submit_begun is not None and record.submits > 0:
             live_session.misses += 1
             if live_session.misses < ENOUGH_MISSES or clock.since(record.submit_begun) < timedelta(seconds=DOUBT):
@@ -291,7 +296,7 @@ class SessionReconciler:
         if record.started not in (None, started) or record.node not in (
             None,
             node,
-        ):  # that door says nothing of this run
+        ):  # the door's report is about an earlier run
             self._listener.forget(live_session)
             await self._listener.let_go(live_session)
         if (record.node, record.started, record.ends) != (node, started, ends):

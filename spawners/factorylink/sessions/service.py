@@ -55,7 +55,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
-UNMAKE_SECONDS = 2.0  # between two questions to a ledger that fell silent
+UNMAKE_SECONDS = 2.0  # seconds until a ledger that did not answer is asked again
 _ASKED = Message("asked", "Asked for {size} at {factory}.")
 _BY: dict[str, str] = {
     "person": Message("stop-asked", "You asked to stop it."),
@@ -100,7 +100,7 @@ class Sessions:
         self._termination = termination
         self._charges = charges
         self._tasks = tasks
-        self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
+        self._intending: dict[str, asyncio.Lock] = {}  # a lock for each person, so that limits are counted correctly
         self._never = StoppedBeforeBegun()
 
     async def load(self) -> None:
@@ -108,7 +108,7 @@ class Sessions:
         earlier = await self._charges.earlier()
         for record in await self._ledger.live():
             self._table.hold(record, answered=True, earlier=earlier.get(record.id, 0))
-        # Those from before there were budgets.
+        # Sessions from releases without budgets.
         reserved = [self._reservations.of_session(live_session.record) for live_session in self._table.values()]
         await self._ledger.write(found_charges(reserved))
         for live_session in tuple(self._table.values()):
@@ -125,7 +125,8 @@ class Sessions:
         """Connect to the doors of running sessions, and continue to stop sessions with a stop request."""
         for live_session in self._table.values():
             connection = self._factories.get(live_session.record.factory)
-            # A door by stdio is entered through the scheduler, by the job's id: once an answer shows that it is ours.
+            # A door that is reached by stdio is entered with the job's id, so an answer must first show that the job is
+            # ours.
             by_id = connection is not None and connection.access.door.carrier == "stdio"
             runs = live_session.record.state in (SessionState.STARTING, SessionState.RUNNING)
             if connection is not None and runs and not by_id:
@@ -133,7 +134,7 @@ class Sessions:
             if live_session.record.wish == "stop":
                 self._termination.carry_out(live_session)
 
-    # --- begin
+    # --- starting
 
     async def put(self, session_id: SessionId, request: SessionRequest) -> tuple[Session, bool]:
         """Return the session with this id, which is started if it is new, and whether it is new.
@@ -222,7 +223,7 @@ class Sessions:
             await self._table.end(self._table[record.id], end_reason=EndReason.REFUSED, end=words)
             raise unreachable(words.what) from error
         self._account_leases.touches(record.factory, record.account)
-        if record.id in self._never:  # stopped while it was being written down
+        if record.id in self._never:  # it was stopped while it was being written into the ledger
             await self._termination.request_end(live_session, EndReason.STOPPED, "hub", _BY["hub"])
         else:
             self._submission.begin(live_session, connection)
@@ -260,7 +261,7 @@ class Sessions:
         name = request.server or "the default server"
         return f"{name} has a session already: {others[0].id if others else 'being made now'}."
 
-    # --- everything else
+    # --- other operations
 
     async def session(self, session_id: SessionId) -> Session:
         """Return a session, live or ended. Raises ProblemError."""
@@ -295,7 +296,7 @@ class Sessions:
         Raises ProblemError for an unknown session. An unknown session that is requested later is not started either.
         """
         if session_id not in self._table:
-            self._never.add(session_id)  # first: it may begin while the ledger is asked
+            self._never.add(session_id)  # add it first, since the session may start while the ledger is asked
             record = await self._ledger.record(session_id)
             if session_id not in self._table:
                 if record is None:
@@ -312,7 +313,7 @@ class Sessions:
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Send environment and command through the session's door without storing them. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
-        if (live_session := self._table.get(session_id)) is not None:  # it may have ended meanwhile
+        if (live_session := self._table.get(session_id)) is not None:  # the session may have ended in the meantime
             self._table.touch(live_session)
 
     async def token(self, session_id: SessionId) -> str | None:

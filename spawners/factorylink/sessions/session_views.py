@@ -18,8 +18,8 @@ from factorylink.util import clock
 
 
 class SessionViews:
-    """Joins a session with its factory's health, its door and its project. ``session_url``: returns the address at
-    which the proxy finds the notebook of a session with that port."""
+    """Makes a session's view from its record, its factory's health, its door and its project. ``session_url``: a
+    function that returns the address at which the proxy reaches a notebook by its port."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class SessionViews:
         return shown.model_copy(update={"waits_for": explain.before_maintenance(waits_for, closing)})
 
     def state(self, live_session: LiveSession) -> SessionState:
-        """Return the state in which people see the session, without the cost of the whole view."""
+        """Return the state that people see for the session; this is cheaper than making the whole view."""
         connection = self._factories.get(live_session.record.factory)
         if connection is None:
             return seen_state(live_session, self._factories.health(live_session.record.factory), None)

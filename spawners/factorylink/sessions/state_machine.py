@@ -18,23 +18,23 @@ class Phase(StrEnum):
     PENDING = "pending"
     STARTING = "starting"
     RUNNING = "running"
-    ENDING = "ending"  # without a request: the notebook or the job ends by itself
-    STOPPING = "stopping"  # the end was requested; shown as ending
+    ENDING = "ending"  # without a stop request: the notebook or the job ends by itself
+    STOPPING = "stopping"  # with a stop request; people see it as ending
     ENDED = "ended"
 
 
 class Event(StrEnum):
     """An event of a session. The first five are successful answers of a factory; a failed question is no event."""
 
-    QUEUED = "queued"  # its job waits
+    QUEUED = "queued"  # its job waits in the queue
     RUNS = "runs"  # its job runs
     RUNS_ANEW = "runs anew"  # its job was requeued between two answers, or runs on another node
     COMPLETING = "completing"  # its job is ending and still holds its nodes
-    OVER = "over"  # its job has ended, or two good answers in a row lack it
-    NO_JOB = "no job"  # refused, or it is certain that no submission arrived
-    ANSWERS = "answers"  # the notebook's first 200
-    DOOR_ENDS = "door ends"  # the door says that the notebook is ending
-    WISH = "wish"  # person, hub, operator or the link itself requests the end
+    OVER = "over"  # its job has ended, or two successful answers in a row lack it
+    NO_JOB = "no job"  # the scheduler refused the job, or certainly received no submission
+    ANSWERS = "answers"  # the notebook answered with status 200 for the first time
+    DOOR_ENDS = "door ends"  # the door reports that the notebook is ending
+    WISH = "wish"  # the person, the hub, the operator or the link itself requests the end
 
 
 class Action(StrEnum):
@@ -42,11 +42,11 @@ class Action(StrEnum):
 
     NOTHING = "nothing"
     FOLLOW = "follow"  # note the node and open the door there
-    LET_GO = "let go"  # close the door and keep the port: the notebook's address outlives its node
-    MOVE = "move"  # let go, then follow
+    LET_GO = "let go"  # close the door and keep the port, so that the notebook's address stays valid on the next node
+    MOVE = "move"  # do LET_GO, then FOLLOW
     CANCEL = "cancel"  # cancel the job, and repeat this until it is gone
-    ASK_WHY = "ask why"  # ask the scheduler why it is over; ended once it has said so
-    TELL = "tell"  # end it, and show the reason
+    ASK_WHY = "ask why"  # ask the scheduler why the job has ended; the session ends once the reason is known
+    TELL = "tell"  # end the session, and show the reason
 
 
 class Step(NamedTuple):
@@ -62,7 +62,7 @@ _REQUEUED = Step(Phase.PENDING, Action.LET_GO)
 _MOVED = Step(Phase.STARTING, Action.MOVE)
 _WINDS_UP = Step(Phase.ENDING, Action.NOTHING)
 
-# What is not here changes nothing: words of a door or notebook that came too late.
+# Combinations that are not in this table change nothing: reports of a door or notebook that came too late.
 TABLE: dict[Phase, dict[Event, Step]] = {
     Phase.PENDING: {
         Event.QUEUED: Step(Phase.PENDING, Action.NOTHING),

@@ -24,7 +24,7 @@ from factorylink.util.metrics import SUBMIT_SECONDS
 
 log = logging.getLogger("factorylink")
 
-ANSWER_SECONDS = 1.5  # after which the request is answered as pending, though the submission continues
+ANSWER_SECONDS = 1.5  # seconds after which a request is answered as pending, though the submission continues
 _WAITS = Message("job-waits", "Job {job} waits in the queue.")
 
 
@@ -84,8 +84,8 @@ class Submission:
         try:
             problem = await self._handed_over(live_session, connection)
         except LedgerError:
-            # What came of it cannot be written down, so it must not be told as failed: the intent is on the disk. The
-            # next answers of the factory tell whether there is a job.
+            # The ledger cannot record the outcome, so the submission must not be reported as failed. The ledger has the
+            # intent, and the factory's next answers show whether there is a job.
             log.exception("Session %s: its submission is not in the ledger", live_session.record.id)
             live_session.withdrawn, live_session.answered, problem = False, True, None
         live_session.misses = 0
@@ -103,7 +103,7 @@ class Submission:
             with SUBMIT_SECONDS.labels(record.factory).time():
                 job = await self._submitter.submit(record, connection)
         except Unwanted:
-            return None  # the code that stops it waits for this, and ends it
+            return None  # the code that stops the session waits for this, and then ends it
         except Refused as error:
             live_session.withdrawn = not live_session.answered
             words = explain.refused(error.message)

@@ -22,7 +22,8 @@ from factorylink.util.batcher import Batcher
 
 NOTE = "session.json"
 NOTES_AT_ONCE = 20
-Written = tuple[FactoryConnection, str, str, str]  # place, a session's folder there, file in it, its content
+# arguments: parent folder, the session's folder in it, the file in this folder, its content
+Written = tuple[FactoryConnection, str, str, str]
 
 
 class Submitter:
@@ -37,7 +38,7 @@ class Submitter:
         self._limits = limits
         self._public_key = public_key
         self._notes: Batcher[tuple[str, str], Written] = Batcher(self._write, NOTES_AT_ONCE)
-        self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
+        self._made: set[tuple[str, str]] = set()  # accounts whose folder for sessions exists
 
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
         """Submit the session's job; return its id.
@@ -46,12 +47,13 @@ class Submitter:
         meanwhile), or Unreachable (there may be a job if ``submits`` has increased).
         """
         await connection.site.turn()
-        if (paused := connection.access_status.paused) is not None:  # since it was let in
+        # the factory may have changed since the session was admitted
+        if (paused := connection.access_status.paused) is not None:
             raise NotDone(paused.what)
         folder = await self.leave(connection, record.account, record.id, NOTE, self._identity.seal(_note(record)))
         comment = self._identity.comment(record.id, record.account, record.factory)
         request = self.request(connection, record.choice, record.options, record.id, folder, comment)
-        if record.wish == "stop":  # since it was let in
+        if record.wish == "stop":  # the person may have been blocked since the session was admitted
             raise Unwanted("The session was stopped before its job was handed over.")
         await self._ledger.change(record, submit_begun=clock.now(), submits=record.submits + 1)
         return await connection.site.submit(record.account, request, record.options.template)
@@ -82,7 +84,7 @@ class Submitter:
             self._made.discard(key)
             if anew:
                 raise
-            await self._write(key, notes)  # the folders that the link made may have been removed
+            await self._write(key, notes)  # somebody may have removed the folders that the link made
 
     def request(
         self,
@@ -123,7 +125,7 @@ class Submitter:
                 argv=door,
                 project=self.at(choice.project, factory.id),
             )
-        except ChoiceError as error:  # it was offered when the session was asked for
+        except ChoiceError as error:  # the size was offered when the session was requested
             raise Refused(error.message) from error
         except ValueError as error:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error

@@ -34,12 +34,14 @@ from factorylink.util.background_tasks import BackgroundTasks
 log = logging.getLogger("factorylink")
 T = TypeVar("T")
 
-TAIL_LINES, TAIL_WIDTH, TAIL_BYTES = 40, 500, 32768  # lines, characters of each, bytes that are looked at
-_LOOK_SECONDS = 6.0  # for each file that the session left in its folder
-_POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
-_CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
+# limits of the job's log: lines, characters of each line, bytes that are read
+TAIL_LINES, TAIL_WIDTH, TAIL_BYTES = 40, 500, 32768
+_LOOK_SECONDS = 6.0  # to read each file that the session left in its folder
+_POLITE_SECONDS = 3.0  # seconds for the notebook to save and end before its job is cancelled
+_CONFIRM_SECONDS = 20.0  # seconds until an accepted cancellation is repeated
 _LONGEST_PAUSE = 10.0
-_ASK_SECONDS = 600.0  # a job is gone for certain; why, is asked for so long where the site's accounting is silent
+# seconds for which the reason of a certain end is asked for, if the site's accounting does not answer
+_ASK_SECONDS = 600.0
 
 
 class Termination:
@@ -132,7 +134,7 @@ class Termination:
         if record.job is None:
             if record.submit_begun is None:
                 await self.nothing_there(live_session, stopped(live_session, record.stopped_for or EndReason.STOPPED))
-            return  # there may be a job yet: settled by the next answers
+            return  # there may still be a job; the next answers show it
         if self._doors.is_open(record.id):
             await self._ask_politely(live_session)
         pause = 0.5
@@ -156,7 +158,7 @@ class Termination:
                     log.info("Job %s of session %s is not there to be cancelled: %s", record.job, record.id, what.value)
             await _within(live_session.job_over, _CONFIRM_SECONDS)
             if live_session.job_over.is_set():
-                return  # concluded from the scheduler's answers
+                return  # the scheduler's answers will conclude this session
 
     async def _end_by_door(self, live_session: LiveSession) -> None:
         """Ask the notebook to end, since the session's job must not be cancelled, and log this."""
@@ -215,7 +217,7 @@ class Termination:
         if end is not None and charges.counted(end, live_session.restarts) is None:
             end = await self._recorded(live_session, connection) or end
         code = end.exit_code if end else None
-        # Unless the job was requeued meanwhile.
+        # The job may have been requeued in the meantime; then its session goes on.
         still = live_session.job_over.is_set
         await self._table.end(live_session, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
@@ -278,7 +280,8 @@ def judge(
     """
     if wished is not None:
         return wished
-    if door_end is None or door_end.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
+    # the notebook ended by a SIGTERM; the scheduler knows the cause
+    if door_end is None or door_end.reason == "stopped":
         return explain.ended(end, tail=tail)
     return explain.ended(end, door=door_end.reason, message=door_end.message, tail=tail)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from factorycommon.models import SessionId
 
-KEPT = 10_000  # ids; the oldest are forgotten first
+KEPT = 10_000  # number of ids that are kept; the oldest are forgotten first
 
 
 class StoppedBeforeBegun:
@@ -16,7 +16,7 @@ class StoppedBeforeBegun:
     """
 
     def __init__(self) -> None:
-        self._ids: dict[SessionId, None] = {}  # in order
+        self._ids: dict[SessionId, None] = {}  # a dict, since it keeps the order
 
     def add(self, session_id: SessionId) -> None:
         """Record that this session must never be started."""

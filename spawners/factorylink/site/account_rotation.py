@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from factorycommon.models import Job, JobId
 
-MOST_PASSED = 64  # questions
+MOST_PASSED = 64  # largest number of questions for which an account is skipped
 
 
 class AccountRotation:
@@ -21,13 +21,14 @@ class AccountRotation:
 
     def __init__(self) -> None:
         self.accounts: Callable[[], Iterable[str]] = tuple
-        self._first: dict[str, None] = {}  # to be asked before all others, in order
-        self._once: dict[str, None] = {}  # to be asked once in any case; thousands, where a link that starts has them
+        self._first: dict[str, None] = {}  # accounts to ask before all others, in order
+        # accounts to ask once in any case; after a restart of the link there may be thousands
+        self._once: dict[str, None] = {}
         self._odd = False
-        self._turn: dict[str, None] = {}  # accounts by their last question, the oldest first
-        self._passes: dict[str, int] = {}  # for how many questions a slow account is skipped each time
-        self._left: dict[str, int] = {}  # and for how many from now on
-        self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, as its last answer has them
+        self._turn: dict[str, None] = {}  # accounts ordered by their last question, the oldest first
+        self._passes: dict[str, int] = {}  # by slow account, how many questions it is skipped each time
+        self._left: dict[str, int] = {}  # by slow account, how many questions it is still skipped
+        self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, from its last answer
 
     def hurry(self, account: str) -> None:
         """Put this account before all others; called when something happened to one of its jobs."""

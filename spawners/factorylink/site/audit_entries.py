@@ -7,7 +7,7 @@ from factorylink.ledger.ledger import AuditEntry
 from factorylink.ledger.schema import SessionRecord
 from factorylink.site.offered_factories import OfferedFactories
 
-_AT_THE_SITE = ("submit", "cancel", "enter", "extend")  # actions that a key logs in for
+_AT_THE_SITE = ("submit", "cancel", "enter", "extend")  # actions for which the link logs in at the site with a key
 
 
 class AuditEntries:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from factorycommon.models import Factory, Job, JobId, JobState, NodeSize, NodeState, PartitionLoad
 
-Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition (priority, job), the next one first
+Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition: (priority, job id), the next job first
 
 
 def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tuple[PartitionLoad, ...]:

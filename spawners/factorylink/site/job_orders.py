@@ -20,8 +20,8 @@ from factorylink.util.batcher import Batcher
 
 log = logging.getLogger(__name__)
 
-MOST_IDS = 400  # in one command: a site's wrapper takes no more than 500
-MOST_ORDERS = 100  # that are carried out together
+MOST_IDS = 400  # ids in one command: a site's wrapper accepts at most 500
+MOST_ORDERS = 100  # orders that are carried out together
 T = TypeVar("T")
 
 
@@ -102,7 +102,8 @@ class JobOrders:
         for some in pieces(wanted):
             may, shown = verify(some, await self.by_id([job.id for job in some], account))
             findings |= shown
-            for piece in pieces(list(dict.fromkeys(may))):  # if only a part of an array continues, each of its tasks
+            # if some tasks of an array continue, each of the others is cancelled by its own id
+            for piece in pieces(list(dict.fromkeys(may))):
                 await self._scheduler_client.run(self._dialect.cancel(piece), account)
                 self._happened(account)
         for order in orders:

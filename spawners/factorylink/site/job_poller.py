@@ -29,7 +29,7 @@ from factorylink.util import rate_limiter
 
 log = logging.getLogger(__name__)
 
-ACCOUNT_SECONDS = 30.0  # for all questions of one account's turn, including the wait for a slot
+ACCOUNT_SECONDS = 30.0  # seconds for all questions of one account's turn, including the wait for a slot
 
 
 class JobPoller:
@@ -52,9 +52,11 @@ class JobPoller:
         by_id: Callable[[Iterable[JobId], str | None], Awaitable[list[Job]]],
     ) -> None:
         self.health = Health(state="starting", since=datetime.now(UTC))
-        self.jobs: dict[JobId, Job] = {}  # another dict with each answer
-        self.known: Callable[[str | None], Iterable[JobId]] = lambda _account: ()  # of an account, or of all
-        self.silent: frozenset[JobId] = frozenset()  # not in the last answer, and the question by id was not answered
+        self.jobs: dict[JobId, Job] = {}  # a new dict after each answer
+        # ids of an account's jobs, or of all jobs
+        self.known: Callable[[str | None], Iterable[JobId]] = lambda _account: ()
+        # missing in the last answer, and the question by id was not answered
+        self.silent: frozenset[JobId] = frozenset()
         self._factory = factory_id
         self._scheduler_client = scheduler_client
         self._dialect = dialect
@@ -63,11 +65,11 @@ class JobPoller:
         self._on_health = on_health
         self._by_id = by_id
         self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()  # the pause is to be reckoned anew
-        self._waiters: list[asyncio.Future[list[Job]]] = []  # for the next question
-        self._in_flight: list[asyncio.Future[list[Job]]] = []  # for the one that is asked now
+        self._wake = asyncio.Event()  # set when the pause must be computed again
+        self._waiters: list[asyncio.Future[list[Job]]] = []  # callers that wait for the next question
+        self._in_flight: list[asyncio.Future[list[Job]]] = []  # callers that wait for the question that is being asked
         self._budget = rate_limiter.QuestionRateLimiter()
-        self._event = float("-inf")  # when something last happened
+        self._event = float("-inf")  # when something last happened, in ticks
         self._looked = float("-inf")
         self._awaited = False
         self._failures = 0
@@ -131,7 +133,7 @@ class JobPoller:
             self._in_flight = waiters
             account = None if self._rounds is None else self._rounds.next()
             began = time.monotonic()
-            # An account's commands may take any time, and so may earlier commands that hold its slots.
+            # An account's commands may take any time, and so may its earlier commands, which still hold its slots.
             deadline = None if account is None else asyncio.get_running_loop().time() + ACCOUNT_SECONDS
             self._budget.take()
             try:
@@ -170,7 +172,7 @@ class JobPoller:
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
         """Return the known jobs that are missing in ``jobs`` and that the scheduler lists under their ids."""
         there = {job.id for job in jobs}
-        asked: dict[JobId, list[JobId]] = {}  # by requested id: of a job, or of an array with several missing jobs
+        asked: dict[JobId, list[JobId]] = {}  # by requested id: a job's, or an array's with several missing jobs
         missed = {id for id in self.known(account) if id not in there}
         array_of = self._dialect.array_of
         arrays = Counter(array_of(id) for id in missed)
@@ -181,7 +183,8 @@ class JobPoller:
         silent: set[JobId] = set()
         error: FactoryError | None = None
         for some in pieces(list(asked)):
-            if error is None or isinstance(error, Refused | Misread):  # else it answers the next ones no more
+            # after any other error the factory will not answer the next questions either, so they are not asked
+            if error is None or isinstance(error, Refused | Misread):
                 self._budget.take()
                 try:
                     async with asyncio.timeout_at(deadline):
@@ -199,7 +202,7 @@ class JobPoller:
 
     async def _pause(self, since: float) -> None:
         """Wait until the next question is due; that time is computed again whenever something happens."""
-        jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links shall not ask in step
+        jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links must not ask at the same moment
         while not self._waiters:
             self._wake.clear()
             now = time.monotonic()
@@ -233,7 +236,7 @@ class JobPoller:
         if self._rounds is None:
             self.jobs = {job.id: job for job in jobs}
         elif account is not None:
-            jobs[:] = [job for job in jobs if job.account == account]  # the site may show more than was said
+            jobs[:] = [job for job in jobs if job.account == account]  # the site may list jobs of other accounts, too
             self.jobs = self._rounds.answered(account, jobs)
         self._set_health("ok", answer_seconds=seconds)
 
@@ -241,16 +244,17 @@ class JobPoller:
         if account is not None and not isinstance(error, Down | Distrusted):
             log.warning("%s: asked as %s it says: %s", self._factory, account, error.message)
             if isinstance(error, NotDone | Refused):
-                return  # the account's own trouble; the next one is asked in its turn
+                return  # the problem concerns this account only; the next account is asked in its turn
             try:
                 await self._scheduler_client.lives()
             except FactoryError as silence:
-                error = silence  # the watcher's message, since the output of an account's shell is not for others
+                # use the watcher's message, since the output of an account's shell is not for other people
+                error = silence
             else:
                 return
         self._failures += 1
         log.warning("%s: question %d in a row failed: %s", self._factory, self._failures, error.message)
-        # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.
+        # One late answer may mean a busy scheduler. Two, or a scheduler that is down, count as a failure.
         if self._failures > 1 or isinstance(error, Down | Distrusted) or self.health.state == "starting":
             self._set_health("unreachable", error=error)
 
@@ -274,5 +278,5 @@ class JobPoller:
     async def _tell(self, jobs: list[Job], account: str | None) -> None:
         try:
             await self._on_answer(jobs, account)
-        except Exception:  # the poller must continue, whatever its listeners raise
+        except Exception:  # any error: the poller must continue, whatever its listeners raise
             log.exception("%s: an answer could not be worked on", self._factory)

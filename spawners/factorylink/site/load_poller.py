@@ -18,8 +18,8 @@ from factorylink.util import clock, rate_limiter
 
 log = logging.getLogger(__name__)
 
-RESERVATIONS = 120.0  # seconds between two questions for them: they are made long before
-EARLY = 30.0  # seconds between two questions for the queue that are asked before their time
+RESERVATIONS = 120.0  # seconds between two questions about reservations, which are made long in advance
+EARLY = 30.0  # seconds between two questions about the queue that are asked early
 STALE = 120.0  # seconds after which the free resources are outdated
 
 
@@ -30,8 +30,8 @@ class LoadPoller:
         self, factory: Factory, scheduler_client: SchedulerClient, dialect: Dialect, reachable: Callable[[], bool]
     ) -> None:
         self.on_loads: Callable[[], None] = lambda: None
-        self.queue = availability.Queue({})  # of all waiting jobs that we may see
-        self.queue_asked = float("-inf")  # when the question was begun whose answer that is, by the clock
+        self.queue = availability.Queue({})  # all visible waiting jobs
+        self.queue_asked = float("-inf")  # when the question for this queue was sent, in ticks
         self._factory = factory
         self._scheduler_client = scheduler_client
         self._dialect = dialect
@@ -42,7 +42,7 @@ class LoadPoller:
         self._at = float("-inf")
         self.asked_at: datetime | None = None  # when the last answer came
         self._reserved_at = float("-inf")
-        self._wanted = float("-inf")  # until then
+        self._wanted = float("-inf")  # ask until this time, in ticks
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()  # set if a waiting job is newer than the queue
         self._hurried = float("-inf")
@@ -134,7 +134,8 @@ class LoadPoller:
         self.on_loads()
         if time.monotonic() - self._reserved_at < RESERVATIONS:
             return
-        self._reserved_at = time.monotonic()  # where a site does not tell them, it is not asked more often either
+        # also if the site does not tell its reservations, so that it is not asked more often
+        self._reserved_at = time.monotonic()
         try:
             self.reservations = await self._scheduler_client.run(self._dialect.reservations())
         except FactoryError as error:

@@ -15,15 +15,18 @@ from factorylink.ledger.schema import BANNER, BANNER_UNTIL, WHOLE_GATEWAY
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
 
-OPERATOR = "operator"  # who gives an order by the command line, which knows no names
+OPERATOR = "operator"  # the name in the audit of orders by the command line, which does not know who types
 GATEWAY = "gateway"  # in the audit: an order about the whole gateway
 
 
 class OfferedFactories(Mapping[Slug, FactoryConnection]):
-    """The offered factories by id. ``catalogue``: also those that are not offered. ``drains``: the operator's message
-    by the id of a drained factory; ``closed``: the message while nothing begins at any factory; ``banner``: what all
-    pages show. ``on_change`` is called with the id of a factory whose health may have changed,
-    ``on_banner`` when the banner changed. ``load`` before use."""
+    """The offered factories by id.
+
+    ``catalogue``: all factories, offered or not. ``drains``: the operator's message for each drained factory;
+    ``closed``: the message while no factory accepts new sessions; ``banner``: the message on all pages. ``on_change``
+    is called with the id of a factory whose health may have changed, ``on_banner`` when the banner has changed. Call
+    ``load`` before anything else.
+    """
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
         self._ledger = ledger
@@ -73,7 +76,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return health.model_copy(update={"state": "draining", "words": words})
 
     def drained(self, factory_id: Slug) -> str | None:
-        """Return the operator's message if nothing new begins at the factory; None: it may."""
+        """Return the operator's message if nothing new may start at the factory, else None."""
         return self.drains.get(factory_id, self.closed)
 
     def not_offered(self, factory_id: str) -> str:
@@ -89,27 +92,27 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         connection = self.offered.get(factory_id)
         return "" if connection is None else connection.access_status.key_id(account)
 
-    # --- orders of an operator (``by``); each is in the audit
+    # --- orders of an operator (``by``); each is recorded in the audit
 
     async def drain(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
-        """Begin nothing more at the factory. Raises LedgerError."""
+        """Start nothing new at the factory. Raises LedgerError."""
         await self._ledger.drain(factory_id, message, AuditEntry(by, "", factory_id, "drain", detail=message))
         self.drains[factory_id] = message
         self.on_change(factory_id)
 
     async def undrain(self, factory_id: Slug, by: str = OPERATOR) -> None:
-        """Take back a drain. Raises LedgerError."""
+        """End the factory's drain. Raises LedgerError."""
         await self._ledger.undrain(factory_id, AuditEntry(by, "", factory_id, "undrain"))
         self.drains.pop(factory_id, None)
         self.on_change(factory_id)
 
     async def close_all(self, message: str, by: str = OPERATOR) -> None:
-        """Begin nothing more at any factory. Raises LedgerError."""
+        """Start nothing new at any factory. Raises LedgerError."""
         await self._ledger.drain(WHOLE_GATEWAY, message, AuditEntry(by, "", GATEWAY, "drain", detail=message))
         self._set_closed(message)
 
     async def open_all(self, by: str = OPERATOR) -> None:
-        """Take back ``close_all``; a factory that is drained by itself stays so. Raises LedgerError."""
+        """End ``close_all``; factories that are drained one by one stay drained. Raises LedgerError."""
         await self._ledger.undrain(WHOLE_GATEWAY, AuditEntry(by, "", GATEWAY, "undrain"))
         self._set_closed(None)
 
@@ -119,25 +122,25 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             self.on_change(factory_id)
 
     async def show_banner(self, text: str, by: str = OPERATOR, until: datetime | None = None) -> None:
-        """Show a text on all pages, until then if a time is given; "": no longer. Raises LedgerError."""
+        """Show a text on all pages, until the given time if there is one; "" removes the banner. Raises LedgerError."""
         detail = f"{text} (until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC)" if until else text
         await self._ledger.set_banner(text, until, AuditEntry(by, "", GATEWAY, "banner", detail=detail))
         self.banner = BannerView(text=text, until=until)
         self.on_banner()
 
     async def pause(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
-        """Log in at the factory no more. Raises LedgerError."""
+        """Pause the factory: do not log in there any more. Raises LedgerError."""
         await self._ledger.pause(factory_id, message, AuditEntry(by, "", factory_id, "pause", detail=message))
         self.offered[factory_id].access_status.pause(message)
 
     async def resume(self, factory_id: Slug, by: str = OPERATOR) -> None:
-        """Take back a pause. Raises LedgerError."""
+        """End the factory's pause. Raises LedgerError."""
         await self._ledger.resume(factory_id, AuditEntry(by, "", factory_id, "resume"))
         self.offered[factory_id].access_status.pause(None)
 
 
 def _banner(text: str, until: str) -> BannerView:
-    """Return the banner as the ledger holds it; one whose end cannot be read has no end."""
+    """Return the banner from the ledger; a banner with an unreadable end has no end."""
     try:
         return BannerView.model_validate({"text": text, "until": until or None})
     except ValidationError:

@@ -13,7 +13,7 @@ from factorylink.util.single_flight import SingleFlight
 
 T = TypeVar("T")
 
-SILENCE = 1.0  # seconds without an answer after which the scheduler is asked whether it is there at all
+SILENCE = 1.0  # seconds without an answer after which the link checks whether the scheduler is alive
 SILENCE_AGAIN = 5.0
 
 
@@ -83,7 +83,8 @@ class SchedulerClient:
         except FactoryError as error:
             if account is None or isinstance(error, Down) or not isinstance(error, Unreachable):
                 self.circuit_breaker.record(error)
-            # Else it may be the account's own trouble, or its shell's: neither that nor its words are for others.
+            # Otherwise it may be a problem of this account or its shell; it does not concern other accounts, which must
+            # not see its output.
             raise
         self.circuit_breaker.record(None)
         return answer
@@ -103,7 +104,7 @@ class SchedulerClient:
         finally:
             running.add_done_callback(_told_already)
             running.cancel()
-            await asyncio.wait({running})  # not ``await running``: the caller may be cancelled just now
+            await asyncio.wait({running})  # not ``await running``, since the caller may be cancelled at this moment
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
         """Return when the scheduler confirms that it is alive, or when ``running`` has ended. Raises Down."""

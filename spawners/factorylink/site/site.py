@@ -46,8 +46,8 @@ from factorylink.util.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
-SUBMITS = 8  # at once
-ESTIMATES = 30.0  # seconds for which an estimate is remembered
+SUBMITS = 8  # submissions at once
+ESTIMATES = 30.0  # seconds for which an estimate is cached
 
 
 class Site:
@@ -90,10 +90,13 @@ class Site:
         )
         self._groups = Groups(factory.id, commands)
         self._tasks: list[asyncio.Task[None]] = []
-        self._positions: availability.Positions | None = None  # made when asked for, of the last answers
-        self._waits_since: dict[JobId, float] = {}  # ours that wait: when an answer first had them, by the clock
-        self._left: dict[JobId, float] = {}  # ours that waited: since when the answers lack them, likewise
-        self._submits = CommandSlots(SUBMITS, SUBMITS // 2, 1)  # no account keeps all others from submitting
+        self._positions: availability.Positions | None = None  # computed on demand, from the last answers
+        # this gateway's waiting jobs: when an answer first listed each of them, in ticks
+        self._waits_since: dict[JobId, float] = {}
+        # this gateway's jobs that waited: since when the answers lack them, in ticks
+        self._left: dict[JobId, float] = {}
+        # with limits per account, so that no account blocks the submissions of others
+        self._submits = CommandSlots(SUBMITS, SUBMITS // 2, 1)
         self._turns = rate_limiter.TurnRateLimiter(access.submits_per_minute)
         self._estimates: SingleFlight[Estimate] = SingleFlight(ESTIMATES)
         self._ended: SingleFlight[list[End]] = SingleFlight(2)
@@ -118,7 +121,7 @@ class Site:
         waiting = {job.id for job in self.jobs.values() if job.state is JobState.PENDING}
         now = time.monotonic()
         left = {id: now for id in self._waits_since if id not in self.jobs} | self._left
-        # A question for the queue that was asked since lacks them as well.
+        # A later answer about the queue lacks these jobs as well.
         self._left = {id: at for id, at in left.items() if at >= self.load_poller.queue_asked and id not in self.jobs}
         self._waits_since = {id: self._waits_since.get(id, now) for id in waiting}
         if waiting:
@@ -302,8 +305,8 @@ class Site:
 
         Jobs without a record are left out.
         """
-        # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
-        # that is the site's service account may not ask at all.
+        # Usually the watcher asks. Only if the watcher sees no record, the account under which the job ran asks. A
+        # watcher that is the site's service account may not ask at all.
         ids = of_its_form(self.dialect, ids)
         for identity in (None, account) if ids else ():
             try:

@@ -17,7 +17,7 @@ from factorylink.transports.base import CommandRunner
 
 log = logging.getLogger(__name__)
 
-KEPT = 900.0  # seconds for which an answer counts
+KEPT = 900.0  # seconds for which an answer is used
 AGAIN = 120.0  # seconds until a question that failed is asked again
 PACE = 1.0  # seconds between two questions
 PATIENCE = 1.0  # seconds that a start waits for an answer
@@ -48,8 +48,9 @@ class Groups:
     def __init__(self, factory: str, transport: CommandRunner) -> None:
         self._factory = factory
         self._transport = transport
-        self._known: dict[str, tuple[float, frozenset[str]]] = {}  # until when it counts
-        self._wanted: dict[str, None] = {}  # to be asked for, in order
+        # the groups by account, each with the time until which they are used
+        self._known: dict[str, tuple[float, frozenset[str]]] = {}
+        self._wanted: dict[str, None] = {}  # accounts to look up, in order
         self._wake = asyncio.Event()
         self._one = asyncio.Lock()
 

@@ -29,7 +29,7 @@ from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
 from factorylink.util.event_feed import encode
 
-STEP_SECONDS = 0.5  # between two events of one stream: a person looks at it, and hundreds may start at once
+STEP_SECONDS = 0.5  # seconds between two events of one stream, since hundreds of jobs may start at once
 HEARTBEAT_SECONDS = 15.0
 _ALIVE = (WorkerState.ASKED, WorkerState.PENDING, WorkerState.RUNNING)
 
@@ -46,15 +46,17 @@ class LiveCluster:
     connection: FactoryConnection | None
     on_touch: Callable[[LiveCluster], None] = lambda _live_cluster: None
     closed: Callable[[], bool] = lambda: False
-    head: Callable[[], Session | None] = lambda: None  # its scheduler's job
+    head: Callable[[], Session | None] = lambda: None  # returns the session of its scheduler's job
     version: int = 0
     readers: int = 0
     left: float = field(default_factory=clock.ticks)
     submissions: dict[BatchId, asyncio.Task[ProblemError | None]] = field(default_factory=dict)
-    access_ends: datetime | None = None  # its person lost access to its project, and it ends then
+    # when it ends because its person lost access to the project; None: they have access
+    access_ends: datetime | None = None
     stopping: asyncio.Task[None] | None = None
     concluding: set[tuple[BatchId, int]] = field(default_factory=set)
-    _waiters: list[asyncio.Future[None]] = field(default_factory=list)  # for the next touch
+    # futures of readers that wait for the next touch
+    _waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     # --- its workers
 
@@ -103,7 +105,7 @@ class LiveCluster:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(waiter, seconds)
 
-    # --- how it looks
+    # --- its views
 
     def show(self, since: int = -1) -> Cluster:
         """Return the present view of the cluster, with those workers that changed after the version ``since``."""

@@ -28,8 +28,8 @@ from factorylink.problems import ProblemError
 from factorylink.site import maintenance as windows
 from factorylink.util import clock
 
-LOST_SECONDS = 2.0  # a door that is back within this time was never lost to a person's eye
-_STEPS = (1, 5, 15, 60)  # minutes before it ends for lack of access, as its notice names them
+LOST_SECONDS = 2.0  # seconds; people are not told of a door that was lost for less time
+_STEPS = (1, 5, 15, 60)  # minutes before an end for lost access, at which its notice changes
 _FROZEN_STATES = (SessionState.STARTING, SessionState.RUNNING)
 _SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
 
@@ -40,33 +40,38 @@ class LiveSession:
 
     record: SessionRecord
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    job: Job | None = None  # as the last answer had it
-    seen: datetime | None = None  # when the last answer had it
-    earlier: int = 0  # seconds of the runs of its job before the present one
-    said_since: float = field(default_factory=clock.ticks)  # since when the scheduler says the same of it, in ticks
-    frozen: float = 0.0  # seconds in which the site had its job suspended, up to the last answer
-    frozen_since: float | None = None  # when the last answer had it suspended, in ticks; None: it was not
-    remark: Words | None = None  # the job's name or comment is not the one that it was submitted with
-    misses: int = 0  # successful answers in a row that lack the job
+    job: Job | None = None  # from the last answer that listed it
+    seen: datetime | None = None  # time of that answer
+    earlier: int = 0  # seconds of earlier runs of its job
+    # since when the scheduler has reported the same state and reason, in ticks
+    said_since: float = field(default_factory=clock.ticks)
+    frozen: float = 0.0  # seconds for which the site has suspended its job, up to the last answer
+    frozen_since: float | None = None  # since when the last answers have shown it suspended, in ticks; None: it was not
+    remark: Words | None = None  # set if the job's name or comment was changed after the submission
+    misses: int = 0  # number of successful answers in a row that lack the job
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None
-    answered: bool = False  # a caller was told that this session exists
-    withdrawn: bool = False  # it failed before anybody was told that it exists
+    answered: bool = False  # True if a caller was told that this session exists
+    withdrawn: bool = False  # it failed before any caller was told that it exists
     stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
     probing: asyncio.Task[None] | None = None
-    job_over: asyncio.Event = field(default_factory=asyncio.Event)  # the job no longer runs, or the session ended
-    over_since: float = 0.0  # when that was first known, in ticks; while it is so
+    # set when the job no longer runs, or the session has ended
+    job_over: asyncio.Event = field(default_factory=asyncio.Event)
+    over_since: float = 0.0  # when the end of its job was first known, in ticks
     door: DoorStatus | None = None
     door_open: bool = False
-    door_lost: float = field(default_factory=clock.ticks)  # when it was last open; while it is not
-    door_kept: bool = False  # the keeper of doors has it
-    seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
-    extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
+    # when its door was last open, in ticks; used while the door is closed
+    door_lost: float = field(default_factory=clock.ticks)
+    door_kept: bool = False  # the DoorManager keeps its door open
+    seeking: asyncio.Task[None] | None = None  # task that finds out how to reach its door
+    # a lock of its own, since the scheduler's answer may take long
+    extending: asyncio.Lock = field(default_factory=asyncio.Lock)
     extend_doubtful: bool = False  # an extension was requested, and its outcome is unknown
-    telling: asyncio.Task[None] | None = None  # sends the end of its time to the door
-    access_ends: datetime | None = None  # its person lost access to its project, and it ends then
+    telling: asyncio.Task[None] | None = None  # task that sends the end of the walltime to the door
+    # when it ends because its person lost access to the project; None: they have access
+    access_ends: datetime | None = None
     environment_at: float | None = None  # when the door first had the environment, in ticks
 
     @property
@@ -116,12 +121,13 @@ def show(
     barred: Words | None = None,
 ) -> Session:
     """Return the session as it looks now. A session that is ``unreachable`` has its last known state in ``before``.
-    ``url``: where the proxy finds its notebook; ``problem``: what keeps the link from its door; ``more``: its ``room``;
-    ``barred``: why nothing can be done as its site account."""
+
+    ``url``: the address at which the proxy reaches its notebook; ``problem``: why the link cannot reach its door;
+    ``more``: the session's ``room``; ``barred``: why the link cannot act as its site account."""
     record = live_session.record
     if (
         live_session.withdrawn and record.ended is None
-    ):  # over for everybody who asked; a job of it that turns up is cancelled
+    ):  # every caller sees it as ended; if it still gets a job, this is cancelled
         shown = {
             "state": SessionState.ENDED,
             "ended": record.log[-1].at if record.log else record.created,
@@ -174,7 +180,7 @@ def show(
 
 
 def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
-    """Return the state of a session as people see it: ``show`` without words, for counting many sessions."""
+    """Return the state of a session as people see it. Cheaper than ``show``, for counting many sessions."""
     record = live_session.record
     if live_session.withdrawn and record.ended is None:
         return SessionState.ENDED
@@ -185,7 +191,7 @@ def seen_state(live_session: LiveSession, health: Health, barred: Words | None) 
 
 
 def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: Words | None) -> Words:
-    """Return what makes a session unreachable; the arguments are those of ``show``."""
+    """Return why a session is unreachable; None if it is reachable. The arguments are those of ``show``."""
     if health.state == "unreachable":
         return health.words or explain.unreachable("")
     if barred is not None and _barred(live_session, barred):
@@ -196,7 +202,7 @@ def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: W
 
 
 def _barred(live_session: LiveSession, barred: Words | None) -> bool:
-    """Return whether a session cannot be used for what bars its site account."""
+    """Return True if a session is unreachable because the link cannot act as its site account."""
     return barred is not None and (barred.code != "paused" or _cut_off(live_session))
 
 
@@ -224,7 +230,7 @@ def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None
 
 
 def _cut_off(live_session: LiveSession) -> bool:
-    """Return whether a session runs without a connected door: only then does a pause make it unreachable."""
+    """Return True if a session runs without a connected door: only then does a pause make it unreachable."""
     return live_session.record.state == SessionState.RUNNING and not live_session.door_open
 
 

@@ -47,7 +47,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         self._audit = audit
         self._tasks = tasks
         self._live: dict[SessionId, LiveSession] = {}
-        self._ended: dict[SessionId, Session] = {}  # the last ones, for streams that began just before
+        self._ended: dict[SessionId, Session] = {}  # sessions that ended recently, for streams that began just before
         self.on_change: list[Callable[[LiveSession], None]] = []
 
     def __getitem__(self, session_id: SessionId) -> LiveSession:
@@ -138,7 +138,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
                 and record.job is not None
                 and live_session.seen
             ):
-                # Nobody knows whether it ran: then it did from when it was last seen waiting.
+                # It is not known whether it ran. If so, it started after it was last seen waiting.
                 started, ends = live_session.seen, live_session.seen + timedelta(seconds=walltime(record.choice.hours))
             settled = charges.settle(record.id, job_end, live_session.restarts, started, min(now, ends or now))
             await self._ledger.change(record, settled, say=values["end"].what, entry=entry, **values)

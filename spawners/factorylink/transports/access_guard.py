@@ -31,7 +31,8 @@ class GuardedCommands:
 
     async def home(self, account: str | None) -> str:
         """Return the account's home from the wrapped transport."""
-        return await self._inner.home(account)  # the answer may come from memory, so it says nothing about the present
+        # the answer may come from a cache, so it says nothing about the present access
+        return await self._inner.home(account)
 
     async def close(self) -> None:
         """Close the wrapped transport."""

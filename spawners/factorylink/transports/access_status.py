@@ -19,9 +19,9 @@ from factorylink.credentials.efp import FederationAuthority
 from factorylink.errors import FactoryError, Refused, Unreachable
 from factorylink.explain import explain
 
-SUBMIT_SECONDS = 120.0  # seconds of validity that must be left when a session begins
-HEARD_SECONDS = 60.0  # seconds for which a site's refusal is believed without asking again
-LOCAL = "local"  # the key id where none is used
+SUBMIT_SECONDS = 120.0  # seconds for which a credential must still be valid when a session starts
+HEARD_SECONDS = 60.0  # seconds for which a site's refusal is assumed to hold, without asking again
+LOCAL = "local"  # the key id if no key is used
 
 
 class SiteAccessStatus:
@@ -39,7 +39,7 @@ class SiteAccessStatus:
         self._key_ids: dict[str | None, str] = {}
         self._refused: dict[str, tuple[float, Words]] = {}
 
-    # --- what stands in the way
+    # --- what prevents access
 
     @property
     def paused(self) -> Words | None:
@@ -102,14 +102,14 @@ class SiteAccessStatus:
         until = await self._credentials.renew(account, token)
         self._refused.pop(account, None)
         self.on_change()
-        # So that pages show its end when it comes, and not at their next request.
+        # Pages must show the end of the login when it comes, not at their next request.
         asyncio.get_running_loop().call_later(until.timestamp() - self._clock() + 1, lambda: self.on_change())
         return until
 
     def _how_to_renew(self) -> str:
         return "" if self.renew_url is None else f"Get a new token at {self.renew_url} and paste it on Home."
 
-    # --- what the site says
+    # --- the site's answers
 
     @contextmanager
     def heeding(self, account: str | None) -> Iterator[None]:

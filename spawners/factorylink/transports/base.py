@@ -19,10 +19,10 @@ from factorylink.schedulers.command import Command, Output
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-ACCOUNT_CAP = 4 * 2**20  # bytes of stdout of a site account, whose shell may print anything
+ACCOUNT_CAP = 4 * 2**20  # bytes of stdout of a command that runs as a site account, whose shell may print anything
 STDERR_CAP = 64 * 2**10
-WIRE_CAP = 16 * 2**10  # bytes of what a command says on stderr while a door is entered through it
-LARGE = 256 * 2**10  # bytes of an answer that is parsed in a thread
+WIRE_CAP = 16 * 2**10  # bytes of stderr of a command that carries a door's connection
+LARGE = 256 * 2**10  # bytes; a larger answer is parsed in a thread
 
 
 class ByteStream(Protocol):

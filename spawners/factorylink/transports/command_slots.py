@@ -24,7 +24,7 @@ class CommandSlots:
         self._share = share
         self._watcher = asyncio.Semaphore(watcher)
         self._accounts: dict[str, asyncio.Semaphore] = {}
-        self._users: Counter[str] = Counter()  # how many wait for, or hold, a slot of that account
+        self._users: Counter[str] = Counter()  # by account, the number of commands that wait for or hold a slot
 
     @contextlib.asynccontextmanager
     async def of(self, account: str | None) -> AsyncIterator[None]:

@@ -63,7 +63,7 @@ class _Identity:
     uid: int
     gid: int
     groups: tuple[int, ...]
-    switch: bool  # this process runs as another user
+    switch: bool  # True if the process must run as another user
 
 
 class LocalTransport:
@@ -171,7 +171,7 @@ class LocalTransport:
             _kill(process)
 
     async def _identity(self, account: str | None) -> _Identity:
-        # The account database may be a network service, so never in the event loop.
+        # The account database may be a network service, so it is never queried in the event loop.
         try:
             return await asyncio.to_thread(_look_up, account)
         except KeyError as error:
@@ -179,7 +179,7 @@ class LocalTransport:
 
     @staticmethod
     def _environment(identity: _Identity) -> dict[str, str]:
-        # A scheduler may forward variables in any case, so nothing of our own environment is passed on.
+        # A scheduler may forward variables, so nothing of the link's environment is passed on.
         name = identity.name
         return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
 
@@ -189,7 +189,7 @@ class LocalTransport:
         source = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
         process = await _start(argv, identity, env, source, asyncio.subprocess.PIPE)
         self._running.add(process)
-        if self._closed:  # the process ended meanwhile
+        if self._closed:  # the transport was closed in the meantime
             _kill(process)
         try:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
@@ -236,12 +236,13 @@ async def _start(
             env=env,
             cwd="/",
             umask=0o077,
-            start_new_session=True,  # so that the whole group can be killed
+            start_new_session=True,  # a new process group, so that the whole group can be killed
             user=identity.uid if identity.switch else None,
             group=identity.gid if identity.switch else None,
             extra_groups=identity.groups if identity.switch else None,
         )
-    except (OSError, ValueError) as error:  # not there, may not be run, too many processes, NUL in an argument
+    # missing program, missing permission, too many processes, or NUL in an argument
+    except (OSError, ValueError) as error:
         raise Unreachable(f"{argv[0]} could not be run: {error}") from error
 
 
@@ -264,7 +265,7 @@ def _look_up(account: str | None) -> _Identity:
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
     if process.stdin is None:
         return
-    # A command that ends without reading its input explains its end itself.
+    # A command that ends without reading its input explains this itself.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(data)
         await process.stdin.drain()
@@ -301,6 +302,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:  # not yet reaped, so the number is still its own
+    if process.returncode is None:  # not reaped yet, so the process id is still its own
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[K, T]):
-    """Batches calls. ``work`` does up to ``most`` things of one key at once; each key has one round at a time.
+    """Batches calls. A round is one call of ``work`` for up to ``most`` things of a key; a key has one round at a time.
 
-    The first thing starts at once and alone, without waiting for others. Each caller gets the outcome of its own thing:
-    if a round fails with the error ``apart`` (which means that nothing was done), its things are done one by one, to
-    find the one at fault. Any other error goes to all callers of the round.
+    The first thing starts at once and alone, without waiting for others. Each caller gets the outcome of its own thing.
+    If ``work`` raises an error of a class in ``apart``, nothing of the round was done, and its things are done one by
+    one to find the one at fault. Any other error goes to all callers of the round.
     """
 
     def __init__(

@@ -11,20 +11,20 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
-# FULL: an intent must be on the disk before its job is submitted.
+# FULL: the intent must be on the disk before the job is submitted.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
-# A server that is gone is to be noticed, not waited for: the link has one thread for its ledger. Seconds.
+# Seconds. A lost server must be noticed soon, since the link has only one thread for its ledger.
 PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
             "tcp_user_timeout": 20_000}  # fmt: skip
 _SETTINGS = "-c lock_timeout=5s -c statement_timeout=60s -c application_name=factorylink"
-_IN_THE_WAY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout
-# One link a schema. The lock is the connection's, so that a link that lost its connection writes nothing more once
-# another link has the ledger; who asks for a taken one waits for ``lock_timeout``.
+_IN_THE_WAY = ("40001", "40P01", "55P03")  # SQLSTATE codes: serialization failure, deadlock, lock timeout
+# Only one link may use a schema. The lock belongs to the connection, so a link that lost its connection writes nothing
+# after another link has claimed the ledger. A link that finds the lock taken waits for ``lock_timeout``.
 _CLAIM = "SELECT pg_advisory_lock(1718051188, hashtext(current_schema()))"
 
 
 class InUse(SQLAlchemyError):
-    """Raise where another process has claimed the database."""
+    """Raised if another process has claimed the database."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,10 @@ class Database:
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
     def engine(self, alone: bool = False) -> Engine:
-        """Return an engine with one connection: a ledger has one thread. ``alone``: while it is connected, no other
-        engine that asks for the same may be; connecting then raises InUse. Raises OSError where the file cannot be
-        made."""
+        """Return an engine with a single connection, since a ledger has one thread.
+
+        ``alone``: claim the database while the engine is connected; if another engine has claimed it, connecting raises
+        InUse. Raises OSError if the file cannot be created."""
         if self.url.get_backend_name() == "sqlite":
             path = Path(self.url.database or "")
             path.touch(mode=0o600)
@@ -93,7 +94,7 @@ def in_the_way(error: OperationalError) -> bool:
 
 
 def _claim_file(engine: Engine, path: Path) -> None:
-    """Have the engine's connection hold a lock beside the file, from when it connects until it is closed."""
+    """Make the engine's connection hold a lock on a file beside the database until the connection is closed."""
 
     def claim(_connection: Any, record: Any) -> None:
         descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -117,7 +118,7 @@ def _claim_schema(connection: Any, _record: Any) -> None:
 
     try:
         connection.execute(_CLAIM)
-        connection.rollback()  # the lock is the connection's, and stays
+        connection.rollback()  # the lock belongs to the connection, not to the transaction
     except psycopg.errors.LockNotAvailable as error:
         raise InUse(str(error)) from error
 

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 
 _MOST_WAITING = 2000
 _HEARTBEAT_SECONDS = 15.0
-_SAME_THING_SECONDS = 0.1  # a thing that changes all the time is sent ten times a second
+_SAME_THING_SECONDS = 0.1  # seconds; an item that changes all the time is sent at most ten times a second
 
-Message = tuple[str, str]  # the event's name, and its data: one line of JSON
+Message = tuple[str, str]  # the event's name and its data, which are one line of JSON
 
 
 class Reader:
@@ -65,13 +65,13 @@ class Feed:
         self._show = show
         self._readers: set[Reader] = set()
         self._last: dict[str, Message] = {}
-        self._resting: set[str] = set()  # sent a moment ago
-        self._touched: set[str] = set()  # touched while resting
+        self._resting: set[str] = set()  # items that were sent a moment ago
+        self._touched: set[str] = set()  # items that changed while they were in ``_resting``
         self.closed = False
 
     @property
     def readers_of_all(self) -> int:
-        """Return how many readers follow every thing, and not one only."""
+        """Return how many readers follow all items, not just one."""
         return sum(reader.of_all for reader in self._readers)
 
     def touch(self, key: str) -> None:

@@ -1,5 +1,5 @@
-"""The link's log: one record is one line, whatever is in it; a traceback's lines are indented under it, or in JSON part
-of it."""
+"""The link's log. Each record is one line; the lines of a traceback are indented below it, or are part of the JSON
+object."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PlainFormatter(logging.Formatter):
     """Formats records so that no text from a person, a job or a site can start a new line or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line, with control characters and line ends replaced, and the id of the request it is about."""
+        """Return the line with the id of its request; control characters and line ends are replaced."""
         line = plain_text(super().formatMessage(record), LONGEST)
         request = request_id.current()
         return f"{line} [{request}]" if request else line
@@ -54,9 +54,9 @@ def _set_in(text: str) -> str:
 
 
 def begin(level: int, form: LogFormat = "text") -> None:
-    """Log to stderr from now on, in that form."""
+    """Log to stderr from now on, in the given format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter(FORMAT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("httpx", "httpcore", "asyncssh", "asyncio", "uvicorn", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs addresses with their queries
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs URLs with their queries

@@ -1,9 +1,9 @@
-"""All metrics of the link, for Prometheus: what it counts while it works, and the gauges of the moment of asking, whose
-values ``api/metrics_view.py`` finds.
+"""All metrics of the link for Prometheus: counters, which the link updates while it works, and gauges, whose values
+``api/metrics_view.py`` computes at each scrape.
 
-Labels are ids of factories and projects, states, reasons and codes: never the name of a person, of a site account or
-of a session. ``begin`` makes the series of every factory at once, with zeros, so that a rate or a difference is right
-from the first event on."""
+Labels are ids of factories and projects, states, reasons and codes: never the name of a person, of a site account or of
+a session. ``begin`` creates the series of every factory at once with the value 0, so that rates and differences are
+right from the first event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from factorycommon.models import EndReason
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
-MOST_CODES = 300  # of refusals; a further code counts as "other"
+MOST_CODES = 300  # codes of refusals; each further code counts as "other"
 _MINUTE, _HOUR = 60, 3600
 
 SUBMIT_SECONDS = Histogram(
@@ -95,7 +95,7 @@ LOGIN_OUTCOMES = ("ok", "not_let_in", "distrusted", "unreachable")
 
 
 class GaugeWords(NamedTuple):
-    """The labels of a gauge, and what it tells."""
+    """The labels of a gauge, and its help text."""
 
     labels: tuple[str, ...]
     help: str
@@ -183,7 +183,7 @@ def refused(code: str) -> None:
 
 
 def begin(factories: Iterable[str], codes: Iterable[str]) -> None:
-    """Make the series of these factories, and of these codes of refusals, with zeros."""
+    """Create the series of these factories, and of these codes of refusals, with the value 0."""
     for factory in factories:
         for each in (SUBMIT_SECONDS, QUEUE_WAIT_SECONDS, START_SECONDS, SESSIONS_BEGUN, DOOR_OPENS, DOOR_REOPENS):
             each.labels(factory)

@@ -18,38 +18,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 QUICK = 0.5  # seconds: the shortest interval
-DENSE = 4.0  # seconds after something happened in which the shortest interval is kept
-SLOPE = 0.3  # afterwards: shares of the time since, and of the time until something is expected
-AWAITED = 2.0  # while somebody waits for the next answer
-PENDING = 5.0  # while jobs wait
-FAR = 10.0  # while all that waits has waited long and is not expected soon; or only running jobs; or someone looks
-IDLE = 30.0  # nothing of ours there: only to know that the factory answers
-LONG = 600.0  # waited long
-SHARE = 0.2  # of the time that a scheduler may spend answering us
+DENSE = 4.0  # seconds after an event in which the shortest interval is used
+SLOPE = 0.3  # later: the interval as a share of the time since the event, and of the time until the next expected event
+AWAITED = 2.0  # longest interval while somebody waits for the next answer
+PENDING = 5.0  # longest interval while jobs wait
+# longest interval while jobs have waited long and are not expected soon, while jobs only run, or while someone looks
+FAR = 10.0
+IDLE = 30.0  # longest interval without jobs, to know whether the factory answers
+LONG = 600.0  # seconds after which a job has waited long
+SHARE = 0.2  # largest share of time in which a scheduler is busy with our questions
 
-SURVEY = 20.0  # nodes and other people's waiting jobs
+SURVEY = 20.0  # interval for nodes and other people's waiting jobs
 LOOKED = 60.0  # seconds for which a look at the factory counts
 
 
 @dataclass(frozen=True)
 class Awaited:
-    """What the next answer is needed for. Times in seconds."""
+    """The needs that decide when the next question is asked. Times are in seconds."""
 
-    pending: int = 0  # jobs of ours that wait
+    pending: int = 0  # number of this gateway's waiting jobs
     running: int = 0
-    awaited: bool = False  # somebody waits for the next answer
-    since_event: float = LONG  # since a submit, a cancel or a nudge
-    until_start: float | None = None  # until the nearest expected start among those that wait
-    watched: bool = False  # someone looks at this factory's page
-    answer_seconds: float = 0  # how long the last answer took
-    failures: int = 0  # failed questions in a row
-    questions: int = 1  # it takes to know of all jobs: one, or one for each site account
+    awaited: bool = False  # True if somebody waits for the next answer
+    since_event: float = LONG  # time since a submission, a cancellation or another event
+    until_start: float | None = None  # time until the nearest expected start of a waiting job
+    watched: bool = False  # True if someone looks at this factory's page
+    answer_seconds: float = 0  # duration of the last answer
+    failures: int = 0  # number of failed questions in a row
+    questions: int = 1  # questions that are needed for all jobs: one, or one for each site account
 
 
 def interval(awaited: Awaited) -> float:
     """Return the seconds from the end of one question to the start of the next, without jitter."""
     if awaited.failures:
-        # A person whose session is there waits for the factory to come back, and sees nothing until it was asked again.
+        # People whose session runs there wait for the factory to come back, and only a question can show that.
         return min(FAR if awaited.pending or awaited.running else IDLE, 2.0 ** (awaited.failures - 1))
     wait = IDLE
     if awaited.running or awaited.watched:
@@ -57,7 +58,8 @@ def interval(awaited: Awaited) -> float:
     if awaited.pending:
         wait = FAR if awaited.since_event >= LONG else PENDING
         if awaited.until_start is not None:
-            # A start that is overdue may come at any moment, but plans are often wrong: not the quickest pace.
+            # A job whose expected start has passed may start at any moment. But plans are often wrong, so do not use
+            # the shortest interval.
             wait = min(wait, max(1.0, SLOPE * awaited.until_start))
     if awaited.awaited:
         wait = min(wait, AWAITED)

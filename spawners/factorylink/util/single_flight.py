@@ -43,7 +43,7 @@ class SingleFlight(Generic[T]):
             del self._flying[key]
 
     async def close(self) -> None:
-        """Cancel the running questions."""
+        """Cancel all questions that are not answered yet."""
         flying = tuple(self._flying.values())
         for task in flying:
             task.cancel()

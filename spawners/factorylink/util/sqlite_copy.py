@@ -11,24 +11,24 @@ _COPY_SECONDS = 60.0  # seconds to wait for another program's write to a databas
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a database as of one moment, though programs write to it; the copy is one file and is checked. Raises
-    sqlite3.Error."""
-    there = f"{source.absolute().as_uri()}?mode=rw"  # never makes a missing database
+    """Copy a database while programs write to it. The copy is one file with the state at one moment, and is checked.
+    Raises sqlite3.Error."""
+    there = f"{source.absolute().as_uri()}?mode=rw"  # mode=rw never creates a missing database
     with (
         closing(sqlite3.connect(there, uri=True, timeout=_COPY_SECONDS)) as database,
         closing(sqlite3.connect(target)) as copy,
     ):
         database.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to the copy
+        copy.execute("PRAGMA journal_mode=DELETE")  # otherwise the copy would need two more files
         verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"the copy is not whole: {verdict}")
 
 
 def copy_before_migration(database: Path, step: str) -> Path:
-    """Copy a database into a 0600 file beside it, named by its step; return that file. An earlier copy of the same
-    step is replaced, so that a program that is started again and again does not fill the disk. Raises sqlite3.Error,
-    OSError."""
+    """Copy a database into a 0600 file beside it, which is named after the migration step; return that file. An earlier
+    copy of the same step is replaced, so that a program that starts again and again does not fill the disk. Raises
+    sqlite3.Error, OSError."""
     target = database.with_name(f"{database.name}.at-{step}")
     fresh = target.with_name(f"{target.name}.new")
     fresh.unlink(missing_ok=True)

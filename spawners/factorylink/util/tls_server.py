@@ -1,8 +1,8 @@
-"""Servers with TLS to which strangers cost little, although each unfinished handshake holds 256 KiB in asyncio.
+"""TLS servers that limit what strangers can cost: each unfinished handshake holds 256 KiB in asyncio.
 
-asyncio's own server accepts whoever comes, as fast as they come. Here a server accepts a few connections at a time,
-and drops those that do not finish their handshake in time. When too many are unfinished in the whole process, it drops
-the oldest of the address that has the most: others get in as before.
+asyncio's own server accepts all connections as fast as they come. The server here accepts a few connections at a time,
+and drops those that do not finish their handshake in time. If too many handshakes of the process are unfinished, it
+drops the oldest one of the address that has the most, so that clients from other addresses still get in.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from factorycommon.tls import HANDSHAKE_SECONDS
 
 log = logging.getLogger("factorylink")
 
-MOST_UNFINISHED = 500  # handshakes of the process
-SHUTDOWN_SECONDS = 0.5  # that a client has to say good-bye, too
-_AT_ONCE = 16  # connections that are accepted before anything else of the process has its turn
-_NO_FILES_SECONDS = 0.5  # until the next try where the process has no file descriptor left
+MOST_UNFINISHED = 500  # maximum number of unfinished handshakes in the process
+SHUTDOWN_SECONDS = 0.5  # seconds for a client to close its side of a connection
+_AT_ONCE = 16  # connections that are accepted in one turn of the event loop
+_NO_FILES_SECONDS = 0.5  # pause after the process has run out of file descriptors
 _BACKLOG = 2048
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a TCP socket that listens there. Raises OSError."""
+    """Return a TCP socket that listens at this address. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -40,8 +40,11 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 class BoundedTlsServer:
-    """A server on a listening socket, from its creation on. ``factory`` makes the protocol of a client whose handshake
-    is done. ``close`` drops unfinished handshakes; connections that are made go on."""
+    """A server on a listening socket; it accepts connections as soon as it is created.
+
+    ``factory`` makes the protocol for a client that has finished its handshake. ``close`` drops unfinished handshakes;
+    established connections continue.
+    """
 
     def __init__(self, factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, tls: ssl.SSLContext) -> None:
         self._factory = factory
@@ -52,7 +55,7 @@ class BoundedTlsServer:
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
-        """Accept nobody any more; from now on another may listen on the port."""
+        """Stop accepting connections; from now on another server may listen on the port."""
         self._accepting.cancel()
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._sock)
@@ -101,20 +104,20 @@ class BoundedTlsServer:
 
 
 def _close_if_cancelled(connection: socket.socket, handshake: asyncio.Task[None]) -> None:
-    """Close what a task leaves open that is cancelled before it begins."""
+    """Close the connection of a task that was cancelled before it began."""
     if handshake.cancelled():
         connection.close()
 
 
 class _Unfinished:
-    """The unfinished handshakes of all servers of the process, by address, the oldest first."""
+    """The unfinished handshakes of all servers in the process, by address and with the oldest first."""
 
     def __init__(self) -> None:
         self._of: dict[str, dict[asyncio.Task[None], None]] = {}
         self._count = 0
 
     def add(self, address: str, handshake: asyncio.Task[None]) -> None:
-        """Take in a new one, and cancel another where there are too many."""
+        """Add a handshake; if there are too many, cancel another one."""
         self._of.setdefault(address, {})[handshake] = None
         self._count += 1
         handshake.add_done_callback(lambda done: self._discard(address, done))

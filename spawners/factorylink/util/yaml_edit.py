@@ -15,8 +15,8 @@ from factorylink.util.yaml_file import CatalogueError
 
 
 def with_entry(text: str, mapping: str, key: str, value: object) -> str:
-    """Return the text with ``key: value`` added to a top-level mapping, which is made if it is missing or empty. Raises
-    CatalogueError where the key is there already, or the mapping is written in braces and not empty."""
+    """Return the text with ``key: value`` added to a top-level mapping, which is created if it is missing or empty.
+    Raises CatalogueError if the mapping has the key already, or is written in braces and not empty."""
     node = _find(text, mapping)
     entry = _block({key: value}, 2)
     if node is None:
@@ -51,7 +51,7 @@ def with_value(text: str, key: str, value: object) -> str:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file anew at one stroke; mode and owner stay."""
+    """Replace a file atomically; its mode and owner stay the same."""
     found = path.stat()
     fresh = path.with_name(f".{path.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -77,8 +77,8 @@ def _find(text: str, key: str) -> tuple[yaml.Node, yaml.Node] | None:
 
 
 def _end_of(text: str, node: yaml.Node) -> int:
-    """Return where the line after a node's last one begins. The end of a block is where the next key begins, with
-    comments and empty lines between: those stay behind."""
+    """Return the position after a node's last line. A block ends where the next key begins; comments and empty lines in
+    between stay after the block."""
     lines = text[: node.end_mark.index].splitlines(keepends=True)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
@@ -99,7 +99,7 @@ def _flow(value: object) -> str:
 
 
 def _join(before: str, entry: str, after: str) -> str:
-    """Put an entry on lines of its own after a key; what stood on the key's line (a comment) stays there."""
+    """Insert an entry on new lines after a key; a comment on the key's line stays there."""
     rest, newline, more = after.partition("\n")
     return f"{before}{rest.rstrip()}\n{entry}{more if newline else ''}"
 

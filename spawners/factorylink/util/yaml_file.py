@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 Key = str | int
 
 MOST_BYTES = 8 * 2**20
-MOST_VALUES = 500_000  # of a file with all that its aliases stand for
+MOST_VALUES = 500_000  # maximum number of values of a file, with aliases written out
 
 # Descriptions of the models' patterns, for people who do not read regular expressions.
 _PATTERNS = {
@@ -84,7 +84,7 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
         raise CatalogueError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from error
     except yaml.YAMLError as error:
         raise CatalogueError([f"{path}:1: not valid YAML: {error}"]) from error
-    except ValueError as error:  # a day, zone or number that looks like one and is none
+    except ValueError as error:  # a text that looks like a date, zone or number and is none
         raise CatalogueError(
             [f"{path}:{line}" for line in (_no_values(node, ()) if node else ())] or [f"{path}: {error}"]
         ) from error
@@ -138,7 +138,10 @@ class Places:
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node stands for, with its aliases written out. ``known``: of nodes counted before."""
+    """Return the number of values below a node, with aliases counted as if they were written out.
+
+    ``known``: the numbers of nodes that were counted before.
+    """
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:
@@ -183,7 +186,7 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
     message = detail["msg"]
     if detail["type"] == "value_error":
         message = message.removeprefix("Value error, ")
-        # A check of a whole model names the key itself: "sizes.gpu-1.qos: ...".
+        # A check of a whole model names the key in its message: "sizes.gpu-1.qos: ...".
         named = re.match(r"([a-z_]+(?:\.[\w-]+)*): (.*)", message, re.DOTALL)
         if named is not None:
             loc += named[1].split(".")
@@ -218,7 +221,7 @@ def _position(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
     for key in loc:
         step = None if lost else _step(node, key)
         if step is None:
-            # Below here the file has nothing: a missing key, or a step of pydantic's own ("[key]").
+            # The file has nothing below this: a missing key, or one of pydantic's own steps ("[key]").
             lost = True
             if not (isinstance(key, str) and key.startswith("[")):
                 names.append(str(key))

@@ -55,7 +55,7 @@ class OneSession(_OfSession):
         self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
-        """Stop a session that is no server of the hub at the moment; answer 202 once the stop is recorded."""
+        """Stop a session whose server the hub does not know at the moment; answer 202 once the stop is recorded."""
         try:
             session = await self.own_session(session_id)
         except LinkSilent:

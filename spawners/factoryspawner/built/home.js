@@ -1108,7 +1108,7 @@ function clusters(part, to2) {
     dialog.returnValue = "";
   });
   return {
-    /** Takes the live ones; of one that is missing, the gateway is asked how it ended. */
+    /** Takes the live clusters; for a missing one, asks the gateway how it ended. */
     hear(told) {
       const fresh = new Map(told.map((one) => [one.id, one]));
       const gone = live2.filter((one) => !fresh.has(one.id));
@@ -1126,11 +1126,11 @@ function clusters(part, to2) {
       if (gone.length || !heard) refresh2();
       heard = true;
     },
-    /** Those that live. */
+    /** The live clusters. */
     get live() {
       return live2;
     },
-    /** What else the page knows: {factories, sessions}. */
+    /** Other data of the page: {factories, sessions}. */
     show(known) {
       around = known;
       draw2();
@@ -1351,7 +1351,7 @@ function logins(part, to2, changed) {
     render(part.querySelector("ul"), factories.map((one) => row2(one, now, busy.has(one.id), troubles.get(one.id), send)));
   }
   return {
-    /** Shows those of `all` that need a login of the person's own. */
+    /** Shows those factories of `all` that need the person's own login. */
     show(all) {
       factories = all.filter((one) => one.credential);
       draw2();
@@ -1430,7 +1430,7 @@ var state = {
   starting: null,
   told: /* @__PURE__ */ new Set(),
   heard: 0,
-  // how often what is followed told of the sessions
+  // number of received updates of the sessions
   servers: JSON.parse(byId("fg-servers").textContent)
 };
 var live = () => (state.sessions ?? []).filter(isLive);
@@ -1549,7 +1549,7 @@ async function stop(session) {
   }, STOP_PATIENCE);
 }
 var on = {
-  /** Stops it; asks first where work would be lost. */
+  /** Stops the session; asks first if work would be lost. */
   stop(session) {
     const lost = runsIn(session, ownClusters.live);
     if (!lost.length || state.busy.has(session.id) || session.wish === "stop") {
@@ -1587,7 +1587,7 @@ var on = {
     drawMore();
     byId("fg-more").showModal();
   },
-  /** The same choices under the same name; JupyterLab then opens what was open. */
+  /** Starts a session with the same choices and name; JupyterLab then opens the same documents. */
   async again(session) {
     if (state.starting) return;
     state.starting = session.id;

@@ -658,7 +658,7 @@ function settle(wanted, factory) {
     unopened_minutes: within(bounds.unopened_minutes, wanted.unopened_minutes),
     give_up_hours: within(bounds.give_up_hours, wanted.give_up_hours),
     url_tokens: wanted.url_tokens === true,
-    // a link's text is not
+    // the text "true" in a link does not count
     project,
     reservation: reservation?.id ?? null
   };
@@ -1174,7 +1174,7 @@ function factoryCards(factories, choice, now) {
       value: factory.id,
       checked: factory.id === choice?.factory,
       describe: true,
-      // A factory that falls silent under a choice stays chosen; the start button says why it cannot be used.
+      // A chosen factory that stops answering stays chosen; the start button says why it cannot be used.
       disabled: (!takesRequests(factory) || !view) && factory.id !== choice?.factory,
       title: site.machine,
       badge: factory.id === first ? W.earliest : null,

@@ -30,7 +30,7 @@ REFUSED: Mapping[str, str] = {
     "req_keepvars_extra": _BY_THE_DOOR,
 }
 
-# Setting to the field of JobOptions that it feeds. Of two that feed one field, the first that is set counts.
+# The field of JobOptions for each setting. If two settings are for the same field, the first one that is set counts.
 _FEEDS = (
     ("req_account", "account"),
     ("req_qos", "qos"),
@@ -45,7 +45,8 @@ _FEEDS = (
 )
 
 
-SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")  # the spawner's, the most particular last
+# sections with the spawner's settings, the most specific last
+SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")
 
 
 class SettingsError(ConfigurationError, ValueError):

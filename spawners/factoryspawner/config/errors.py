@@ -19,8 +19,8 @@ class ConfigurationError(Exception):
 
 
 class StoreUnusable(ConfigurationError):
-    """Raise where this release cannot use a store: a newer release wrote it, or it cannot be migrated. The message
-    says what to install."""
+    """Raised if this release cannot use a store, since a newer release wrote it or its migration failed. The message
+    says which release to install."""
 
     code = STORE_UNUSABLE
 

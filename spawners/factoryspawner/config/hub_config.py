@@ -1,7 +1,7 @@
 """The operator's configuration of the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
 
 ``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are taken from the file's
-folder. Files that hold a secret must be 0600, or of root and at most 0440.
+folder. Files with a secret must have mode 0600, or belong to root and have at most mode 0440.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from factoryspawner.config.login_settings import LoginSettings, is_loopback
 M = TypeVar("M", bound=Model)
 
 VARIABLE = "FACTORYGATE_HUB_CONFIG"
-MOST_BYTES = 2**20  # bytes of the body of any request to the hub
+MOST_BYTES = 2**20  # maximum bytes of the body of a request to the hub
 
 
 class HubConfigError(ConfigurationError):
@@ -46,7 +46,8 @@ BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
 
 
 class LinkSettings(Model):
-    """Where the link listens for the hub (``hub_listener`` of ``link.yaml``), as this host reaches it."""
+    """The link's listener for the hub (``hub_listener`` of ``link.yaml``), at the address by which this host reaches
+    it."""
 
     url: Annotated[Url, StringConstraints(pattern=r"^https://")]
 
@@ -54,33 +55,34 @@ class LinkSettings(Model):
 class HubConfig(Model):
     """The keys of the hub's YAML.
 
-    Where things are:
-    ``public_url``: where people get in, the proxy's own address (``http://127.0.0.1:8000``);
-    ``base_url``: the path below it (``/``);
-    ``hub_url``: where proxy and link reach this hub (``http://127.0.0.1:8081``); ``hub_bind_url``: where it listens,
-    None: at ``hub_url``;
-    ``proxy_api_url``, ``proxy_token_file``: the proxy's API and its token; the proxy is started apart;
-    ``link_socket``: the link's Unix socket, or ``link``: where the link listens for a hub on another host;
-    ``link_url``: the link's user API, the service ``factories``;
-    ``service_token_file``: token of that service, as in the link's ``hub.token_file``;
-    ``tls``: this hub's certificate, where hub, link and proxy speak over the network.
+    Addresses:
+    ``public_url``: the address for people, which is the proxy's own (``http://127.0.0.1:8000``);
+    ``base_url``: the URL path of the hub (``/``);
+    ``hub_url``: the address at which proxy and link reach this hub (``http://127.0.0.1:8081``);
+    ``hub_bind_url``: the address at which the hub listens; None: ``hub_url``;
+    ``proxy_api_url``, ``proxy_token_file``: the API of the proxy, which is a separate process, and the file of its
+    token;
+    ``link_socket``: the link's Unix socket, or ``link``: the address of a link on another host;
+    ``link_url``: the address of the link's user API, which is the service ``factories``;
+    ``service_token_file``: file with that service's token, the same as ``hub.token_file`` of the link;
+    ``tls``: this hub's certificate, if hub, link and proxy are on several hosts.
 
-    What the hub keeps:
-    ``db_file``: SQLite file, or ``db_url``: another database in SQLAlchemy's words;
-    ``cookie_secret_file``: made at the first start.
+    Data of the hub:
+    ``db_file``: an SQLite file, or ``db_url``: the SQLAlchemy URL of another database;
+    ``cookie_secret_file``: the hub makes this file at its first start.
 
-    Who gets in:
-    ``login``: providers of OpenID Connect, see ``factoryspawner.config.login_settings``; or
+    Login:
+    ``login``: the OpenID Connect providers, see ``factoryspawner.config.login_settings``; or
     ``passwords_file``: names and passwords of a demo, see ``factoryspawner.login.passwords``; without both, set
     ``c.JupyterHub.authenticator_class`` in ``extra_config``;
-    ``admins``: names of those who may see and stop everything;
-    ``admin_token_file``: where given, its token manages users and servers through the hub's API.
+    ``admins``: names of people who may see and stop everything;
+    ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API.
 
-    For sessions:
-    ``named_servers``: how many a person may have beside the unnamed one; 0: no limit.
+    Sessions:
+    ``named_servers``: how many named servers a person may have beside the unnamed one; 0: no limit.
 
     ``extra_config``: an operator's own JupyterHub config file, read last (``c.FactorySpawner.req_account = ...``);
-    ``log_format``: json: each line of the log is an object;
+    ``log_format``: with ``json``, each line of the log is a JSON object;
     ``pages``: folder with ``templates``, ``locale`` and ``static`` (pictures); None: beside ``jupyterhub_config.py``.
     """
 
@@ -136,10 +138,10 @@ class HubConfig(Model):
 
     @property
     def link_at(self) -> LinkAddress:
-        """Return where the link listens for this hub."""
+        """Return the link's address for this hub."""
         if self.link is not None and self.tls is not None:
             return NetworkLink(self.link.url, self.tls)
-        return cast(Path, self.link_socket)  # one of them is there
+        return cast(Path, self.link_socket)  # the validator requires one of the two
 
     @property
     def database(self) -> str:

@@ -1,6 +1,6 @@
-"""Brings the hub's database to the tables that the installed JupyterHub needs, before JupyterHub opens the database.
+"""Migrates the hub's database to the tables that the installed JupyterHub needs, before JupyterHub opens the database.
 
-JupyterHub by itself ends at a database of another release, and systemd starts it again and again."""
+JupyterHub itself would exit if the database is of another release, and systemd would restart it again and again."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from factoryspawner.config.errors import StoreUnusable
 
 log = logging.getLogger("factoryspawner")
 
-_SECONDS = 3600  # that all steps may take
-_SHOWN = 500  # characters of Alembic's last words
+_SECONDS = 3600  # seconds for all migration steps
+_SHOWN = 500  # characters that are shown of Alembic's last messages
 
 
 class DatabaseAway(Exception):
-    """Raise where the database cannot be opened; JupyterHub says the same in its own words when it starts."""
+    """Raised if the database cannot be opened. JupyterHub reports the error at its start."""
 
 
 @dataclass(frozen=True)
 class HubSchema:
-    """The step that a hub's database is at, and the one that the installed JupyterHub needs. ``step`` None: there are
-    no tables yet, or they are older than JupyterHub 0.8, which wrote no step."""
+    """The migration step of a hub's database, and the step that the installed JupyterHub needs. ``step`` None: the
+    database has no tables yet, or they are older than JupyterHub 0.8, which recorded no step."""
 
     step: str | None
     head: str
 
     @property
     def is_old(self) -> bool:
-        """Return whether there is a step to make."""
+        """Return True if the database must be migrated."""
         return self.step is not None and self.step != self.head
 
 
 def schema(url: str) -> HubSchema:
-    """Return the step of the database at ``url`` (in SQLAlchemy's words); changes nothing. Raises StoreUnusable for
-    one of a newer JupyterHub, DatabaseAway."""
+    """Return the step of the database at the SQLAlchemy URL ``url``, without changing it. Raises StoreUnusable for a
+    database of a newer JupyterHub; DatabaseAway."""
     script = ScriptDirectory(dbutil.ALEMBIC_DIR)
     head = str(script.get_current_head())
     file = _file(url)
@@ -74,12 +74,12 @@ def schema(url: str) -> HubSchema:
 
 
 def upgrade(url: str) -> HubSchema | None:
-    """Bring the database to the installed JupyterHub's tables; return where it was, or None where nothing was to do.
-    A SQLite file is copied beside itself first. Raises StoreUnusable, and leaves the database as it was."""
+    """Migrate the database to the installed JupyterHub's tables; return its earlier step, or None if nothing had to be
+    done. An SQLite file is copied first. Raises StoreUnusable, and then leaves the database unchanged."""
     try:
         found = schema(url)
     except DatabaseAway:
-        return None  # JupyterHub says so
+        return None  # JupyterHub reports this error at its start
     if not found.is_old:
         return None
     log.info("The hub's database is brought from step %s to %s", found.step, found.head)
@@ -136,8 +136,8 @@ def _ini(url: str) -> Iterator[Path]:
 
 
 def _steps(ini: Path) -> str:
-    """Make all steps, in a process of its own: some of them change JupyterHub's classes. Return what went wrong; "":
-    nothing."""
+    """Run all steps in a separate process, since some of them change JupyterHub's classes. Return the error, or "" if
+    there is none."""
     argv = [sys.executable, "-m", "alembic", "-c", str(ini), "upgrade", "head"]
     try:
         done = subprocess.run(

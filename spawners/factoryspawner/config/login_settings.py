@@ -15,7 +15,7 @@ Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether an address is of this machine."""
+    """Return True if the host of an address is this machine."""
     return is_loopback_host(urlsplit(url).hostname or "")
 
 
@@ -56,8 +56,9 @@ PRESETS: dict[Kind, ProviderPreset] = {
 
 
 class Endpoints(Model):
-    """The endpoints of a provider; without them they are read from its ``/.well-known/openid-configuration`` at the
-    first login. ``keys``: its JWK Set; ``end_session``: where a login there is ended, for ``sign_out``."""
+    """The endpoints of a provider. Without them, the hub reads the endpoints at the first login from
+    ``/.well-known/openid-configuration``. ``keys``: the JWK Set; ``end_session``: the page that ends a login at the
+    provider, for ``sign_out``."""
 
     authorize: SafeUrl
     token: SafeUrl
@@ -67,10 +68,10 @@ class Endpoints(Model):
 
 
 class EntitlementMatch(Model):
-    """Entitlements as AARC-G069 has them: ``NAMESPACE:group:NAME[:SUB]*[:role=ROLE]#AUTHORITY``.
+    """A rule's condition on an entitlement of AARC-G069: ``NAMESPACE:group:NAME[:SUB]*[:role=ROLE]#AUTHORITY``.
 
-    ``authorities``: who may say so; entitlements of all others are ignored. ``group``: which, as ``NAME:SUB``, with
-    ``*``. ``roles``: one of these must be there; empty: any, or none."""
+    ``authorities``: accepted authorities; entitlements of others are ignored. ``group``: ``NAME:SUB``, which may
+    contain ``*``. ``roles``: the entitlement must have one of these; empty: any role, or none."""
 
     namespace: Annotated[str, StringConstraints(pattern=r"^urn:[A-Za-z0-9][A-Za-z0-9-]{0,31}(:[A-Za-z0-9._~-]+)+$")]
     authorities: tuple[str, ...] = Field(min_length=1)
@@ -79,17 +80,18 @@ class EntitlementMatch(Model):
 
 
 class ClaimMatch(Model):
-    """A value of a claim; ``name`` may go inwards with dots (``realm_access.roles``), ``value`` may have ``*``. An
-    e-mail address counts only where the provider says that it is verified."""
+    """A rule's condition on a claim. ``name``: the claim's name; dots lead to nested claims (``realm_access.roles``).
+    ``value``: the claim's value, which may contain ``*``. An e-mail address counts only if the provider says that it is
+    verified."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*$")]
     value: Pattern
 
 
 class Rule(Model):
-    """One way into a group: exactly one of ``entitlement``, ``claim``, ``everybody``.
+    """A rule that gives people a group. It has exactly one condition: ``entitlement``, ``claim`` or ``everybody``.
 
-    ``gives``: the group; ``{group}`` stands for the entitlement's ``NAME:SUB``, or the claim's value.
+    ``gives``: the group; ``{group}`` is replaced by the entitlement's ``NAME:SUB``, or by the claim's value.
     """
 
     entitlement: EntitlementMatch | None = None
@@ -107,13 +109,13 @@ class Rule(Model):
 
 
 class Provider(Model):
-    """One provider. ``id``: in addresses and in the hub's records: do not change it.
+    """One login provider. ``id`` is part of URLs and of the hub's records, so never change it.
 
-    ``kind``: the preset (title, issuer, scopes); ``client_secret_file``: 0600; ``client_auth``: how the secret is
-    sent; ``sign_out``: whether a person who signs out here is sent on to sign out there, too; ``endpoints``: without
-    them they are asked of the issuer; ``rules``: which groups people get: a person whom no rule gives a group is
-    refused; ``assurance``: the least identity assurance (REFEDS IAP), else refused whatever the rules say;
-    ``names``: names that people of the provider have here already, by their ``sub``."""
+    ``kind``: the preset (title, issuer, scopes); ``client_secret_file``: a file of mode 0600; ``client_auth``: how the
+    secret is sent; ``sign_out``: whether people who sign out here are redirected to sign out at the provider, too;
+    ``endpoints``: without them the hub asks the issuer; ``rules``: the rules that give people groups; a person who gets
+    no group is refused; ``assurance``: the minimum identity assurance (REFEDS IAP), without which a person is refused;
+    ``names``: existing user names of people of the provider, by their ``sub``."""
 
     id: Slug
     kind: Kind = "oidc"
@@ -141,7 +143,7 @@ class Provider(Model):
 
     @property
     def shown(self) -> str:
-        """Return its name on the login page."""
+        """Return the provider's title on the login page."""
         return self.title or PRESETS[self.kind].title
 
     @property
@@ -156,7 +158,7 @@ class Provider(Model):
 
 
 class LoginTerms(Model):
-    """What people accept before they first start anything. A new ``version`` asks all of them again."""
+    """The terms that people must accept before they first start anything. A new ``version`` must be accepted again."""
 
     version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
     url: SafeUrl | None = None
@@ -170,13 +172,14 @@ class LoginTerms(Model):
 
 
 class LoginSettings(Model):
-    """``login`` in the hub's YAML.
+    """The section ``login`` of the hub's YAML.
 
-    ``people_file``: SQLite file, made at the first start, with the names that people have here; keep it as long as
-    the hub's database; ``crypt_key_file``: 0600, a line for each key (``openssl rand -hex 32``), the newest first:
-    they encrypt the providers' tokens in the hub's database; ``refresh_seconds``: how often a provider is asked
-    about a person that is here; ``trust_seconds``: how long its last answer counts where it cannot be asked;
-    ``admin_groups``: whose people may see and stop everything; ``terms``: what people accept first."""
+    ``people_file``: an SQLite file with people's names, which the hub makes at its first start; keep it as long as the
+    hub's database. ``crypt_key_file``: a 0600 file with one key per line (``openssl rand -hex 32``), the newest first;
+    the keys encrypt the providers' tokens in the hub's database. ``refresh_seconds``: how often the hub asks a provider
+    about a logged-in person; ``trust_seconds``: how long the last answer counts if the provider does not answer;
+    ``admin_groups``: groups whose people may see and stop everything; ``terms``: the terms that people must accept
+    first."""
 
     providers: tuple[Provider, ...] = Field(min_length=1)
     people_file: Path

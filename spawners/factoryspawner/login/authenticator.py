@@ -29,7 +29,7 @@ from factoryspawner.login.people import People
 from factoryspawner.login.provider import ProviderAway, ProviderClient
 from factoryspawner.login.words import LoginRefused, words
 
-_API = "jupyterhub"  # the OAuth client of tokens that are for the hub's API
+_API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 
 
 class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
@@ -40,7 +40,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
     ``trust_seconds``.
     """
 
-    allow_all = Bool(True).tag(config=True)  # the rules of the providers say who gets in
+    allow_all = Bool(True).tag(config=True)  # the providers' rules decide who may log in
     manage_groups = Bool(True).tag(config=True)
     antennas_file = Unicode(help="antennas.yaml: who comes by which provider").tag(config=True)
 
@@ -53,7 +53,8 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._login: LoginSettings = config.login
         self._people = People(self._login.people_file)
         self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._looked: dict[str, tuple[float, bool]] = {}  # when a provider was asked about them, and whether they stay
+        # by person: when a provider was asked about them, and whether they stay logged in
+        self._looked: dict[str, tuple[float, bool]] = {}
         self._telling: dict[str, Callable[[], object]] = {}
         self._in_hub: set[str] = set()
         self._written = {name.lower() for one in self._login.providers for name in one.names.values()}
@@ -70,7 +71,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         }
         self.antennas = self._with_login(Path(self.antennas_file)) if self.antennas_file else ()
 
-    # --- what the pages ask -----------------------------------------------------------------------------------------
+    # --- for the pages ------------------------------------------------------------------------------------------------
 
     def provider_of(self, antenna: Antenna) -> str | None:
         """Return the id of the provider at which an antenna's people log in; None if there is none.
@@ -87,7 +88,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         """Return a login route and a callback route for each provider."""
         return handlers.routes(self.providers)
 
-    # --- JupyterHub's questions -------------------------------------------------------------------------------------
+    # --- called by JupyterHub -----------------------------------------------------------------------------------------
 
     def add_user(self, user: Any) -> None:
         """Reserve the name of a user in JupyterHub's database, so that nobody else gets it.
@@ -131,7 +132,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         async with self._looking[user.name]:
             looked_at, stays = self._looked.get(user.name, (-1.0, False))
             if looked_at >= begun:
-                return stays  # another request of the person asked while this one waited: a refresh token works once
+                return stays  # another request of the person has asked meanwhile; a refresh token can be used only once
             answer = await self._look(user)
             self._looked[user.name] = (time.monotonic(), bool(answer))
             return answer
@@ -194,7 +195,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         """Record that the person accepts ``version`` of the terms."""
         self._people.accept(name, version)
 
-    # --- what follows -----------------------------------------------------------------------------------------------
+    # --- effects of a decision ----------------------------------------------------------------------------------------
 
     def _is_trusted(self, state: dict[str, Any]) -> bool:
         return datetime.now(UTC) < self._trusted_until(state)
@@ -232,7 +233,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         if model["name"] in admins or not groups.isdisjoint(model["groups"]):
             model["admin"] = True
         else:
-            model["admin"] = False if groups else None  # None: as set in the hub
+            model["admin"] = False if groups else None  # None: the admin flag stays as it is in the hub
 
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
         """Remove a person's groups, admin rights and API tokens.

@@ -19,8 +19,8 @@ from factoryspawner.config.login_settings import EntitlementMatch, Provider, Rul
 Claims = Mapping[str, Any]
 Refusal = Literal["identity", "assurance", "no-group"]
 
-_LONGEST = 1024  # characters of one value
-_MOST = 2000  # values of one claim
+_LONGEST = 1024  # maximum characters of one value
+_MOST = 2000  # maximum number of values of one claim
 _LONGEST_GROUP = 255
 _LONGEST_SUB = 255  # OpenID Connect Core, 2
 _LONGEST_NAME = 20

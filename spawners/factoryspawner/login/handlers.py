@@ -142,7 +142,8 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
         except LoginRefused as refused:
             await self.refuse(refused)
         except web.HTTPError as error:
-            self.log.warning("Login by %s failed with %s", self.provider, error.status_code)  # its words may be tokens
+            # the provider's message is not logged, since it may contain tokens
+            self.log.warning("Login by %s failed with %s", self.provider, error.status_code)
             await self.refuse(LoginRefused("blocked" if error.status_code == 403 else "failed"))
 
 

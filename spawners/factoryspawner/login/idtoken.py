@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-_SKEW = 60  # seconds that two clocks may be apart
+_SKEW = 60  # seconds by which two clocks may differ
 
 
 class BadToken(Exception):

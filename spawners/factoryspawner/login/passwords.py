@@ -23,7 +23,7 @@ from factorycommon.private_files import open_to_others
 from factoryspawner.config.errors import ConfigurationError
 from factoryspawner.pages.checklist import FormLogin
 
-_N, _R, _P = 2**14, 8, 1  # 16 MB and some 50 ms for each try
+_N, _R, _P = 2**14, 8, 1  # a check needs 16 MB and about 50 ms
 _MEMORY = 64 * 2**20
 _BYTES = 32
 

@@ -19,7 +19,7 @@ from factoryspawner.config.errors import StoreUnusable
 
 log = logging.getLogger("factoryspawner")
 
-SCHEMA = 1  # of the file, in its ``user_version``; files of the first releases have 0
+SCHEMA = 1  # the file's schema version, stored in ``user_version``; files of the first releases have 0
 _TABLE = """
 CREATE TABLE IF NOT EXISTS people (
     issuer TEXT NOT NULL,
@@ -32,11 +32,12 @@ CREATE TABLE IF NOT EXISTS people (
     PRIMARY KEY (issuer, sub)
 )
 """
-_SINCE_TERMS = ("terms", "terms_at")  # columns that the first files lack
+_SINCE_TERMS = ("terms", "terms_at")  # columns that files of the first releases lack
 
 
 def schema_of(path: Path) -> int | None:
-    """Return the schema version of a file of names; None: there is none yet. Raises StoreUnusable for a newer one."""
+    """Return the schema version of a file of names; None if there is no file yet. Raises StoreUnusable for a newer
+    version."""
     if not path.exists() or not path.stat().st_size:
         return None
     try:
@@ -53,8 +54,8 @@ def schema_of(path: Path) -> int | None:
 
 
 def upgrade(path: Path) -> int | None:
-    """Bring a file of names to this release's schema, after a copy beside it; return the version that it had, or None
-    where nothing was to do. Raises StoreUnusable, and leaves the file as it was."""
+    """Migrate a file of names to this release's schema, after copying it; return its earlier version, or None if
+    nothing had to be done. Raises StoreUnusable, and then leaves the file unchanged."""
     version = schema_of(path)
     if version is None or version == SCHEMA:
         return None
@@ -70,8 +71,7 @@ def upgrade(path: Path) -> int | None:
 
 
 def _to_first(database: sqlite3.Connection) -> None:
-    """Make the table, or give it the columns that it lacks; a later step is written below and never changes this
-    one."""
+    """Create the table, or add its missing columns. This step must never change; later steps follow below."""
     database.execute(_TABLE)
     there = {row[1] for row in database.execute("PRAGMA table_info(people)")}
     for column in _SINCE_TERMS:
@@ -96,8 +96,8 @@ class NameTaken(Exception):
 
 
 class People:
-    """The file of names, made 0600 if it is missing, and brought to this release's schema. ``issuer`` and ``sub``
-    identify a person. Raises StoreUnusable."""
+    """The file of names. It is made with mode 0600 if it is missing, and migrated to this release's schema. ``issuer``
+    and ``sub`` identify a person. Raises StoreUnusable."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -136,8 +136,8 @@ class People:
             )
 
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
-        """Return the person's name: the one they have, or a new one: ``BEGIN-N``, with the first number that was never
-        given to anybody and is not ``taken`` by a person without a provider."""
+        """Return the person's name: their present name, or a new one of the form ``BEGIN-N``. N is the first number
+        whose name was never given to anybody and is not ``taken`` by a person without a provider."""
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
@@ -152,7 +152,7 @@ class People:
         return name
 
     def admit_as(self, issuer: str, sub: str, name: str) -> str:
-        """Return the person's name: the one they have, or this one, which an operator wrote. Raises NameTaken if
+        """Return the person's name: their present name, or this one, which an operator configured. Raises NameTaken if
         another person has it."""
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()

@@ -54,7 +54,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             oauth_callback_url=callback,
             enable_auth_state=True,
             manage_groups=True,
-            allow_all=True,  # the rules say who gets in
+            allow_all=True,  # the rules decide who may log in
             http_request_kwargs={"connect_timeout": _SECONDS, "request_timeout": _SECONDS, "follow_redirects": False},
             parent=parent,
         )
@@ -62,9 +62,9 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._people = people
         self._taken = taken
         self._found: Endpoints | None = None
-        self._keys: dict[str, Any] = {}  # its JWK Set
+        self._keys: dict[str, Any] = {}  # the provider's JWK Set
         self._finding = asyncio.Lock()
-        self._silent_at = -1.0  # when its endpoints were last asked for in vain, in the loop's time
+        self._silent_at = -1.0  # when the provider last failed to answer for its endpoints, in the loop's time
 
     async def ready(self) -> Endpoints:
         """Return the provider's endpoints. Raises ProviderAway.
@@ -173,13 +173,13 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         try:
             asked = self.build_refresh_token_request_params(state["refresh_token"])
             fresh = {"refresh_token": state["refresh_token"], **await self.get_token_info(None, asked)}
-            # Kept before it is used: the token of before may be void now.
+            # Stored before it is used, since the old token may be void from now on.
             await user.save_auth_state(state | _kept(self.build_auth_state_dict(fresh, None)))
             return await self._model(fresh)
         except HTTPClientError as error:
             if error.code not in _NO:
                 raise
-        except web.HTTPError as error:  # an answer without a token; its words may be tokens
+        except web.HTTPError as error:  # the provider's message is not logged, since it may contain tokens
             if error.status_code not in _NO:
                 raise ProviderAway("it gives no token, and no reason") from None
         self.log.info("%s must log in again: %s renews nothing", user.name, self.settings.id)
@@ -206,7 +206,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             if error.code in _NO:
                 raise LoginRefused("failed") from error
             raise ProviderAway(str(error)) from error
-        except (OSError, ValueError, TypeError, KeyError) as error:  # no answer, or none that can be read
+        except (OSError, ValueError, TypeError, KeyError) as error:  # no answer, or one that cannot be parsed
             raise ProviderAway(repr(error)) from error
         finally:
             answer.close()

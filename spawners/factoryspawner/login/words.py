@@ -22,7 +22,8 @@ Code = Literal[
     "terms",
 ]
 
-STATUS: dict[Code, int] = {"away": 503, "expired": 400, "failed": 502, "name": 500}  # else 403
+# HTTP status by code; 403 for all others
+STATUS: dict[Code, int] = {"away": 503, "expired": 400, "failed": 502, "name": 500}
 
 _ASK = N_("Ask this gateway's operators.")
 _TEXTS: dict[Code, tuple[str, str]] = {

@@ -83,7 +83,7 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         link = gateway(hub_config.loaded().link_at).link
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
-                # Their groups say which projects they are in, and so which sites' rules are theirs to accept.
+                # The person's groups decide their projects, and so the sites' rules that they must accept.
                 update, _ = await access.status(self.authenticator, user, access.options_of(user))
                 await access.tell(link, user.name, update)
                 return (await find(link, self.authenticator, user.name)).awaits
@@ -129,7 +129,7 @@ class ChecklistPage(PublicHandler):
         """
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)
-        if found.terms_open and "terms" not in wrong:  # so that what does not start at the hub may begin, too
+        if found.terms_open and "terms" not in wrong:  # accepted first, so that the person may start something
             update, _ = await access.status(self.authenticator, self.current_user)
             gateway(self._link_at).background(access.tell_surely(self._link, self.current_user.name, update))
         if not wrong:

@@ -1,8 +1,8 @@
 """Translation in JupyterHub's templates: a Jinja extension, and translations of JupyterHub's own texts.
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
-``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: of the
-request that the page answers. ``banner()``: what the operators tell everybody, or "".
+``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: the id of the
+page's request. ``banner()``: the operators' text for all pages, or "".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from factorycommon.language import N_
 from factoryspawner.errors import FailureHtml
 from factoryspawner.language import Languages, PageLanguage, languages
 
-# Texts of JupyterHub's templates outside of replaceable blocks: the markup, and the text in it.
+# Texts of JupyterHub's templates outside of replaceable blocks: (markup, text in the markup).
 UPSTREAM = (
     ("JupyterHub requires JavaScript.", N_("Most pages here need JavaScript."), "{{ _(text) }}"),
     ("Please enable it to proceed.", N_("Please switch it on."), "{{ _(text) }}"),
@@ -38,8 +38,8 @@ UPSTREAM = (
 class Translation(InternationalizationExtension):
     """Jinja's i18n extension, which uses the language of the request that is answered."""
 
-    folder: Path  # of the catalogues
-    banner: Callable[[], str]  # what the operators tell everybody now
+    folder: Path  # folder of the catalogues
+    banner: Callable[[], str]  # returns the operators' text for all pages
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -84,8 +84,8 @@ class Translation(InternationalizationExtension):
 
 def translation(folder: Path, banner: Callable[[], str] = lambda: "") -> type[Translation]:
     """Return the extension with the catalogues of this folder, for ``c.JupyterHub.jinja_environment_options``.
-    ``banner``: returns what the operators tell everybody now."""
-    languages(folder)  # read now, so that no first page waits for it
+    ``banner``: a function that returns the operators' present text for all pages."""
+    languages(folder)  # read now, so that the first page does not wait for the files
     return type("Translation", (Translation,), {"folder": folder, "banner": staticmethod(banner)})
 
 

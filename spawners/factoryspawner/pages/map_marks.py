@@ -12,7 +12,7 @@ from math import cos, hypot, pi, sin
 from factoryspawner.pages.map_projection import HEIGHT, WIDTH
 
 Spot = tuple[float, float]
-_STEP = 8.0  # units between two distances that are tried
+_STEP = 8.0  # step between two distances that are tried, in the map's units
 _DIRECTIONS = 32
 
 
@@ -31,7 +31,7 @@ def spread(places: tuple[Spot, ...], fixed: tuple[Spot, ...], apart: float, clea
             if free and not any(_near(spot, other, clear) for other in fixed):
                 taken[number] = spot
                 break
-        else:  # more marks than the map has room for
+        else:  # there are more marks than the map has room for
             taken[number] = places[number]
     return tuple(taken[number] for number in range(len(places)))
 

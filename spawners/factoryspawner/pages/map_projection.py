@@ -10,11 +10,11 @@ from math import cos, radians, sin, sqrt
 
 from factorycommon.models import Point
 
-WIDTH, HEIGHT = 1000, 990  # of the map, in its own units
+WIDTH, HEIGHT = 1000, 990  # size of the map in its own units
 _CENTRE = Point(latitude=52, longitude=10)
 _EARTH_KM = 6371.0
 _UNIT_KM = 4.1
-_LEFT_KM, _TOP_KM = -1800.0, 2210.0  # the map's left and upper edge, from the centre
+_LEFT_KM, _TOP_KM = -1800.0, 2210.0  # the map's left and upper edge, in km from the centre
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:

@@ -1,6 +1,6 @@
-"""The operators' page: no new starts, at one factory or at all; a banner for everybody; who waits and why; what failed.
+"""The operators' page: pauses and drains, the banner, waiting sessions with their reasons, and failures.
 
-For the hub's administrators only. The page works without JavaScript; each order is in the link's audit."""
+For the hub's administrators only. The page works without JavaScript; the link's audit records each order."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ _REASONS = {
 }
 
 
-_END_FORMAT, _END_LENGTH = "%Y-%m-%dT%H:%M", 16  # as browsers send a datetime-local
+_END_FORMAT, _END_LENGTH = "%Y-%m-%dT%H:%M", 16  # the form in which browsers send an input of type datetime-local
 
 
 class _WrongEnd(ValueError):
-    """Raised where the end of a banner is no time of the coming year."""
+    """Raised if the end of a banner is no time within the coming year."""
 
 
 class OperatorPage(PublicHandler):
-    """The page, and the orders of its forms."""
+    """Shows the page, and carries out the orders of its forms."""
 
     async def prepare(self) -> None:
-        """Let in administrators only. Raises HTTPError 403."""
+        """Refuse everybody except administrators. Raises HTTPError 403."""
         await super().prepare()
         if self.current_user is not None and not self.current_user.admin:
             raise web.HTTPError(403)
@@ -99,7 +99,7 @@ class OperatorPage(PublicHandler):
             self.redirect(url_concat(f"{self.hub.base_url}operator", {"done": order}))
 
     def _until(self) -> datetime | None:
-        """Return when the banner is to end; None: not by itself. Raises _WrongEnd."""
+        """Return when the banner is to end; None if it does not end by itself. Raises _WrongEnd."""
         text = self.get_body_argument("until", "")
         if not text:
             return None
@@ -112,7 +112,7 @@ class OperatorPage(PublicHandler):
         return until
 
     def _order(self, order: str, factory: str, message: str, until: datetime | None) -> Callable[[], Awaitable[None]]:
-        """Return what carries out an order. Raises HTTPError 400 for one that there is not."""
+        """Return the function that carries out an order. Raises HTTPError 400 for an unknown order."""
         link, by = self._link, str(self.current_user.name)
         sessions = bool(self.get_body_argument("sessions", ""))
         match order, factory:
@@ -131,7 +131,10 @@ class OperatorPage(PublicHandler):
         raise web.HTTPError(400, _NO_ORDER)
 
     async def _show(self, done: str, wrong: dict[str, Any], message: str = "", until: datetime | None = None) -> None:
-        """Finish with the page. ``message``, ``until``: of the banner that is previewed, or of what is ``wrong``."""
+        """Answer with the page.
+
+        ``message``, ``until``: of the banner that is previewed, or of the input that is ``wrong``.
+        """
         view = await self._view()
         failed: dict[str, list[FailureCount]] = {}
         for one in view.failures if view else ():

@@ -22,7 +22,8 @@ ID = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
 
 
 class ProjectUse(Model):
-    """What the page shows. ``everybody``: the lines are of all people, not only of the person who asks."""
+    """The data of a project's page. ``everybody``: True if the lines show all people's use, not only the requesting
+    person's."""
 
     project: ProjectView
     everybody: bool
@@ -77,7 +78,7 @@ class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
     @web.authenticated
     async def get(self, project_id: str) -> None:
-        """Answer HTML. Whether the project is this person's is checked when the content is loaded."""
+        """Answer HTML. The request for the data checks whether the person may see this project."""
         self.finish(await self.render_template("project.html", project_id=project_id))
 
 

@@ -23,15 +23,16 @@ from factoryspawner.language import COOKIE, PageLanguage, languages
 from factoryspawner.pages import map_marks, map_projection
 
 _YEAR_DAYS = 365
-# The map's units between two numbers, and between a number and an antenna. A number is 26 px wide on a page of 576 px
-# or more, whose map is 500 px wide or more, and 24 px on a narrower one, whose map is 285 px or more (network.css).
+# Minimum distances between two numbers, and between a number and an antenna, in the map's units. A number is 26 px wide
+# on a page of at least 576 px, whose map is at least 500 px wide, and 24 px on a narrower page, whose map is at least
+# 285 px wide (network.css).
 WIDE = (54.0, 40.0)
 NARROW = (86.0, 62.0)
 OLD_SECONDS = 120.0  # the link asks for jobs every 30 s, and for free resources every 20 s while somebody looks
 
 
 class Marked(Model):
-    """A factory or antenna on the map: its number in the list, where it is, and what its colour means."""
+    """A factory or antenna on the map: its number in the list, its position, and the meaning of its colour."""
 
     id: str
     number: int
@@ -41,7 +42,7 @@ class Marked(Model):
 
 
 class MapFactory(Marked):
-    """A factory on the map. ``wide`` and ``narrow``: where its number stands on a wide and on a narrow page."""
+    """A factory on the map. ``wide`` and ``narrow``: the positions of its number on a wide and on a narrow page."""
 
     name: str
     wide: map_marks.Spot
@@ -49,7 +50,7 @@ class MapFactory(Marked):
 
 
 class MapLine(Model):
-    """A line from an antenna to a factory that its people run on."""
+    """A line from an antenna to a factory that its people can use."""
 
     antenna: str
     x1: float
@@ -59,7 +60,7 @@ class MapLine(Model):
 
 
 class Drawing(Model):
-    """All that the map shows, in its own units."""
+    """The whole content of the map, in its own units."""
 
     width: int = map_projection.WIDTH
     height: int = map_projection.HEIGHT
@@ -69,8 +70,11 @@ class Drawing(Model):
 
 
 class StatusView(Model):
-    """``GET /hub/status.json``. ``link``: whether the link answers the hub; if not, nothing is known of the
-    factories. ``version``: of the hub's program."""
+    """``GET /hub/status.json``.
+
+    ``link``: whether the link answers the hub; if it does not, the state of the factories is unknown. ``version``: of
+    the hub's program.
+    """
 
     hub: str = "ok"
     version: str

@@ -23,9 +23,9 @@ from factorylink.ledger.schema import metadata
 
 log = logging.getLogger("factorylink")
 
-BY_NUMBER = 4  # the last version that was only a number; its step is "0004"
-KEEPS_STEPS = 5  # the number of every database since: the step says what is newer
-_LOCK = 0x666163746F7279  # of PostgreSQL's advisory locks
+BY_NUMBER = 4  # the last version without migration steps; it equals the step "0004"
+KEEPS_STEPS = 5  # the number of all later databases; their steps show what is newer
+_LOCK = 0x666163746F7279  # key of PostgreSQL's advisory lock
 
 
 class NewerDatabase(Exception):
@@ -34,7 +34,7 @@ class NewerDatabase(Exception):
 
 def upgrade(db: Connection) -> None:
     """Bring the database to this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
-    # All steps in one transaction, which two that start at once cannot both be in.
+    # All steps in one transaction, so that two processes that start at once cannot both make them.
     _begin(db)
     known = is_at(db)
     if known != head():
@@ -57,8 +57,10 @@ def _begin(db: Connection) -> None:
 
 
 def _make_steps(db: Connection, known: str | None, number: int) -> None:
-    """Make all steps after the one that the database is at. If one fails since an earlier one was made already, the
-    database's number was set back: give it the number that its tables have."""
+    """Make all steps after the database's present one.
+
+    If a step fails because its columns exist already, somebody has set the database's version back: then store the
+    version that its tables have."""
     config = _config(db)
     try:
         if known is None:

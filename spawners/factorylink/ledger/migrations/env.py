@@ -7,7 +7,7 @@ from factorylink.ledger.schema import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    render_as_batch=True,  # SQLite changes a column by making its table anew
+    render_as_batch=True,  # SQLite can change a column only by creating its table again
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -34,22 +34,23 @@ __all__ = [
 
 T = TypeVar("T")
 
-# set -f: ids hold brackets. site/factorygate-act knows these texts, word for word.
+# set -f, since ids contain brackets. site/factorygate-act allows exactly these texts.
 _CHOSEN = 'set -f; ids=$(qselect "$@") || exit; '
 _NONE = """[ "$ids" ] || { echo '{"Jobs": {}}'; exit; }; """
 _LIVE = f"{_CHOSEN}{_NONE}exec qstat -E -t -f -F json $ids"
 _QUEUED = f"{_CHOSEN}{_NONE}exec qstat -E -f -F json $ids"
 _OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200); {_NONE}exec qstat -E -x -t -f -F json $ids"
 _NODES = "pbsnodes -a -F json && exec qstat -Q -f -F json"
-# On the node itself, which may be where this runs. An ssh that runs a command has no PATH of a login.
+# Run on the job's node, which may be the host of this command. A command over ssh does not have a login shell's PATH.
 _ATTACH = (
     '[ -r /etc/pbs.conf ] && . /etc/pbs.conf; PATH="$PATH:${PBS_EXEC:-/opt/pbs}/bin"; export PATH; exec pbs_attach "$@"'
 )
 _ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac; exec ssh -o BatchMode=yes -- "$1" "$2"'
 
-# Exit codes are PBS' errors (pbs_error.h) modulo 256.
+# The exit codes are PBS' error numbers (pbs_error.h) modulo 256.
 _UNKNOWN, _FINISHED, _NO_HISTORY = 153, 35, 36
-# No server, its own trouble, ours with it (credentials), or busy: 255 qstat, 162 the others where none listens.
+# No server, an error of the server, wrong credentials, or a busy server. If no server listens, qstat ends with 255, the
+# other commands with 162.
 _SILENT_CODES = {255, 162, 163, 171, 172, 183, 185, 186, 208, 212, 222, 251, 13, 104}
 _SILENT = re.compile(
     r"(cannot|could not|couldn't|unable to) (connect|resolve|contact|initialize)|connection (refused|timed out|reset)"
@@ -59,10 +60,10 @@ _SILENT = re.compile(
 )
 _OVER_ALREADY = re.compile(
     r"unknown job id|job has finished|delete already in progress|finished array subjob|job has been moved"
-    r"|request invalid for state of job",  # it is exiting
+    r"|request invalid for state of job",  # the job is exiting
     re.I,
 )
-_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\n\s*\Z")  # a whole line
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\n\s*\Z")  # only a complete line
 
 
 def jobs(name: str) -> Command[list[Job]]:
@@ -118,7 +119,8 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
             raise Misread("qsub gave no job id.", repr(output))
         return found[1]
 
-    return Command(("qsub", "-f", *array), _good(read), stdin=script)  # -f: leave no process behind for the next qsub
+    # -f: the command leaves no background process for the next qsub
+    return Command(("qsub", "-f", *array), _good(read), stdin=script)
 
 
 def estimate(script: str) -> None:
@@ -159,7 +161,7 @@ def reservations() -> Command[list[Reservation]]:
     """Ask for every confirmed reservation."""
 
     def read(output: Output) -> list[Reservation]:
-        if output.stderr.strip():  # it ends with 0 though the server said no
+        if output.stderr.strip():  # the command ends with 0 though the server refused
             raise _failure(output, output.stderr)
         return pbs_reservations.reservations(whole(output.stdout))
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from factorylink.errors import Misread
 
-LARGEST = 10**10  # of a number that is believed
+LARGEST = 10**10  # the largest number that is accepted
 _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
-# On a line of its own: no text continues beyond the end of a line.
+# Only on a line of its own, since no text continues on the next line.
 _BARE = re.compile(r'^([ \t]*"(?:[^"\\\n]|\\.)*":[ \t]?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
 _VALUE = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null")
 _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
@@ -48,7 +48,7 @@ def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
         for kind in kinds:
             answer, end = decoder.raw_decode(rest.lstrip())
             rest = rest.lstrip()[end:]
-            # PBS leaves the kind out where there is nothing of it.
+            # PBS omits the key of a kind if there are no such objects.
             if not isinstance(answer, _Object) or not answer or answer.twice or not set(answer) <= _TOP | {kind}:
                 raise ValueError(f"it is not about {kind}")
             found.append(as_dict(answer.get(kind, {})))
@@ -93,7 +93,7 @@ def as_text(values: Mapping[str, Any], key: str) -> str:
     if isinstance(value, str) and value:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)  # a queue or an account that is called 42
+        return str(value)  # a queue or account named 42 becomes a number in JSON
     raise ValueError(f"{key} is {value!r}")
 
 

@@ -10,9 +10,10 @@ from factorycommon.models import NodeState, believed
 from factorylink.schedulers.pbs.json import as_dict, as_text, documents, items, understood
 from factorylink.schedulers.pbs.parser import size
 
-# Nodes that are up and take jobs. Others (down, offline, stale, maintenance, resv-exclusive, ...) have nothing free.
+# States of nodes that are up and accept jobs. Nodes in other states (down, offline, stale, maintenance, resv-exclusive,
+# ...) have nothing free.
 USABLE = {"free", "job-busy", "job-exclusive", "sleep"}
-_SET_ASIDE = {"resv-exclusive"}  # nothing is wrong with it
+_SET_ASIDE = {"resv-exclusive"}  # states of nodes that are in order, but reserved
 _GPUS = ("ngpus", "naccelerators")
 _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?([kmgtp]?[bw])?", re.I)
 

@@ -24,43 +24,43 @@ from factorylink.schedulers.pbs.script import VARIABLE
 
 TIMES = {"TZ": "UTC0"}
 
-# PBS' states (job_state). A letter that is not here is Misread, never guessed.
+# PBS' states (job_state). Any other letter is Misread, never guessed.
 STATES = {
     "Q": JobState.PENDING,
     "H": JobState.PENDING,  # held
-    "W": JobState.PENDING,  # until its execution time, or for files to be brought
-    "T": JobState.PENDING,  # on its way between servers
+    "W": JobState.PENDING,  # waits for its execution time, or for files to be copied
+    "T": JobState.PENDING,  # being moved to another server
     "R": JobState.RUNNING,
     "S": JobState.RUNNING,  # suspended: see SUSPENDED
-    "U": JobState.RUNNING,  # suspended because its workstation is used
+    "U": JobState.RUNNING,  # suspended because its workstation is in use
     "E": JobState.ENDING,
     "F": JobState.ENDED,
-    "X": JobState.ENDED,  # of an array's job
-    "M": JobState.ENDED,  # moved to another server, of which we know nothing
+    "X": JobState.ENDED,  # a finished job of an array
+    "M": JobState.ENDED,  # moved to another server, about which nothing is known
 }
-SUSPENDED = {"S", "U"}  # frozen, but its node, processes and connections are there
-_SENT, _PROVISIONED = 41, 71  # substates: it is handed to its node, which is set up for it
+SUSPENDED = {"S", "U"}  # the job is frozen, but keeps its node, processes and connections
+_SENT, _PROVISIONED = 41, 71  # substates: the job is being sent to its node; its node is being provisioned
 _TERMINATED = 91  # substate: deleted
 _BY_SUBSTATE = {92: Outcome.COMPLETED, 93: Outcome.FAILED}
 
-# PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own.
+# PBS has no words for how a job ended, only Exit_status; negative values are PBS' own.
 ENDS = {
     **dict.fromkeys((-1, -2, -3, -7, -10, -13, -15, -21, -23, -30), Outcome.LAUNCH_FAILED),
-    **dict.fromkeys((-4, -5, -6, -14, -20), Outcome.NODE_FAILED),  # its node, or PBS there, was started anew
-    **dict.fromkeys((-16, -17, -22), Outcome.SETUP_FAILED),  # a hook of the site's on the node said no
-    **dict.fromkeys((-18, -19), Outcome.REVOKED),  # a hook asked for its end
+    **dict.fromkeys((-4, -5, -6, -14, -20), Outcome.NODE_FAILED),  # the node, or PBS on the node, was restarted
+    **dict.fromkeys((-16, -17, -22), Outcome.SETUP_FAILED),  # a hook of the site on the node refused the job
+    **dict.fromkeys((-18, -19), Outcome.REVOKED),  # a hook requested the end of the job
     **dict.fromkeys((-26, -27), Outcome.OUT_OF_MEMORY),
     **dict.fromkeys((-24, -25, -28), Outcome.CPU_LIMIT),
     -12: Outcome.PREEMPTED,  # checkpointed and ended
     -29: Outcome.WALLTIME,
 }
-_ENDLESS = 10**9  # seconds; a walltime that is longer is none, and not to be added to a moment
-_SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signal
+_ENDLESS = 10**9  # seconds; a longer walltime means no limit, and must not be added to a time
+_SIGNALLED = 256  # Exit_status of a job that a signal ended: this number plus the signal's number
 
-_OURS = re.compile(r"[0-9]+(?:\[[0-9]+\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*")  # not: an array as a whole
+_OURS = re.compile(r"[0-9]+(?:\[[0-9]+\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*")  # does not match an array as a whole
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _INDICES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([1-9][0-9]{0,8}))?)?")
-_MOST_OF_AN_ARRAY = 100_000  # jobs; PBS' own limit is 10,000 unless a site raises it
+_MOST_OF_AN_ARRAY = 100_000  # number of jobs; PBS' default limit is 10,000
 _CTIME = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})")
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
@@ -131,9 +131,10 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     if state is JobState.RUNNING and values.get("substate") == _PROVISIONED:
         state, letter, restarts, phase = JobState.PENDING, "provisioning", runs, PendingPhase.NODE_STARTING
     elif state is JobState.RUNNING and values.get("substate") == _SENT and "stime" not in values:
-        state, letter = JobState.PENDING, "sent"  # it may return to the queue; PBS tells its start only once it runs
+        # the job may return to the queue; PBS reports its start only once it runs
+        state, letter = JobState.PENDING, "sent"
     over, begun = state is JobState.ENDED, state is not JobState.PENDING
-    account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
+    account = as_text(values, "euser") if "euser" in values else owner  # PBS shows it to managers only
     comment, started = _said(values), moment(values.get("stime")) if begun else None
     walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime")) or _ENDLESS
     code, signal, outcome = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
@@ -178,7 +179,7 @@ def _end(
         return code, None, ENDS.get(code, Outcome.FAILED)
     if substate == _TERMINATED or re.search(r" and terminated( by |$)", comment):
         return code, signal, Outcome.CANCELLED
-    if status is None:  # it never ran, or of some jobs of arrays
+    if status is None:  # the job never ran; this also occurs for some jobs of arrays
         known = _BY_SUBSTATE.get(substate) if ran and isinstance(substate, int) else None
         return None, None, known or Outcome.CANCELLED
     return code, signal, Outcome.COMPLETED if status == 0 else Outcome.FAILED

@@ -12,7 +12,7 @@ from factorycommon.models import Reservation
 from factorylink.schedulers.pbs.json import understood
 from factorylink.schedulers.pbs.parser import moment
 
-# What a reservation may be in. False: it is not confirmed, or over, and left out.
+# The states of a reservation. False: it is not confirmed or is over, and is left out.
 STATES = {
     "RESV_NONE": False,
     "RESV_UNCONFIRMED": False,

@@ -32,7 +32,7 @@ from factorylink.schedulers.batch_script import ENVIRONMENT, INDEX, JobVariables
 
 VARIABLE = "FACTORYGATE_JOB"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,229}")
-_COMMENT = re.compile(r"[A-Za-z0-9_.:@+/-]+")  # a comma would begin another variable
+_COMMENT = re.compile(r"[A-Za-z0-9_.:@+/-]+")  # a comma would start another variable
 GPUS = """\
 factorygate_take_gpus() {{
   local wanted={gpus} variable devices folder="/tmp/factorygate-gpus-$(id -u)" number lock taken=() locks=()
@@ -59,7 +59,8 @@ factorygate_take_gpus() {{
   export CUDA_DEVICE_ORDER=PCI_BUS_ID "$variable=$(IFS=,; echo "${{taken[*]}}")"
 }}
 factorygate_take_gpus"""
-_CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)  # no other chunk (+), no other -l (,)
+# One chunk of ``select``. A "+" would add another chunk, and a "," another resource of ``-l``: both are refused.
+_CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)
 
 
 def script(request: JobRequest, template: str = "") -> str:
@@ -115,7 +116,7 @@ def identity(request: JobRequest) -> tuple[str, ...]:
         f"#PBS -N {request.name}",
         f"#PBS -v {VARIABLE}={request.comment}",
         "#PBS -S /bin/bash",
-        # What PBS itself says, and the login shell: nothing is kept of a job that ends with 0.
+        # PBS' own messages, and the login shell's output; nothing is kept of a job that ends with 0.
         f"#PBS -o {request.output.replace(INDEX, '^array_index^')}.pbs",
         "#PBS -j oe",
         "#PBS -R oe",
@@ -145,7 +146,8 @@ def resources(request: JobRequest) -> tuple[str, ...]:
     elif request.constraint is None:
         raise Refused("This factory's `gpu_syntax` is `constraint`, and there is none.")
     chunk += [request.constraint] if request.constraint else []
-    queue = request.reservation.partition(".")[0] if request.reservation else request.partition  # R12.server: R12
+    # R12.server: the queue is R12
+    queue = request.reservation.partition(".")[0] if request.reservation else request.partition
     words = [
         f"-q {queue}",
         f"-l select={':'.join(chunk)}",

@@ -16,20 +16,20 @@ def _not_now(pattern: str, code: str) -> tuple[str, str]:
 WORDS = SchedulerWords(
     variables=r"PBS_",
     waiting=(
-        # On hold, or not its time yet
+        # On hold, or before the start time
         (r"Hold_Types=\S* .*(too many failed attempts|failed to start|security)", "held-failed"),
         (r"Hold_Types=\S*[sop]", "held-site"),
         (r"Hold_Types=", "held-user"),
         (r"job_state=W", "begin-time"),
         (r"job_state=T", "federation"),
-        # Never
+        # Jobs that can never run
         (
             r"Can Never Run: .*"
             r"(Insufficient amount|[Nn]ot enough|[Tt]oo few|placement set|fit on node|ineligible|exist)",
             "bad-constraints",
         ),
         (r"Can Never Run: ", "partition-config"),
-        # Whose limit it is
+        # Limits, by whose limit it is
         _not_now(r"[Uu]ser .*job limit|per-user job limit|User has reached|job limit reached for user", "own-jobs"),
         _not_now(r"would exceed user|per-user limit|user run limit", "own-limit"),
         _not_now(

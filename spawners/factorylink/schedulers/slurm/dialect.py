@@ -32,7 +32,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Messages of commands that got no answer. Any other failure is a refusal of the scheduler.
+# Messages of commands that got no answer. Any other failure is a refusal by the scheduler.
 _SILENT = re.compile(
     r"unable to contact slurm controller|socket timed out|connection (refused|timed out|reset)|connect failure"
     r"|zero bytes were transmitted|communication|unexpected message|protocol (authentication|version)"
@@ -43,9 +43,10 @@ _SILENT = re.compile(
     r"|slurm database (connection|daemon)|unable to (connect to|contact) (the )?(slurm )?database|slurmdbd",
     re.I,
 )
-_CANNOT_RUN = {126, 127}  # what a shell answers for a program that is not there or may not be run
+_CANNOT_RUN = {126, 127}  # a shell's exit codes for a program that is missing or may not be run
 _NOT_THERE = re.compile(r"invalid job id|already completing or completed|job has already (finished|completed)", re.I)
-_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that is whole: half an id is another job's
+# a complete line, since a part of an id is the id of another job
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")
 
 
 def jobs(name: str) -> Command[list[Job]]:

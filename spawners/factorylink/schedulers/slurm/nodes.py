@@ -12,11 +12,11 @@ from factorycommon.models import NodeState
 from factorylink.errors import Misread
 from factorylink.schedulers.slurm.parser import fields, free_text, moment, number, rows
 
-# Nodes that are up and take jobs. Others (down, drained, reserved, ...) have nothing free.
+# States of nodes that are up and accept jobs. Nodes in other states (down, drained, reserved, ...) have nothing free.
 USABLE = {"allocated", "completing", "idle", "mixed", "planned", "powered_down", "powering_up"}
-_SET_ASIDE = {"maint", "reserved"}  # nothing is wrong with it
+_SET_ASIDE = {"maint", "reserved"}  # states of nodes that are in order, but reserved
 # One-letter marks after a node's state (not responding, powering down, in maintenance, ...) that do no harm:
-MARKS_FINE = set("~#+@-")  # asleep, waking, to be rebooted once idle, planned for another job
+MARKS_FINE = set("~#+@-")  # asleep, waking up, to be rebooted once idle, planned for another job
 
 _NODE_NAMES, _NODE_ROW = fields(
     ("NodeList", 48, "name", r"[^|\s]+"),
@@ -27,7 +27,7 @@ _NODE_NAMES, _NODE_ROW = fields(
     ("AllocMem", 14, "memory_used", r"[0-9]+|N/A"),
     ("Gres", 96, "gres", r"[^|\n]*?"),
     ("GresUsed", 160, "gres_used", r"[^|\n]*?"),
-    ("Timestamp", 20, "since", r"[0-9A-Za-z:/-]*"),  # of the reason: "Unknown" where there is none
+    ("Timestamp", 20, "since", r"[0-9A-Za-z:/-]*"),  # time of the reason; "Unknown" if there is none
 )
 _REASON_WIDTH = 80
 NODE_FORMAT = f"{_NODE_NAMES},Reason:{_REASON_WIDTH}|"

@@ -21,7 +21,7 @@ from factorycommon.models import End, Job, JobState, Outcome, PendingPhase, beli
 from factorylink.errors import Misread
 from factorylink.schedulers.slurm.ids import array_of
 
-# Slurm's states, and flags it prints in their place, to ours. A word that is not here is Misread, never guessed.
+# Slurm's states, and the flags that it prints in their place. Any other word is Misread, never guessed.
 STATES = {
     "PENDING": JobState.PENDING,
     "REQUEUED": JobState.PENDING,
@@ -30,7 +30,7 @@ STATES = {
     "RESV_DEL_HOLD": JobState.PENDING,
     "SPECIAL_EXIT": JobState.PENDING,  # requeued and held
     "EXPEDITING": JobState.PENDING,  # requeued with the highest priority
-    "CONFIGURING": JobState.PENDING,  # has its nodes, they are still booting
+    "CONFIGURING": JobState.PENDING,  # its nodes are allocated and still boot
     "POWER_UP_NODE": JobState.PENDING,
     "RUNNING": JobState.RUNNING,
     "RESIZING": JobState.RUNNING,
@@ -50,7 +50,7 @@ STATES = {
     "OUT_OF_MEMORY": JobState.ENDED,
     "PREEMPTED": JobState.ENDED,
     "RECONFIG_FAIL": JobState.ENDED,
-    "REVOKED": JobState.ENDED,  # a sibling of a federated job ran elsewhere
+    "REVOKED": JobState.ENDED,  # a copy of a federated job runs on another cluster
     "TIMEOUT": JobState.ENDED,
 }
 OUTCOMES = {
@@ -67,7 +67,7 @@ OUTCOMES = {
     "REVOKED": Outcome.REVOKED,
     "TIMEOUT": Outcome.WALLTIME,
 }
-# A job that FAILED has its cause among the reasons of jobs that wait.
+# A FAILED job has its cause among the reasons of waiting jobs.
 _FAILED_BY = {
     "OutOfMemory": Outcome.OUT_OF_MEMORY,
     "TimeLimit": Outcome.WALLTIME,
@@ -79,12 +79,12 @@ _PHASES = {
     **dict.fromkeys(("CONFIGURING", "POWER_UP_NODE"), PendingPhase.NODE_STARTING),
     **dict.fromkeys(("REQUEUED", "REQUEUE_FED", "EXPEDITING"), PendingPhase.REQUEUED),
 }
-SUSPENDED = {"SUSPENDED", "STOPPED"}  # frozen, but its nodes, processes and connections are there
+SUSPENDED = {"SUSPENDED", "STOPPED"}  # the job is frozen, but keeps its nodes, processes and connections
 
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
 COMMENT_WIDTH = 64
-LONGEST_HOST = 255  # characters of a node's name
-LARGEST = 10**10  # of a number that is believed; Slurm's own are of 32 bits
+LONGEST_HOST = 255  # maximum number of characters of a node's name
+LARGEST = 10**10  # the largest number that is accepted; Slurm's own numbers have 32 bits
 
 
 def free_text(width: int) -> str:
@@ -120,7 +120,8 @@ _JOB_NAMES, _JOB_ROW = fields(
 )
 JOB_FORMAT = f"Comment:{COMMENT_WIDTH}|,{_JOB_NAMES}"
 _JOB = re.compile(free_text(COMMENT_WIDTH) + _JOB_ROW + r"\n")
-# A job that is asked for by its id may have any name. Name and comment are read as one free text, parted by width.
+# A job that is requested by its id may have any name. Name and comment are parsed as one free text, and separated by
+# their widths.
 NAME_WIDTH = 64
 NAMED_FORMAT = f"Name:{NAME_WIDTH}|,{JOB_FORMAT}"
 _NAMED_WIDTH = NAME_WIDTH + len("|") + COMMENT_WIDTH
@@ -142,7 +143,8 @@ _RECORD = re.compile(
     r"(?P<id>[0-9][^|\s]*)\|(?P<uid>[0-9]*)\|(?P<state>[A-Z_]+)(?: by (?P<by>[0-9]+))?\|(?P<exit>[0-9]+:[0-9]+|)\|"
     rf"(?P<ended>{_TIME})\|(?P<elapsed>[0-9]*)\n"
 )
-_OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not: a het job's part, an unsplit array
+# one job or one task of an array; not a part of a het job, nor an array as a whole
+_OURS = re.compile(r"[0-9]+(_[0-9]+)?")
 
 
 def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
@@ -310,7 +312,8 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
     for queue in found.values():
         no_two((id for _, id in queue), stdout)
     for queue in found.values():
-        queue.sort(key=lambda entry: -entry[0])  # squeue gave them oldest first, and the sort keeps that
+        # squeue sorts by age, and Python's sort keeps that order for equal priorities
+        queue.sort(key=lambda entry: -entry[0])
     return found
 
 

@@ -18,7 +18,7 @@ _LINE = re.compile(
     r"ReservationName=(?P<name>\S+) StartTime=(?P<start>[0-9]{1,11}) EndTime=(?P<end>[0-9]{1,11}) (?P<rest>.*)\n"
 )
 _NULL = {"", "(null)", "N/A"}
-_MOST = 100_000  # nodes
+_MOST = 100_000  # maximum number of nodes
 
 
 def reservations(stdout: str) -> list[Reservation]:
@@ -50,7 +50,7 @@ def _reservation(line: re.Match[str], stdout: str) -> Reservation:
         partition=_some(words.get("PartitionName", "")),
         users=_list(words["Users"]),
         accounts=_list(words["Accounts"]),
-        groups=_list(words.get("Groups", "")),  # from 21.08 on
+        groups=_list(words.get("Groups", "")),  # Slurm 21.08 and later
     )
 
 

@@ -13,7 +13,7 @@ from factorylink.schedulers.batch_script import ENVIRONMENT, INDEX, TEMPLATE, Jo
 
 __all__ = ["TEMPLATE", "identity", "resources", "script"]
 
-WARNING = 120  # seconds before the walltime at which the job's command gets USR1
+WARNING = 120  # seconds before the walltime at which the job's command gets SIGUSR1
 
 
 def script(request: JobRequest, template: str = "") -> str:
@@ -66,7 +66,8 @@ def resources(request: JobRequest) -> tuple[str, ...]:
         f"--time={_minutes(request)}",
     ]
     if request.asks_memory:
-        # One of Slurm's M is 2**20 bytes; a size of 122 GB is 122 GB in the job. A whole node's is not counted out.
+        # One of Slurm's M is 2**20 bytes, so convert: a size of 122 GB is 122 GB in the job. A whole
+        # node gets all its memory (0).
         words.append("--mem=0" if request.whole_node else f"--mem={int(request.memory_gb * 10**9) // 2**20}M")
     if request.whole_node:
         words.append("--exclusive")

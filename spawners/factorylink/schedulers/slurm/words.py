@@ -13,7 +13,7 @@ from factorylink.schedulers.words import SchedulerWords
 WORDS = SchedulerWords(
     variables=r"SLURMD?_",
     waiting=(
-        # The queue as it should be
+        # Normal waiting in the queue
         (r"(None|NONE|Not_?set|SchedNotSet)?$", "new"),
         (r"Priority$", "priority"),
         (r"Resources$", "resources"),
@@ -31,12 +31,12 @@ WORDS = SchedulerWords(
         (r"(NodesBusy|ConstraintsNotMet|Not_enough)", "nodes-busy"),
         (r"MaxPoweredUpNodes", "nodes-asleep"),
         (r"Power(NotAvail|Reserved)", "power"),
-        # On hold
+        # Jobs on hold
         (r"JobHeldUser", "held-user"),
         (r"JobHeldAdmin", "held-site"),
         (r"JobHoldMaxRequeue|launch_failed_requeued_held|JobLaunchFailure|SystemFailure", "held-failed"),
         (r"SpecialExit|RequeuedHold|job_requeued_in_held_state|RequeueExitHold|JobReqHeld", "held-requeued"),
-        # Parts of the factory that are closed, or not made for it
+        # Parts of the factory that are closed or unsuitable
         (r"Partition(Down|Inactive)", "partition-closed"),
         (r"Partition(NodeLimit|MaxNodes|MinNodes)", "partition-nodes"),
         (r"PartitionTimeLimit", "partition-time"),
@@ -49,14 +49,14 @@ WORDS = SchedulerWords(
         (r"RequiresReservation|ReqResv", "reservation-needed"),
         (r"Reservation", "reservation"),
         (r"DeadLine", "deadline"),
-        # Who may, and who pays
+        # Permissions and accounts
         (r"InvalidAccount|AccountNotAllowed|Account_not_allowed", "account"),
         (r"InvalidQOS|QOSNotAllowed|QOS_not_allowed", "qos"),
         (r"QOSUsageThreshold", "usage-threshold"),
         (r"AccountingPolicy", "policy"),
         (r"(Assoc|QOS)Grp\w*Run(Minutes|Mins)", "budget-running"),
         (r"(Assoc|QOS)Grp(\w*(Minutes|Mins)|Billing|WallLimit)", "budget"),
-        # More than one person may have at once
+        # Limits of one person
         (r"(QOS|Assoc)MaxSubmit\w*|MaxSubmitJobs\w*", "own-submitted"),
         (
             r"(QOS|Assoc)?Max(Jobs\w*|GRES\w*)Per(User|Account)\w*|(QOS|Assoc)(MaxJobs|JobLimit)\w*|AssociationJobLimit",
@@ -64,20 +64,20 @@ WORDS = SchedulerWords(
         ),
         (r"Max\w*RunMinsPer(User|Account)", "own-running"),
         (r"(QOS|Assoc)?Max\w*Per(User|Account|Acct)\w*", "own-limit"),
-        # More than one session may have
+        # Limits of one session
         (r"(QOS|Assoc)(MaxWall|TimeLimit)|AssociationTimeLimit", "time-limit"),
         (r"(QOS|Assoc)Max\w*MinutesPerJob", "job-budget"),
         (r"QOSMin", "too-small"),
         (r"(QOS|Assoc)Max\w*Per(Job|Node)|QOSResourceLimit|AssociationResourceLimit", "size-limit"),
         (r"MaxMemPerLimit|MemoryLimit", "memory-limit"),
-        # More than a project may have at once
+        # Limits of a project
         (r"(QOS|Assoc)Grp(Submit)?Jobs", "group-jobs"),
         (r"(QOS|Assoc)GrpGRES", "group-gpus"),
         (r"(QOS|Assoc)GrpCpu", "group-cores"),
         (r"(QOS|Assoc)GrpMem", "group-memory"),
         (r"(QOS|Assoc)GrpNode", "group-nodes"),
         (r"(QOS|Assoc)Grp", "group-limit"),
-        # It ran before
+        # Jobs that ran before
         (r"(InactiveLimit|TimeLimit|NonZeroExitCode|RaisedSignal|OutOfMemory|RequeueExit)", "tried-before"),
     ),
     refused=(
@@ -116,6 +116,6 @@ WORDS = SchedulerWords(
         (r"template", "template"),
         (r"maintenance reservation|in maintenance|\bmaintenance", "maintenance"),
     ),
-    # What a site's own filter (JobSubmitPlugins) says is the site's text; Slurm adds a line that says nothing.
+    # The message of a site's own filter (JobSubmitPlugins) is the site's text; Slurm adds a line without information.
     after_filter=re.compile(r"\n*^.*submission failed: Unspecified error$", re.I | re.M),
 )

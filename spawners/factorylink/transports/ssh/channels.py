@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 WINDOW = 2 * 2**20
 LEAST_WINDOW = 64 * 2**10
-PACKET = 128 * 2**10  # OpenSSH sends at most 32 KiB whatever we allow, and takes up to 256 KiB
-CLOSED = "SSH connection closed"  # asyncssh's words for a channel on a connection that is gone
+PACKET = 128 * 2**10  # OpenSSH always sends at most 32 KiB, and accepts up to 256 KiB
+CLOSED = "SSH connection closed"  # asyncssh's message for a channel on a lost connection
 
 
 class NoPlace(NotDone):
@@ -52,15 +52,16 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
         Raises NoPlace or Lost if nothing was run; Misread for too much output; Unreachable if the connection was lost
         while the command ran.
         """
-        window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))  # an answer that is too long is mostly not sent
+        # a small window, so that most of a too long answer is never sent
+        window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))
         channel, _ = await open_session(self._use, lambda: self, line, window)
-        with contextlib.suppress(OSError):  # a command that ends without reading its input explains its end itself
+        with contextlib.suppress(OSError):  # a command that ends without reading its input explains this itself
             channel.write(stdin)
             channel.write_eof()
         await self._ended.wait()
         if any(len(got) > self._caps[which] for which, got in self._got.items()):
             raise Misread("It answered with more than we take.")
-        if self._given_up:  # it ended because we killed it
+        if self._given_up:  # the link itself has killed the command
             raise Unreachable("It was ended from here.")
         code = channel.get_returncode()
         if code is None:
@@ -99,7 +100,7 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
 def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
     """Kill the command, and close the channel."""
     with contextlib.suppress(OSError):
-        channel.kill()  # sshd sends it to the command's whole process group
+        channel.kill()  # sshd sends the signal to the command's whole process group
     channel.abort()
 
 

@@ -26,7 +26,7 @@ FOR_THE_WATCHER = 2  # logins a minute reserved for the watcher, whose answers a
 SHARES = 4  # shares into which the logins of a minute are divided: no login name gets more than one
 LONGEST_TURN = 60.0  # seconds that a login waits for its turn; one that would wait longer fails at once
 KEEPALIVES = 3  # keepalives without an answer, then the connection is lost
-# AES-GCM is done by the processor; the others for sites that switched it off.
+# Processors have instructions for AES-GCM; the other ciphers are for sites that disabled it.
 CIPHERS = [
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",
@@ -87,7 +87,7 @@ class SshConnector:
         self._keys = keys
         self._pace = LoginPace(settings.logins_per_minute)
         self._jumps = [address(text) for text in settings.jump]
-        self._hosts = [address(text) for text in settings.hosts]  # the one that worked last comes first
+        self._hosts = [address(text) for text in settings.hosts]  # sorted so that the host that worked last comes first
 
     async def enter(self, login: Login, watcher: bool, on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
         """Log in at the first host that accepts the login. ``on_lost`` is called once when the connection is lost.

@@ -20,19 +20,19 @@ from factorylink.errors import Expired, NotLetIn, Unreachable
 log = logging.getLogger(__name__)
 
 CLOSE_WAIT = 1.0  # seconds
-IDLE = 300.0  # seconds without a channel, then a connection is closed
-# Seconds before the next try after one that failed. With its jitter the longest is shorter than a watcher waits between
-# two questions when the last ones failed (``pacing.IDLE``), so that each of them finds out whether the site is back.
+IDLE = 300.0  # seconds without a channel after which a connection is closed
+# Seconds before the next try after a failed one. The longest, with jitter, is shorter than the watcher's pause after
+# failed questions (``rate_limiter.IDLE``), so that each question finds out whether the site is back.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
-# Where we were not let in: a server that is asked again at once counts that as an attack on the whole address.
+# Seconds after a refused login: servers treat fast retries as an attack from the whole IP address.
 REFUSED_PAUSE = 2.0
-# One account that is not let in any more must not use up the logins of all others; the watcher's is everybody's.
+# An account that may no longer log in must not use up the logins of other accounts; the watcher serves all people.
 LONGEST_REFUSED = 300.0
-LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
+LAG = 0.1  # seconds until sshd has noticed that a channel is closed; before that, a new channel would be one too many
 FREE = 2  # short connections in a row that do not count as a failure
-STEADY = 10.0  # seconds that a connection lives before it counts as one that works
-SHRUNK = 60.0  # seconds for which the number of places of a server that refused one counts
-FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
+STEADY = 10.0  # seconds after which a connection counts as working
+SHRUNK = 60.0  # seconds for which a lowered number of places is used after a server refused a channel
+FOR_COMMANDS = 2  # places of a connection that long-lived entries leave free for commands
 
 _random = random.SystemRandom()
 
@@ -43,7 +43,7 @@ class ConnectionKind(Enum):
     """The purpose of a channel."""
 
     COMMAND = auto()
-    ENTRY = auto()  # a command whose channel carries a door for as long as it is open
+    ENTRY = auto()  # a command whose channel carries a door's connection while it is open
     FORWARD = auto()
 
 
@@ -118,7 +118,7 @@ class Connection:
 
     @property
     def sessions(self) -> int:
-        """Return the number of channels that the server counts."""
+        """Return the number of open channels that sshd counts towards its ``MaxSessions``."""
         return self.used[ConnectionKind.COMMAND] + self.used[ConnectionKind.ENTRY]
 
     def has_place(self, kind: ConnectionKind) -> bool:
@@ -143,7 +143,7 @@ class Pool:
         self._waiting = 0
         self._failure: Unreachable | None = None
         self._pause = 0.0
-        self._short = 0  # connections in a row that did not live for ``STEADY``
+        self._short = 0  # number of connections in a row that lived for less than ``STEADY``
         self._not_before = 0.0
         self._closed = False
 
@@ -167,9 +167,9 @@ class Pool:
             change = self._change
             useful = sum(pooled.most > 0 for pooled in self._connections)
             if self._waiting < sum(pooled.leaving for pooled in self._connections):
-                pass  # a place is about to be free for each waiting caller
+                pass  # each waiting caller will soon get a place
             elif useful < self._most_connections and time.monotonic() >= self._not_before:
-                _ = self._open(enter)  # the end of the attempt is a change, too
+                _ = self._open(enter)  # the end of the attempt is a change that wakes the callers, too
             elif kind is ConnectionKind.ENTRY and self._opening is None:
                 raise Unreachable(
                     "No more doors can be entered as this account: its connections are full (transport.max_sessions, "
@@ -229,7 +229,8 @@ class Pool:
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening = None
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, Unreachable) and not isinstance(error, Expired):  # which is known without the site
+        # the link knows an expired credential without asking the site
+        if isinstance(error, Unreachable) and not isinstance(error, Expired):
             self._failed(error)
         self._tell()
 
@@ -245,7 +246,7 @@ class Pool:
         if pooled is None or pooled not in self._connections:
             return
         if not any(pooled.used.values()):
-            if pooled.most == 0:  # all its places are held by commands that were given up
+            if pooled.most == 0:  # commands that were given up hold all its places
                 self._retire(pooled)
             elif pooled.idle is None:
                 pooled.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, pooled)

@@ -30,9 +30,10 @@ from factorylink.transports.ssh.pool import ConnectionUse
 
 log = logging.getLogger(__name__)
 
-WINDOW = 16 * 2**20  # bytes: 500 MB/s where an answer takes 30 ms
-KILL_WAIT = 2.0  # seconds that a command gets to end by itself once its input has ended: killed, srun leaves its step
-SAID = 4096  # bytes of stderr that are kept for words
+WINDOW = 16 * 2**20  # bytes: 500 MB/s with a round trip of 30 ms
+# seconds that a command gets to end by itself after its input has ended: if killed, srun leaves its step behind
+KILL_WAIT = 2.0
+SAID = 4096  # bytes of stderr that are kept for error messages
 
 
 class _Passing:
@@ -217,7 +218,7 @@ class _Entry(_Passing):
             self._log.say(data)
 
     def eof_received(self) -> bool:
-        return True  # the reason of its end comes after that
+        return True  # the reason for the end arrives later
 
     def exit_status_received(self, status: int) -> None:
         log.info("%s ended with code %d", self._name, status)

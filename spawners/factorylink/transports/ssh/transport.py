@@ -31,17 +31,18 @@ from factorylink.transports.ssh.streams import EntryStream, ForwardStream
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT = 10.0  # seconds, from the login side to a node
+CONNECT_TIMEOUT = 10.0  # seconds, for the connection from the login side to a node
 READ_TIMEOUT = 10.0
 SMALL = 65536  # bytes
-COMMANDS = 200  # commands at once, of all accounts: more than a burst of submissions has
+COMMANDS = 200  # commands at once of all accounts: more than a burst of submissions needs
 SHARES = 5  # shares into which a service account's connections are divided: no account gets more than one
-TRIES = 3  # tries of a command that was certainly not run
-LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
+TRIES = 3  # tries of a command that certainly did not run
+# bytes; Linux limits an argument to 131,072 bytes, and the login shell gets the line as one argument
+LONGEST_LINE = 120_000
 _HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
-_NOT_NOW = 75  # EX_TEMPFAIL of sysexits.h: the site's wrapper, where the site has stopped us; it says its name
+_NOT_NOW = 75  # EX_TEMPFAIL of sysexits.h: the site's wrapper reports that the site has paused the gateway
 _WRAPPER = b"factorygate-act: "
-_CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is not there or may not be run
+_CANNOT_RUN = {126, 127}  # exit codes of shells and ``env`` for a program that is missing or may not be run
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,16 @@ class SshTransport:
         self._settings = settings
         self._credentials = credentials
         self._gate = SshConnector(name, settings, keys)
-        self._pools: dict[str, Pool] = {}  # by login name: a service account's connections are for all
+        self._pools: dict[str, Pool] = {}  # by login name: all people share a service account's connections
         self._routes: dict[str | None, _Route] = {}
         self._homes: dict[str | None, str] = {}
         self._running: set[ExecChannel] = set()
         places = settings.max_sessions * settings.max_connections
-        self._for_own = CommandSlots(COMMANDS, places, places)  # an account that logs in has connections of its own
-        # All people share a service account's connections: one place stays for the watcher.
+        # an account that logs in by itself has its own connections
+        self._for_own = CommandSlots(COMMANDS, places, places)
+        # All people share a service account's connections; one place is reserved for the watcher.
         self._for_service = CommandSlots(max(1, places - 1), max(1, places // SHARES), places)
-        asyncssh.set_log_level(logging.WARNING)  # asyncssh logs every connection
+        asyncssh.set_log_level(logging.WARNING)  # at INFO, asyncssh logs every connection
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command, with the settings' prefix and environment, and return its parsed answer."""
@@ -89,9 +91,9 @@ class SshTransport:
         try:
             return first_bytes(*await self._bytes(account, argv, {}, b"", READ_TIMEOUT, limit))
         except Refused:
-            if (await self._route(account)).act:  # programs that act for the link must speak English
+            if (await self._route(account)).act:  # the messages of programs that the wrapper runs must be in English
                 raise
-        # The message "no such file" may be in the account's own language.
+        # The account's own locale may translate the message "no such file".
         return first_bytes(*await self._bytes(account, argv, {"LC_ALL": "C"}, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
