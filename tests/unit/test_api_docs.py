@@ -53,7 +53,7 @@ async def test_people_read_the_page_in_a_browser(browser: Browser) -> None:
         await page.goto(f"{url}{API}/docs")
         await expect(page.get_by_role("heading", name="API of the factories")).to_be_visible()
         await page.get_by_role("button", name=f"GET {API}/projects").first.click()
-        await expect(page.get_by_text("List your projects, with what they have left.")).to_be_visible()
+        await expect(page.get_by_text("List your projects, with the rest of their budgets.")).to_be_visible()
         await page.close()
     assert not [each for each in asked if not each.startswith((f"{url}/", "data:"))]
     assert wrong == []  # violations of the page's policy would be errors here
