@@ -4,6 +4,7 @@ everything."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(people: People, name: st
     assert await page.evaluate("document.querySelector('.fg-top').offsetHeight") <= 64
     assert await findings(page, "color-contrast", "target-size") == []
     await page.close()
+
+
+async def test_axe_finds_nothing_on_an_operators_page_with_very_much_on_it(people: People, link: FakeLink) -> None:
+    few, link.operator = link.operator, page_states.crowded(datetime.now(UTC))
+    page = await people["ada"].new_page()
+    await page.goto("/hub/operator")
+    assert await findings(page) == []
+    await page.set_viewport_size({"width": 390, "height": 844})
+    assert await findings(page, "color-contrast", "target-size", "scrollable-region-focusable") == []
+    await page.close()
+    link.operator = few
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -343,7 +343,9 @@ def test_an_archive_that_is_not_the_one_of_its_sums_is_refused(layout: Layout, t
         layout.install(archive, print)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar")])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"no tar")], ids=["empty", "no archive", "no tar"]
+)
 def test_an_invalid_archive_is_refused(content: bytes, layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(content)
     with pytest.raises(ReleaseError, match=r"cannot be read|not a release archive"):

@@ -72,7 +72,7 @@ def test_a_link_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -
         (PROJECTS, "projects: &all [*all]", "F: holds itself by an alias"),
         (PROJECTS, BOMB, "F: its aliases stand for more than 500000 values"),
         (PROJECTS, "#" * (8 * 2**20 + 1), "F: has more than 8 MiB"),
-        (PROJECTS, "[" * 100_000, "F: holds itself by an alias, or is nested too deeply"),
+        (PROJECTS, "[" * 100_000, "F:1: not valid YAML: exceeded maximum nesting depth"),
     ],
 )
 def test_a_wrong_value_of_the_projects_is_told_with_its_line(
