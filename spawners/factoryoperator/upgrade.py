@@ -169,9 +169,11 @@ class Upgrade:
         if now.version != journal.new:
             raise UpgradeError(f"The last upgrade was to {journal.new}, and {now.version} is in use")
         try:
-            self.layout.installed_release(journal.old)
+            old = self.layout.installed_release(journal.old)
         except ReleaseError as error:
             raise UpgradeError(f"{error}. Nothing was changed") from error
+        # The old release may not know all keys of today's files. Stores that it cannot read yet would be mistakes, too.
+        gateway = self._checked(old) if journal.copies is None else self._read()
         question = f"Go back from release {journal.new} to {journal.old}?"
         if journal.copies is not None:
             question += (
@@ -180,7 +182,6 @@ class Upgrade:
             )
         if not self.confirm(question):
             raise UpgradeError("Nothing was changed")
-        gateway = self._read()
         before = self._observed(gateway, now)
         self._note(journal)
         self._undo(journal, gateway, None if journal.copies else before)
@@ -234,15 +235,15 @@ class Upgrade:
             raise UpgradeError("\n".join([*problems, "This release cannot read that. Nothing was changed"]))
         return gateway
 
-    def _checked(self, new: Release) -> Gateway:
-        """Return the configuration if ``check`` of the new release finds no mistake."""
+    def _checked(self, wanted: Release) -> Gateway:
+        """Return the configuration if ``check`` of the wanted release finds no mistake."""
         gateway = self._read()
-        argv = [str(new.python), "-m", "factoryoperator", "check", "--offline", *_files(gateway)]
+        argv = [str(wanted.python), "-m", "factoryoperator", "check", "--offline", *_files(gateway)]
         code, said = _output(argv)
         if code:
             wrong = [line for line in said.splitlines() if line.startswith("WRONG")] or said.splitlines()[-5:]
-            raise UpgradeError("\n".join([*wrong, f"Release {new.version} would not start. Nothing was changed"]))
-        self.say(f"Release {new.version} finds nothing wrong with the configuration.")
+            raise UpgradeError("\n".join([*wrong, f"Release {wanted.version} would not start. Nothing was changed"]))
+        self.say(f"Release {wanted.version} finds nothing wrong with the configuration.")
         return gateway
 
     def _observed(self, gateway: Gateway, release: Release) -> Observed:

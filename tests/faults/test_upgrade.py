@@ -127,6 +127,7 @@ class Machine:
         wrapper = recorded_release.python_of(release, self.gateway.path.parent / "environment" / "python", str(python))
         file = self.gateway.path.parent / "link.yaml"
         config = yaml.safe_load(file.read_text())
+        config.pop("metrics", None)  # which the release before does not know
         config["catalogue"] = str(self.layout.root / "releases" / OLD / "hub_config" / "factories")
         config["factories"][FACTORY]["environments"][0]["python"] = str(wrapper)
         file.write_text(yaml.safe_dump(config))

@@ -240,6 +240,20 @@ def test_an_upgrade_can_be_taken_back_later(older: World) -> None:
         older.upgrade.back()
 
 
+def test_a_release_before_that_refuses_the_configuration_is_not_gone_back_to(world: World) -> None:
+    """As it does at a key that it does not know."""
+    world.upgrade.to(world.new)
+    world.units.did.clear()
+    world.make(OLD, checks=True)
+    (world.configured.folder / "proxy-token").chmod(0o644)
+    with pytest.raises(UpgradeError, match=r"(?s)must be 0600.*Release 0.1.0 would not start. Nothing was changed"):
+        world.upgrade.back()
+    assert (world.units.did, world.current) == ([], NEW)
+    (world.configured.folder / "proxy-token").chmod(0o600)
+    world.upgrade.back()
+    assert world.current == OLD
+
+
 @pytest.mark.root
 def test_a_store_is_migrated_by_the_account_that_owns_it() -> None:
     code = "import os, sys; print(os.getuid(), os.getgid(), 0 in os.getgroups()); sys.exit(1)"
