@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import time
 from typing import Any, Literal
 
 from distributed.comm import get_address_host_port
 from distributed.core import Status
+from distributed.protocol.pickle import dumps
 from distributed.scheduler import KilledWorker, WorkerState
 
 from factorygate.cluster.pages import QuietScheduler
@@ -80,7 +80,7 @@ class FactoryScheduler(QuietScheduler):
                     recommended = self.transition(
                         key,
                         "erred",
-                        exception=pickle.dumps(error),
+                        exception=dumps(error),
                         cause=key,
                         worker=last.address,
                         stimulus_id=stimulus,
