@@ -117,8 +117,13 @@ class Replacer:
         be lost.
         """
         self._wake.set()
+        if op == "remove":
+            self._ask_link()
+
+    def _ask_link(self) -> None:
+        """Have the link ask the factory for the cluster's jobs now, unless it is asked already."""
         running = self._task is not None and not self._task.done()
-        if op == "remove" and running and (self._looking is None or self._looking.done()):
+        if running and (self._looking is None or self._looking.done()):
             self._looking = asyncio.ensure_future(self._cluster.cluster_api.look())
 
     @property
@@ -159,6 +164,8 @@ class Replacer:
                 worker_plan.drop((name,))
                 changed = True
         self._say_lost(lost)
+        if not self._alone.keys().isdisjoint(worker_plan.jobs):
+            self._ask_link()  # when the workers went, the factory may not have reported the end of their job yet
         if suspected:
             await cluster.scheduler_comm.suspect_tasks(workers=suspected)
         if strays := cluster.cluster_api.strays({*worker_plan.jobs, *cluster.workers, *cluster.leaving}):
