@@ -135,6 +135,23 @@ def test_a_crashing_job_beside_working_ones_is_not_requested_forever(life: Life)
     assert life.grid.alive() == [good]
 
 
+def test_the_factory_is_asked_again_until_it_reports_the_end_of_a_job_whose_workers_are_gone(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life.scale(1)
+    life.comes(lambda: life.running() == 1)
+    looks, look = [], life.cluster.cluster_api.look
+
+    async def counted() -> None:
+        looks.append(1)
+        await look()
+
+    monkeypatch.setattr(life.cluster.cluster_api, "look", counted)
+    life.dask.lost.update(life.grid.alive(JobState.RUNNING))
+    life.passes(10)
+    assert len(looks) >= 4  # once as the workers go, then every two seconds
+
+
 def test_a_job_without_its_workers_is_replaced(life: Life) -> None:
     life.scale(2)
     life.comes(lambda: life.running() == 2)
