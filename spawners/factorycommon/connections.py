@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-# Seconds. Uvicorn and Node.js close a connection that is idle for 5 s. A request that meets the closing is lost, and
-# its client cannot tell whether it was read, so clients close idle connections first.
+# Seconds. Node.js, and Uvicorn by default, close a connection that is idle for 5 s. A request that meets the closing is
+# lost, and its client cannot tell whether it was read, so clients close idle connections first.
 IDLE_SECONDS = 2.0
