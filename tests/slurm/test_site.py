@@ -86,6 +86,14 @@ def mkdir(folder: str) -> Command[None]:
     return Command(("mkdir", "-p", "-m", "700", folder), lambda _: None)
 
 
+def reconfigure(here: SlurmCluster, settings: str) -> None:
+    """Give Slurm other settings, and wait until the nodes, which register again, accept jobs."""
+    here.slurm_conf.write_text(settings)
+    done = here.run("scontrol", "reconfigure")
+    assert done.returncode == 0, done.stderr
+    here.start_missing()
+
+
 def soon() -> str:
     """Return the time in 5 seconds, as squeue writes times."""
     return (datetime.now() + timedelta(seconds=5)).isoformat(timespec="seconds")  # squeue writes local times
@@ -183,15 +191,12 @@ async def test_the_message_of_a_sites_job_filter_is_shown(
 ) -> None:
     settings = here.slurm_conf.read_text()
     (here.slurm_conf.parent / "job_submit.lua").write_text(FILTER)
-    here.slurm_conf.write_text(f"{settings}JobSubmitPlugins=lua\n")
     try:
-        done = here.run("scontrol", "reconfigure")
-        assert done.returncode == 0, done.stderr
+        reconfigure(here, f"{settings}JobSubmitPlugins=lua\n")
         with pytest.raises(Refused) as refused:
             await site.submit(account, await request(transport, account))
     finally:
-        here.slurm_conf.write_text(settings)
-        here.run("scontrol", "reconfigure")
+        reconfigure(here, settings)
     words = explain.refused(refused.value.message)
     assert (words.code, words.scheduler) == ("job-filter", "Project training is closed until Monday.")
 
@@ -345,11 +350,9 @@ async def test_a_controller_that_dies_and_comes_back(
 def private_jobs(here: SlurmCluster) -> Iterator[None]:
     """Start a Slurm with ``PrivateData=jobs``, as some sites use."""
     before = here.slurm_conf.read_text()
-    here.slurm_conf.write_text(before + "PrivateData=jobs\n")
-    here.run("scontrol", "reconfigure")
+    reconfigure(here, before + "PrivateData=jobs\n")
     yield
-    here.slurm_conf.write_text(before)
-    here.run("scontrol", "reconfigure")
+    reconfigure(here, before)
 
 
 @pytest.mark.root
@@ -393,15 +396,16 @@ async def test_maintenances_and_reservations(
     """In the cluster itself: a person who is offered a reservation can run in it, and a job that would not end before a
     maintenance waits with an explanation."""
 
-    def reserve(name: str, *words: str) -> None:
-        made = here.run("scontrol", "create", "reservation", f"ReservationName={name}", *words)
-        assert made.returncode == 0, made.stderr
+    async def reserve(name: str, *words: str) -> None:
+        async with asyncio.timeout(60):
+            while (made := here.run("scontrol", "create", "reservation", f"ReservationName={name}", *words)).returncode:
+                assert "busy" in made.stderr, made.stderr  # the nodes still end the jobs of the test before, or register
+                await asyncio.sleep(0.1)
 
     assert await transport.run(slurm.reservations()) == []
-    # IGNORE_JOBS, since the nodes may still be completing the jobs of the test before.
-    course = ("StartTime=now", "Duration=60", "NodeCnt=1", "PartitionName=gpu", f"Users={account}", "Flags=IGNORE_JOBS")
-    reserve("course", *course)
-    reserve("maint", "StartTime=now+2hours", "Duration=60", "Nodes=ALL", "Users=root", "Flags=MAINT,IGNORE_JOBS")
+    course = ("StartTime=now", "Duration=60", "NodeCnt=1", "PartitionName=gpu", f"Users={account}")
+    await reserve("course", *course)
+    await reserve("maint", "StartTime=now+2hours", "Duration=60", "Nodes=ALL", "Users=root", "Flags=MAINT,IGNORE_JOBS")
     made = []
     try:
         site.load_poller.reservations = await transport.run(slurm.reservations())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -273,18 +273,19 @@ class FakeLink:
 
         @app.get("/sessions/{session_id}/events")
         async def session_events(session_id: str) -> Response:
-            first = [("session", self.sessions[session_id].model_dump_json())]
-            return StreamingResponse(self._read(first), media_type="text/event-stream")
+            return self._stream(lambda: ("session", self.sessions[session_id].model_dump_json()))
 
         @app.get("/table")
         async def table() -> Response:
             health = Health(state="ok", since=NOW)
-            clusters = tuple(cluster for cluster in self.clusters.values() if cluster.state != "ended")
             factories = (TableFactory(id="one", health=health),)
-            snapshot = TableSnapshot(sessions=tuple(self.live()), factories=factories, clusters=clusters)
-            return StreamingResponse(
-                self._read([("snapshot", snapshot.model_dump_json())]), media_type="text/event-stream"
-            )
+
+            def snapshot() -> tuple[str, str]:
+                clusters = tuple(cluster for cluster in self.clusters.values() if cluster.state != "ended")
+                taken = TableSnapshot(sessions=tuple(self.live()), factories=factories, clusters=clusters)
+                return "snapshot", taken.model_dump_json()
+
+            return self._stream(snapshot)
 
         @app.get("/operator")
         async def operator() -> OperatorView:
@@ -319,7 +320,7 @@ class FakeLink:
         @app.get("/factories/events")
         async def factories_events(user: str) -> Response:
             told = TypeAdapter(list[FactoryView]).dump_json(self.factories).decode()
-            return StreamingResponse(self._read([("factories", told)]), media_type="text/event-stream")
+            return self._stream(lambda: ("factories", told))
 
         @app.get("/projects")
         async def projects(user: str) -> list[ProjectView]:
@@ -404,12 +405,15 @@ class FakeLink:
 
         return app
 
-    async def _read(self, first: list[tuple[str, str]]) -> AsyncIterator[str]:
+    def _stream(self, first: Callable[[], tuple[str, str]]) -> StreamingResponse:
+        return StreamingResponse(self._read(first), media_type="text/event-stream")
+
+    async def _read(self, first: Callable[[], tuple[str, str]]) -> AsyncIterator[str]:
         queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self._readers.add(queue)
         try:
-            for event, data in first:
-                yield f"event: {event}\ndata: {data}\n\n"
+            event, data = first()  # once the queue is there: no change between the two is missed
+            yield f"event: {event}\ndata: {data}\n\n"
             while True:
                 told = await queue.get()
                 yield f"event: {told[0]}\ndata: {told[1]}\n\n"
