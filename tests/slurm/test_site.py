@@ -399,7 +399,9 @@ async def test_maintenances_and_reservations(
     async def reserve(name: str, *words: str) -> None:
         async with asyncio.timeout(60):
             while (made := here.run("scontrol", "create", "reservation", f"ReservationName={name}", *words)).returncode:
-                assert "busy" in made.stderr, made.stderr  # the nodes still end the jobs of the test before, or register
+                assert "busy" in made.stderr, (
+                    made.stderr
+                )  # the nodes still end the jobs of the test before, or register
                 await asyncio.sleep(0.1)
 
     assert await transport.run(slurm.reservations()) == []
