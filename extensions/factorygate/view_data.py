@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-JobState = Literal["asked", "pending", "running", "lost", "failed", "ended", "unreachable"]
+JobState = Literal["asked", "pending", "running", "ending", "lost", "failed", "ended", "unreachable"]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from factorylink.clusters import reconciler, service
 from factorylink.errors import Unreachable
 from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.problems import ProblemError
+from factorylink.schedulers.command import Command
 from factorylink.util.rate_limiter import RateLimiter
 from tests.unit import fake_factory
 from tests.unit.fake_factory import ID, INSTEAD, OTHER, SCHEDULER, World
@@ -232,6 +233,47 @@ async def test_the_reason_of_a_workers_end_is_shown_with_its_log(world: World) -
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "ended", "w-1": "running"})
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.OUT_OF_MEMORY, ("it was", "the memory"))
+
+
+async def test_the_ends_of_many_jobs_are_found_out_together(world: World) -> None:
+    cluster = await begin(world)
+    await grow(world, "w-0", "w-1", "w-2")
+    await world.scheduler.answer()
+    for job in ("1_1", "1_2", "1_3"):
+        world.scheduler.runs(job)
+    await world.scheduler.answer()
+    began, all_began, read = 0, asyncio.Event(), world.home.run
+
+    async def run(command: Command[Any], account: str) -> Any:
+        nonlocal began
+        if command.argv[0] == "tail":
+            began += 1
+            if began == 3:
+                all_began.set()
+            await asyncio.wait_for(all_began.wait(), 20)
+        return await read(command, account)
+
+    world.home.run = run  # type: ignore[method-assign]
+    folder = f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}"
+    for number in (1, 2, 3):
+        world.home.files[f"{folder}/{BATCH}-{number}.log"] = f"end {number}\n".encode()
+        world.scheduler.set(f"1_{number}", state=JobState.ENDED, outcome=Outcome.CANCELLED, ended=datetime.now(UTC))
+    await world.scheduler.answer()
+    seen = await states(world, **{"w-0": "ended", "w-1": "ended", "w-2": "ended"})
+    assert [worker.log_tail for worker in seen.values()] == [("end 1",), ("end 2",), ("end 3",)]
+
+
+async def test_a_job_that_still_holds_its_node_is_shown_as_ending(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    world.scheduler.runs("1")
+    await world.scheduler.answer()
+    world.scheduler.set("1", state=JobState.ENDING)
+    await world.scheduler.answer()
+    (worker,) = (await states(world, **{"w-0": "running"})).values()
+    assert worker.waits_for is not None
+    assert worker.waits_for.code == "completing"
 
 
 async def test_the_log_of_a_worker_that_ended_normally_is_kept(world: World) -> None:

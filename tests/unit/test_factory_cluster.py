@@ -29,6 +29,7 @@ from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import AT_A_TIME, FactoryJob
 from factorygate.link import LinkError
 from factorygate.view_data import Adapting
+from factorylink.explain import explain
 from tests.support.choice_answers import choice_answers
 from tests.support.told import cluster as cluster_told
 from tests.unit.fake_factory import SIZE, factory
@@ -463,6 +464,12 @@ async def test_a_closed_cluster_has_no_jobs(link: ScriptedLink) -> None:
         }
         cluster.scheduler_info["workers"]["tls://n1:1"] = {"name": "left", "nthreads": 1, "memory_limit": 1}
         assert "1 workers, 2 jobs run, 0 wait" in repr(cluster)
+        first, *_ = cluster.worker_spec  # its work is over, but the scheduler is still clearing its node
+        ending = explain.own("completing")
+        told = cluster.cluster_api.workers[first].model_copy(update={"waits_for": ending})
+        cluster.cluster_api.workers[first] = told
+        assert "1 workers, 1 jobs run, 0 wait" in repr(cluster)
+        assert cluster.view().count("ending") == 1
     assert repr(cluster).endswith("here cpu: closed)")
     assert (cluster.view().workers, cluster.view().count("running", "pending", "asked")) == (0, 0)
 

@@ -17,6 +17,8 @@ from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.view_data import Adapting, ClusterView, JobState, JobView
 
 GOOD_ENDS = ("stopped", "finished", "walltime")
+_LIVE = ("pending", "running", "ending", "unreachable")
+_ENDING = "completing"  # code of the link's words about a job that holds its node, although its work is over
 ENDED_SHOWN = 20  # number of ended jobs that are shown, the last ones
 
 
@@ -51,14 +53,14 @@ def view(cluster: ShownCluster) -> ClusterView:
         state = cluster_api.workers.get(name)
         count = sum(worker in by_name for worker in process_names(name, place.processes))
         shown = _job(name, state, count, cluster_api.logs.get(name, ()))
-        if closed and shown.state in ("asked", "pending", "running", "unreachable"):
+        if closed and shown.state in ("asked", *_LIVE):
             shown = replace(shown, state="ended")  # or it ends soon: there are no more events
-        if name in wanted or shown.state in ("pending", "running", "unreachable"):
+        if name in wanted or shown.state in _LIVE:
             jobs.append(shown)
         elif shown.state != "ended" or shown.why:
             over.append(shown)
     known = cluster_api.cluster
-    running = sum(job.state == "running" for job in jobs)
+    running = sum(job.state in ("running", "ending") for job in jobs)  # both are billed
     return ClusterView(
         name=cluster.name,
         factory=place.factory,
@@ -89,6 +91,8 @@ def _job(name: str, worker: Worker | None, workers: int, log: tuple[str, ...]) -
     state = str(worker.state)
     if state == "ended":
         state = "ended" if worker.end_reason in GOOD_ENDS else "lost" if worker.started else "failed"
+    elif state == "running" and worker.waits_for is not None and worker.waits_for.code == _ENDING:
+        state = "ending"
     words = worker.end if worker.state == "ended" else worker.waits_for
     return JobView(
         name=name,

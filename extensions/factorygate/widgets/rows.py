@@ -14,7 +14,7 @@ LOG_LINES = 200
 _OPEN_LOGS = 10
 
 # States that need attention come first.
-_ORDER = {"failed": 0, "lost": 0, "unreachable": 1, "asked": 2, "pending": 2, "running": 3, "ended": 4}
+_ORDER = {"failed": 0, "lost": 0, "unreachable": 1, "asked": 2, "pending": 2, "running": 3, "ending": 3, "ended": 4}
 FILTERS: dict[str, frozenset[str]] = {
     "all": frozenset(_ORDER),
     "running": frozenset({"running"}),

@@ -6,7 +6,8 @@ import { figures, pages } from "./panel_state.js";
 import { V } from "./words.js";
 
 const KIND = {
-  asked: "wait", pending: "wait", running: "free", lost: "bad", failed: "bad", ended: "down", unreachable: "down",
+  asked: "wait", pending: "wait", running: "free", ending: "wait", lost: "bad", failed: "bad", ended: "down",
+  unreachable: "down",
   starting: "wait", closing: "wait", closed: "down",
 };
 

@@ -5,6 +5,7 @@ Also cancels jobs that belong to no cluster.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from functools import partial
 
 from factorycommon.models import BatchId, End, EndReason, Job, JobState, Outcome, WorkerState
 from factorylink.clusters.submitter import ClusterSubmitter
-from factorylink.clusters.worker_ends import WorkerEnds
+from factorylink.clusters.worker_ends import WorkerEnd, WorkerEnds
 from factorylink.clusters.worker_job import log_name
 from factorylink.config import Limits
 from factorylink.errors import FactoryError, Gone
@@ -243,7 +244,6 @@ class ClusterReconciler:
 
         What is not known now is looked up at the next answer.
         """
-        tails = 0
         try:
             ended = await self._with_all_runs(live_cluster, batch, connection, ended)
             wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
@@ -253,24 +253,40 @@ class ClusterReconciler:
                 live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
             )
             # Failed jobs first, since only a few logs are read.
-            for worker, known in sorted(
-                wanted, key=lambda pair: pair[1] is not None and pair[1].outcome is Outcome.COMPLETED
-            ):
-                id = live_cluster.job_of(batch, worker)
-                if id is None:
-                    continue
-                end = known or await self._why(live_cluster, connection, id)
-                tail: tuple[str, ...] = ()
-                if tails < TAILS:
-                    tails += 1
-                    tail = await self._tail(live_cluster, batch, connection, worker)
-                reason, words = explain.ended(end, tail=tail)
-                worker.log_tail = tail
-                await self._ends.over(live_cluster, [worker], reason, words, [end])
-        except FactoryError as error:
-            log.info("Why jobs of batch %s ended is asked again: %s", batch.id, error.message)
+            wanted.sort(key=lambda pair: pair[1] is not None and pair[1].outcome is Outcome.COMPLETED)
+            at_once = asyncio.Semaphore(TAILS)
+
+            async def find_out(number: int, worker: WorkerRecord, known: End | None) -> WorkerEnd | None:
+                async with at_once:
+                    return await self._why_over(live_cluster, batch, connection, worker, known, number < TAILS)
+
+            found = await asyncio.gather(*(find_out(number, *pair) for number, pair in enumerate(wanted)))
+            await self._ends.over_each(live_cluster, [end for end in found if end is not None])
         finally:
             live_cluster.concluding -= {(batch.id, worker.task) for worker, _ in ended}
+
+    async def _why_over(
+        self,
+        live_cluster: LiveCluster,
+        batch: BatchRecord,
+        connection: FactoryConnection,
+        worker: WorkerRecord,
+        known: End | None,
+        reads_log: bool,
+    ) -> WorkerEnd | None:
+        """Return why a job has ended; None: the factory does not tell now. ``known``: its record, if known."""
+        id = live_cluster.job_of(batch, worker)
+        if id is None:
+            return None
+        try:
+            end = known or await self._why(live_cluster, connection, id)
+        except FactoryError as error:
+            log.info("Why worker %s ended is asked again: %s", worker.name, error.message)
+            return None
+        tail = await self._tail(live_cluster, batch, connection, worker) if reads_log else ()
+        reason, words = explain.ended(end, tail=tail)
+        worker.log_tail = tail
+        return WorkerEnd(worker, reason, words, end)
 
     async def _with_all_runs(
         self,

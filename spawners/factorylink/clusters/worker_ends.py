@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from factorycommon.models import End, EndReason, Words, WorkerState
 from factorylink.ledger.cluster_store import ClusterStore, WorkerRecord
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.util import clock
+
+
+@dataclass(frozen=True)
+class WorkerEnd:
+    """Why a job has ended. ``record``: the scheduler's record of the job, if it has one."""
+
+    worker: WorkerRecord
+    reason: EndReason
+    words: Words
+    record: End | None = None
 
 
 class WorkerEnds:
@@ -25,18 +36,26 @@ class WorkerEnds:
         words: Words,
         ends: Sequence[End | None] = (),
     ) -> None:
-        """Record that these jobs have ended.
+        """Record that these jobs have ended for one reason.
 
-        If the cluster was to end and these were its last jobs, record that the cluster has ended, too. ``ends``: the
-        scheduler's record of each job, in the order of ``ended``.
+        ``ends``: the scheduler's record of each job, in the order of ``ended``.
         """
-        now = clock.now()
-        for worker, end in zip_longest(ended, ends):
+        pairs = zip_longest(ended, ends)
+        await self.over_each(live_cluster, [WorkerEnd(worker, reason, words, end) for worker, end in pairs])
+
+    async def over_each(self, live_cluster: LiveCluster, ended: Sequence[WorkerEnd]) -> None:
+        """Record that these jobs have ended, in one commit.
+
+        If the cluster was to end and these were its last jobs, record that the cluster has ended, too.
+        """
+        now, workers = clock.now(), [one.worker for one in ended]
+        for one in ended:
+            worker = one.worker
             if worker.ended is None:
-                worker.state, worker.end_reason, worker.end = WorkerState.ENDED, reason, worker.end or words
-                worker.is_over(now, end)
-        await self._store.save(ended)
-        live_cluster.touch(*ended)
+                worker.state, worker.end_reason, worker.end = WorkerState.ENDED, one.reason, worker.end or one.words
+                worker.is_over(now, one.record)
+        await self._store.save(workers)
+        live_cluster.touch(*workers)
         if live_cluster.record.wish == "stop" and not live_cluster.alive() and live_cluster.record.ended is None:
             await self._store.change(live_cluster.record, ended=now)
             live_cluster.touch()

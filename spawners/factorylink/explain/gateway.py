@@ -21,6 +21,7 @@ _ANSWERS = (
                         "not run twice.")),
     ),
     Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
+    Answer("completing", N_("The job is ending."), GOES_ON),
     Answer(
         "not-taken", N_("The factory did not answer."), Move("you", N_("Try again in a minute."))
     ),

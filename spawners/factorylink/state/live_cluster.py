@@ -187,6 +187,8 @@ class LiveCluster:
             waits_for = explain.pending(job)
         elif state is WorkerState.ASKED:
             waits_for = explain.own("submit-slow")
+        elif state is WorkerState.RUNNING and job is not None and job.state is JobState.ENDING:
+            waits_for = explain.own("completing")
         elif worker.altered and waits_for is None and worker.ended is None:
             waits_for = explain.own("job-altered")
         return Worker(
