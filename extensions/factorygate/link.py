@@ -8,10 +8,11 @@ token from the hub's token page).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from getpass import getpass
@@ -24,12 +25,15 @@ from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import read_events
 from factorycommon.language import N_
 from factorycommon.link_errors import LinkError, LinkSilent, read_problem
+from factorycommon.models import Cluster, Worker
 
 __all__ = ["Link", "LinkError", "LinkRoute", "LinkSilent", "NoLinkError", "get_now", "has_own_token", "use_token"]
 
 
 log = logging.getLogger(__name__)
 
+LARGE = 50_000  # characters of data from which on a cluster is parsed in steps
+STEP = 100  # workers that are parsed in one turn of the event loop, which takes about a millisecond
 SECONDS = 30.0  # timeout of a request; streams have no limit
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS)
 
@@ -151,19 +155,19 @@ class Link:
 
     async def get(self, path: str, kind: type[T], **params: Any) -> T:
         """Return the answer to a GET. ``path`` is relative to the service's ``/api``. Raises LinkError."""
-        return _read(kind, await self._ask("GET", path, params=_given(params)))
+        return await _read_in_steps(kind, await self._ask("GET", path, params=_given(params)))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
         """PUT ``body`` and return the answer; repeating the PUT changes nothing. Raises LinkError."""
-        return _read(kind, await self._ask("PUT", path, json=_sent(body)))
+        return await _read_in_steps(kind, await self._ask("PUT", path, json=_sent(body)))
 
     async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
         """POST ``body`` and return the answer. Raises LinkError."""
-        return _read(kind, await self._ask("POST", path, json=_sent(body)))
+        return await _read_in_steps(kind, await self._ask("POST", path, json=_sent(body)))
 
     async def delete(self, path: str, kind: type[T]) -> T:
         """DELETE the resource at ``path`` and return the answer. Raises LinkError."""
-        return _read(kind, await self._ask("DELETE", path))
+        return await _read_in_steps(kind, await self._ask("DELETE", path))
 
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
         """Yield server-sent events, each with its name, until the stream ends.
@@ -179,7 +183,7 @@ class Link:
                 async with aclosing(read_events(answer.aiter_bytes())) as events:
                     async for name, data in events:
                         try:
-                            event = _parse(kind, data)
+                            event = await _parse_in_steps(kind, data)
                         except LinkSilent:
                             if not understood:
                                 raise
@@ -208,16 +212,47 @@ def _read(kind: type[T], answer: httpx.Response) -> T:
     return _parse(kind, answer.content)
 
 
+async def _read_in_steps(kind: type[T], answer: httpx.Response) -> T:
+    """Parse a response in steps, see ``_parse_in_steps``. Raises LinkError if the response is an error."""
+    if answer.is_error:
+        raise _problem(answer.status_code, answer.content)
+    return await _parse_in_steps(kind, answer.content)
+
+
+async def _parse_in_steps(kind: type[T], data: bytes | str) -> T:
+    """Parse the link's data as ``_parse`` does. The workers of a large cluster are parsed ``STEP`` at a time, and the
+    event loop does other work in between: it is the loop of Dask's scheduler or of the notebook."""
+    if kind is not Cluster or len(data) < LARGE:
+        return _parse(kind, data)
+    with _understood():
+        whole: dict[str, Any] = _adapter(dict[str, Any]).validate_json(data)
+        listed: list[Any] = _adapter(list[Any]).validate_python(whole.pop("workers", []))
+        cluster: Cluster = _adapter(Cluster).validate_python(whole, extra="ignore")
+    workers: list[Worker] = []
+    for first in range(0, len(listed), STEP):
+        await asyncio.sleep(0)
+        with _understood():
+            workers += _adapter(list[Worker]).validate_python(listed[first : first + STEP], extra="ignore")
+    return cast(T, cluster.model_copy(update={"workers": tuple(workers)}))
+
+
 def _parse(kind: type[T], data: bytes | str) -> T:
     """Parse the link's data. Unknown fields are ignored, since the link may be newer than this package. Raises
     LinkSilent if a field is missing or invalid."""
-    try:
+    with _understood():
         found: T = _adapter(cast(Any, kind)).validate_json(data, extra="ignore")
+    return found
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Raise LinkSilent in place of the errors of the parser."""
+    try:
+        yield
     except ValidationError as error:
         where = [".".join(map(str, one["loc"])) for one in error.errors(include_input=False, include_url=False)[:3]]
         log.warning("What the gateway says is not understood: %s", ", ".join(where))
         raise LinkSilent(N_("The gateway gave an answer that this session does not understand.")) from error
-    return found
 
 
 def _sent(body: BaseModel) -> Any:
