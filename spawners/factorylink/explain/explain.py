@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC
+from functools import lru_cache
 from itertools import chain
 from typing import Literal
 
@@ -93,7 +94,7 @@ def pending(job: Job) -> Words:
         if job.restarts >= _OFTEN:
             return _filled(REQUEUED_OFTEN, job.raw_state, count=str(job.restarts))
         return REQUEUED.words(job.raw_state)
-    found = _begins(_WAITING_WORDS, job.reason)
+    found = _waiting_code(job.reason)
     return _WAITING[found].words(job.reason) if found else _filled(UNKNOWN_WAIT, job.reason, words=job.reason)
 
 
@@ -272,9 +273,10 @@ def filled(code: str, **parts: str) -> Words:
     return _filled(OURS[code], "", **parts)
 
 
-def _begins(table: Patterns, text: str) -> str | None:
-    """Return the code of the first pattern that matches the beginning of ``text``; None if there is none."""
-    return next((code for pattern, code in table if re.match(pattern, text)), None)
+@lru_cache(maxsize=1000)  # hundreds of waiting jobs have the same few reasons at every answer
+def _waiting_code(reason: str) -> str | None:
+    """Return the code of the first pattern that matches the beginning of ``reason``; None if there is none."""
+    return next((code for pattern, code in _WAITING_WORDS if re.match(pattern, reason)), None)
 
 
 def _contains(table: Patterns, text: str) -> str | None:

@@ -5,7 +5,6 @@ Any user of the cluster can copy name and comment, so the signature in the comme
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import re
@@ -107,7 +106,7 @@ class Identity:
 
     def _mac(self, *words: str | bytes) -> str:
         signed = b"|".join(word if isinstance(word, bytes) else word.encode() for word in words)
-        return hmac.new(self._key, signed, hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, signed, "sha256").hex()
 
 
 def is_of_our_form(comment: str) -> bool:
