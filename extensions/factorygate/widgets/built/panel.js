@@ -344,6 +344,7 @@ var KIND = {
   asked: "wait",
   pending: "wait",
   running: "free",
+  ending: "wait",
   lost: "bad",
   failed: "bad",
   ended: "down",
