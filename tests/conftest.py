@@ -16,6 +16,7 @@ from hypothesis import settings
 from playwright.async_api import expect as expect_async
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from testbed.demo.options import Ports
 from testbed.install import environments as install
 from tests import sharing
 from tests.support.gateway import Gateway
@@ -24,17 +25,18 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO_SECONDS = 300  # timeout of a test with a demo that sets no other: the first of these tests starts the demo
 PATIENCE = 60_000  # ms; tests must also pass on a loaded machine
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # set if several processes run the tests
-PORTS = {  # far enough apart that the demos' port ranges for sessions do not overlap
-    "gateway": range(8300 + 26 * int(WORKER or 0), 9500, 400),
-    "isolated": range(8400, 9500, 400),
-    "oidc": range(8575, 9500, 400),
-    "outbound_none": range(8500, 9500, 400),
-    "two_isolated": range(8550, 9500, 400),
-    "pbs_gateway": range(8625, 9500, 400),
-    "base_url": range(8650, 9500, 400),
-    "backup": range(8675, 9500, 400),
-    "upgrade": range(8600, 9500, 400),
-}
+# The demos that may run at the same time; the processes that run the tests each have a "gateway". No two of them share
+# a port (tests/unit/test_demo_options.py).
+DEMO_SLOTS = ("isolated", "oidc", "outbound_none", "two_isolated", "pbs_gateway", "base_url", "backup", "upgrade")
+
+
+def demo_ports(slot: int) -> range:
+    """Return the public ports that a demo tries, one after the other."""
+    return range(8300 + 28 * slot, 9500, 400)
+
+
+PORTS = {name: demo_ports(slot) for slot, name in enumerate(DEMO_SLOTS)}
+PORTS["gateway"] = demo_ports(len(DEMO_SLOTS) + int(WORKER or 0))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -171,10 +173,10 @@ def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def free_port(ports: range) -> int:
     for port in ports:
         try:
-            for offset in (0, 1, 2, 3, 81, 90, 91):
+            for single in Ports(port).single:
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", port + offset))
+                    probe.bind(("127.0.0.1", single))
         except OSError:
             continue
         return port

@@ -33,16 +33,22 @@ class Ports:
 
     @property
     def sessions(self) -> tuple[int, int]:
-        """Return the port range for sessions. Demos on different ports have different ranges."""
+        """Return the port range for sessions. The ranges of demos whose ports differ by 28 to 308 do not meet."""
         if self.public == 8000:
             return 20000, 23999
-        start = 24000 + self.public % 300 * 20
-        return start, start + 19 + 500
+        start = 24000 + self.public % 336 * 19
+        return start, start + 28 * 19 - 1
+
+    @property
+    def single(self) -> list[int]:
+        """Return all ports except those of sessions."""
+        return [
+            self.public, self.proxy_api, self.proxy_metrics, self.link_metrics, self.hub, self.link, self.provider
+        ]  # fmt: skip
 
     def taken(self, login: str) -> list[int]:
         """Return the ports of a demo with this login on which another program listens."""
-        wanted = [self.public, self.proxy_api, self.proxy_metrics, self.link_metrics, self.hub, self.link]
-        wanted += [self.provider] if login == "oidc" else []
+        wanted = [port for port in self.single if port != self.provider or login == "oidc"]
         return [port for port in wanted if not ports.is_free(port, "127.0.0.1")]
 
 

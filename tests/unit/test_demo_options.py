@@ -12,15 +12,26 @@ import pytest
 from factorycommon.models import Projects
 from testbed.demo import login as demo_login
 from testbed.demo.command import open_private
-from testbed.demo.options import arguments, locked
+from testbed.demo.options import Ports, arguments, locked
 from testbed.demo.run import ROUTE_PAUSES, retry
 from testbed.errors import CannotRun
 from testbed.network.login_side import Isolation, isolation
 from testbed.options import isolation_argv
-from tests.conftest import free_port
+from tests.conftest import DEMO_SLOTS, demo_ports, free_port
 from tests.support.trial import CHECKOUT, ORDINARY, ensure_ordinary_user
 
 BARE = "/usr/bin/python3"
+
+
+def test_no_two_demos_of_the_tests_share_a_port() -> None:
+    processes = 4  # as bin/test starts them
+    used: dict[int, int] = {}
+    for slot in range(len(DEMO_SLOTS) + processes):
+        ports = Ports(demo_ports(slot)[0])
+        first, last = ports.sessions
+        assert last < 31000  # where other programs of the tests listen
+        for port in (*ports.single, *range(first, last + 1)):
+            assert used.setdefault(port, slot) == slot, port
 
 
 @pytest.mark.parametrize(
