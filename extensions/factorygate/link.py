@@ -123,7 +123,7 @@ def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: 
             answer = client.get(path, params=_given(params))
     except httpx.HTTPError as error:
         raise _silent(error) from error
-    return _read(kind, answer)
+    return _parse(kind, _content(answer))
 
 
 class Link:
@@ -155,19 +155,19 @@ class Link:
 
     async def get(self, path: str, kind: type[T], **params: Any) -> T:
         """Return the answer to a GET. ``path`` is relative to the service's ``/api``. Raises LinkError."""
-        return await _read_in_steps(kind, await self._ask("GET", path, params=_given(params)))
+        return await _parse_in_steps(kind, _content(await self._ask("GET", path, params=_given(params))))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
         """PUT ``body`` and return the answer; repeating the PUT changes nothing. Raises LinkError."""
-        return await _read_in_steps(kind, await self._ask("PUT", path, json=_sent(body)))
+        return await _parse_in_steps(kind, _content(await self._ask("PUT", path, json=_sent(body))))
 
     async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
         """POST ``body`` and return the answer. Raises LinkError."""
-        return await _read_in_steps(kind, await self._ask("POST", path, json=_sent(body)))
+        return await _parse_in_steps(kind, _content(await self._ask("POST", path, json=_sent(body))))
 
     async def delete(self, path: str, kind: type[T]) -> T:
         """DELETE the resource at ``path`` and return the answer. Raises LinkError."""
-        return await _read_in_steps(kind, await self._ask("DELETE", path))
+        return await _parse_in_steps(kind, _content(await self._ask("DELETE", path)))
 
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
         """Yield server-sent events, each with its name, until the stream ends.
@@ -205,18 +205,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _read(kind: type[T], answer: httpx.Response) -> T:
-    """Parse a response. Raises LinkError if the response is an error."""
+def _content(answer: httpx.Response) -> bytes:
+    """Return the body of a response. Raises LinkError if the response is an error."""
     if answer.is_error:
         raise _problem(answer.status_code, answer.content)
-    return _parse(kind, answer.content)
-
-
-async def _read_in_steps(kind: type[T], answer: httpx.Response) -> T:
-    """Parse a response in steps, see ``_parse_in_steps``. Raises LinkError if the response is an error."""
-    if answer.is_error:
-        raise _problem(answer.status_code, answer.content)
-    return await _parse_in_steps(kind, answer.content)
+    return answer.content
 
 
 async def _parse_in_steps(kind: type[T], data: bytes | str) -> T:
@@ -224,14 +217,14 @@ async def _parse_in_steps(kind: type[T], data: bytes | str) -> T:
     event loop does other work in between: it is the loop of Dask's scheduler or of the notebook."""
     if kind is not Cluster or len(data) < LARGE:
         return _parse(kind, data)
-    with _understood():
+    with _silent_if_invalid():
         whole: dict[str, Any] = _adapter(dict[str, Any]).validate_json(data)
         listed: list[Any] = _adapter(list[Any]).validate_python(whole.pop("workers", []))
         cluster: Cluster = _adapter(Cluster).validate_python(whole, extra="ignore")
     workers: list[Worker] = []
     for first in range(0, len(listed), STEP):
         await asyncio.sleep(0)
-        with _understood():
+        with _silent_if_invalid():
             workers += _adapter(list[Worker]).validate_python(listed[first : first + STEP], extra="ignore")
     return cast(T, cluster.model_copy(update={"workers": tuple(workers)}))
 
@@ -239,14 +232,14 @@ async def _parse_in_steps(kind: type[T], data: bytes | str) -> T:
 def _parse(kind: type[T], data: bytes | str) -> T:
     """Parse the link's data. Unknown fields are ignored, since the link may be newer than this package. Raises
     LinkSilent if a field is missing or invalid."""
-    with _understood():
+    with _silent_if_invalid():
         found: T = _adapter(cast(Any, kind)).validate_json(data, extra="ignore")
     return found
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
-    """Raise LinkSilent in place of the errors of the parser."""
+def _silent_if_invalid() -> Iterator[None]:
+    """Raise LinkSilent if the block's data are not what they should be."""
     try:
         yield
     except ValidationError as error:

@@ -399,10 +399,8 @@ async def test_maintenances_and_reservations(
     async def reserve(name: str, *words: str) -> None:
         async with asyncio.timeout(60):
             while (made := here.run("scontrol", "create", "reservation", f"ReservationName={name}", *words)).returncode:
-                assert "busy" in made.stderr, (
-                    made.stderr
-                )  # the nodes still end the jobs of the test before, or register
-                await asyncio.sleep(0.1)
+                assert "busy" in made.stderr, made.stderr  # the nodes still end the jobs of the test before
+                await asyncio.sleep(0.1)  # waits for the scheduler
 
     assert await transport.run(slurm.reservations()) == []
     course = ("StartTime=now", "Duration=60", "NodeCnt=1", "PartitionName=gpu", f"Users={account}")

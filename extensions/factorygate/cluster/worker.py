@@ -170,8 +170,15 @@ async def run(options: argparse.Namespace) -> int:
             log.info("%s: told to end", name)
             await asyncio.gather(*map(_unregister, nannies))
         finally:  # the workers must have ended before the folder can be removed
-            await asyncio.gather(*(nanny.close(timeout=CLOSE) for nanny in nannies), return_exceptions=True)
+            await asyncio.gather(*map(_close, nannies), return_exceptions=True)
     return 0
+
+
+async def _close(nanny: Any) -> None:
+    """Close a worker. If it is closing already, wait for the end of that, but not for longer than ``CLOSE`` seconds."""
+    await nanny.close(timeout=CLOSE)
+    async with asyncio.timeout(CLOSE):
+        await nanny.finished()  # the status is "closed" before the connections are
 
 
 async def _unregister(nanny: Any) -> None:
@@ -180,6 +187,8 @@ async def _unregister(nanny: Any) -> None:
     Otherwise the scheduler suspects each task that it had sent to the worker. A task that is sent to several workers
     whose jobs end together would then fail with ``KilledWorker``, though no task ended any of them.
     """
+    if nanny.worker_address is None:
+        return  # the worker has left already
     try:
         async with asyncio.timeout(UNREGISTER):
             await nanny.scheduler.unregister(

@@ -41,6 +41,7 @@ log = logging.getLogger("factorylink")
 ENOUGH_MISSES = 2
 ROUNDING = 1e-6  # GPU-hours
 RECORDS = 400  # number of job ids in one command: a site's wrapper accepts at most 500
+AT_ONCE = 5  # number of ended jobs about which the factory is asked at the same time
 TAILS = 5  # number of logs that are read after one answer: if a hundred jobs fail at once, they have one reason
 _STATES = {
     JobState.PENDING: WorkerState.PENDING,
@@ -254,14 +255,24 @@ class ClusterReconciler:
             )
             # Failed jobs first, since only a few logs are read.
             wanted.sort(key=lambda pair: pair[1] is not None and pair[1].outcome is Outcome.COMPLETED)
-            at_once = asyncio.Semaphore(TAILS)
+            at_once, errors = asyncio.Semaphore(AT_ONCE), list[FactoryError]()
 
             async def find_out(number: int, worker: WorkerRecord, known: End | None) -> WorkerEnd | None:
                 async with at_once:
-                    return await self._why_over(live_cluster, batch, connection, worker, known, number < TAILS)
+                    if errors:  # the factory will not answer the next questions either
+                        return None
+                    try:
+                        return await self._why_over(live_cluster, batch, connection, worker, known, number < TAILS)
+                    except FactoryError as error:
+                        errors.append(error)
+                        return None
 
             found = await asyncio.gather(*(find_out(number, *pair) for number, pair in enumerate(wanted)))
             await self._ends.over_each(live_cluster, [end for end in found if end is not None])
+            if errors:
+                raise errors[0]
+        except FactoryError as error:
+            log.info("Why jobs of batch %s ended is asked again: %s", batch.id, error.message)
         finally:
             live_cluster.concluding -= {(batch.id, worker.task) for worker, _ in ended}
 
@@ -274,15 +285,14 @@ class ClusterReconciler:
         known: End | None,
         reads_log: bool,
     ) -> WorkerEnd | None:
-        """Return why a job has ended; None: the factory does not tell now. ``known``: its record, if known."""
+        """Return why a job has ended; None: no job is known. Raises FactoryError.
+
+        ``known``: the scheduler's record of the job, if the last answer had it.
+        """
         id = live_cluster.job_of(batch, worker)
         if id is None:
             return None
-        try:
-            end = known or await self._why(live_cluster, connection, id)
-        except FactoryError as error:
-            log.info("Why worker %s ended is asked again: %s", worker.name, error.message)
-            return None
+        end = known or await self._why(live_cluster, connection, id)
         tail = await self._tail(live_cluster, batch, connection, worker) if reads_log else ()
         reason, words = explain.ended(end, tail=tail)
         worker.log_tail = tail

@@ -21,7 +21,6 @@ _ANSWERS = (
                         "not run twice.")),
     ),
     Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
-    Answer("completing", N_("The job is ending."), GOES_ON),
     Answer(
         "not-taken", N_("The factory did not answer."), Move("you", N_("Try again in a minute."))
     ),
@@ -31,6 +30,7 @@ _ANSWERS = (
         Move("you", N_("Check whether your home folder there is full or over its quota.")),
     ),
     # The site's actions and silence
+    Answer("completing", N_("The job is ending."), Move("wait", N_("It ends by itself."))),
     Answer(
         "suspended",
         N_("The factory has suspended your session: it is frozen, and its node does other work."),
