@@ -263,6 +263,30 @@ async def test_the_ends_of_many_jobs_are_found_out_together(world: World) -> Non
     assert [worker.log_tail for worker in seen.values()] == [("end 1",), ("end 2",), ("end 3",)]
 
 
+async def test_a_factory_that_falls_silent_is_not_asked_about_each_ended_job(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(world)
+    names = [f"w-{number}" for number in range(20)]
+    await grow(world, *names)
+    await world.scheduler.answer()
+    asked: list[str] = []
+
+    async def why_ended(_account: str, job_id: str) -> End | None:
+        asked.append(job_id)
+        raise Unreachable("no answer")
+
+    monkeypatch.setattr(world.scheduler, "why_ended", why_ended)
+    world.scheduler.jobs_there.clear()
+    await world.scheduler.answer(2)  # two answers must miss a job
+    await world.comes(lambda: not world.clusters.own(CLUSTER, "ada").concluding)
+    assert 1 <= len(asked) <= reconciler.AT_ONCE
+    assert {str(worker.state) for worker in workers(world).values()} == {"pending"}
+    monkeypatch.undo()
+    await world.scheduler.answer()
+    await states(world, **dict.fromkeys(names, "ended"))
+
+
 async def test_a_job_that_still_holds_its_node_is_shown_as_ending(world: World) -> None:
     await begin(world)
     await grow(world, "w-0")
