@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from factorylink.cli import main as cli
-from factoryoperator import cli_backup, cli_certificates, cli_check, cli_upgrade
+from factoryoperator import cli_backup, cli_certificates, cli_check, cli_passwords, cli_upgrade
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code, as ``factorylink.cli.main`` does."""
-    return cli.main(argv, (cli_check.add, cli_backup.add, cli_certificates.add, cli_upgrade.add))
+    return cli.main(argv, (cli_check.add, cli_backup.add, cli_certificates.add, cli_passwords.add, cli_upgrade.add))

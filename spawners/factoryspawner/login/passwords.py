@@ -55,11 +55,20 @@ def check_password(password: str, line: str) -> bool:
 
 def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
     """Replace the file atomically by one (0600) with these names and passwords."""
-    lines = {name: hash_password(password) for name, password in passwords.items()}
+    write_lines(path, {name: hash_password(password) for name, password in passwords.items()})
+
+
+def write_lines(path: Path, lines: Mapping[str, str], owner: tuple[int, int] | None = None) -> None:
+    """Replace the file atomically by one (0600) with the hash of each name's password.
+
+    ``owner``: uid and gid of the file; None: those of this process.
+    """
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(lines, file, indent=1)
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        json.dump(dict(lines), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
