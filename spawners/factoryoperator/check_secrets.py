@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import hmac
 import json
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -206,7 +208,15 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
     """Check the files of the proxy's systemd unit against hub.yaml."""
     here = gateway.hub.at
     env = gateway.hub.path.parent / _PROXY_ENV
-    for number, name, value in _settings(env):
+    settings = []
+    if env.exists():
+        try:
+            read_secret(env)
+            settings = _settings(env.read_text(encoding="utf-8"))
+        except (HubConfigError, UnicodeDecodeError) as error:
+            yield Finding(str(env), _of_the_proxy(str(error), env))
+            return
+    for number, name, value in settings:
         if name == "CONFIGPROXY_AUTH_TOKEN" and _not_in(value, hub.proxy_token_file):
             yield Finding(
                 f"{env}:{number}: {name}",
@@ -214,7 +224,7 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
             )
         if name == "BASE_URL" and value != hub.base_url:
             yield Finding(f"{env}:{number}: {name}", f"is {value}, but {here('base_url')} is {hub.base_url}")
-    if env.exists() and hub.base_url != "/" and "BASE_URL" not in {name for _, name, _ in _settings(env)}:
+    if env.exists() and hub.base_url != "/" and "BASE_URL" not in {name for _, name, _ in settings}:
         yield Finding(
             str(env),
             f"lacks BASE_URL={hub.base_url}: without it a new proxy has its routes back late ({here('base_url')})",
@@ -225,7 +235,7 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
     try:
         text = read_secret(header)
     except (HubConfigError, UnicodeDecodeError) as error:
-        yield Finding(str(header), _mended(str(error), header))
+        yield Finding(str(header), _of_the_proxy(str(error), header))
         return
     if not re.fullmatch(r"Authorization: (token|Bearer) \S+", text):
         yield Finding(f"{header}:1", "must be one line: Authorization: token TOKEN")
@@ -233,13 +243,17 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
         yield note(f"{header}:1", f"is not the token of {here('admin_token_file')}; it must have the scope 'proxy'")
 
 
-def _settings(path: Path) -> list[tuple[int, str, str]]:
+def _of_the_proxy(problem: str, path: Path) -> str:
+    """Return what is wrong with a file of the proxy's unit, which systemd reads as root, but a backup does not."""
+    said = _mended(problem.removeprefix(f"{path}: "), path)
+    if said == os.strerror(errno.EACCES):
+        return f"{said}: it must belong to the account of the hub, whose backups contain it"
+    return said
+
+
+def _settings(text: str) -> list[tuple[int, str, str]]:
     """Return the lines of a systemd EnvironmentFile as (line number, name, value)."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
-    parted = [(number, *line.strip().partition("=")) for number, line in enumerate(lines, 1)]
+    parted = [(number, *line.strip().partition("=")) for number, line in enumerate(text.splitlines(), 1)]
     return [(number, name, value.strip("\"'")) for number, name, is_one, value in parted if is_one and name[:1] != "#"]
 
 

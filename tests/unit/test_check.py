@@ -22,8 +22,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from factoryoperator import check_network
+from factoryoperator import check_network, check_secrets
 from factoryoperator.cli import main
+from factoryspawner.config.hub_config import HubConfigError
 from factoryspawner.login.passwords import write_passwords
 from tests.unit.test_catalogue import GOOD
 
@@ -207,6 +208,10 @@ MISTAKES: list[Any] = [
         r"differs from the token of .*hub.yaml:4: proxy_token_file", id="token: differs at the proxy",
     ),
     pytest.param(
+        mode("proxy.env", 0o644),
+        "proxy.env", "must be 0600, is 0644: run chmod 600 ", id="token: others may read the proxy's",
+    ),
+    pytest.param(
         mode("site-ca", 0o640),
         "link.yaml:15: factories.there.transport", r"may be used by others \(mode 0640\)", id="key: others may use it",
     ),
@@ -250,6 +255,24 @@ MISTAKES: list[Any] = [
         "hub.yaml:9: cookie_secret_file", "is not a secret of JupyterHub's", id="cookie_secret",
     ),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["proxy.env", "restore-routes.header"])
+def test_a_file_of_the_proxy_that_a_backup_cannot_read_is_told(
+    configured: Configured, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Only root can read a file that belongs to root, as systemd does."""
+    read = check_secrets.read_secret
+
+    def refuse(path: Path) -> str:
+        if path.name == name:
+            raise HubConfigError(f"{path}: Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(check_secrets, "read_secret", refuse)
+    assert configured.check("--offline") == 1
+    said = capsys.readouterr().out
+    assert f"WRONG {configured.folder / name}: Permission denied: it must belong to the account of the hub" in said
 
 
 @pytest.mark.parametrize(("seed", "where", "said"), MISTAKES)
