@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +19,7 @@ import yaml
 from cryptography import x509
 
 from factorylink.catalogue import catalogue as federation
-from factorylink.catalogue.loading import load_link_config
+from factorylink.catalogue.loading import load_link_config, offered
 from factorylink.config import LinkConfig, SshTransportSettings
 from factorylink.projects import book
 from factoryspawner.config import hub_config
@@ -25,6 +27,7 @@ from factoryspawner.config.hub_config import HubConfig
 from tests.support.chart import CHART, VARIANTS, Object, files, named, objects, pods, variant
 
 CHECKOUT = CHART.parents[1]
+HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIKxyfXLJVRIUjZb7YnKJvAVlBo33XbQQpSvYv6YUEDvF"
 ROOTS = ("/etc/factorygate", "/run/secrets", "/var/lib/factorygate", "/run/factorygate", "/opt/factorygate")
 
 
@@ -253,8 +256,35 @@ def test_a_catalogue_of_ones_own_is_read_as_the_image_s_is(tmp_path: Path) -> No
     found = objects(VARIANTS["demo"], more={"catalogue": {"factories": factories, "antennas": antennas}})
     config = load_link_config(written(found, "link", tmp_path) / "link.yaml")
     assert config.catalogue.is_relative_to(tmp_path / "etc/factorygate-catalogue")
+    (link,) = (one for _, pod in pods(found) for one in pod["spec"]["containers"] if one["name"] == "link")
+    where = {one["name"]: one.get("value") for one in link["env"]}["FACTORYGATE_CATALOGUE"]
+    assert config.catalogue == tmp_path / where.lstrip("/")
     read = federation.load(config.catalogue, federation.antennas_beside(config.catalogue))
     assert read == federation.load(ours / "factories", ours / "antennas.yaml")
+
+
+def test_a_link_starts_with_the_values_of_the_page(tmp_path: Path) -> None:
+    """Follow docs/deployment/kubernetes.md: copy the factory's entry, make it live, add a real host key."""
+    page = (CHECKOUT / "docs/deployment/kubernetes.md").read_text(encoding="utf-8")
+    (copy,) = (block for block in blocks(page) if "catalogue.yaml" in block and "printf" in block)
+    (told,) = (block for block in blocks(page) if block.startswith("publicUrl:"))
+    (agreement,) = re.findall(r"`(agreement: {.*})`", page)
+    (tmp_path / "hub_config").symlink_to(CHECKOUT / "hub_config")
+    subprocess.run(["bash", "-ec", copy], cwd=tmp_path, check=True)
+    entries = (tmp_path / "catalogue.yaml").read_text(encoding="utf-8")
+    entries = entries.replace("\n      state: template\n", f"\n      state: live\n      {agreement}\n")
+    values = tmp_path / "values.yaml"
+    values.write_text(told.replace("AAAAC3Nz…", HOST_KEY), encoding="utf-8")
+    found = objects(values, more=yaml.safe_load(entries))
+    config = load_link_config(written(found, "link", tmp_path / "pod") / "link.yaml")
+    assert list(offered(config, federation.load(config.catalogue).factories)) == ["it4lia"]
+
+
+def blocks(page: str) -> list[str]:
+    """Return the indented code blocks of a page."""
+    return [
+        textwrap.dedent(block) for block in re.findall(r"^    ```\w*\n(.*?)^    ```$", page, re.DOTALL | re.MULTILINE)
+    ]
 
 
 def test_without_a_catalogue_in_the_values_that_of_the_image_is_read(tmp_path: Path) -> None:

@@ -178,6 +178,9 @@
 {{- define "factorygate.linkEnv" -}}
 - {name: FACTORYGATE_LINK, value: /etc/factorygate/link.yaml}
 - {name: FACTORYGATE_SOCKET, value: /run/factorygate/link.sock}
+{{- if .Values.catalogue.factories }}
+- {name: FACTORYGATE_CATALOGUE, value: /etc/factorygate-catalogue/factories}
+{{- end }}
 {{- if eq .Values.link.ledger.type "postgres" }}
 - name: PGPASSWORD
   valueFrom:
