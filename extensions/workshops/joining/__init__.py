@@ -1,0 +1,1 @@
+"""How people come into a workshop: by a code, or because a trainer adds them."""
