@@ -23,6 +23,9 @@ elif config.passwords_file is not None:
     c.Authenticator.allowed_users = set(passwords.read_passwords(config.passwords_file))
 c.Authenticator.admin_users = set(config.admins)
 
+workshops = "access:services!service=workshops"
+of_person = [factories] if config.workshops is None else [factories, workshops]
+
 c.JupyterHub.services = [
     {
         "name": "factories",  # the link's API for notebooks and scripts
@@ -34,7 +37,7 @@ c.JupyterHub.services = [
     }
 ]
 c.JupyterHub.load_roles = [
-    {"name": "user", "scopes": ["self", factories]},
+    {"name": "user", "scopes": ["self", *of_person]},
     {"name": "server", "scopes": ["users:activity!user", "access:servers!server", factories]},
     {
         "name": "factories",  # the role by which the link starts servers again that a restarted hub has forgotten
@@ -43,6 +46,25 @@ c.JupyterHub.load_roles = [
     },
 ]
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", factories]
+
+if config.workshops is not None:
+    c.JupyterHub.services.append(
+        {
+            "name": "workshops",  # its API for trainers' scripts
+            "url": config.workshops.url,
+            "api_token": hub_config.read_secret(config.workshops.token_file),
+            "oauth_no_confirm": True,
+            "display": False,
+            "timeout": 1,  # seconds; the hub does not wait for it
+        }
+    )
+    c.JupyterHub.load_roles.append(
+        {
+            "name": "workshops",  # the service may look, and neither start, enter nor grant anything
+            "scopes": ["list:users", "read:users:name", "read:servers", workshops],
+            "services": ["workshops"],
+        }
+    )
 
 if config.admin_token_file is not None:
     c.JupyterHub.services.append({"name": "admin", "api_token": hub_config.read_secret(config.admin_token_file)})

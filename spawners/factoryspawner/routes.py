@@ -11,16 +11,18 @@ from factorylink.client import LinkAddress
 from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, operator, project, public
+from factoryspawner.pages.workshops import pages as of_workshops
 
 _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
 
-def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
+def routes(link_at: LinkAddress, pages: Path, workshops: Path | None = None) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
 
     Also replaces JupyterHub's handlers that start and stop servers, and gives each request an id. ``link_at``: the
-    link's address; ``pages``: folder of our templates, pictures and catalogues."""
+    link's address; ``pages``: folder of our templates, pictures and catalogues; ``workshops``: the socket of
+    the workshops service, None: there are no workshops."""
     server_api.replace_handlers()
     logs.give_request_ids()
     to_link = {"link_at": link_at, "locale": pages / "locale"}
@@ -30,6 +32,7 @@ def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
         *project.routes(link_at, pages),
         *checklist.routes(link_at, pages),
         *operator.routes(link_at, pages),
+        *of_workshops.routes(link_at, pages, workshops),
         (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]
