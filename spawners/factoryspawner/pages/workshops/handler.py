@@ -12,6 +12,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorylink.client import LinkAddress
+from factoryspawner import access
 from factoryspawner.pages.public import PublicHandler
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.callers import WorkshopCaller
@@ -68,7 +69,7 @@ class WorkshopHandler(PublicHandler):
     def caller(self) -> WorkshopCaller:
         """Return who asks, as the hub knows them."""
         user = self.current_user
-        return WorkshopCaller(user.name, bool(user.admin), frozenset(group.name for group in user.groups))
+        return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     async def show(self, template: str, **values: Any) -> None:
         """Finish with one of the templates of workshops."""
