@@ -11,7 +11,7 @@ from fastapi import FastAPI, Query
 
 from factorycommon.models import Group, Person
 from workshops.api.routes import router, workshops_app
-from workshops.models.callers import WorkshopCaller
+from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.service import Workshops
 
 
@@ -22,7 +22,7 @@ def hub_app(workshops: Workshops) -> FastAPI:
     async def who(
         name: Annotated[Person, Query(alias="as")],
         operator: bool = False,
-        group: Annotated[list[Group], Query(max_length=1000)] = [],  # noqa: B006  (FastAPI copies it)
+        group: Annotated[list[Group], Query(max_length=MOST_GROUPS)] = [],  # noqa: B006  (FastAPI copies it)
     ) -> WorkshopCaller:
         return WorkshopCaller(name, operator, frozenset(group))
 
