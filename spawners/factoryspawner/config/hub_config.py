@@ -52,6 +52,14 @@ class LinkSettings(Model):
     url: Annotated[Url, StringConstraints(pattern=r"^https://")]
 
 
+class WorkshopsSettings(Model):
+    """The service ``workshops``. ``socket``: its Unix socket for the hub; ``guests``: whether people may join workshops
+    with a mail address alone."""
+
+    socket: Path
+    guests: bool = True
+
+
 class HubConfig(Model):
     """The keys of the hub's YAML.
 
@@ -77,6 +85,9 @@ class HubConfig(Model):
     ``c.JupyterHub.authenticator_class`` in ``extra_config``;
     ``admins``: names of people who may see and stop everything;
     ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API.
+
+    Workshops:
+    ``workshops``: the service for workshops; None: there are none.
 
     Sessions:
     ``named_servers``: how many named servers a person may have beside the unnamed one; 0: no limit.
@@ -104,6 +115,7 @@ class HubConfig(Model):
     passwords_file: Path | None = None
     admins: tuple[Person, ...] = ()
     admin_token_file: Path | None = None
+    workshops: WorkshopsSettings | None = None
     named_servers: int = Field(10, ge=0)
     extra_config: Path | None = None
     pages: Path | None = None
@@ -142,6 +154,11 @@ class HubConfig(Model):
         if self.link is not None and self.tls is not None:
             return NetworkLink(self.link.url, self.tls)
         return cast(Path, self.link_socket)  # the validator requires one of the two
+
+    @property
+    def guests_at(self) -> Path | None:
+        """Return the socket of the service that knows the guests; None if there are none."""
+        return self.workshops.socket if self.workshops is not None and self.workshops.guests else None
 
     @property
     def database(self) -> str:
