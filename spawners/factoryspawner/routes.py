@@ -17,9 +17,7 @@ _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from exten
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
 
-def routes(
-    link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | None = None
-) -> list[tuple[Any, ...]]:
+def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | None = None) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
 
     Also replaces JupyterHub's handlers that start and stop servers, and gives each request an id. ``link_at``: the

@@ -89,6 +89,7 @@ class HubProcess:
         extra: str = "",
         pages: Path | None = None,
         login: dict[str, Any] | None = None,
+        workshops: Path | None = None,
     ) -> None:
         self.folder = folder
         self.port = ports.single()
@@ -116,6 +117,8 @@ class HubProcess:
         }
         if pages is not None:
             config |= {"pages": str(pages)}
+        if workshops is not None:
+            config |= {"workshops": {"socket": str(workshops)}}
         if login is not None:  # providers redirect people to the hub itself, since there is no proxy
             del config["passwords_file"]
             config |= {"login": login, "public_url": self.url}

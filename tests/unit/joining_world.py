@@ -35,9 +35,8 @@ class JoiningWorld:
         self.socket = folder / "workshops.sock"
         self.mailbox = folder / "mails"
         self.store = Store(Database.file(folder / "workshops.sqlite", "workshops"))
-        self.settings = JoiningSettings(
-            sender="workshops@gateway.example", **({"folder": self.mailbox} if "smtp" not in settings else {}), **settings
-        )
+        goes = {} if "smtp" in settings else {"folder": self.mailbox}
+        self.settings = JoiningSettings(sender="workshops@gateway.example", **goes, **settings)
         self.ahead = timedelta()
         self.ticks = 0.0
         self.changes = 0
@@ -108,7 +107,8 @@ class JoiningWorld:
         } | values  # fmt: skip
         record = WorkshopRecord(slug=slug, seats=seats, **given)
         lead = MembershipRecord(slug, "teach", "lead", "staff", None, now)
-        await self.store.create(record, lead, self.code(slug, code, **code_values or {}), EventRecord(slug, now, "", "made"))
+        made = EventRecord(slug, now, "", "made")
+        await self.store.create(record, lead, self.code(slug, code, **code_values or {}), made)
         return record
 
     def code(self, slug: str, code: str, **values: Any) -> CodeRecord:
@@ -128,7 +128,7 @@ class JoiningWorld:
 
     async def digits(self, to: str) -> str:
         """Return the last one-time code that was sent to an address."""
-        mine = [one for one in await self.mails() if one["To"] == to and "is your code" in one["Subject"]]
+        mine = [one for one in await self.mails() if one["To"] == to.lower() and "is your code" in one["Subject"]]
         found = re.search(r"\d{4} \d{4}", mine[-1]["Subject"])
         assert found is not None
         return found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from datetime import UTC, datetime, timedelta
@@ -90,10 +91,8 @@ def test_the_number_of_named_mistakes_is_bounded() -> None:
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_list_or_a_refusal(data: bytes) -> None:
-    try:
-        people_list.read(b"mail,name\n" + data)
-    except ListFaults as faults:
-        assert faults.faults
+    with contextlib.suppress(ListFaults):
+        assert len(people_list.read(b"mail,name\n" + data)) <= 400
 
 
 @pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2", "<img src=x onerror=alert(1)>"])
@@ -107,7 +106,7 @@ def test_a_written_list_has_no_formula(name: str) -> None:
 
 
 def test_a_name_has_no_control_characters_and_an_end() -> None:
-    text = "mail,name\nada@example.org,\"Ada\x1b[31m\u202e\nLovelace\"\nbob@example.org," + "b" * 500 + "\n"
+    text = 'mail,name\nada@example.org,"Ada\x1b[31m\u202e\nLovelace"\nbob@example.org,' + "b" * 500 + "\n"
     ada, bob = people_list.read(text.encode())
     assert ada.name == "Ada\ufffd Lovelace"
     assert len(bob.name) <= 80

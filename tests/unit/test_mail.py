@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import smtplib
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from factorycommon.mail import SmtpServer, letter, plain_address, send
 from factorycommon.models import JobState
 from factorylink.config import Mail
 from factorylink.sessions.mail import address_of
@@ -148,3 +150,22 @@ async def test_a_mail_server_that_is_gone_or_silent_stops_nothing(
         await until(lambda: f"The mail about session {ID} could not be sent" in caplog.text)
         assert (await world.session()).reachable
         await world.down()
+
+
+def test_a_mail_server_s_password_does_not_travel_in_clear_text() -> None:
+    login = {"user": "gateway", "password_file": "/nowhere"}
+    with pytest.raises(ValueError, match="a login needs starttls or tls"):
+        SmtpServer.model_validate({"host": "mail.example.org", "security": "none", **login})
+    with pytest.raises(ValueError, match="give both or none"):
+        SmtpServer.model_validate({"host": "mail.example.org", "user": "gateway"})
+    assert SmtpServer.model_validate({"host": "mail.example.org", **login}).encryption == "starttls"
+    assert SmtpServer(host="127.0.0.1").encryption == "none"
+
+
+async def test_a_server_that_does_not_encrypt_gets_no_mail() -> None:
+    async with sink() as server:
+        wanted = SmtpServer(host="127.0.0.1", port=server.port, security="starttls")
+        mail = letter("a@example.org", plain_address("ada", "example.org"), "S", "T", "example.org")
+        with pytest.raises(smtplib.SMTPException):
+            await asyncio.to_thread(send, mail, wanted)
+        assert not server.letters

@@ -34,7 +34,7 @@ def shown(code: str) -> str:
 
 
 def normalized(typed: str) -> str | None:
-    """Return the code that a person typed, with blanks, dashes and small letters as they like; None if it is no code."""
+    """Return the code that a person typed, with blanks, dashes and small letters as they like; None: it is no code."""
     found = "".join(typed.split()).upper().translate(_READ_AS)
     return found if len(found) == LENGTH and set(found) <= set(ALPHABET) else None
 

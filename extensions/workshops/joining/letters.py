@@ -38,15 +38,15 @@ class Letters:
             "",
             f"    {shown}",
             "",
-            f"It is valid for {one_time.LIFE.seconds // 60} minutes, on the page where you asked for it. Give it to nobody.",
-            "If you did not ask for it, you need not do anything.",
+            f"It is valid for {one_time.LIFE.seconds // 60} minutes, on the page where you asked for it.",
+            "Give it to nobody. If you did not ask for it, you need not do anything.",
         ]
         return self._letter(to, f"{shown} is your code", lines)
 
     def joined(self, to: str, workshop: WorkshopFace, seat: int | None) -> EmailMessage:
         """Return the mail to a person who has joined. ``seat`` None: they wait."""
         if seat is None:
-            lines = ["All seats are taken. You are in the waiting list, and get a mail when a seat becomes free for you."]
+            lines = ["All seats are taken. You are in the waiting list, and get a mail when you get a seat."]
             subject = f"You are in the waiting list: {_short(workshop.title)}"
         else:
             lines = [f"You have joined “{_short(workshop.title)}”. Your seat is number {seat}."]

@@ -114,9 +114,7 @@ def _heading(row: list[str], line: int) -> list[str]:
     return columns
 
 
-def _take(
-    row: list[str], columns: list[str], line: int, people: dict[str, Invited], faults: list[ListFault]
-) -> None:
+def _take(row: list[str], columns: list[str], line: int, people: dict[str, Invited], faults: list[ListFault]) -> None:
     """Add a row's person, or its faults."""
     if len(row) != len(columns):
         text = Message("list-cells", "This line has {cells} cells, and the heading has {columns}.")

@@ -236,7 +236,8 @@ class Joining:
             raise ProblemError(Problem(kind="conflict", message=said, field="accept"))
         name = plain_text(body.name, MOST_NAME)
         if body.person is None and not name:
-            raise invalid(Message("join-name", "Give the name by which the people who run the workshop know you."), "name")
+            said = Message("join-name", "Give the name by which the people who run the workshop know you.")
+            raise invalid(said, "name")
         now = self._now()
 
         def work(db: Connection) -> JoinedView | ProblemError:
@@ -367,7 +368,7 @@ class Joining:
         people = await self._store.transact(lambda db: rows.members(db, slug))
         invited = await self._store.transact(lambda db: rows.invitations(db, slug))
         come = {one.mail for one in people}
-        order = sorted(people, key=lambda one: (one.state != "staff", one.seat is None, one.seat or 0, one.at, one.person))
+        order = sorted(people, key=lambda one: (one.state != "staff", one.seat is None, one.seat or 0, one.at))
         found: list[Listed] = [
             Listed(one.mail or "", one.name or "", one.role, one.person, one.state, one.seat, one.at) for one in order
         ]

@@ -54,7 +54,7 @@ class ProofBody(TicketBody):
 
 
 class JoinBody(TicketBody):
-    """Body of ``POST /joining/join``. ``person``: the hub's user if somebody is logged in; otherwise a guest joins, with
+    """Body of ``POST /joining/join``. ``person``: the hub's user who is logged in; None: a guest joins, with
     the ``digits`` of the mail and a ``name``. ``terms``: the version of the workshop's terms that was read."""
 
     person: Person | None = None
@@ -107,7 +107,7 @@ class StartAt(Model):
 
 
 class WorkshopFace(Model):
-    """What a person sees of a workshop while they join. ``opens`` to ``closes``: when its project may start sessions."""
+    """What a person sees of a workshop while they join. ``opens`` to ``closes``: when its people may start sessions."""
 
     slug: Slug
     title: PlainText
@@ -124,7 +124,8 @@ class WorkshopFace(Model):
 
 
 class MembershipView(Model):
-    """A person's place in a workshop. ``staff``: they run it, and have no numbered seat. ``position``: in the waiting list, from 1; None if they do not wait."""
+    """A person's place in a workshop. ``staff``: they run it, and have no numbered seat.
+    ``position``: in the waiting list, from 1; None if they do not wait."""
 
     person: Person
     role: Role
@@ -157,8 +158,8 @@ class MembershipsView(Model):
 
 
 class GuestView(Model):
-    """A guest, for the hub's login. ``until``: when their last workshop closes; None: no workshop admits them, since all
-    are over or they are banned. ``name``: as they gave it."""
+    """A guest, for the hub's login. ``until``: when their last workshop closes; None: no workshop admits them, since
+    all are over or they are banned. ``name``: as they gave it."""
 
     person: GuestName
     name: PlainText

@@ -44,6 +44,7 @@ from factorycommon.models import (
     Session,
     SessionId,
     SessionRequest,
+    SiteCheck,
     Slug,
     StopsBody,
     StopsView,

@@ -199,7 +199,9 @@ class FederatedWithGuests(GuestLogin, FederatedAuthenticator):  # type: ignore[m
     def terms_refusal(self, name: str) -> Refusal | None:
         """Return the refusal of a guest who has not accepted the gateway's terms; None: nothing is missing."""
         terms: TermsOf | None = self.terms_of(name)
-        return None if terms is None or terms.accepted_at is not None else Refusal(words("terms"), out=False, known=True)
+        if terms is None or terms.accepted_at is not None:
+            return None
+        return Refusal(words("terms"), out=False, known=True)
 
 
 class PasswordsWithGuests(GuestLogin, PasswordAuthenticator):  # type: ignore[misc]  # untyped

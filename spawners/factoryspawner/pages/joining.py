@@ -45,7 +45,7 @@ _PROJECT_SECONDS = 6.0  # the link reads the projects every 5 s
 _LOOK_SECONDS = 0.3
 _LINK_SECONDS = 2.0
 
-SILENT = N_("The workshops of this gateway do not answer at the moment. Running sessions continue. Try again in a moment.")
+SILENT = N_("The workshops do not answer at the moment. Running sessions continue. Try again in a moment.")
 _NO_CODE = N_("Enter the code that the people who run the workshop gave you.")
 _NO_MAIL = N_("Enter your mail address.")
 _NO_DIGITS = N_("Enter the code of eight digits from the mail.")
@@ -124,6 +124,7 @@ class _JoiningHandler(PublicHandler):
         user = await self.login_user()
         if user is None:
             return False
+        await self.authenticator.refresh_user(user, self)  # so that each further request is checked, too
         self.current_user = user
         return True
 
