@@ -24,8 +24,8 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from factorycommon.service.sqlite_copy import copy_sqlite
 from factorycommon.version import version
-from factorylink.util.sqlite_copy import copy_sqlite
 from factoryoperator.accounts import group_name, user_name
 from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest
 from factoryoperator.stores import Store

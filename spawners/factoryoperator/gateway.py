@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from factorycommon.service.yaml_file import CatalogueError, Places
 from factorylink.catalogue.loading import load_link_config
 from factorylink.config import LinkConfig
-from factorylink.util.yaml_file import CatalogueError, Places
 from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfig, HubConfigError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from factorycommon.service.database import Database
 from factorylink.ledger import migrations
 from factorylink.ledger.ledger import Ledger, LedgerError
-from factorylink.util.database import Database
 from factoryoperator.gateway import Gateway
 from factoryspawner.config import hub_database
 from factoryspawner.config.errors import StoreUnusable

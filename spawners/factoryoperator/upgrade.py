@@ -19,9 +19,9 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError
 
 from factorycommon.models import Model
+from factorycommon.service.yaml_file import CatalogueError
 from factoryinstaller.errors import ReleaseError
 from factoryinstaller.releases import INSTALLED, Layout, Release
-from factorylink.util.yaml_file import CatalogueError
 from factoryoperator import restore as restoring
 from factoryoperator import store_schemas, stores
 from factoryoperator.backup import make

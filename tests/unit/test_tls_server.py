@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
+from factorycommon.service import tls_server
+from factorycommon.service.tls_server import BoundedTlsServer, listening_socket
 from factorycommon.tls import HUB, dialing, listening
 from factorylink.app import process
 from factorylink.doors.port_forwarder import SessionPort
-from factorylink.util import tls_server
-from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 from tests.support.door import until
 from tests.unit.test_tls import files
 

@@ -107,10 +107,9 @@ class Checklist:
 
         Empty if none of the person's projects may use the factory.
         """
-        at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
-        if self._projects.on:
-            mine = self._projects.of(user)
-            at = {p.id: p.factories[connection.factory.id] for p in mine if connection.factory.id in p.factories}
+        at: dict[ProjectId | None, ProjectAt] = {} if self._projects.needed(user) else {None: ProjectAt()}
+        mine = self._projects.of(user)
+        at |= {p.id: p.factories[connection.factory.id] for p in mine if connection.factory.id in p.factories}
         found: dict[tuple[AccountKind, str | None], list[ProjectId]] = {}
         for project, there in at.items():
             key = (

@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 
 from factorycommon.models import Model, Person
 from factorycommon.private_files import open_to_others
+from factorycommon.service.yaml_file import CatalogueError, read_model
 from factorycommon.tls import TlsFiles
 from factorylink.client import LinkAddress, NetworkLink
-from factorylink.util.yaml_file import CatalogueError, read_model
 from factoryspawner.config.errors import ConfigurationError
 from factoryspawner.config.login_settings import LoginSettings, is_loopback
 

@@ -1,0 +1,30 @@
+"""The API for the hub and the operator's command, on a Unix socket that only their account can open.
+
+The query says for whom a request is: whoever can open the socket is the hub, which knows its people.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import FastAPI, Query
+
+from factorycommon.models import Group, Person
+from workshops.api.routes import router, workshops_app
+from workshops.models.callers import WorkshopCaller
+from workshops.service import Workshops
+
+
+def hub_app(workshops: Workshops) -> FastAPI:
+    """Return the app."""
+    app = workshops_app("Workshops, for the hub")
+
+    async def who(
+        name: Annotated[Person, Query(alias="as")],
+        operator: bool = False,
+        group: Annotated[list[Group], Query(max_length=1000)] = [],  # noqa: B006  (FastAPI copies it)
+    ) -> WorkshopCaller:
+        return WorkshopCaller(name, operator, frozenset(group))
+
+    app.include_router(router(workshops, who))
+    return app

@@ -1,0 +1,14 @@
+"""Who makes a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WorkshopCaller:
+    """Who makes a request. ``operator``: an administrator of the hub; ``groups``: the caller's groups at the hub."""
+
+    person: str
+    operator: bool = False
+    groups: frozenset[str] = frozenset()
