@@ -11,8 +11,7 @@ from typing import Any
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import Problem
-from factorycommon.models.workshops import GUEST
+from factorycommon.models import Problem, is_guest
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, invalid, limit
 from workshops import plans, rights
 from workshops.config import WorkshopsConfig
@@ -47,8 +46,8 @@ _ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this worksh
 
 
 class Workshops:
-    """All that people may do. ``now``: the clock; ``changed``: called after each change, so that the table of projects
-    is written soon."""
+    """All that people may do. ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after each
+    change, so that the table of projects is written soon."""
 
     def __init__(
         self,
@@ -56,12 +55,14 @@ class Workshops:
         store: Store,
         pools: PoolsFile,
         now: Callable[[], datetime],
+        secret: bytes,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._store = store
         self._pools = pools
         self._now = now
+        self._secret = secret
         self._changed = changed
 
     # --- reading
@@ -266,6 +267,10 @@ class Workshops:
         await self._store.drop_member(slug, person, EventRecord(slug, self._now(), caller.person, "removed", person))
         self._changed()
 
+    async def may(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopRecord:
+        """Return a workshop in which the caller may do this now. Raises ProblemError."""
+        return (await self._allowed(caller, slug, action))[0]
+
     # --- helpers
 
     async def _find(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
@@ -292,7 +297,7 @@ class Workshops:
         return workshop, mine
 
     def _may_create(self, caller: WorkshopCaller) -> bool:
-        mine = self._config.trainers.has(caller.person, caller.groups) and not caller.person.startswith(GUEST)
+        mine = self._config.trainers.has(caller.person, caller.groups) and not is_guest(caller.person)
         return caller.operator or mine
 
     def _check_trainer(self, caller: WorkshopCaller) -> None:
@@ -382,7 +387,7 @@ class Workshops:
         return CodeRecord(
             workshop.slug,
             salt,
-            codes.hash_of(code, salt),
+            codes.hash_of(code, salt, self._secret),
             now,
             caller.person,
             uses=body.uses,

@@ -18,9 +18,9 @@ from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.link_errors import LinkSilent, read_problem
 from factorycommon.models.joining import (
-    JoinCodeBody,
     GuestView,
     JoinBody,
+    JoinCodeBody,
     JoinedView,
     LeaveBody,
     MembershipsView,

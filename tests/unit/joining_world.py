@@ -18,7 +18,7 @@ from factorycommon.service.database import Database
 from workshops.api.routes import workshops_app
 from workshops.joining import codes, hub_routes
 from workshops.joining.service import Joining
-from workshops.joining.settings import JoiningSettings
+from workshops.models.joining import JoiningSettings
 from workshops.states import WorkshopState
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 from workshops.store.store import Store
@@ -112,9 +112,8 @@ class JoiningWorld:
         return record
 
     def code(self, slug: str, code: str, **values: Any) -> CodeRecord:
-        salt, plain = codes.make_salt(), codes.normalized(code)
-        assert plain is not None
-        return CodeRecord(slug, salt, codes.hash_of(SECRET, plain, salt), self.now(), "teach", **values)
+        salt = codes.make_salt()
+        return CodeRecord(slug, salt, codes.hash_of(code, salt, SECRET), self.now(), "teach", **values)
 
     async def mails(self) -> list[EmailMessage]:
         """Return all mails, the oldest first."""

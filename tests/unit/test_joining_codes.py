@@ -50,10 +50,10 @@ def code(**values: Any) -> CodeRecord:
 def test_a_hash_is_of_one_salt_and_one_secret() -> None:
     plain = "A" * codes.LENGTH
     one, other = codes.make_salt(), codes.make_salt()
-    found = {codes.hash_of(secret, plain, salt) for secret in (SECRET, b"t" * 32) for salt in (one, other)}
+    found = {codes.hash_of(plain, salt, secret) for secret in (SECRET, b"t" * 32) for salt in (one, other)}
     assert len(found) == 4
-    assert codes.is_code(SECRET, plain, one, codes.hash_of(SECRET, plain, one))
-    assert not codes.is_code(SECRET, plain, one, codes.hash_of(SECRET, plain, other))
+    assert codes.is_code(plain, one, codes.hash_of(plain, one, SECRET), SECRET)
+    assert not codes.is_code(plain, one, codes.hash_of(plain, other, SECRET), SECRET)
 
 
 def test_a_code_ends_by_time_by_uses_or_by_hand() -> None:

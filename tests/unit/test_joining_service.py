@@ -27,8 +27,9 @@ from factorycommon.models.joining import (
 from factorycommon.service.problems import ProblemError
 from tests.support.smtp import sink
 from tests.unit.joining_world import BROWSER, CODE, JoiningWorld
-from workshops.joining import mailer, one_time, people_list, tables
+from workshops.joining import mailer, one_time, people_list
 from workshops.states import WorkshopState
+from workshops.store import joining_tables as tables
 from workshops.store import schema
 
 ADDRESS = "192.0.2.1"

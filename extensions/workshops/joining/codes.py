@@ -44,18 +44,21 @@ def make_salt() -> str:
     return secrets.token_hex(16)
 
 
-def hash_of(secret: bytes, plain: str, salt: str) -> str:
-    """Return the hash of a normalized code. Nobody can compute it without the service's secret.
+def hash_of(code: str, salt: str, secret: bytes) -> str:
+    """Return the hash of a code, in whatever form it is typed. Raises ValueError if it cannot be a code.
 
-    The hash is fast, since a code has too many random bits to be guessed; a slow one would let guesses cost the service
-    its time.
+    Nobody can compute it without the service's secret. The hash is fast, since a code has too many random bits to be
+    guessed; with a slow one, guesses would cost the service its time.
     """
+    plain = normalized(code)
+    if plain is None:
+        raise ValueError("not a code")
     return hmac.new(secret, f"join-code\0{salt}\0{plain}".encode(), hashlib.sha256).hexdigest()
 
 
-def is_code(secret: bytes, plain: str, salt: str, hashed: str) -> bool:
-    """Return True if a normalized code is the one with this hash; takes as long for a wrong one."""
-    return hmac.compare_digest(hash_of(secret, plain, salt), hashed)
+def is_code(typed: str, salt: str, hashed: str, secret: bytes) -> bool:
+    """Return True if a typed code is the one with this hash; takes as long for a wrong one."""
+    return normalized(typed) is not None and hmac.compare_digest(hash_of(typed, salt, secret), hashed)
 
 
 def fault(code: CodeRecord, now: datetime) -> CodeFault | None:

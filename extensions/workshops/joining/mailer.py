@@ -8,7 +8,7 @@ import smtplib
 from email.message import EmailMessage
 
 from factorycommon import mail
-from workshops.joining.settings import JoiningSettings
+from workshops.models.joining import JoiningSettings
 
 log = logging.getLogger("workshops")
 

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from factorycommon.models import GUEST
-from workshops.joining import codes, one_time, seats, tables
+from workshops.joining import one_time, seats
 from workshops.joining.seats import Waiting
 from workshops.models.bodies import Role
+from workshops.store import joining_tables as tables
 from workshops.store import schema
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord
 
@@ -157,12 +158,6 @@ def put_guest(db: Connection, mail: str, shown: str, now: datetime) -> GuestRow:
     return row
 
 
-def drop_lone_guests(db: Connection) -> int:
-    """Delete guests who are in no workshop any more; return how many."""
-    mine = select(schema.memberships.c.person)
-    return db.execute(delete(tables.guests).where(tables.guests.c.name.not_in(mine))).rowcount
-
-
 def invitation(db: Connection, slug: str, mail: str) -> InvitationRow | None:
     """Return the invitation of a mail address to a workshop; None if there is none."""
     table = tables.invitations
@@ -238,8 +233,3 @@ def promote(db: Connection, slug: str, now: datetime) -> list[MembershipRecord]:
         put_member(db, given[-1])
         note(db, slug, now, "", "promoted", one.person)
     return given
-
-
-def is_code(secret: bytes, code: CodeRecord, plain: str) -> bool:
-    """Return True if ``plain`` (normalized) is this code."""
-    return codes.is_code(secret, plain, code.salt, code.hash)

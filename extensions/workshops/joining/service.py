@@ -45,7 +45,7 @@ from workshops.joining.mailer import MailSender
 from workshops.joining.one_time import OneTimeCode
 from workshops.joining.people_list import Invited, Listed, same_mail
 from workshops.joining.rows import InvitationRow, TicketRow
-from workshops.joining.settings import JoiningSettings
+from workshops.models.joining import JoiningSettings
 from workshops.models.views import SeatState
 from workshops.states import FINAL, JOINABLE, WorkshopState
 from workshops.store.schema import CodeRecord, MembershipRecord, WorkshopRecord
@@ -58,6 +58,7 @@ _MANY_MAILS = Message("join-many-mails", "Very many mails were sent for this wor
 _NO_DIGITS = Message("join-no-digits", "Ask for a code first.")
 _WRONG_DIGITS = Message("join-digits-wrong", "This code is wrong, or a newer one was sent. Look at the last mail.")
 _VOID_DIGITS = Message("join-digits-void", "This code is not valid any more. Ask for a new one.")
+_LAST_LEAD = Message("workshop-last-lead", "Somebody has to lead the workshop. Choose another lead first.")
 _BANNED = Message("join-banned", "You cannot join this workshop.")
 _CODE_FAULTS = {
     "revoked": Message("join-code-revoked", "This code was replaced by a newer one."),
@@ -111,7 +112,7 @@ class Joining:
         code = None
         if plain is not None and workshop is not None:
             known = await self._store.transact(lambda db: rows.all_codes(db, body.slug))
-            fitting = [one for one in known if rows.is_code(self._secret, one, plain)]
+            fitting = [one for one in known if codes.is_code(plain, one.salt, one.hash, self._secret)]
             code = fitting[0] if fitting else None
         if workshop is None or code is None:
             await self._wrong(body, workshop)
@@ -304,9 +305,12 @@ class Joining:
         now = self._now()
 
         def work(db: Connection) -> list[MembershipRecord] | None:
-            mine = _of(rows.members(db, slug), person)
+            people = rows.members(db, slug)
+            mine = _of(people, person)
             if mine is None or (mine.state not in views.IN and state == "left"):
                 return None
+            if [one.person for one in people if one.role == "lead" and one.state in views.IN] == [person]:
+                raise conflict(_LAST_LEAD)
             rows.put_member(db, MembershipRecord(**{**mine.__dict__, "state": state, "seat": None}))
             rows.note(db, slug, now, by, state, person)
             return rows.promote(db, slug, now)
@@ -426,11 +430,6 @@ class Joining:
                 people = await self._store.transact(lambda db, slug=one.workshop: rows.members(db, slug))
                 found.append(views.joined(workshop, one, people, known=True))
         return MembershipsView(memberships=tuple(found))
-
-    async def forget_guests(self) -> None:
-        """Delete guests who are in no workshop any more, after a workshop's people were deleted."""
-        if number := await self._store.transact(rows.drop_lone_guests):
-            log.info("%d guests are deleted, who were in no workshop any more", number)
 
     @property
     def _oldest(self) -> datetime:

@@ -101,6 +101,12 @@ class MemberView(Model):
     since: datetime
 
 
+class ListedView(Model):
+    """Response to a list of people that was sent: how many it has."""
+
+    people: int
+
+
 class EventView(Model):
     """One line of a workshop's log. ``by``: who did it; "": the service itself."""
 

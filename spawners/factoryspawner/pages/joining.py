@@ -20,8 +20,8 @@ from factorycommon.language import N_
 from factorycommon.link_errors import LinkError
 from factorycommon.models.joining import (
     MOST_NAME,
-    JoinCodeBody,
     JoinBody,
+    JoinCodeBody,
     JoinedView,
     LeaveBody,
     ProofBody,
