@@ -168,6 +168,8 @@ def named_files(config: HubConfig) -> dict[tuple[str, ...], Path]:
         ("admin_token_file",): config.admin_token_file,
         ("passwords_file",): config.passwords_file,
     }
+    if config.workshops is not None:
+        found[("workshops", "token_file")] = config.workshops.token_file
     if config.login is not None:
         found[("login", "crypt_key_file")] = config.login.crypt_key_file
         for provider in config.login.providers:

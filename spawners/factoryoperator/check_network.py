@@ -21,6 +21,7 @@ from factoryoperator.findings import Finding, note
 from factoryoperator.gateway import Gateway
 from factoryspawner.config.hub_config import HubConfig
 from factoryspawner.config.login_settings import is_loopback
+from workshops.config import WorkshopsConfig
 
 SECONDS = 5.0  # seconds for one answer
 SOON = 14  # days; a certificate that ends sooner is reported
@@ -45,7 +46,7 @@ class Listener:
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
     """Check that no port is configured twice, and that no other program listens on one of the ports."""
-    wanted = [*_hub_ports(gateway), *_link_ports(gateway)]
+    wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
     seen: dict[int, Listener] = {}
     for one in wanted:
         if one.port in seen and seen[one.port].what != one.what:
@@ -84,6 +85,13 @@ def _link_ports(gateway: Gateway) -> Iterator[Listener]:
     if (read := config.metrics) is not None:
         what = "link, for Prometheus"
         yield Listener(at("metrics", "port"), what, read.host, read.port, lambda: _is_link(config))
+
+
+def _workshops_ports(gateway: Gateway) -> Iterator[Listener]:
+    config = gateway.workshops.config
+    if config is not None:
+        where, port = gateway.workshops.at("listen_port"), config.listen_port
+        yield Listener(where, "workshops service", config.listen_host, port, lambda: _is_workshops(config))
 
 
 def _address(url: SplitResult) -> tuple[str, int]:
@@ -134,6 +142,15 @@ def _is_link(config: LinkConfig) -> bool:
     answer = _get(
         f"{scheme}://{host}:{config.listen_port}{config.hub.base_url}services/factories/health", tls=config.tls
     )
+    return answer is not None and answer.status_code == httpx.codes.OK
+
+
+def _is_workshops(config: WorkshopsConfig) -> bool:
+    host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
+    host = host if config.tls is None else "localhost"
+    scheme = "http" if config.tls is None else "https"
+    path = f"{config.hub.base_url}services/workshops/health"
+    answer = _get(f"{scheme}://{host}:{config.listen_port}{path}", tls=config.tls)
     return answer is not None and answer.status_code == httpx.codes.OK
 
 

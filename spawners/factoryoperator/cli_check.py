@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from factoryoperator import check_files, check_network, check_secrets, check_tls
+from factoryoperator import check_files, check_network, check_secrets, check_tls, check_workshops
 from factoryoperator.findings import Finding
 from factoryoperator.gateway import Gateway, add_files, read
 
@@ -21,6 +21,8 @@ LOCAL: tuple[tuple[str, Check], ...] = (
     ("the catalogue", check_files.catalogue),
     ("the projects", check_files.project_file),
     ("the ledger", check_files.ledger),
+    ("workshops.yaml", check_workshops.workshops_file),
+    ("the pools of workshops", check_workshops.pools),
     ("the hub's secrets", check_secrets.hub_secrets),
     ("the link's secrets", check_secrets.link_secrets),
     ("the certificates of hub and link", check_tls.own),
@@ -59,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
             _say(str(one))
         if not any(one.mistake for one in found):
             _say(f"good  {title}")
-    unread = [str(side.path) for side in (gateway.hub, gateway.link) if side.problems]
+    unread = [str(side.path) for side in (gateway.hub, gateway.link, gateway.workshops) if side.problems]
     if unread:
         _say(f"What {' and '.join(unread)} would say else was not looked at: mend this first, then check again.")
     _say(f"{mistakes} {'mistake' if mistakes == 1 else 'mistakes'}." if mistakes else "Nothing is wrong.")

@@ -15,7 +15,7 @@ from factoryinstaller.releases import Layout
 from factoryoperator.gateway import Gateway, add_files, read
 from factoryoperator.units import Systemd
 
-STORES = ("hub", "people", "ledger")
+STORES = ("hub", "people", "ledger", "workshops")
 ROOT, BACKUPS = Path("/opt/factorygate"), Path("/var/backups/factorygate")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +41,7 @@ class NotOurs(Exception):
 def of(gateway: Gateway, databases: bool = True) -> list[Store]:
     """Return all existing stores, each once. ``databases`` False: without databases on a server. Raises NotOurs."""
     found: dict[Path, Store] = {}
-    for store in [*_hub(gateway), *_link(gateway)]:
+    for store in [*_hub(gateway), *_link(gateway), *_workshops(gateway)]:
         if store.kind == "other" and databases:
             raise NotOurs(
                 f"{store.what} is on {_scheme(store)}, which this command cannot back up: use its own tools, and leave "
@@ -111,6 +111,20 @@ def _link(gateway: Gateway) -> Iterator[Store]:
     for name, access in config.factories.items():
         if isinstance(access.transport, SshTransportSettings):
             yield from _keys(access.transport, name)
+
+
+def _workshops(gateway: Gateway) -> Iterator[Store]:
+    config = gateway.workshops.config
+    if config is None:
+        return
+    yield Store("file", gateway.workshops.path, "workshops.yaml")
+    found = _by_url(config.store.url, "the workshops", Path("/workshops.dump"))
+    # This command backs up the service's own file only.
+    yield replace(found, kind="other") if found.kind == "postgresql" else found
+    yield Store("file", config.hub.token_file, "token of the service workshops")
+    yield Store("file", config.pools, "the pools of workshops")
+    yield Store("file", config.table, "the projects of workshops")
+    yield from _certificate(config.tls, "the certificate of the workshops service")
 
 
 def _catalogue(config: LinkConfig) -> Iterator[Store]:

@@ -337,12 +337,14 @@ def _schemas(gateway: Gateway) -> list[StoreSchema]:
 
 
 def _parts(gateway: Gateway) -> tuple[Part, ...]:
-    """Return which of link and hub run on this machine, in the order in which they start.
+    """Return which of link, workshops service and hub run on this machine, in the order in which they start.
 
     On separate hosts each machine has one.
     """
-    link: tuple[Part, ...] = () if gateway.link.config is None else ("link",)
-    return link if gateway.hub.config is None else (*link, "hub")
+    there: dict[Part, object] = {
+        "link": gateway.link.config, "workshops": gateway.workshops.config, "hub": gateway.hub.config
+    }  # fmt: skip
+    return tuple(part for part, config in there.items() if config is not None)
 
 
 def _files(gateway: Gateway) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from factoryspawner.login.passwords import (
 )
 
 HUB_CONFIG = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
+WORKSHOPS = {"socket": "w.sock", "token_file": "w"}
 TLS = {"certificate": "c", "key": "k", "authority": "a"}
 LEAST: dict[str, Any] = {
     "public_url": "http://127.0.0.1:8000/",
@@ -282,7 +283,7 @@ def test_no_operator_gives_somebody_a_guest_s_name(tmp_path: Path, key: str) -> 
     write_passwords(tmp_path / "passwords.json", {"Guest.ada.abcdef" if key == "passwords_file" else "ada": "x"})
     change: dict[str, Any] = {
         "public_url": "http://127.0.0.1:8000",
-        "workshops": {"socket": "w.sock"},
+        "workshops": WORKSHOPS,
         "passwords_file": "passwords.json",
     }
     if key == "admins":
@@ -298,6 +299,6 @@ def test_no_operator_gives_somebody_a_guest_s_name(tmp_path: Path, key: str) -> 
 
 def test_without_guests_everybody_may_have_any_name(tmp_path: Path) -> None:
     assert load(write(tmp_path)).guests_at is None
-    config = load(write(tmp_path, workshops={"socket": "w.sock"}))
+    config = load(write(tmp_path, workshops=WORKSHOPS))
     assert config.guests_at == tmp_path / "w.sock"
-    assert load(write(tmp_path, workshops={"socket": "w.sock", "guests": False})).guests_at is None
+    assert load(write(tmp_path, workshops={**WORKSHOPS, "guests": False})).guests_at is None

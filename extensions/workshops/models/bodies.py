@@ -15,6 +15,7 @@ from factorycommon.models.workshops import MOST_SEATS, GpuHourLimit
 from workshops.times import Zone
 
 MOST_PLACES = 10
+MAIL_DOMAINS = 50  # the most of a code
 
 Title = Annotated[str, StringConstraints(max_length=120), AfterValidator(partial(plain_text, most=120)),
                   StringConstraints(min_length=1)]  # fmt: skip
@@ -66,7 +67,7 @@ class CodeBody(Model):
 
     uses: int | None = Field(default=None, ge=1, le=100_000)
     expires: Until | None = None
-    domains: tuple[MailDomain, ...] = Field(default=(), max_length=50)
+    domains: tuple[MailDomain, ...] = Field(default=(), max_length=MAIL_DOMAINS)
 
 
 class WorkshopBody(Model):

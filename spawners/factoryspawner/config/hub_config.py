@@ -53,10 +53,13 @@ class LinkSettings(Model):
 
 
 class WorkshopsSettings(Model):
-    """The service ``workshops``. ``socket``: its Unix socket for the hub; ``guests``: whether people may join workshops
-    with a mail address alone."""
+    """The workshops service. ``socket``: its Unix socket; ``url``: the address of its user API, which is the service
+    ``workshops``; ``token_file``: file with that service's token, the same as ``hub.token_file`` of its own
+    configuration; ``guests``: whether people may join workshops with a mail address alone."""
 
     socket: Path
+    url: Url = "http://127.0.0.1:8092"
+    token_file: Path
     guests: bool = True
 
 
@@ -73,7 +76,8 @@ class HubConfig(Model):
     ``link_socket``: the link's Unix socket, or ``link``: the address of a link on another host;
     ``link_url``: the address of the link's user API, which is the service ``factories``;
     ``service_token_file``: file with that service's token, the same as ``hub.token_file`` of the link;
-    ``tls``: this hub's certificate, if hub, link and proxy are on several hosts.
+    ``tls``: this hub's certificate, if hub, link and proxy are on several hosts;
+    ``workshops``: the workshops service; None: there are no workshops.
 
     Data of the hub:
     ``db_file``: an SQLite file, or ``db_url``: the SQLAlchemy URL of another database;
@@ -108,6 +112,7 @@ class HubConfig(Model):
     link_url: Url = "http://127.0.0.1:8090"
     service_token_file: Path
     tls: TlsFiles | None = None
+    workshops: WorkshopsSettings | None = None
     db_file: Path | None = None
     db_url: str | None = None
     cookie_secret_file: Path
@@ -135,6 +140,7 @@ class HubConfig(Model):
             raise ValueError("link: needs tls, the certificate by which the link knows this hub")
         scheme, reason = ("http", "missing") if self.tls is None else ("https", "set")
         urls = {"hub_url": self.hub_url, "hub_bind_url": self.hub_bind_url or self.hub_url, "link_url": self.link_url}
+        urls |= {} if self.workshops is None else {"workshops.url": self.workshops.url}
         for key, url in urls.items():
             if not url.startswith(f"{scheme}://"):
                 raise ValueError(f"{key}: must be {scheme}://…, since tls is {reason}")
