@@ -125,7 +125,7 @@ class _JoiningHandler(PublicHandler):
         if user is None:
             return False
         await self.authenticator.refresh_user(user, self)  # so that each further request is checked, too
-        self.current_user = user
+        self._jupyterhub_user = user  # who the rest of this request is for
         return True
 
     async def _tell_link(self) -> None:

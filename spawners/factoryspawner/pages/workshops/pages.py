@@ -64,6 +64,13 @@ HAPPENED = {
     "role": N_("role"),
     "removed": N_("removed"),
     "erased": N_("its people were deleted"),
+    "joined": N_("joined"),
+    "left": N_("left"),
+    "promoted": N_("got a seat from the waiting list"),
+    "banned": N_("banned a person"),
+    "readmitted": N_("ended a ban"),
+    "list": N_("sent a list of people"),
+    "guesses": N_("many wrong codes were tried"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
