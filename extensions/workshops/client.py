@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -120,7 +119,7 @@ class WorkshopsClient:
     async def _ask(
         self, shape: TypeAdapter[T], caller: WorkshopCaller, method: str, path: str, body: Model | None = None
     ) -> T:
-        params: Sequence[tuple[str, str | int | float | bool | None]] = [
+        params: list[tuple[str, str | int | float | bool | None]] = [
             ("as", caller.person), ("operator", caller.operator), *(("group", one) for one in sorted(caller.groups))
         ]  # fmt: skip
         content = None if body is None else body.model_dump_json(exclude_unset=True)
@@ -130,7 +129,9 @@ class WorkshopsClient:
         try:
             response = await self._http.request(method, path, params=params, content=content, headers=headers)
         except httpx.HTTPError as error:
-            raise WorkshopsSilent(f"The workshops service does not answer: {error or type(error).__name__}") from error
+            raise WorkshopsSilent(
+                f"The workshops service does not answer: {str(error) or type(error).__name__}"
+            ) from error
         return _parsed(shape, response)
 
 

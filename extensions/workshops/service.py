@@ -13,7 +13,7 @@ from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Problem, is_guest
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, invalid, limit
-from workshops import plans, rights
+from workshops import permissions, plans
 from workshops.config import WorkshopsConfig
 from workshops.joining import codes
 from workshops.models.bodies import CodeBody, Role, WorkshopBody, WorkshopChange
@@ -98,8 +98,8 @@ class Workshops:
         """Return the caller's workshops; for an operator, all. The latest to start comes first."""
         found = await self._store.all(None if caller.operator else caller.person)
         mine = await self._store.memberships_of(caller.person, [one.slug for one in found])
-        seen = [one for one in found if rights.sees(caller, mine.get(one.slug))]
-        slugs = [one.slug for one in seen if rights.is_staff(caller, mine.get(one.slug))]
+        seen = [one for one in found if permissions.sees(caller, mine.get(one.slug))]
+        slugs = [one.slug for one in seen if permissions.is_staff(caller, mine.get(one.slug))]
         people, codes_of = await self._store.members(slugs), await self._store.codes(slugs)
         return [self._view(caller, one, mine.get(one.slug), people, codes_of) for one in seen]
 
@@ -280,7 +280,7 @@ class Workshops:
         """
         workshop = await self._store.get(slug)
         mine = None if workshop is None else await self._store.member(slug, caller.person)
-        if workshop is None or not rights.sees(caller, mine):
+        if workshop is None or not permissions.sees(caller, mine):
             raise gone(Message("workshop", "The workshop {slug}").format(slug=slug))
         return workshop, mine
 
@@ -289,9 +289,9 @@ class Workshops:
     ) -> tuple[WorkshopRecord, MembershipRecord | None]:
         """Return a workshop and what the caller is in it, if they may do this now. Raises ProblemError."""
         workshop, mine = await self._find(caller, slug)
-        if not rights.holds(action, caller, mine):
+        if not permissions.holds(action, caller, mine):
             raise forbidden(_MAY_NOT.get(action, _ONLY_LEAD))
-        if not rights.is_time_for(action, workshop):
+        if not permissions.is_time_for(action, workshop):
             said = Message("workshop-not-now", "That is not possible now: the workshop's state is {state}.")
             raise conflict(said.format(state=workshop.state))
         return workshop, mine
@@ -313,7 +313,10 @@ class Workshops:
             slug=_slug(body.title),
             title=body.title,
             zone=body.zone,
-            **{name: plans.moment_of(name, getattr(body, name), body.zone) for name in _TIMES},
+            opens=plans.moment_of("opens", body.opens, body.zone),
+            starts=plans.moment_of("starts", body.starts, body.zone),
+            ends=plans.moment_of("ends", body.ends, body.zone),
+            closes=plans.moment_of("closes", body.closes, body.zone),
             seats=body.seats,
             hours=body.hours,
             gpu_hours=body.gpu_hours,
@@ -429,7 +432,7 @@ class Workshops:
     async def _shown(
         self, caller: WorkshopCaller, workshop: WorkshopRecord, mine: MembershipRecord | None
     ) -> WorkshopView:
-        slugs = [workshop.slug] if rights.is_staff(caller, mine) else []
+        slugs = [workshop.slug] if permissions.is_staff(caller, mine) else []
         return self._view(caller, workshop, mine, await self._store.members(slugs), await self._store.codes(slugs))
 
     def _view(
@@ -452,7 +455,7 @@ class Workshops:
             join_url=self._join_url(workshop),
             role=None if mine is None else mine.role,
             seat=None if mine is None else mine.seat,
-            may=rights.actions(caller, mine, workshop),
+            may=permissions.actions(caller, mine, workshop),
             staff=staff,
         )
 

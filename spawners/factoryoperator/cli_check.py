@@ -21,13 +21,15 @@ LOCAL: tuple[tuple[str, Check], ...] = (
     ("the catalogue", check_files.catalogue),
     ("the projects", check_files.project_file),
     ("the ledger", check_files.ledger),
-    ("workshops.yaml", check_workshops.workshops_file),
-    ("the pools of workshops", check_workshops.pools),
     ("the hub's secrets", check_secrets.hub_secrets),
     ("the link's secrets", check_secrets.link_secrets),
     ("the certificates of hub and link", check_tls.own),
     ("both sides", check_secrets.sides),
     ("ports", check_network.ports),
+)
+WORKSHOPS: tuple[tuple[str, Check], ...] = (
+    ("workshops.yaml", check_workshops.workshops_file),
+    ("the pools of workshops", check_workshops.pools),
 )
 NETWORK: tuple[tuple[str, Check], ...] = (
     ("names of hosts", check_network.names),
@@ -54,7 +56,8 @@ def _run(options: argparse.Namespace) -> int:
     for side in (gateway.hub, gateway.link):
         if side.config is None and not side.problems:
             _say(f"note  {side.path}: is not there, so this machine's other half is looked at alone")
-    for title, check in LOCAL if options.offline else (*LOCAL, *NETWORK):
+    checks = (*LOCAL, *(WORKSHOPS if gateway.has_workshops else ()), *(() if options.offline else NETWORK))
+    for title, check in checks:
         found = list(dict.fromkeys(check(gateway)))
         mistakes += sum(one.mistake for one in found)
         for one in found:

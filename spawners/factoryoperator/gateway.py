@@ -47,6 +47,13 @@ class Gateway:
     link: Side[LinkConfig]
     workshops: Side[WorkshopsConfig] = field(default_factory=lambda: Side(Path(WORKSHOPS), None))
 
+    @property
+    def has_workshops(self) -> bool:
+        """Return whether any of the files says that there is a workshops service."""
+        hub, link, own = self.hub.config, self.link.config, self.workshops
+        named = (hub is not None and hub.workshops, link is not None and link.workshops, own.config, own.problems)
+        return any(named)
+
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the two configuration files."""

@@ -26,7 +26,7 @@ from tests.unit.workshops_world import (
     workshops_world,
     write_config,
 )
-from workshops import rights
+from workshops import permissions
 from workshops.config import load
 from workshops.joining import codes
 from workshops.models.bodies import CodeBody, WorkshopChange
@@ -201,7 +201,7 @@ ROLES: dict[str, tuple[WorkshopCaller, MembershipRecord | None]] = {
 
 @pytest.mark.parametrize("action", ["approve", "withdraw", "cancel", "warm", "close"])
 def test_the_roles_that_may_take_a_step_are_those_of_the_table(action: Action) -> None:
-    able = {role for role, (caller, member) in ROLES.items() if rights.holds(action, caller, member)}
+    able = {role for role, (caller, member) in ROLES.items() if permissions.holds(action, caller, member)}
     causes = {cause for (_, event), step in STEPS.items() if event == WorkshopEvent(action) for cause in step.causes}
     assert able == causes & ROLES.keys()
 
@@ -209,8 +209,8 @@ def test_the_roles_that_may_take_a_step_are_those_of_the_table(action: Action) -
 @pytest.mark.parametrize("state", ["banned", "left"])
 def test_who_is_banned_or_has_left_has_no_role(state: Any) -> None:
     member = MembershipRecord("w", "pia", "lead", state, None, BEGIN)
-    assert not rights.sees(WorkshopCaller("pia"), member)
-    assert not rights.holds("cancel", WorkshopCaller("pia"), member)
+    assert not permissions.sees(WorkshopCaller("pia"), member)
+    assert not permissions.holds("cancel", WorkshopCaller("pia"), member)
 
 
 async def test_somebody_always_leads(tmp_path: Path) -> None:

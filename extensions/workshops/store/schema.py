@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
@@ -166,7 +166,7 @@ class WorkshopRecord:
 
     def with_values(self, **values: Any) -> WorkshopRecord:
         """Return a copy with other values."""
-        return cast("WorkshopRecord", replace(self, **values))
+        return replace(self, **values)
 
     def schedule(self, clear: timedelta) -> Schedule:
         """Return the workshop's times. ``clear``: how long it takes until nothing is left of it."""

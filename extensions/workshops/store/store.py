@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, Select, Table, delete, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, Table, delete, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from factorycommon.service.columns import intact
@@ -249,7 +249,7 @@ class Store:
         """Return the rows of a table that can be read, as records of this kind; others are named in the log."""
 
         def work(db: Connection) -> list[T]:
-            found = [_intact(table, row) for row in db.execute(query)]
+            found = [_intact(table, row) for row in db.execute(query).mappings()]
             return [kind(**{k: v for k, v in row.items() if k not in leave_out}) for row in found if row is not None]
 
         return await self.transact(work)
@@ -309,7 +309,7 @@ def _is(slug: str) -> Any:
 
 
 def _workshops(db: Connection, query: Select[Any]) -> list[WorkshopRecord]:
-    found = [values for row in db.execute(query) if (values := _intact(schema.workshops, row)) is not None]
+    found = [values for row in db.execute(query).mappings() if (values := _intact(schema.workshops, row)) is not None]
     places: dict[str, list[PlaceRecord]] = {values["slug"]: [] for values in found}
     table = schema.places
     for row in db.execute(select(table).where(table.c.workshop.in_(places)).order_by(table.c.number)).mappings():
@@ -317,13 +317,13 @@ def _workshops(db: Connection, query: Select[Any]) -> list[WorkshopRecord]:
     return [WorkshopRecord(**values, places=tuple(places[values["slug"]])) for values in found]
 
 
-def _intact(table: Table, row: Row[Any]) -> dict[str, Any] | None:
-    values = intact(table, row._mapping)
+def _intact(table: Table, row: RowMapping) -> dict[str, Any] | None:
+    values = intact(table, row)
     if values is None:
         log.error(
             "A row of %s cannot be read, and is left out: %s",
             table.name,
-            [row._mapping[c.name] for c in table.primary_key],
+            [row[c.name] for c in table.primary_key],
         )
     return values
 

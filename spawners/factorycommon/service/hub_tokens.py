@@ -89,13 +89,14 @@ class TokenOwners:
         that server. A token that grants access to several servers, or to another person's, may do nothing.
         """
         allowed = user.kind == "user" and not {self._service, _SCOPE}.isdisjoint(user.scopes)
-        about = {"admin": user.admin, "groups": frozenset(user.groups)}
         servers = [scope.removeprefix(_ONE_SERVER) for scope in user.scopes if scope.startswith(_ONE_SERVER)]
         if not servers or not {_SERVERS, f"{_SERVERS}!user={user.name}"}.isdisjoint(user.scopes):
-            return TokenOwner(name=user.name, allowed=allowed, **about)
+            return TokenOwner(name=user.name, allowed=allowed, admin=user.admin, groups=frozenset(user.groups))
         owner, _, server = servers[0].partition("/")
         mine = len(servers) == 1 and owner == user.name
-        return TokenOwner(name=user.name, allowed=allowed and mine, server=server, **about)
+        return TokenOwner(
+            name=user.name, allowed=allowed and mine, server=server, admin=user.admin, groups=frozenset(user.groups)
+        )
 
     async def _knows_tokens(self) -> None:
         """Raise HubSilent unless the hub accepts this process's own token.
