@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from factorycommon.connections import IDLE_SECONDS
 from factorycommon.service.database import Database
 from workshops.api.routes import workshops_app
 from workshops.joining import codes, hub_routes
@@ -84,9 +85,9 @@ class JoiningWorld:
 
     def client(self) -> httpx.AsyncClient:
         """Return a client of the socket."""
-        return httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(self.socket)), base_url="http://workshops", trust_env=False
-        )
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=limits)
+        return httpx.AsyncClient(transport=transport, base_url="http://workshops", trust_env=False)
 
     async def workshop(
         self,
