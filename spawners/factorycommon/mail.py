@@ -36,7 +36,7 @@ class SmtpServer(Model):
     on this host. ``user``, ``password_file``: the login; the file has mode 0600."""
 
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
-    port: int = Field(25, ge=1, le=65535)
+    port: int = Field(default=25, ge=1, le=65535)
     security: Literal["none", "starttls", "tls"] | None = None
     user: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[!-~]+$")] | None = None
     password_file: Path | None = None

@@ -11,7 +11,8 @@ from factorylink.client import LinkAddress
 from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.config.hub_config import WorkshopsSettings
-from factoryspawner.pages import checklist, joining, operator, project, public
+from factoryspawner.pages import checklist, operator, project, public
+from factoryspawner.pages.workshops import joining
 from factoryspawner.pages.workshops import pages as of_workshops
 
 _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend

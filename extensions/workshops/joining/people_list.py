@@ -20,7 +20,7 @@ MOST_PEOPLE = 1000
 MOST_FAULTS = 50  # faults that are named; a wrong file has one in each line
 COLUMNS = ("mail", "name", "role")
 _REQUIRED = "mail"
-_ROLES = get_args(Role)
+_ROLES: dict[str, Role] = {one: one for one in get_args(Role)}
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def _take(row: list[str], columns: list[str], line: int, people: dict[str, Invit
         faults.append(ListFault(line, text.format(cells=len(row), columns=len(columns))))
         return
     values = dict(zip(columns, (one.strip() for one in row), strict=True))
-    role = values.get("role", "").lower() or "participant"
-    if role not in _ROLES:
+    role = _ROLES.get(values.get("role", "").lower() or "participant")
+    if role is None:
         text = Message("list-role", "There is no such role. Allowed: {roles}.")
         faults.append(ListFault(line, text.format(roles=", ".join(_ROLES))))
         return

@@ -427,7 +427,7 @@ class Joining:
         for one in await self._store.transact(lambda db: rows.memberships(db, person)):
             workshop = await self._store.get(one.workshop)
             if workshop is not None:
-                people = await self._store.transact(lambda db, slug=one.workshop: rows.members(db, slug))
+                people = (await self._store.members([workshop.slug]))[workshop.slug]
                 found.append(views.joined(workshop, one, people, known=True))
         return MembershipsView(memberships=tuple(found))
 

@@ -19,12 +19,12 @@ class JoiningSettings(Model):
     address, ``workshop_mails`` for one workshop. ``ticket_minutes``: how long a person may take to join after a right
     code."""
 
-    sender: str = Field("", max_length=254)
+    sender: str = Field(default="", max_length=254)
     smtp: SmtpServer | None = None
     folder: Path | None = None
-    address_mails: int = Field(5, ge=1, le=100)
-    workshop_mails: int = Field(400, ge=1, le=10_000)
-    ticket_minutes: int = Field(60, ge=10, le=24 * 60)
+    address_mails: int = Field(default=5, ge=1, le=100)
+    workshop_mails: int = Field(default=400, ge=1, le=10_000)
+    ticket_minutes: int = Field(default=60, ge=10, le=24 * 60)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

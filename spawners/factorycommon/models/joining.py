@@ -58,7 +58,7 @@ class JoinBody(TicketBody):
     the ``digits`` of the mail and a ``name``. ``terms``: the version of the workshop's terms that was read."""
 
     person: Person | None = None
-    digits: Typed = Field("", repr=False)
+    digits: Typed = Field(default="", repr=False)
     name: Typed = ""
     terms: Version | None = None
 

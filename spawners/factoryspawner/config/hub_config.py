@@ -90,9 +90,6 @@ class HubConfig(Model):
     ``admins``: names of people who may see and stop everything;
     ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API.
 
-    Workshops:
-    ``workshops``: the service for workshops; None: there are none.
-
     Sessions:
     ``named_servers``: how many named servers a person may have beside the unnamed one; 0: no limit.
 
@@ -120,7 +117,6 @@ class HubConfig(Model):
     passwords_file: Path | None = None
     admins: tuple[Person, ...] = ()
     admin_token_file: Path | None = None
-    workshops: WorkshopsSettings | None = None
     named_servers: int = Field(10, ge=0)
     extra_config: Path | None = None
     pages: Path | None = None

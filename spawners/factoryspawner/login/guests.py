@@ -26,10 +26,10 @@ from factoryspawner.access import Refusal, TermsOf
 from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfig, HubConfigError
 from factoryspawner.gateway import gateway
-from factoryspawner.joining_client import joining
 from factoryspawner.login.authenticator import FederatedAuthenticator
 from factoryspawner.login.passwords import PasswordAuthenticator, read_passwords
 from factoryspawner.login.words import words
+from factoryspawner.pages.workshops.joining_client import joining
 
 _FRESH = 2.0  # seconds for which an answer about a guest is not asked for again
 _SILENT = 5.0  # seconds after a failed question in which none is asked
@@ -204,7 +204,7 @@ class FederatedWithGuests(GuestLogin, FederatedAuthenticator):  # type: ignore[m
         return Refusal(words("terms"), out=False, known=True)
 
 
-class PasswordsWithGuests(GuestLogin, PasswordAuthenticator):  # type: ignore[misc]  # untyped
+class PasswordsWithGuests(GuestLogin, PasswordAuthenticator):
     """People with passwords, and guests."""
 
     rules_for_all = False  # of a person with a password, the link need not hear anything before they start

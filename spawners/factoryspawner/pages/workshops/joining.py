@@ -34,8 +34,8 @@ from factoryspawner import access
 from factoryspawner.access import KeepsTerms
 from factoryspawner.config.hub_config import WorkshopsSettings
 from factoryspawner.gateway import gateway
-from factoryspawner.joining_client import JoiningClient, joining
 from factoryspawner.pages.public import PublicHandler
+from factoryspawner.pages.workshops.joining_client import JoiningClient, joining
 
 TICKET = "fg-join-ticket"
 RETURN = "fg-join-return"
@@ -70,7 +70,7 @@ class Document(NamedTuple):
 class _JoiningHandler(PublicHandler):
     """What both pages share."""
 
-    def initialize(self, link_at: LinkAddress, locale: Path, workshops: WorkshopsSettings) -> None:
+    def initialize(self, link_at: LinkAddress, locale: Path, workshops: WorkshopsSettings) -> None:  # type: ignore[override]
         """Keep where link and service listen, and whether people may join as guests."""
         super().initialize(link_at, locale)
         self._workshops_at = workshops.socket
@@ -88,7 +88,7 @@ class _JoiningHandler(PublicHandler):
         """Return this browser's id, from its signed cookie or a new one."""
         kept = self.get_secure_cookie(BROWSER, max_age_days=_BROWSER_DAYS)
         if kept is not None:
-            return kept.decode("ascii", "replace")
+            return str(kept.decode("ascii", "replace"))
         made = secrets.token_hex(16)
         self.set_secure_cookie(BROWSER, made, expires_days=_BROWSER_DAYS, **self._cookie_options())
         return made
@@ -111,8 +111,8 @@ class _JoiningHandler(PublicHandler):
     def _words(self, error: LinkError) -> str:
         """Return why the service refused something, in the page's language."""
         if isinstance(error, LinkProblem):
-            told = self.language.spoken(error.problem)
-            return f"{told.message} {told.do}".strip()
+            shown = self.language.spoken(error.problem)
+            return f"{shown.message} {shown.do}".strip()
         return self.language.said(SILENT)
 
     def _status(self, error: LinkError) -> int:
@@ -131,9 +131,9 @@ class _JoiningHandler(PublicHandler):
     async def _tell_link(self) -> None:
         """Send the link what it must know before it lets the person start anything."""
         user = self.current_user
+        update, _ = await access.status(self.authenticator, user, access.options_of(user))
         try:
             async with asyncio.timeout(_LINK_SECONDS):
-                update, _ = await access.status(self.authenticator, user, access.options_of(user))
                 await access.tell(self._link, user.name, update)
         except (LinkSilent, LinkProblem, TimeoutError):
             gateway(self._link_at).background(access.tell_surely(self._link, user.name, update))
