@@ -34,7 +34,7 @@ _DEFAULT = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Listener:
+class GatewayPort:
     """A port on which a part of the gateway listens when it runs. ``answers``: whether that part answers on it now."""
 
     where: str
@@ -47,7 +47,7 @@ class Listener:
 def ports(gateway: Gateway) -> Iterator[Finding]:
     """Check that no port is configured twice, and that no other program listens on one of the ports."""
     wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
-    seen: dict[int, Listener] = {}
+    seen: dict[int, GatewayPort] = {}
     for one in wanted:
         if one.port in seen and seen[one.port].what != one.what:
             yield Finding(
@@ -60,45 +60,45 @@ def ports(gateway: Gateway) -> Iterator[Finding]:
         yield from _session_ports(gateway, gateway.link.config, seen)
 
 
-def _hub_ports(gateway: Gateway) -> Iterator[Listener]:
+def _hub_ports(gateway: Gateway) -> Iterator[GatewayPort]:
     config, at = gateway.hub.config, gateway.hub.at
     if config is None:
         return
     hub, api, public = urlsplit(config.hub_url), urlsplit(config.proxy_api_url), urlsplit(config.public_url)
     if is_loopback(config.hub_url):
-        yield Listener(at("hub_url"), "hub", *_address(hub), lambda: _is_hub(config.hub_url, config))
+        yield GatewayPort(at("hub_url"), "hub", *_address(hub), lambda: _is_hub(config.hub_url, config))
     if is_loopback(config.proxy_api_url):
-        yield Listener(at("proxy_api_url"), "proxy's API", *_address(api), lambda: _is_proxy(config))
+        yield GatewayPort(at("proxy_api_url"), "proxy's API", *_address(api), lambda: _is_proxy(config))
     if is_loopback(config.public_url):
-        yield Listener(at("public_url"), "proxy", *_address(public), lambda: _is_hub(config.public_url, config))
+        yield GatewayPort(at("public_url"), "proxy", *_address(public), lambda: _is_hub(config.public_url, config))
 
 
-def _link_ports(gateway: Gateway) -> Iterator[Listener]:
+def _link_ports(gateway: Gateway) -> Iterator[GatewayPort]:
     config = gateway.link.config
     if config is None:
         return
     at, host, port = gateway.link.at, config.listen_host, config.listen_port
-    yield Listener(at("listen_port"), "link", host, port, lambda: _is_link(config))
+    yield GatewayPort(at("listen_port"), "link", host, port, lambda: _is_link(config))
     if (own := config.hub_listener) is not None:
         what = "link, for the hub"
-        yield Listener(at("hub_listener", "port"), what, own.host, own.port, lambda: _is_link(config))
+        yield GatewayPort(at("hub_listener", "port"), what, own.host, own.port, lambda: _is_link(config))
     if (read := config.metrics) is not None:
         what = "link, for Prometheus"
-        yield Listener(at("metrics", "port"), what, read.host, read.port, lambda: _is_link(config))
+        yield GatewayPort(at("metrics", "port"), what, read.host, read.port, lambda: _is_link(config))
 
 
-def _workshops_ports(gateway: Gateway) -> Iterator[Listener]:
+def _workshops_ports(gateway: Gateway) -> Iterator[GatewayPort]:
     config = gateway.workshops.config
     if config is not None:
         where, port = gateway.workshops.at("listen_port"), config.listen_port
-        yield Listener(where, "workshops service", config.listen_host, port, lambda: _is_workshops(config))
+        yield GatewayPort(where, "workshops service", config.listen_host, port, lambda: _is_workshops(config))
 
 
 def _address(url: SplitResult) -> tuple[str, int]:
     return url.hostname or "", url.port or _DEFAULT[url.scheme]
 
 
-def _in_use(one: Listener) -> Iterator[Finding]:
+def _in_use(one: GatewayPort) -> Iterator[Finding]:
     family = socket.AF_INET6 if ":" in one.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -162,7 +162,7 @@ def _get(url: str, headers: dict[str, str] | None = None, tls: TlsFiles | None =
         return None
 
 
-def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Listener]) -> Iterator[Finding]:
+def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, GatewayPort]) -> Iterator[Finding]:
     where = gateway.link.at("session_ports")
     first, last = config.session_ports
     for port, one in seen.items():

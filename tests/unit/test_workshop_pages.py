@@ -37,7 +37,7 @@ async def hub(
 ) -> AsyncIterator[HubProcess]:
     """Start a hub in which ada is an operator and bob is a trainer."""
     socket = world.config.pools.parent / "w.sock"
-    extra = "c.Authenticator.admin_users = {'ada'}\nc.Authenticator.allowed_users |= {'cyd'}"
+    extra = "c.Authenticator.admin_users = {'ada'}"
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra, workshops=socket)
     await made.up()
     yield made
@@ -76,7 +76,7 @@ def fields(**changed: str | list[str]) -> dict[str, str | list[str]]:
         "place-1": "class/one/gpu-1/",
         "place-2": "other/two/gpu-2/python",
         "place-3": "",
-        "seats": "6",
+        "seats": "2",
         "hours": "3",
         "gpu_hours": "",
         "person_gpu_hours": "",

@@ -34,7 +34,7 @@ Named = Annotated[Person, Path()]
 
 def workshops_app(title: str) -> FastAPI:
     """Return an app without operations that answers every error with a Problem, also those of the database."""
-    app = new_app(title)
+    app = new_app(title, log)
     app.add_middleware(Bounded, most=MOST_BYTES)
 
     @app.exception_handler(StoreError)

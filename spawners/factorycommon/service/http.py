@@ -19,8 +19,6 @@ from factorycommon import request_id
 from factorycommon.models import Problem
 from factorycommon.service.problems import ProblemError, invalid
 
-log = logging.getLogger(__name__)
-
 Refused = Callable[[str], None]
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -105,8 +103,9 @@ class RequestIds:
     Each request that changes something or is refused gets a log line. The line has the route's path template, which
     contains no text of the client."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, log: logging.Logger) -> None:
         self._app = app
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Set the request's id, and log the request when its response begins."""
@@ -121,7 +120,7 @@ class RequestIds:
             if message["type"] == "http.response.start":
                 named = [(name, value) for name, value in message.get("headers", ()) if name != _ID_HEADER]
                 message = {**message, "headers": [*named, (_ID_HEADER, mine.encode())]}
-                _log_request(scope, message["status"], asyncio.get_running_loop().time() - began)
+                _log_request(self._log, scope, message["status"], asyncio.get_running_loop().time() - began)
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -130,21 +129,21 @@ class RequestIds:
 _ID_HEADER = request_id.HEADER.lower().encode()
 
 
-def _log_request(scope: Scope, status: int, seconds: float) -> None:
+def _log_request(log: logging.Logger, scope: Scope, status: int, seconds: float) -> None:
     if scope["method"] in ("GET", "HEAD") and status < 400:
         return
     path = getattr(scope.get("route"), "path", "?")
     log.info("%s %s: %d in %.0f ms", scope["method"], path, status, 1000 * seconds)
 
 
-def new_app(title: str, refused: Refused = lambda _code: None) -> App:
+def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: None) -> App:
     """Return an app without operations that answers every error with a Problem.
 
-    ``refused``: called with the code of each refusal, for metrics.
+    ``log``: for the lines about requests; ``refused``: called with the code of each refusal, for metrics.
     """
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
     app.add_middleware(OneLength)
-    app.add_middleware(RequestIds)
+    app.add_middleware(RequestIds, log=log)
 
     @app.exception_handler(ProblemError)
     async def say_problem(_request: Request, error: ProblemError) -> Response:
