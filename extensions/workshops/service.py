@@ -112,7 +112,10 @@ class Workshops:
         """Return the people of a workshop. Raises ProblemError."""
         await self._allowed(caller, slug, "see-people")
         found = (await self._store.members([slug]))[slug]
-        return [MemberView(person=m.person, role=m.role, state=m.state, seat=m.seat, since=m.at) for m in found]
+        return [
+            MemberView(person=m.person, name=m.name or "", role=m.role, state=m.state, seat=m.seat, since=m.at)
+            for m in found
+        ]
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log, the newest first. Raises ProblemError."""

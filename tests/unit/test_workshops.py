@@ -145,7 +145,7 @@ async def test_only_trainers_create_workshops(tmp_path: Path) -> None:
             await world.workshops.create(allowed, body(submit=False))
     async with workshops_world(tmp_path, trainers={"everybody": True}) as world:
         await world.workshops.create(PAUL, body(submit=False))
-        guest = WorkshopCaller("guest-1f2e")
+        guest = WorkshopCaller("guest.ada.k7m2p9")
         assert await refused(world.workshops.create(guest, body())) == (403, "workshop-no-trainer")
 
 

@@ -92,9 +92,10 @@ class CreatedView(Model):
 
 
 class MemberView(Model):
-    """A person of a workshop."""
+    """A person of a workshop. ``name``: as a guest gave it; "" for people with an account."""
 
     person: str
+    name: str = ""
     role: Role
     state: SeatState
     seat: int | None
