@@ -20,7 +20,8 @@ MAIL_DOMAINS = 50  # the most of a code
 Title = Annotated[str, StringConstraints(max_length=120), AfterValidator(partial(plain_text, most=120)),
                   StringConstraints(min_length=1)]  # fmt: skip
 Paragraphs = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(partial(plain_lines, most=10_000))]
-Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(partial(plain_text, most=500))]
+Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(partial(plain_text, most=500)),
+                     StringConstraints(min_length=1)]  # fmt: skip
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 MailDomain = Annotated[
