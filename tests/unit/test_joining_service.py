@@ -349,6 +349,33 @@ async def test_a_ticket_of_a_walk_is_no_way_back_and_the_other_way_round(world: 
     assert raised.value.status == 404
 
 
+@pytest.mark.parametrize(
+    ("shown", "begins"),
+    [
+        ("Zoë Ångström", "guest.zoeangstrom."),
+        ("Ада", "guest.guest."),
+        ("x" * 80, f"guest.{'x' * 20}."),
+        ("<b>", "guest.b."),
+    ],
+)
+async def test_a_name_at_the_hub_has_letters_and_digits_only(world: JoiningWorld, shown: str, begins: str) -> None:
+    await world.workshop()
+    assert (await guest(world, "a@example.org", shown)).membership.person.startswith(begins)
+
+
+async def test_very_many_ways_back_are_forgotten_and_no_walk(
+    world: JoiningWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workshops.joining.rows.MOST_TICKETS", 20)
+    await world.workshop()
+    mine = await ticket(world)
+    for number in range(60):
+        await world.joining.begin_return(ReturnBody(mail=f"x{number}@e.org", browser=BROWSER, address=ADDRESS))
+    kept = await world.store.transact(lambda db: len(db.execute(select(tables.tickets)).all()))
+    assert kept <= 20
+    assert (await world.joining.ticket(TicketBody(ticket=mine))).workshop.slug == "gpu-day"
+
+
 async def test_roles_of_a_list_are_given_at_joining(world: JoiningWorld) -> None:
     await world.workshop(seats=1)
     listed = people_list.read(b"mail,role\nhelp@example.org,helper\nada@example.org,\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from workshops.store import joining_tables as tables
 from workshops.store import schema
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord
 
+MOST_TICKETS = 20_000
 _HOUR = timedelta(hours=1)
 _NAME_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 
@@ -78,9 +80,12 @@ def count_use(db: Connection, code: int) -> None:
 
 
 def add_ticket(db: Connection, row: TicketRow, oldest: datetime) -> None:
-    """Store a ticket; delete those that were made before ``oldest``."""
-    db.execute(delete(tables.tickets).where(tables.tickets.c.made < oldest))
-    db.execute(insert(tables.tickets).values(row.__dict__))
+    """Store a ticket; delete those that were made before ``oldest``, and all ways back if there are very many."""
+    table = tables.tickets
+    db.execute(delete(table).where(table.c.made < oldest))
+    if db.execute(select(func.count()).select_from(table)).scalar_one() >= MOST_TICKETS:
+        db.execute(delete(table).where(table.c.workshop.is_(None)))  # these need no join code
+    db.execute(insert(table).values(row.__dict__))
 
 
 def ticket(db: Connection, digest: str, oldest: datetime) -> TicketRow | None:
@@ -148,7 +153,8 @@ def put_guest(db: Connection, mail: str, shown: str, now: datetime) -> GuestRow:
     if known is not None:
         db.execute(update(tables.guests).where(tables.guests.c.name == known.name).values(shown=shown))
         return GuestRow(known.name, mail, shown, known.made)
-    letters = "".join(one for one in shown.lower() if one.isascii() and one.isalnum())[:20] or "guest"
+    plain = unicodedata.normalize("NFKD", shown).encode("ascii", "ignore").decode().lower()
+    letters = "".join(one for one in plain if one.isalnum())[:20] or "guest"
     while True:
         name = f"{GUEST}{letters}.{''.join(secrets.choice(_NAME_LETTERS) for _ in range(6))}"
         if guest_of_name(db, name) is None:

@@ -34,6 +34,7 @@ from factoryspawner.pages.workshops.joining_client import joining
 _FRESH = 2.0  # seconds for which an answer about a guest is not asked for again
 _SILENT = 5.0  # seconds after a failed question in which none is asked
 _TRUSTED = timedelta(hours=12)  # how long a guest's last answer counts while the service does not answer
+_AGAIN = 60.0  # seconds after which the link is told again that a guest may start nothing
 _API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 
 
@@ -92,6 +93,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.guests = GuestStatuses(Path(self.workshops_socket))
+        self._shut_out_at: dict[str, float] = {}  # when the link was last told so, in the loop's seconds
 
     async def authenticate(self, handler: Any, data: Any = None) -> Any:
         """Return the guest who has proved their address on the page for joining; for others, what the other
@@ -117,6 +119,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         if guest is None or not _is_admitted(guest) or name in self.blocked_users:
             return None
         self.keep_guest(name)
+        self._shut_out_at.pop(name, None)
         model: dict[str, Any] = {"name": name, "admin": False}
         if self.manage_groups:
             model["groups"] = []
@@ -185,6 +188,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
             user.db.delete(token)
         if gone:
             user.db.commit()
+        ticks = asyncio.get_running_loop().time()
+        if ticks - self._shut_out_at.get(user.name, float("-inf")) < _AGAIN:
+            return
+        self._shut_out_at[user.name] = ticks
         link = gateway(hub_config.loaded().link_at)
         link.background(access.tell_surely(link.link, user.name, PersonBody(groups=frozenset(), blocked=True)))
 

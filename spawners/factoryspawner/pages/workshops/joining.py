@@ -44,6 +44,7 @@ _BROWSER_DAYS = 30
 _PROJECT_SECONDS = 6.0  # the link reads the projects every 5 s
 _LOOK_SECONDS = 0.3
 _LINK_SECONDS = 2.0
+_IN = ("seated", "waiting", "staff")  # states of people who are in a workshop, or wait for a seat
 
 SILENT = N_("The workshops do not answer at the moment. Running sessions continue. Try again in a moment.")
 _NO_CODE = N_("Enter the code that the people who run the workshop gave you.")
@@ -347,7 +348,7 @@ class JoinPage(_JoiningHandler):
         except LinkError:
             return None
         mine = (one for one in found.memberships if one.workshop.slug == slug)
-        return next((one for one in mine if one.membership.state in ("seated", "waiting", "staff")), None)
+        return next((one for one in mine if one.membership.state in _IN), None)
 
     async def _show(self, slug: str, wrong: dict[str, str], status: int = 200, view: TicketView | None = None) -> None:
         joined = await self._membership(slug)
@@ -428,7 +429,17 @@ class ReturnPage(_JoiningHandler):
             await self._show({"": _REFUSED}, 403)
             return
         await self._tell_link()
-        self.redirect(self.get_next_url(self.current_user, default=f"{self.hub.base_url}home"))
+        self.redirect(self.get_next_url(self.current_user, default=await self._mine(guest.person)))
+
+    async def _mine(self, person: str) -> str:
+        """Return the page of the guest's workshop that begins last and is not over; Home if there is none."""
+        try:
+            found = (await self._service.memberships(person)).memberships
+        except LinkError:
+            found = ()
+        live = [one.workshop for one in found if one.membership.state in _IN and not one.workshop.over]
+        slug = max(live, key=lambda one: one.starts).slug if live else None
+        return f"{self.hub.base_url}home" if slug is None else f"{self.hub.base_url}join/{slug}"
 
     def _here(self) -> str:
         wanted = self.get_query_argument("next", "")
