@@ -279,6 +279,11 @@ async def test_a_silent_service_keeps_guests_in_and_says_so_to_others(
         stranger = await Visitor(hub).open("/hub/join/gpu-day")
         answer = await stranger.send("code", code=CODE, mail="new@example.org")
         assert answer.status_code == 503 and "do not answer at the moment" in answer.text
+        await visitor.open("/hub/join/gpu-day")
+        assert visitor.page.status_code == 503 and "do not answer at the moment" in visitor.page.text
+        await hub.kill()
+        await hub.up()
+        assert await visitor.name() == name  # a restarted hub knows nothing of guests yet
     finally:
         await world.up()
 

@@ -198,6 +198,57 @@ async def test_a_one_time_code_is_void_after_five_wrong_ones(world: JoiningWorld
     assert not await world.store.transact(lambda db: db.execute(select(tables.guests)).all())
 
 
+async def test_attempts_at_the_same_moment_are_all_counted(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    right = await world.digits("ada@example.org")
+    wrong = [f"{number:08d}" for number in range(30) if f"{number:08d}" != right.replace(" ", "")]
+
+    async def attempt(digits: str) -> str:
+        with pytest.raises(ProblemError) as raised:
+            await world.joining.join(JoinBody(ticket=mine, digits=digits, name="Eve"))
+        return raised.value.problem.code
+
+    said = await asyncio.gather(*(attempt(digits) for digits in wrong))
+    assert said.count("join-digits-wrong") == one_time.ATTEMPTS
+
+
+async def test_a_form_that_is_sent_twice_takes_one_seat(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    twice = [world.joining.join(JoinBody(ticket=mine, person="ada")) for _ in range(2)]
+    answers = await asyncio.gather(*twice, return_exceptions=True)
+    assert [isinstance(one, ProblemError) for one in answers].count(True) <= 1
+    assert [one.person for one in (await world.store.members(["gpu-day"]))["gpu-day"]].count("ada") == 1
+    assert await world.store.transact(lambda db: db.execute(select(schema.codes.c.used)).scalar_one()) == 1
+
+
+async def test_a_guest_who_is_refused_leaves_nothing_behind(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    digits = await world.digits("ada@example.org")
+    await world.store.transact(lambda db: db.execute(schema.codes.update().values(revoked=world.now())))
+    await refused(world.joining.join(JoinBody(ticket=mine, digits=digits, name="Ada")), "join-code-revoked")
+    assert not await world.store.transact(lambda db: db.execute(select(tables.guests)).all())
+
+
+async def test_a_guest_joins_another_workshop_by_its_own_rules(world: JoiningWorld) -> None:
+    await world.workshop()
+    await world.workshop("other", "AAAA-BBBB-CCCC", code_values={"domains": ("example.com",)})
+    await world.workshop("third", "BBBB-BBBB-CCCC", seats=0)
+    name = (await guest(world, "ada@example.org", "Ada")).membership.person
+    joins = JoinBody(ticket=await ticket(world, "other", "AAAA-BBBB-CCCC"), person=name)
+    await refused(world.joining.join(joins), "join-domain")
+    joined = await world.joining.join(JoinBody(ticket=await ticket(world, "third", "BBBB-BBBB-CCCC"), person=name))
+    assert (joined.membership.name, joined.membership.position) == ("Ada", 1)
+    await world.store.transact(lambda db: db.execute(schema.workshops.update().values(seats=1)))
+    await world.joining.promote("third")
+    assert (await world.mails())[-1]["To"] == "ada@example.org"
+    await refused(world.joining.join(JoinBody(ticket=await ticket(world), person="guest.made.upname")), "join-banned")
+
+
 async def test_a_one_time_code_lives_for_ten_minutes(world: JoiningWorld) -> None:
     await world.workshop()
     mine = await ticket(world)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import Problem
+from factorycommon.models import Problem, is_guest
 from factorycommon.models.joining import (
     MOST_NAME,
     GuestView,
@@ -32,6 +32,7 @@ from factorycommon.models.joining import (
     ProofBody,
     ReturnBody,
     ReturnedBody,
+    Role,
     TicketBody,
     TicketOnly,
     TicketView,
@@ -44,7 +45,7 @@ from workshops.joining.letters import Letters
 from workshops.joining.mailer import MailSender
 from workshops.joining.one_time import OneTimeCode
 from workshops.joining.people_list import Invited, Listed, same_mail
-from workshops.joining.rows import InvitationRow, TicketRow
+from workshops.joining.rows import GuestRow, InvitationRow, TicketRow
 from workshops.models.joining import JoiningSettings
 from workshops.models.views import SeatState
 from workshops.states import FINAL, JOINABLE, WorkshopState
@@ -160,8 +161,7 @@ class Joining:
         def may(db: Connection) -> bool:
             code = next((one for one in rows.all_codes(db, workshop.slug) if one.id == row.code), None)
             if code is None or not codes.allows(code.domains, mail.rpartition("@")[2]):
-                said = Message("join-domain", "With this code, only mail addresses at {domains} may join.")
-                raise _forbidden(said.format(domains=", ".join(code.domains if code else ())), "mail")
+                raise _forbidden(_wrong_domain(code), "mail")
             guest = rows.guest_of_mail(db, mail)
             member = None if guest is None else _of(rows.members(db, workshop.slug), guest.name)
             return member is None or member.state != "banned"
@@ -243,30 +243,12 @@ class Joining:
 
         def work(db: Connection) -> JoinedView | ProblemError:
             """Return a refusal instead of raising it, so that a counted attempt stays counted."""
-            if body.person is None and (why := self._proved(db, row, body.digits)) is not None:
+            fresh = rows.ticket(db, row.digest, self._oldest)  # another request may have changed it meanwhile
+            if fresh is None:
+                return _forbidden(_VOID_DIGITS, "digits")
+            if body.person is None and (why := self._proved(db, fresh, body.digits)) is not None:
                 return _forbidden(why, "digits")
-            guest = None if body.person is not None or row.mail is None else rows.put_guest(db, row.mail, name, now)
-            person = guest.name if guest is not None else str(body.person)
-            people = rows.members(db, workshop.slug)
-            before = _of(people, person)
-            if before is not None and before.state == "banned":
-                return _forbidden(_BANNED, "", _ASK_TRAINER)
-            if before is None or before.state not in views.IN:
-                code = next((one for one in rows.all_codes(db, workshop.slug) if one.id == row.code), None)
-                if code is None or (fault := codes.fault(code, now)) is not None:
-                    said = _CODE_FAULTS[fault] if code is not None and fault is not None else _CODE_FAULTS["revoked"]
-                    return _forbidden(said, "code", _ASK_TRAINER)
-                mine = self._admit(db, workshop, person, row.mail if guest is not None else None, code, now)
-            else:
-                mine = before
-            values = {**mine.__dict__, "terms_at": now if face.terms is not None else mine.terms_at}
-            if guest is not None:
-                values |= {"name": guest.shown, "mail": guest.mail}
-            mine = MembershipRecord(**values)
-            rows.put_member(db, mine)
-            rows.drop_ticket(db, row.digest)
-            known = before is not None and before.state in views.IN
-            return views.joined(workshop, mine, rows.members(db, workshop.slug), known)
+            return self._joined(db, workshop, fresh, body.person, name, now)
 
         answer = await self._store.transact(work)
         if isinstance(answer, ProblemError):
@@ -276,22 +258,75 @@ class Joining:
             self.mails.send(self.letters.joined(row.mail, answer.workshop, answer.membership.seat))
         return answer
 
+    def _joined(
+        self, db: Connection, workshop: WorkshopRecord, row: TicketRow, person: str | None, name: str, now: datetime
+    ) -> JoinedView | ProblemError:
+        """Give a person their place, or return why they get none. ``person`` None: who has proved the ticket's mail
+        address, with this ``name``."""
+        mail, guest = row.mail or "", None
+        if person is None:
+            guest = rows.guest_of_mail(db, mail)
+        elif is_guest(person):
+            guest = rows.guest_of_name(db, person)
+            if guest is None:
+                return _forbidden(_BANNED, "", _ASK_TRAINER)
+            mail, name = guest.mail, guest.shown
+        people = rows.members(db, workshop.slug)
+        before = _of(people, person if guest is None else guest.name)
+        if before is not None and before.state == "banned":
+            return _forbidden(_BANNED, "", _ASK_TRAINER)
+        known = before is not None and before.state in views.IN
+        code = next((one for one in rows.all_codes(db, workshop.slug) if one.id == row.code), None)
+        of_guest = person is None or guest is not None
+        if not known and (refused := self._refused(code, mail if of_guest else None, now)) is not None:
+            return refused
+        if of_guest:
+            guest = rows.put_guest(db, mail, name, now)
+        joins = str(person) if guest is None else guest.name
+        mine = before if before is not None and known else self._admit(db, workshop, joins, guest, code, now)
+        values = {**mine.__dict__, "terms_at": now if workshop.terms.strip() else mine.terms_at}
+        if guest is not None:
+            values |= {"name": guest.shown, "mail": guest.mail}
+        mine = MembershipRecord(**values)
+        rows.put_member(db, mine)
+        rows.drop_ticket(db, row.digest)
+        return views.joined(workshop, mine, rows.members(db, workshop.slug), known)
+
+    @staticmethod
+    def _refused(code: CodeRecord | None, mail: str | None, now: datetime) -> ProblemError | None:
+        """Return why nobody new joins with a code; None if they do. ``mail``: of a guest."""
+        if code is None:
+            return _forbidden(_CODE_FAULTS["revoked"], "code", _ASK_TRAINER)
+        if (fault := codes.fault(code, now)) is not None:
+            return _forbidden(_CODE_FAULTS[fault], "code", _ASK_TRAINER)
+        if mail is not None and not codes.allows(code.domains, mail.rpartition("@")[2]):
+            return _forbidden(_wrong_domain(code), "mail")
+        return None
+
     def _admit(
-        self, db: Connection, workshop: WorkshopRecord, person: str, mail: str | None, code: CodeRecord, now: datetime
+        self,
+        db: Connection,
+        workshop: WorkshopRecord,
+        person: str,
+        guest: GuestRow | None,
+        code: CodeRecord | None,
+        now: datetime,
     ) -> MembershipRecord:
         """Return the new place of a person: the role of their invitation, a seat, or a place in the waiting list."""
-        invited = None if mail is None else rows.invitation(db, workshop.slug, mail)
-        role = "participant" if invited is None else invited.role
+        invited = None if guest is None else rows.invitation(db, workshop.slug, guest.mail)
+        role: Role = "participant" if invited is None else invited.role
         people = [one for one in rows.members(db, workshop.slug) if one.person != person]
-        rows.count_use(db, code.id)
+        used = None if code is None else code.id
+        if used is not None:
+            rows.count_use(db, used)
         rows.note(db, workshop.slug, now, person, "joined", role)
         if role != "participant":
-            return MembershipRecord(workshop.slug, person, role, "staff", None, now, code=code.id)
+            return MembershipRecord(workshop.slug, person, role, "staff", None, now, code=used)
         number = None
         if not rows.waiting(people):  # nobody passes the waiting list
             number = seats.free_seat(rows.taken(people), rows.number_of_seats(db, workshop.slug))
         state: SeatState = "waiting" if number is None else "seated"
-        return MembershipRecord(workshop.slug, person, role, state, number, now, code=code.id)
+        return MembershipRecord(workshop.slug, person, role, state, number, now, code=used)
 
     async def leave(self, body: LeaveBody) -> None:
         """Have a person give up their place; the next one of the waiting list gets the seat. Raises ProblemError."""
@@ -442,6 +477,11 @@ def _digest(ticket: str) -> str:
 
 def _of(people: Sequence[MembershipRecord], person: str) -> MembershipRecord | None:
     return next((one for one in people if one.person == person), None)
+
+
+def _wrong_domain(code: CodeRecord | None) -> Message:
+    said = Message("join-domain", "With this code, only mail addresses at {domains} may join.")
+    return said.format(domains=", ".join(() if code is None else code.domains))
 
 
 def _check_open(workshop: WorkshopRecord) -> None:

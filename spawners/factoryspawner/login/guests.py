@@ -2,7 +2,8 @@
 
 The service ``workshops`` gives each guest a name that begins with ``guest.``; no other way of logging in accepts such a
 name. The hub asks the service about a guest at each of their requests, so that a banned guest is refused at once. If
-the service does not answer, its last answer counts.
+the service does not answer, its last answer counts; without one, the guest's cookie does, and the link lets nobody
+start anything who was not in a workshop when the service last wrote.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from factoryspawner.pages.workshops.joining_client import joining
 
 _FRESH = 2.0  # seconds for which an answer about a guest is not asked for again
 _SILENT = 5.0  # seconds after a failed question in which none is asked
-_TRUSTED = timedelta(hours=12)  # how long a guest's last answer counts while the service does not answer
+_TRUSTED = timedelta(hours=1)  # how long the link may trust the hub about a guest of whom the hub knows nothing
 _AGAIN = 60.0  # seconds after which the link is told again that a guest may start nothing
 _API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 
@@ -41,7 +42,6 @@ _API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 class _Answer(NamedTuple):
     guest: GuestView | None  # None: there is no such guest
     asked: float  # when, in the loop's seconds
-    at: datetime
 
 
 class GuestStatuses:
@@ -54,9 +54,9 @@ class GuestStatuses:
         self._silent_at = float("-inf")
 
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
-        """Return the guest; None if there is none. ``now``: ask, whatever is known. Raises LinkSilent.
+        """Return the guest; None if there is none. ``now``: ask, whatever is known.
 
-        LinkSilent: the service does not answer, and what it said last is too old.
+        Raises LinkSilent if the service does not answer, and has said nothing about the guest since the hub started.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH
@@ -75,12 +75,12 @@ class GuestStatuses:
             except LinkSilent:
                 self._silent_at = ticks()
                 return self._last(known)
-            self._answers[name] = _Answer(found, ticks(), datetime.now(UTC))
+            self._answers[name] = _Answer(found, ticks())
             return found
 
     @staticmethod
     def _last(known: _Answer | None) -> GuestView | None:
-        if known is None or datetime.now(UTC) - known.at > _TRUSTED:
+        if known is None:
             raise LinkSilent("the workshops do not answer")
         return known.guest
 
@@ -134,7 +134,8 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         """Check a guest at the service; others as the other authenticator does. False: they must log in."""
         if not is_guest(user.name):
             return await super().refresh_user(user, handler, **kwargs)
-        if await self.standing(user) is not None:
+        refusal = await self.standing(user)
+        if refusal is not None and refusal.out:
             return False
         # JupyterHub notes the time of this check, and would not ask again before auth_refresh_age has passed.
         asyncio.get_running_loop().call_soon(_forget_check, user)
@@ -149,7 +150,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         try:
             guest = await self.guests.of(user.name)
         except LinkSilent:
-            return Refusal(words("away"), out=False)
+            return self.terms_refusal(user.name)  # they were a guest when they logged in, and the link has the members
         if guest is None or not _is_admitted(guest):
             self._shut_out_guest(user)
             return Refusal(words("guest-over"), out=True)
@@ -170,8 +171,8 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
             try:
                 guest = await self.guests.of(user.name)
             except LinkSilent:
-                return None
-            return None if guest is None else guest.until
+                return datetime.now(UTC) + _TRUSTED
+            return datetime.now(UTC) if guest is None else guest.until
         found: datetime | None = await super().counts_until(user) if hasattr(super(), "counts_until") else None
         return found
 

@@ -340,18 +340,20 @@ class JoinPage(_JoiningHandler):
         return view if view.workshop.slug == slug else None
 
     async def _membership(self, slug: str) -> JoinedView | None:
-        """Return the place of the person who is logged in; None if they are not in the workshop."""
+        """Return the place of the person who is logged in; None if they are not in the workshop. Raises LinkError."""
         if self.current_user is None:
             return None
-        try:
-            found = await self._service.memberships(self.current_user.name)
-        except LinkError:
-            return None
+        found = await self._service.memberships(self.current_user.name)
         mine = (one for one in found.memberships if one.workshop.slug == slug)
         return next((one for one in mine if one.membership.state in _IN), None)
 
     async def _show(self, slug: str, wrong: dict[str, str], status: int = 200, view: TicketView | None = None) -> None:
-        joined = await self._membership(slug)
+        joined = None
+        try:
+            joined = await self._membership(slug)
+        except LinkError as error:
+            if not wrong:
+                wrong, status = {"": self._words(error)}, self._status(error)
         view = None if joined is not None else view or await self._ticket(slug)
         person = None if self.current_user is None else str(self.current_user.name)
         step: Step = "member" if joined is not None else "code"
