@@ -210,8 +210,10 @@ class DemoFolder:
 
         All people of the demo may create workshops; an operator has to approve them.
         """
+        notebooks = environment(self.programs).id
         pools = [
             {"id": name, "factory": name, "sizes": [size.id for size in factory.sizes], "seats": POOL_SEATS,
+             "environments": [notebooks],
              "account": factory.account_example}
             for name, factory in catalogue.items()
         ]  # fmt: skip

@@ -154,6 +154,7 @@ async def test_no_id_is_in_both_tables(tmp_path: Path, caplog: pytest.LogCapture
     [
         ({"factory": "two"}, "pools.x.factory: 'two' is not in the catalogue; allowed: one"),
         ({"sizes": ["gpu-9"]}, "pools.x.sizes: no size 'gpu-9'; allowed: gpu-1"),
+        ({"environments": ["conda"]}, "pools.x.environments: no environment 'conda'; allowed: plain"),
         ({"partition": "none"}, "pools.x.partition: no partition 'none'; allowed: "),
         ({"site_accounts": ["u-ben"]}, "pools.x.site_accounts: u-ben is ben's in link.yaml"),
         ({"site_accounts": ["shared"]}, "pools.x.site_accounts: shared is shared by account_pool in link.yaml"),

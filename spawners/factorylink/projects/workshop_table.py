@@ -101,7 +101,14 @@ def _problems(pool: WorkshopPool, factories: Mapping[Slug, Factory], accesses: M
     if access is None:
         return [f"{key}.factory: this gateway does not offer {pool.factory!r}; it offers: {', '.join(accesses)}"]
     sizes, partitions = [size.id for size in factory.sizes], [partition.name for partition in factory.partitions]
+    known = factory.environments if access.environments is None else access.environments
+    environments = [environment.id for environment in known]
     found = [f"{key}.sizes: no size {one!r}; allowed: {', '.join(sizes)}" for one in pool.sizes if one not in sizes]
+    found += [
+        f"{key}.environments: no environment {one!r}; allowed: {', '.join(environments)}"
+        for one in pool.environments
+        if one not in environments
+    ]
     if pool.partition is not None and pool.partition not in partitions:
         found.append(f"{key}.partition: no partition {pool.partition!r}; allowed: {', '.join(partitions)}")
     for account in pool.site_accounts:

@@ -12,6 +12,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorylink.client import LinkAddress
+from factoryspawner import access
 from factoryspawner.pages.public import PublicHandler
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.callers import WorkshopCaller
@@ -36,8 +37,8 @@ def client_of(socket: Path) -> WorkshopsClient:
 def keep_code(person: str, created: CreatedView) -> str:
     """Keep a code until its page is shown to the person once; return the key for ``take_code``."""
     now = asyncio.get_running_loop().time()
-    for key in [key for key, (at, _) in _codes.items() if at < now - _KEPT_SECONDS]:
-        del _codes[key]
+    for old in [old for old, (at, _) in _codes.items() if at < now - _KEPT_SECONDS]:
+        del _codes[old]
     while len(_codes) >= _MOST_KEPT:
         del _codes[next(iter(_codes))]
     key = secrets.token_urlsafe(12)
@@ -54,7 +55,7 @@ def take_code(person: str, key: str) -> CreatedView | None:
 class WorkshopHandler(PublicHandler):
     """A page of workshops, for people who are logged in."""
 
-    def initialize(self, link_at: LinkAddress, locale: Path, socket: Path) -> None:
+    def initialize(self, link_at: LinkAddress, locale: Path, socket: Path = Path()) -> None:
         """Keep ``socket``: where the workshops service listens; the others as for other pages."""
         super().initialize(link_at, locale)
         self._socket = socket
@@ -68,7 +69,7 @@ class WorkshopHandler(PublicHandler):
     def caller(self) -> WorkshopCaller:
         """Return who asks, as the hub knows them."""
         user = self.current_user
-        return WorkshopCaller(user.name, bool(user.admin), frozenset(group.name for group in user.groups))
+        return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     async def show(self, template: str, **values: Any) -> None:
         """Finish with one of the templates of workshops."""

@@ -88,7 +88,7 @@ DONE = {
     "readmit": N_("The person may join again with the code."),
     "list": N_("The list is stored. Its people get their roles when they join."),
 }
-_TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}  # type: ignore[misc]
+_TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
 _NO_NAME = N_("Give the person’s name at this hub.")
 _NOT_UNDERSTOOD = N_("This request is not understood.")
