@@ -378,7 +378,7 @@ class JoinPage(_JoiningHandler):
             versions=_versions(documents),
             person=person,
             guests=self._guests,
-            typed={name: self._typed(name) for name in ("mail", "name")} if self.request.method == "POST" else {},
+            typed={name: self._typed(name) for name in ("mail", "name", "accept")} if self.request.method == "POST" else {},
             most_name=MOST_NAME,
             action=self._here(slug),
             xsrf=self.xsrf_token.decode(),
