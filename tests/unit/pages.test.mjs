@@ -8,7 +8,7 @@ import * as choose from "../../extensions/frontend/common/choose.js";
 import * as cluster from "../../extensions/frontend/pages/cluster.js";
 import * as cost from "../../extensions/frontend/common/cost.js";
 import * as format from "../../extensions/frontend/common/format.js";
-import { codeIn } from "../../extensions/frontend/pages/join.js";
+import { codeIn } from "../../extensions/frontend/pages/join_code.js";
 import { loginState } from "../../extensions/frontend/pages/logins.js";
 import * as session from "../../extensions/frontend/pages/session.js";
 import * as soon from "../../extensions/frontend/pages/soon.js";

@@ -5,15 +5,10 @@
 
 import "./catalogue.js";
 
+import { codeIn } from "./join_code.js";
 import { byId, h } from "../common/dom.js";
 import { dayAndTime } from "../common/format.js";
 import { W } from "../common/words.js";
-
-/** The code in a link's fragment, which browsers send to no server; "" if there is none. */
-export function codeIn(hash) {
-  const found = new URLSearchParams(hash.slice(1)).get("code") ?? hash.slice(1);
-  return /^[A-Za-z0-9-]{12,20}$/.test(found) ? found.toUpperCase() : "";
-}
 
 /** Fills in the link's code, and removes it from the address, so that it stays in no history. */
 function takeCode() {
@@ -51,4 +46,4 @@ function begin() {
   for (const time of document.querySelectorAll("#fg-join time")) showHere(time);
 }
 
-if (typeof document !== "undefined") begin();
+begin();

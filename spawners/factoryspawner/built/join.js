@@ -36,6 +36,12 @@ function tn(n, one, many, parts2 = {}) {
 var texts = document.getElementById("fg-texts")?.textContent;
 if (texts) use(readCatalogue(JSON.parse(texts)));
 
+// pages/join_code.js
+function codeIn(hash) {
+  const found = new URLSearchParams(hash.slice(1)).get("code") ?? hash.slice(1);
+  return /^[A-Za-z0-9-]{12,20}$/.test(found) ? found.toUpperCase() : "";
+}
+
 // common/dom.js
 var shown = (children) => (
   /** @type {(Node | string)[]} */
@@ -400,10 +406,6 @@ var W = {
 };
 
 // pages/join.js
-function codeIn(hash) {
-  const found = new URLSearchParams(hash.slice(1)).get("code") ?? hash.slice(1);
-  return /^[A-Za-z0-9-]{12,20}$/.test(found) ? found.toUpperCase() : "";
-}
 function takeCode() {
   const code = codeIn(location.hash);
   if (!code) return;
@@ -434,7 +436,4 @@ function begin() {
   if (!zone || zone === Intl.DateTimeFormat().resolvedOptions().timeZone) return;
   for (const time of document.querySelectorAll("#fg-join time")) showHere(time);
 }
-if (typeof document !== "undefined") begin();
-export {
-  codeIn
-};
+begin();
