@@ -13,7 +13,7 @@ from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
-from workshops.models.callers import WorkshopCaller
+from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.models.views import (
     AccessView,
     Action,
@@ -146,8 +146,9 @@ class WorkshopsClient:
     async def _send(
         self, caller: WorkshopCaller, method: str, path: str, content: bytes | None, kind: str = ""
     ) -> httpx.Response:
+        groups = sorted(caller.groups)[:MOST_GROUPS]
         params: list[tuple[str, str | int | float | bool | None]] = [
-            ("as", caller.person), ("operator", caller.operator), *(("group", one) for one in sorted(caller.groups))
+            ("as", caller.person), ("operator", caller.operator), *(("group", one) for one in groups)
         ]  # fmt: skip
         headers = {"Content-Type": kind} if content is not None else {}
         if current := request_id.current():

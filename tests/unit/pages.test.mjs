@@ -126,6 +126,18 @@ describe("maintenance", () => {
     assert.deepEqual(settled({ reservation: "course", project: "p" }), ["p", null]);
     assert.deepEqual(settled({}), ["p", null]);
   });
+
+  test("beside a workshop's project, a person may also start without one", () => {
+    const one = size("g1", 1, 1);
+    const paid = { ...one, projects: ["workshop-a"], offer: { ...one.offer, project: null, project_in: {} } };
+    const offers = factory("one", [paid, size("g2", 2, 1)], { projects: ["workshop-a"], project_needed: false });
+    assert.equal(choose.settle({}, offers).project, null);
+    assert.equal(choose.settle({ project: "workshop-a" }, offers).project, "workshop-a"); // of a link
+    assert.equal(choose.settle({ project: "workshop-a", size: "g2" }, offers).project, null);
+    assert.deepEqual(cost.payers(offers, paid, null).map((payer) => payer.id), [null, "workshop-a"]);
+    assert.equal(cost.tooMuch(offers, choose.settle({ size: "g2" }, offers), [], NOW), null);
+    assert.equal(cost.payer(offers, choose.settle({}, offers), []), null);
+  });
 });
 
 describe("format", () => {

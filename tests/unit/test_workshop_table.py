@@ -199,6 +199,17 @@ async def test_a_person_names_the_workshop_whose_seat_they_use(world: World) -> 
     assert (await refusal(world, session_id=OTHER, user="ben", project="workshop-w-9"))[0] == "project-not-yours"
 
 
+async def test_the_start_page_offers_workshops_beside_sessions_without_a_project(world: World) -> None:
+    (of_guest,) = world.offers.views(NAME)
+    assert (of_guest.projects, of_guest.project_needed) == (("workshop-w-1",), True)
+    assert of_guest.sizes[0].offer.project == "workshop-w-1"
+    (of_ada,) = world.offers.views("ada")
+    assert (of_ada.projects, of_ada.project_needed) == (("workshop-w-1",), False)
+    assert of_ada.sizes[0].offer.project is None
+    (of_ben,) = world.offers.views("ben")
+    assert of_ben.projects == ()
+
+
 async def test_one_person_cannot_use_up_the_class_s_hours(world: World) -> None:
     await world.put(user=NAME, hours=3)
     await world.clusters.put("c" * 32, NAME, cluster(project="workshop-w-1", hours=1))

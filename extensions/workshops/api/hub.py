@@ -14,7 +14,7 @@ from workshops.api.people import people_router
 from workshops.api.routes import router, workshops_app
 from workshops.joining import hub_routes
 from workshops.joining.service import Joining
-from workshops.models.callers import WorkshopCaller
+from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.service import Workshops
 
 
@@ -25,7 +25,7 @@ def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
     async def who(
         name: Annotated[Person, Query(alias="as")],
         operator: bool = False,
-        group: Annotated[list[Group], Query(max_length=1000)] = [],  # noqa: B006  (FastAPI copies it)
+        group: Annotated[list[Group], Query(max_length=MOST_GROUPS)] = [],  # noqa: B006  (FastAPI copies it)
     ) -> WorkshopCaller:
         return WorkshopCaller(name, operator, frozenset(group))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_GROUPS = 100  # of a person, that the hub sends: they are in the address of each request
+
 
 @dataclass(frozen=True)
 class WorkshopCaller:

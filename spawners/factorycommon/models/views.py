@@ -152,6 +152,7 @@ class FactoryView(Model):
     credential: CredentialView | None = None  # the person's own login there; None: none is needed
     rules_open: Words | None = None  # why the person can start nothing there: its rules, which they have not accepted
     projects: tuple[ProjectId, ...] = ()  # the person's projects that can be used there; empty: no project is needed
+    project_needed: bool = True  # False: the person may also start something there without any of ``projects``
     partitions: tuple[PartitionLoad, ...] = ()
     sizes: tuple[SizeView, ...] = ()
     maintenance: tuple[MaintenanceView, ...] = ()  # sorted by start

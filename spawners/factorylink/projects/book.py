@@ -126,11 +126,6 @@ class ProjectBook:
         """Return whether everybody needs a project to start a session."""
         return self._table is not None
 
-    @property
-    def there(self) -> bool:
-        """Return whether there may be projects: those of everybody, or of workshops."""
-        return self._table is not None or self._workshops is not None
-
     def needed(self, user: str) -> bool:
         """Return whether this person needs a project to start a session; guests of workshops always need one."""
         return self.on or (self._workshops is not None and is_guest(user))

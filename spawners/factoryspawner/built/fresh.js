@@ -162,6 +162,7 @@ var W = {
   },
   perHour: (amount) => t("{amount} per hour", { amount }),
   project: t("Project to charge"),
+  noProject: t("No project"),
   noPayer: t("None of your projects may use this size. Pick another size."),
   projectAt: (project, machine) => t("{project} on {machine}", { project, machine }),
   account: {

@@ -378,7 +378,9 @@ class JoinPage(_JoiningHandler):
             versions=_versions(documents),
             person=person,
             guests=self._guests,
-            typed={name: self._typed(name) for name in ("mail", "name", "accept")} if self.request.method == "POST" else {},
+            typed={name: self._typed(name) for name in ("mail", "name", "accept")}
+            if self.request.method == "POST"
+            else {},
             most_name=MOST_NAME,
             action=self._here(slug),
             xsrf=self.xsrf_token.decode(),
