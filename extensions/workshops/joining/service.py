@@ -272,7 +272,7 @@ class Joining:
                 return _forbidden(_BANNED, "", _ASK_TRAINER)
             mail, name = guest.mail, guest.shown
         people = rows.members(db, workshop.slug)
-        before = _of(people, person if guest is None else guest.name)
+        before = _of(people, guest.name if guest is not None else person or "")
         if before is not None and before.state == "banned":
             return _forbidden(_BANNED, "", _ASK_TRAINER)
         known = before is not None and before.state in views.IN

@@ -8,6 +8,7 @@ redirect, so that a reload sends nothing twice; a cookie has the ticket of the w
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -378,9 +379,7 @@ class JoinPage(_JoiningHandler):
             versions=_versions(documents),
             person=person,
             guests=self._guests,
-            typed={name: self._typed(name) for name in ("mail", "name", "accept")}
-            if self.request.method == "POST"
-            else {},
+            typed={name: self._typed(name) for name in ("mail", "name", "accept")},
             most_name=MOST_NAME,
             action=self._here(slug),
             xsrf=self.xsrf_token.decode(),
@@ -463,8 +462,9 @@ class ReturnPage(_JoiningHandler):
 
 
 def _versions(documents: list[Document]) -> str:
-    """Return the value of the box that accepts these documents."""
-    return " ".join(f"{one.key}={one.version}" for one in documents)
+    """Return the value of the box that accepts these documents: another one as soon as one of them changes."""
+    named = " ".join(f"{one.key}={one.version}" for one in documents)
+    return hashlib.sha256(named.encode()).hexdigest()[:32] if named else ""
 
 
 def _may_start(joined: JoinedView) -> bool:
