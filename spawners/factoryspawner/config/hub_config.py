@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from sqlalchemy.engine import make_url
 
-from factorycommon.models import Model, Person
+from factorycommon.models import Model, Person, is_guest
 from factorycommon.private_files import open_to_others
 from factorycommon.service.yaml_file import CatalogueError, read_model
 from factorycommon.tls import TlsFiles
@@ -148,6 +148,16 @@ class HubConfig(Model):
             raise ValueError("login, passwords_file: give one of them")
         if self.login is not None and not (self.public_url.startswith("https://") or is_loopback(self.public_url)):
             raise ValueError("login: needs a public_url that is https, to which the providers send people back")
+        return self
+
+    @model_validator(mode="after")
+    def _no_guest_names(self) -> Self:
+        given = [("admins", name) for name in self.admins]
+        for provider in self.login.providers if self.login is not None else ():
+            given += [("login.providers.names", name) for name in provider.names.values()]
+        for key, name in given if self.guests_at is not None else ():
+            if is_guest(name.lower()):
+                raise ValueError(f"{key}: {name!r} is a name for guests of workshops; give another one")
         return self
 
     @property

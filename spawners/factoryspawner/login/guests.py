@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -219,18 +218,10 @@ class PasswordsWithGuests(GuestLogin, PasswordAuthenticator):
 
 
 def check_names(config: HubConfig) -> None:
-    """Raise HubConfigError if an operator has given somebody a name that only guests may have."""
-    for key, name in _given_names(config):
+    """Raise HubConfigError if somebody with a password has a name that only guests may have."""
+    for name in read_passwords(config.passwords_file) if config.passwords_file is not None else ():
         if is_guest(name.lower()):
-            raise HubConfigError(f"{key}: {name!r} is a name for guests of workshops; give another one")
-
-
-def _given_names(config: HubConfig) -> Iterator[tuple[str, str]]:
-    yield from (("admins", name) for name in config.admins)
-    if config.passwords_file is not None:
-        yield from (("passwords_file", name) for name in read_passwords(config.passwords_file))
-    for provider in config.login.providers if config.login is not None else ():
-        yield from (("login.providers.names", name) for name in provider.names.values())
+            raise HubConfigError(f"passwords_file: {name!r} is a name for guests of workshops; give another one")
 
 
 def _is_admitted(guest: GuestView) -> bool:
