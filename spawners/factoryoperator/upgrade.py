@@ -102,11 +102,12 @@ class Upgrade:
                 f"what it had. The backup is {backup}"
             ) from error
         self._done(journal)
-        self.say(f"Release {new.version} is in use. {len(before.sessions)} sessions went on. The backup is {backup}.")
+        sessions = "1 session continues" if len(before.sessions) == 1 else f"{len(before.sessions)} sessions continue"
+        self.say(f"Release {new.version} is in use. {sessions}. The backup is {backup}.")
 
     def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
         """Stop hub and link, copy the old stores, and migrate them with the new release's program."""
-        self.say("Stopping hub and link; sessions go on.")
+        self.say("Stopping hub and link; sessions continue.")
         self._stop(gateway)
         if not old:
             return journal

@@ -242,7 +242,7 @@ def test_an_upgrade_and_the_way_back_lose_nothing(machine: Machine) -> None:
     assert waiting is not None
 
     machine.upgrade.to(machine.layout.installed_release(NEW))
-    assert machine.said[-1].startswith(f"Release {NEW} is in use. 3 sessions went on.")
+    assert machine.said[-1].startswith(f"Release {NEW} is in use. 3 sessions continue.")
     assert known(gateway) == before
     assert gateway.factories[FACTORY].jobs().keys() == jobs
     eventually(lambda: computes(with_cluster) and answers(plain), 90, what="kernels and cluster are as they were")

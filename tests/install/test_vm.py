@@ -399,7 +399,7 @@ def test_another_release_and_the_way_back_lose_nothing(machine: Vm, archive: Pat
     seen = visitor(machine, "cell", "kept = 41\nprint(kept + 1)")
     assert version_of(machine) == __version__
     done = machine.run("factorygate", "upgrade", f"/root/factorygate-{LATER}.tar.gz", "--yes", timeout=1800)
-    assert f"Release {LATER} is in use. 1 sessions went on." in done.stdout
+    assert f"Release {LATER} is in use. 1 session continues." in done.stdout
     assert version_of(machine) == LATER
     done = machine.run("/opt/factorygate/current/bin/factorygate-install", timeout=1800)
     assert "Nothing was changed." in done.stderr

@@ -12,12 +12,13 @@ import dask
 import pytest
 from distributed import Client, Scheduler
 
-from factorycommon.models import Cluster, WorkerOptions
+from factorycommon.models import Cluster, Worker, WorkerOptions, WorkerState
 from factorygate.cluster import cluster_api as broker_module
 from factorygate.cluster import worker
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.keys import Keys
 from factorygate.link import LinkError
+from tests.support.told import WHEN
 from tests.support.told import cluster as cluster_told
 
 
@@ -155,6 +156,27 @@ async def test_jobs_requested_together_are_one_request(cluster_api: ClusterApi, 
     assert path.startswith(f"/clusters/{cluster_api.id}/batches/")
     await asyncio.gather(*(cluster_api.cancel(f"w-{n}") for n in range(200)))
     assert [(m, len(b.names)) for m, _, b in link.asked[1:]] == [("POST", 200)]
+
+
+async def test_a_thousand_jobs_are_cancelled_without_a_task_for_each(
+    cluster_api: ClusterApi, link: ScriptedLink
+) -> None:
+    """A thousand tasks in one turn of the event loop would delay Dask's scheduler, which runs in the same loop."""
+    cancelling = asyncio.create_task(cluster_api.cancel(*(f"w-{n}" for n in range(1000))))
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) <= 3  # this test, the call, and the batch
+    await cancelling
+    assert [(method, len(body.names)) for method, _, body in link.asked] == [("POST", 1000)]
+
+
+async def test_if_cancelling_fails_no_job_counts_as_cancelled(cluster_api: ClusterApi, link: ScriptedLink) -> None:
+    link.fails = [LinkError("refused", "Not now.")]
+    with pytest.raises(LinkError, match="Not now"):
+        await cluster_api.cancel("w-0", "w-1")
+    cluster_api.workers = {
+        name: Worker(name=name, batch="b" * 32, state=WorkerState.RUNNING, asked=WHEN) for name in ("w-0", "w-1")
+    }
+    assert cluster_api.strays(()) == ["w-0", "w-1"]
 
 
 async def test_kinds_and_thousands_go_apart(cluster_api: ClusterApi, link: ScriptedLink) -> None:

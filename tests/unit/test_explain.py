@@ -153,6 +153,17 @@ def test_ends_are_explained(record: End | None, wish: str, door: str | None, rea
         assert record.raw_state in words.scheduler
 
 
+@pytest.mark.parametrize("record", [end("NODE_FAIL"), end("TIMEOUT"), end("CANCELLED", signal=15)])
+def test_an_ended_job_of_a_cluster_advises_no_new_session(record: End) -> None:
+    reason, words = explain.job_ended(record)
+    assert (reason, words.code) == (explain.ended(record)[0], explain.ended(record)[1].code)
+    assert (words.whose, "session" in words.do) == ("wait", False)
+
+
+def test_an_ended_job_of_a_cluster_keeps_other_advice() -> None:
+    assert explain.job_ended(end("OUT_OF_MEMORY")) == explain.ended(end("OUT_OF_MEMORY"))
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [

@@ -6,7 +6,6 @@ import html
 import re
 import secrets
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +26,7 @@ from tests.unit.hub_process import Beside, HubProcess, is_ready
 from tests.unit.joining_world import CODE, JoiningWorld
 from tests.unit.oidc_provider import OidcProvider
 from tests.unit.test_accessible_pages import findings
+from workshops.states import WorkshopState
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -44,7 +44,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Joini
     await made.open()
     await made.workshop(seats=40, title=f"GPU day {HOSTILE}", terms="Be <i>kind</i>.")
     await made.workshop("full", "FFFF-FFFF-FFFF", seats=0)
-    await made.workshop("later", "CCCC-CCCC-CCCC", opens=made.now() + timedelta(days=1))
+    await made.workshop("later", "CCCC-CCCC-CCCC", state=WorkshopState.SCHEDULED)
     await made.up()
     yield made
     await made.down()

@@ -72,7 +72,7 @@ def test_hub_and_link_are_taken_to_the_new_release_and_the_proxy_goes_on(world: 
     with opened(backup) as found:
         assert any(kept.what == "link.yaml" for kept in found.manifest.stores)
     assert not world.asked
-    assert world.said[-1] == f"Release {NEW} is in use. 2 sessions went on. The backup is {backup}."
+    assert world.said[-1] == f"Release {NEW} is in use. 2 sessions continue. The backup is {backup}."
     assert not (world.layout.root / "upgrade.json").exists()
     world.units.did.clear()
     world.upgrade.to(world.new)
@@ -88,7 +88,7 @@ def test_a_release_with_another_proxy_starts_it_anew(world: World) -> None:
 def test_a_hub_with_a_certificate_is_asked_with_one(apart: World) -> None:
     apart.upgrade.to(apart.new)
     assert apart.units.did == ORDER
-    assert "2 sessions went on" in apart.said[-1]
+    assert "2 sessions continue" in apart.said[-1]
     (apart.configured.folder / "tls" / "hub" / "ca.crt").unlink()
     with pytest.raises(UpgradeError, match=r"ca\.crt"):
         apart.upgrade.to(apart.old)
@@ -104,7 +104,7 @@ def test_a_host_of_the_hub_alone_has_no_link_to_start(apart: World) -> None:
 def test_a_host_of_the_link_alone_has_no_hub_to_start(apart: World) -> None:
     replace(apart.upgrade, hub=None).to(apart.new)
     assert apart.units.did == [f"stop link {OLD}", f"start link {NEW}"]
-    assert "2 sessions went on" in apart.said[-1]
+    assert "2 sessions continue" in apart.said[-1]
 
 
 def test_old_stores_are_migrated_after_a_question_and_a_copy(older: World) -> None:

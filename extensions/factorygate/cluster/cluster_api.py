@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Container, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from factorycommon.language import N_
 from factorycommon.models import (
@@ -106,11 +106,15 @@ class ClusterApi:
         Jobs of the same ``hours`` that are requested within ``GATHER`` seconds are accepted or refused together.
         ``hours``: the walltime; None: the cluster's. Raises LinkError.
         """
-        await self._gather(self._asked, name, hours)
+        done = self._soon()
+        self._asked.append((name, hours, done))
+        await done
 
-    async def cancel(self, name: str) -> None:
-        """Cancel a job; return when the link has recorded that. Raises LinkError."""
-        await self._gather(self._unwanted, name)
+    async def cancel(self, *names: str) -> None:
+        """Cancel jobs; return when the link has recorded that. Raises LinkError; then none of the jobs is cancelled."""
+        done = self._soon()
+        self._unwanted += [(name, done) for name in names]
+        await done
 
     def strays(self, known: Container[str]) -> list[str]:
         """Return live jobs of the link that are not in ``known`` and not cancelled.
@@ -187,13 +191,12 @@ class ClusterApi:
 
     # --- together
 
-    async def _gather(self, waiting: list[Any], *what: Any) -> None:
+    def _soon(self) -> asyncio.Future[None]:
+        """Return a new future for a caller whose requests are sent with the next batch. Raises LinkError."""
         self._must_be_open()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append((*what, done))
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._flush_soon())
-        await done
+        return asyncio.get_running_loop().create_future()
 
     async def _flush_soon(self) -> None:
         try:

@@ -169,7 +169,7 @@ class Replacer:
         if suspected:
             await cluster.scheduler_comm.suspect_tasks(workers=suspected)
         if strays := cluster.cluster_api.strays({*worker_plan.jobs, *cluster.workers, *cluster.leaving}):
-            await asyncio.gather(*(cluster.cluster_api.cancel(name) for name in strays))
+            await cluster.cluster_api.cancel(*strays)
         changed |= worker_plan.let_replacements_take_over()
         asked = self._ask(connected)
         if changed or asked:

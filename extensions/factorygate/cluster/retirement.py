@@ -13,7 +13,8 @@ from distributed.core import Status
 
 from factorycommon.messages import of_error
 from factorycommon.models import Worker
-from factorygate.cluster.job import FactoryJob
+from factorygate.cluster.cluster_api import ClusterApi
+from factorygate.cluster.job import FactoryJob, close_together
 from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.link import LinkError
 
@@ -29,6 +30,7 @@ class RetiringCluster(Protocol):
 
     scheduler_comm: Any
     scheduler_info: Any
+    cluster_api: ClusterApi
     worker_plan: WorkerPlan
 
 
@@ -102,7 +104,7 @@ class WorkerRetirement:
             except (OSError, TimeoutError) as error:
                 log.info("Workers that leave are looked at again: %r", error)
                 over = self._late()
-            await asyncio.gather(*(self._end(name) for name in over))
+            await self._end(over)
             if self._retiring_workers:
                 await asyncio.sleep(STEP)
 
@@ -160,14 +162,15 @@ class WorkerRetirement:
     def _is_quiet(self, name: str) -> bool:
         return self._retiring_workers[name].quiet
 
-    async def _end(self, name: str) -> None:
-        """Cancel a job, and forget it once the link has recorded the cancellation; if that fails, try again later."""
+    async def _end(self, names: set[str]) -> None:
+        """Cancel jobs, and forget them once the link has recorded the cancellation; if that fails, try again later."""
         try:
-            await self._retiring_workers[name].job.close()
+            await close_together(self._cluster.cluster_api, [self._retiring_workers[name].job for name in names])
         except LinkError as error:
             self._cluster.worker_plan.message = of_error(error)
         else:
-            self._retiring_workers.pop(name, None)
+            for name in names:
+                self._retiring_workers.pop(name, None)
 
 
 def _left(worker: Worker | None) -> float:

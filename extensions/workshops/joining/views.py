@@ -17,7 +17,7 @@ from factorycommon.models.joining import (
 )
 from workshops.joining import rows, seats
 from workshops.joining.rows import GuestRow, TicketRow
-from workshops.states import JOINABLE
+from workshops.states import JOINABLE, WorkshopState
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
 IN = ("seated", "waiting", "staff")  # states of people who are in a workshop, or will be
@@ -39,6 +39,7 @@ def face(workshop: WorkshopRecord) -> WorkshopFace:
         starts=workshop.starts,
         ends=workshop.ends,
         closes=workshop.closes,
+        begun=workshop.state in (WorkshopState.WARMING, WorkshopState.OPEN),
         over=workshop.state not in JOINABLE,
         project=workshop.project,
         hours=workshop.hours,

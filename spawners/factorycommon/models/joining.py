@@ -107,7 +107,8 @@ class StartAt(Model):
 
 
 class WorkshopFace(Model):
-    """What a person sees of a workshop while they join. ``opens`` to ``closes``: when its people may start sessions."""
+    """What a person sees of a workshop while they join. ``begun``: its people may start sessions now; ``over``: nobody
+    joins any more, since it is closed, cancelled or archived."""
 
     slug: Slug
     title: PlainText
@@ -116,7 +117,8 @@ class WorkshopFace(Model):
     starts: datetime
     ends: datetime
     closes: datetime
-    over: bool  # it is closed, cancelled or archived
+    begun: bool
+    over: bool
     project: ProjectId
     hours: Hours
     places: tuple[StartAt, ...]

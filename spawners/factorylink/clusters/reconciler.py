@@ -249,7 +249,7 @@ class ClusterReconciler:
             ended = await self._with_all_runs(live_cluster, batch, connection, ended)
             wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
             stopped = [(worker, end) for worker, end in ended if worker.wish == "stop"]
-            words = explain.ended(None, desired="stop")[1]
+            words = explain.job_ended(None, desired="stop")[1]
             await self._ends.over(
                 live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
             )
@@ -294,7 +294,7 @@ class ClusterReconciler:
             return None
         end = known or await self._why(live_cluster, connection, id)
         tail = await self._tail(live_cluster, batch, connection, worker) if reads_log else ()
-        reason, words = explain.ended(end, tail=tail)
+        reason, words = explain.job_ended(end, tail=tail)
         worker.log_tail = tail
         return WorkerEnd(worker, reason, words, end)
 

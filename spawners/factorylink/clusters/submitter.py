@@ -87,7 +87,7 @@ class ClusterSubmitter:
             await connection.site.turn()
             if batch.submit_begun is None and all(worker.wish == "stop" for worker in batch.workers):
                 await self._ends.over(
-                    live_cluster, batch.workers, EndReason.STOPPED, explain.ended(None, desired="stop")[1]
+                    live_cluster, batch.workers, EndReason.STOPPED, explain.job_ended(None, desired="stop")[1]
                 )
                 return None
             # the factory may have changed since the batch was admitted
@@ -175,5 +175,5 @@ class ClusterSubmitter:
             if worker.wish == "stop" and worker.ended is None
         ]
         if never or not live_cluster.alive():
-            await self._ends.over(live_cluster, never, EndReason.STOPPED, explain.ended(None, desired="stop")[1])
+            await self._ends.over(live_cluster, never, EndReason.STOPPED, explain.job_ended(None, desired="stop")[1])
         self.carry_out(live_cluster)

@@ -35,7 +35,7 @@ from factorylink.explain.ends import (
 )
 from factorylink.explain.gateway import BARRED, DOOR_TROUBLE, OURS
 from factorylink.explain.refusals import REFUSED
-from factorylink.explain.table import ITSELF, Answer, Move
+from factorylink.explain.table import AGAIN, ITSELF, NEXT_JOB, NO_FAULT, Answer, Move
 from factorylink.explain.waiting import WAITING
 from factorylink.schedulers.registry import DIALECTS
 from factorylink.schedulers.words import Patterns
@@ -152,6 +152,16 @@ def ended(
         if found := next((case.answer for case in LOG if re.search(case.pattern, log, re.I | re.M)), None):
             reason, answer = LOG_REASONS.get(found.code, reason), found
     return reason, answer.words(_scheduler_words(end, message))
+
+
+def job_ended(
+    end: End | None, *, desired: Literal["run", "stop"] = "run", tail: Iterable[str] = ()
+) -> tuple[EndReason, Words]:
+    """Return why a job of a Dask cluster ended, as ``ended`` does; its cluster, and no person, starts the next job."""
+    reason, words = ended(end, desired=desired, tail=tail)
+    if words.do in (AGAIN.do, NO_FAULT.do):
+        words = words.saying(do=NEXT_JOB.do, whose=NEXT_JOB.whose)
+    return reason, words
 
 
 def withdrawn(*, operator: bool, begun: bool) -> Words:

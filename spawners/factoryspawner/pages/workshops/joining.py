@@ -470,7 +470,7 @@ def _versions(documents: list[Document]) -> str:
 def _may_start(joined: JoinedView) -> bool:
     workshop, mine = joined.workshop, joined.membership
     takes_part = mine.state in ("seated", "staff") and mine.role != "observer"  # an observer runs nothing
-    return takes_part and not workshop.over and workshop.opens <= datetime.now(UTC) < workshop.closes
+    return takes_part and workshop.begun and datetime.now(UTC) < workshop.closes
 
 
 def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | None) -> list[tuple[Any, ...]]:

@@ -34,7 +34,7 @@ STATES = {
     "cancelled": N_("Cancelled"),
 }
 ROLES = {
-    "lead": N_("Leads"),
+    "lead": N_("Lead"),
     "instructor": N_("Instructor"),
     "helper": N_("Helper"),
     "observer": N_("Observer"),
