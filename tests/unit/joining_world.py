@@ -129,6 +129,6 @@ class JoiningWorld:
     async def digits(self, to: str) -> str:
         """Return the last one-time code that was sent to an address."""
         mine = [one for one in await self.mails() if one["To"] == to.lower() and "is your code" in one["Subject"]]
-        found = re.search(r"\d{4} \d{4}", mine[-1]["Subject"])
+        found = re.search(r"\d{8}", mine[-1]["Subject"])
         assert found is not None
         return found[0]

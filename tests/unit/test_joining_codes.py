@@ -122,7 +122,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(st.text(alphabet="0123456789", min_size=8, max_size=8))
 def test_digits_are_read_as_people_type_them(digits: str) -> None:
-    assert one_time.normalized(f" {one_time.shown(digits)} ") == digits
+    assert one_time.normalized(f" {digits[:4]} {digits[4:]} ") == digits
     assert one_time.normalized(f"{digits[:4]}-{digits[4:]}") == digits
 
 

@@ -203,7 +203,7 @@ async def test_attempts_at_the_same_moment_are_all_counted(world: JoiningWorld) 
     mine = await ticket(world)
     await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
     right = await world.digits("ada@example.org")
-    wrong = [f"{number:08d}" for number in range(30) if f"{number:08d}" != right.replace(" ", "")]
+    wrong = [f"{number:08d}" for number in range(30) if f"{number:08d}" != right]
 
     async def attempt(digits: str) -> str:
         with pytest.raises(ProblemError) as raised:
@@ -451,7 +451,7 @@ async def test_secrets_are_not_in_the_database_or_the_log(
     await world.workshop()
     mine = await ticket(world)
     await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
-    digits = (await world.digits("ada@example.org")).replace(" ", "")
+    digits = await world.digits("ada@example.org")
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("workshops.sqlite*"))
     for secret in (CODE, CODE.replace("-", ""), mine, digits):
         assert secret.encode() not in kept

@@ -31,17 +31,16 @@ class Letters:
 
     def digits(self, to: str, digits: str, title: str | None) -> EmailMessage:
         """Return the mail with a one-time code. ``title``: of the workshop; None: a guest logs in again."""
-        shown = one_time.shown(digits)
         reason = "to come back to your workshop" if title is None else f"to join “{_short(title)}”"
         lines = [
             f"Your code {reason} is:",
             "",
-            f"    {shown}",
+            f"    {digits}",
             "",
             f"It is valid for {one_time.LIFE.seconds // 60} minutes, on the page where you asked for it.",
             "Give it to nobody. If you did not ask for it, you need not do anything.",
         ]
-        return self._letter(to, f"{shown} is your code", lines)
+        return self._letter(to, f"{digits} is your code", lines)
 
     def joined(self, to: str, workshop: WorkshopFace, seat: int | None) -> EmailMessage:
         """Return the mail to a person who has joined. ``seat`` None: they wait."""

@@ -36,11 +36,6 @@ def new_digits() -> str:
     return f"{secrets.randbelow(10**DIGITS):0{DIGITS}d}"
 
 
-def shown(digits: str) -> str:
-    """Return a code in two groups, as people read it."""
-    return f"{digits[: DIGITS // 2]} {digits[DIGITS // 2 :]}"
-
-
 def digest(secret: bytes, ticket: str, mail: str, digits: str) -> str:
     """Return the hash of a code: nobody can compute it, and so try all codes, without the service's secret."""
     return hmac.new(secret, f"one-time\0{ticket}\0{mail}\0{digits}".encode(), hashlib.sha256).hexdigest()
