@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from factorycommon.private_files import read_or_make_key
 from factorycommon.service.serving import Listener, StartError, alone, new_server, own_folder, tcp_socket, unix_socket
 from factorycommon.tls import HUB, PROXY, TlsError, listening
 from workshops.api.callers import TokenCallers
@@ -15,6 +16,7 @@ from workshops.api.hub import hub_app
 from workshops.api.user import user_app
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig
+from workshops.joining.service import Joining
 from workshops.pools import PoolsFile
 from workshops.service import Workshops
 from workshops.store.store import Store
@@ -47,14 +49,21 @@ async def serve(config: WorkshopsConfig, now: Callable[[], datetime] = utc_now) 
 
 async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now: Callable[[], datetime]) -> None:
     pools = PoolsFile(config.pools)
-    clockwork = Clockwork(config, store, pools, now)
-    workshops = Workshops(config, store, pools, now, clockwork.wake)
+    try:
+        secret = read_or_make_key(config.state_dir / "joining.key")
+    except (OSError, ValueError) as error:
+        raise StartError(f"The key of the join codes cannot be used: {error}") from error
+    joining = Joining(store, config.joining, secret, config.hub.root, lambda: clockwork.wake(), now)
+    clockwork = Clockwork(config, store, pools, now, joining.promote)
+    workshops = Workshops(config, store, pools, now, secret, clockwork.wake)
     callers = TokenCallers(config.hub, config.tls)
     tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
     listeners = [
-        Listener(hub_app(workshops), unix_socket(config.socket)),
+        Listener(hub_app(workshops, joining), unix_socket(config.socket)),
         Listener(
-            user_app(workshops, callers, config.hub.base_url), tcp_socket(config.listen_host, config.listen_port), tls
+            user_app(workshops, joining, callers, config.hub.base_url),
+            tcp_socket(config.listen_host, config.listen_port),
+            tls,
         ),
     ]
     ticking = asyncio.create_task(clockwork.run(), name="the clock")
@@ -73,5 +82,6 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     ticking.cancel()
     stopping.cancel()
     await asyncio.gather(ticking, stopping, return_exceptions=True)
+    await joining.mails.close()
     await callers.close()
     config.socket.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from workshops.models.views import (
     Action,
     CreatedView,
     EventView,
+    ListedView,
     MemberView,
     PoolView,
     WorkshopView,
@@ -33,6 +34,7 @@ _VIEW, _VIEWS = TypeAdapter(WorkshopView), TypeAdapter(list[WorkshopView])
 _CREATED = TypeAdapter(CreatedView)
 _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
+_LISTED = TypeAdapter(ListedView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -112,6 +114,25 @@ class WorkshopsClient:
         """Remove a person from a workshop."""
         await self._ask(_NOTHING, caller, "DELETE", _path(slug, "members", person))
 
+    async def ban(self, caller: WorkshopCaller, slug: str, person: str) -> None:
+        """Keep a person out of a workshop."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "members", person, "ban"))
+
+    async def readmit(self, caller: WorkshopCaller, slug: str, person: str) -> None:
+        """End a ban."""
+        await self._ask(_NOTHING, caller, "DELETE", _path(slug, "members", person, "ban"))
+
+    async def put_list(self, caller: WorkshopCaller, slug: str, text: bytes) -> ListedView:
+        """Replace the list of invited people by a CSV file."""
+        return _parsed(_LISTED, await self._send(caller, "PUT", _path(slug, "list"), text, "text/csv"))
+
+    async def get_list(self, caller: WorkshopCaller, slug: str) -> str:
+        """Return everybody in a workshop as CSV."""
+        response = await self._send(caller, "GET", _path(slug, "list"), None)
+        if response.is_error:
+            _parsed(_NOTHING, response)
+        return response.text
+
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log."""
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
@@ -119,21 +140,25 @@ class WorkshopsClient:
     async def _ask(
         self, shape: TypeAdapter[T], caller: WorkshopCaller, method: str, path: str, body: Model | None = None
     ) -> T:
+        content = None if body is None else body.model_dump_json(exclude_unset=True).encode()
+        return _parsed(shape, await self._send(caller, method, path, content, "application/json"))
+
+    async def _send(
+        self, caller: WorkshopCaller, method: str, path: str, content: bytes | None, kind: str = ""
+    ) -> httpx.Response:
         groups = sorted(caller.groups)[:MOST_GROUPS]
         params: list[tuple[str, str | int | float | bool | None]] = [
             ("as", caller.person), ("operator", caller.operator), *(("group", one) for one in groups)
         ]  # fmt: skip
-        content = None if body is None else body.model_dump_json(exclude_unset=True)
-        headers = {"Content-Type": "application/json"} if content else {}
+        headers = {"Content-Type": kind} if content is not None else {}
         if current := request_id.current():
             headers[request_id.HEADER] = current
         try:
-            response = await self._http.request(method, path, params=params, content=content, headers=headers)
+            return await self._http.request(method, path, params=params, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise WorkshopsSilent(
                 f"The workshops service does not answer: {str(error) or type(error).__name__}"
             ) from error
-        return _parsed(shape, response)
 
 
 def _parsed(shape: TypeAdapter[T], response: httpx.Response) -> T:

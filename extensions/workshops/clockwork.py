@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from workshops import projects
@@ -13,9 +13,9 @@ from workshops.config import WorkshopsConfig
 from workshops.pools import PoolsFile
 from workshops.projects import TableFile
 from workshops.service import stepped
-from workshops.states import WorkshopEvent, WorkshopState, due
-from workshops.store.schema import EventRecord, WorkshopRecord
-from workshops.store.store import Store
+from workshops.states import JOINABLE, WorkshopEvent, WorkshopState, due
+from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
+from workshops.store.store import Store, seats_taken
 
 log = logging.getLogger("workshops")
 
@@ -23,12 +23,21 @@ LOOK_SECONDS = 5.0  # between two looks at the clock
 
 
 class Clockwork:
-    """Takes the steps that are due. ``now``: the clock. Call ``wake`` after each change of a workshop."""
+    """Takes the steps that are due. ``now``: the clock; ``promote``: gives a workshop's free seats to its
+    waiting list. Call ``wake`` after each change of a workshop."""
 
-    def __init__(self, config: WorkshopsConfig, store: Store, pools: PoolsFile, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        config: WorkshopsConfig,
+        store: Store,
+        pools: PoolsFile,
+        now: Callable[[], datetime],
+        promote: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self._store = store
         self._pools = pools
         self._now = now
+        self._promote = promote
         self._clear = timedelta(minutes=config.limits.clear_minutes)
         self._file = TableFile(config.table)
         self._woken = asyncio.Event()
@@ -54,6 +63,10 @@ class Clockwork:
         knows them. Raises StoreError, OSError."""
         live = [await self._in_time(one) for one in await self._store.all(over=False)]
         members = await self._store.members([one.slug for one in live])
+        if free := [one for one in live if _has_free_seats(one, members[one.slug])]:
+            for one in free:
+                await self._fill(one)
+            members = await self._store.members([one.slug for one in live])
         table = projects.table_of(live, members)
         if await asyncio.to_thread(self._file.write, table):
             log.info("The table of projects has %d workshops", len(table.projects))
@@ -87,6 +100,10 @@ class Clockwork:
         log.info("The workshop %s is %s", workshop.slug, values["state"])
         return workshop.with_values(**values, version=workshop.version + 1)
 
+    async def _fill(self, workshop: WorkshopRecord) -> None:
+        if self._promote is not None:
+            await self._promote(workshop.slug)
+
     async def _forget(self) -> None:
         """Delete the people of workshops whose time of retention is over."""
         now = self._now()
@@ -94,3 +111,9 @@ class Clockwork:
             if one.over is not None and now >= one.over + timedelta(days=one.retention_days):
                 await self._store.erase(one.slug, now, EventRecord(one.slug, now, "", "erased"))
                 log.info("The people of the workshop %s are deleted", one.slug)
+
+
+def _has_free_seats(workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> bool:
+    """Return True if somebody waits while a seat is free."""
+    waits = workshop.state in JOINABLE and any(one.state == "waiting" for one in people)
+    return waits and len(seats_taken(people)) < workshop.seats

@@ -12,6 +12,7 @@ from factorycommon.service.database import Database
 from factorycommon.service.logs import LogFormat
 from factorycommon.service.yaml_file import read_model
 from factorycommon.tls import TlsFiles, is_loopback_host
+from workshops.models.joining import JoiningSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")]
@@ -79,6 +80,7 @@ class WorkshopsConfig(Model):
     trainers: Trainers = Trainers()
     approval: Literal["operator", "none"] = "operator"  # whether an operator has to approve each workshop
     limits: WorkshopLimits = WorkshopLimits()
+    joining: JoiningSettings = JoiningSettings()  # mails to people who join
     log_format: LogFormat = "text"  # json: each line of the log is a JSON object
 
     @property
@@ -102,6 +104,7 @@ def load(path: Path) -> WorkshopsConfig:
     return config.model_copy(
         update={
             **{name: base / getattr(config, name) for name in ("state_dir", "socket", "pools", "table")},
+            "joining": config.joining.rebased(base),
             "tls": None if config.tls is None else config.tls.rebased(base),
             "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),
         }

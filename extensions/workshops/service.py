@@ -11,8 +11,7 @@ from typing import Any
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import Problem
-from factorycommon.models.workshops import GUEST
+from factorycommon.models import Problem, is_guest
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, invalid, limit
 from workshops import permissions, plans
 from workshops.config import WorkshopsConfig
@@ -47,8 +46,8 @@ _ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this worksh
 
 
 class Workshops:
-    """All that people may do. ``now``: the clock; ``changed``: called after each change, so that the table of projects
-    is written soon."""
+    """All that people may do. ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after each
+    change, so that the table of projects is written soon."""
 
     def __init__(
         self,
@@ -56,12 +55,14 @@ class Workshops:
         store: Store,
         pools: PoolsFile,
         now: Callable[[], datetime],
+        secret: bytes,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._store = store
         self._pools = pools
         self._now = now
+        self._secret = secret
         self._changed = changed
 
     # --- reading
@@ -111,7 +112,10 @@ class Workshops:
         """Return the people of a workshop. Raises ProblemError."""
         await self._allowed(caller, slug, "see-people")
         found = (await self._store.members([slug]))[slug]
-        return [MemberView(person=m.person, role=m.role, state=m.state, seat=m.seat, since=m.at) for m in found]
+        return [
+            MemberView(person=m.person, name=m.name or "", role=m.role, state=m.state, seat=m.seat, since=m.at)
+            for m in found
+        ]
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log, the newest first. Raises ProblemError."""
@@ -266,6 +270,10 @@ class Workshops:
         await self._store.drop_member(slug, person, EventRecord(slug, self._now(), caller.person, "removed", person))
         self._changed()
 
+    async def may(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopRecord:
+        """Return a workshop in which the caller may do this now. Raises ProblemError."""
+        return (await self._allowed(caller, slug, action))[0]
+
     # --- helpers
 
     async def _find(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
@@ -292,7 +300,7 @@ class Workshops:
         return workshop, mine
 
     def _may_create(self, caller: WorkshopCaller) -> bool:
-        mine = self._config.trainers.has(caller.person, caller.groups) and not caller.person.startswith(GUEST)
+        mine = self._config.trainers.has(caller.person, caller.groups) and not is_guest(caller.person)
         return caller.operator or mine
 
     def _check_trainer(self, caller: WorkshopCaller) -> None:
@@ -385,7 +393,7 @@ class Workshops:
         return CodeRecord(
             workshop.slug,
             salt,
-            codes.hash_of(code, salt),
+            codes.hash_of(code, salt, self._secret),
             now,
             caller.person,
             uses=body.uses,

@@ -13,8 +13,7 @@ c.JupyterHub.template_paths = [str(pages / "templates")]
 c.JupyterHub.jinja_environment_options = {
     "extensions": [jinja.translation(pages / "locale", gateway.banner_of(config.link_at), config.workshops is not None)]
 }
-workshops = None if config.workshops is None else config.workshops.socket
-c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages, workshops)
+c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages, config.workshops)
 c.JupyterHub.tornado_settings.update(
     {
         # Without this, the browser's Back button would show a person's page to the next person at the same browser.

@@ -22,6 +22,13 @@ elif config.passwords_file is not None:
     # The hub must know these users before they first log in, so that its API can start servers for them.
     c.Authenticator.allowed_users = set(passwords.read_passwords(config.passwords_file))
 c.Authenticator.admin_users = set(config.admins)
+if config.guests_at is not None and (config.login is not None or config.passwords_file is not None):
+    from factoryspawner.login import guests
+
+    guests.check_names(config)
+    kind = "PasswordsWithGuests" if config.login is None else "FederatedWithGuests"
+    c.JupyterHub.authenticator_class = f"factoryspawner.login.guests.{kind}"
+    c.GuestLogin.workshops_socket = str(config.guests_at)
 
 workshops = "access:services!service=workshops"
 of_person = [factories] if config.workshops is None else [factories, workshops]

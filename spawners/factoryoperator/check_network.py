@@ -185,7 +185,8 @@ def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Gateway
 
 def names(gateway: Gateway) -> Iterator[Finding]:
     """Check that each configured host name resolves on this machine."""
-    wanted = {(where, host) for where, host in [*_hub_hosts(gateway), *_link_hosts(gateway)] if host}
+    all_hosts = [*_hub_hosts(gateway), *_link_hosts(gateway), *_workshops_hosts(gateway)]
+    wanted = {(where, host) for where, host in all_hosts if host}
     with ThreadPoolExecutor(max_workers=16) as pool:
         asked = [(where, host, pool.submit(_resolves, host)) for where, host in sorted(wanted)]
         for where, host, answer in asked:
@@ -200,6 +201,12 @@ def _resolves(host: str) -> str:
     except (OSError, UnicodeError) as error:
         return getattr(error, "strerror", None) or str(error)
     return ""
+
+
+def _workshops_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config = gateway.workshops.config
+    if config is not None and config.joining.smtp is not None:
+        yield gateway.workshops.at("joining", "smtp", "host"), config.joining.smtp.host
 
 
 def _hub_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:

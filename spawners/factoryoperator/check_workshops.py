@@ -32,6 +32,7 @@ def workshops_file(gateway: Gateway) -> Iterator[Finding]:
     if side.config is not None:
         yield from _token(gateway, side.config)
         yield from _agree(gateway, side.config)
+        yield from _mail_password(gateway, side.config)
         yield from _database(gateway, side.config)
 
 
@@ -79,6 +80,20 @@ def _token(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
     if not hmac.compare_digest(text, theirs):
         key = gateway.hub.at("workshops", "token_file")
         yield Finding(where, f"the token differs from that of {key}: the hub would refuse the service")
+
+
+def _mail_password(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
+    file = None if config.joining.smtp is None else config.joining.smtp.password_file
+    if file is None:
+        return
+    where = gateway.workshops.at("joining", "smtp", "password_file")
+    try:
+        if open_to_others(file.stat()):
+            yield Finding(where, f"{file}: must be 0600: run chmod 600 {file}")
+        elif not file.read_text(encoding="utf-8").strip():
+            yield Finding(where, f"{file}: is empty")
+    except (OSError, UnicodeDecodeError) as error:
+        yield Finding(where, f"{file}: {getattr(error, 'strerror', None) or 'is no text'}")
 
 
 def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:

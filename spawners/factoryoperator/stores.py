@@ -121,6 +121,9 @@ def _workshops(gateway: Gateway) -> Iterator[KeptStore]:
     found = _by_url(config.store.url, "the workshops", Path("/workshops.dump"))
     # This command backs up the service's own file only.
     yield replace(found, kind="other") if found.kind == "postgresql" else found
+    yield KeptStore("file", config.state_dir / "joining.key", "what the hashes of join codes are made with")
+    if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
+        yield KeptStore("file", config.joining.smtp.password_file, "password of the mail server")
     yield KeptStore("file", config.hub.token_file, "token of the service workshops")
     yield KeptStore("file", config.pools, "the pools of workshops")
     yield KeptStore("file", config.table, "the projects of workshops")

@@ -99,6 +99,11 @@ class DemoFolder:
         return self.path / "workshops" / "hub.sock"
 
     @property
+    def mailbox(self) -> Path:
+        """Return the folder into which the demo's mails are written."""
+        return self.path / "mailbox"
+
+    @property
     def trainer(self) -> str:
         """Return the name of the person who may create workshops: with passwords a person of their own."""
         return TRAINER if self.login == "passwords" else PEOPLE[0]
@@ -119,7 +124,7 @@ class DemoFolder:
         if len(str(longest).encode()) > SOCKET_LIMIT:
             raise ValueError(f"the path of this checkout is too long: {longest} must fit into {SOCKET_LIMIT} bytes")
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in ("hub", "link", "workshops", "log"):
+        for name in ("hub", "link", "workshops", "mailbox", "log"):
             (self.path / name).mkdir(exist_ok=True)
             (self.path / name).chmod(0o700)
         for name in ("proxy", "service", "admin", "workshops"):
@@ -225,6 +230,7 @@ class DemoFolder:
                 "token_file": str(self.path / "workshops.token"),
             },
             "trainers": {"people": [*PEOPLE, ADMIN, TRAINER]},
+            "joining": {"sender": "workshops@demo.example", "folder": str(self.mailbox)},
         }
         return self._write_yaml("workshops.yaml", content)
 

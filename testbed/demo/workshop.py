@@ -47,7 +47,11 @@ async def ready(folder: DemoFolder, factories: Sequence[str], until: Until) -> d
     finally:
         await client.close()
     password = folder.logins().get(folder.trainer, "") if folder.login == "passwords" else ""
-    return {"trainer": {"name": folder.trainer, "password": password, "token": token}, "workshop": workshop}
+    return {
+        "trainer": {"name": folder.trainer, "password": password, "token": token},
+        "workshop": workshop,
+        "mailbox": str(folder.mailbox),
+    }
 
 
 def _kept(file: Path) -> str:

@@ -78,8 +78,8 @@ class Served:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("workshops.service._slug", lambda _title: SLUG)
                 await world.workshops.create(TINA, body())
-            self.hub = await stack.enter_async_context(serving(hub_app(world.workshops)))
-            self.user = await stack.enter_async_context(serving(user_app(world.workshops, callers, "/")))
+            self.hub = await stack.enter_async_context(serving(hub_app(world.workshops, world.joining)))
+            self.user = await stack.enter_async_context(serving(user_app(world.workshops, world.joining, callers, "/")))
             self._up.set()
             await self._over.wait()
 

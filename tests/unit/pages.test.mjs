@@ -8,6 +8,7 @@ import * as choose from "../../extensions/frontend/common/choose.js";
 import * as cluster from "../../extensions/frontend/pages/cluster.js";
 import * as cost from "../../extensions/frontend/common/cost.js";
 import * as format from "../../extensions/frontend/common/format.js";
+import { codeIn } from "../../extensions/frontend/pages/join_code.js";
 import { loginState } from "../../extensions/frontend/pages/logins.js";
 import * as session from "../../extensions/frontend/pages/session.js";
 import * as soon from "../../extensions/frontend/pages/soon.js";
@@ -628,4 +629,10 @@ describe("logins of the person's own", () => {
     assert.equal(loginState({ until: inMinutes(-1) }, NOW), "over");
     assert.equal(loginState({ until: null }, NOW), "over");
   });
+});
+
+test("a join code is taken from a link's fragment, and nothing else is", () => {
+  assert.equal(codeIn("#K7QD-XW3M-9RTA"), "K7QD-XW3M-9RTA");
+  assert.equal(codeIn("#code=k7qd-xw3m-9rta"), "K7QD-XW3M-9RTA");
+  for (const hash of ["", "#", "#fg-content", "#<img src=x>", `#${"A".repeat(200)}`, "#K7QD XW3M 9RTA"]) assert.equal(codeIn(hash), "");
 });

@@ -92,6 +92,22 @@ def test_a_token_that_others_read_or_that_differs_is_named(
     assert "o" * 32 not in said
 
 
+def test_a_mail_server_s_password_that_others_read_is_named(
+    configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smtp = "{host: mail.example.org, user: gateway, password_file: smtp-password}"
+    configured.change("workshops.yaml", "socket:", f"joining: {{sender: w@example.org, smtp: {smtp}}}\nsocket:")
+    assert configured.check("--offline") == 1
+    assert "smtp-password: No such file" in capsys.readouterr().out
+    configured.write("smtp-password", "m" * 16)
+    (configured.folder / "smtp-password").chmod(0o644)
+    assert configured.check("--offline") == 1
+    said = capsys.readouterr().out
+    assert "joining.smtp.password_file" in said and "must be 0600" in said and "m" * 16 not in said
+    (configured.folder / "smtp-password").chmod(0o600)
+    assert configured.check("--offline") == 0
+
+
 def test_a_newer_database_is_named(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     engine = load(configured.folder / "workshops.yaml").store.engine()
     with engine.begin() as db:
@@ -115,4 +131,4 @@ def test_a_backup_has_the_service_s_files(configured: Configured, tmp_path: Path
 def test_the_stores_have_the_service_s(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
     main(["stores", "check", *files])
-    assert "the workshops: step 0001" in capsys.readouterr().out
+    assert "the workshops: step 0002" in capsys.readouterr().out

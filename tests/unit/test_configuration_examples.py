@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from factorycommon.mail import SmtpServer
 from factorycommon.models import projects as project_models
 from factorycommon.models.workshops import WorkshopPool, WorkshopPools
 from factorycommon.tls import TlsFiles
@@ -19,6 +20,7 @@ from factorylink.catalogue.loading import load_link_config
 from factorylink.projects import book, workshop_table
 from factoryspawner.config import hub_config, login_settings
 from workshops import config as workshops_config
+from workshops.models.joining import JoiningSettings
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "docs" / "configuration"
@@ -44,7 +46,7 @@ LINK = [
 PROJECT = [project_models.Project, project_models.ProjectAt]
 WORKSHOPS = [
     workshops_config.WorkshopsConfig, workshops_config.HubAddress, workshops_config.Trainers,
-    workshops_config.WorkshopLimits, TlsFiles,
+    workshops_config.WorkshopLimits, TlsFiles, JoiningSettings, SmtpServer,
 ]  # fmt: skip
 POOLS = [WorkshopPools, WorkshopPool]
 

@@ -13,7 +13,7 @@ from testbed.demo.folder import TRAINER, DemoFolder
 from testbed.demo.options import Ports
 from testbed.demo.run import retry
 from tests.unit.serving import serving
-from tests.unit.workshops_world import OPERATOR, Clock, WorkshopsWorld, workshops_world
+from tests.unit.workshops_world import OPERATOR, SECRET, Clock, WorkshopsWorld, workshops_world
 from workshops.api.hub import hub_app
 from workshops.joining import codes
 
@@ -29,7 +29,7 @@ async def test_the_workshop_is_open_and_the_next_start_finds_it(
     folder.prepare()
     async with workshops_world(tmp_path, trainers={"people": [TRAINER]}) as opened:
         world = WorkshopsWorld(opened.config, opened.store, Clock(datetime.now(UTC) + timedelta(seconds=1)))
-        async with serving(hub_app(world.workshops), folder.workshops_socket):
+        async with serving(hub_app(world.workshops, world.joining), folder.workshops_socket):
             ticking = asyncio.create_task(world.clockwork.run())
             found = await demo_workshop.ready(folder, ["one", "two"], retry)
             again = await demo_workshop.ready(folder, ["one", "two"], retry)
@@ -41,5 +41,6 @@ async def test_the_workshop_is_open_and_the_next_start_finds_it(
     assert again == found
     assert found["trainer"] == {"name": TRAINER, "password": folder.logins()[TRAINER], "token": "made"}
     assert (view.state, view.seats, [place.factory for place in view.places]) == ("open", 8, ["one", "two"])
-    assert codes.is_code(workshop["code"], code.salt, code.hash)
+    assert codes.is_code(workshop["code"], code.salt, code.hash, SECRET)
+    assert found["mailbox"] == str(folder.mailbox) and folder.mailbox.is_dir()
     assert workshop["join_url"].endswith(f"/hub/join/{workshop['slug']}")

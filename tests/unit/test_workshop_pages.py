@@ -26,7 +26,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Works
     folder = tmp_path_factory.mktemp("w")
     async with (
         workshops_world(folder, trainers={"people": ["bob"]}) as made,
-        serving(hub_app(made.workshops), folder / "w.sock"),
+        serving(hub_app(made.workshops, made.joining), folder / "w.sock"),
     ):
         yield made
 
@@ -195,6 +195,39 @@ async def test_people_get_roles_and_only_people_of_a_workshop_see_it(
     assert "example.org" in (await bob.get(new.headers["Location"])).text
     stranger = await hub.http.get(path, follow_redirects=False)
     assert (stranger.status_code, stranger.headers["Location"].partition("?")[0]) == (302, "/hub/login")
+
+
+async def test_lists_are_sent_and_got_and_people_are_banned(
+    hub: HubProcess, world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    path = (await created(bob)).split("?")[0]
+    page = (await bob.get(path)).text
+    xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page)[0]
+
+    async def upload(text: str) -> httpx.Response:
+        files = {"list": ("people.csv", text.encode(), "text/csv")}
+        return await bob.post(path, data={"_xsrf": xsrf, "order": "list"}, files=files, follow_redirects=False)
+
+    wrong = await upload("mail,role\nada@example.org,boss\n<img src=x onerror=alert(1)>,\n")
+    assert wrong.status_code == 400
+    assert re.search(r'id="list-wrong">Line 2: There is no such role\..* Line 3: This is no mail address', wrong.text)
+    assert "<img src=x" not in wrong.text
+    assert (await upload("")).status_code == 400
+    done = await upload("mail,name\nada@example.org,=1+1\n")
+    assert (done.status_code, done.headers["Location"]) == (302, f"{path}?done=list")
+    got = await bob.get(f"{path}/people.csv")
+    assert "attachment" in got.headers["Content-Disposition"] and got.headers["Cache-Control"] == "no-store"
+    assert "ada@example.org,'=1+1,participant,,invited" in got.text
+
+    await send(bob, path, order="role", person="cyd", role="participant")
+    assert (await send(bob, path, order="ban", person="cyd")).status_code == 302
+    assert "End the ban" in (await bob.get(path)).text
+    assert (await send(bob, path, order="readmit", person="cyd")).status_code == 302
+    assert (await send(bob, path, order="ban", person="bob")).status_code == 409  # somebody leads
+    assert (await send(bob, path, order="ban", person="nobody")).status_code == 404
+    await send(bob, path, order="role", person="ada", role="instructor")
+    other = (await world.workshops.create(ADA, body(submit=False))).slug
+    assert (await bob.get(f"/hub/workshops/{other}/people.csv")).status_code == 404
 
 
 async def test_a_form_of_another_site_does_nothing(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from factorycommon.service.database import Database
 from tests.unit.test_migrations import shape
-from tests.unit.workshops_world import TINA, body, workshops_world
+from tests.unit.workshops_world import SECRET, TINA, body, workshops_world
 from workshops.joining import codes
 from workshops.store import migrations
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, metadata
@@ -49,7 +49,7 @@ async def test_all_of_a_workshop_survives_a_restart(database: Database, tmp_path
     await store.open()
     salt = codes.make_salt()
     lead = MembershipRecord(kept.slug, "tina", "lead", "staff", None, kept.made)
-    code = CodeRecord(kept.slug, salt, codes.hash_of(created.code, salt), kept.made, "tina")
+    code = CodeRecord(kept.slug, salt, codes.hash_of(created.code, salt, SECRET), kept.made, "tina")
     await store.create(kept, lead, code, EventRecord(kept.slug, kept.made, "tina", "created"))
     await store.close()
     again = Store(where)
@@ -57,7 +57,7 @@ async def test_all_of_a_workshop_survives_a_restart(database: Database, tmp_path
     assert await again.get(kept.slug) == kept
     assert (await again.members([kept.slug]))[kept.slug] == [lead]
     (found,) = (await again.codes([kept.slug]))[kept.slug]
-    assert codes.is_code(created.code, found.salt, found.hash)
+    assert codes.is_code(created.code, found.salt, found.hash, SECRET)
     await again.close()
 
 

@@ -13,8 +13,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from factorycommon.models import BatchRequest, Project, ProjectAt
-from factorycommon.models.workshops import GUEST
+from factorycommon.models import GUEST, BatchRequest, Project, ProjectAt
 from factorycommon.service.yaml_file import CatalogueError
 from factorylink.config import Access, WorkshopFiles
 from factorylink.ledger.ledger import Ledger

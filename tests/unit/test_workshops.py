@@ -14,7 +14,18 @@ from pydantic import ValidationError
 from factorycommon.models.workshops import WorkshopPools
 from factorycommon.service.problems import ProblemError
 from factorycommon.service.yaml_file import CatalogueError
-from tests.unit.workshops_world import BEGIN, OPERATOR, OTTO, PAUL, POOLS, TINA, body, workshops_world, write_config
+from tests.unit.workshops_world import (
+    BEGIN,
+    OPERATOR,
+    OTTO,
+    PAUL,
+    POOLS,
+    SECRET,
+    TINA,
+    body,
+    workshops_world,
+    write_config,
+)
 from workshops import permissions
 from workshops.config import load
 from workshops.joining import codes
@@ -134,7 +145,7 @@ async def test_only_trainers_create_workshops(tmp_path: Path) -> None:
             await world.workshops.create(allowed, body(submit=False))
     async with workshops_world(tmp_path, trainers={"everybody": True}) as world:
         await world.workshops.create(PAUL, body(submit=False))
-        guest = WorkshopCaller("guest-1f2e")
+        guest = WorkshopCaller("guest.ada.k7m2p9")
         assert await refused(world.workshops.create(guest, body())) == (403, "workshop-no-trainer")
 
 
@@ -363,9 +374,9 @@ async def test_a_new_code_replaces_the_old_one(tmp_path: Path) -> None:
         first = await world.workshops.create(TINA, body(code={"uses": 10, "domains": ["Example.ORG"]}))
         second = await world.workshops.new_code(TINA, first.slug, CodeBody())
         (valid,) = (await world.store.codes([first.slug]))[first.slug]
-        assert codes.is_code(second.code, valid.salt, valid.hash)
-        assert not codes.is_code(first.code, valid.salt, valid.hash)
-        assert codes.is_code(second.code.lower().replace("-", " "), valid.salt, valid.hash)  # as people type it
+        assert codes.is_code(second.code, valid.salt, valid.hash, SECRET)
+        assert not codes.is_code(first.code, valid.salt, valid.hash, SECRET)
+        assert codes.is_code(second.code.lower().replace("-", " "), valid.salt, valid.hash, SECRET)  # as people type it
         view = await world.workshops.one(TINA, first.slug)
         assert view.staff is not None
         assert [code.domains for code in view.staff.codes] == [()]

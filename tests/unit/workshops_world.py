@@ -13,6 +13,7 @@ import yaml
 from factorycommon.models.workshops import WorkshopProjects
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig, load
+from workshops.joining.service import Joining
 from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
@@ -20,6 +21,7 @@ from workshops.pools import PoolsFile
 from workshops.service import Workshops
 from workshops.store.store import Store
 
+SECRET = b"s" * 32
 BEGIN = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
 TINA, OTTO, PAUL = WorkshopCaller("tina"), WorkshopCaller("otto"), WorkshopCaller("paul")
 OPERATOR = WorkshopCaller("olga", operator=True)
@@ -50,8 +52,9 @@ class WorkshopsWorld:
     def __init__(self, config: WorkshopsConfig, store: Store, clock: Clock) -> None:
         self.config, self.store, self.clock = config, store, clock
         pools = PoolsFile(config.pools)
-        self.clockwork = Clockwork(config, store, pools, clock)
-        self.workshops = Workshops(config, store, pools, clock, self.clockwork.wake)
+        self.joining = Joining(store, config.joining, SECRET, config.hub.root, lambda: self.clockwork.wake(), clock)
+        self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote)
+        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
 
     def table(self) -> WorkshopProjects:
         """Return the table of projects that the link would read."""

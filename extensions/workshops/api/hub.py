@@ -10,12 +10,15 @@ from typing import Annotated
 from fastapi import FastAPI, Query
 
 from factorycommon.models import Group, Person
+from workshops.api.people import people_router
 from workshops.api.routes import router, workshops_app
+from workshops.joining import hub_routes
+from workshops.joining.service import Joining
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.service import Workshops
 
 
-def hub_app(workshops: Workshops) -> FastAPI:
+def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
     """Return the app."""
     app = workshops_app("Workshops, for the hub")
 
@@ -27,4 +30,6 @@ def hub_app(workshops: Workshops) -> FastAPI:
         return WorkshopCaller(name, operator, frozenset(group))
 
     app.include_router(router(workshops, who))
+    app.include_router(people_router(workshops, joining, who))
+    hub_routes.add(app, joining)
     return app

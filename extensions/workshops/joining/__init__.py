@@ -1,1 +1,1 @@
-"""How people come into a workshop: by a code, or because a trainer adds them."""
+"""Joining a workshop: join codes, one-time codes by mail, seats and the waiting list, lists of people as CSV."""

@@ -92,13 +92,20 @@ class CreatedView(Model):
 
 
 class MemberView(Model):
-    """A person of a workshop."""
+    """A person of a workshop. ``name``: as a guest gave it; "" for people with an account."""
 
     person: str
+    name: str = ""
     role: Role
     state: SeatState
     seat: int | None
     since: datetime
+
+
+class ListedView(Model):
+    """Response to a list of people that was sent: how many it has."""
+
+    people: int
 
 
 class EventView(Model):

@@ -19,6 +19,7 @@ from factorycommon.service.columns import intact
 from factorycommon.service.database import Database, InUse
 from factorycommon.service.sqlite_copy import copy_before_migration
 from workshops.states import FINAL, WorkshopState
+from workshops.store import joining_tables as tables
 from workshops.store import migrations, schema
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 
@@ -147,11 +148,13 @@ class Store:
         await self.transact(lambda db: _done(db, query))
 
     async def erase(self, slug: str, at: datetime, event: EventRecord) -> None:
-        """Delete the people, the codes and the log of a workshop that is over."""
+        """Delete the people, the codes and the log of a workshop that is over, and guests who are in no other one."""
 
         def work(db: Connection) -> None:
-            for table in (schema.memberships, schema.codes, schema.events):
+            for table in (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets):
                 db.execute(delete(table).where(table.c.workshop == slug))
+            mine = select(schema.memberships.c.person)
+            db.execute(delete(tables.guests).where(tables.guests.c.name.not_in(mine)))
             db.execute(update(schema.workshops).where(_is(slug)).values(erased=at, made_by="", declined=""))
             _note(db, event)
 

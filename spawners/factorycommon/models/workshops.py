@@ -14,7 +14,6 @@ from factorycommon.models.base import Hours, Model, Person, Slug, UnixAccount, W
 from factorycommon.models.projects import Project, ProjectAt, SiteAccounts, Time
 
 PREFIX = "workshop-"  # the ids of workshops' projects begin with it, and those of no other project do
-GUEST = "guest-"  # the names of guests at the hub begin with it: people who may use what their workshops give them
 WorkshopSlug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
 WorkshopProjectId = Annotated[str, StringConstraints(pattern=r"^workshop-[a-z0-9][a-z0-9-]{0,47}$")]
 GpuHourLimit = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]

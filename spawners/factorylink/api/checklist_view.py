@@ -61,6 +61,24 @@ class Checklist:
             sites=tuple(self._sites(user)),
         )
 
+    def site(self, factory_id: Slug, user: str | None) -> SiteCheck:
+        """Return a site's rules, whether or not a project of the person may use the site; without accounts.
+
+        ``user`` None: a person whom the hub does not know yet. Raises ProblemError.
+        """
+        connection = self._factories.get(factory_id)
+        if connection is None:
+            raise gone(f"The factory {factory_id}")
+        factory = connection.factory
+        return SiteCheck(
+            factory=factory.id,
+            name=factory.name,
+            machine=factory.site.machine,
+            accounts=(),
+            rules=factory.site.rules,
+            accepted_at=None if user is None else self._acceptances.at(user, factory),
+        )
+
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
         """Record that a person accepts ``version`` of a site's rules. Raises ProblemError, LedgerError."""
         connection = self._factories.get(factory_id)

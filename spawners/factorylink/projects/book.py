@@ -19,8 +19,9 @@ from factorycommon.models import (
     ProjectView,
     ResolvedChoice,
     Slug,
+    is_guest,
 )
-from factorycommon.models.workshops import GUEST, PREFIX
+from factorycommon.models.workshops import PREFIX
 from factorycommon.service.yaml_file import CatalogueError, Places, read_model
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
@@ -127,7 +128,7 @@ class ProjectBook:
 
     def needed(self, user: str) -> bool:
         """Return whether this person needs a project to start a session; guests of workshops always need one."""
-        return self.on or (self._workshops is not None and user.startswith(GUEST))
+        return self.on or (self._workshops is not None and is_guest(user))
 
     @property
     def known(self) -> bool:
@@ -136,7 +137,7 @@ class ProjectBook:
 
     def knows(self, user: str) -> bool:
         """Return whether the projects that this person needs are known."""
-        return self.known and (not user.startswith(GUEST) or self._is_known(PREFIX))
+        return self.known and (not is_guest(user) or self._is_known(PREFIX))
 
     async def refresh(self) -> bool:
         """Read the projects again; return whether they have changed.

@@ -190,6 +190,7 @@ var W = {
   cannotDrain: (machine) => t("{machine} accepts no new sessions right now. Pick another factory.", { machine }),
   cannotEnvironment: t("No environment runs on this size. Pick another size."),
   pickEnvironment: t("Pick an environment."),
+  yourTime: (time) => t("{time} for you", { time }),
   fromLink: t("A link filled this in for you; check and press Start."),
   fromLinkUnknown: (pairs) => t("The link also asks for something that does not exist here: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),

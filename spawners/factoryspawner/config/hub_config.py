@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from sqlalchemy.engine import make_url
 
-from factorycommon.models import Model, Person
+from factorycommon.models import Model, Person, is_guest
 from factorycommon.private_files import open_to_others
 from factorycommon.service.yaml_file import CatalogueError, read_model
 from factorycommon.tls import TlsFiles
@@ -55,11 +55,12 @@ class LinkSettings(Model):
 class WorkshopsSettings(Model):
     """The workshops service. ``socket``: its Unix socket; ``url``: the address of its user API, which is the service
     ``workshops``; ``token_file``: file with that service's token, the same as ``hub.token_file`` of its own
-    configuration."""
+    configuration; ``guests``: whether people may join workshops with a mail address alone."""
 
     socket: Path
     url: Url = "http://127.0.0.1:8092"
     token_file: Path
+    guests: bool = True
 
 
 class HubConfig(Model):
@@ -149,12 +150,27 @@ class HubConfig(Model):
             raise ValueError("login: needs a public_url that is https, to which the providers send people back")
         return self
 
+    @model_validator(mode="after")
+    def _no_guest_names(self) -> Self:
+        given = [("admins", name) for name in self.admins]
+        for provider in self.login.providers if self.login is not None else ():
+            given += [("login.providers.names", name) for name in provider.names.values()]
+        for key, name in given if self.guests_at is not None else ():
+            if is_guest(name.lower()):
+                raise ValueError(f"{key}: {name!r} is a name for guests of workshops; give another one")
+        return self
+
     @property
     def link_at(self) -> LinkAddress:
         """Return the link's address for this hub."""
         if self.link is not None and self.tls is not None:
             return NetworkLink(self.link.url, self.tls)
         return cast(Path, self.link_socket)  # the validator requires one of the two
+
+    @property
+    def guests_at(self) -> Path | None:
+        """Return the socket of the service that knows the guests; None if there are none."""
+        return self.workshops.socket if self.workshops is not None and self.workshops.guests else None
 
     @property
     def database(self) -> str:

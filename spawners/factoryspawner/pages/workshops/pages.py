@@ -64,6 +64,13 @@ HAPPENED = {
     "role": N_("role"),
     "removed": N_("removed"),
     "erased": N_("its people were deleted"),
+    "joined": N_("joined"),
+    "left": N_("left"),
+    "promoted": N_("got a seat from the waiting list"),
+    "banned": N_("banned a person"),
+    "readmitted": N_("ended a ban"),
+    "list": N_("sent a list of people"),
+    "guesses": N_("many wrong codes were tried"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -77,6 +84,9 @@ DONE = {
     "change": N_("The changes are stored."),
     "role": N_("The role is stored."),
     "remove": N_("The person is removed."),
+    "ban": N_("The person cannot join any more, and what they run for the workshop ends."),
+    "readmit": N_("The person may join again with the code."),
+    "list": N_("The list is stored. Its people get their roles when they join."),
 }
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
@@ -214,6 +224,22 @@ class ChangeWorkshopPage(_FormPage):
         return workshop
 
 
+class PeopleList(WorkshopHandler):
+    """The people of a workshop as a CSV file."""
+
+    @web.authenticated
+    async def get(self, slug: str) -> None:
+        """Answer CSV; 403 to people who may not give roles."""
+        try:
+            text = await self.client.get_list(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{slug}.csv"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(text)
+
+
 class WorkshopPage(WorkshopHandler):
     """One workshop, with what the person may do with it."""
 
@@ -226,7 +252,7 @@ class WorkshopPage(WorkshopHandler):
     async def post(self, slug: str) -> None:
         """Do something: ``order``, a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
         order = self.get_body_argument("order", "")
-        field = {"decline": "reason", "role": "person"}.get(order, "")
+        field = {"decline": "reason", "role": "person", "list": "list"}.get(order, "")
         try:
             query = await self._order(slug, order)
         except ValidationError:
@@ -252,6 +278,13 @@ class WorkshopPage(WorkshopHandler):
             case "role":
                 role: Any = self.get_body_argument("role", "participant")
                 await client.put_member(caller, slug, self.get_body_argument("person", "").strip() or "\x00", role)
+            case "ban":
+                await client.ban(caller, slug, self.get_body_argument("person", ""))
+            case "readmit":
+                await client.readmit(caller, slug, self.get_body_argument("person", ""))
+            case "list":
+                files = self.request.files.get("list", [])
+                await client.put_list(caller, slug, files[0].body if files else b"")
             case "remove":
                 await client.drop_member(caller, slug, self.get_body_argument("person", ""))
             case _:
@@ -310,5 +343,6 @@ def routes(link_at: LinkAddress, pages: Path, socket: Path | None) -> list[tuple
         (r"/workshops/?", WorkshopsPage, to_service),
         (r"/workshops/new", NewWorkshopPage, to_service),
         (rf"/workshops/{SLUG}", WorkshopPage, to_service),
+        (rf"/workshops/{SLUG}/people\.csv", PeopleList, to_service),
         (rf"/workshops/{SLUG}/change", ChangeWorkshopPage, to_service),
     ]
