@@ -220,6 +220,8 @@ async def test_one_person_cannot_use_up_the_class_s_hours(world: World) -> None:
     await grow(world, NAME, 1)
     assert (await refusal(world, session_id=OTHER, user=NAME, server="b", hours=1))[0] == "budget-share"
     await world.put(OTHER, "ada", hours=4, project="workshop-w-1")  # the others have theirs
+    (mine,) = await world.projects.views(NAME, world.charges)
+    assert (mine.granted, mine.left) == (20, 0)
 
 
 async def grow(world: World, user: str, jobs: int) -> None:

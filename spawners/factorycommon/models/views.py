@@ -189,7 +189,8 @@ class ComingView(Model):
 class ProjectView(Model):
     """A project as one of its people sees it.
 
-    GPU-hours are the sum over all factories. ``granted`` and ``left``: None if the gateway does not limit the project.
+    GPU-hours are the sum over all factories; ``left``: what this person may still use, of the project or of their share
+    of it. ``granted`` and ``left``: None if the gateway does not limit the project.
     ``reserved``: GPU-hours held for running and waiting jobs. ``usable``: True if the project has begun and has not
     ended."""
 

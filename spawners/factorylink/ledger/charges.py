@@ -285,14 +285,17 @@ class Charges:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def balance(self, project: ProjectId) -> ProjectBalance:
-        """Return the GPU-hours that a project has used, and those that its jobs may still use. Raises LedgerError."""
-        open_ = (charges.c.project == project, charges.c.ended.is_(None))
-        query = select(charges).where(*open_)
+    async def balance(self, project: ProjectId, person: str | None = None) -> ProjectBalance:
+        """Return the GPU-hours that a project has used, and those that its jobs may still use. Raises LedgerError.
+
+        ``person``: count the jobs of this person only.
+        """
+        mine = [charges.c.project == project, *(() if person is None else (charges.c.person == person,))]
+        query = select(charges).where(*mine, charges.c.ended.is_(None))
         now = clock.now()
 
         def read(db: Connection) -> ProjectBalance:
-            over = select(func.coalesce(func.sum(_used), 0)).where(charges.c.project == project)
+            over = select(func.coalesce(func.sum(_used), 0)).where(*mine)
             spent = float(db.execute(over).scalar_one())
             reserved = 0.0
             for row in self._ledger.intact(charges, db.execute(query).mappings()):
