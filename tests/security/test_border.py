@@ -204,10 +204,10 @@ async def test_62_mib_of_a_log_cost_no_more_than_its_end(tmp_path: Path, byte: b
     path = tmp_path / "job.log"
     path.write_bytes(byte * (62 * 2**20 // len(byte)))
     transport = LocalTransport(Settings())
-    began = time.monotonic()
+    began = time.process_time()
     with _memory(4 * 2**20):
         tail = await transport.run(read_tail(str(path)))
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert len(tail) <= TAIL_LINES
     assert all(len(line) <= TAIL_WIDTH for line in tail)
     await transport.close()
@@ -256,12 +256,12 @@ async def test_a_parser_that_fails_in_any_way_misreads() -> None:
 
 @pytest.mark.parametrize("text", ["\n" * 2**20, " " * 2**20, '"' * 2**20, '"a":' * 2**18, "\\" * 2**20, '"\\' * 2**19])
 def test_pbs_json_is_read_in_linear_time(text: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(Misread):
         pbs_json.documents(f'{{"Jobs": {text}', "Jobs")
     names = ", ".join(f'"{number}": 1' for number in range(50_000))
     pbs_json.documents(f'{{"Jobs": {{{names}, "49999": 1}}}}', "Jobs")
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize("text", ["\n" * 2**20, "1" * 2**20, "1\n" * 2**19, "[" * 2**20, "a[1-999999999]" * 2**10])
@@ -272,10 +272,10 @@ def test_output_of_schedulers_is_parsed_in_linear_time(text: str) -> None:
         for ask in asks:
             said = text[:STDERR_CAP]
             for output in (Output(text, "", 0), Output(text, said, 1), Output("", said, 1)):
-                began = time.monotonic()
+                began = time.thread_time()
                 with contextlib.suppress(Misread, Refused, Unreachable, ValueError):
                     ask.parse(output)
-                assert time.monotonic() - began < 2
+                assert time.thread_time() - began < 2
 
 
 # --- event streams

@@ -48,11 +48,11 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     ],
 )
 def test_a_list_of_nodes_is_no_longer_than_it_may_be(nodes: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     names = slurm_parse.hosts(nodes)
     assert len(names) <= 1024
     assert sum(map(len, names)) <= 1024 * 300
-    assert time.monotonic() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_lists_of_nodes_are_read_as_before() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,10 +48,9 @@ async def test_fifos_of_one_account_keep_no_other_account_waiting(public: Path) 
     transport = LocalTransport(Settings())
     reading = [asyncio.create_task(transport.read("nobody", str(fifo))) for _ in range(100)]
     await asyncio.sleep(0)
-    began = time.monotonic()
     assert await transport.run(shell("echo mine"), "daemon") == "mine\n"
     assert await transport.run(shell("echo watcher")) == "watcher\n"
-    assert time.monotonic() - began < 2
+    assert not any(task.done() for task in reading)
     for task in reading:
         task.cancel()
     await asyncio.gather(*reading, return_exceptions=True)
@@ -85,18 +83,19 @@ async def test_an_account_whose_commands_hang_keeps_no_other_from_submitting(pub
     """Its submissions wait for its own slots, not for the shared ones."""
     fifo = public / "fifo"
     os.mkfifo(fifo, 0o644)
-    sbatch = public / "sbatch"
-    sbatch.write_text("#!/bin/sh\necho 7\n")
-    sbatch.chmod(0o755)
+    # On a busy machine sbatch may take so long that the site asks whether the controller answers.
+    for name, says in (("sbatch", "7"), ("scontrol", "Slurmctld(primary) at host is UP")):
+        program = public / name
+        program.write_text(f"#!/bin/sh\necho '{says}'\n")
+        program.chmod(0o755)
     transport = LocalTransport(Settings(env={"PATH": f"{public}:/usr/bin:/bin"}))
     site = Site(factory(), Access(), transport, slurm, "hub")
     hanging = [asyncio.create_task(transport.read("nobody", str(fifo))) for _ in range(50)]
     await asyncio.sleep(0)
     hanging += [asyncio.create_task(site.submit("nobody", request())) for _ in range(20)]
     await asyncio.sleep(0)
-    began = time.monotonic()
     assert await site.submit("daemon", request()) == "7"
-    assert time.monotonic() - began < 2
+    assert not any(task.done() for task in hanging)
     for task in hanging:
         task.cancel()
     await asyncio.gather(*hanging, return_exceptions=True)
