@@ -9,8 +9,10 @@ import { build } from "esbuild";
 const HERE = import.meta.dirname;
 const HUB = join(HERE, "../../spawners/factoryspawner/built");
 const WIDGETS = join(HERE, "../factorygate/widgets/built");
-const SCRIPTS = ["admin", "every_page", "fresh", "home", "project", "start", "token", "waiting"];
-const STYLES = ["admin", "checklist", "gateway", "network", "operator", "project", "sessions", "start", "token"];
+const SCRIPTS = ["admin", "every_page", "fresh", "home", "join", "project", "start", "token", "waiting", "workshops"];
+const STYLES = [
+  "admin", "checklist", "gateway", "join", "network", "operator", "project", "sessions", "start", "token", "workshops",
+];
 const KINDS = ["picker", "panel"];
 
 const BUNDLES = [

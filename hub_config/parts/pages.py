@@ -11,9 +11,9 @@ pages = config.pages or Path(__file__).parents[1]
 
 c.JupyterHub.template_paths = [str(pages / "templates")]
 c.JupyterHub.jinja_environment_options = {
-    "extensions": [jinja.translation(pages / "locale", gateway.banner_of(config.link_at))]
+    "extensions": [jinja.translation(pages / "locale", gateway.banner_of(config.link_at), config.workshops is not None)]
 }
-c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages)
+c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages, config.workshops)
 c.JupyterHub.tornado_settings.update(
     {
         # Without this, the browser's Back button would show a person's page to the next person at the same browser.

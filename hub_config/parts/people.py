@@ -22,6 +22,16 @@ elif config.passwords_file is not None:
     # The hub must know these users before they first log in, so that its API can start servers for them.
     c.Authenticator.allowed_users = set(passwords.read_passwords(config.passwords_file))
 c.Authenticator.admin_users = set(config.admins)
+if config.guests_at is not None and (config.login is not None or config.passwords_file is not None):
+    from factoryspawner.login import guests
+
+    guests.check_names(config)
+    kind = "PasswordsWithGuests" if config.login is None else "FederatedWithGuests"
+    c.JupyterHub.authenticator_class = f"factoryspawner.login.guests.{kind}"
+    c.GuestLogin.workshops_socket = str(config.guests_at)
+
+workshops = "access:services!service=workshops"
+of_person = [factories] if config.workshops is None else [factories, workshops]
 
 c.JupyterHub.services = [
     {
@@ -34,7 +44,7 @@ c.JupyterHub.services = [
     }
 ]
 c.JupyterHub.load_roles = [
-    {"name": "user", "scopes": ["self", factories]},
+    {"name": "user", "scopes": ["self", *of_person]},
     {"name": "server", "scopes": ["users:activity!user", "access:servers!server", factories]},
     {
         "name": "factories",  # the role by which the link starts servers again that a restarted hub has forgotten
@@ -43,6 +53,25 @@ c.JupyterHub.load_roles = [
     },
 ]
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", factories]
+
+if config.workshops is not None:
+    c.JupyterHub.services.append(
+        {
+            "name": "workshops",  # its API for trainers' scripts
+            "url": config.workshops.url,
+            "api_token": hub_config.read_secret(config.workshops.token_file),
+            "oauth_no_confirm": True,
+            "display": False,
+            "timeout": 1,  # seconds; the hub does not wait for it
+        }
+    )
+    c.JupyterHub.load_roles.append(
+        {
+            "name": "workshops",  # the service may look, and neither start, enter nor grant anything
+            "scopes": ["list:users", "read:users:name", "read:servers", workshops],
+            "services": ["workshops"],
+        }
+    )
 
 if config.admin_token_file is not None:
     c.JupyterHub.services.append({"name": "admin", "api_token": hub_config.read_secret(config.admin_token_file)})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import stat
+from pathlib import Path
 
 _GROUP_READS = stat.S_IRGRP
 
@@ -21,3 +24,25 @@ def open_to_others(found: os.stat_result) -> bool:
 def of_root_or_own(found: os.stat_result) -> bool:
     """Return True if the file belongs to this process's account or to root."""
     return found.st_uid in (0, os.geteuid())
+
+
+def read_or_make_key(path: Path) -> bytes:
+    """Return the 32 random bytes in a file (0600, as hexadecimal digits), which is made if it is missing.
+
+    Raises OSError; ValueError if the file has no such key, or if other accounts may read it.
+    """
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    if open_to_others(path.stat()):
+        raise ValueError(f"{path} must be 0600")
+    text = path.read_text(encoding="ascii").strip()
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(f"{path} is not a key; restore it from your backup")
+    return bytes.fromhex(text)

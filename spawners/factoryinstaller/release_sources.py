@@ -37,6 +37,7 @@ _SOURCES = (
     "extensions/factorygate",
     "extensions/lab/install.json",
     "extensions/lab/labextension",
+    "extensions/workshops",
     "pyproject.toml",
     "spawners",
 )

@@ -9,12 +9,13 @@ import os
 import sys
 from pathlib import Path
 
-from factorylink.app.process import StartError, serve
+from factorycommon.service import logs
+from factorycommon.service.exit_codes import CANNOT_START, STORE_UNUSABLE
+from factorycommon.service.serving import StartError
+from factorylink.app.process import serve
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import CatalogueError, load_link_config, offered
 from factorylink.ledger.ledger import LedgerError, LedgerOfOtherRelease
-from factorylink.util import logs
-from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 def main() -> int:

@@ -51,6 +51,7 @@ from factorycommon.models import (
     Session,
     SessionId,
     SessionRequest,
+    SiteCheck,
     StopsBody,
     StopsView,
     TableFactory,
@@ -81,6 +82,7 @@ _USAGE = TypeAdapter(list[UsageLine])
 _PROJECTS = TypeAdapter(list[ProjectView])
 _READY = TypeAdapter(ReadyView)
 _CHECKLIST = TypeAdapter(ChecklistView)
+_SITE = TypeAdapter(SiteCheck)
 _NETWORK = TypeAdapter(NetworkView)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
@@ -252,6 +254,10 @@ class LinkClient:
         """Record that the person accepts ``version`` of a site's rules."""
         path = f"/people/{quote(user, safe='')}/acceptances/{factory}"
         await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
+
+    async def site_rules(self, factory: str, user: str | None) -> SiteCheck:
+        """Return a site's rules, and whether ``user`` has accepted them; None: a person who is not known yet."""
+        return await self._ask(_SITE, "GET", f"/factories/{factory}/rules", params=_given({"user": user}))
 
     async def coming(self) -> list[ComingView]:
         """Return the factories without a machine yet."""

@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from factorycommon.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
+from factorycommon.service.database import Database
+from factorycommon.service.logs import LogFormat
 from factorycommon.tls import TlsFiles, is_loopback_host
-from factorylink.util.database import Database
-from factorylink.util.logs import LogFormat
 
 
 def _in_order(ports: tuple[int, int]) -> tuple[int, int]:
@@ -299,6 +299,18 @@ class MetricsListener(Model):
     tls: bool = False
 
 
+class WorkshopFiles(Model):
+    """The files by which the link knows workshops. ``table``: the projects, as the workshops service writes them;
+    ``pools``: what an operator lets workshops use at each factory."""
+
+    table: Path
+    pools: Path
+
+    def rebased(self, base: Path) -> WorkshopFiles:
+        """Return a copy in which relative paths are taken from ``base``."""
+        return WorkshopFiles(table=base / self.table, pools=base / self.pools)
+
+
 class LinkConfig(Model):
     """The contents of ``link.yaml``. Paths are relative to the file's folder. ``tls``: this link's certificate, needed
     if hub or proxy are on other hosts."""
@@ -320,6 +332,7 @@ class LinkConfig(Model):
     limits: Limits = Limits()
     mail: Mail | None = None
     projects: Path | None = None  # YAML file of the projects; None: people need no project
+    workshops: WorkshopFiles | None = None  # None: there are no workshops
     # URL where people can ask for a project
     apply_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
     log_format: LogFormat = "text"  # json: each line of the log is a JSON object

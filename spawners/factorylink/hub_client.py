@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,32 +12,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from factorycommon import request_id
 from factorycommon.models import ADOPT, SessionId
+from factorycommon.service.hub_tokens import HubSilent, TokenOwner, TokenOwners
 from factorycommon.tls import TlsFiles, dialing
 from factorylink.config import Hub
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 
 log = logging.getLogger("factorylink")
 
-# Seconds. The owner of a server's token is cached for less time, since the server's next session may run at another
-# factory.
-_CACHE_SECONDS, _SERVER_SECONDS, _NOBODY_SECONDS = 30.0, 3.0, 3.0
-_CACHE_SIZE = 10_000
 _PAGE = 200
 _PAGED = "application/jupyterhub-pagination+json"
-_SCOPE = "access:services"
-_SERVERS = "access:servers"
-_ONE_SERVER = f"{_SERVERS}!server="
-
-
-class TokenOwner(BaseModel):
-    """The owner of a hub token.
-
-    ``allowed``: True if the token may use the service ``factories``; ``server``: the server that the token belongs to
-    ("" is the unnamed server); None: it is a token of the person's own."""
-
-    name: str
-    allowed: bool
-    server: str | None = None
 
 
 class _Server(BaseModel):
@@ -48,8 +29,6 @@ class _Server(BaseModel):
 
 class _User(BaseModel):
     name: str
-    kind: str = "user"
-    scopes: list[str] = []
     servers: dict[str, _Server] = {}
 
 
@@ -68,7 +47,6 @@ class HubClient:
 
     def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:
         self._token_file: Path = hub.token_file
-        self._service = f"{_SCOPE}!service=factories"
         self._http = httpx.AsyncClient(
             base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api",
             timeout=10,
@@ -76,7 +54,7 @@ class HubClient:
             verify=True if tls is None else dialing(tls),
             event_hooks={"request": [_pass_on]},
         )
-        self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
+        self._owners = TokenOwners("factories", lambda token: self._ask("GET", "/user", token=token))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -88,48 +66,10 @@ class HubClient:
         An owner is cached for at most 30 s, and "nobody" for 3 s, by the token's hash. Raises Unreachable if the hub
         refuses every token, since its database does not answer.
         """
-        key = hashlib.sha256(token.encode()).hexdigest()
-        at, owner = self._owners.get(key, (0.0, None))
-        now = time.monotonic()
-        kept = _NOBODY_SECONDS if owner is None else _CACHE_SECONDS if owner.server is None else _SERVER_SECONDS
-        if now - at < kept and at > 0:
-            return owner
-        response = await self._ask("GET", "/user", token=token)
-        owner = None
-        if response.status_code == 200:
-            owner = self._owner(_parse(_User, response))
-        elif response.status_code in (401, 403):
-            await self._knows_tokens()
-        else:
-            raise Unreachable(f"The hub answered {response.status_code} when asked whose token it is.")
-        if len(self._owners) >= _CACHE_SIZE:
-            self._owners.clear()
-        self._owners[key] = (now, owner)
-        return owner
-
-    def _owner(self, user: _User) -> TokenOwner:
-        """Return the owner that the hub's answer about a token describes.
-
-        JupyterHub gives a server's token the scope ``access:servers!server=USER/SERVER``, and a person's default token
-        the scope ``access:servers!user=USER``. A token that grants access to exactly one server counts as the token of
-        that server. A token that grants access to several servers, or to another person's, may do nothing at the link.
-        """
-        allowed = user.kind == "user" and not {self._service, _SCOPE}.isdisjoint(user.scopes)
-        servers = [scope.removeprefix(_ONE_SERVER) for scope in user.scopes if scope.startswith(_ONE_SERVER)]
-        if not servers or not {_SERVERS, f"{_SERVERS}!user={user.name}"}.isdisjoint(user.scopes):
-            return TokenOwner(name=user.name, allowed=allowed)
-        owner, _, server = servers[0].partition("/")
-        mine = len(servers) == 1 and owner == user.name
-        return TokenOwner(name=user.name, allowed=allowed and mine, server=server)
-
-    async def _knows_tokens(self) -> None:
-        """Raise Unreachable unless the hub accepts the link's own token.
-
-        A hub without its database accepts no token.
-        """
-        response = await self._ask("GET", "/user")
-        if response.is_error:
-            raise Unreachable("The hub cannot look up tokens just now: its database does not answer. Try again soon.")
+        try:
+            return await self._owners.of(token)
+        except HubSilent as error:
+            raise Misread(str(error), error.output) if error.output else Unreachable(str(error)) from error
 
     async def servers(self) -> dict[tuple[str, str], str | None]:
         """Return (user, server) of all servers that the hub has, each with the hub's pending action.

@@ -1,37 +1,38 @@
-"""Makes the link's refusals. The apps turn a ProblemError into its HTTP status and ``models.Problem``."""
+"""Makes the link's refusals: those of every process that serves HTTP, and those that only the link has."""
 
 from __future__ import annotations
 
-from factorycommon.language import N_
-from factorycommon.messages import Message
 from factorycommon.models import Problem, ProblemKind, Words
+from factorycommon.service.problems import (
+    STATUS,
+    ProblemError,
+    conflict,
+    forbidden,
+    gone,
+    invalid,
+    limit,
+    too_many,
+    unreachable,
+)
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.explain import explain
 
-STATUS = {
-    "invalid": 400,
-    "refused": 400,
-    "limit": 403,
-    "forbidden": 403,
-    "gone": 404,
-    "conflict": 409,
-    "too-many": 429,
-    "draining": 503,
-    "unreachable": 503,
-}
-
-
-class ProblemError(Exception):
-    """The exception that carries a Problem to the app."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-    @property
-    def status(self) -> int:
-        """Return the HTTP status of the problem's kind."""
-        return STATUS[self.problem.kind]
+__all__ = [
+    "STATUS",
+    "ProblemError",
+    "conflict",
+    "draining",
+    "forbidden",
+    "from_link_error",
+    "gone",
+    "invalid",
+    "limit",
+    "of_words",
+    "refused",
+    "too_many",
+    "unreachable",
+    "words_of",
+]
 
 
 def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: int | None = None) -> ProblemError:
@@ -65,38 +66,6 @@ def words_of(problem: Problem) -> Words:
     )
 
 
-def too_many(message: str) -> ProblemError:
-    """Return the ProblemError for a person who sends too many requests of a kind."""
-    return ProblemError(Problem(kind="too-many", message=message, do=N_("Wait a minute, then ask again.")))
-
-
-def invalid(message: str, field: str | None = None) -> ProblemError:
-    """Return the ProblemError for a request for something that does not exist or that the catalogue does not allow."""
-    return ProblemError(Problem(kind="invalid", message=message, field=field))
-
-
-def gone(what: str) -> ProblemError:
-    """Return the ProblemError for a request about ``what``, which the link does not know."""
-    return ProblemError(
-        Problem(kind="gone", message=Message("not-known", "{what} is not known here.").format(what=what))
-    )
-
-
-def forbidden(message: str) -> ProblemError:
-    """Return the ProblemError for a request that this person may not make."""
-    return ProblemError(Problem(kind="forbidden", message=message))
-
-
-def limit(message: str, do: str, fits: int | None = None) -> ProblemError:
-    """Return the ProblemError for a person who has reached a limit. ``fits``: as in Problem."""
-    return ProblemError(Problem(kind="limit", message=message, do=do, fits=fits))
-
-
-def conflict(message: str) -> ProblemError:
-    """Return the ProblemError for a request that cannot be carried out in the present state."""
-    return ProblemError(Problem(kind="conflict", message=message))
-
-
 def draining(message: str) -> ProblemError:
     """Return the ProblemError for a request to a drained factory, with the operator's message."""
     return of_words("draining", explain.own("draining").saying(what=message))
@@ -105,14 +74,6 @@ def draining(message: str) -> ProblemError:
 def refused(words: Words) -> ProblemError:
     """Return the ProblemError for a job that the scheduler refused."""
     return of_words("refused", words)
-
-
-def unreachable(message: str, do: str = N_("Try again in a minute."), scheduler: str = "") -> ProblemError:
-    """Return the ProblemError for a factory, a hub or a ledger that does not answer.
-
-    ``scheduler``: the message of the factory's programs.
-    """
-    return ProblemError(Problem(kind="unreachable", message=message, do=do, scheduler=scheduler))
 
 
 def from_link_error(error: FactoryError) -> ProblemError:

@@ -24,17 +24,17 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from factorycommon.service.sqlite_copy import copy_sqlite
 from factorycommon.version import version
-from factorylink.util.sqlite_copy import copy_sqlite
 from factoryoperator.accounts import group_name, user_name
 from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest
-from factoryoperator.stores import Store
+from factoryoperator.stores import KeptStore
 
 _DUMP_SECONDS = 3600
 _CONNECT_SECONDS = 10
 
 
-def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | None) -> Manifest:
+def make(target: Path, stores: Sequence[KeptStore], hub: Path | None, link: Path | None) -> Manifest:
     """Write the backup to ``target`` (0600), completely or not at all; an existing file is never overwritten.
 
     Raises BackupError.
@@ -68,7 +68,7 @@ def _staging(target: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _kept(number: int, store: Store, folder: Path) -> Kept:
+def _kept(number: int, store: KeptStore, folder: Path) -> Kept:
     member = f"{number:04}"
     copy = folder / member
     os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -100,7 +100,7 @@ def _kept(number: int, store: Store, folder: Path) -> Kept:
     )
 
 
-def dump(store: Store, target: Path) -> str:
+def dump(store: KeptStore, target: Path) -> str:
     """Dump the gateway's own schema of a PostgreSQL database with ``pg_dump``; return the schema's name.
 
     The dump is consistent. Other programs may use other schemas of the database. Raises BackupError.

@@ -9,14 +9,14 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from factorycommon.models import Factory, Slug
+from factorycommon.service.database import Database
+from factorycommon.service.yaml_file import CatalogueError, Places
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import offered
 from factorylink.config import LinkConfig
 from factorylink.ledger import migrations
 from factorylink.projects import book
 from factorylink.site.connecting import make_connections
-from factorylink.util.database import Database
-from factorylink.util.yaml_file import CatalogueError, Places
 from factoryoperator.findings import Finding, note, of_lines
 from factoryoperator.gateway import Gateway, Side
 from factoryspawner.config.hub_config import HubConfig
@@ -168,6 +168,8 @@ def named_files(config: HubConfig) -> dict[tuple[str, ...], Path]:
         ("admin_token_file",): config.admin_token_file,
         ("passwords_file",): config.passwords_file,
     }
+    if config.workshops is not None:
+        found[("workshops", "token_file")] = config.workshops.token_file
     if config.login is not None:
         found[("login", "crypt_key_file")] = config.login.crypt_key_file
         for provider in config.login.providers:

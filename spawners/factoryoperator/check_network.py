@@ -21,6 +21,7 @@ from factoryoperator.findings import Finding, note
 from factoryoperator.gateway import Gateway
 from factoryspawner.config.hub_config import HubConfig
 from factoryspawner.config.login_settings import is_loopback
+from workshops.config import WorkshopsConfig
 
 SECONDS = 5.0  # seconds for one answer
 SOON = 14  # days; a certificate that ends sooner is reported
@@ -33,7 +34,7 @@ _DEFAULT = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Listener:
+class GatewayPort:
     """A port on which a part of the gateway listens when it runs. ``answers``: whether that part answers on it now."""
 
     where: str
@@ -45,8 +46,8 @@ class Listener:
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
     """Check that no port is configured twice, and that no other program listens on one of the ports."""
-    wanted = [*_hub_ports(gateway), *_link_ports(gateway)]
-    seen: dict[int, Listener] = {}
+    wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
+    seen: dict[int, GatewayPort] = {}
     for one in wanted:
         if one.port in seen and seen[one.port].what != one.what:
             yield Finding(
@@ -59,38 +60,45 @@ def ports(gateway: Gateway) -> Iterator[Finding]:
         yield from _session_ports(gateway, gateway.link.config, seen)
 
 
-def _hub_ports(gateway: Gateway) -> Iterator[Listener]:
+def _hub_ports(gateway: Gateway) -> Iterator[GatewayPort]:
     config, at = gateway.hub.config, gateway.hub.at
     if config is None:
         return
     hub, api, public = urlsplit(config.hub_url), urlsplit(config.proxy_api_url), urlsplit(config.public_url)
     if is_loopback(config.hub_url):
-        yield Listener(at("hub_url"), "hub", *_address(hub), lambda: _is_hub(config.hub_url, config))
+        yield GatewayPort(at("hub_url"), "hub", *_address(hub), lambda: _is_hub(config.hub_url, config))
     if is_loopback(config.proxy_api_url):
-        yield Listener(at("proxy_api_url"), "proxy's API", *_address(api), lambda: _is_proxy(config))
+        yield GatewayPort(at("proxy_api_url"), "proxy's API", *_address(api), lambda: _is_proxy(config))
     if is_loopback(config.public_url):
-        yield Listener(at("public_url"), "proxy", *_address(public), lambda: _is_hub(config.public_url, config))
+        yield GatewayPort(at("public_url"), "proxy", *_address(public), lambda: _is_hub(config.public_url, config))
 
 
-def _link_ports(gateway: Gateway) -> Iterator[Listener]:
+def _link_ports(gateway: Gateway) -> Iterator[GatewayPort]:
     config = gateway.link.config
     if config is None:
         return
     at, host, port = gateway.link.at, config.listen_host, config.listen_port
-    yield Listener(at("listen_port"), "link", host, port, lambda: _is_link(config))
+    yield GatewayPort(at("listen_port"), "link", host, port, lambda: _is_link(config))
     if (own := config.hub_listener) is not None:
         what = "link, for the hub"
-        yield Listener(at("hub_listener", "port"), what, own.host, own.port, lambda: _is_link(config))
+        yield GatewayPort(at("hub_listener", "port"), what, own.host, own.port, lambda: _is_link(config))
     if (read := config.metrics) is not None:
         what = "link, for Prometheus"
-        yield Listener(at("metrics", "port"), what, read.host, read.port, lambda: _is_link(config))
+        yield GatewayPort(at("metrics", "port"), what, read.host, read.port, lambda: _is_link(config))
+
+
+def _workshops_ports(gateway: Gateway) -> Iterator[GatewayPort]:
+    config = gateway.workshops.config
+    if config is not None:
+        where, port = gateway.workshops.at("listen_port"), config.listen_port
+        yield GatewayPort(where, "workshops service", config.listen_host, port, lambda: _is_workshops(config))
 
 
 def _address(url: SplitResult) -> tuple[str, int]:
     return url.hostname or "", url.port or _DEFAULT[url.scheme]
 
 
-def _in_use(one: Listener) -> Iterator[Finding]:
+def _in_use(one: GatewayPort) -> Iterator[Finding]:
     family = socket.AF_INET6 if ":" in one.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -137,6 +145,15 @@ def _is_link(config: LinkConfig) -> bool:
     return answer is not None and answer.status_code == httpx.codes.OK
 
 
+def _is_workshops(config: WorkshopsConfig) -> bool:
+    host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
+    host = host if config.tls is None else "localhost"
+    scheme = "http" if config.tls is None else "https"
+    path = f"{config.hub.base_url}services/workshops/health"
+    answer = _get(f"{scheme}://{host}:{config.listen_port}{path}", tls=config.tls)
+    return answer is not None and answer.status_code == httpx.codes.OK
+
+
 def _get(url: str, headers: dict[str, str] | None = None, tls: TlsFiles | None = None) -> httpx.Response | None:
     try:
         verify = True if tls is None else dialing(tls)
@@ -145,7 +162,7 @@ def _get(url: str, headers: dict[str, str] | None = None, tls: TlsFiles | None =
         return None
 
 
-def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Listener]) -> Iterator[Finding]:
+def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, GatewayPort]) -> Iterator[Finding]:
     where = gateway.link.at("session_ports")
     first, last = config.session_ports
     for port, one in seen.items():
@@ -168,7 +185,8 @@ def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Listene
 
 def names(gateway: Gateway) -> Iterator[Finding]:
     """Check that each configured host name resolves on this machine."""
-    wanted = {(where, host) for where, host in [*_hub_hosts(gateway), *_link_hosts(gateway)] if host}
+    all_hosts = [*_hub_hosts(gateway), *_link_hosts(gateway), *_workshops_hosts(gateway)]
+    wanted = {(where, host) for where, host in all_hosts if host}
     with ThreadPoolExecutor(max_workers=16) as pool:
         asked = [(where, host, pool.submit(_resolves, host)) for where, host in sorted(wanted)]
         for where, host, answer in asked:
@@ -183,6 +201,12 @@ def _resolves(host: str) -> str:
     except (OSError, UnicodeError) as error:
         return getattr(error, "strerror", None) or str(error)
     return ""
+
+
+def _workshops_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config = gateway.workshops.config
+    if config is not None and config.joining.smtp is not None:
+        yield gateway.workshops.at("joining", "smtp", "host"), config.joining.smtp.host
 
 
 def _hub_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:

@@ -1,13 +1,15 @@
-"""The command ``factorygate``: all commands of the link, and those that also read the hub's configuration."""
+"""The command ``factorygate``: all commands of the link, those of workshops, and those that also read the hub's
+configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from factorylink.cli import main as cli
-from factoryoperator import cli_backup, cli_certificates, cli_check, cli_passwords, cli_upgrade
+from factoryoperator import cli_backup, cli_certificates, cli_check, cli_passwords, cli_upgrade, cli_workshops
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code, as ``factorylink.cli.main`` does."""
-    return cli.main(argv, (cli_check.add, cli_backup.add, cli_certificates.add, cli_passwords.add, cli_upgrade.add))
+    more = (cli_check, cli_backup, cli_certificates, cli_passwords, cli_upgrade, cli_workshops)
+    return cli.main(argv, [part.add for part in more])

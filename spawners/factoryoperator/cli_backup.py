@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from factorylink.util.yaml_file import CatalogueError
+from factorycommon.service.yaml_file import CatalogueError
 from factoryoperator import restore as restoring
 from factoryoperator import stores
 from factoryoperator.backup import make

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from factoryoperator import check_files, check_network, check_secrets, check_tls
+from factoryoperator import check_files, check_network, check_secrets, check_tls, check_workshops
 from factoryoperator.findings import Finding
 from factoryoperator.gateway import Gateway, add_files, read
 
@@ -26,6 +26,10 @@ LOCAL: tuple[tuple[str, Check], ...] = (
     ("the certificates of hub and link", check_tls.own),
     ("both sides", check_secrets.sides),
     ("ports", check_network.ports),
+)
+WORKSHOPS: tuple[tuple[str, Check], ...] = (
+    ("workshops.yaml", check_workshops.workshops_file),
+    ("the pools of workshops", check_workshops.pools),
 )
 NETWORK: tuple[tuple[str, Check], ...] = (
     ("names of hosts", check_network.names),
@@ -52,14 +56,15 @@ def _run(options: argparse.Namespace) -> int:
     for side in (gateway.hub, gateway.link):
         if side.config is None and not side.problems:
             _say(f"note  {side.path}: is not there, so this machine's other half is looked at alone")
-    for title, check in LOCAL if options.offline else (*LOCAL, *NETWORK):
+    checks = (*LOCAL, *(WORKSHOPS if gateway.has_workshops else ()), *(() if options.offline else NETWORK))
+    for title, check in checks:
         found = list(dict.fromkeys(check(gateway)))
         mistakes += sum(one.mistake for one in found)
         for one in found:
             _say(str(one))
         if not any(one.mistake for one in found):
             _say(f"good  {title}")
-    unread = [str(side.path) for side in (gateway.hub, gateway.link) if side.problems]
+    unread = [str(side.path) for side in (gateway.hub, gateway.link, gateway.workshops) if side.problems]
     if unread:
         _say(f"What {' and '.join(unread)} would say else was not looked at: mend this first, then check again.")
     _say(f"{mistakes} {'mistake' if mistakes == 1 else 'mistakes'}." if mistakes else "Nothing is wrong.")

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from factorycommon.service.yaml_file import CatalogueError
 from factoryinstaller.errors import ReleaseError
 from factoryinstaller.releases import Layout
-from factorylink.util.yaml_file import CatalogueError
 from factoryoperator.gateway import Gateway, add_files, read
 from factoryoperator.units import Systemd
 
-STORES = ("hub", "people", "ledger")
+STORES = ("hub", "people", "ledger", "workshops")
 ROOT, BACKUPS = Path("/opt/factorygate"), Path("/var/backups/factorygate")
 
 

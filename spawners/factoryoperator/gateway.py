@@ -1,24 +1,28 @@
-"""The configuration of a gateway: hub.yaml and link.yaml, each with its content or its mistakes."""
+"""The configuration of a gateway: hub.yaml, link.yaml and workshops.yaml, each with its content or its mistakes."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from factorycommon.service.yaml_file import CatalogueError, Places
 from factorylink.catalogue.loading import load_link_config
 from factorylink.config import LinkConfig
-from factorylink.util.yaml_file import CatalogueError, Places
 from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfig, HubConfigError
+from workshops.config import WorkshopsConfig
+from workshops.config import load as load_workshops_config
 
 C = TypeVar("C")
 
 _FOLDER = Path("/etc/factorygate")
 _LINK_VARIABLE = "FACTORYGATE_LINK"
+_WORKSHOPS_VARIABLE = "FACTORYGATE_WORKSHOPS"
+WORKSHOPS = "workshops.yaml"
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,19 @@ class Side(Generic[C]):
 
 @dataclass(frozen=True)
 class Gateway:
-    """Both configuration files. A machine may have only one of them."""
+    """The configuration files. A machine may have only some of them. ``workshops``: beside hub.yaml or link.yaml, if
+    that names a workshops service."""
 
     hub: Side[HubConfig]
     link: Side[LinkConfig]
+    workshops: Side[WorkshopsConfig] = field(default_factory=lambda: Side(Path(WORKSHOPS), None))
+
+    @property
+    def has_workshops(self) -> bool:
+        """Return whether any of the files says that there is a workshops service."""
+        hub, link, own = self.hub.config, self.link.config, self.workshops
+        named = (hub is not None and hub.workshops, link is not None and link.workshops, own.config, own.problems)
+        return any(named)
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +73,18 @@ def read(hub: Path | None, link: Path | None) -> Gateway:
         raise CatalogueError(
             [f"Neither {found.hub.path} nor {found.link.path} is there: name them by --hub and --link"]
         )
-    return found
+    return replace(found, workshops=_of_workshops(found))
+
+
+def _of_workshops(gateway: Gateway) -> Side[WorkshopsConfig]:
+    """Return workshops.yaml: the file that the environment names, or the one beside hub.yaml or link.yaml."""
+    named = os.environ.get(_WORKSHOPS_VARIABLE)
+    if named:
+        return _side(Path(named), Path(named), load_workshops_config)
+    sides = (gateway.hub, gateway.link)
+    wanted = [side.path.with_name(WORKSHOPS) for side in sides if side.config is not None and side.config.workshops]
+    usual = next((path for path in wanted if path.exists()), wanted[0] if wanted else _FOLDER / WORKSHOPS)
+    return _side(None, usual, load_workshops_config) if wanted else Side(usual, None)
 
 
 def _side(named: Path | None, usual: Path, load: Callable[[Path], C]) -> Side[C]:

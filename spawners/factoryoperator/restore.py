@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from sqlalchemy.engine import URL, make_url
 
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.catalogue.loading import load_link_config
-from factorylink.util.yaml_file import CatalogueError
 from factoryoperator.accounts import group_number, user_number
 from factoryoperator.backup import digest, postgres, schema_and_tables
 from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest, Owned

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from factorycommon.service.database import Database
 from factorylink.ledger import migrations
 from factorylink.ledger.ledger import Ledger, LedgerError
-from factorylink.util.database import Database
 from factoryoperator.gateway import Gateway
 from factoryspawner.config import hub_database
 from factoryspawner.config.errors import StoreUnusable
 from factoryspawner.login import people
+from workshops.store import migrations as workshops_migrations
+from workshops.store.store import Store, StoreError
 
 
 class SchemaError(Exception):
@@ -49,7 +51,12 @@ class StoreSchema:
 def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
     """Return the existing stores (``only``: those with these names). Raises SchemaError if one of them is of a newer
     release, or cannot be opened."""
-    looks = {"hub": _hub, "people": _people, "ledger": _ledger}  # in the order of their migration
+    looks = {
+        "hub": _hub,
+        "people": _people,
+        "ledger": _ledger,
+        "workshops": _workshops,
+    }  # in the order of their migration
     try:
         found = [look(gateway) for name, look in looks.items() if only is None or name in only]
     except (StoreUnusable, hub_database.DatabaseAway) as error:
@@ -140,7 +147,41 @@ def _ledger_step(database: Database) -> str:
         raise SchemaError(f"The ledger {database} cannot be opened: {error}") from error
 
 
-async def _open(ledger: Ledger) -> None:
+def _workshops(gateway: Gateway) -> StoreSchema | None:
+    config = gateway.workshops.config
+    if config is None or not config.store.exists():
+        return None
+    database = config.store
+
+    def upgrade() -> None:
+        try:
+            asyncio.run(_open(Store(database)))
+        except StoreError as error:
+            raise SchemaError(str(error)) from error
+
+    file = Path(str(database.url.database)) if database.url.get_backend_name() == "sqlite" else None
+    owner = _owner(file, config.state_dir)
+    step, needs = _workshops_step(database), workshops_migrations.head()
+    return StoreSchema("workshops", "the workshops", step, needs, owner, upgrade)
+
+
+def _workshops_step(database: Database) -> str:
+    try:
+        engine = database.engine()
+        try:
+            with engine.connect() as db:
+                return workshops_migrations.is_at(db) or "none"
+        finally:
+            engine.dispose()
+    except workshops_migrations.NewerStore as error:
+        raise SchemaError(
+            f"The database of workshops {database} has {error}: install the release that wrote it, or a newer one."
+        ) from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise SchemaError(f"The database of workshops {database} cannot be opened: {error}") from error
+
+
+async def _open(ledger: Ledger | Store) -> None:
     try:
         await ledger.open()
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,7 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 
 @dataclass(frozen=True)
-class Store:
+class KeptStore:
     """One store. ``path``: its file, or a name for a database on a server. ``url``: URL of that database."""
 
     kind: Kind
@@ -38,10 +38,10 @@ class NotOurs(Exception):
     """Raised for a database that only its own tools can back up; the message says which."""
 
 
-def of(gateway: Gateway, databases: bool = True) -> list[Store]:
+def of(gateway: Gateway, databases: bool = True) -> list[KeptStore]:
     """Return all existing stores, each once. ``databases`` False: without databases on a server. Raises NotOurs."""
-    found: dict[Path, Store] = {}
-    for store in [*_hub(gateway), *_link(gateway)]:
+    found: dict[Path, KeptStore] = {}
+    for store in [*_hub(gateway), *_link(gateway), *_workshops(gateway)]:
         if store.kind == "other" and databases:
             raise NotOurs(
                 f"{store.what} is on {_scheme(store)}, which this command cannot back up: use its own tools, and leave "
@@ -52,92 +52,109 @@ def of(gateway: Gateway, databases: bool = True) -> list[Store]:
     return list(found.values())
 
 
-def _hub(gateway: Gateway) -> Iterator[Store]:
+def _hub(gateway: Gateway) -> Iterator[KeptStore]:
     config = gateway.hub.config
     if config is None:
         return
-    yield Store("file", gateway.hub.path, "hub.yaml")
+    yield KeptStore("file", gateway.hub.path, "hub.yaml")
     yield _hub_database(config)
-    yield Store("file", config.cookie_secret_file, "what signs the hub's cookies")
+    yield KeptStore("file", config.cookie_secret_file, "what signs the hub's cookies")
     yield from _certificate(config.tls, "the hub's certificate")
     for keys, path in named_files(config).items():
-        yield Store("file", path, ".".join(keys))
+        yield KeptStore("file", path, ".".join(keys))
     if config.login is not None:
-        yield Store("sqlite", config.login.people_file, "who has which name")
+        yield KeptStore("sqlite", config.login.people_file, "who has which name")
     if config.extra_config is not None:
-        yield Store("file", config.extra_config, "the operator's own configuration of the hub")
+        yield KeptStore("file", config.extra_config, "the operator's own configuration of the hub")
     if config.pages is not None:
         yield from _below(config.pages, "the operator's own pages")
     for name in _OF_THE_PROXY:
-        yield Store("file", gateway.hub.path.parent / name, "of the proxy's unit")
+        yield KeptStore("file", gateway.hub.path.parent / name, "of the proxy's unit")
 
 
-def _hub_database(config: HubConfig) -> Store:
+def _hub_database(config: HubConfig) -> KeptStore:
     what = "the hub's database"
     if config.db_file is not None:
-        return Store("sqlite", config.db_file, what)
+        return KeptStore("sqlite", config.db_file, what)
     return _by_url(make_url(config.database), what, HUB_DUMP)
 
 
-def _by_url(url: URL, what: str, name: Path) -> Store:
+def _by_url(url: URL, what: str, name: Path) -> KeptStore:
     kind = url.get_backend_name()
     if kind == "sqlite" and url.database:
-        return Store("sqlite", Path(url.database).absolute(), what)
+        return KeptStore("sqlite", Path(url.database).absolute(), what)
     if kind == "postgresql":
-        return Store("postgresql", name, what, url.set(drivername="postgresql"))
-    return Store("other", name, what, url)
+        return KeptStore("postgresql", name, what, url.set(drivername="postgresql"))
+    return KeptStore("other", name, what, url)
 
 
-def _scheme(store: Store) -> str:
+def _scheme(store: KeptStore) -> str:
     return "a database" if store.url is None else store.url.get_backend_name()
 
 
-def _link(gateway: Gateway) -> Iterator[Store]:
+def _link(gateway: Gateway) -> Iterator[KeptStore]:
     config = gateway.link.config
     if config is None:
         return
-    yield Store("file", gateway.link.path, "link.yaml")
+    yield KeptStore("file", gateway.link.path, "link.yaml")
     yield _by_url(config.database.url, "the ledger", LEDGER_DUMP)
     passfile = config.database.url.query.get("passfile")
     if isinstance(passfile, str):
-        yield Store("file", Path(passfile).absolute(), "the ledger's password")
-    yield Store("file", config.keys / "hmac.key", "what the gateway knows its jobs by")
-    yield Store("file", config.keys / "link_ed25519", "what opens the doors of sessions")
-    yield Store("file", config.hub.token_file, "token of the service factories")
+        yield KeptStore("file", Path(passfile).absolute(), "the ledger's password")
+    yield KeptStore("file", config.keys / "hmac.key", "what the gateway knows its jobs by")
+    yield KeptStore("file", config.keys / "link_ed25519", "what opens the doors of sessions")
+    yield KeptStore("file", config.hub.token_file, "token of the service factories")
     yield from _certificate(config.tls, "the link's certificate")
     if config.projects is not None:
-        yield Store("file", config.projects, "the projects")
+        yield KeptStore("file", config.projects, "the projects")
     yield from _catalogue(config)
     for name, access in config.factories.items():
         if isinstance(access.transport, SshTransportSettings):
             yield from _keys(access.transport, name)
 
 
-def _catalogue(config: LinkConfig) -> Iterator[Store]:
+def _workshops(gateway: Gateway) -> Iterator[KeptStore]:
+    config = gateway.workshops.config
+    if config is None:
+        return
+    yield KeptStore("file", gateway.workshops.path, "workshops.yaml")
+    found = _by_url(config.store.url, "the workshops", Path("/workshops.dump"))
+    # This command backs up the service's own file only.
+    yield replace(found, kind="other") if found.kind == "postgresql" else found
+    yield KeptStore("file", config.state_dir / "joining.key", "what the hashes of join codes are made with")
+    if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
+        yield KeptStore("file", config.joining.smtp.password_file, "password of the mail server")
+    yield KeptStore("file", config.hub.token_file, "token of the service workshops")
+    yield KeptStore("file", config.pools, "the pools of workshops")
+    yield KeptStore("file", config.table, "the projects of workshops")
+    yield from _certificate(config.tls, "the certificate of the workshops service")
+
+
+def _catalogue(config: LinkConfig) -> Iterator[KeptStore]:
     for path in sorted(config.catalogue.glob("*.yaml")):
-        yield Store("file", path, "the catalogue")
+        yield KeptStore("file", path, "the catalogue")
     antennas = federation.antennas_beside(config.catalogue)
     if antennas is not None:
-        yield Store("file", antennas, "the antennas")
+        yield KeptStore("file", antennas, "the antennas")
 
 
-def _keys(transport: SshTransportSettings, factory: str) -> Iterator[Store]:
+def _keys(transport: SshTransportSettings, factory: str) -> Iterator[KeptStore]:
     credentials = transport.credentials
     if isinstance(credentials, KeyCredentials):
         yield from _below(credentials.keys, f"SSH keys of {factory}")
         return
     for _, value in credentials:
         if isinstance(value, Path):
-            yield Store("file", value, f"SSH key of {factory}")
-            yield Store("file", value.with_name(f"{value.name}.pub"), f"SSH key of {factory}")
+            yield KeptStore("file", value, f"SSH key of {factory}")
+            yield KeptStore("file", value.with_name(f"{value.name}.pub"), f"SSH key of {factory}")
 
 
-def _certificate(tls: TlsFiles | None, what: str) -> Iterator[Store]:
+def _certificate(tls: TlsFiles | None, what: str) -> Iterator[KeptStore]:
     for path in () if tls is None else (tls.certificate, tls.key, tls.authority):
-        yield Store("file", path, what)
+        yield KeptStore("file", path, what)
 
 
-def _below(folder: Path, what: str) -> Iterator[Store]:
+def _below(folder: Path, what: str) -> Iterator[KeptStore]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            yield Store("file", path, what)
+            yield KeptStore("file", path, what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import Literal, Protocol
 
-Part = Literal["link", "hub", "proxy"]
+Part = Literal["link", "workshops", "hub", "proxy"]
 
 _SECONDS = 120  # timeout of systemctl
 _RESTARTS = 3  # restarts after which a new start counts as failed
@@ -32,7 +32,7 @@ class Units(Protocol):
 
 
 class Systemd:
-    """The systemd units ``factorygate-link``, ``factorygate-hub`` and ``factorygate-proxy``."""
+    """The systemd units ``factorygate-PART``."""
 
     def has(self, part: Part) -> bool:
         """Return whether there is a systemd unit for a part."""

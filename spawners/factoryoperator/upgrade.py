@@ -19,9 +19,9 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError
 
 from factorycommon.models import Model
+from factorycommon.service.yaml_file import CatalogueError
 from factoryinstaller.errors import ReleaseError
 from factoryinstaller.releases import INSTALLED, Layout, Release
-from factorylink.util.yaml_file import CatalogueError
 from factoryoperator import restore as restoring
 from factoryoperator import store_schemas, stores
 from factoryoperator.backup import make
@@ -338,12 +338,14 @@ def _schemas(gateway: Gateway) -> list[StoreSchema]:
 
 
 def _parts(gateway: Gateway) -> tuple[Part, ...]:
-    """Return which of link and hub run on this machine, in the order in which they start.
+    """Return which of link, workshops service and hub run on this machine, in the order in which they start.
 
     On separate hosts each machine has one.
     """
-    link: tuple[Part, ...] = () if gateway.link.config is None else ("link",)
-    return link if gateway.hub.config is None else (*link, "hub")
+    there: dict[Part, object] = {
+        "link": gateway.link.config, "workshops": gateway.workshops.config, "hub": gateway.hub.config
+    }  # fmt: skip
+    return tuple(part for part, config in there.items() if config is not None)
 
 
 def _files(gateway: Gateway) -> tuple[str, ...]:

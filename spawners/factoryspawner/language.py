@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_datetime
@@ -39,6 +40,15 @@ class PageLanguage(language.Language):
     def moment(self, at: datetime) -> str:
         """Return a time in the reader's language, in UTC, since the server does not know the reader's time zone."""
         return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
+
+    def moment_in(self, at: datetime, zone: str) -> str:
+        """Return a time in the reader's language, as clocks of an IANA time zone show it, with the zone's name."""
+        locale = Locale.parse(self.code, sep="-")
+        try:
+            there = ZoneInfo(zone)
+        except (LookupError, ValueError):  # a zone that this system does not know
+            return self.moment(at)
+        return f"{format_datetime(at, 'EEE d MMM yyyy HH:mm', tzinfo=there, locale=locale)} ({zone})"
 
     def clock(self, at: datetime, now: datetime) -> str:
         """Return a time near ``now`` in the reader's language, in UTC, without the date if it is today."""

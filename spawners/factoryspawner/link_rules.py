@@ -75,4 +75,6 @@ def _has_rules(authenticator: object) -> bool:
             authenticator = known[authenticator].load() if authenticator in known else import_item(authenticator)
         except ImportError:
             return True
-    return isinstance(authenticator, type) and issubclass(authenticator, LoginStatus)
+    # An authenticator may have rules for some people only (``rules_for_all``), such as guests beside passwords.
+    has_rules = isinstance(authenticator, type) and issubclass(authenticator, LoginStatus)
+    return has_rules and bool(getattr(authenticator, "rules_for_all", True))

@@ -39,7 +39,12 @@ def main(argv: Sequence[str]) -> int:
     os.umask(0o022)  # files that site accounts must not read are created with mode 0600 or 0700
     programs = install.program_folder()
     folder = DemoFolder(
-        options.folder or install.state_folder(), Ports(options.port), programs, options.login, options.base_url
+        options.folder or install.state_folder(),
+        Ports(options.port),
+        programs,
+        options.login,
+        options.base_url,
+        options.workshop,
     )
     clusters = folder.path / "clusters" if options.folder else programs / "clusters"
     if options.stop:
@@ -99,6 +104,7 @@ def detach(options: argparse.Namespace) -> int:
         argv += ["--folder", os.fspath(options.folder)]
     argv += ["--login", options.login, "--gpu-nodes", str(options.gpu_nodes), *isolation_argv(options)]
     argv += ["--accounting"] if options.accounting else []
+    argv += ["--workshop"] if options.workshop else []
     child = subprocess.Popen(
         [*argv, "--status-fd", str(writer)],
         pass_fds=[writer],

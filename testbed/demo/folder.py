@@ -26,6 +26,9 @@ from testbed.supervisor import Program, write_private
 
 PEOPLE = ("ada", "grace", "emmy")
 ADMIN = demo_login.ADMIN
+TRAINER = "trainer"
+WORKSHOPS_TABLE, WORKSHOP_POOLS = "workshops-projects.json", "workshop-pools.yaml"
+POOL_SEATS = 60  # seats that all workshops at a factory may have at the same time
 Login = Literal["passwords", "oidc"]  # how people log in
 SOCKET_LIMIT = 107  # maximum bytes of a Unix socket's path
 SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask", "torch")
@@ -35,9 +38,16 @@ class DemoFolder:
     """The folder with all files that one demo keeps between starts."""
 
     def __init__(
-        self, path: Path, ports: Ports, programs: Path, login: Login = "passwords", base_url: str = "/"
+        self,
+        path: Path,
+        ports: Ports,
+        programs: Path,
+        login: Login = "passwords",
+        base_url: str = "/",
+        workshop: bool = False,
     ) -> None:
         self.path = path.absolute()
+        self.has_workshop = workshop
         self.base_url = base_url
         self.ports = ports
         self.programs = programs
@@ -79,6 +89,26 @@ class DemoFolder:
         return self.path / "link" / "hub.sock"
 
     @property
+    def workshops_url(self) -> str:
+        """Return the address where the workshops service's user API listens."""
+        return f"http://127.0.0.1:{self.ports.workshops}"
+
+    @property
+    def workshops_socket(self) -> Path:
+        """Return the path of the Unix socket on which the workshops service listens for the hub."""
+        return self.path / "workshops" / "hub.sock"
+
+    @property
+    def mailbox(self) -> Path:
+        """Return the folder into which the demo's mails are written."""
+        return self.path / "mailbox"
+
+    @property
+    def trainer(self) -> str:
+        """Return the name of the person who may create workshops: with passwords a person of their own."""
+        return TRAINER if self.login == "passwords" else PEOPLE[0]
+
+    @property
     def greeting(self) -> Path:
         """Return the path of the file with the text printed at the start: the address and how to log in."""
         return self.path / "greeting.txt"
@@ -94,10 +124,10 @@ class DemoFolder:
         if len(str(longest).encode()) > SOCKET_LIMIT:
             raise ValueError(f"the path of this checkout is too long: {longest} must fit into {SOCKET_LIMIT} bytes")
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in ("hub", "link", "log"):
+        for name in ("hub", "link", "workshops", "mailbox", "log"):
             (self.path / name).mkdir(exist_ok=True)
             (self.path / name).chmod(0o700)
-        for name in ("proxy", "service", "admin"):
+        for name in ("proxy", "service", "admin", "workshops"):
             self.secret(name)
         write_passwords(self.path / "passwords.json", self.logins())
 
@@ -112,10 +142,14 @@ class DemoFolder:
         """Return the password of each login name; passwords are made at the first use and then kept."""
         file = self.path / "logins.json"
         known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        wanted = {name: known.get(name) or secrets.token_urlsafe(9) for name in (*PEOPLE, ADMIN)}
+        wanted = {name: known.get(name) or secrets.token_urlsafe(9) for name in self._names()}
         if wanted != known:
             write_private(file, json.dumps(wanted, indent=1))
         return wanted
+
+    def _names(self) -> tuple[str, ...]:
+        with_trainer = self.has_workshop and self.login == "passwords"
+        return (*PEOPLE, ADMIN, *((TRAINER,) if with_trainer else ()))
 
     # --- configuration
 
@@ -133,6 +167,11 @@ class DemoFolder:
             "db_file": str(self.path / "hub" / "jupyterhub.sqlite"),
             "cookie_secret_file": str(self.path / "hub" / "cookie_secret"),
             "admin_token_file": str(self.path / "admin.token"),
+            "workshops": {
+                "socket": str(self.workshops_socket),
+                "url": self.workshops_url,
+                "token_file": str(self.path / "workshops.token"),
+            },
         }
         if self.login == "oidc":
             content["login"] = demo_login.hub_settings(self.path, self.public_url, self.issuer)
@@ -152,6 +191,7 @@ class DemoFolder:
             "listen_port": self.ports.link,
             "session_ports": list(self.ports.sessions),
             "metrics": {"host": "127.0.0.1", "port": self.ports.link_metrics},
+            "workshops": {"table": str(self.path / WORKSHOPS_TABLE), "pools": str(self.path / WORKSHOP_POOLS)},
             "hub": {
                 "url": self.hub_url,
                 "base_url": self.base_url,
@@ -164,6 +204,35 @@ class DemoFolder:
         if self.login == "oidc":
             content["projects"] = str(self._write_yaml("projects.yaml", demo_login.projects(clusters)))
         return self._write_yaml("link.yaml", content)
+
+    def write_workshops_config(self, catalogue: Mapping[str, Factory]) -> Path:
+        """Write the YAML of the workshops service, and a pool of seats at each factory; return the path of the first.
+
+        All people of the demo may create workshops; an operator has to approve them.
+        """
+        notebooks = environment(self.programs).id
+        pools = [
+            {"id": name, "factory": name, "sizes": [size.id for size in factory.sizes], "seats": POOL_SEATS,
+             "environments": [notebooks],
+             "account": factory.account_example}
+            for name, factory in catalogue.items()
+        ]  # fmt: skip
+        content = {
+            "state_dir": str(self.path / "workshops"),
+            "socket": str(self.workshops_socket),
+            "listen_port": self.ports.workshops,
+            "pools": str(self._write_yaml(WORKSHOP_POOLS, {"pools": pools})),
+            "table": str(self.path / WORKSHOPS_TABLE),
+            "hub": {
+                "url": self.hub_url,
+                "base_url": self.base_url,
+                "public_url": self.public_url,
+                "token_file": str(self.path / "workshops.token"),
+            },
+            "trainers": {"people": [*PEOPLE, ADMIN, TRAINER]},
+            "joining": {"sender": "workshops@demo.example", "folder": str(self.mailbox)},
+        }
+        return self._write_yaml("workshops.yaml", content)
 
     def _access(self, cluster: Running, factory: Factory) -> dict[str, Any]:
         access = {
@@ -222,6 +291,11 @@ class DemoFolder:
         """Return the program of the link."""
         argv = (sys.executable, "-m", "factorylink", "--config", str(self.path / "link.yaml"))
         return self._clocked("link", argv, environ)
+
+    def workshops(self, environ: Mapping[str, str]) -> Program:
+        """Return the program of the workshops service."""
+        argv = (sys.executable, "-m", "workshops", "--config", str(self.path / "workshops.yaml"))
+        return self._clocked("workshops", argv, environ)
 
     def _clocked(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> Program:
         log = self.path / "log" / f"{name}.log"

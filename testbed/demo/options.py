@@ -30,6 +30,7 @@ class Ports:
     def __init__(self, public: int) -> None:
         self.public, self.proxy_api, self.hub, self.link = public, public + 1, public + 81, public + 90
         self.provider, self.proxy_metrics, self.link_metrics = public + 91, public + 2, public + 3
+        self.workshops, self.mail = public + 92, public + 93
 
     @property
     def sessions(self) -> tuple[int, int]:
@@ -43,7 +44,8 @@ class Ports:
     def single(self) -> list[int]:
         """Return all ports except those of sessions."""
         return [
-            self.public, self.proxy_api, self.proxy_metrics, self.link_metrics, self.hub, self.link, self.provider
+            self.public, self.proxy_api, self.proxy_metrics, self.link_metrics, self.hub, self.link, self.provider,
+            self.workshops, self.mail,
         ]  # fmt: skip
 
     def taken(self, login: str) -> list[int]:
@@ -74,6 +76,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     add_gpu_nodes(parser)
     add_accounting(parser)
     add_isolation(parser)
+    parser.add_argument(
+        "--workshop", action="store_true", help="have a trainer, and a workshop with eight seats that is open"
+    )
     # file descriptor for the messages of a detached start
     parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)

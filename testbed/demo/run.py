@@ -16,6 +16,7 @@ from factorycommon.models import Factory
 from factorylink.catalogue import loading
 from testbed import clock, factories
 from testbed.demo import login as demo_login
+from testbed.demo import workshop as demo_workshop
 from testbed.demo.folder import ADMIN, PEOPLE, DemoFolder
 from testbed.demo.options import in_use
 from testbed.errors import CannotRun
@@ -61,6 +62,8 @@ class Demo:
         self._clusters: dict[str, Running] = {}
         self._supervisor = Supervisor(folder.record, self._write_demo_json, self._restarted)
         self._started = False
+        self._pids: dict[str, int] = {}
+        self._workshop: dict[str, Any] = {}  # what demo.json says of the workshop
 
     @staticmethod
     async def until(work: Coroutine[Any, Any, None], ended: asyncio.Event) -> bool:
@@ -98,9 +101,13 @@ class Demo:
         made = await asyncio.gather(*(asyncio.to_thread(self._up, factory) for factory in chosen.values()))
         self._clusters = {one.id: one for one in made}
         self._folder.write_link_config(self._clusters, chosen)
-        await self._supervisor.start(self._folder.link(environ))
-        print("Starting proxy, hub and link ...", flush=True)
+        self._folder.write_workshops_config(chosen)
+        await self._supervisor.start(self._folder.link(environ), self._folder.workshops(environ))
+        print("Starting proxy, hub, link and workshops ...", flush=True)
         await self._usable()
+        if self._folder.has_workshop:
+            self._workshop = await demo_workshop.ready(self._folder, list(chosen), retry)
+            self._write_demo_json(self._pids)
 
     async def broken(self) -> None:
         """Wait for an error of the supervisor itself and raise it."""
@@ -133,6 +140,9 @@ class Demo:
             lines += [f"  log in as {', '.join(demo_login.GROUPS)}: no password is asked for", ""]
             logins = {}
         lines += [f"  {name:6} {logins[name]}" + ("   (administrator)" if name == ADMIN else "") for name in logins]
+        if self._workshop:
+            workshop = self._workshop["workshop"]
+            lines += ["", f"Workshop: {workshop['join_url']}, code {workshop['code']}, led by {self._folder.trainer}"]
         lines += ["", f"Factories: {', '.join(self._clusters)}. Logs: {self._folder.path / 'log'}"]
         if not all(one.root for one in self._clusters.values()):
             lines.append(
@@ -161,6 +171,7 @@ class Demo:
         )
 
     def _write_demo_json(self, pids: dict[str, int]) -> None:
+        self._pids = pids
         if not {"proxy", "hub", "link"} <= set(pids):
             return
         logins = self._folder.logins() if self._folder.login == "passwords" else dict.fromkeys(PEOPLE, "")
@@ -174,6 +185,7 @@ class Demo:
                 for name, one in self._clusters.items()
             },
             "pids": {name: pids[name] for name in ("hub", "proxy", "link")},
+            **self._workshop,
         }
         write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
 
@@ -224,6 +236,7 @@ class Demo:
                 "hub": lambda: _ok(client.get("/hub/health")),
                 "link": lambda: _ok(client.get("/services/factories/health")),
                 "factories": lambda: self._all_well(link),
+                "workshops": lambda: _ok(client.get("/services/workshops/health")),
             }
             try:
                 async with asyncio.timeout(USABLE_SECONDS):
@@ -244,7 +257,7 @@ class Demo:
 
     def _why_late(self, late: Sequence[str]) -> str:
         lines = [f"not usable within {USABLE_SECONDS:.0f} s: {', '.join(late) or 'all too slow'}"]
-        for name in ("proxy", "hub", "link"):
+        for name in ("proxy", "hub", "link", "workshops"):
             log = self._folder.path / "log" / f"{name}.log"
             if log.exists():
                 tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]

@@ -174,7 +174,7 @@ def imports(package: str) -> Iterator[str]:
 
 def test_the_lock_of_the_link_has_what_its_code_imports() -> None:
     link = locks.read(REQUIREMENTS / "link.txt", "x86_64")
-    ours = {"factorycommon", "factorylink", "factoryoperator", "factoryinstaller"}
+    ours = {"factorycommon", "factorylink", "factoryoperator", "factoryinstaller", "workshops"}
     wanted = {name for package in ours for name in imports(package)}
     wanted -= {*sys.stdlib_module_names, *ours, "factoryspawner"}
     assert {canonicalize_name({"yaml": "pyyaml"}.get(name, name)) for name in wanted} <= link.keys()

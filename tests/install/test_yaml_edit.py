@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.util import yaml_edit
-from factorylink.util.yaml_file import CatalogueError
 
 EMPTY = "# top\ncatalogue: x\nfactories: {}  # none yet\n# below\nlimits:\n  pending_per_person: 5\n"
 FULL = """\

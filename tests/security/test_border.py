@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from factorycommon.models import Choice, SessionState, Words
 from factorycommon.models.plain import last_lines, plain_text
+from factorycommon.service import logs
 from factorygate.link import Link, LinkRoute
 from factorylink.api.door import BackWay, back_app
 from factorylink.client import LinkClient, LinkSilent
@@ -39,7 +40,6 @@ from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.sessions.termination import TAIL_LINES, TAIL_WIDTH, read_tail
 from factorylink.transports.base import STDERR_CAP
 from factorylink.transports.local import LocalTransport
-from factorylink.util import logs
 from tests.support.door import SESSION
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.serving import serving

@@ -211,7 +211,7 @@ async def test_a_token_that_was_deleted_is_believed_for_half_a_minute(
     del link.hub.tokens["ada-token"]
     assert (await ask(link, "GET", "/factories", "ada-token"))[0] == 200
     later = time.monotonic() + 31
-    monkeypatch.setattr("factorylink.hub_client.time", SimpleNamespace(monotonic=lambda: later))
+    monkeypatch.setattr("factorycommon.service.hub_tokens.time", SimpleNamespace(monotonic=lambda: later))
     assert (await ask(link, "GET", "/factories", "ada-token"))[0] == 401
 
 

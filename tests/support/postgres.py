@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from factorylink.util.database import Database
+from factorycommon.service.database import Database
 
 PATIENCE = 60  # seconds
 ADMIN, PASSWORD = "administrator", "not-for-logs-81c5"

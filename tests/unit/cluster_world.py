@@ -371,7 +371,7 @@ class Life:
         for module in (cluster_api, replacer, retirement):
             self.patch.setattr(module, "datetime", VirtualDatetime)
         pragmas = ("journal_mode=WAL", "synchronous=OFF", "foreign_keys=ON", "busy_timeout=0")
-        self.patch.setattr("factorylink.util.database.PRAGMAS", pragmas)
+        self.patch.setattr("factorycommon.service.database.PRAGMAS", pragmas)
         self.patch.setattr("factorylink.ledger.ledger.ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
         self.folder = folder
         self.world = World(folder)

@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
+from factorycommon.service.database import PRAGMAS, Database
 from factorylink.ledger.ledger import Ledger
 from factorylink.site import scheduler_client
 from factorylink.site.site import Site
-from factorylink.util.database import PRAGMAS, Database
 from tests.conftest import chromium_options
 from tests.support.postgres import Postgres, programs
 from tests.unit import site_fakes
@@ -64,7 +64,7 @@ def _on_a_busy_machine() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 60.0)
         patch.setattr("factorylink.clusters.service.ANSWER_SECONDS", 60.0)
-        patch.setattr("factorylink.util.database.PRAGMAS", tuple(one.replace("=FULL", "=OFF") for one in PRAGMAS))
+        patch.setattr("factorycommon.service.database.PRAGMAS", tuple(one.replace("=FULL", "=OFF") for one in PRAGMAS))
         yield
 
 

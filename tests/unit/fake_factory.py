@@ -458,6 +458,7 @@ class World:
             factories={"one": Access(account_pool=("a", "b"), extend=extend)},
         )
         self.table: ProjectTable | None = None
+        self.workshops: ProjectTable | None = None
         self.dialect: Dialect = slurm
         # the rules of a hub without its own; None: the hub sends nothing
         self.rules: HubRules | None = HubRules(access=False)
@@ -470,7 +471,9 @@ class World:
         access = self.config.factories["one"]
         connection = FactoryConnection(factory(), access, self.scheduler, self.home, None, self.dialect)
         factories = OfferedFactories(self.ledger, {"one": connection}, Catalogue())
-        parts = assemble(self.config, self.ledger, self.identity, factories, self.doors, "AAAA", self.table)  # type: ignore[arg-type]
+        parts = assemble(
+            self.config, self.ledger, self.identity, factories, self.doors, "AAAA", self.table, self.workshops
+        )  # type: ignore[arg-type]
         self.parts, self.factories = parts, parts.factories
         self.live_sessions, self.live_clusters = parts.live_sessions, parts.live_clusters
         self.people, self.projects, self.charges = parts.people, parts.projects, parts.charges

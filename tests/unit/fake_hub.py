@@ -28,6 +28,7 @@ class FakeHub:
         # scopes by token; other tokens have those of a person's token
         self.scopes: dict[str, list[str]] = {"weak-token": []}
         self.services = {"service-token": "factories"}
+        self.admins: set[str] = set()
         self.started: list[tuple[str, str]] = []
         self.busy = 0  # number of starts that are answered by "is pending check"
         self.asked = 0
@@ -48,7 +49,7 @@ class FakeHub:
             return {}
         user = self.tokens[token]
         scopes = self.scopes.get(token, [f"access:servers!user={user}", "access:services!service=factories"])
-        return {"name": user, "kind": "user", "scopes": scopes, "admin": False}
+        return {"name": user, "kind": "user", "scopes": scopes, "admin": user in self.admins}
 
     def session_token(self, user: str, server: str = "") -> str:
         """Return a token as JupyterHub makes one for that server of a person."""

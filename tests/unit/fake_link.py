@@ -40,6 +40,7 @@ from factorycommon.models import (
     Session,
     SessionRequest,
     SessionState,
+    SiteCheck,
     StopsBody,
     StopsView,
     TableFactory,
@@ -343,6 +344,11 @@ class FakeLink:
                 return _no(Problem(kind="conflict", message="They have changed."))
             self.accepted[user, factory] = body.version
             return Response(status_code=204)
+
+        @app.get("/factories/{factory}/rules", response_model=None)
+        async def site_rules(factory: str, user: str | None = None) -> SiteCheck | Response:
+            site = next((one for one in self.checklist_of(user or "").sites if one.factory == factory), None)
+            return site or _no(Problem(kind="gone", message="no such factory"))
 
         @app.get("/coming")
         async def coming() -> list[ComingView]:

@@ -89,6 +89,7 @@ class HubProcess:
         extra: str = "",
         pages: Path | None = None,
         login: dict[str, Any] | None = None,
+        workshops: Path | None = None,
     ) -> None:
         self.folder = folder
         self.port = ports.single()
@@ -116,6 +117,10 @@ class HubProcess:
         }
         if pages is not None:
             config |= {"pages": str(pages)}
+        if workshops is not None:  # the socket of a workshops service
+            (folder / "workshops").write_text("w" * 32)
+            (folder / "workshops").chmod(0o600)
+            config |= {"workshops": {"socket": str(workshops), "url": beside.url, "token_file": "workshops"}}
         if login is not None:  # providers redirect people to the hub itself, since there is no proxy
             del config["passwords_file"]
             config |= {"login": login, "public_url": self.url}

@@ -8,6 +8,7 @@ import * as choose from "../../extensions/frontend/common/choose.js";
 import * as cluster from "../../extensions/frontend/pages/cluster.js";
 import * as cost from "../../extensions/frontend/common/cost.js";
 import * as format from "../../extensions/frontend/common/format.js";
+import { codeIn } from "../../extensions/frontend/pages/join_code.js";
 import { loginState } from "../../extensions/frontend/pages/logins.js";
 import * as session from "../../extensions/frontend/pages/session.js";
 import * as soon from "../../extensions/frontend/pages/soon.js";
@@ -124,6 +125,18 @@ describe("maintenance", () => {
     assert.deepEqual(settled({ reservation: "course", project: "q" }), ["q", "course"]);
     assert.deepEqual(settled({ reservation: "course", project: "p" }), ["p", null]);
     assert.deepEqual(settled({}), ["p", null]);
+  });
+
+  test("beside a workshop's project, a person may also start without one", () => {
+    const one = size("g1", 1, 1);
+    const paid = { ...one, projects: ["workshop-a"], offer: { ...one.offer, project: null, project_in: {} } };
+    const offers = factory("one", [paid, size("g2", 2, 1)], { projects: ["workshop-a"], project_needed: false });
+    assert.equal(choose.settle({}, offers).project, null);
+    assert.equal(choose.settle({ project: "workshop-a" }, offers).project, "workshop-a"); // of a link
+    assert.equal(choose.settle({ project: "workshop-a", size: "g2" }, offers).project, null);
+    assert.deepEqual(cost.payers(offers, paid, null).map((payer) => payer.id), [null, "workshop-a"]);
+    assert.equal(cost.tooMuch(offers, choose.settle({ size: "g2" }, offers), [], NOW), null);
+    assert.equal(cost.payer(offers, choose.settle({}, offers), []), null);
   });
 });
 
@@ -616,4 +629,10 @@ describe("logins of the person's own", () => {
     assert.equal(loginState({ until: inMinutes(-1) }, NOW), "over");
     assert.equal(loginState({ until: null }, NOW), "over");
   });
+});
+
+test("a join code is taken from a link's fragment, and nothing else is", () => {
+  assert.equal(codeIn("#K7QD-XW3M-9RTA"), "K7QD-XW3M-9RTA");
+  assert.equal(codeIn("#code=k7qd-xw3m-9rta"), "K7QD-XW3M-9RTA");
+  for (const hash of ["", "#", "#fg-content", "#<img src=x>", `#${"A".repeat(200)}`, "#K7QD XW3M 9RTA"]) assert.equal(codeIn(hash), "");
 });

@@ -26,6 +26,7 @@ from factorycommon.models import (
     SiteAccounts,
     SiteRules,
 )
+from factorycommon.service.database import Database
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.catalogue import catalogue as federation
 from factorylink.client import LinkClient, LinkProblem
@@ -35,7 +36,6 @@ from factorylink.ledger.ledger import Ledger
 from factorylink.problems import ProblemError
 from factorylink.projects.acceptances import Acceptances
 from factorylink.util import clock
-from factorylink.util.database import Database
 from tests.unit.fake_factory import ID, OTHER, World, factory
 from tests.unit.fake_projects import Table, project
 from tests.unit.serving import serving

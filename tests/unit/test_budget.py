@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from factorycommon.models import End, Outcome, Partition, Project, ProjectAt
+from factorycommon.service.database import Database
 from factorylink.catalogue.choices import walltime
 from factorylink.catalogue.prices import billed_gpus, gpus_of
 from factorylink.ledger import charges as budget
@@ -18,7 +19,6 @@ from factorylink.ledger.charges import ChargeReservation, Charges, ChargeTotals,
 from factorylink.ledger.ledger import Ledger, Write
 from factorylink.ledger.schema import charges
 from factorylink.util import clock
-from factorylink.util.database import Database
 from tests.unit.fake_factory import SIZE, factory
 
 HOUR = 3600

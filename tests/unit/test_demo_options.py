@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 from factorycommon.models import Projects
+from factorylink.catalogue import catalogue as federation
+from factorylink.config import Access
+from factorylink.projects import workshop_table
+from factoryspawner.config import hub_config
+from testbed.demo import command as demo_command
 from testbed.demo import login as demo_login
 from testbed.demo.command import open_private
+from testbed.demo.folder import DemoFolder, Login, environment
 from testbed.demo.options import Ports, arguments, locked
 from testbed.demo.run import ROUTE_PAUSES, retry
 from testbed.errors import CannotRun
@@ -19,6 +25,7 @@ from testbed.network.login_side import Isolation, isolation
 from testbed.options import isolation_argv
 from tests.conftest import DEMO_SLOTS, demo_ports, free_port
 from tests.support.trial import CHECKOUT, ORDINARY, ensure_ordinary_user
+from workshops import config as workshops_config
 
 BARE = "/usr/bin/python3"
 
@@ -69,6 +76,38 @@ def test_everybody_of_the_demo_has_a_project(count: int) -> None:
     for name, groups in demo_login.GROUPS.items():
         assert any(project.has(name, frozenset(groups)) for project in made)
     assert {factory for project in made for factory in project.factories} == set(ids)
+
+
+@pytest.mark.parametrize("login", ["passwords", "oidc"])
+def test_the_demo_s_workshops_fit_its_catalogue(tmp_path: Path, login: Login) -> None:
+    known = federation.load(CHECKOUT / "hub_config" / "factories").factories
+    chosen = {name: known[name] for name in ("lumi-aif", "it4lia", "brainpp")}
+    folder = DemoFolder(tmp_path / "demo", Ports(8000), tmp_path / "programs", login, workshop=True)
+    folder.prepare()
+    hub = hub_config.load(folder.write_hub_config())
+    service = workshops_config.load(folder.write_workshops_config(chosen))
+    accesses = {name: Access(environments=(environment(folder.programs),)) for name in chosen}
+    pools = workshop_table.read_pools(service.pools, chosen, accesses)
+    assert [pool.factory for pool in pools.pools] == list(chosen)
+    assert service.trainers.has(folder.trainer, frozenset())
+    assert hub.workshops is not None
+    assert (hub.workshops.socket, hub.workshops.url) == (service.socket, f"http://127.0.0.1:{service.listen_port}")
+    assert (folder.trainer in folder.logins()) or login == "oidc"
+
+
+def test_a_detached_demo_has_its_workshop(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    class Child:
+        def __init__(self, argv: list[str], **_more: object) -> None:
+            started.extend(argv)
+
+        def wait(self) -> int:
+            return 7
+
+    monkeypatch.setattr(demo_command.subprocess, "Popen", Child)
+    assert demo_command.detach(arguments(["--workshop"])) == 7
+    assert "--workshop" in started
 
 
 # --- refused before anything is installed or started

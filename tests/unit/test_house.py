@@ -25,6 +25,7 @@ PACKAGES = (
     "factoryoperator",
     "factoryinstaller",
     "factorygate",
+    "workshops",
     "testbed",
 )
 MOST = 26  # maximum entries of a folder
@@ -36,7 +37,7 @@ def sources() -> list[Path]:
     """Return the Python files that ship, and the testbed's."""
     return [
         path
-        for top in ("spawners", "extensions/factorygate", "testbed")
+        for top in ("spawners", "extensions/factorygate", "extensions/workshops", "testbed")
         for path in sorted((CHECKOUT / top).rglob("*.py"))
     ]
 
@@ -96,10 +97,13 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
         ("spawners/factoryspawner/options.py", "factorylink.ledger.ledger", "The hub uses the link's"),
         ("extensions/factorygate/link.py", "factorylink.client", "The notebook side"),
         ("spawners/factorycommon/models/base.py", "factorylink.config", "What all share"),
+        ("extensions/workshops/states.py", "factorylink.config", "The workshops service imports nothing"),
+        ("extensions/workshops/times.py", "workshops.service", "The rooms of the workshops"),
+        ("spawners/factoryspawner/options.py", "workshops.service", "The hub uses the workshops"),
     ],
 )
 def test_an_import_against_the_rules_is_found(tmp_path: Path, module: str, imports: str, contract: str) -> None:
-    for top in ("spawners", "extensions/factorygate", "testbed"):
+    for top in ("spawners", "extensions/factorygate", "extensions/workshops", "testbed"):
         shutil.copytree(
             CHECKOUT / top,
             tmp_path / top,

@@ -19,6 +19,7 @@ from factorylink.client import NetworkLink
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
 from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
 from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
+from factoryspawner.login.guests import check_names
 from factoryspawner.login.passwords import (
     PasswordAuthenticator,
     PasswordFileError,
@@ -29,6 +30,7 @@ from factoryspawner.login.passwords import (
 )
 
 HUB_CONFIG = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
+WORKSHOPS = {"socket": "w.sock", "token_file": "w"}
 TLS = {"certificate": "c", "key": "k", "authority": "a"}
 LEAST: dict[str, Any] = {
     "public_url": "http://127.0.0.1:8000/",
@@ -273,3 +275,30 @@ async def test_people_log_in_by_the_file(tmp_path: Path) -> None:
     with pytest.raises(PasswordFileError, match="0600"):
         read_passwords(path)
     assert await authenticator.authenticate(None, {"username": "eve", "password": "new"}) is None
+
+
+@pytest.mark.parametrize("key", ["admins", "passwords_file", "login.providers.names"])
+def test_no_operator_gives_somebody_a_guest_s_name(tmp_path: Path, key: str) -> None:
+    """A guest could otherwise be taken for that person."""
+    write_passwords(tmp_path / "passwords.json", {"Guest.ada.abcdef" if key == "passwords_file" else "ada": "x"})
+    change: dict[str, Any] = {
+        "public_url": "http://127.0.0.1:8000",
+        "workshops": WORKSHOPS,
+        "passwords_file": "passwords.json",
+    }
+    if key == "admins":
+        change["admins"] = ["guest.ada.abcdef"]
+    if key == "login.providers.names":
+        provider = {"id": "aai", "issuer": "https://aai.example.org", "client_id": "c", "client_secret_file": "s",
+                    "rules": [{"everybody": True, "gives": "all"}], "names": {"sub": "guest.ada.abcdef"}}  # fmt: skip
+        del change["passwords_file"]
+        change["login"] = {"providers": [provider], "people_file": "p", "crypt_key_file": "c"}
+    with pytest.raises(HubConfigError, match=f"{key}: '[Gg]uest.ada.abcdef' is a name for guests"):
+        check_names(load(write(tmp_path, **change)))
+
+
+def test_without_guests_everybody_may_have_any_name(tmp_path: Path) -> None:
+    assert load(write(tmp_path)).guests_at is None
+    config = load(write(tmp_path, workshops=WORKSHOPS))
+    assert config.guests_at == tmp_path / "w.sock"
+    assert load(write(tmp_path, workshops={**WORKSHOPS, "guests": False})).guests_at is None

@@ -31,7 +31,11 @@ from tests.unit.hub_process import HubProcess
 
 CHECKOUT = Path(__file__).parents[2]
 LOCALE = CHECKOUT / "hub_config" / "locale"
-CODE = [path for side in ("spawners", "extensions/factorygate") for path in (CHECKOUT / side).rglob("*.py")]
+CODE = [
+    path
+    for side in ("spawners", "extensions/factorygate", "extensions/workshops")
+    for path in (CHECKOUT / side).rglob("*.py")
+]
 API = "/hub/gateway/api"
 
 

@@ -14,10 +14,10 @@ from sqlalchemy import event
 
 from factorycommon.messages import Message
 from factorycommon.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
+from factorycommon.service.database import Database
 from factorylink.explain import explain
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError
 from factorylink.ledger.schema import SessionRecord
-from factorylink.util.database import Database
 from tests.support.postgres import Postgres
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.test_identity import CHOICE

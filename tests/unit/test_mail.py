@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import email
-import email.policy
 import logging
+import smtplib
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
+from factorycommon.mail import SmtpServer, letter, plain_address, send
 from factorycommon.models import JobState
 from factorylink.config import Mail
 from factorylink.sessions.mail import address_of
 from tests.support.door import until
+from tests.support.smtp import sink
 from tests.unit.fake_factory import ID, World
-
-
-class Sink:
-    """A mail server that accepts every mail. ``letters``: (recipients of the SMTP dialogue, the mail)."""
-
-    def __init__(self) -> None:
-        self.letters: list[tuple[list[str], EmailMessage]] = []
-        self.port = 0
-
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        recipients: list[str] = []
-        writer.write(b"220 sink\r\n")
-        while line := await reader.readline():
-            verb = line.strip().upper()
-            if verb.startswith(b"RCPT TO:"):
-                recipients.append(line.decode().strip()[8:].strip("<>"))
-            if verb == b"DATA":
-                writer.write(b"354 go on\r\n")
-                raw = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n")
-                message = email.message_from_bytes(raw, policy=email.policy.default)
-                assert isinstance(message, EmailMessage)
-                self.letters.append((recipients, message))
-            writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
-            if verb == b"QUIT":
-                break
-        writer.close()
-
-
-@asynccontextmanager
-async def sink() -> AsyncIterator[Sink]:
-    made = Sink()
-    server = await asyncio.start_server(made.talk, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
-    yield made
-    server.close()
 
 
 async def world_with_mail(folder: Path, port: int) -> World:
@@ -187,3 +150,22 @@ async def test_a_mail_server_that_is_gone_or_silent_stops_nothing(
         await until(lambda: f"The mail about session {ID} could not be sent" in caplog.text)
         assert (await world.session()).reachable
         await world.down()
+
+
+def test_a_mail_server_s_password_does_not_travel_in_clear_text() -> None:
+    login = {"user": "gateway", "password_file": "/nowhere"}
+    with pytest.raises(ValueError, match="a login needs starttls or tls"):
+        SmtpServer.model_validate({"host": "mail.example.org", "security": "none", **login})
+    with pytest.raises(ValueError, match="give both or none"):
+        SmtpServer.model_validate({"host": "mail.example.org", "user": "gateway"})
+    assert SmtpServer.model_validate({"host": "mail.example.org", **login}).encryption == "starttls"
+    assert SmtpServer(host="127.0.0.1").encryption == "none"
+
+
+async def test_a_server_that_does_not_encrypt_gets_no_mail() -> None:
+    async with sink() as server:
+        wanted = SmtpServer(host="127.0.0.1", port=server.port, security="starttls")
+        mail = letter("a@example.org", plain_address("ada", "example.org"), "S", "T", "example.org")
+        with pytest.raises(smtplib.SMTPException):
+            await asyncio.to_thread(send, mail, wanted)
+        assert not server.letters

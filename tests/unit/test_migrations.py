@@ -16,6 +16,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from factorycommon.models import EndReason
+from factorycommon.service.database import Database
 from factorylink.catalogue.loading import CatalogueError, load_link_config
 from factorylink.cli import main as cli
 from factorylink.ledger import migrations
@@ -23,7 +24,6 @@ from factorylink.ledger.charges import Charges
 from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerError
 from factorylink.ledger.schema import metadata
-from factorylink.util.database import Database
 from tests.support.postgres import PASSWORD, Postgres
 
 OLD = sorted((Path(__file__).parent / "recorded" / "ledger").glob("version-*.sql"))

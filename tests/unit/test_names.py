@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-SOURCES = ("spawners", "extensions/factorygate", "testbed")
+SOURCES = ("spawners", "extensions/factorygate", "extensions/workshops", "testbed")
 
 # Words that are no name of anything, in any folder.
 NOWHERE = {

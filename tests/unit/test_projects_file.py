@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.cli.main import main
 from factorylink.config import Access
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import ProjectBook, YamlTable, load, read
 from factorylink.projects.people import KnownPeople
-from factorylink.util.yaml_file import CatalogueError
 from tests.unit.fake_factory import factory
 from tests.unit.fake_projects import Table, project
 

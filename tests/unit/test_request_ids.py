@@ -14,8 +14,8 @@ import pytest
 
 from factorycommon import request_id
 from factorycommon.link_errors import LinkProblem
+from factorycommon.service.logs import FORMAT, JsonFormatter, PlainFormatter
 from factorylink.util.batcher import Batcher
-from factorylink.util.logs import FORMAT, JsonFormatter, PlainFormatter
 from factoryspawner.logs import Formatter, HubJsonFormatter, logging_config
 from tests.unit.fake_factory import ID
 from tests.unit.fake_hub import request, served

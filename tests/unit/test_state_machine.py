@@ -93,7 +93,7 @@ class Faults(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         virtual_time.use(self.loop, self.patch)
         pragmas = ("journal_mode=WAL", "synchronous=OFF", "foreign_keys=ON", "busy_timeout=0")
-        self.patch.setattr("factorylink.util.database.PRAGMAS", pragmas)
+        self.patch.setattr("factorycommon.service.database.PRAGMAS", pragmas)
         self.patch.setattr(ledger_module, "ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
         shm = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from jupyterhub import orm
 
+from factorycommon.service.exit_codes import STORE_UNUSABLE
 from factorylink.ledger import migrations
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerOfOtherRelease
-from factorylink.util.exit_codes import STORE_UNUSABLE
 from factoryoperator.cli import main
 from factoryspawner.config import hub_database
 from factoryspawner.config.errors import StoreUnusable

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
+from factorycommon.service import tls_server
+from factorycommon.service.serving import Listener, new_server
+from factorycommon.service.tls_server import BoundedTlsServer, listening_socket
 from factorycommon.tls import HUB, dialing, listening
-from factorylink.app import process
 from factorylink.doors.port_forwarder import SessionPort
-from factorylink.util import tls_server
-from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 from tests.support.door import until
 from tests.unit.test_tls import files
 
@@ -49,7 +49,7 @@ async def link_listener(tls: ssl.SSLContext) -> AsyncIterator[int]:
         return "ok"
 
     sock = listening_socket("127.0.0.1", 0)
-    server = process._server(process._Listener(app, sock, tls))
+    server = new_server(Listener(app, sock, tls))
     serving = asyncio.create_task(server.serve([sock]))
     await until(lambda: server.started)
     yield sock.getsockname()[1]

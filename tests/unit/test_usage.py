@@ -12,11 +12,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from factorycommon.csv_cells import cell
 from factorycommon.models import End, Outcome, UsageLine
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.cli import main as cli
 from factorylink.hub_client import HubClient
-from factorylink.ledger import audit, charges
+from factorylink.ledger import charges
 from factorylink.ledger.charges import ChargeReservation
 from factorylink.projects import usage_report
 from tests.unit.fake_factory import World
@@ -50,7 +51,7 @@ def test_csv_is_exact_and_holds_no_formula() -> None:
 
 @pytest.mark.parametrize("name", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "＝1", "＋1", "－1", "＠a"])
 def test_no_name_is_a_formula(name: str) -> None:
-    assert audit.cell(name) == f"'{name}"
+    assert cell(name) == f"'{name}"
 
 
 @pytest_asyncio.fixture

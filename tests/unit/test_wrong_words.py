@@ -8,10 +8,10 @@ import pytest
 import yaml
 from sqlalchemy import Engine
 
+from factorycommon.service.database import Database
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.catalogue.loading import load_link_config
 from factorylink.cli import main as cli
-from factorylink.util.database import Database
-from factorylink.util.yaml_file import CatalogueError
 from tests.unit.fake_factory import factory
 from tests.unit.test_link_process import link_yaml, start
 

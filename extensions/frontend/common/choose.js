@@ -72,7 +72,8 @@ export function roomier(factory, choice) {
   const had = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
   if (!had || !environment) return null;
-  const open = ({ projects }) => !factory.projects?.length || (projects ?? []).some((one) => [one, null].includes(choice.project ?? null));
+  const none = factory.project_needed === false && !choice.project; // no project is charged
+  const open = ({ projects }) => !factory.projects?.length || none || (projects ?? []).some((one) => [one, null].includes(choice.project ?? null));
   const more = factory.sizes.filter((view) =>
     view.size.memory_gb > had.size.memory_gb && fits(view, environment.id) && open(view));
   const order = (a, b) => a.size.memory_gb - b.size.memory_gb || a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;
@@ -114,7 +115,7 @@ export function settle(wanted, factory) {
     findSize(factory, factory.default_size) ?? factory.sizes[0];
   const { offer, projects } = view;
   const { bounds } = factory;
-  const preset = offer.project_in[wanted.reservation] ?? offer.project;
+  const preset = offer.project_in[wanted.reservation] ?? (factory.project_needed === false ? null : offer.project);
   const project = !factory.projects?.length || projects?.includes(wanted.project) ? wanted.project ?? null : preset;
   const reservation = factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one));
   return {

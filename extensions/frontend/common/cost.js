@@ -55,16 +55,20 @@ export function chargedText({ charged, started }) {
   return charged ? W.noGpuHours : null;
 }
 
-/** The projects that may pay for a size; null if none is needed. `projects`: ProjectView JSON, null while unknown. */
+/**
+ * The projects that may pay for a size; null if there are none. `projects`: ProjectView JSON, null while unknown. Where a
+ * person may also do without, the first one has no id.
+ */
 export function payers(factory, view, projects) {
   if (!factory.projects?.length) return null;
   const known = (id) => projects?.find((project) => project.id === id) ?? { id, title: "", left: null, ends: null };
-  return (view.projects ?? []).map(known);
+  const able = (view.projects ?? []).map(known);
+  return factory.project_needed === false ? [{ id: null, title: "", left: null, ends: null }, ...able] : able;
 }
 
 /** The project that is chosen, or null. */
 export function payer(factory, choice, projects) {
-  return payers(factory, findSize(factory, choice.size), projects)?.find((one) => one.id === choice.project) ?? null;
+  return payers(factory, findSize(factory, choice.size), projects)?.find((one) => one.id && one.id === choice.project) ?? null;
 }
 
 /** Why this project cannot pay for the session, as text with what would fit; null if it can. */
@@ -122,8 +126,8 @@ export function projectPicker(factory, choice, projects) {
   return [
     h("label", { for: "project", key: "label" }, W.project),
     h("select", { name: "project", id: "project", class: "form-select", key: "several" },
-      able.map((one) => h("option", { value: one.id, selected: one.id === project },
-        one.title ? `${one.id}: ${one.title}` : one.id))),
+      able.map((one) => h("option", { value: one.id ?? "", selected: one.id === (project ?? null) },
+        one.title ? `${one.id}: ${one.title}` : one.id ?? W.noProject))),
   ];
 }
 

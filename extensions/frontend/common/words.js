@@ -114,6 +114,7 @@ export const W = {
   },
   perHour: (amount) => t("{amount} per hour", { amount }),
   project: t("Project to charge"),
+  noProject: t("No project"),
   noPayer: t("None of your projects may use this size. Pick another size."),
   projectAt: (project, machine) => t("{project} on {machine}", { project, machine }),
   account: {
@@ -141,6 +142,7 @@ export const W = {
   cannotDrain: (machine) => t("{machine} accepts no new sessions right now. Pick another factory.", { machine }),
   cannotEnvironment: t("No environment runs on this size. Pick another size."),
   pickEnvironment: t("Pick an environment."),
+  yourTime: (time) => t("{time} for you", { time }),
   fromLink: t("A link filled this in for you; check and press Start."),
   fromLinkUnknown: (pairs) => t("The link also asks for something that does not exist here: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),

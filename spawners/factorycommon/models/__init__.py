@@ -7,6 +7,7 @@ GB is 10**9 bytes as on the sites' price lists; dialects convert it to their sch
 
 from factorycommon.models.antennas import Antenna, Antennas, LoginHint
 from factorycommon.models.base import (
+    GUEST,
     HEAD,
     MOST_HOURS,
     Hours,
@@ -23,6 +24,7 @@ from factorycommon.models.base import (
     UnixAccount,
     Word,
     believed,
+    is_guest,
 )
 from factorycommon.models.bodies import (
     AcceptBody,
@@ -136,6 +138,7 @@ from factorycommon.models.views import (
 __all__ = [
     "ADOPT",
     "ANTENNA",
+    "GUEST",
     "HEAD",
     "MOST_HOURS",
     "Accelerator",
@@ -276,5 +279,6 @@ __all__ = [
     "WorkerOptions",
     "WorkerState",
     "believed",
+    "is_guest",
     "notebook_base",
 ]

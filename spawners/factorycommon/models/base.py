@@ -30,6 +30,13 @@ UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
+GUEST = "guest."  # the names of people who joined a workshop with a mail address only begin so, and no other names do
+
+
+def is_guest(name: str) -> bool:
+    """Return True if the hub's user with this name joined a workshop without an account of a login provider."""
+    return name.startswith(GUEST)
+
 
 def believed(seconds: float) -> datetime | None:
     """Return the time that many seconds after 1970; None if it is not between ``EARLIEST`` and ``LATEST``."""

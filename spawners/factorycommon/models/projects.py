@@ -73,6 +73,8 @@ class Project(Model):
     begins: Time | None = None
     ends: Time | None = None  # no session starts after this time, and no session continues beyond it
     gpu_hours: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
+    # the most GPU-hours that each person may use of them, with all jobs; None: as much as there is
+    person_gpu_hours: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
     max_hours: Hours | None = None
     factories: dict[Slug, ProjectAt] = Field(min_length=1)
 

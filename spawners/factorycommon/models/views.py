@@ -152,6 +152,7 @@ class FactoryView(Model):
     credential: CredentialView | None = None  # the person's own login there; None: none is needed
     rules_open: Words | None = None  # why the person can start nothing there: its rules, which they have not accepted
     projects: tuple[ProjectId, ...] = ()  # the person's projects that can be used there; empty: no project is needed
+    project_needed: bool = True  # False: the person may also start something there without any of ``projects``
     partitions: tuple[PartitionLoad, ...] = ()
     sizes: tuple[SizeView, ...] = ()
     maintenance: tuple[MaintenanceView, ...] = ()  # sorted by start
@@ -188,7 +189,8 @@ class ComingView(Model):
 class ProjectView(Model):
     """A project as one of its people sees it.
 
-    GPU-hours are the sum over all factories. ``granted`` and ``left``: None if the gateway does not limit the project.
+    GPU-hours are the sum over all factories; ``left``: what this person may still use, of the project or of their share
+    of it. ``granted`` and ``left``: None if the gateway does not limit the project.
     ``reserved``: GPU-hours held for running and waiting jobs. ``usable``: True if the project has begun and has not
     ended."""
 

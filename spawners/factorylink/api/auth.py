@@ -7,9 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from factorycommon.models import Choice, ClusterRequest, Problem, ProjectId, ResolvedChoice, Session, Slug
+from factorycommon.service.hub_tokens import TokenOwner
+from factorycommon.service.problems import NoTokenError
 from factorylink.errors import FactoryError
 from factorylink.explain import explain
-from factorylink.hub_client import HubClient, TokenOwner
+from factorylink.hub_client import HubClient
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone, of_words
 from factorylink.projects.book import ProjectBook
@@ -23,12 +25,6 @@ _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
     **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},
 }
-
-
-class NoTokenError(ProblemError):
-    """Raised with status 401 if a request has no token, or a token that belongs to nobody."""
-
-    status = 401
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,24 @@ class Checklist:
             sites=tuple(self._sites(user)),
         )
 
+    def site(self, factory_id: Slug, user: str | None) -> SiteCheck:
+        """Return a site's rules, whether or not a project of the person may use the site; without accounts.
+
+        ``user`` None: a person whom the hub does not know yet. Raises ProblemError.
+        """
+        connection = self._factories.get(factory_id)
+        if connection is None:
+            raise gone(f"The factory {factory_id}")
+        factory = connection.factory
+        return SiteCheck(
+            factory=factory.id,
+            name=factory.name,
+            machine=factory.site.machine,
+            accounts=(),
+            rules=factory.site.rules,
+            accepted_at=None if user is None else self._acceptances.at(user, factory),
+        )
+
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
         """Record that a person accepts ``version`` of a site's rules. Raises ProblemError, LedgerError."""
         connection = self._factories.get(factory_id)
@@ -89,10 +107,9 @@ class Checklist:
 
         Empty if none of the person's projects may use the factory.
         """
-        at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
-        if self._projects.on:
-            mine = self._projects.of(user)
-            at = {p.id: p.factories[connection.factory.id] for p in mine if connection.factory.id in p.factories}
+        at: dict[ProjectId | None, ProjectAt] = {} if self._projects.needed(user) else {None: ProjectAt()}
+        mine = self._projects.of(user)
+        at |= {p.id: p.factories[connection.factory.id] for p in mine if connection.factory.id in p.factories}
         found: dict[tuple[AccountKind, str | None], list[ProjectId]] = {}
         for project, there in at.items():
             key = (

@@ -230,7 +230,7 @@ class Offers:
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             own["rules_open"] = rules_open
         if projects := tuple(grant.project.id for grant in permissions if grant.project is not None):
-            own["projects"] = projects
+            own |= {"projects": projects, "project_needed": all(grant.project is not None for grant in permissions)}
         if (url := connection.access_status.renew_url) is not None:
             until = connection.access_status.valid_until(account)
             own["credential"] = CredentialView(renew_url=url, until=None if until == NEVER else until)
@@ -245,7 +245,11 @@ class Offers:
         if projects := tuple(r.project.id for r in permissions if r.project is not None and has(r, of.size.id)):
             own["projects"] = projects
             inside = {one.id: next((each for each in projects if each in one.projects), None) for one in reservations}
-            preset = {"project": projects[0], "project_in": {name: each for name, each in inside.items() if each}}
+            needed = all(grant.project is not None for grant in permissions)
+            preset = {
+                "project": projects[0] if needed else None,
+                "project_in": {name: each for name, each in inside.items() if each},
+            }
             own["offer"] = of.offer.model_copy(update=preset)
         return of.model_copy(update=own) if own else of
 

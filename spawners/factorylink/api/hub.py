@@ -44,6 +44,7 @@ from factorycommon.models import (
     Session,
     SessionId,
     SessionRequest,
+    SiteCheck,
     Slug,
     StopsBody,
     StopsView,
@@ -212,6 +213,10 @@ def hub_app(
     @app.put("/people/{user}/acceptances/{factory_id}", status_code=204, responses=says(404, 409))
     async def accept(user: Annotated[Person, Path()], factory_id: Slug, body: AcceptBody) -> None:
         await checklist.accept(user, factory_id, body.version)
+
+    @app.get("/factories/{factory_id}/rules", responses=says(404))
+    async def site_rules(factory_id: Slug, user: Person | None = None) -> SiteCheck:
+        return checklist.site(factory_id, user)
 
     @app.get("/coming")
     async def coming() -> list[ComingView]:

@@ -204,10 +204,12 @@ def assemble(
     doors: DoorManager,
     public_key: str,
     project_table: ProjectTable | None = None,
+    workshops: ProjectTable | None = None,
 ) -> LinkParts:
     """Create all parts of a link without starting anything.
 
-    ``public_key``: the key that doors accept. ``project_table``: None if sessions need no project.
+    ``public_key``: the key that doors accept. ``project_table``: None if sessions need no project;
+    ``workshops``: the projects of workshops, None if there are none.
     """
     limits, tasks = config.limits, BackgroundTasks()
     metrics_view.begin(factories)
@@ -216,7 +218,7 @@ def assemble(
     owners = JobOwners(identity, table, live_clusters)
 
     people = KnownPeople(ledger)
-    projects = ProjectBook(people, project_table)
+    projects = ProjectBook(people, project_table, workshops)
     charges = Charges(ledger)
     reservations = ChargeReservations(factories, projects)
     account_leases = AccountLeases(ledger, owners.all)

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
-import os
 import signal
-import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import uvicorn
-from fastapi import FastAPI
-
 from factorycommon.models import Factory
+from factorycommon.service.serving import Listener, StartError, alone, new_server, own_folder, tcp_socket, unix_socket
 from factorycommon.tls import HUB, LINK, PROXY, TlsError, listening
 from factorylink.api.cluster_websocket import ClusterWebSocket
 from factorylink.api.door import BackWay, back_app
@@ -29,60 +22,15 @@ from factorylink.doors.manager import DoorManager
 from factorylink.hub_client import HubClient
 from factorylink.jobs.identity import Identity, read_or_make_key, read_or_make_ssh_key
 from factorylink.ledger.ledger import Ledger
+from factorylink.projects import workshop_table
 from factorylink.projects.book import YamlTable
+from factorylink.projects.workshop_table import WorkshopTable
 from factorylink.site.connecting import make_connections
 from factorylink.site.offered_factories import OfferedFactories
-from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 
 log = logging.getLogger("factorylink")
 
-_END_SECONDS = 2
-# Seconds until the link closes an idle connection. Longer than the proxy keeps one (Node.js: 5 s), since otherwise the
-# proxy may send a request at the moment at which the link closes the connection.
-_IDLE_SECONDS = 75
 _USER_API = "http://user-api"  # a name for the user app's Unix socket
-
-
-class StartError(Exception):
-    """Raised if the link cannot start; the text tells the operator why."""
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that handles no signals, since the process handles them."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Do not capture signals."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on the sockets.
-
-        With TLS, clients have only a short time for their handshake and for the end of a connection; uvicorn would give
-        them asyncio's 60 s and 30 s.
-        """
-        tls = self.config.ssl
-        if tls is None:
-            await super().startup(sockets)
-            return
-        await self.lifespan.startup()
-        self.servers = [BoundedTlsServer(self._protocol, sock, tls) for sock in sockets or ()]  # type: ignore[misc]
-        self.started = True
-
-    def _protocol(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return made
-
-
-@dataclass(frozen=True)
-class _Listener:
-    """An app with the socket that it listens on. ``tls``: the SSL context; None for clients on this host."""
-
-    app: FastAPI
-    socket: socket.socket
-    tls: ssl.SSLContext | None = None
 
 
 async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
@@ -94,12 +42,8 @@ async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    try:
-        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        config.state_dir.chmod(0o700)
-    except OSError as error:
-        raise StartError(f"state_dir cannot be used: {error}; allowed: a folder of the link's own user") from error
-    with _alone(config.state_dir / "link.lock"):
+    own_folder(config.state_dir)
+    with alone(config.state_dir / "link.lock", "link"):
         ledger = Ledger(config.database, alone=True)
         try:
             await ledger.open()
@@ -129,21 +73,21 @@ async def _serve(
             f"{config.hub.base_url}services/factories/api/clusters/{{cluster_id}}/wire", to_schedulers.handle
         )
     listeners = [
-        _Listener(hub_app, _unix_socket(config.socket)),
-        _Listener(user_app, _unix_socket(user_socket)),
-        _Listener(from_doors, _unix_socket(back_socket)),
-        _Listener(user_app, _tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB, LINK))),
+        Listener(hub_app, unix_socket(config.socket)),
+        Listener(user_app, unix_socket(user_socket)),
+        Listener(from_doors, unix_socket(back_socket)),
+        Listener(user_app, tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB, LINK))),
     ]
     if (own := config.hub_listener) is not None:
-        listeners.append(_Listener(hub_app, _tcp_socket(own.host, own.port), _tls(config, (HUB,))))
+        listeners.append(Listener(hub_app, tcp_socket(own.host, own.port), _tls(config, (HUB,))))
     if (read := config.metrics) is not None:
         tls = _tls(config, None) if read.tls else None
-        listeners.append(_Listener(parts.metrics_app(), _tcp_socket(read.host, read.port), tls))
+        listeners.append(Listener(parts.metrics_app(), tcp_socket(read.host, read.port), tls))
     await parts.start()
     parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
     parts.measure()
     parts.tasks.begin(recovery.run(), "bringing back what the hub forgot")
-    servers = [_server(listener) for listener in listeners]
+    servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))
         for server, listener in zip(servers, listeners, strict=True)
@@ -183,9 +127,13 @@ def _build(
         lambda session_id, status: parts.listener.on_status(session_id, status),
         back_socket,
     )
-    table = None if config.projects is None else YamlTable(config.projects, federation.factories, config.factories)
+    known, ours = federation.factories, config.factories
+    refuse = workshop_table.reserved if config.workshops is not None else lambda _projects: ()
+    table = None if config.projects is None else YamlTable(config.projects, known, ours, refuse)
+    workshops = None if config.workshops is None else WorkshopTable(config.workshops, known, ours)
     public_key = ssh_key.export_public_key().decode().split()[1]
-    parts = assemble(config, ledger, identity, OfferedFactories(ledger, offered, federation), doors, public_key, table)
+    factories_here = OfferedFactories(ledger, offered, federation)
+    parts = assemble(config, ledger, identity, factories_here, doors, public_key, table, workshops)
     return parts
 
 
@@ -193,70 +141,3 @@ def _tls(config: LinkConfig, names: Collection[str] | None) -> ssl.SSLContext | 
     """Return the SSL context of a listener that accepts only clients with these names; None if the link has no
     certificate. Raises TlsError."""
     return None if config.tls is None else listening(config.tls, names)
-
-
-def _server(listener: _Listener) -> _Server:
-    """Return a server without an access log, since URLs may contain anything that people type."""
-    settings = uvicorn.Config(
-        listener.app,
-        access_log=False,
-        log_config=None,
-        lifespan="off",
-        timeout_graceful_shutdown=_END_SECONDS,
-        timeout_keep_alive=_IDLE_SECONDS,
-        server_header=False,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,  # the traffic is encrypted, so it cannot be compressed
-    )
-    settings.load()
-    settings.ssl = listener.tls  # uvicorn's own setting would read the files only once
-    return _Server(settings)
-
-
-def _unix_socket(path: Path) -> socket.socket:
-    """Return a listening socket at ``path``, which has mode 0600 from its creation.
-
-    An existing file at ``path`` is replaced, since it belongs to a link that has ended.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StartError(f"Cannot listen on {path}: {error}") from error
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    except OSError as error:
-        raise StartError(f"Cannot listen on {path}: {error}") from error
-    finally:
-        os.umask(before)
-    sock.listen(2048)
-    return sock
-
-
-def _tcp_socket(host: str, port: int) -> socket.socket:
-    try:
-        return listening_socket(host, port)
-    except OSError as error:
-        raise StartError(f"Cannot listen on {host}:{port}: {error}") from error
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock of the state folder during the block. Raises StartError if another link holds it.
-
-    Two links on one ledger would submit every job twice.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StartError(f"state_dir cannot be used: {error}; allowed: a folder of the link's own user") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StartError(f"Another link runs with {path.parent}.") from error
-        yield
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,7 @@ from typing import Any
 
 from factorycommon.messages import Message
 from factorycommon.models import Antennas, ComingView, Factory, NetworkEntry, Planned, Slug, Sourced
-from factorylink.util.yaml_file import CatalogueError, read_chosen, read_model
+from factorycommon.service.yaml_file import CatalogueError, read_chosen, read_model
 
 
 @dataclass(frozen=True)

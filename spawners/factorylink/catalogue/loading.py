@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from factorycommon.models import Factory, Slug
+from factorycommon.service.yaml_file import CatalogueError, read_model
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.choices import (
     ChoiceError,
@@ -28,7 +29,6 @@ from factorylink.catalogue.choices import (
     smallest_size,
 )
 from factorylink.config import Access, LinkConfig
-from factorylink.util.yaml_file import CatalogueError, read_model
 
 __all__ = [
     "CatalogueError",
@@ -70,6 +70,7 @@ def load_link_config(path: Path) -> LinkConfig:
             "socket": base / config.socket,
             "tls": None if config.tls is None else config.tls.rebased(base),
             "projects": None if config.projects is None else base / config.projects,
+            "workshops": None if config.workshops is None else config.workshops.rebased(base),
             "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),
             "factories": {name: _rebased(access, base) for name, access in config.factories.items()},
         }

@@ -18,11 +18,11 @@ from typing import Any
 import asyncssh
 
 from factorycommon.models import Factory
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import load_link_config, offered
 from factorylink.config import LinkConfig
 from factorylink.util import yaml_edit
-from factorylink.util.yaml_file import CatalogueError
 
 _VARIABLE = "FACTORYGATE_LINK"
 _UNIT = "factorygate-link.service"

@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from factorycommon.models import Antennas, Factory, NetworkEntry, Planned
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue import listing, onboarding, site_answers
 from factorylink.catalogue.loading import load_link_config, offered
-from factorylink.util.yaml_file import CatalogueError
 
 _VARIABLE = "FACTORYGATE_CATALOGUE"
 _SCHEMAS: dict[str, TypeAdapter[Any]] = {"factory": TypeAdapter(Factory | Planned), "antennas": TypeAdapter(Antennas)}

@@ -12,11 +12,11 @@ from typing import Any
 
 from factorycommon.models import Factory, NodeSize
 from factorycommon.models.plain import plain_text
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import ChoiceError, find_size, load_link_config, offered, smallest_size
 from factorylink.config import LinkConfig
 from factorylink.doctor import doctor
-from factorylink.util.yaml_file import CatalogueError
 
 _VARIABLE = "FACTORYGATE_LINK"
 _LONGEST = 7 * 24 * 60  # minutes

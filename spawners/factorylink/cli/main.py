@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from factorycommon.models import DrainBody, MessageBody, Session
 from factorycommon.models.plain import plain_text
+from factorycommon.service.yaml_file import CatalogueError
 from factorycommon.version import version
 from factorylink.cli import add_factory
 from factorylink.cli import catalogue as cli_catalogue
@@ -25,7 +26,6 @@ from factorylink.cli import projects as cli_projects
 from factorylink.cli import usage as cli_usage
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.ledger import audit
-from factorylink.util.yaml_file import CatalogueError
 
 _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from factorycommon.models import Factory, Project, Slug
+from factorycommon.service.yaml_file import CatalogueError
 from factorylink.catalogue import loading
 from factorylink.config import LinkConfig
 from factorylink.projects import access_modes, book
-from factorylink.util.yaml_file import CatalogueError
 
 _VARIABLE = "FACTORYGATE_CATALOGUE"
 

@@ -52,7 +52,7 @@ class ClusterAdmission:
         """
         self._permission.person(user)
         connection = self._permission.connection(request.factory)
-        if request.project is not None and not self._projects.on:
+        if request.project is not None and not self._projects.is_charged(request.project):
             said = Message("no-projects-here", "This gateway has no projects, so {project} cannot be charged.")
             raise invalid(said.format(project=request.project), "project")
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}

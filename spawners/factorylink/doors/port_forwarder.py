@@ -16,9 +16,9 @@ from typing import cast
 
 import asyncssh
 
+from factorycommon.service.tls_server import BoundedTlsServer, listening_socket
 from factorylink.errors import FactoryError
 from factorylink.util.metrics import Traffic
-from factorylink.util.tls_server import BoundedTlsServer, listening_socket
 
 log = logging.getLogger("factorylink")
 

@@ -228,6 +228,14 @@ _ANSWERS = (
                        "project.")),
     ),
     Answer(
+        "budget-share",
+        Message(
+            "budget-share",
+            "You have {left} GPU-hours left of your share of the project {project}, and this may need {needs}.",
+        ),
+        Move("you", N_("Ask for fewer hours or a smaller size, or end one of your jobs or clusters.")),
+    ),
+    Answer(
         "budget-ends",
         Message("budget-ends", "The project {project} ends on {until}, and this could go on for longer."),
         Move("you", N_("Ask for fewer hours, or choose another project.")),

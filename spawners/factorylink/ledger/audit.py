@@ -7,12 +7,11 @@ import io
 from collections.abc import Callable
 from typing import Literal
 
+from factorycommon.csv_cells import cell
 from factorycommon.models import AuditLine
 
 Format = Literal["csv", "jsonl"]
 FIELDS = tuple(AuditLine.model_fields)
-# the full-width characters also start formulas in some languages
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def heading(form: Format) -> str:
@@ -28,11 +27,6 @@ def writer(form: Format) -> Callable[[AuditLine], str]:
 def _csv(line: AuditLine) -> str:
     values = line.model_dump(mode="json")
     return _row(tuple("" if values[name] is None else cell(str(values[name])) for name in FIELDS))
-
-
-def cell(text: str) -> str:
-    """Return ``text`` changed so that no spreadsheet takes it for a formula, since people choose their own names."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _row(cells: tuple[str, ...]) -> str:

@@ -63,13 +63,14 @@ class ChargeReservation:
 class OverBudget(Rejected):
     """Raised if the project has too little left, or ends too soon.
 
-    ``left``, ``needs``: GPU-hours, None if the project ends too soon; ``fits``: how many equal reservations the project
-    allows.
+    ``left``, ``needs``: GPU-hours, None if the project ends too soon; ``of_person``: True if it is the person's share
+    of the project that has too little left; ``fits``: how many equal reservations the project allows.
     """
 
-    def __init__(self, project: Project, left: float | None, needs: float | None) -> None:
+    def __init__(self, project: Project, left: float | None, needs: float | None, of_person: bool = False) -> None:
         super().__init__(f"The budget of {project.id} does not allow it.")
         self.project = project
+        self.of_person = of_person
         self.left = left
         self.needs = needs
         self.fits: int | None = None
@@ -82,6 +83,7 @@ class OverBudget(Rejected):
             code, figures = "budget-ends", {"until": until}
         else:
             code = "budget-over" if ends is None else "budget-over-until"
+            code = "budget-share" if self.of_person else code
             left = math.floor(round(100 * self.left, 6)) / 100  # rounded down, so that the named hours are really left
             needs = math.ceil(round(100 * self.needs, 6)) / 100
             figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
@@ -109,7 +111,7 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
             each = reservations[0].gpus * reservations[0].seconds
             needs = sum(reservation.gpus * reservation.seconds for reservation in reservations) + alike * each
             try:
-                _check(db, project, needs, clock.now() + timedelta(seconds=longest))
+                _check(db, project, needs, clock.now() + timedelta(seconds=longest), reservations[0].person)
             except OverBudget as error:
                 if error.left is not None and each:
                     error.fits = math.floor(round(error.left * HOUR) / each)
@@ -142,8 +144,8 @@ def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project
     def write(db: Connection) -> None:
         mine = charges.c.id == charge_id
         if project is not None:
-            gpus = db.execute(select(charges.c.gpus).where(mine)).scalar_one_or_none() or 0
-            _check(db, project, gpus * seconds, until)
+            row = db.execute(select(charges.c.gpus, charges.c.person).where(mine)).one_or_none()
+            _check(db, project, (row.gpus if row else 0) * seconds, until, row.person if row else "")
         db.execute(update(charges).where(mine).values(reserved=charges.c.reserved + seconds))
 
     return write
@@ -283,14 +285,17 @@ class Charges:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def balance(self, project: ProjectId) -> ProjectBalance:
-        """Return the GPU-hours that a project has used, and those that its jobs may still use. Raises LedgerError."""
-        open_ = (charges.c.project == project, charges.c.ended.is_(None))
-        query = select(charges).where(*open_)
+    async def balance(self, project: ProjectId, person: str | None = None) -> ProjectBalance:
+        """Return the GPU-hours that a project has used, and those that its jobs may still use. Raises LedgerError.
+
+        ``person``: count the jobs of this person only.
+        """
+        mine = [charges.c.project == project, *(() if person is None else (charges.c.person == person,))]
+        query = select(charges).where(*mine, charges.c.ended.is_(None))
         now = clock.now()
 
         def read(db: Connection) -> ProjectBalance:
-            over = select(func.coalesce(func.sum(_used), 0)).where(charges.c.project == project)
+            over = select(func.coalesce(func.sum(_used), 0)).where(*mine)
             spent = float(db.execute(over).scalar_one())
             reserved = 0.0
             for row in self._ledger.intact(charges, db.execute(query).mappings()):
@@ -418,8 +423,9 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
 # --- helpers
 
 
-def _check(db: Connection, project: Project, needs: int, until: datetime) -> None:
-    """Raise OverBudget if a project has less than ``needs`` GPU-seconds left, or ends before ``until``.
+def _check(db: Connection, project: Project, needs: int, until: datetime, person: str) -> None:
+    """Raise OverBudget if a project, or a person's share of it, has less than ``needs`` GPU-seconds left, or if the
+    project ends before ``until``.
 
     ``until``: when the last of the GPU-seconds may be used. Other writers for the same project wait until this commit
     is finished: the first statement writes the project's row, which two transactions cannot do at once on any database.
@@ -429,13 +435,26 @@ def _check(db: Connection, project: Project, needs: int, until: datetime) -> Non
     db.execute(upsert(db, budgets).values(kept).on_conflict_do_update(index_elements=["project"], set_=kept))
     if project.ends is not None and until > project.ends:
         raise OverBudget(project, None, None)
-    if project.gpu_hours is None:
-        return
+    of_project = charges.c.project == project.id
+    shares = [
+        (project.gpu_hours, of_project, False),
+        (project.person_gpu_hours, of_project & (charges.c.person == person), True),
+    ]
+    least: OverBudget | None = None
+    for granted, mine, of_person in shares:
+        if granted is None:
+            continue
+        left = math.floor(granted * HOUR) - _taken(db, mine)
+        if needs and needs > left and (least is None or (least.left or 0) > max(0, left) / HOUR):
+            least = OverBudget(project, max(0, left) / HOUR, needs / HOUR, of_person)
+    if least is not None:
+        raise least
+
+
+def _taken(db: Connection, where: ColumnElement[bool]) -> int:
+    """Return the GPU-seconds that these charges have used or may still use."""
     each = case((charges.c.ended.is_(None), _held), else_=_used)
-    taken = select(func.coalesce(func.sum(each), 0)).where(charges.c.project == project.id)
-    left = math.floor(project.gpu_hours * HOUR) - int(db.execute(taken).scalar_one())
-    if needs and needs > left:
-        raise OverBudget(project, max(0, left) / HOUR, needs / HOUR)
+    return int(db.execute(select(func.coalesce(func.sum(each), 0)).where(where)).scalar_one())
 
 
 def _columns(reservation: ChargeReservation) -> dict[str, Any]:

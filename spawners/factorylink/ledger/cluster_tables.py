@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table, column
 
 from factorycommon.models import EndReason, JobOptions, ResolvedChoice, Words, WorkerState
-from factorylink.ledger.columns import MomentColumn, ParsedColumn
+from factorycommon.service.columns import MomentColumn, ParsedColumn
 from factorylink.ledger.schema import metadata, only
 
 clusters = Table(

@@ -37,12 +37,13 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlche
 
 from factorycommon.models import AuditLine, Choice, EndReason, FailureCount, JobId, LogLine, SessionId
 from factorycommon.models.plain import plain_text
-from factorylink.ledger import columns, migrations, schema
+from factorycommon.service import columns
+from factorycommon.service.database import Database, InUse, in_the_way
+from factorycommon.service.sqlite_copy import copy_before_migration
+from factorylink.ledger import migrations, schema
 from factorylink.ledger.schema import SessionRecord
 from factorylink.util import clock, metrics
 from factorylink.util.batcher import Batcher
-from factorylink.util.database import Database, InUse, in_the_way
-from factorylink.util.sqlite_copy import copy_before_migration
 
 log = logging.getLogger("factorylink")
 

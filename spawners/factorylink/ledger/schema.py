@@ -43,7 +43,7 @@ from factorycommon.models import (
     Words,
 )
 from factorycommon.models.messages import Code
-from factorylink.ledger.columns import MomentColumn, ParsedColumn
+from factorycommon.service.columns import MomentColumn, ParsedColumn
 
 
 def only(where: ColumnElement[bool]) -> dict[str, Any]:

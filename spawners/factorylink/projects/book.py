@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,10 @@ from factorycommon.models import (
     ProjectView,
     ResolvedChoice,
     Slug,
+    is_guest,
 )
+from factorycommon.models.workshops import PREFIX
+from factorycommon.service.yaml_file import CatalogueError, Places, read_model
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
 from factorylink.ledger.charges import Charges
@@ -27,13 +30,13 @@ from factorylink.projects import access_modes
 from factorylink.projects.people import KnownPeople
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
-from factorylink.util.yaml_file import CatalogueError, Places, read_model
 
 log = logging.getLogger("factorylink")
 
 _CACHED = 10_000  # maximum number of people
 REFRESH_SECONDS = 10.0
 LONG_AGO = datetime.fromtimestamp(0, UTC)
+Refuse = Callable[[Mapping[ProjectId, Project]], Sequence[str]]
 
 
 class ProjectTable(Protocol):
@@ -63,12 +66,18 @@ class YamlTable:
     """The projects of ``projects.yaml``, which is read again when the file changes.
 
     The file is checked against ``factories``, the catalogue, and ``accesses``, this hub's settings for each factory.
+    ``refuse``: returns what is wrong with all projects together, one line each.
     """
 
     def __init__(
-        self, path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+        self,
+        path: Path,
+        factories: Mapping[Slug, Factory],
+        accesses: Mapping[Slug, Access] | None = None,
+        refuse: Refuse = lambda _projects: (),
     ) -> None:
         self._path = path
+        self._refuse = refuse
         self._factories = factories
         self._accesses = accesses
         self._read: tuple[int, int, int] | None = None  # the file's metadata when it was last read
@@ -84,7 +93,7 @@ class YamlTable:
         if looks == self._read:
             return False
         try:
-            projects = await asyncio.to_thread(load, self._path, self._factories, self._accesses)
+            projects = await asyncio.to_thread(load, self._path, self._factories, self._accesses, self._refuse)
         except CatalogueError as error:
             self._read = looks
             kept = "nothing is started for a project" if self.projects is None else "the last good one is used"
@@ -97,64 +106,93 @@ class YamlTable:
 
 
 class ProjectBook:
-    """The present projects of each person. Without a table, sessions need no project."""
+    """The present projects of each person, from the table of projects and from that of workshops.
 
-    def __init__(self, people: KnownPeople, table: ProjectTable | None = None) -> None:
+    Without ``table``, sessions need no project: only those that are for a workshop have one, and guests need one.
+    """
+
+    def __init__(
+        self, people: KnownPeople, table: ProjectTable | None = None, workshops: ProjectTable | None = None
+    ) -> None:
         self._people = people
         self._table = table
-        # Cached results by person, with the project table and the person's data from which they were made: every view
-        # of the start page needs them.
-        self._joined: dict[str, tuple[object, PersonBody | None, list[Project]]] = {}
+        self._workshops = workshops
+        # Cached results by person, with the projects and the person's data from which they were made: every view of
+        # the start page needs them.
+        self._joined: dict[str, tuple[object, object, PersonBody | None, list[Project]]] = {}
 
     @property
     def on(self) -> bool:
-        """Return whether a project is needed to start a session."""
+        """Return whether everybody needs a project to start a session."""
         return self._table is not None
+
+    def needed(self, user: str) -> bool:
+        """Return whether this person needs a project to start a session; guests of workshops always need one."""
+        return self.on or (self._workshops is not None and is_guest(user))
 
     @property
     def known(self) -> bool:
         """Return whether the projects are known."""
         return self._table is None or self._table.projects is not None
 
+    def knows(self, user: str) -> bool:
+        """Return whether the projects that this person needs are known."""
+        return self.known and (not is_guest(user) or self._is_known(PREFIX))
+
     async def refresh(self) -> bool:
         """Read the projects again; return whether they have changed.
 
-        If the table is slow or fails, the last projects are kept.
+        If a table is slow or fails, its last projects are kept.
         """
-        if self._table is None:
-            return False
-        try:
-            async with asyncio.timeout(REFRESH_SECONDS):
-                return await self._table.refresh()
-        except Exception:  # any error: a person's loss of access must still be noticed
-            log.exception("The projects were not looked at again")
-            return False
+        changed = False
+        for table in (self._table, self._workshops):
+            try:
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    changed |= table is not None and await table.refresh()
+            except Exception:  # any error: a person's loss of access must still be noticed
+                log.exception("The projects were not looked at again")
+        return changed
 
     def all(self) -> Iterable[Project]:
         """Return all projects, also those that have ended."""
-        return (self._table.projects or {}).values() if self._table is not None else ()
+        for table in (self._table, self._workshops):
+            yield from () if table is None else (table.projects or {}).values()
 
     def get(self, project_id: ProjectId | None) -> Project | None:
         """Return the project with this id, whether active or not; None if ``project_id`` is None or unknown."""
-        if project_id is None or self._table is None:
+        if project_id is None or (table := self._table_of(project_id)) is None:
             return None
-        return (self._table.projects or {}).get(project_id)
+        return (table.projects or {}).get(project_id)
 
     def payer(self, choice: ResolvedChoice) -> ProjectId | None:
         """Return the project that is charged for ``choice``.
 
         None if the gateway has no projects, whichever project the choice names.
         """
-        return choice.project if self.on else None
+        return choice.project if self.is_charged(choice.project) else None
+
+    def is_charged(self, project_id: ProjectId | None) -> bool:
+        """Return whether there is a table that would have the project with this id, so that it is charged."""
+        return project_id is not None and self._table_of(project_id) is not None
+
+    def _table_of(self, project_id: ProjectId) -> ProjectTable | None:
+        """Return the table that has the project with this id, if any has it; None if there is no such table."""
+        of_workshop = self._workshops is not None and project_id.startswith(PREFIX)
+        return self._workshops if of_workshop else self._table
+
+    def _is_known(self, project_id: ProjectId) -> bool:
+        """Return whether it is known which projects the table of this project has."""
+        table = self._table_of(project_id)
+        return table is None or table.projects is not None
 
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
         """Return the project's settings at a factory, for a job that was admitted before.
 
         Raises Refused if the project may not use the factory any more, Unreachable if the projects are not known.
         """
-        if project_id is None or not self.on:
+        if project_id is None or not self.is_charged(project_id):
             return ProjectAt()
-        if not self.known:
+        if not self._is_known(project_id):
             raise Unreachable("The projects are not known at the moment.")
         project = self.get(project_id)
         at = None if project is None else project.factories.get(factory)
@@ -168,15 +206,16 @@ class ProjectBook:
 
     def joined(self, user: str) -> list[Project]:
         """Return the projects that this person is in, also those that have ended or not begun, ordered by id."""
-        person, table = self._people.get(user), None if self._table is None else self._table.projects
+        person = self._people.get(user)
+        first, second = (None if table is None else table.projects for table in (self._table, self._workshops))
         known = self._joined.get(user)
-        if known is None or known[0] is not table or known[1] is not person:
+        if known is None or known[0] is not first or known[1] is not second or known[2] is not person:
             groups = self._groups(user)
             mine = sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
             if len(self._joined) >= _CACHED:
                 self._joined.clear()
-            known = self._joined[user] = (table, person, mine)
-        return known[2]
+            known = self._joined[user] = (first, second, person, mine)
+        return known[3]
 
     async def views(self, user: str, budget: Charges) -> list[ProjectView]:
         """Return that person's view of their projects, also of those that have ended or not begun."""
@@ -184,7 +223,11 @@ class ProjectBook:
 
     async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:
         figures = await budget.balance(project.id)
-        left = None if project.gpu_hours is None else max(0.0, project.gpu_hours - figures.spent - figures.reserved)
+        rest = [] if project.gpu_hours is None else [project.gpu_hours - figures.spent - figures.reserved]
+        if project.person_gpu_hours is not None:
+            mine = await budget.balance(project.id, user)
+            rest.append(project.person_gpu_hours - mine.spent - mine.reserved)
+        left = max(0.0, min(rest)) if rest else None
         return ProjectView(
             id=project.id,
             title=project.title,
@@ -214,7 +257,7 @@ class ProjectBook:
 
     def tells(self, user: str, project_id: ProjectId | None) -> bool:
         """Return whether ``until()`` can answer for this person and project."""
-        return self.known or project_id is None or self.blocked(user)
+        return project_id is None or self._is_known(project_id) or self.blocked(user)
 
     def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
         """Return when this person's sessions for this project must end at the factory, as far as is known.
@@ -223,7 +266,7 @@ class ProjectBook:
         """
         if self.blocked(user):
             return LONG_AGO
-        if project_id is None or not self.on or not self.known:
+        if project_id is None or not self.is_charged(project_id) or not self._is_known(project_id):
             return None
         project = self.get(project_id)
         if project is None or factory not in project.factories:
@@ -244,13 +287,20 @@ def active(project: Project) -> bool:
 
 
 def load(
-    path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+    path: Path,
+    factories: Mapping[Slug, Factory],
+    accesses: Mapping[Slug, Access] | None = None,
+    refuse: Refuse = lambda _projects: (),
 ) -> dict[ProjectId, Project]:
     """Return the projects of a file by id, with their access modes filled in.
 
-    Raises CatalogueError with every problem.
+    Raises CatalogueError with every problem, also those that ``refuse`` finds.
     """
-    return {project.id: access_modes.filled(project) for project in read(path, factories, accesses)}
+    found = {project.id: access_modes.filled(project) for project in read(path, factories, accesses)}
+    if wrong := refuse(found):
+        at = Places(path)
+        raise CatalogueError([at.of_line(line) for line in wrong])
+    return found
 
 
 def read(

@@ -42,10 +42,9 @@ class Permissions:
 
         For each of them the person has a site account, or one can be lent to them.
         """
-        if not self._projects.on:
-            found = [] if self._projects.blocked(user) else [Grant(connection, connection.factory)]
-        else:
-            found = [_grant(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
+        found = [_grant(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
+        if not self._projects.needed(user) and not self._projects.blocked(user):
+            found.insert(0, Grant(connection, connection.factory))
         return [grant for grant in found if self._account_leases.seen(grant, user) is not None]
 
     def one(
@@ -63,7 +62,7 @@ class Permissions:
         """
         self.check(user)
         machine = connection.factory.site.machine
-        if not self._projects.on:
+        if not self._projects.needed(user) and not self._projects.is_charged(project):
             if self._account_leases.own(connection, ProjectAt(), user) is None:
                 raise of_words("forbidden", explain.own("no-account"))
             return Grant(connection, connection.factory)
@@ -87,9 +86,9 @@ class Permissions:
         """Raise ProblemError if the person may start nothing at all."""
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
-        if not self._projects.known:
+        if not self._projects.knows(user):
             raise of_words("unreachable", explain.own("projects-unknown"))
-        if self._projects.on and not self._projects.of(user):
+        if self._projects.needed(user) and not self._projects.of(user):
             joined = self._projects.joined(user)
             raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
 

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
 
+from factorycommon.csv_cells import cell
 from factorycommon.models import UsageLine
-from factorylink.ledger.audit import cell
 
 By = Literal["day", "project", "factory", "person"]
 FIELDS = ("day", "project", "factory", "person", "jobs", "gpu_seconds", "gpu_hours")

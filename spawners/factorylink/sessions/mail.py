@@ -6,14 +6,13 @@ Mails are optional: a separate thread sends them, nothing waits for them, and a 
 from __future__ import annotations
 
 import logging
-import re
-import smtplib
 import threading
 from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid
 
+from factorycommon import mail as mails
+from factorycommon.models import is_guest
 from factorylink.config import Mail
 from factorylink.ledger.schema import SessionRecord
 
@@ -22,11 +21,6 @@ log = logging.getLogger("factorylink")
 WAITED = timedelta(seconds=60)  # people who waited for less time still look at the page
 SERVER_SECONDS = 20.0  # seconds for each answer of the mail server
 _AT_ONCE = 4
-_LONGEST = 254  # maximum bytes of an address, by RFC 5321
-# The plain forms of a mailbox name and of a host name. Other characters in a person's name (quotes, commas, spaces,
-# line ends) never get into a header.
-_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
 class Mailer:
@@ -42,8 +36,8 @@ class Mailer:
         ``factory``: the factory's name; ``address``: the notebook's URL, or "".
         """
         waited = (record.started or datetime.now(UTC)) - record.created
-        if self._mail is None or waited <= WAITED:
-            return
+        if self._mail is None or waited <= WAITED or is_guest(record.user):
+            return  # a guest's name is no mailbox
         try:
             letter = compose(self._mail, record, factory, address, waited)
         except ValueError as error:
@@ -55,9 +49,9 @@ class Mailer:
     def _send(self, mail: Mail, letter: EmailMessage, session_id: str) -> None:
         with self._places:
             try:
-                with smtplib.SMTP(mail.smtp_host, mail.smtp_port, timeout=SERVER_SECONDS) as server:
-                    server.send_message(letter)
-            except (OSError, ValueError) as error:  # smtplib's own errors are OSErrors
+                server = mails.SmtpServer(host=mail.smtp_host, port=mail.smtp_port, security="none")
+                mails.send(letter, server, SERVER_SECONDS)
+            except (OSError, ValueError) as error:
                 log.warning("The mail about session %s could not be sent: %s", session_id, error)
 
 
@@ -66,13 +60,7 @@ def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waite
 
     Raises ValueError if the person has no mail address.
     """
-    letter = EmailMessage()
-    letter["From"] = mail.sender
-    letter["To"] = address_of(record.user, mail.domain)
-    letter["Subject"] = f"Your session at {factory} is running"
-    letter["Date"] = format_datetime(datetime.now(UTC))
-    letter["Message-ID"] = make_msgid(domain=mail.domain)
-    letter["Auto-Submitted"] = "auto-generated"
+    to = address_of(record.user, mail.domain)
     name = f"Your session {record.server}" if record.server else "Your session"
     lines = [f"{name} at {factory} is running. It waited {_in_words(waited)} in the queue.", ""]
     if address:
@@ -81,8 +69,8 @@ def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waite
         lines.append(f"It ends at {record.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest.")
     if record.choice.unopened_minutes:
         lines.append(f"It ends {record.choice.unopened_minutes} minutes after its start if nobody opens it.")
-    letter.set_content("\n".join(lines).rstrip() + "\n")
-    return letter
+    text = "\n".join(lines).rstrip() + "\n"
+    return mails.letter(mail.sender, to, f"Your session at {factory} is running", text, mail.domain)
 
 
 def address_of(user: str, domain: str) -> Address:
@@ -91,9 +79,10 @@ def address_of(user: str, domain: str) -> Address:
     It is the person's name if this is a mail address already, else NAME@``domain``.
     """
     mailbox, _, host = user.rpartition("@") if "@" in user else (user, "", domain)
-    if not (_MAILBOX.fullmatch(mailbox) and _HOST.fullmatch(host)) or len(mailbox) + len(host) >= _LONGEST:
-        raise ValueError(f"the name {user!r} is no plain address")
-    return Address(username=mailbox, domain=host)
+    try:
+        return mails.plain_address(mailbox, host)
+    except ValueError as error:
+        raise ValueError(f"the name {user!r} is no plain address") from error
 
 
 def _in_words(waited: timedelta) -> str:

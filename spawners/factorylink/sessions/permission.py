@@ -126,7 +126,7 @@ class Permission:
 
         It is the project of ``choice``, or else the project that they used last.
         """
-        last = await self._ledger.last_choice(user) if self._projects.on and not choice.project else None
+        last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
 
     # --- limits of one person

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from factorylink.util.yaml_file import CatalogueError
+from factorycommon.service.yaml_file import CatalogueError
 
 
 def with_entry(text: str, mapping: str, key: str, value: object) -> str:

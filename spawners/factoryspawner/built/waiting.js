@@ -162,6 +162,7 @@ var W = {
   },
   perHour: (amount2) => t("{amount} per hour", { amount: amount2 }),
   project: t("Project to charge"),
+  noProject: t("No project"),
   noPayer: t("None of your projects may use this size. Pick another size."),
   projectAt: (project, machine) => t("{project} on {machine}", { project, machine }),
   account: {
@@ -189,6 +190,7 @@ var W = {
   cannotDrain: (machine) => t("{machine} accepts no new sessions right now. Pick another factory.", { machine }),
   cannotEnvironment: t("No environment runs on this size. Pick another size."),
   pickEnvironment: t("Pick an environment."),
+  yourTime: (time) => t("{time} for you", { time }),
   fromLink: t("A link filled this in for you; check and press Start."),
   fromLinkUnknown: (pairs) => t("The link also asks for something that does not exist here: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),
@@ -746,7 +748,8 @@ function roomier(factory, choice) {
   const had = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
   if (!had || !environment) return null;
-  const open = ({ projects }) => !factory.projects?.length || (projects ?? []).some((one) => [one, null].includes(choice.project ?? null));
+  const none = factory.project_needed === false && !choice.project;
+  const open = ({ projects }) => !factory.projects?.length || none || (projects ?? []).some((one) => [one, null].includes(choice.project ?? null));
   const more = factory.sizes.filter((view) => view.size.memory_gb > had.size.memory_gb && fits(view, environment.id) && open(view));
   const order = (a, b) => a.size.memory_gb - b.size.memory_gb || a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;
   return more.sort(order)[0] ?? null;

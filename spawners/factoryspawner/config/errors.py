@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from factorylink.util.exit_codes import CANNOT_START, STORE_UNUSABLE
+from factorycommon.service.exit_codes import CANNOT_START, STORE_UNUSABLE
 
 
 class ConfigurationError(Exception):

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from sqlalchemy.engine import make_url
 
-from factorycommon.models import Model, Person
+from factorycommon.models import Model, Person, is_guest
 from factorycommon.private_files import open_to_others
+from factorycommon.service.yaml_file import CatalogueError, read_model
 from factorycommon.tls import TlsFiles
 from factorylink.client import LinkAddress, NetworkLink
-from factorylink.util.yaml_file import CatalogueError, read_model
 from factoryspawner.config.errors import ConfigurationError
 from factoryspawner.config.login_settings import LoginSettings, is_loopback
 
@@ -52,6 +52,17 @@ class LinkSettings(Model):
     url: Annotated[Url, StringConstraints(pattern=r"^https://")]
 
 
+class WorkshopsSettings(Model):
+    """The workshops service. ``socket``: its Unix socket; ``url``: the address of its user API, which is the service
+    ``workshops``; ``token_file``: file with that service's token, the same as ``hub.token_file`` of its own
+    configuration; ``guests``: whether people may join workshops with a mail address alone."""
+
+    socket: Path
+    url: Url = "http://127.0.0.1:8092"
+    token_file: Path
+    guests: bool = True
+
+
 class HubConfig(Model):
     """The keys of the hub's YAML.
 
@@ -65,7 +76,8 @@ class HubConfig(Model):
     ``link_socket``: the link's Unix socket, or ``link``: the address of a link on another host;
     ``link_url``: the address of the link's user API, which is the service ``factories``;
     ``service_token_file``: file with that service's token, the same as ``hub.token_file`` of the link;
-    ``tls``: this hub's certificate, if hub, link and proxy are on several hosts.
+    ``tls``: this hub's certificate, if hub, link and proxy are on several hosts;
+    ``workshops``: the workshops service; None: there are no workshops.
 
     Data of the hub:
     ``db_file``: an SQLite file, or ``db_url``: the SQLAlchemy URL of another database;
@@ -97,6 +109,7 @@ class HubConfig(Model):
     link_url: Url = "http://127.0.0.1:8090"
     service_token_file: Path
     tls: TlsFiles | None = None
+    workshops: WorkshopsSettings | None = None
     db_file: Path | None = None
     db_url: str | None = None
     cookie_secret_file: Path
@@ -123,6 +136,7 @@ class HubConfig(Model):
             raise ValueError("link: needs tls, the certificate by which the link knows this hub")
         scheme, reason = ("http", "missing") if self.tls is None else ("https", "set")
         urls = {"hub_url": self.hub_url, "hub_bind_url": self.hub_bind_url or self.hub_url, "link_url": self.link_url}
+        urls |= {} if self.workshops is None else {"workshops.url": self.workshops.url}
         for key, url in urls.items():
             if not url.startswith(f"{scheme}://"):
                 raise ValueError(f"{key}: must be {scheme}://…, since tls is {reason}")
@@ -136,12 +150,27 @@ class HubConfig(Model):
             raise ValueError("login: needs a public_url that is https, to which the providers send people back")
         return self
 
+    @model_validator(mode="after")
+    def _no_guest_names(self) -> Self:
+        given = [("admins", name) for name in self.admins]
+        for provider in self.login.providers if self.login is not None else ():
+            given += [("login.providers.names", name) for name in provider.names.values()]
+        for key, name in given if self.guests_at is not None else ():
+            if is_guest(name.lower()):
+                raise ValueError(f"{key}: {name!r} is a name for guests of workshops; give another one")
+        return self
+
     @property
     def link_at(self) -> LinkAddress:
         """Return the link's address for this hub."""
         if self.link is not None and self.tls is not None:
             return NetworkLink(self.link.url, self.tls)
         return cast(Path, self.link_socket)  # the validator requires one of the two
+
+    @property
+    def guests_at(self) -> Path | None:
+        """Return the socket of the service that knows the guests; None if there are none."""
+        return self.workshops.socket if self.workshops is not None and self.workshops.guests else None
 
     @property
     def database(self) -> str:

@@ -25,7 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from factorylink.util.sqlite_copy import copy_before_migration, put_back
+from factorycommon.service.sqlite_copy import copy_before_migration, put_back
 from factoryspawner.config.errors import StoreUnusable
 
 log = logging.getLogger("factoryspawner")

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from factorylink.util.sqlite_copy import copy_before_migration
+from factorycommon.service.sqlite_copy import copy_before_migration
 from factoryspawner.config.errors import StoreUnusable
 
 log = logging.getLogger("factoryspawner")

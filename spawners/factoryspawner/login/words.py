@@ -20,6 +20,7 @@ Code = Literal[
     "stale",
     "name",
     "terms",
+    "guest-over",
 ]
 
 # HTTP status by code; 403 for all others
@@ -58,6 +59,10 @@ _TEXTS: dict[Code, tuple[str, str]] = {
     "terms": (
         N_("You have not accepted this gateway's terms of use yet."),
         N_("Open your checklist on the gateway's page in a browser and accept them, then start again."),
+    ),
+    "guest-over": (
+        N_("No workshop admits you any more: yours are over, or somebody removed you."),
+        N_("Ask the people who run your workshop."),
     ),
     "name": (N_("The name that is kept for you here belongs to somebody else."), _ASK),
 }

@@ -2,7 +2,7 @@
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
 ``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: the id of the
-page's request. ``banner()``: the operators' text for all pages, or "".
+page's request. ``banner()``: the operators' text for all pages, or "". ``has_workshops``: True if there are workshops.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ class Translation(InternationalizationExtension):
 
     folder: Path  # folder of the catalogues
     banner: Callable[[], str]  # returns the operators' text for all pages
+    has_workshops: bool
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.policies["ext.i18n.trimmed"] = True
         environment.globals.update(language=self._language, languages=self._all, said=self._said, here=_here)
         environment.globals.update(said_html=self._said_html, browser_texts=_texts, request_id=request_id.current)
-        environment.globals.update(banner=self.banner)
+        environment.globals.update(banner=self.banner, has_workshops=self.has_workshops)
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
@@ -82,11 +83,13 @@ class Translation(InternationalizationExtension):
         return _of(context, self._all).ngettext(one, many, count)
 
 
-def translation(folder: Path, banner: Callable[[], str] = lambda: "") -> type[Translation]:
+def translation(folder: Path, banner: Callable[[], str] = lambda: "", has_workshops: bool = False) -> type[Translation]:
     """Return the extension with the catalogues of this folder, for ``c.JupyterHub.jinja_environment_options``.
-    ``banner``: a function that returns the operators' present text for all pages."""
+    ``banner``: a function that returns the operators' present text for all pages; ``has_workshops``: whether the menu
+    has the page of workshops."""
     languages(folder)  # read now, so that the first page does not wait for the files
-    return type("Translation", (Translation,), {"folder": folder, "banner": staticmethod(banner)})
+    parts = {"folder": folder, "banner": staticmethod(banner), "has_workshops": has_workshops}
+    return type("Translation", (Translation,), parts)
 
 
 def _of(context: Context, known: Languages) -> PageLanguage:

@@ -207,7 +207,7 @@ function settle(wanted, factory) {
   const view = findSize(factory, wanted.size) ?? sameGpus(factory, wanted.gpus) ?? findSize(factory, factory.default_size) ?? factory.sizes[0];
   const { offer, projects } = view;
   const { bounds } = factory;
-  const preset = offer.project_in[wanted.reservation] ?? offer.project;
+  const preset = offer.project_in[wanted.reservation] ?? (factory.project_needed === false ? null : offer.project);
   const project = !factory.projects?.length || projects?.includes(wanted.project) ? wanted.project ?? null : preset;
   const reservation = factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one));
   return {
@@ -447,6 +447,7 @@ var W = {
   },
   perHour: (amount2) => t("{amount} per hour", { amount: amount2 }),
   project: t("Project to charge"),
+  noProject: t("No project"),
   noPayer: t("None of your projects may use this size. Pick another size."),
   projectAt: (project, machine) => t("{project} on {machine}", { project, machine }),
   account: {
@@ -474,6 +475,7 @@ var W = {
   cannotDrain: (machine) => t("{machine} accepts no new sessions right now. Pick another factory.", { machine }),
   cannotEnvironment: t("No environment runs on this size. Pick another size."),
   pickEnvironment: t("Pick an environment."),
+  yourTime: (time) => t("{time} for you", { time }),
   fromLink: t("A link filled this in for you; check and press Start."),
   fromLinkUnknown: (pairs) => t("The link also asks for something that does not exist here: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),
@@ -691,7 +693,8 @@ function costLine(factory, view, hours) {
 function payers(factory, view, projects) {
   if (!factory.projects?.length) return null;
   const known = (id) => projects?.find((project) => project.id === id) ?? { id, title: "", left: null, ends: null };
-  return (view.projects ?? []).map(known);
+  const able = (view.projects ?? []).map(known);
+  return factory.project_needed === false ? [{ id: null, title: "", left: null, ends: null }, ...able] : able;
 }
 function projectPicker(factory, choice, projects) {
   const able = payers(factory, findSize(factory, choice.size), projects);
@@ -706,8 +709,8 @@ function projectPicker(factory, choice, projects) {
       { name: "project", id: "project", class: "form-select", key: "several" },
       able.map((one) => h(
         "option",
-        { value: one.id, selected: one.id === project },
-        one.title ? `${one.id}: ${one.title}` : one.id
+        { value: one.id ?? "", selected: one.id === (project ?? null) },
+        one.title ? `${one.id}: ${one.title}` : one.id ?? W.noProject
       ))
     )
   ];

@@ -1,4 +1,4 @@
-"""Types of the ledger's columns, and a check for rows with values that cannot be read.
+"""Types of a database's columns, and a check for rows with values that cannot be read.
 
 Reading a stored value never raises: a time outside of the allowed years becomes the nearest allowed one, and any other
 wrong value becomes ``Spoilt``, which ``intact`` looks for.

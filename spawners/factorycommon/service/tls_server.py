@@ -16,7 +16,7 @@ from functools import partial
 
 from factorycommon.tls import HANDSHAKE_SECONDS
 
-log = logging.getLogger("factorylink")
+log = logging.getLogger(__name__)
 
 MOST_UNFINISHED = 500  # maximum number of unfinished handshakes in the process
 SHUTDOWN_SECONDS = 0.5  # seconds for a client to close its side of a connection

@@ -1,5 +1,4 @@
-"""The link's log. Each record is one line; the lines of a traceback are indented below it, or are part of the JSON
-object."""
+"""The log of a process. Each record is one line; lines of a traceback are indented below it, or part of the JSON."""
 
 from __future__ import annotations
 
@@ -41,11 +40,15 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats each record as one line of JSON."""
+    """Formats each record as one line of JSON. ``program``: the name of the process in each line."""
+
+    def __init__(self, program: str = "link") -> None:
+        super().__init__()
+        self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return json_line(record, "link", self.formatException(record.exc_info) if record.exc_info else "")
+        return json_line(record, self._program, self.formatException(record.exc_info) if record.exc_info else "")
 
 
 def _set_in(text: str) -> str:
@@ -53,10 +56,12 @@ def _set_in(text: str) -> str:
     return "\n".join(lines)
 
 
-def begin(level: int, form: LogFormat = "text") -> None:
-    """Log to stderr from now on, in the given format."""
+def begin(level: int, form: LogFormat = "text", program: str = "link") -> None:
+    """Log to stderr from now on, in the given format. ``program``: the name of the process in each line."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter(FORMAT))
+    handler.setFormatter(
+        JsonFormatter(program) if form == "json" else PlainFormatter(FORMAT.replace(" link ", f" {program} ", 1))
+    )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("httpx", "httpcore", "asyncssh", "asyncio", "uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs URLs with their queries

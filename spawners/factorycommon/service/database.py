@@ -1,26 +1,29 @@
-"""The address of a ledger: a SQLite file of the link's own, or the URL of a PostgreSQL database."""
+"""The address of a process's database: a SQLite file of its own, or the URL of a PostgreSQL database."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 # FULL: the intent must be on the disk before the job is submitted.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
-# Seconds. A lost server must be noticed soon, since the link has only one thread for its ledger.
+# Seconds. A lost server must be noticed soon, since a process has only one thread for its database.
 PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
             "tcp_user_timeout": 20_000}  # fmt: skip
-_SETTINGS = "-c lock_timeout=5s -c statement_timeout=60s -c application_name=factorylink"
+_SETTINGS = "-c lock_timeout=5s -c statement_timeout=60s -c application_name="
 _IN_THE_WAY = ("40001", "40P01", "55P03")  # SQLSTATE codes: serialization failure, deadlock, lock timeout
-# Only one link may use a schema. The lock belongs to the connection, so a link that lost its connection writes nothing
-# after another link has claimed the ledger. A link that finds the lock taken waits for ``lock_timeout``.
-_CLAIM = "SELECT pg_advisory_lock(1718051188, hashtext(current_schema()))"
+# Only one process of a program may use a schema. The lock belongs to the connection, so a process that lost its
+# connection writes nothing after another one has claimed the database. A process that finds the lock taken waits for
+# ``lock_timeout``. The numbers tell the programs apart.
+_CLAIM = "SELECT pg_advisory_lock({number}, hashtext(current_schema()))"
+_NUMBERS = {"factorylink": 1718051188, "workshops": 1718051189}
 
 
 class InUse(SQLAlchemyError):
@@ -29,34 +32,37 @@ class InUse(SQLAlchemyError):
 
 @dataclass(frozen=True)
 class Database:
-    """The address of a database. Safe to log: it never contains a password."""
+    """The address of a database. Safe to log: it never contains a password. ``program``: the program that uses it."""
 
     url: URL
+    program: Literal["factorylink", "workshops"] = "factorylink"
 
     @classmethod
-    def file(cls, path: Path) -> Database:
+    def file(cls, path: Path, program: Literal["factorylink", "workshops"] = "factorylink") -> Database:
         """Return the address of a SQLite file."""
-        return cls(URL.create("sqlite", database=str(path)))
+        return cls(URL.create("sqlite", database=str(path)), program)
 
     @classmethod
-    def parse(cls, text: str) -> Database:
+    def parse(
+        cls, text: str, program: Literal["factorylink", "workshops"] = "factorylink", key: str = "ledger"
+    ) -> Database:
         """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``. Raises ValueError with an explanation; also
-        for a password, since URLs are shown and logged."""
+        for a password, since URLs are shown and logged. ``key``: the key of the configuration that has the URL."""
         try:
             url = make_url(text)
         except ArgumentError as error:
-            raise ValueError("ledger: not the URL of a database, such as postgresql://USER@HOST/DATABASE") from error
+            raise ValueError(f"{key}: not the URL of a database, such as postgresql://USER@HOST/DATABASE") from error
         if url.password is not None or "password" in url.query:
             raise ValueError(
-                "ledger: no password in the URL; put it into a 0600 file as libpq reads it, and name that in the URL "
+                f"{key}: no password in the URL; put it into a 0600 file as libpq reads it, and name that in the URL "
                 "(?passfile=FILE) or in PGPASSFILE"
             )
         kind = url.get_backend_name()
         if kind == "sqlite" and url.database in (None, "", ":memory:"):
-            raise ValueError("ledger: sqlite:////PATH with the path of a file")
+            raise ValueError(f"{key}: sqlite:////PATH with the path of a file")
         if kind not in ("postgresql", "sqlite"):
-            raise ValueError(f"ledger: {kind!r} is no database that a ledger can be on; allowed: postgresql, sqlite")
-        return cls(url.set(drivername="postgresql+psycopg" if kind == "postgresql" else "sqlite"))
+            raise ValueError(f"{key}: {kind!r} is no database that can be used; allowed: postgresql, sqlite")
+        return cls(url.set(drivername="postgresql+psycopg" if kind == "postgresql" else "sqlite"), program)
 
     def __str__(self) -> str:
         return self.url.render_as_string() if self.url.host or self.url.query else str(self.url.database)
@@ -66,7 +72,7 @@ class Database:
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
     def engine(self, alone: bool = False) -> Engine:
-        """Return an engine with a single connection, since a ledger has one thread.
+        """Return an engine with a single connection, since a process has one thread for it.
 
         ``alone``: claim the database while the engine is connected; if another engine has claimed it, connecting raises
         InUse. Raises OSError if the file cannot be created."""
@@ -78,10 +84,10 @@ class Database:
             if alone:
                 _claim_file(engine, path)
             return engine
-        options = {**PATIENCE, "options": _SETTINGS}
+        options = {**PATIENCE, "options": _SETTINGS + self.program}
         engine = create_engine(self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=options)
         if alone:
-            event.listen(engine, "connect", _claim_schema)
+            event.listen(engine, "connect", partial(_claim_schema, _NUMBERS[self.program]))
         return engine
 
 
@@ -113,11 +119,11 @@ def _claim_file(engine: Engine, path: Path) -> None:
     event.listen(engine, "close", let_go)
 
 
-def _claim_schema(connection: Any, _record: Any) -> None:
-    import psycopg  # only a link on PostgreSQL needs it
+def _claim_schema(number: int, connection: Any, _record: Any) -> None:
+    import psycopg  # only a process on PostgreSQL needs it
 
     try:
-        connection.execute(_CLAIM)
+        connection.execute(_CLAIM.format(number=number))
         connection.rollback()  # the lock belongs to the connection, not to the transaction
     except psycopg.errors.LockNotAvailable as error:
         raise InUse(str(error)) from error

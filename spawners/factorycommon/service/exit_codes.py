@@ -1,4 +1,4 @@
-"""Exit codes of hub and link when they cannot start."""
+"""Exit codes of hub, link and workshops service when they cannot start."""
 
 from __future__ import annotations
 

@@ -1,0 +1,35 @@
+"""The API for the hub and the operator's command, on a Unix socket that only their account can open.
+
+The query says for whom a request is: whoever can open the socket is the hub, which knows its people.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import FastAPI, Query
+
+from factorycommon.models import Group, Person
+from workshops.api.people import people_router
+from workshops.api.routes import router, workshops_app
+from workshops.joining import hub_routes
+from workshops.joining.service import Joining
+from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.service import Workshops
+
+
+def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
+    """Return the app."""
+    app = workshops_app("Workshops, for the hub")
+
+    async def who(
+        name: Annotated[Person, Query(alias="as")],
+        operator: bool = False,
+        group: Annotated[list[Group], Query(max_length=MOST_GROUPS)] = [],  # noqa: B006  (FastAPI copies it)
+    ) -> WorkshopCaller:
+        return WorkshopCaller(name, operator, frozenset(group))
+
+    app.include_router(router(workshops, who))
+    app.include_router(people_router(workshops, joining, who))
+    hub_routes.add(app, joining)
+    return app

@@ -1,0 +1,87 @@
+"""The service as one process: connects its parts, runs both servers in one event loop, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from factorycommon.private_files import read_or_make_key
+from factorycommon.service.serving import Listener, StartError, alone, new_server, own_folder, tcp_socket, unix_socket
+from factorycommon.tls import HUB, PROXY, TlsError, listening
+from workshops.api.callers import TokenCallers
+from workshops.api.hub import hub_app
+from workshops.api.user import user_app
+from workshops.clockwork import Clockwork
+from workshops.config import WorkshopsConfig
+from workshops.joining.service import Joining
+from workshops.pools import PoolsFile
+from workshops.service import Workshops
+from workshops.store.store import Store
+
+log = logging.getLogger("workshops")
+
+
+def utc_now() -> datetime:
+    """Return the time of the wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+async def serve(config: WorkshopsConfig, now: Callable[[], datetime] = utc_now) -> None:
+    """Run the service until SIGTERM or SIGINT. Raises StartError, StoreError. ``now``: the clock."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    own_folder(config.state_dir)
+    with alone(config.state_dir / "workshops.lock", "workshops service"):
+        store = Store(config.store)
+        try:
+            await store.open()
+            await _serve(config, store, stop, now)
+        except TlsError as error:
+            raise StartError(f"tls: {error}") from error
+        finally:
+            await store.close()
+
+
+async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now: Callable[[], datetime]) -> None:
+    pools = PoolsFile(config.pools)
+    try:
+        secret = read_or_make_key(config.state_dir / "joining.key")
+    except (OSError, ValueError) as error:
+        raise StartError(f"The key of the join codes cannot be used: {error}") from error
+    joining = Joining(store, config.joining, secret, config.hub.root, lambda: clockwork.wake(), now)
+    clockwork = Clockwork(config, store, pools, now, joining.promote)
+    workshops = Workshops(config, store, pools, now, secret, clockwork.wake)
+    callers = TokenCallers(config.hub, config.tls)
+    tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
+    listeners = [
+        Listener(hub_app(workshops, joining), unix_socket(config.socket)),
+        Listener(
+            user_app(workshops, joining, callers, config.hub.base_url),
+            tcp_socket(config.listen_host, config.listen_port),
+            tls,
+        ),
+    ]
+    ticking = asyncio.create_task(clockwork.run(), name="the clock")
+    servers = [new_server(listener) for listener in listeners]
+    serving = [
+        asyncio.create_task(server.serve([listener.socket]))
+        for server, listener in zip(servers, listeners, strict=True)
+    ]
+    log.info("The workshops service is up")
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
+    log.info("The workshops service ends; classes go on")
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*serving)
+    ticking.cancel()
+    stopping.cancel()
+    await asyncio.gather(ticking, stopping, return_exceptions=True)
+    await joining.mails.close()
+    await callers.close()
+    config.socket.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""What time does to workshops: takes the steps that are due, and keeps the table of projects as it has to be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+from workshops import projects
+from workshops.config import WorkshopsConfig
+from workshops.pools import PoolsFile
+from workshops.projects import TableFile
+from workshops.service import stepped
+from workshops.states import JOINABLE, WorkshopEvent, WorkshopState, due
+from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
+from workshops.store.store import Store, seats_taken
+
+log = logging.getLogger("workshops")
+
+LOOK_SECONDS = 5.0  # between two looks at the clock
+
+
+class Clockwork:
+    """Takes the steps that are due. ``now``: the clock; ``promote``: gives a workshop's free seats to its
+    waiting list. Call ``wake`` after each change of a workshop."""
+
+    def __init__(
+        self,
+        config: WorkshopsConfig,
+        store: Store,
+        pools: PoolsFile,
+        now: Callable[[], datetime],
+        promote: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        self._store = store
+        self._pools = pools
+        self._now = now
+        self._promote = promote
+        self._clear = timedelta(minutes=config.limits.clear_minutes)
+        self._file = TableFile(config.table)
+        self._woken = asyncio.Event()
+        self.last: datetime | None = None  # when all was last in order
+
+    def wake(self) -> None:
+        """Look at the workshops again at once."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look at the workshops whenever one is changed, and every ``LOOK_SECONDS``."""
+        while True:
+            try:
+                await self.look()
+            except Exception:  # any error: this loop must continue, since nothing else does its work
+                log.exception("The workshops are looked at again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+            self._woken.clear()
+
+    async def look(self) -> None:
+        """Take all steps that are due, write the table of projects, and then say of approved workshops that the link
+        knows them. Raises StoreError, OSError."""
+        live = [await self._in_time(one) for one in await self._store.all(over=False)]
+        members = await self._store.members([one.slug for one in live])
+        if free := [one for one in live if _has_free_seats(one, members[one.slug])]:
+            for one in free:
+                await self._fill(one)
+            members = await self._store.members([one.slug for one in live])
+        table = projects.table_of(live, members)
+        if await asyncio.to_thread(self._file.write, table):
+            log.info("The table of projects has %d workshops", len(table.projects))
+        wrong = projects.problems(table, self._pools.pools())
+        for one in live:
+            problem = wrong.get(one.project, "")
+            if problem != one.problem:
+                await self._store.set_problem(one.slug, problem)
+            if one.state == WorkshopState.APPROVED:
+                await self._step(one, WorkshopEvent.SCHEDULE)
+        await self._forget()
+        self.last = self._now()
+
+    async def _in_time(self, workshop: WorkshopRecord) -> WorkshopRecord:
+        """Take the steps of one workshop that are due; return it as it is then."""
+        while (event := due(workshop.state, workshop.schedule(self._clear), self._now())) is not None:
+            moved = await self._step(workshop, event)
+            if moved is None:
+                found = await self._store.get(workshop.slug)
+                return workshop if found is None else found
+            workshop = moved
+        return workshop
+
+    async def _step(self, workshop: WorkshopRecord, event: WorkshopEvent) -> WorkshopRecord | None:
+        """Take a step; None if somebody else has moved the workshop meanwhile."""
+        now = self._now()
+        values = stepped(workshop, event, now)
+        said = EventRecord(workshop.slug, now, "", str(event))
+        if not await self._store.step(workshop.slug, workshop.state, values, said):
+            return None
+        log.info("The workshop %s is %s", workshop.slug, values["state"])
+        return workshop.with_values(**values, version=workshop.version + 1)
+
+    async def _fill(self, workshop: WorkshopRecord) -> None:
+        if self._promote is not None:
+            await self._promote(workshop.slug)
+
+    async def _forget(self) -> None:
+        """Delete the people of workshops whose time of retention is over."""
+        now = self._now()
+        for one in await self._store.to_erase():
+            if one.over is not None and now >= one.over + timedelta(days=one.retention_days):
+                await self._store.erase(one.slug, now, EventRecord(one.slug, now, "", "erased"))
+                log.info("The people of the workshop %s are deleted", one.slug)
+
+
+def _has_free_seats(workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> bool:
+    """Return True if somebody waits while a seat is free."""
+    waits = workshop.state in JOINABLE and any(one.state == "waiting" for one in people)
+    return waits and len(seats_taken(people)) < workshop.seats

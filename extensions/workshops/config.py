@@ -1,0 +1,111 @@
+"""The service's configuration (``workshops.yaml``): where it listens, who may create workshops, and its limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from factorycommon.models import Group, Model, Person
+from factorycommon.service.database import Database
+from factorycommon.service.logs import LogFormat
+from factorycommon.service.yaml_file import read_model
+from factorycommon.tls import TlsFiles, is_loopback_host
+from workshops.models.joining import JoiningSettings
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")]
+BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
+
+
+def _no_secret(text: str) -> str:
+    Database.parse(text, "workshops", "database")
+    return text
+
+
+class HubAddress(Model):
+    """How the service reaches JupyterHub. ``url``: scheme, host and port of the hub's own listener; ``public_url``: the
+    gateway's address for people, without ``base_url``; ``token_file``: a 0600 file with the token of the service
+    ``workshops``."""
+
+    url: Address = "http://127.0.0.1:8081"
+    base_url: BasePath = "/"
+    public_url: Address
+    token_file: Path
+
+    @property
+    def root(self) -> str:
+        """Return the gateway's address for people, with a slash at its end."""
+        return f"{self.public_url.rstrip('/')}{self.base_url}"
+
+
+class Trainers(Model):
+    """Who may create workshops: people by name, members of a group, or everybody who has a login. Guests never may."""
+
+    people: tuple[Person, ...] = ()
+    groups: tuple[Group, ...] = ()
+    everybody: bool = False
+
+    def has(self, person: str, groups: frozenset[str]) -> bool:
+        """Return whether a person, who is in these groups, may create workshops."""
+        return self.everybody or person in self.people or not groups.isdisjoint(self.groups)
+
+
+class WorkshopLimits(Model):
+    """What a workshop may be. ``warm_minutes``: how long before it opens its seats may start; ``clear_minutes``: how
+    long after its end its sessions and accounts are cleared before it is archived."""
+
+    per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over
+    seats: int = Field(default=200, ge=1, le=1000)
+    days: int = Field(default=14, ge=1, le=366)  # from its opening to its closing
+    warm_minutes: int = Field(default=30, ge=0, le=24 * 60)
+    clear_minutes: int = Field(default=60, ge=0, le=7 * 24 * 60)
+    retention_days: int = Field(default=365, ge=0, le=3650)  # the most that a trainer may choose
+
+
+class WorkshopsConfig(Model):
+    """The contents of ``workshops.yaml``. Paths are relative to the file's folder. ``tls``: this service's certificate,
+    needed if the proxy is on another host."""
+
+    state_dir: Path  # the service's data, mode 0700
+    socket: Path  # Unix socket, 0600, for a hub on this host and for the operator
+    listen_host: str = "127.0.0.1"
+    listen_port: Port = 8092  # port of the user API, which the proxy serves as the service ``workshops``
+    tls: TlsFiles | None = None
+    database: Annotated[str, AfterValidator(_no_secret)] | None = None  # None: workshops.sqlite in state_dir
+    pools: Path  # what workshops may use; the same file as ``workshops.pools`` of link.yaml
+    table: Path  # the projects of workshops; the same file as ``workshops.table`` of link.yaml
+    hub: HubAddress
+    trainers: Trainers = Trainers()
+    approval: Literal["operator", "none"] = "operator"  # whether an operator has to approve each workshop
+    limits: WorkshopLimits = WorkshopLimits()
+    joining: JoiningSettings = JoiningSettings()  # mails to people who join
+    log_format: LogFormat = "text"  # json: each line of the log is a JSON object
+
+    @property
+    def store(self) -> Database:
+        """Return the service's database."""
+        if self.database is None:
+            return Database.file(self.state_dir / "workshops.sqlite", "workshops")
+        return Database.parse(self.database, "workshops", "database")
+
+    @model_validator(mode="after")
+    def _nothing_in_the_clear(self) -> WorkshopsConfig:
+        if self.tls is None and not is_loopback_host(self.listen_host):
+            raise ValueError("listen_host: needs tls; allowed without: 127.0.0.1")
+        return self
+
+
+def load(path: Path) -> WorkshopsConfig:
+    """Return the configuration in a file. Raises CatalogueError with file, line and key of each mistake."""
+    config = read_model(path, WorkshopsConfig)
+    base = path.resolve().parent
+    return config.model_copy(
+        update={
+            **{name: base / getattr(config, name) for name in ("state_dir", "socket", "pools", "table")},
+            "joining": config.joining.rebased(base),
+            "tls": None if config.tls is None else config.tls.rebased(base),
+            "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),
+        }
+    )

@@ -1,0 +1,78 @@
+"""Join codes: 12 characters that a trainer gives to a class. Pure functions.
+
+Only a keyed hash of a code is stored, so that a thief of the database has no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from workshops.store.schema import CodeRecord
+
+# Without 0 and O, I and L, which people mistake for others: 32 characters, so that a code has 60 bits.
+ALPHABET = "123456789ABCDEFGHJKMNPQRSTUVWXYZ"
+LENGTH = 12
+_GROUP = 4
+_READ_AS = str.maketrans("IL", "11", "-\N{EN DASH}\N{EM DASH}\N{NON-BREAKING HYPHEN}")
+
+CodeFault = Literal["revoked", "expired", "used-up"]
+
+
+def make_code() -> str:
+    """Return a new random code, such as ``K7QD-XW3M-9RTA``."""
+    return shown("".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
+
+
+def shown(code: str) -> str:
+    """Return a code in groups of four characters, as people read it."""
+    return "-".join(code[at : at + _GROUP] for at in range(0, len(code), _GROUP))
+
+
+def normalized(typed: str) -> str | None:
+    """Return the code that a person typed, with blanks, dashes and small letters as they like; None: it is no code."""
+    found = "".join(typed.split()).upper().translate(_READ_AS)
+    return found if len(found) == LENGTH and set(found) <= set(ALPHABET) else None
+
+
+def make_salt() -> str:
+    """Return a new salt for ``hash_of``: two workshops never have the same hash."""
+    return secrets.token_hex(16)
+
+
+def hash_of(code: str, salt: str, secret: bytes) -> str:
+    """Return the hash of a code, in whatever form it is typed. Raises ValueError if it cannot be a code.
+
+    Nobody can compute it without the service's secret. The hash is fast, since a code has too many random bits to be
+    guessed; with a slow one, guesses would cost the service its time.
+    """
+    plain = normalized(code)
+    if plain is None:
+        raise ValueError("not a code")
+    return hmac.new(secret, f"join-code\0{salt}\0{plain}".encode(), hashlib.sha256).hexdigest()
+
+
+def is_code(typed: str, salt: str, hashed: str, secret: bytes) -> bool:
+    """Return True if a typed code is the one with this hash; takes as long for a wrong one."""
+    return normalized(typed) is not None and hmac.compare_digest(hash_of(typed, salt, secret), hashed)
+
+
+def fault(code: CodeRecord, now: datetime) -> CodeFault | None:
+    """Return why nobody can join with the code any more; None if somebody can."""
+    if code.revoked is not None:
+        return "revoked"
+    if code.expires is not None and code.expires <= now:
+        return "expired"
+    if code.uses is not None and code.used >= code.uses:
+        return "used-up"
+    return None
+
+
+def allows(domains: Sequence[str], host: str) -> bool:
+    """Return True if a mail address at this host may join: at one of the domains, or at a host below one of them."""
+    host = host.lower()
+    return not domains or any(host == one or host.endswith(f".{one}") for one in map(str.lower, domains))

@@ -1,0 +1,80 @@
+"""Limits of wrong join codes, which lock out nobody else.
+
+A code has 60 bits, and a guess is for one workshop: at a thousand guesses a second, its code is found after eighteen
+million years on average. So no limit has to refuse a right code. The limits keep guesses cheap, and tell the trainer:
+
+- A right code is accepted, whoever else sends wrong ones from the same network address.
+- A browser that sent ``BROWSER`` wrong codes waits until one is forgiven, ``FORGIVEN_SECONDS`` each.
+- Wrong codes of an address that sent many are answered later, up to ``SLOWEST`` seconds, and right ones at once.
+- If a workshop gets ``NOTABLE`` wrong codes within an hour, its trainer is told.
+
+The counts are in memory: a restart of the service forgets them, which gives a guesser a few more tries.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+BROWSER = 10
+FORGIVEN_SECONDS = 30.0
+ADDRESS = 60  # wrong codes of an address that are answered at once, as many as a class mistypes
+ADDRESS_SECONDS = 5.0  # seconds after which one of them is forgiven
+SLOWEST = 0.2
+NOTABLE = 100
+HOUR = 3600.0
+KEPT = 20_000  # entries of each kind that are kept; the oldest ones are forgotten first
+
+
+class _LeakyCounts:
+    """Counts by key, each of which falls by one in ``seconds``."""
+
+    def __init__(self, seconds: float, ticks: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._ticks = ticks
+        self._counts: OrderedDict[str, tuple[float, float]] = OrderedDict()  # count, and when it was that
+
+    def of(self, key: str) -> float:
+        count, at = self._counts.get(key, (0.0, 0.0))
+        return max(0.0, count - (self._ticks() - at) / self._seconds)
+
+    def add(self, key: str) -> float:
+        count = self.of(key) + 1
+        self._counts[key] = (count, self._ticks())
+        self._counts.move_to_end(key)
+        if len(self._counts) > KEPT:
+            self._counts.popitem(last=False)
+        return count
+
+
+class GuessLimits:
+    """Counts wrong codes by browser, network address and workshop. ``ticks``: a clock in seconds that never jumps."""
+
+    def __init__(self, ticks: Callable[[], float]) -> None:
+        self._browsers = _LeakyCounts(FORGIVEN_SECONDS, ticks)
+        self._addresses = _LeakyCounts(ADDRESS_SECONDS, ticks)
+        self._workshops = _LeakyCounts(HOUR / NOTABLE, ticks)
+        self._ticks = ticks
+        self._said: OrderedDict[str, float] = OrderedDict()  # workshops whose trainer was told, and when
+
+    def waits(self, browser: str) -> int:
+        """Return the seconds that this browser must wait before it may send a code; 0: it may send one."""
+        over = self._browsers.of(browser) - (BROWSER - 1)
+        return 0 if over <= 0 else max(1, round(over * FORGIVEN_SECONDS))
+
+    def wrong(self, browser: str, address: str) -> float:
+        """Count a wrong code; return the seconds by which its answer is to be delayed."""
+        self._browsers.add(browser)
+        over = self._addresses.add(address) - ADDRESS
+        return min(SLOWEST, max(0.0, over * 0.01))
+
+    def is_notable(self, slug: str) -> bool:
+        """Count a wrong code of a workshop that exists; return True if its trainer is to be told now."""
+        many = self._workshops.add(slug) >= NOTABLE
+        if not many or self._ticks() - self._said.get(slug, -HOUR) < HOUR:
+            return False
+        self._said[slug] = self._ticks()
+        self._said.move_to_end(slug)
+        if len(self._said) > KEPT:
+            self._said.popitem(last=False)
+        return True

@@ -1,0 +1,241 @@
+"""Reads and writes the rows of joining, within a transaction of the caller."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from factorycommon.models import GUEST
+from workshops.joining import one_time, seats
+from workshops.joining.seats import Waiting
+from workshops.models.bodies import Role
+from workshops.store import joining_tables as tables
+from workshops.store import schema
+from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord
+
+MOST_TICKETS = 20_000
+_HOUR = timedelta(hours=1)
+_NAME_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class TicketRow:
+    """A walk, or a guest's way back. The fields are the columns of ``tables.tickets``."""
+
+    digest: str
+    workshop: str | None
+    code: int | None
+    made: datetime
+    mail: str | None = None
+    typed: str | None = None
+    digits: str | None = None
+    sent: datetime | None = None
+    wrong: int = 0
+
+
+@dataclass(frozen=True)
+class GuestRow:
+    """A guest. The fields are the columns of ``tables.guests``."""
+
+    name: str
+    mail: str
+    shown: str
+    made: datetime
+
+
+@dataclass(frozen=True)
+class InvitationRow:
+    """A person on a trainer's list. The fields are the columns of ``tables.invitations``."""
+
+    workshop: str
+    mail: str
+    role: Role
+    shown: str
+    at: datetime
+    by: str
+
+
+# --- codes
+
+
+def all_codes(db: Connection, slug: str) -> list[CodeRecord]:
+    """Return the codes of a workshop, also revoked ones."""
+    rows = db.execute(select(schema.codes).where(schema.codes.c.workshop == slug)).mappings()
+    return [CodeRecord(**row) for row in rows]
+
+
+def count_use(db: Connection, code: int) -> None:
+    """Count one more person who joined with a code."""
+    table = schema.codes
+    db.execute(update(table).where(table.c.id == code).values(used=table.c.used + 1))
+
+
+# --- tickets and one-time codes
+
+
+def add_ticket(db: Connection, row: TicketRow, oldest: datetime) -> None:
+    """Store a ticket; delete those that were made before ``oldest``, and all ways back if there are very many."""
+    table = tables.tickets
+    db.execute(delete(table).where(table.c.made < oldest))
+    if db.execute(select(func.count()).select_from(table)).scalar_one() >= MOST_TICKETS:
+        db.execute(delete(table).where(table.c.workshop.is_(None)))  # these need no join code
+    db.execute(insert(table).values(row.__dict__))
+
+
+def ticket(db: Connection, digest: str, oldest: datetime) -> TicketRow | None:
+    """Return a ticket; None if there is none, or if it was made before ``oldest``."""
+    table = tables.tickets
+    row = db.execute(select(table).where(table.c.digest == digest, table.c.made >= oldest)).mappings().first()
+    return None if row is None else TicketRow(**row)
+
+
+def set_digits(db: Connection, digest: str, mail: str, typed: str, digits: str, at: datetime) -> None:
+    """Store the one-time code of a ticket."""
+    values = {"mail": mail, "typed": typed, "digits": digits, "sent": at, "wrong": 0}
+    db.execute(update(tables.tickets).where(tables.tickets.c.digest == digest).values(values))
+
+
+def void_digits(db: Connection, mail: str) -> None:
+    """Make all one-time codes for a mail address void."""
+    table = tables.tickets
+    db.execute(update(table).where(table.c.mail == mail).values(wrong=one_time.ATTEMPTS))
+
+
+def count_wrong(db: Connection, digest: str) -> None:
+    """Count a wrong one-time code."""
+    table = tables.tickets
+    db.execute(update(table).where(table.c.digest == digest).values(wrong=table.c.wrong + 1))
+
+
+def drop_ticket(db: Connection, digest: str) -> None:
+    """Delete a ticket that is used up."""
+    db.execute(delete(tables.tickets).where(tables.tickets.c.digest == digest))
+
+
+def sent_in_hour(db: Connection, address: str, workshop: str | None, now: datetime) -> tuple[int, int]:
+    """Return how many one-time codes were sent within the hour: to an address, and for a workshop."""
+    table = tables.sent_mails
+    db.execute(delete(table).where(table.c.at < now - _HOUR))
+    to_address = db.execute(select(func.count()).where(table.c.address == address)).scalar_one()
+    for_workshop = db.execute(select(func.count()).where(table.c.workshop == workshop)).scalar_one()
+    return to_address, for_workshop if workshop is not None else 0
+
+
+def note_sent(db: Connection, address: str, workshop: str | None, now: datetime) -> None:
+    """Count a one-time code that is sent."""
+    db.execute(insert(tables.sent_mails).values(address=address, workshop=workshop, at=now))
+
+
+# --- guests and invitations
+
+
+def guest_of_mail(db: Connection, mail: str) -> GuestRow | None:
+    """Return the guest with this mail address; None if there is none."""
+    row = db.execute(select(tables.guests).where(tables.guests.c.mail == mail)).mappings().first()
+    return None if row is None else GuestRow(**row)
+
+
+def guest_of_name(db: Connection, name: str) -> GuestRow | None:
+    """Return the guest who is the hub's user ``name``; None if there is none."""
+    row = db.execute(select(tables.guests).where(tables.guests.c.name == name)).mappings().first()
+    return None if row is None else GuestRow(**row)
+
+
+def put_guest(db: Connection, mail: str, shown: str, now: datetime) -> GuestRow:
+    """Return the guest with this mail address, who gives this name; a new one if there is none."""
+    known = guest_of_mail(db, mail)
+    if known is not None:
+        db.execute(update(tables.guests).where(tables.guests.c.name == known.name).values(shown=shown))
+        return GuestRow(known.name, mail, shown, known.made)
+    plain = unicodedata.normalize("NFKD", shown).encode("ascii", "ignore").decode().lower()
+    letters = "".join(one for one in plain if one.isalnum())[:20] or "guest"
+    while True:
+        name = f"{GUEST}{letters}.{''.join(secrets.choice(_NAME_LETTERS) for _ in range(6))}"
+        if guest_of_name(db, name) is None:
+            break
+    row = GuestRow(name, mail, shown, now)
+    db.execute(insert(tables.guests).values(row.__dict__))
+    return row
+
+
+def invitation(db: Connection, slug: str, mail: str) -> InvitationRow | None:
+    """Return the invitation of a mail address to a workshop; None if there is none."""
+    table = tables.invitations
+    row = db.execute(select(table).where(table.c.workshop == slug, table.c.mail == mail)).mappings().first()
+    return None if row is None else InvitationRow(**row)
+
+
+def invitations(db: Connection, slug: str) -> list[InvitationRow]:
+    """Return all invitations to a workshop, by mail address."""
+    table = tables.invitations
+    rows = db.execute(select(table).where(table.c.workshop == slug).order_by(table.c.mail)).mappings()
+    return [InvitationRow(**row) for row in rows]
+
+
+def set_invitations(db: Connection, slug: str, rows: Sequence[InvitationRow]) -> None:
+    """Replace all invitations to a workshop."""
+    db.execute(delete(tables.invitations).where(tables.invitations.c.workshop == slug))
+    if rows:
+        db.execute(insert(tables.invitations), [row.__dict__ for row in rows])
+
+
+# --- people
+
+
+def members(db: Connection, slug: str) -> list[MembershipRecord]:
+    """Return everybody who is, waits or was in a workshop."""
+    rows = db.execute(select(schema.memberships).where(schema.memberships.c.workshop == slug)).mappings()
+    return [MembershipRecord(**row) for row in rows]
+
+
+def memberships(db: Connection, person: str) -> list[MembershipRecord]:
+    """Return what a person is in all workshops."""
+    rows = db.execute(select(schema.memberships).where(schema.memberships.c.person == person)).mappings()
+    return [MembershipRecord(**row) for row in rows]
+
+
+def put_member(db: Connection, record: MembershipRecord) -> None:
+    """Store what a person is in a workshop, in place of what they were."""
+    table = schema.memberships
+    db.execute(delete(table).where(table.c.workshop == record.workshop, table.c.person == record.person))
+    db.execute(insert(table).values(record.__dict__))
+
+
+def note(db: Connection, slug: str, now: datetime, by: str, what: str, detail: str = "") -> None:
+    """Add a line to a workshop's log."""
+    db.execute(insert(schema.events).values(EventRecord(slug, now, by, what, detail).__dict__))
+
+
+def number_of_seats(db: Connection, slug: str) -> int:
+    """Return how many seats a workshop has."""
+    query = select(schema.workshops.c.seats).where(schema.workshops.c.slug == slug)
+    return int(db.execute(query).scalar_one())
+
+
+def waiting(people: Sequence[MembershipRecord]) -> list[Waiting]:
+    """Return the waiting list."""
+    return [Waiting(one.person, one.at) for one in people if one.state == "waiting"]
+
+
+def taken(people: Sequence[MembershipRecord]) -> set[int]:
+    """Return the numbers of the seats that somebody has."""
+    return {one.seat for one in people if one.seat is not None}
+
+
+def promote(db: Connection, slug: str, now: datetime) -> list[MembershipRecord]:
+    """Give free seats to the waiting list; return who got one."""
+    people = members(db, slug)
+    by_name = {one.person: one for one in people}
+    given: list[MembershipRecord] = []
+    for one in seats.promotions(taken(people), number_of_seats(db, slug), waiting(people)):
+        values: dict[str, Any] = {**by_name[one.person].__dict__, "state": "seated", "seat": one.seat}
+        given.append(MembershipRecord(**values))
+        put_member(db, given[-1])
+        note(db, slug, now, "", "promoted", one.person)
+    return given

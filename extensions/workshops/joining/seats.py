@@ -1,0 +1,55 @@
+"""Who gets which seat, and who waits. Pure functions.
+
+Seats have the numbers 1 to the number of seats. A person keeps their number. A seat that becomes free goes to the
+person who has waited longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A person in the waiting list, and since when."""
+
+    person: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A person who gets a seat."""
+
+    person: str
+    seat: int
+
+
+def free_seat(taken: Collection[int], seats: int) -> int | None:
+    """Return the lowest free number; None if all seats are taken."""
+    return next((number for number in range(1, seats + 1) if number not in taken), None)
+
+
+def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Return the waiting list in the order in which its people get seats."""
+    return sorted(waiting, key=lambda one: (one.since, one.person))
+
+
+def position(waiting: Iterable[Waiting], person: str) -> int | None:
+    """Return a person's position in the waiting list, from 1; None if they do not wait."""
+    names = [one.person for one in in_order(waiting)]
+    return names.index(person) + 1 if person in names else None
+
+
+def promotions(taken: Collection[int], seats: int, waiting: Sequence[Waiting]) -> list[Promotion]:
+    """Return who gets a seat now: nobody is passed over, and nobody waits while a seat is free."""
+    held, given = set(taken), []
+    for one in in_order(waiting):
+        number = free_seat(held, seats)
+        if number is None:
+            break
+        held.add(number)
+        given.append(Promotion(one.person, number))
+    return given

@@ -1,0 +1,493 @@
+"""Joining, as the hub's pages ask for it: right codes give tickets, one-time codes prove mail addresses, people get
+seats.
+
+Answers about mail addresses are the same for all addresses: whether somebody has joined with one, was removed, or has
+got too many mails, shows nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from factorycommon.language import N_
+from factorycommon.messages import Message
+from factorycommon.models import Problem, is_guest
+from factorycommon.models.joining import (
+    MOST_NAME,
+    GuestView,
+    JoinBody,
+    JoinCodeBody,
+    JoinedView,
+    LeaveBody,
+    MembershipsView,
+    ProofBody,
+    ReturnBody,
+    ReturnedBody,
+    Role,
+    TicketBody,
+    TicketOnly,
+    TicketView,
+)
+from factorycommon.models.plain import plain_text
+from factorycommon.service.problems import ProblemError, conflict, gone, invalid
+from workshops.joining import codes, one_time, people_list, rows, seats, views
+from workshops.joining.guess_limits import GuessLimits
+from workshops.joining.letters import Letters
+from workshops.joining.mailer import MailSender
+from workshops.joining.one_time import OneTimeCode
+from workshops.joining.people_list import Invited, Listed, same_mail
+from workshops.joining.rows import GuestRow, InvitationRow, TicketRow
+from workshops.models.joining import JoiningSettings
+from workshops.models.views import SeatState
+from workshops.states import FINAL, JOINABLE, WorkshopState
+from workshops.store.schema import CodeRecord, MembershipRecord, WorkshopRecord
+from workshops.store.store import Store
+
+log = logging.getLogger("workshops")
+
+_ASK_TRAINER = N_("Ask the people who run the workshop.")
+_MANY_MAILS = Message("join-many-mails", "Very many mails were sent for this workshop. Try again in an hour.")
+_NO_DIGITS = Message("join-no-digits", "Ask for a code first.")
+_WRONG_DIGITS = Message("join-digits-wrong", "This code is wrong, or a newer one was sent. Look at the last mail.")
+_VOID_DIGITS = Message("join-digits-void", "This code is not valid any more. Ask for a new one.")
+_LAST_LEAD = Message("workshop-last-lead", "Somebody has to lead the workshop. Choose another lead first.")
+_BANNED = Message("join-banned", "You cannot join this workshop.")
+_CODE_FAULTS = {
+    "revoked": Message("join-code-revoked", "This code was replaced by a newer one."),
+    "expired": Message("join-code-expired", "This code has expired."),
+    "used-up": Message("join-code-used-up", "As many people as this code allows have joined with it."),
+}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _forbidden(message: Message, field: str | None = None, do: str = "") -> ProblemError:
+    return ProblemError(Problem(kind="forbidden", message=message, field=field, do=do))
+
+
+class Joining:
+    """The service. ``secret``: 32 random bytes, for hashes; ``changed``: called after the people of a workshop
+    have changed; ``now``: the clock; ``ticks``: seconds of a clock that never jumps."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: JoiningSettings,
+        secret: bytes,
+        root: str,
+        changed: Callable[[], None],
+        now: Callable[[], datetime] = _now,
+        ticks: Callable[[], float] | None = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._secret = secret
+        self._changed = changed
+        self._now = now
+        self._limits = GuessLimits(ticks or asyncio.get_running_loop().time)
+        self.mails = MailSender(settings)
+        self.letters = Letters(settings.sender, root)
+
+    # --- a join code
+
+    async def check_code(self, body: JoinCodeBody) -> TicketView:
+        """Return a ticket for a right join code. Raises ProblemError."""
+        if wait := self._limits.waits(body.browser):
+            said = Message("join-wait", "This browser sent too many wrong codes. Wait {seconds} seconds.")
+            raise ProblemError(
+                Problem(kind="too-many", message=said.format(seconds=wait), field="code", do=_ASK_TRAINER)
+            )
+        plain = codes.normalized(body.code)
+        workshop = None if plain is None else await self._store.get(body.slug)
+        code = None
+        if plain is not None and workshop is not None:
+            known = await self._store.transact(lambda db: rows.all_codes(db, body.slug))
+            fitting = [one for one in known if codes.is_code(plain, one.salt, one.hash, self._secret)]
+            code = fitting[0] if fitting else None
+        if workshop is None or code is None:
+            await self._wrong(body, workshop)
+            said = Message("join-code-wrong", "This code is wrong, or it is of another workshop.")
+            raise _forbidden(said, "code", N_("Compare it with the code that you got."))
+        _check_open(workshop)
+        if (fault := codes.fault(code, self._now())) is not None:
+            raise _forbidden(_CODE_FAULTS[fault], "code", N_("Ask the people who run the workshop for a new code."))
+        ticket = secrets.token_urlsafe(32)
+        row = TicketRow(_digest(ticket), workshop.slug, code.id, self._now())
+        await self._store.transact(lambda db: rows.add_ticket(db, row, self._oldest))
+        return views.ticket(ticket, row, workshop)
+
+    async def _wrong(self, body: JoinCodeBody, workshop: WorkshopRecord | None) -> None:
+        delay = self._limits.wrong(body.browser, body.address)
+        if workshop is not None and self._limits.is_notable(workshop.slug):
+            log.warning("Many wrong join codes are sent for the workshop %s", workshop.slug)
+            now = self._now()
+            await self._store.transact(lambda db: rows.note(db, workshop.slug, now, "", "guesses"))
+        await asyncio.sleep(delay)
+
+    async def ticket(self, body: TicketBody) -> TicketView:
+        """Return the present state of a walk. Raises ProblemError 404."""
+        row, workshop = await self._walk(body.ticket)
+        return views.ticket(body.ticket, row, workshop)
+
+    async def _walk(self, ticket: str) -> tuple[TicketRow, WorkshopRecord]:
+        row = await self._store.transact(lambda db: rows.ticket(db, _digest(ticket), self._oldest))
+        workshop = await self._store.get(row.workshop) if row is not None and row.workshop is not None else None
+        if row is None or workshop is None:
+            raise gone("This ticket")
+        return row, workshop
+
+    # --- a mail address
+
+    async def send_digits(self, body: ProofBody) -> None:
+        """Send a one-time code to a mail address, if it may join. Raises ProblemError.
+
+        The answer does not say whether a mail was sent.
+        """
+        row, workshop = await self._walk(body.ticket)
+        mail = self._mail(body.mail)
+        _check_open(workshop)
+
+        def may(db: Connection) -> bool:
+            code = next((one for one in rows.all_codes(db, workshop.slug) if one.id == row.code), None)
+            if code is None or not codes.allows(code.domains, mail.rpartition("@")[2]):
+                raise _forbidden(_wrong_domain(code), "mail")
+            guest = rows.guest_of_mail(db, mail)
+            member = None if guest is None else _of(rows.members(db, workshop.slug), guest.name)
+            return member is None or member.state != "banned"
+
+        await self._send(row.digest, mail, body.mail, workshop, may)
+
+    async def _send(
+        self,
+        ticket: str,
+        mail: str,
+        typed: str,
+        workshop: WorkshopRecord | None,
+        may: Callable[[Connection], bool],
+    ) -> None:
+        """Make a new one-time code for a ticket (its digest); send it if the address ``may`` have one and has not got
+        too many. If no mail is sent, the code is one that nobody knows."""
+        digits = one_time.new_digits()
+        hashed = one_time.digest(self._secret, ticket, mail, digits)
+        address = hmac.new(self._secret, f"mail\0{mail}".encode(), hashlib.sha256).hexdigest()
+        slug, now = None if workshop is None else workshop.slug, self._now()
+
+        def work(db: Connection) -> bool:
+            allowed = may(db)
+            to_address, for_workshop = rows.sent_in_hour(db, address, slug, now)
+            if for_workshop >= self._settings.workshop_mails:
+                raise ProblemError(Problem(kind="too-many", message=_MANY_MAILS, do=_ASK_TRAINER, field="mail"))
+            if to_address >= self._settings.address_mails:
+                present = rows.ticket(db, ticket, self._oldest)
+                if present is not None and present.mail == mail:
+                    return False  # its last code stays valid
+                allowed = False
+            if allowed:
+                rows.void_digits(db, mail)
+            rows.note_sent(db, address, slug, now)
+            rows.set_digits(db, ticket, mail, typed.strip(), hashed, now)
+            return allowed
+
+        if await self._store.transact(work):
+            self.mails.send(self.letters.digits(mail, digits, None if workshop is None else workshop.title))
+
+    def _mail(self, typed: str) -> str:
+        if not self._settings.sends:
+            raise conflict(Message("join-no-mails", "This gateway sends no mails. Sign in with an account."))
+        try:
+            return same_mail(typed)
+        except ValueError as error:
+            raise invalid(Message("join-mail", "This is no mail address such as ada@example.org."), "mail") from error
+
+    def _proved(self, db: Connection, row: TicketRow, typed: str) -> Message | None:
+        """Return why a one-time code proves nothing, after counting a wrong one; None: it proves the address."""
+        digits = one_time.normalized(typed)
+        if row.mail is None or row.digits is None or row.sent is None:
+            return _NO_DIGITS
+        found = None if digits is None else one_time.digest(self._secret, row.digest, row.mail, digits)
+        match one_time.verdict(OneTimeCode(row.digits, row.mail, row.sent, row.wrong), found, self._now()):
+            case "right":
+                return None
+            case "wrong":
+                rows.count_wrong(db, row.digest)
+                return _WRONG_DIGITS
+            case _:
+                return _VOID_DIGITS
+
+    # --- a place in the workshop
+
+    async def join(self, body: JoinBody) -> JoinedView:
+        """Have a person join, or find them if they have joined before. Raises ProblemError."""
+        row, workshop = await self._walk(body.ticket)
+        _check_open(workshop)
+        face = views.face(workshop)
+        if face.terms is not None and body.terms != face.terms.version:
+            said = Message("join-terms", "The terms of the workshop have changed since you read them. Read them again.")
+            raise ProblemError(Problem(kind="conflict", message=said, field="accept"))
+        name = plain_text(body.name, MOST_NAME)
+        if body.person is None and not name:
+            said = Message("join-name", "Give the name by which the people who run the workshop know you.")
+            raise invalid(said, "name")
+        now = self._now()
+
+        def work(db: Connection) -> JoinedView | ProblemError:
+            """Return a refusal instead of raising it, so that a counted attempt stays counted."""
+            fresh = rows.ticket(db, row.digest, self._oldest)  # another request may have changed it meanwhile
+            if fresh is None:
+                return _forbidden(_VOID_DIGITS, "digits")
+            if body.person is None and (why := self._proved(db, fresh, body.digits)) is not None:
+                return _forbidden(why, "digits")
+            return self._joined(db, workshop, fresh, body.person, name, now)
+
+        answer = await self._store.transact(work)
+        if isinstance(answer, ProblemError):
+            raise answer
+        self._changed()
+        if not answer.known and row.mail is not None and body.person is None:
+            self.mails.send(self.letters.joined(row.mail, answer.workshop, answer.membership.seat))
+        return answer
+
+    def _joined(
+        self, db: Connection, workshop: WorkshopRecord, row: TicketRow, person: str | None, name: str, now: datetime
+    ) -> JoinedView | ProblemError:
+        """Give a person their place, or return why they get none. ``person`` None: who has proved the ticket's mail
+        address, with this ``name``."""
+        mail, guest = row.mail or "", None
+        if person is None:
+            guest = rows.guest_of_mail(db, mail)
+        elif is_guest(person):
+            guest = rows.guest_of_name(db, person)
+            if guest is None:
+                return _forbidden(_BANNED, "", _ASK_TRAINER)
+            mail, name = guest.mail, guest.shown
+        people = rows.members(db, workshop.slug)
+        before = _of(people, guest.name if guest is not None else person or "")
+        if before is not None and before.state == "banned":
+            return _forbidden(_BANNED, "", _ASK_TRAINER)
+        known = before is not None and before.state in views.IN
+        code = next((one for one in rows.all_codes(db, workshop.slug) if one.id == row.code), None)
+        of_guest = person is None or guest is not None
+        if not known and (refused := self._refused(code, mail if of_guest else None, now)) is not None:
+            return refused
+        if of_guest:
+            guest = rows.put_guest(db, mail, name, now)
+        joins = str(person) if guest is None else guest.name
+        mine = before if before is not None and known else self._admit(db, workshop, joins, guest, code, now)
+        values = {**mine.__dict__, "terms_at": now if workshop.terms.strip() else mine.terms_at}
+        if guest is not None:
+            values |= {"name": guest.shown, "mail": guest.mail}
+        mine = MembershipRecord(**values)
+        rows.put_member(db, mine)
+        rows.drop_ticket(db, row.digest)
+        return views.joined(workshop, mine, rows.members(db, workshop.slug), known)
+
+    @staticmethod
+    def _refused(code: CodeRecord | None, mail: str | None, now: datetime) -> ProblemError | None:
+        """Return why nobody new joins with a code; None if they do. ``mail``: of a guest."""
+        if code is None:
+            return _forbidden(_CODE_FAULTS["revoked"], "code", _ASK_TRAINER)
+        if (fault := codes.fault(code, now)) is not None:
+            return _forbidden(_CODE_FAULTS[fault], "code", _ASK_TRAINER)
+        if mail is not None and not codes.allows(code.domains, mail.rpartition("@")[2]):
+            return _forbidden(_wrong_domain(code), "mail")
+        return None
+
+    def _admit(
+        self,
+        db: Connection,
+        workshop: WorkshopRecord,
+        person: str,
+        guest: GuestRow | None,
+        code: CodeRecord | None,
+        now: datetime,
+    ) -> MembershipRecord:
+        """Return the new place of a person: the role of their invitation, a seat, or a place in the waiting list."""
+        invited = None if guest is None else rows.invitation(db, workshop.slug, guest.mail)
+        role: Role = "participant" if invited is None else invited.role
+        people = [one for one in rows.members(db, workshop.slug) if one.person != person]
+        used = None if code is None else code.id
+        if used is not None:
+            rows.count_use(db, used)
+        rows.note(db, workshop.slug, now, person, "joined", role)
+        if role != "participant":
+            return MembershipRecord(workshop.slug, person, role, "staff", None, now, code=used)
+        number = None
+        if not rows.waiting(people):  # nobody passes the waiting list
+            number = seats.free_seat(rows.taken(people), rows.number_of_seats(db, workshop.slug))
+        state: SeatState = "waiting" if number is None else "seated"
+        return MembershipRecord(workshop.slug, person, role, state, number, now, code=used)
+
+    async def leave(self, body: LeaveBody) -> None:
+        """Have a person give up their place; the next one of the waiting list gets the seat. Raises ProblemError."""
+        await self.put_out(body.slug, body.person, "left", body.person)
+
+    async def put_out(self, slug: str, person: str, state: Literal["left", "banned"], by: str) -> None:
+        """End a person's part in a workshop: what runs of it ends after the link's grace time. Raises ProblemError.
+
+        ``banned``: they cannot join it again, and a guest whom no other workshop admits is logged out.
+        """
+        now = self._now()
+
+        def work(db: Connection) -> list[MembershipRecord] | None:
+            people = rows.members(db, slug)
+            mine = _of(people, person)
+            if mine is None or (mine.state not in views.IN and state == "left"):
+                return None
+            if [one.person for one in people if one.role == "lead" and one.state in views.IN] == [person]:
+                raise conflict(_LAST_LEAD)
+            rows.put_member(db, MembershipRecord(**{**mine.__dict__, "state": state, "seat": None}))
+            rows.note(db, slug, now, by, state, person)
+            return rows.promote(db, slug, now)
+
+        promoted = await self._store.transact(work)
+        if promoted is None:
+            raise gone(person)
+        self._changed()
+        await self.tell_promoted(slug, promoted)
+
+    async def readmit(self, slug: str, person: str, by: str) -> None:
+        """End a ban: the person may join again with a code. Raises ProblemError."""
+        now = self._now()
+
+        def work(db: Connection) -> bool:
+            mine = _of(rows.members(db, slug), person)
+            if mine is None or mine.state != "banned":
+                return False
+            rows.put_member(db, MembershipRecord(**{**mine.__dict__, "state": "left"}))
+            rows.note(db, slug, now, by, "readmitted", person)
+            return True
+
+        if not await self._store.transact(work):
+            raise gone(person)
+
+    async def promote(self, slug: str) -> None:
+        """Give seats that are free to the waiting list, such as after the number of seats was raised."""
+        now = self._now()
+        promoted = await self._store.transact(lambda db: rows.promote(db, slug, now))
+        if promoted:
+            self._changed()
+            await self.tell_promoted(slug, promoted)
+
+    async def tell_promoted(self, slug: str, promoted: Sequence[MembershipRecord]) -> None:
+        """Send mails to people who got a seat."""
+        workshop = await self._store.get(slug)
+        if workshop is None:
+            return
+        for one in promoted:
+            if one.mail is not None and one.seat is not None and self._settings.sends:
+                self.mails.send(self.letters.promoted(one.mail, views.face(workshop), one.seat))
+
+    # --- lists of people
+
+    async def invite(self, slug: str, people: Sequence[Invited], by: str) -> None:
+        """Replace the list of invited people. It gives roles and names to those who join with these mail addresses; who
+        has joined keeps their place."""
+        now = self._now()
+        found = [InvitationRow(slug, one.mail, one.role, one.name, now, by) for one in people]
+
+        def work(db: Connection) -> None:
+            rows.set_invitations(db, slug, found)
+            rows.note(db, slug, now, by, "list", str(len(found)))
+
+        await self._store.transact(work)
+
+    async def listed(self, slug: str) -> str:
+        """Return everybody in a workshop, and everybody who is invited and has not joined, as CSV."""
+        people = await self._store.transact(lambda db: rows.members(db, slug))
+        invited = await self._store.transact(lambda db: rows.invitations(db, slug))
+        come = {one.mail for one in people}
+        order = sorted(people, key=lambda one: (one.state != "staff", one.seat is None, one.seat or 0, one.at))
+        found: list[Listed] = [
+            Listed(one.mail or "", one.name or "", one.role, one.person, one.state, one.seat, one.at) for one in order
+        ]
+        found += [Listed(one.mail, one.shown, one.role) for one in invited if one.mail not in come]
+        return people_list.written(found)
+
+    # --- guests who come back
+
+    async def begin_return(self, body: ReturnBody) -> TicketOnly:
+        """Return a ticket; send a one-time code if a guest has this mail address. Raises ProblemError."""
+        mail = self._mail(body.mail)
+        ticket = secrets.token_urlsafe(32)
+        row = TicketRow(_digest(ticket), None, None, self._now())
+        await self._store.transact(lambda db: rows.add_ticket(db, row, self._oldest))
+        await self._send(row.digest, mail, body.mail, None, lambda db: rows.guest_of_mail(db, mail) is not None)
+        return TicketOnly(ticket=ticket)
+
+    async def finish_return(self, body: ReturnedBody) -> GuestView:
+        """Return the guest who has proved their mail address. Raises ProblemError."""
+
+        def work(db: Connection) -> str | ProblemError:
+            row = rows.ticket(db, _digest(body.ticket), self._oldest)
+            if row is None or row.workshop is not None or row.mail is None:
+                return _forbidden(_VOID_DIGITS, "digits")
+            if (why := self._proved(db, row, body.digits)) is not None:
+                return _forbidden(why, "digits")
+            rows.drop_ticket(db, row.digest)
+            guest = rows.guest_of_mail(db, row.mail)
+            return guest.name if guest is not None else _forbidden(_VOID_DIGITS, "digits")
+
+        answer = await self._store.transact(work)
+        if isinstance(answer, ProblemError):
+            raise answer
+        return await self.guest(answer)
+
+    async def guest(self, name: str) -> GuestView:
+        """Return a guest as they are now. Raises ProblemError 404."""
+        row = await self._store.transact(lambda db: rows.guest_of_name(db, name))
+        if row is None:
+            raise gone("This guest")
+        mine = await self._store.transact(lambda db: rows.memberships(db, name))
+        ends = []
+        for one in mine:
+            workshop = await self._store.get(one.workshop) if one.state in views.IN else None
+            if workshop is not None and workshop.state not in (*FINAL, WorkshopState.CLOSING):
+                ends.append(workshop.closes)
+        return views.guest(row, max(ends, default=None))
+
+    async def memberships(self, person: str) -> MembershipsView:
+        """Return the workshops in which a person is."""
+        found = []
+        for one in await self._store.transact(lambda db: rows.memberships(db, person)):
+            workshop = await self._store.get(one.workshop)
+            if workshop is not None:
+                people = (await self._store.members([workshop.slug]))[workshop.slug]
+                found.append(views.joined(workshop, one, people, known=True))
+        return MembershipsView(memberships=tuple(found))
+
+    @property
+    def _oldest(self) -> datetime:
+        return self._now() - timedelta(minutes=self._settings.ticket_minutes)
+
+
+def _digest(ticket: str) -> str:
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def _of(people: Sequence[MembershipRecord], person: str) -> MembershipRecord | None:
+    return next((one for one in people if one.person == person), None)
+
+
+def _wrong_domain(code: CodeRecord | None) -> Message:
+    said = Message("join-domain", "With this code, only mail addresses at {domains} may join.")
+    return said.format(domains=", ".join(() if code is None else code.domains))
+
+
+def _check_open(workshop: WorkshopRecord) -> None:
+    """Raise ProblemError unless people may join the workshop now."""
+    if workshop.state in JOINABLE:
+        return
+    if workshop.state in (WorkshopState.DRAFT, WorkshopState.APPROVED):
+        raise conflict(Message("join-too-early", "Nobody can join this workshop yet. Try again later."))
+    raise conflict(Message("join-over", "This workshop is over, or it does not take place."))

@@ -1,0 +1,79 @@
+"""Turns rows into what the hub and people see of joining."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+from factorycommon.models.joining import (
+    GuestView,
+    JoinedView,
+    MembershipView,
+    StartAt,
+    TicketView,
+    WorkshopFace,
+    WorkshopTerms,
+)
+from workshops.joining import rows, seats
+from workshops.joining.rows import GuestRow, TicketRow
+from workshops.states import JOINABLE, WorkshopState
+from workshops.store.schema import MembershipRecord, WorkshopRecord
+
+IN = ("seated", "waiting", "staff")  # states of people who are in a workshop, or will be
+
+
+def terms_version(terms: str) -> str:
+    """Return the version of a workshop's terms: a changed text has another one."""
+    return hashlib.sha256(terms.encode()).hexdigest()[:12]
+
+
+def face(workshop: WorkshopRecord) -> WorkshopFace:
+    """Return what a person sees of a workshop while they join."""
+    terms = workshop.terms.strip()
+    return WorkshopFace(
+        slug=workshop.slug,
+        title=workshop.title,
+        zone=workshop.zone,
+        opens=workshop.opens,
+        starts=workshop.starts,
+        ends=workshop.ends,
+        closes=workshop.closes,
+        begun=workshop.state in (WorkshopState.WARMING, WorkshopState.OPEN),
+        over=workshop.state not in JOINABLE,
+        project=workshop.project,
+        hours=workshop.hours,
+        places=tuple(
+            StartAt(factory=one.factory, size=one.size, environment=one.environment) for one in workshop.places
+        ),
+        terms=WorkshopTerms(version=terms_version(terms), text=terms) if terms else None,
+    )
+
+
+def membership(one: MembershipRecord, people: Sequence[MembershipRecord]) -> MembershipView:
+    """Return a person's place in a workshop. ``people``: everybody in the workshop."""
+    return MembershipView(
+        person=one.person,
+        role=one.role,
+        state=one.state,
+        seat=one.seat,
+        position=seats.position(rows.waiting(people), one.person) if one.state == "waiting" else None,
+        name=one.name or "",
+    )
+
+
+def joined(
+    workshop: WorkshopRecord, one: MembershipRecord, people: Sequence[MembershipRecord], known: bool
+) -> JoinedView:
+    """Return the answer to a person who has joined. ``known``: they were in the workshop before."""
+    return JoinedView(membership=membership(one, people), workshop=face(workshop), known=known)
+
+
+def ticket(secret: str, row: TicketRow, workshop: WorkshopRecord) -> TicketView:
+    """Return the state of a walk. ``secret``: the ticket itself."""
+    return TicketView(ticket=secret, workshop=face(workshop), mail=row.typed or "" if row.sent is not None else "")
+
+
+def guest(row: GuestRow, until: datetime | None) -> GuestView:
+    """Return a guest for the hub's login. ``until``: when their last workshop closes."""
+    return GuestView(person=row.name, name=row.shown, until=until)

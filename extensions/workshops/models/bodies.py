@@ -1,0 +1,128 @@
+"""The bodies of requests to the service. All are strict and bounded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+from factorycommon.models import Hours, Model, Slug, Word
+from factorycommon.models.bodies import Until
+from factorycommon.models.plain import plain_lines, plain_text
+from factorycommon.models.workshops import MOST_SEATS, GpuHourLimit
+from workshops.times import Zone
+
+MOST_PLACES = 10
+MAIL_DOMAINS = 50  # the most of a code
+
+Title = Annotated[str, StringConstraints(max_length=120), AfterValidator(partial(plain_text, most=120)),
+                  StringConstraints(min_length=1)]  # fmt: skip
+Paragraphs = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(partial(plain_lines, most=10_000))]
+Sentence = Annotated[str, StringConstraints(max_length=500), AfterValidator(partial(plain_text, most=500)),
+                     StringConstraints(min_length=1)]  # fmt: skip
+LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+MailDomain = Annotated[
+    str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})+$", max_length=253), AfterValidator(str.lower)
+]
+Role = Literal["lead", "instructor", "helper", "observer", "participant"]
+
+
+def _written_out(value: object) -> object:
+    """Return a time unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
+    if not isinstance(value, datetime) and "T" not in str(value).upper():
+        raise ValueError("say it as 2026-10-25T09:00:00+02:00, or as 2026-10-25T09:00 in the workshop's zone")
+    return value
+
+
+ZoneTime = Annotated[datetime, BeforeValidator(_written_out)]  # with an offset, or as clocks of the zone show it
+
+
+class PlaceBody(Model):
+    """One place of a workshop: the first is plan A, the next plan B.
+
+    ``pool``: what pays there, one of ``GET pools``; None: the first that allows the size. ``environment`` None: the
+    factory's default."""
+
+    factory: Slug
+    size: Slug
+    environment: Slug | None = None
+    pool: Slug | None = None
+    reservation: Word | None = None
+
+
+class MaterialBody(Model):
+    """What people find in their folder: one commit of a git repository."""
+
+    repository: Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9][A-Za-z0-9.:-]*/[^\s\x00-\x20\x7f\"'<>]+$",
+                                                 max_length=500)]  # fmt: skip
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
+
+
+class CodeBody(Model):
+    """A new code for joining. ``uses``: how many people may join by it, None: no limit but the seats; ``expires``: when
+    it stops to be valid, None: when the workshop closes; ``domains``: of the mail addresses that may join, empty: any.
+    """
+
+    uses: int | None = Field(default=None, ge=1, le=100_000)
+    expires: Until | None = None
+    domains: tuple[MailDomain, ...] = Field(default=(), max_length=MAIL_DOMAINS)
+
+
+class WorkshopBody(Model):
+    """A new workshop. ``hours``: the longest session of a seat; ``gpu_hours``: of all its people, None: what the pools
+    allow; ``person_gpu_hours``: of each person, None: an equal share of ``gpu_hours``; ``submit``: ask for approval at
+    once."""
+
+    title: Title
+    zone: Zone = "UTC"
+    opens: ZoneTime
+    starts: ZoneTime
+    ends: ZoneTime
+    closes: ZoneTime
+    seats: int = Field(ge=1, le=MOST_SEATS)
+    hours: Hours
+    places: tuple[PlaceBody, ...] = Field(min_length=1, max_length=MOST_PLACES)
+    gpu_hours: GpuHourLimit | None = None
+    person_gpu_hours: GpuHourLimit | None = None
+    terms: Paragraphs = ""
+    languages: tuple[LanguageCode, ...] = Field(default=("en",), min_length=1, max_length=30)
+    material: MaterialBody | None = None
+    retention_days: int = Field(default=30, ge=0, le=3650)
+    code: CodeBody = CodeBody()
+    submit: bool = True
+
+
+class WorkshopChange(Model):
+    """Changes of a workshop; what is left out stays. ``version``: the one that the change was made from."""
+
+    version: int = Field(ge=1)
+    title: Title | None = None
+    zone: Zone | None = None
+    opens: ZoneTime | None = None
+    starts: ZoneTime | None = None
+    ends: ZoneTime | None = None
+    closes: ZoneTime | None = None
+    seats: int | None = Field(default=None, ge=1, le=MOST_SEATS)
+    hours: Hours | None = None
+    places: tuple[PlaceBody, ...] | None = Field(default=None, min_length=1, max_length=MOST_PLACES)
+    gpu_hours: GpuHourLimit | None = None
+    person_gpu_hours: GpuHourLimit | None = None
+    terms: Paragraphs | None = None
+    languages: tuple[LanguageCode, ...] | None = Field(default=None, min_length=1, max_length=30)
+    material: MaterialBody | None = None
+    retention_days: int | None = Field(default=None, ge=0, le=3650)
+
+
+class DeclineBody(Model):
+    """Why an operator does not approve a workshop."""
+
+    reason: Sentence
+
+
+class MemberBody(Model):
+    """The role of a person in a workshop."""
+
+    role: Role

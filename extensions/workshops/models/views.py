@@ -1,0 +1,140 @@
+"""What the service answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from factorycommon.models import Model
+from workshops.models.bodies import MaterialBody, Role
+from workshops.states import WorkshopState
+
+SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
+Action = Literal[
+    "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people"
+]
+
+
+class PlaceView(Model):
+    """One place of a workshop; ``number`` 1 is plan A."""
+
+    number: int
+    factory: str
+    size: str
+    environment: str | None
+    pool: str
+    reservation: str | None
+
+
+class CodeView(Model):
+    """A valid code for joining, without its text, which was shown when it was made."""
+
+    made: datetime
+    made_by: str
+    expires: datetime | None
+    uses: int | None
+    used: int
+    domains: tuple[str, ...]
+
+
+class StaffView(Model):
+    """What only the people who run a workshop see of it. ``problem``: why the link does not get all that it asks for;
+    ``declined``: why an operator did not approve it."""
+
+    version: int
+    made_by: str
+    gpu_hours: float | None
+    person_gpu_hours: float | None
+    submitted: datetime | None
+    declined: str
+    problem: str
+    seated: int
+    waiting: int
+    codes: tuple[CodeView, ...]
+
+
+class WorkshopView(Model):
+    """A workshop as the caller may see it. Times are in UTC; ``zone`` is where the class takes place.
+
+    ``role``: the caller's role, None: they have none; ``seat``: their seat; ``may``: what they may do with it now;
+    ``staff``: None for participants."""
+
+    slug: str
+    title: str
+    state: WorkshopState
+    zone: str
+    opens: datetime
+    starts: datetime
+    ends: datetime
+    closes: datetime
+    seats: int
+    hours: float
+    places: tuple[PlaceView, ...]
+    terms: str
+    languages: tuple[str, ...]
+    material: MaterialBody | None
+    retention_days: int
+    project: str
+    join_url: str
+    role: Role | None
+    seat: int | None
+    may: tuple[Action, ...]
+    staff: StaffView | None
+
+
+class CreatedView(Model):
+    """Response to a workshop that was created, and to a new code. The code is not shown again."""
+
+    slug: str
+    state: WorkshopState
+    code: str
+    join_url: str
+
+
+class MemberView(Model):
+    """A person of a workshop. ``name``: as a guest gave it; "" for people with an account."""
+
+    person: str
+    name: str = ""
+    role: Role
+    state: SeatState
+    seat: int | None
+    since: datetime
+
+
+class ListedView(Model):
+    """Response to a list of people that was sent: how many it has."""
+
+    people: int
+
+
+class EventView(Model):
+    """One line of a workshop's log. ``by``: who did it; "": the service itself."""
+
+    at: datetime
+    by: str
+    what: str
+    detail: str
+
+
+class PoolView(Model):
+    """What a trainer may choose for a place."""
+
+    id: str
+    title: str
+    factory: str
+    sizes: tuple[str, ...]
+    environments: tuple[str, ...]
+    seats: int
+    gpu_hours: float | None
+    max_hours: float
+    reservations: tuple[str, ...]
+
+
+class AccessView(Model):
+    """What the caller may do. ``approval``: whether an operator has to approve workshops."""
+
+    person: str
+    create: bool
+    operator: bool
+    approval: Literal["operator", "none"]

@@ -1,0 +1,78 @@
+"""What each role may do with a workshop, by its state. Pure.
+
+Roles are of one workshop only, and no role is one of the hub: who leads a workshop may do nothing in another one.
+"""
+
+from __future__ import annotations
+
+from workshops.models.bodies import Role
+from workshops.models.callers import WorkshopCaller
+from workshops.models.views import Action
+from workshops.states import FINAL, IN_TABLE, JOINABLE, STEPS, WorkshopEvent, WorkshopState
+from workshops.store.schema import MembershipRecord, WorkshopRecord
+
+_STAFF: frozenset[Role] = frozenset({"lead", "instructor", "helper", "observer"})
+_EVENTS: dict[Action, WorkshopEvent] = {
+    "approve": WorkshopEvent.APPROVE,
+    "withdraw": WorkshopEvent.WITHDRAW,
+    "cancel": WorkshopEvent.CANCEL,
+    "warm": WorkshopEvent.WARM,
+    "close": WorkshopEvent.CLOSE,
+}
+_ACTIONS: tuple[Action, ...] = (
+    "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
+)  # fmt: skip
+
+
+def sees(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
+    """Return whether the caller may know that the workshop exists."""
+    return caller.operator or (membership is not None and membership.state not in ("banned", "left"))
+
+
+def is_staff(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
+    """Return whether the caller sees what only the people who run the workshop see."""
+    return caller.operator or _role(membership) in _STAFF
+
+
+def actions(
+    caller: WorkshopCaller, membership: MembershipRecord | None, workshop: WorkshopRecord
+) -> tuple[Action, ...]:
+    """Return what the caller may do now."""
+    return tuple(one for one in _ACTIONS if holds(one, caller, membership) and is_time_for(one, workshop))
+
+
+def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
+    """Return whether the caller's role allows this, in whatever state."""
+    role = _role(membership)
+    match action:
+        case "approve" | "decline":
+            return caller.operator
+        case "see-people":
+            return is_staff(caller, membership)
+        case "warm" | "close":
+            return caller.operator or role in ("lead", "instructor")
+        case _:
+            return caller.operator or role == "lead"
+
+
+def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
+    """Return whether the state of the workshop allows this, for those whose role does."""
+    state = workshop.state
+    if (event := _EVENTS.get(action)) is not None:
+        waits = workshop.submitted is not None
+        return (state, event) in STEPS and (action != "approve" or waits)
+    match action:
+        case "submit":
+            return state == WorkshopState.DRAFT and workshop.submitted is None
+        case "decline":
+            return state == WorkshopState.DRAFT and workshop.submitted is not None
+        case "change" | "people":
+            return state not in FINAL and state != WorkshopState.CLOSING
+        case "code":
+            return state in JOINABLE or state not in FINAL | IN_TABLE
+        case _:
+            return True
+
+
+def _role(membership: MembershipRecord | None) -> Role | None:
+    return None if membership is None or membership.state in ("banned", "left") else membership.role

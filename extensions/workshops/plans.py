@@ -1,0 +1,143 @@
+"""Checks what a trainer asks for: times, places, budget, and the seats that other workshops have at the time. Pure.
+
+Each function raises ProblemError, with an explanation for the trainer and the name of the field at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from factorycommon.messages import Message
+from factorycommon.models.workshops import WorkshopPool, WorkshopPools
+from factorycommon.service.problems import conflict, invalid
+from workshops.config import WorkshopLimits
+from workshops.models.bodies import PlaceBody
+from workshops.states import TAKES_SEATS
+from workshops.store.schema import PlaceRecord, WorkshopRecord
+from workshops.times import moment
+
+
+def moment_of(field: str, local: datetime, zone: str) -> datetime:
+    """Return the moment that a field names: by its offset, or in the workshop's zone."""
+    try:
+        return moment(local, zone)
+    except ValueError as error:
+        first = error.args[0] if error.args else ""
+        raise invalid(first if isinstance(first, Message) else str(error), field) from error
+
+
+def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> None:
+    """Check the times and the size of a workshop."""
+    _in_order(workshop)
+    if workshop.ends <= now:
+        raise invalid(Message("workshop-past", "It would end before it is created. Choose later times."), "ends")
+    if workshop.closes - workshop.opens > timedelta(days=limits.days):
+        said = Message(
+            "workshop-too-long", "From opening to closing are more than {days} days, the most that are allowed."
+        )
+        raise invalid(said.format(days=limits.days), "closes")
+    if workshop.seats > limits.seats:
+        said = Message("workshop-too-many-seats", "At most {seats} seats are allowed.")
+        raise invalid(said.format(seats=limits.seats), "seats")
+    if workshop.retention_days > limits.retention_days:
+        said = Message("workshop-kept-too-long", "Data of its people may be kept for at most {days} days.")
+        raise invalid(said.format(days=limits.retention_days), "retention_days")
+
+
+def _in_order(workshop: WorkshopRecord) -> None:
+    pairs = (
+        ("starts", workshop.opens <= workshop.starts),
+        ("ends", workshop.starts < workshop.ends),
+        ("closes", workshop.ends <= workshop.closes),
+    )
+    for field, right in pairs:
+        if not right:
+            raise invalid(
+                Message("workshop-times", "The times must be in this order: it opens, it starts, it ends, it closes."),
+                field,
+            )
+
+
+def places_of(bodies: Sequence[PlaceBody], pools: WorkshopPools) -> tuple[PlaceRecord, ...]:
+    """Return the places with their pools, in order."""
+    found = tuple(_place(number, body, pools) for number, body in enumerate(bodies, 1))
+    factories = [place.factory for place in found]
+    if len(set(factories)) < len(factories):
+        raise invalid(Message("workshop-place-twice", "Each factory may be a place of a workshop once."), "places")
+    return found
+
+
+def _place(number: int, body: PlaceBody, pools: WorkshopPools) -> PlaceRecord:
+    field = f"places.{number - 1}"
+    here = [pool for pool in pools.pools if pool.factory == body.factory]
+    if not here:
+        said = Message("workshop-not-there", "Workshops may not use {factory}; they may use: {names}.")
+        names = ", ".join(sorted({pool.factory for pool in pools.pools})) or "–"
+        raise invalid(said.format(factory=body.factory, names=names), f"{field}.factory")
+    fitting = [pool for pool in here if body.pool in (None, pool.id) and body.size in pool.sizes]
+    if not fitting:
+        said = Message("workshop-size-not-there", "Workshops may use {factory} with these sizes only: {names}.")
+        named = [pool for pool in here if body.pool in (None, pool.id)] or here
+        names = ", ".join(dict.fromkeys(size for pool in named for size in pool.sizes))
+        raise invalid(said.format(factory=body.factory, names=names), f"{field}.size")
+    pool = fitting[0]
+    if pool.environments and body.environment not in (None, *pool.environments):
+        said = Message(
+            "workshop-environment-not-there", "Workshops may use {factory} with these environments only: {names}."
+        )
+        raise invalid(said.format(factory=body.factory, names=", ".join(pool.environments)), f"{field}.environment")
+    if body.reservation is not None and body.reservation not in pool.reservations:
+        said = Message(
+            "workshop-reservation-not-there", "Workshops may not use the reservation {reservation} at {factory}."
+        )
+        raise invalid(said.format(reservation=body.reservation, factory=body.factory), f"{field}.reservation")
+    return PlaceRecord(number, body.factory, body.size, body.environment, pool.id, body.reservation)
+
+
+def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
+    """Check that the pools of the workshop's places are still there and allow its hours and its budget."""
+    for place in workshop.places:
+        pool = pools.get(place.pool)
+        if pool is None or pool.factory != place.factory or place.size not in pool.sizes:
+            said = Message("workshop-pool-gone", "Workshops may not use {pool} at {factory} any more.")
+            raise conflict(said.format(pool=place.pool, factory=place.factory))
+        if workshop.hours > pool.max_hours:
+            said = Message("workshop-hours", "A seat at {factory} may last at most {hours} hours.")
+            raise invalid(said.format(factory=place.factory, hours=f"{pool.max_hours:g}"), "hours")
+        if pool.gpu_hours is not None and (workshop.gpu_hours or 0) > pool.gpu_hours:
+            said = Message("workshop-budget", "A workshop at {factory} may use at most {hours} GPU-hours.")
+            raise invalid(said.format(factory=place.factory, hours=f"{pool.gpu_hours:g}"), "gpu_hours")
+
+
+def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools) -> None:
+    """Check that its pools have enough seats for this workshop and for all others that take place meanwhile."""
+    others = [one for one in others if one.slug != workshop.slug and one.state in TAKES_SEATS]
+    for place in workshop.places:
+        pool = pools.get(place.pool)
+        if pool is None:
+            continue
+        most, at = most_seats([*others, workshop], pool, *_held(workshop))
+        if most > pool.seats:
+            said = Message(
+                "workshop-seats-taken",
+                "At {factory} there are {seats} seats for workshops. On {when} (UTC) this one and others would need "
+                "{most}.",
+            )
+            when = f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+            raise conflict(said.format(factory=place.factory, seats=pool.seats, when=when, most=most))
+
+
+def most_seats(
+    workshops: Sequence[WorkshopRecord], pool: WorkshopPool, since: datetime, until: datetime
+) -> tuple[int, datetime]:
+    """Return the most seats that these workshops have on a pool at any time of a period, and the first such time."""
+    mine = [(*_held(one), one.seats) for one in workshops if any(place.pool == pool.id for place in one.places)]
+    begins = sorted({since, *(start for start, _, _ in mine if since <= start < until)})
+    sums = [(sum(seats for start, end, seats in mine if start <= at < end), at) for at in begins]
+    return max(sums, key=lambda pair: pair[0])
+
+
+def _held(workshop: WorkshopRecord) -> tuple[datetime, datetime]:
+    """Return from when to when a workshop has its seats."""
+    return workshop.opens - timedelta(minutes=workshop.warm_minutes), workshop.closes

@@ -1,0 +1,35 @@
+"""The operator's file of pools, read again when it changes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from factorycommon.models.workshops import WorkshopPools
+from factorycommon.service.yaml_file import CatalogueError, read_model
+
+log = logging.getLogger("workshops")
+
+
+class PoolsFile:
+    """The file of pools. If it is wrong, the last good one counts; before there is one, workshops may use nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[int, int, int] | None = None  # the file's metadata when it was last read
+        self._pools = WorkshopPools()
+
+    def pools(self) -> WorkshopPools:
+        """Return the pools."""
+        try:
+            found = self._path.stat()
+            looks = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            looks = (0, 0, 0)
+        if looks != self._read:
+            self._read = looks
+            try:
+                self._pools = read_model(self._path, WorkshopPools)
+            except CatalogueError as error:
+                log.error("The pools of workshops cannot be used, and the last good ones count:\n%s", error)  # noqa: TRY400
+        return self._pools

@@ -1,0 +1,106 @@
+"""The table of projects that the link reads: made from the workshops, and written atomically.
+
+The link keeps the last table, so a service that is away ends no class. The table says who may run something, where and
+until when; what that may cost is in the operator's file of pools, which this service only reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from factorycommon.models.workshops import (
+    WorkshopPools,
+    WorkshopProject,
+    WorkshopProjectPlace,
+    WorkshopProjects,
+)
+from workshops.states import IN_TABLE, WorkshopState
+from workshops.store.schema import MembershipRecord, WorkshopRecord
+
+MODE = 0o640  # the link may be another account of the same group
+# From an early end by a trainer until the link ends the sessions; people are told, and save their work meanwhile.
+LAST_MINUTES = timedelta(minutes=5)
+
+
+def project_of(workshop: WorkshopRecord, members: Iterable[MembershipRecord]) -> WorkshopProject:
+    """Return the project of a workshop.
+
+    Its people are those who have a seat and those who run it, without observers. While it warms up, it begins at the
+    moment at which that began; if a trainer closes it early, it ends ``LAST_MINUTES`` later.
+    """
+    people = [one for one in members if one.state in ("seated", "staff") and one.role != "observer"]
+    begins = workshop.opens if workshop.warmed is None else min(workshop.opens, workshop.warmed)
+    ends = workshop.closes if workshop.closed is None else min(workshop.closes, workshop.closed + LAST_MINUTES)
+    return WorkshopProject(
+        id=workshop.project,
+        title=workshop.title,
+        members=tuple(sorted(one.person for one in people)),
+        managers=tuple(sorted(one.person for one in people if one.role == "lead")),
+        begins=begins,
+        ends=max(begins, ends),
+        gpu_hours=workshop.gpu_hours,
+        person_gpu_hours=share(workshop),
+        max_hours=workshop.hours,
+        factories={
+            place.factory: WorkshopProjectPlace(pool=place.pool, sizes=(place.size,), reservation=place.reservation)
+            for place in workshop.places
+        },
+    )
+
+
+def share(workshop: WorkshopRecord) -> float | None:
+    """Return the GPU-hours that each person may use; None: there is no budget to share."""
+    if workshop.person_gpu_hours is not None or workshop.gpu_hours is None:
+        return workshop.person_gpu_hours
+    return workshop.gpu_hours / workshop.seats
+
+
+def table_of(
+    workshops: Sequence[WorkshopRecord], members: Mapping[str, Iterable[MembershipRecord]]
+) -> WorkshopProjects:
+    """Return the table: the projects of all workshops that are approved and not over, in a fixed order."""
+    there = [one for one in workshops if one.state in IN_TABLE or one.state == WorkshopState.APPROVED]
+    made = (project_of(one, members.get(one.slug, ())) for one in sorted(there, key=lambda one: one.slug))
+    return WorkshopProjects(projects=tuple(made))
+
+
+def problems(table: WorkshopProjects, pools: WorkshopPools) -> dict[str, str]:
+    """Return by project what its pools do not allow; "" for nothing."""
+    return {project.id: "; ".join(project.project(pools)[1]) for project in table.projects}
+
+
+class TableFile:
+    """The file of the table. Writing the same table again changes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, table: WorkshopProjects) -> bool:
+        """Replace the file, unless it has this content already; return whether it was replaced. Raises OSError."""
+        content = table.model_dump_json(indent=1).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            if self._path.read_bytes() == content:
+                return False
+        fresh = self._path.with_name(f".{self._path.name}.new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), MODE)  # whatever the umask
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        _sync(self._path.parent)
+        return True
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

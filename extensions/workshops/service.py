@@ -1,0 +1,517 @@
+"""What people do with workshops: create, approve, change, close. Checks rights, and writes the database."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from factorycommon.language import N_
+from factorycommon.messages import Message
+from factorycommon.models import Problem, is_guest
+from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, invalid, limit
+from workshops import permissions, plans
+from workshops.config import WorkshopsConfig
+from workshops.joining import codes
+from workshops.models.bodies import CodeBody, Role, WorkshopBody, WorkshopChange
+from workshops.models.callers import WorkshopCaller
+from workshops.models.views import (
+    AccessView,
+    Action,
+    CodeView,
+    CreatedView,
+    EventView,
+    MemberView,
+    PlaceView,
+    PoolView,
+    StaffView,
+    WorkshopView,
+)
+from workshops.pools import PoolsFile
+from workshops.states import TAKES_SEATS, NoSuchStep, WorkshopEvent, WorkshopState, after
+from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, WorkshopRecord
+from workshops.store.store import SeatTaken, SlugTaken, Stale, Store, seats_taken
+
+_TRIES = 5  # of a slug or a seat that somebody else takes at the same moment
+# Changes of these need a new approval, once there was one.
+_APPROVED_VALUES = ("opens", "starts", "ends", "closes", "seats", "hours", "places", "gpu_hours", "person_gpu_hours")
+_MAY_NOT: dict[Action, Message] = {
+    "approve": Message("workshop-only-operators", "Only the gateway's operators may do this."),
+    "decline": Message("workshop-only-operators", "Only the gateway's operators may do this."),
+}
+_ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this workshop may do this.")
+
+
+class Workshops:
+    """All that people may do. ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after each
+    change, so that the table of projects is written soon."""
+
+    def __init__(
+        self,
+        config: WorkshopsConfig,
+        store: Store,
+        pools: PoolsFile,
+        now: Callable[[], datetime],
+        secret: bytes,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._pools = pools
+        self._now = now
+        self._secret = secret
+        self._changed = changed
+
+    # --- reading
+
+    def access(self, caller: WorkshopCaller) -> AccessView:
+        """Return what the caller may do."""
+        return AccessView(
+            person=caller.person,
+            create=self._may_create(caller),
+            operator=caller.operator,
+            approval=self._config.approval,
+        )
+
+    def pools(self, caller: WorkshopCaller) -> list[PoolView]:
+        """Return what a trainer may choose for a place. Raises ProblemError."""
+        self._check_trainer(caller)
+        return [
+            PoolView(
+                id=pool.id,
+                title=pool.title,
+                factory=pool.factory,
+                sizes=pool.sizes,
+                environments=pool.environments,
+                seats=pool.seats,
+                gpu_hours=pool.gpu_hours,
+                max_hours=pool.max_hours,
+                reservations=pool.reservations,
+            )
+            for pool in self._pools.pools().pools
+        ]
+
+    async def all(self, caller: WorkshopCaller) -> list[WorkshopView]:
+        """Return the caller's workshops; for an operator, all. The latest to start comes first."""
+        found = await self._store.all(None if caller.operator else caller.person)
+        mine = await self._store.memberships_of(caller.person, [one.slug for one in found])
+        seen = [one for one in found if permissions.sees(caller, mine.get(one.slug))]
+        slugs = [one.slug for one in seen if permissions.is_staff(caller, mine.get(one.slug))]
+        people, codes_of = await self._store.members(slugs), await self._store.codes(slugs)
+        return [self._view(caller, one, mine.get(one.slug), people, codes_of) for one in seen]
+
+    async def one(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
+        """Return a workshop. Raises ProblemError."""
+        workshop, mine = await self._find(caller, slug)
+        return await self._shown(caller, workshop, mine)
+
+    async def members(self, caller: WorkshopCaller, slug: str) -> list[MemberView]:
+        """Return the people of a workshop. Raises ProblemError."""
+        await self._allowed(caller, slug, "see-people")
+        found = (await self._store.members([slug]))[slug]
+        return [
+            MemberView(person=m.person, name=m.name or "", role=m.role, state=m.state, seat=m.seat, since=m.at)
+            for m in found
+        ]
+
+    async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
+        """Return the last lines of a workshop's log, the newest first. Raises ProblemError."""
+        await self._allowed(caller, slug, "see-people")
+        return [
+            EventView(at=one.at, by=one.by, what=one.what, detail=one.detail) for one in await self._store.events(slug)
+        ]
+
+    # --- a workshop's life
+
+    async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
+        """Create a workshop that the caller leads; return it with its code. Raises ProblemError."""
+        self._check_trainer(caller)
+        now = self._now()
+        record = self._made(caller, body, now)
+        live = await self._store.all(over=False)
+        if sum(one.made_by == caller.person for one in live) >= self._config.limits.per_trainer:
+            raise limit(
+                Message("workshop-limit", "You have as many workshops as one trainer may have at a time."),
+                N_("Cancel or close one of them first."),
+            )
+        if body.submit:
+            record = self._submitted(record, now, live)
+        code = codes.make_code()
+        made = self._code(record, body.code, code, caller, now)
+        lead = MembershipRecord(record.slug, caller.person, "lead", "staff", None, now)
+        for left in range(_TRIES, 0, -1):
+            event = EventRecord(record.slug, now, caller.person, "created", record.title)
+            try:
+                await self._store.create(record, lead, made, event)
+                break
+            except SlugTaken:
+                if left == 1:
+                    raise
+                slug = _slug(body.title)
+                record = record.with_values(slug=slug)
+                lead, made = _moved(lead, slug), _moved(made, slug)
+        self._changed()
+        return self._created(record, code)
+
+    async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
+        """Change a workshop. Raises ProblemError.
+
+        A change of what an operator approved needs a new approval, unless an operator makes it. Once seats may start,
+        only texts may be changed.
+        """
+        workshop, mine = await self._allowed(caller, slug, "change")
+        if body.version != workshop.version:
+            raise _stale()
+        now, pools = self._now(), self._pools.pools()
+        values = {name: getattr(body, name) for name in body.model_fields_set - {"version"}}
+        zone = values.get("zone") or workshop.zone
+        for name in {"opens", "starts", "ends", "closes"} & values.keys():
+            values[name] = plans.moment_of(name, values[name], zone) if values[name] is not None else None
+        if "places" in values and values["places"] is not None:
+            values["places"] = plans.places_of(values["places"], pools)
+        may_be_empty = ("gpu_hours", "person_gpu_hours", "material")
+        values = {name: value for name, value in values.items() if value is not None or name in may_be_empty}
+        changed = workshop.with_values(**values)
+        altered = [name for name in _APPROVED_VALUES if getattr(changed, name) != getattr(workshop, name)]
+        begun = workshop.state in (WorkshopState.WARMING, WorkshopState.OPEN)
+        if altered and begun:
+            raise conflict(
+                Message("workshop-begun", "Its seats may start already, so only its texts can be changed now.")
+            )
+        if altered:
+            plans.check(changed, self._config.limits, now)
+            plans.check_pools(changed, pools)
+            changed = await self._reapproved(caller, workshop, changed, now)
+        detail = ", ".join(sorted(values))
+        try:
+            stored = await self._store.change(changed, EventRecord(slug, now, caller.person, "changed", detail))
+        except Stale as error:
+            raise _stale() from error
+        self._changed()
+        return await self._shown(caller, stored, mine)
+
+    async def submit(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
+        """Ask for an operator's approval; without need for one, the workshop is approved. Raises ProblemError."""
+        workshop, mine = await self._allowed(caller, slug, "submit")
+        now = self._now()
+        plans.check(workshop, self._config.limits, now)
+        submitted = self._submitted(workshop, now, await self._store.all(over=False))
+        return await self._stored(caller, submitted, mine, "submitted")
+
+    async def approve(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
+        """Approve a workshop that waits for it. Raises ProblemError."""
+        workshop, mine = await self._allowed(caller, slug, "approve")
+        plans.check(workshop, self._config.limits, self._now())
+        self._fits(workshop, await self._store.all(over=False))
+        approved = workshop.with_values(state=after(workshop.state, WorkshopEvent.APPROVE), declined="")
+        return await self._stored(caller, approved, mine, "approved")
+
+    async def decline(self, caller: WorkshopCaller, slug: str, reason: str) -> WorkshopView:
+        """Return a workshop to its trainer, with the reason. Raises ProblemError."""
+        workshop, mine = await self._allowed(caller, slug, "decline")
+        declined = workshop.with_values(submitted=None, declined=reason)
+        return await self._stored(caller, declined, mine, "declined", reason)
+
+    async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
+        """Withdraw, cancel, warm or close a workshop. Raises ProblemError."""
+        workshop, mine = await self._allowed(caller, slug, action)
+        event = {
+            "withdraw": WorkshopEvent.WITHDRAW,
+            "cancel": WorkshopEvent.CANCEL,
+            "warm": WorkshopEvent.WARM,
+            "close": WorkshopEvent.CLOSE,
+        }[action]
+        now = self._now()
+        moved = workshop.with_values(**stepped(workshop, event, now))
+        if event is WorkshopEvent.WITHDRAW:
+            moved = moved.with_values(submitted=None)
+        return await self._stored(caller, moved, mine, str(event))
+
+    async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
+        """Make a new code for joining; earlier codes are not valid any more. Raises ProblemError."""
+        workshop, _ = await self._allowed(caller, slug, "code")
+        now, code = self._now(), codes.make_code()
+        made = self._code(workshop, body, code, caller, now)
+        await self._store.replace_code(made, EventRecord(slug, now, caller.person, "new code"))
+        return self._created(workshop, code)
+
+    # --- people
+
+    async def put_member(self, caller: WorkshopCaller, slug: str, person: str, role: Role) -> MemberView:
+        """Give a person a role; a participant gets the lowest free seat, or waits for one. Raises ProblemError."""
+        workshop, _ = await self._allowed(caller, slug, "people")
+        for left in range(_TRIES, 0, -1):
+            people = (await self._store.members([slug]))[slug]
+            known = next((one for one in people if one.person == person), None)
+            self._keeps_a_lead(people, person, role)
+            record = self._member(workshop, people, known, person, role)
+            event = EventRecord(slug, self._now(), caller.person, "role", f"{person}: {role}")
+            try:
+                await self._store.put_member(record, event)
+            except SeatTaken:
+                if left == 1:
+                    raise
+                continue
+            self._changed()
+            return MemberView(person=person, role=role, state=record.state, seat=record.seat, since=record.at)
+        raise AssertionError
+
+    async def drop_member(self, caller: WorkshopCaller, slug: str, person: str) -> None:
+        """Remove a person from a workshop. Raises ProblemError."""
+        await self._allowed(caller, slug, "people")
+        people = (await self._store.members([slug]))[slug]
+        known = next((one for one in people if one.person == person), None)
+        if known is None:
+            raise gone(person)
+        self._keeps_a_lead(people, person, None)
+        await self._store.drop_member(slug, person, EventRecord(slug, self._now(), caller.person, "removed", person))
+        self._changed()
+
+    async def may(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopRecord:
+        """Return a workshop in which the caller may do this now. Raises ProblemError."""
+        return (await self._allowed(caller, slug, action))[0]
+
+    # --- helpers
+
+    async def _find(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
+        """Return a workshop and what the caller is in it. Raises ProblemError.
+
+        One that the caller may not see is answered as one that is not there.
+        """
+        workshop = await self._store.get(slug)
+        mine = None if workshop is None else await self._store.member(slug, caller.person)
+        if workshop is None or not permissions.sees(caller, mine):
+            raise gone(Message("workshop", "The workshop {slug}").format(slug=slug))
+        return workshop, mine
+
+    async def _allowed(
+        self, caller: WorkshopCaller, slug: str, action: Action
+    ) -> tuple[WorkshopRecord, MembershipRecord | None]:
+        """Return a workshop and what the caller is in it, if they may do this now. Raises ProblemError."""
+        workshop, mine = await self._find(caller, slug)
+        if not permissions.holds(action, caller, mine):
+            raise forbidden(_MAY_NOT.get(action, _ONLY_LEAD))
+        if not permissions.is_time_for(action, workshop):
+            said = Message("workshop-not-now", "That is not possible now: the workshop's state is {state}.")
+            raise conflict(said.format(state=workshop.state))
+        return workshop, mine
+
+    def _may_create(self, caller: WorkshopCaller) -> bool:
+        mine = self._config.trainers.has(caller.person, caller.groups) and not is_guest(caller.person)
+        return caller.operator or mine
+
+    def _check_trainer(self, caller: WorkshopCaller) -> None:
+        if not self._may_create(caller):
+            said = Message("workshop-no-trainer", "You may not create workshops here.")
+            raise ProblemError(
+                Problem(kind="forbidden", message=said, do=N_("Ask this gateway's operators to let you."))
+            )
+
+    def _made(self, caller: WorkshopCaller, body: WorkshopBody, now: datetime) -> WorkshopRecord:
+        pools = self._pools.pools()
+        record = WorkshopRecord(
+            slug=_slug(body.title),
+            title=body.title,
+            zone=body.zone,
+            opens=plans.moment_of("opens", body.opens, body.zone),
+            starts=plans.moment_of("starts", body.starts, body.zone),
+            ends=plans.moment_of("ends", body.ends, body.zone),
+            closes=plans.moment_of("closes", body.closes, body.zone),
+            seats=body.seats,
+            hours=body.hours,
+            gpu_hours=body.gpu_hours,
+            person_gpu_hours=body.person_gpu_hours,
+            terms=body.terms,
+            languages=body.languages,
+            material=body.material,
+            retention_days=body.retention_days,
+            warm_minutes=self._config.limits.warm_minutes,
+            state=WorkshopState.DRAFT,
+            version=1,
+            made=now,
+            made_by=caller.person,
+            places=plans.places_of(body.places, pools),
+        )
+        plans.check(record, self._config.limits, now)
+        plans.check_pools(record, pools)
+        return record
+
+    def _submitted(self, workshop: WorkshopRecord, now: datetime, live: list[WorkshopRecord]) -> WorkshopRecord:
+        """Return a draft as it is after its trainer has asked for approval. Raises ProblemError."""
+        self._fits(workshop, live)
+        submitted = workshop.with_values(submitted=now, declined="")
+        if self._config.approval == "none":
+            return submitted.with_values(state=after(submitted.state, WorkshopEvent.APPROVE))
+        return submitted
+
+    def _fits(self, workshop: WorkshopRecord, live: list[WorkshopRecord]) -> None:
+        pools = self._pools.pools()
+        plans.check_pools(workshop, pools)
+        plans.check_seats(workshop, live, pools)
+
+    async def _reapproved(
+        self, caller: WorkshopCaller, before: WorkshopRecord, changed: WorkshopRecord, now: datetime
+    ) -> WorkshopRecord:
+        """Return a changed workshop in the state that it has after the change. Raises ProblemError.
+
+        What was approved goes back to its draft, and waits for a new approval; it stays if an operator changes it.
+        """
+        if before.state not in TAKES_SEATS:
+            return changed.with_values(submitted=now) if before.submitted is not None else changed
+        live = await self._store.all(over=False)
+        if caller.operator or self._config.approval == "none":
+            self._fits(changed, live)
+            return changed
+        draft = changed.with_values(state=after(before.state, WorkshopEvent.WITHDRAW))
+        return self._submitted(draft, now, live)
+
+    async def _stored(
+        self,
+        caller: WorkshopCaller,
+        workshop: WorkshopRecord,
+        mine: MembershipRecord | None,
+        what: str,
+        detail: str = "",
+    ) -> WorkshopView:
+        event = EventRecord(workshop.slug, self._now(), caller.person, what, detail)
+        try:
+            stored = await self._store.change(workshop, event)
+        except Stale as error:
+            raise _stale() from error
+        self._changed()
+        return await self._shown(caller, stored, mine)
+
+    def _code(
+        self, workshop: WorkshopRecord, body: CodeBody, code: str, caller: WorkshopCaller, now: datetime
+    ) -> CodeRecord:
+        if body.expires is not None and body.expires <= now:
+            raise invalid(Message("workshop-code-past", "The code would expire before it is made."), "code.expires")
+        salt = codes.make_salt()
+        return CodeRecord(
+            workshop.slug,
+            salt,
+            codes.hash_of(code, salt, self._secret),
+            now,
+            caller.person,
+            uses=body.uses,
+            expires=None if body.expires is None else body.expires.astimezone(UTC),
+            domains=body.domains,
+        )
+
+    def _created(self, workshop: WorkshopRecord, code: str) -> CreatedView:
+        return CreatedView(slug=workshop.slug, state=workshop.state, code=code, join_url=self._join_url(workshop))
+
+    def _join_url(self, workshop: WorkshopRecord) -> str:
+        return f"{self._config.hub.root}hub/join/{workshop.slug}"
+
+    @staticmethod
+    def _keeps_a_lead(people: list[MembershipRecord], person: str, role: Role | None) -> None:
+        leads = {one.person for one in people if one.role == "lead"}
+        if leads == {person} and role != "lead":
+            raise conflict(
+                Message("workshop-last-lead", "Somebody has to lead the workshop. Choose another lead first.")
+            )
+
+    def _member(
+        self,
+        workshop: WorkshopRecord,
+        people: list[MembershipRecord],
+        known: MembershipRecord | None,
+        person: str,
+        role: Role,
+    ) -> MembershipRecord:
+        now = self._now()
+        since = now if known is None else known.at
+        if role != "participant":
+            return MembershipRecord(workshop.slug, person, role, "staff", None, since)
+        if known is not None and known.role == role and known.state in ("seated", "waiting"):
+            return known
+        free = next((n for n in range(1, workshop.seats + 1) if n not in seats_taken(people)), None)
+        return MembershipRecord(workshop.slug, person, role, "waiting" if free is None else "seated", free, since)
+
+    async def _shown(
+        self, caller: WorkshopCaller, workshop: WorkshopRecord, mine: MembershipRecord | None
+    ) -> WorkshopView:
+        slugs = [workshop.slug] if permissions.is_staff(caller, mine) else []
+        return self._view(caller, workshop, mine, await self._store.members(slugs), await self._store.codes(slugs))
+
+    def _view(
+        self,
+        caller: WorkshopCaller,
+        workshop: WorkshopRecord,
+        mine: MembershipRecord | None,
+        people: dict[str, list[MembershipRecord]],
+        codes_of: dict[str, list[CodeRecord]],
+    ) -> WorkshopView:
+        staff = None
+        if workshop.slug in people:
+            staff = self._staff(workshop, people[workshop.slug], codes_of.get(workshop.slug, []))
+        shown = ("slug", "title", "state", "zone", *_TIMES, "seats", "hours", "terms", "languages", "material",
+                 "retention_days", "project")  # fmt: skip
+        values: dict[str, Any] = {name: getattr(workshop, name) for name in shown}
+        return WorkshopView(
+            **values,
+            places=tuple(PlaceView(**place.__dict__) for place in workshop.places),
+            join_url=self._join_url(workshop),
+            role=None if mine is None else mine.role,
+            seat=None if mine is None else mine.seat,
+            may=permissions.actions(caller, mine, workshop),
+            staff=staff,
+        )
+
+    def _staff(self, workshop: WorkshopRecord, people: list[MembershipRecord], valid: list[CodeRecord]) -> StaffView:
+        return StaffView(
+            version=workshop.version,
+            made_by=workshop.made_by,
+            gpu_hours=workshop.gpu_hours,
+            person_gpu_hours=workshop.person_gpu_hours,
+            submitted=workshop.submitted,
+            declined=workshop.declined,
+            problem=workshop.problem,
+            seated=sum(one.state == "seated" for one in people),
+            waiting=sum(one.state == "waiting" for one in people),
+            codes=tuple(
+                CodeView(made=c.made, made_by=c.made_by, expires=c.expires, uses=c.uses, used=c.used, domains=c.domains)
+                for c in valid
+            ),
+        )
+
+
+_TIMES = ("opens", "starts", "ends", "closes")
+
+
+def stepped(workshop: WorkshopRecord, event: WorkshopEvent, now: datetime) -> dict[str, Any]:
+    """Return the values that a workshop has after an event. Raises ProblemError if it cannot take it now."""
+    try:
+        state = after(workshop.state, event)
+    except NoSuchStep as error:
+        raise conflict(str(error)) from error
+    values: dict[str, Any] = {"state": state}
+    if event is WorkshopEvent.WARM:
+        values["warmed"] = now
+    if event is WorkshopEvent.CLOSE:
+        values["closed"] = now
+    if state in (WorkshopState.ARCHIVED, WorkshopState.CANCELLED):
+        values["over"] = now
+    return values
+
+
+def _slug(title: str) -> str:
+    """Return a new slug: words of the title that everybody can type, and four random characters."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
+    return f"{words or 'workshop'}-{''.join(secrets.choice('23456789abcdefghjkmnpqrstuvwxyz') for _ in range(4))}"
+
+
+def _moved(record: Any, slug: str) -> Any:
+    """Return a copy of a record for a workshop with another slug."""
+    return type(record)(**{**record.__dict__, "workshop": slug})
+
+
+def _stale() -> ProblemError:
+    return conflict(
+        Message("workshop-stale", "Somebody else has changed the workshop meanwhile. Reload it, and change it again.")
+    )

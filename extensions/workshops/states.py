@@ -1,0 +1,152 @@
+"""The states of a workshop as a table, and which step is due at a given time. Pure: no I/O and no clock.
+
+``docs/states.md`` has the same table; a test compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+
+class WorkshopState(StrEnum):
+    """The state of a workshop."""
+
+    DRAFT = "draft"  # a trainer prepares it, or it waits for an operator's approval
+    APPROVED = "approved"  # it may take place; the link has not been told about it yet
+    SCHEDULED = "scheduled"  # its project is in the table that the link reads; people may join
+    WARMING = "warming"  # its seats may start, before it opens
+    OPEN = "open"  # its people may use their seats
+    CLOSING = "closing"  # it is over; its sessions end and its accounts are cleared
+    ARCHIVED = "archived"  # nothing runs for it any more
+    CANCELLED = "cancelled"  # it does not take place
+
+
+class WorkshopEvent(StrEnum):
+    """What moves a workshop from one state to the next."""
+
+    APPROVE = "approve"
+    SCHEDULE = "schedule"
+    WARM = "warm"
+    OPEN = "open"
+    CLOSE = "close"
+    ARCHIVE = "archive"
+    CANCEL = "cancel"
+    WITHDRAW = "withdraw"
+
+
+Cause = Literal["operator", "lead", "instructor", "time", "table"]
+
+
+@dataclass(frozen=True)
+class StateStep:
+    """One row of the table. ``causes``: who, or what, may take this step.
+
+    ``time``: the clock; ``table``: the service itself, after it has written the table of projects."""
+
+    source: WorkshopState
+    event: WorkshopEvent
+    target: WorkshopState
+    causes: frozenset[Cause]
+
+
+S, E = WorkshopState, WorkshopEvent
+
+
+def _step(source: WorkshopState, event: WorkshopEvent, target: WorkshopState, *causes: Cause) -> StateStep:
+    return StateStep(source, event, target, frozenset(causes))
+
+
+TABLE = (
+    _step(S.DRAFT, E.APPROVE, S.APPROVED, "operator"),
+    _step(S.DRAFT, E.CANCEL, S.CANCELLED, "lead", "operator", "time"),
+    _step(S.APPROVED, E.WITHDRAW, S.DRAFT, "lead", "operator"),
+    _step(S.APPROVED, E.SCHEDULE, S.SCHEDULED, "table"),
+    _step(S.APPROVED, E.CANCEL, S.CANCELLED, "lead", "operator", "time"),
+    _step(S.SCHEDULED, E.WITHDRAW, S.DRAFT, "lead", "operator"),
+    _step(S.SCHEDULED, E.WARM, S.WARMING, "lead", "instructor", "operator", "time"),
+    _step(S.SCHEDULED, E.CANCEL, S.CANCELLED, "lead", "operator"),
+    _step(S.WARMING, E.OPEN, S.OPEN, "time"),
+    _step(S.WARMING, E.CLOSE, S.CLOSING, "lead", "instructor", "operator", "time"),
+    _step(S.OPEN, E.CLOSE, S.CLOSING, "lead", "instructor", "operator", "time"),
+    _step(S.CLOSING, E.ARCHIVE, S.ARCHIVED, "time"),
+)
+STEPS = {(step.source, step.event): step for step in TABLE}
+FINAL = frozenset({S.ARCHIVED, S.CANCELLED})
+# States in which the link knows the workshop's project.
+IN_TABLE = frozenset({S.SCHEDULED, S.WARMING, S.OPEN, S.CLOSING})
+JOINABLE = frozenset({S.SCHEDULED, S.WARMING, S.OPEN})
+# States in which the workshop's seats count for its pools.
+TAKES_SEATS = frozenset({S.APPROVED, S.SCHEDULED, S.WARMING, S.OPEN, S.CLOSING})
+
+
+class NoSuchStep(Exception):
+    """Raised if a workshop cannot take a step in its present state."""
+
+    def __init__(self, state: WorkshopState, event: WorkshopEvent) -> None:
+        super().__init__(f"A workshop that is {state} does not {event}.")
+        self.state = state
+        self.event = event
+
+
+def after(state: WorkshopState, event: WorkshopEvent) -> WorkshopState:
+    """Return the state after an event. Raises NoSuchStep."""
+    step = STEPS.get((state, event))
+    if step is None:
+        raise NoSuchStep(state, event)
+    return step.target
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The times of a workshop. ``warm``: how long before ``opens`` its seats may start; ``closed``: when it began to
+    close, None: it has not; ``clear``: how long it then takes until nothing is left of it."""
+
+    opens: datetime
+    starts: datetime
+    ends: datetime
+    closes: datetime
+    warm: timedelta
+    closed: datetime | None
+    clear: timedelta
+
+
+def due(state: WorkshopState, schedule: Schedule, now: datetime) -> WorkshopEvent | None:
+    """Return the event that time brings about now; None if there is none.
+
+    After a service was away, several events may be due one after the other.
+    """
+    match state:
+        case S.DRAFT | S.APPROVED:
+            return E.CANCEL if now >= schedule.ends else None
+        case S.SCHEDULED:
+            return E.WARM if now >= min(schedule.opens - schedule.warm, schedule.closes) else None
+        case S.WARMING:
+            if now >= schedule.closes:
+                return E.CLOSE
+            return E.OPEN if now >= schedule.opens else None
+        case S.OPEN:
+            return E.CLOSE if now >= schedule.closes else None
+        case S.CLOSING:
+            return E.ARCHIVE if now >= (schedule.closed or schedule.closes) + schedule.clear else None
+        case _:
+            return None
+
+
+def next_due(state: WorkshopState, schedule: Schedule) -> datetime | None:
+    """Return when time will bring about the next event; None if it never will."""
+    match state:
+        case S.DRAFT | S.APPROVED:
+            return schedule.ends
+        case S.SCHEDULED:
+            return min(schedule.opens - schedule.warm, schedule.closes)
+        case S.WARMING:
+            return min(schedule.opens, schedule.closes)
+        case S.OPEN:
+            return schedule.closes
+        case S.CLOSING:
+            return (schedule.closed or schedule.closes) + schedule.clear
+        case _:
+            return None

@@ -1,0 +1,1 @@
+"""The service's database: its tables, their migrations, and all queries."""

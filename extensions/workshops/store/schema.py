@@ -1,0 +1,218 @@
+"""The tables of the service, and a workshop's row in memory.
+
+Times are stored as seconds since 1970. ``migrations`` changes a database of an older release to these tables; a test
+checks that both give the same tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+from factorycommon.models.workshops import PREFIX
+from factorycommon.service.columns import MomentColumn, ParsedColumn
+from workshops.models.bodies import MaterialBody, Role
+from workshops.models.views import SeatState
+from workshops.states import Schedule, WorkshopState
+
+metadata = MetaData()
+
+# ``version`` counts changes, so that no change undoes another one unseen. ``warmed``: when the seats were first allowed
+# to start; ``closed``: when it began to close; ``over``: when it was archived or cancelled; ``erased``: when its people
+# were deleted.
+workshops = Table(
+    "workshops",
+    metadata,
+    Column("slug", String, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("zone", String, nullable=False),
+    Column("opens", MomentColumn, nullable=False),
+    Column("starts", MomentColumn, nullable=False),
+    Column("ends", MomentColumn, nullable=False),
+    Column("closes", MomentColumn, nullable=False),
+    Column("seats", Integer, nullable=False),
+    Column("hours", Float, nullable=False),
+    Column("gpu_hours", Float),
+    Column("person_gpu_hours", Float),
+    Column("terms", Text, nullable=False),
+    Column("languages", ParsedColumn(tuple[str, ...]), nullable=False),
+    Column("material", ParsedColumn(MaterialBody)),
+    Column("retention_days", Integer, nullable=False),
+    Column("warm_minutes", Integer, nullable=False),
+    Column("state", ParsedColumn(WorkshopState), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("made", MomentColumn, nullable=False),
+    Column("made_by", String, nullable=False),
+    Column("submitted", MomentColumn),
+    Column("declined", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("warmed", MomentColumn),
+    Column("closed", MomentColumn),
+    Column("over", MomentColumn),
+    Column("erased", MomentColumn),
+)
+places = Table(
+    "places",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("factory", String, nullable=False),
+    Column("size", String, nullable=False),
+    Column("environment", String),
+    Column("pool", String, nullable=False),
+    Column("reservation", String),
+)
+# ``mail``, ``name``: what a guest said; ``terms_at``: when the person accepted the terms; ``code``: the code by which
+# the person joined.
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("person", String, primary_key=True),
+    Column("role", ParsedColumn(Role), nullable=False),
+    Column("state", ParsedColumn(SeatState), nullable=False),
+    Column("seat", Integer),
+    Column("at", MomentColumn, nullable=False),
+    Column("name", String),
+    Column("mail", String),
+    Column("terms_at", MomentColumn),
+    Column("code", Integer),
+    Index("one_person_a_seat", "workshop", "seat", unique=True),
+    Index("memberships_of_a_person", "person"),
+)
+codes = Table(
+    "codes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("workshop", ForeignKey("workshops.slug"), nullable=False, index=True),
+    Column("salt", String, nullable=False),
+    Column("hash", String, nullable=False),
+    Column("uses", Integer),
+    Column("used", Integer, nullable=False),
+    Column("expires", MomentColumn),
+    Column("domains", ParsedColumn(tuple[str, ...]), nullable=False),
+    Column("made", MomentColumn, nullable=False),
+    Column("made_by", String, nullable=False),
+    Column("revoked", MomentColumn),
+)
+events = Table(
+    "events",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("workshop", ForeignKey("workshops.slug"), nullable=False, index=True),
+    Column("at", MomentColumn, nullable=False),
+    Column("by", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class PlaceRecord:
+    """One place of a workshop."""
+
+    number: int
+    factory: str
+    size: str
+    environment: str | None
+    pool: str
+    reservation: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkshopRecord:
+    """One workshop's row, with its places."""
+
+    slug: str
+    title: str
+    zone: str
+    opens: datetime
+    starts: datetime
+    ends: datetime
+    closes: datetime
+    seats: int
+    hours: float
+    gpu_hours: float | None
+    person_gpu_hours: float | None
+    terms: str
+    languages: tuple[str, ...]
+    material: MaterialBody | None
+    retention_days: int
+    warm_minutes: int
+    state: WorkshopState
+    version: int
+    made: datetime
+    made_by: str
+    submitted: datetime | None = None
+    declined: str = ""
+    problem: str = ""
+    warmed: datetime | None = None
+    closed: datetime | None = None
+    over: datetime | None = None
+    erased: datetime | None = None
+    places: tuple[PlaceRecord, ...] = ()
+
+    @property
+    def project(self) -> str:
+        """Return the id of the workshop's project at the link."""
+        return f"{PREFIX}{self.slug}"
+
+    def columns(self) -> dict[str, Any]:
+        """Return the values for the table of workshops."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "places"}
+
+    def with_values(self, **values: Any) -> WorkshopRecord:
+        """Return a copy with other values."""
+        return replace(self, **values)
+
+    def schedule(self, clear: timedelta) -> Schedule:
+        """Return the workshop's times. ``clear``: how long it takes until nothing is left of it."""
+        warm = timedelta(minutes=self.warm_minutes)
+        return Schedule(self.opens, self.starts, self.ends, self.closes, warm, self.closed, clear)
+
+
+@dataclass(frozen=True)
+class MembershipRecord:
+    """One person of a workshop."""
+
+    workshop: str
+    person: str
+    role: Role
+    state: SeatState
+    seat: int | None
+    at: datetime
+    name: str | None = None
+    mail: str | None = None
+    terms_at: datetime | None = None
+    code: int | None = None
+
+
+@dataclass(frozen=True)
+class CodeRecord:
+    """One code for joining; ``id`` is 0 before it is stored."""
+
+    workshop: str
+    salt: str
+    hash: str
+    made: datetime
+    made_by: str
+    uses: int | None = None
+    used: int = 0
+    expires: datetime | None = None
+    domains: tuple[str, ...] = ()
+    revoked: datetime | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """One line of a workshop's log. ``by``: who did it; "": the service itself."""
+
+    workshop: str
+    at: datetime
+    by: str
+    what: str
+    detail: str = ""

@@ -1,0 +1,345 @@
+"""The service's database: an async interface to one thread. Each method is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, RowMapping, Select, Table, delete, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from factorycommon.service.columns import intact
+from factorycommon.service.database import Database, InUse
+from factorycommon.service.sqlite_copy import copy_before_migration
+from workshops.states import FINAL, WorkshopState
+from workshops.store import joining_tables as tables
+from workshops.store import migrations, schema
+from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
+
+log = logging.getLogger("workshops")
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+class StoreError(Exception):
+    """Raised if the database cannot be used: the disk is full, the file is damaged, or another process uses it."""
+
+
+class StoreOfOtherRelease(StoreError):
+    """Raised if this release cannot use the database, so that trying again is useless."""
+
+
+class SlugTaken(Exception):
+    """Raised if there is a workshop with this slug already."""
+
+
+class Stale(Exception):
+    """Raised if the workshop was changed since the caller read it."""
+
+
+class SeatTaken(Exception):
+    """Raised if somebody else got the seat at the same moment."""
+
+
+class Store:
+    """The database. Call ``open`` before use. ``where``: its address; this process claims it."""
+
+    def __init__(self, where: Database) -> None:
+        self.where = where
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="workshops-store")
+        self._engine: Engine | None = None
+
+    async def open(self) -> None:
+        """Open the database, and migrate it to this release's tables. Raises StoreError."""
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        """Close the database after all pending work."""
+        await self._run(lambda: self._engine.dispose() if self._engine else None)
+        self._thread.shutdown()
+
+    # --- workshops
+
+    async def create(
+        self, record: WorkshopRecord, lead: MembershipRecord, code: CodeRecord, event: EventRecord
+    ) -> None:
+        """Store a new workshop with its lead and its first code. Raises SlugTaken, StoreError."""
+
+        def work(db: Connection) -> None:
+            db.execute(insert(schema.workshops).values(record.columns()))
+            _set_places(db, record.slug, record.places)
+            db.execute(insert(schema.memberships).values(lead.__dict__))
+            db.execute(insert(schema.codes).values(_of_code(code)))
+            _note(db, event)
+
+        try:
+            await self.transact(work)
+        except IntegrityError as error:
+            raise SlugTaken(record.slug) from error
+
+    async def get(self, slug: str) -> WorkshopRecord | None:
+        """Return a workshop; None if there is none."""
+        found = await self.transact(lambda db: _workshops(db, select(schema.workshops).where(_is(slug))))
+        return found[0] if found else None
+
+    async def all(self, person: str | None = None, over: bool = True) -> list[WorkshopRecord]:
+        """Return all workshops, or those in which a person has a role or a seat; the latest to start comes first.
+
+        ``over`` False: without those that are archived or cancelled.
+        """
+        query = select(schema.workshops).order_by(schema.workshops.c.starts.desc(), schema.workshops.c.slug)
+        if not over:
+            query = query.where(schema.workshops.c.state.not_in(sorted(FINAL)))
+        if person is not None:
+            mine = select(schema.memberships.c.workshop).where(
+                schema.memberships.c.person == person, schema.memberships.c.state != "banned"
+            )
+            query = query.where(schema.workshops.c.slug.in_(mine))
+        return await self.transact(lambda db: _workshops(db, query))
+
+    async def to_erase(self) -> list[WorkshopRecord]:
+        """Return the workshops that are over and whose people are still stored."""
+        table = schema.workshops.c
+        query = select(schema.workshops).where(table.over.is_not(None), table.erased.is_(None))
+        return await self.transact(lambda db: _workshops(db, query))
+
+    async def change(self, record: WorkshopRecord, event: EventRecord) -> WorkshopRecord:
+        """Store the values of a workshop that was read before, and return it with its new version.
+
+        Raises Stale if the workshop has another version now.
+        """
+        changed = record.with_values(version=record.version + 1)
+
+        def work(db: Connection) -> None:
+            table = schema.workshops
+            query = update(table).where(_is(record.slug), table.c.version == record.version).values(changed.columns())
+            if not db.execute(query).rowcount:
+                raise Stale(record.slug)
+            _set_places(db, record.slug, record.places)
+            _note(db, event)
+
+        await self.transact(work)
+        return changed
+
+    async def step(self, slug: str, source: WorkshopState, values: dict[str, Any], event: EventRecord) -> bool:
+        """Store values of a workshop if it is in the state ``source``; return whether it was."""
+        table = schema.workshops
+
+        def work(db: Connection) -> bool:
+            query = update(table).where(_is(slug), table.c.state == source)
+            if not db.execute(query.values({**values, "version": table.c.version + 1})).rowcount:
+                return False
+            _note(db, event)
+            return True
+
+        return await self.transact(work)
+
+    async def set_problem(self, slug: str, problem: str) -> None:
+        """Store why the link does not get all that a workshop asks for; "": it does."""
+        query = update(schema.workshops).where(_is(slug)).values(problem=problem)
+        await self.transact(lambda db: _done(db, query))
+
+    async def erase(self, slug: str, at: datetime, event: EventRecord) -> None:
+        """Delete the people, the codes and the log of a workshop that is over, and guests who are in no other one."""
+
+        def work(db: Connection) -> None:
+            for table in (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets):
+                db.execute(delete(table).where(table.c.workshop == slug))
+            mine = select(schema.memberships.c.person)
+            db.execute(delete(tables.guests).where(tables.guests.c.name.not_in(mine)))
+            db.execute(update(schema.workshops).where(_is(slug)).values(erased=at, made_by="", declined=""))
+            _note(db, event)
+
+        await self.transact(work)
+
+    # --- people
+
+    async def members(self, slugs: Collection[str]) -> dict[str, list[MembershipRecord]]:
+        """Return the people of these workshops, by workshop, in the order of their seats and names."""
+        table = schema.memberships
+        query = (
+            select(table)
+            .where(table.c.workshop.in_(slugs))
+            .order_by(table.c.seat.is_(None), table.c.seat, table.c.person)
+        )
+        rows = await self.rows(table, query, MembershipRecord)
+        found: dict[str, list[MembershipRecord]] = {slug: [] for slug in slugs}
+        for row in rows:
+            found[row.workshop].append(row)
+        return found
+
+    async def member(self, slug: str, person: str) -> MembershipRecord | None:
+        """Return a person of a workshop; None if they are not in it."""
+        return (await self.memberships_of(person, [slug])).get(slug)
+
+    async def memberships_of(self, person: str, slugs: Collection[str]) -> dict[str, MembershipRecord]:
+        """Return what a person is in each of these workshops."""
+        table = schema.memberships
+        query = select(table).where(table.c.person == person, table.c.workshop.in_(slugs))
+        return {row.workshop: row for row in await self.rows(table, query, MembershipRecord)}
+
+    async def put_member(self, record: MembershipRecord, event: EventRecord) -> None:
+        """Store what a person is in a workshop, in place of what they were. Raises SeatTaken."""
+        table = schema.memberships
+
+        def work(db: Connection) -> None:
+            db.execute(delete(table).where(table.c.workshop == record.workshop, table.c.person == record.person))
+            db.execute(insert(table).values(record.__dict__))
+            _note(db, event)
+
+        try:
+            await self.transact(work)
+        except IntegrityError as error:
+            raise SeatTaken(record.workshop) from error
+
+    async def drop_member(self, slug: str, person: str, event: EventRecord) -> None:
+        """Delete a person from a workshop."""
+        table = schema.memberships
+
+        def work(db: Connection) -> None:
+            db.execute(delete(table).where(table.c.workshop == slug, table.c.person == person))
+            _note(db, event)
+
+        await self.transact(work)
+
+    # --- codes and the log
+
+    async def codes(self, slugs: Collection[str]) -> dict[str, list[CodeRecord]]:
+        """Return the codes of these workshops that were not revoked, by workshop, the newest first."""
+        table = schema.codes
+        query = select(table).where(table.c.workshop.in_(slugs), table.c.revoked.is_(None)).order_by(table.c.id.desc())
+        found: dict[str, list[CodeRecord]] = {slug: [] for slug in slugs}
+        for row in await self.rows(table, query, CodeRecord):
+            found[row.workshop].append(row)
+        return found
+
+    async def replace_code(self, code: CodeRecord, event: EventRecord) -> None:
+        """Store a new code of a workshop, and revoke its other codes."""
+        table = schema.codes
+
+        def work(db: Connection) -> None:
+            mine = (table.c.workshop == code.workshop, table.c.revoked.is_(None))
+            db.execute(update(table).where(*mine).values(revoked=code.made))
+            db.execute(insert(table).values(_of_code(code)))
+            _note(db, event)
+
+        await self.transact(work)
+
+    async def events(self, slug: str, limit: int = 200) -> list[EventRecord]:
+        """Return the last lines of a workshop's log, the newest first."""
+        table = schema.events
+        query = select(table).where(table.c.workshop == slug).order_by(table.c.number.desc()).limit(limit)
+        return await self.rows(table, query, EventRecord, leave_out=("number",))
+
+    async def note(self, event: EventRecord) -> None:
+        """Add a line to a workshop's log."""
+        await self.transact(lambda db: _note(db, event))
+
+    # --- transactions
+
+    async def rows(self, table: Table, query: Select[Any], kind: type[T], leave_out: Sequence[str] = ()) -> list[T]:
+        """Return the rows of a table that can be read, as records of this kind; others are named in the log."""
+
+        def work(db: Connection) -> list[T]:
+            found = [_intact(table, row) for row in db.execute(query).mappings()]
+            return [kind(**{k: v for k, v in row.items() if k not in leave_out}) for row in found if row is not None]
+
+        return await self.transact(work)
+
+    async def transact(self, work: Work[T]) -> T:
+        """Run ``work`` in a transaction of its own. Raises IntegrityError, StoreError, and the errors of ``work``."""
+
+        def run() -> T:
+            if self._engine is None:
+                raise StoreError("The database of workshops is not open.")
+            with self._engine.begin() as db:
+                return work(db)
+
+        try:
+            return await self._run(run)
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise StoreError(f"The database {self.where} cannot be used: {error}") from error
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _open(self) -> None:
+        try:
+            engine = self.where.engine(alone=True)
+            self._copy_if_old(engine)
+            with engine.connect() as db:  # closed without a commit, the transaction is rolled back
+                migrations.upgrade(db)
+        except migrations.NewerStore as error:
+            raise StoreOfOtherRelease(
+                f"The database {self.where} has {error}: install the release that wrote it, or a newer one."
+            ) from error
+        except InUse as error:
+            raise StoreError(f"Another workshops service uses the database {self.where}: stop it first.") from error
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise StoreError(f"The database {self.where} cannot be opened: {error}") from error
+        self._engine = engine
+
+    def _copy_if_old(self, engine: Engine) -> None:
+        """Copy a SQLite file beside itself before its migration."""
+        if self.where.url.get_backend_name() != "sqlite":
+            return
+        with engine.connect() as db:
+            step, tables = migrations.is_at(db), inspect(db).get_table_names()
+        if tables and step != migrations.head():
+            copy_before_migration(Path(str(self.where.url.database)), step or "none")
+
+
+def seats_taken(members: Iterable[MembershipRecord]) -> set[int]:
+    """Return the numbers of the seats that somebody has."""
+    return {one.seat for one in members if one.seat is not None}
+
+
+def _is(slug: str) -> Any:
+    return schema.workshops.c.slug == slug
+
+
+def _workshops(db: Connection, query: Select[Any]) -> list[WorkshopRecord]:
+    found = [values for row in db.execute(query).mappings() if (values := _intact(schema.workshops, row)) is not None]
+    places: dict[str, list[PlaceRecord]] = {values["slug"]: [] for values in found}
+    table = schema.places
+    for row in db.execute(select(table).where(table.c.workshop.in_(places)).order_by(table.c.number)).mappings():
+        places[row["workshop"]].append(PlaceRecord(**{one.name: row[one.name] for one in fields(PlaceRecord)}))
+    return [WorkshopRecord(**values, places=tuple(places[values["slug"]])) for values in found]
+
+
+def _intact(table: Table, row: RowMapping) -> dict[str, Any] | None:
+    values = intact(table, row)
+    if values is None:
+        log.error(
+            "A row of %s cannot be read, and is left out: %s",
+            table.name,
+            [row[c.name] for c in table.primary_key],
+        )
+    return values
+
+
+def _set_places(db: Connection, slug: str, places: Sequence[PlaceRecord]) -> None:
+    db.execute(delete(schema.places).where(schema.places.c.workshop == slug))
+    db.execute(insert(schema.places), [{"workshop": slug, **place.__dict__} for place in places])
+
+
+def _of_code(code: CodeRecord) -> dict[str, Any]:
+    return {name: value for name, value in code.__dict__.items() if name != "id"}
+
+
+def _note(db: Connection, event: EventRecord) -> None:
+    db.execute(insert(schema.events).values(event.__dict__))
+
+
+def _done(db: Connection, query: Any) -> None:
+    db.execute(query)

@@ -1,0 +1,73 @@
+"""Times of a class in the time zone of its place, right also on the days on which summer time begins or ends. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, StringConstraints
+
+from factorycommon.messages import Message
+from factorycommon.models.base import EARLIEST, LATEST
+
+
+def zone_info(name: str) -> ZoneInfo:
+    """Return the IANA time zone with this name. Raises ValueError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"there is no time zone {name!r}; allowed: names such as Europe/Berlin, or UTC") from error
+
+
+def _known(name: str) -> str:
+    zone_info(name)
+    return name
+
+
+Zone = Annotated[
+    str,
+    StringConstraints(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"),
+    AfterValidator(_known),
+]
+
+
+class NoSuchTime(ValueError):
+    """Raised for a local time that a clock never shows, or shows twice. The text is for a person."""
+
+
+def moment(local: datetime, zone: str) -> datetime:
+    """Return the moment, in UTC, at which clocks in that zone show ``local``. Raises NoSuchTime, ValueError.
+
+    A time that has an offset is that moment, whatever the zone.
+    """
+    if local.tzinfo is not None:
+        return _allowed(local.astimezone(UTC))
+    place = zone_info(zone)
+    first, second = (local.replace(tzinfo=place, fold=fold).astimezone(UTC) for fold in (0, 1))
+    shown = {"time": f"{local:%Y-%m-%d %H:%M}", "zone": zone}
+    if first.astimezone(place).replace(tzinfo=None) != local:
+        raise NoSuchTime(
+            Message(
+                "workshop-no-such-time",
+                "There is no {time} in {zone}: clocks are set forward then. Choose another time.",
+            ).format(**shown)
+        )
+    if first != second:
+        raise NoSuchTime(
+            Message(
+                "workshop-time-twice", "There are two {time} in {zone}: clocks are set back then. Choose another time."
+            ).format(**shown)
+        )
+    return _allowed(first)
+
+
+def in_zone(at: datetime, zone: str) -> datetime:
+    """Return the moment as clocks in that zone show it."""
+    return at.astimezone(zone_info(zone))
+
+
+def _allowed(at: datetime) -> datetime:
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError(f"{at.year} is no year for a workshop; allowed: {EARLIEST.year} to {LATEST.year}")
+    return at

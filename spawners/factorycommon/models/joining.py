@@ -1,0 +1,168 @@
+"""Joining a workshop: what the hub's pages and the service ``workshops`` send to each other.
+
+The hub sends what people type as they typed it, bounded in length only; the service parses it. Secrets (a join code, a
+ticket, a one-time code) are in bodies, never in URLs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from factorycommon.models.base import Hours, Model, Person, ProjectId, Slug
+from factorycommon.models.plain import PlainLines, PlainText
+from factorycommon.models.rules import Version
+
+Role = Literal["lead", "instructor", "helper", "observer", "participant"]
+# Random, made by the hub for each browser. A browser that sends wrong codes must wait; others at its address need not.
+BrowserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+# Random, made by the service for a person who sent a right join code: the rest of their walk refers to it.
+Ticket = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+GuestName = Annotated[str, StringConstraints(pattern=r"^guest\.[a-z0-9]{1,20}\.[a-z0-9]{6}$")]
+Typed = Annotated[str, StringConstraints(max_length=300)]  # what a person typed
+NetworkAddress = Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9A-Za-z.:%]*$")]
+MOST_NAME = 80  # maximum characters of the name that a guest gives
+
+
+class Secretive(BaseModel):
+    """The base of bodies with secrets: they are not shown in errors and logs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class JoinCodeBody(Secretive):
+    """Body of ``POST /joining/code``. ``address``: the browser's network address."""
+
+    slug: Typed
+    code: Typed = Field(repr=False)
+    browser: BrowserId
+    address: NetworkAddress
+
+
+class TicketBody(Secretive):
+    """Body of ``POST /joining/ticket``: asks for the present state of a walk."""
+
+    ticket: Ticket = Field(repr=False)
+
+
+class ProofBody(TicketBody):
+    """Body of ``POST /joining/mail``: asks for a one-time code by mail."""
+
+    mail: Typed
+
+
+class JoinBody(TicketBody):
+    """Body of ``POST /joining/join``. ``person``: the hub's user who is logged in; None: a guest joins, with
+    the ``digits`` of the mail and a ``name``. ``terms``: the version of the workshop's terms that was read."""
+
+    person: Person | None = None
+    digits: Typed = Field(default="", repr=False)
+    name: Typed = ""
+    terms: Version | None = None
+
+
+class ReturnBody(Secretive):
+    """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again."""
+
+    mail: Typed
+    browser: BrowserId
+    address: NetworkAddress
+
+
+class ReturnedBody(TicketBody):
+    """Body of ``POST /joining/returned``: the one-time code of a guest who logs in again."""
+
+    digits: Typed = Field(repr=False)
+
+
+class LeaveBody(Model):
+    """Body of ``POST /joining/leave``: a person gives up their place in a workshop."""
+
+    slug: Slug
+    person: Person
+
+
+class TicketOnly(Model):
+    """The answer to ``POST /joining/return``, which is the same whether or not somebody has the address."""
+
+    ticket: Ticket
+
+
+class WorkshopTerms(Model):
+    """Terms of one workshop, which people accept when they join."""
+
+    version: Version
+    text: PlainLines = ""
+    url: Annotated[str, StringConstraints(max_length=2000, pattern=r"^https://[^\s]+$")] | None = None
+
+
+class StartAt(Model):
+    """Where a workshop's sessions start. ``environment`` None: the factory's default."""
+
+    factory: Slug
+    size: Slug
+    environment: Slug | None = None
+
+
+class WorkshopFace(Model):
+    """What a person sees of a workshop while they join. ``begun``: its people may start sessions now; ``over``: nobody
+    joins any more, since it is closed, cancelled or archived."""
+
+    slug: Slug
+    title: PlainText
+    zone: str
+    opens: datetime
+    starts: datetime
+    ends: datetime
+    closes: datetime
+    begun: bool
+    over: bool
+    project: ProjectId
+    hours: Hours
+    places: tuple[StartAt, ...]
+    terms: WorkshopTerms | None = None
+
+
+class MembershipView(Model):
+    """A person's place in a workshop. ``staff``: they run it, and have no numbered seat.
+    ``position``: in the waiting list, from 1; None if they do not wait."""
+
+    person: Person
+    role: Role
+    state: Literal["seated", "waiting", "staff", "left", "banned"]
+    seat: int | None = None
+    position: int | None = None
+    name: PlainText = ""
+
+
+class TicketView(Model):
+    """A walk's state. ``mail``: the address to which a one-time code was sent, as typed; "" before that."""
+
+    ticket: Ticket
+    workshop: WorkshopFace
+    mail: str = ""
+
+
+class JoinedView(Model):
+    """The answer to a person who has joined. ``known``: they were in the workshop before."""
+
+    membership: MembershipView
+    workshop: WorkshopFace
+    known: bool
+
+
+class MembershipsView(Model):
+    """The workshops in which a person is, with their place there."""
+
+    memberships: tuple[JoinedView, ...]
+
+
+class GuestView(Model):
+    """A guest, for the hub's login. ``until``: when their last workshop closes; None: no workshop admits them, since
+    all are over or they are banned. ``name``: as they gave it."""
+
+    person: GuestName
+    name: PlainText
+    until: datetime | None

@@ -1,0 +1,148 @@
+"""What link and workshops service share: what an operator lets workshops use, and the table of workshops' projects.
+
+The service writes which people a workshop has and until when; the operator's file of pools says which accounts, QOS and
+reservations that may cost. The link reads both, so a service in foreign hands can charge nothing but the pools.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from factorycommon.models.base import Hours, Model, Person, Slug, UnixAccount, Word
+from factorycommon.models.projects import Project, ProjectAt, SiteAccounts, Time
+
+PREFIX = "workshop-"  # the ids of workshops' projects begin with it, and those of no other project do
+WorkshopSlug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+WorkshopProjectId = Annotated[str, StringConstraints(pattern=r"^workshop-[a-z0-9][a-z0-9-]{0,47}$")]
+GpuHourLimit = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+MOST_SEATS = 1000  # of one workshop
+
+
+class WorkshopPool(Model):
+    """What an operator lets workshops use at one factory; trainers choose pools by their ids.
+
+    ``seats``: the most seats that the workshops on this pool may have at the same time; ``gpu_hours``: the most
+    GPU-hours of one workshop, None: no limit; ``max_hours``: the longest session; ``reservations``: the reservations
+    that a trainer may choose; ``site_accounts``: the accounts that are lent to the people of its workshops, empty: the
+    accounts of ``link.yaml``."""
+
+    id: Slug
+    title: str = Field(default="", max_length=200)
+    factory: Slug
+    sizes: tuple[Slug, ...] = Field(min_length=1, max_length=100)
+    environments: tuple[Slug, ...] = Field(default=(), max_length=100)  # empty: all
+    seats: int = Field(ge=1, le=100_000)
+    gpu_hours: GpuHourLimit | None = None
+    max_hours: Hours = 12
+    account: Word | None = None
+    qos: Word | None = None
+    partition: Word | None = None
+    reservations: tuple[Word, ...] = Field(default=(), max_length=100)
+    site_accounts: tuple[UnixAccount, ...] = Field(default=(), max_length=10_000)
+
+    def at(self, sizes: tuple[Slug, ...], reservation: Word | None = None) -> ProjectAt:
+        """Return the settings of a project that uses these sizes of the pool."""
+        return ProjectAt(
+            account=self.account,
+            qos=self.qos,
+            partition=self.partition,
+            reservation=reservation,
+            site_accounts=SiteAccounts(pool=self.site_accounts),
+            sizes=sizes,
+        )
+
+
+class WorkshopPools(Model):
+    """The contents of ``workshop-pools.yaml``."""
+
+    pools: tuple[WorkshopPool, ...] = Field(default=(), max_length=1000)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        ids = [pool.id for pool in self.pools]
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            raise ValueError(f"pools: used twice: {', '.join(twice)}; each id is allowed once")
+        return self
+
+    def get(self, pool_id: Slug) -> WorkshopPool | None:
+        """Return the pool with this id; None if there is none."""
+        return next((pool for pool in self.pools if pool.id == pool_id), None)
+
+
+class WorkshopProjectPlace(Model):
+    """What a workshop uses at one factory: sizes of a pool, and one of its reservations."""
+
+    pool: Slug
+    sizes: tuple[Slug, ...] = Field(min_length=1, max_length=100)
+    reservation: Word | None = None
+
+
+class WorkshopProject(Model):
+    """The project of one workshop, as the service writes it for the link. ``begins`` and ``ends``: when its people may
+    run anything; ``person_gpu_hours``: the most that each of them may use, None: no limit."""
+
+    id: WorkshopProjectId
+    title: str = Field(default="", max_length=200)
+    members: tuple[Person, ...] = Field(default=(), max_length=2 * MOST_SEATS)
+    managers: tuple[Person, ...] = Field(default=(), max_length=MOST_SEATS)
+    begins: Time
+    ends: Time
+    gpu_hours: GpuHourLimit | None = None
+    person_gpu_hours: GpuHourLimit | None = None
+    max_hours: Hours | None = None
+    factories: dict[Slug, WorkshopProjectPlace] = Field(min_length=1, max_length=20)
+
+    def project(self, pools: WorkshopPools) -> tuple[Project | None, tuple[str, ...]]:
+        """Return the project with what its pools allow, and what they do not allow, one text each.
+
+        A place that no pool allows is left out; a project without any place is None.
+        """
+        found, wrong = dict[Slug, ProjectAt](), list[str]()
+        hours, longest = self.gpu_hours, self.max_hours
+        for factory, place in self.factories.items():
+            pool = pools.get(place.pool)
+            if pool is None or pool.factory != factory:
+                wrong.append(f"{self.id}: there is no pool {place.pool} for workshops at {factory}")
+            elif strange := [size for size in place.sizes if size not in pool.sizes]:
+                wrong.append(f"{self.id}: the pool {pool.id} does not allow the size {strange[0]}")
+            elif place.reservation is not None and place.reservation not in pool.reservations:
+                wrong.append(f"{self.id}: the pool {pool.id} does not allow the reservation {place.reservation}")
+            else:
+                found[factory] = pool.at(place.sizes, place.reservation)
+                hours = _least(hours, pool.gpu_hours)
+                longest = _least(longest, pool.max_hours)
+        if not found:
+            return None, tuple(wrong)
+        made = Project(
+            id=self.id,
+            title=self.title,
+            members=self.members,
+            managers=self.managers,
+            begins=self.begins,
+            ends=self.ends,
+            gpu_hours=hours,
+            person_gpu_hours=self.person_gpu_hours,
+            max_hours=longest,
+            factories=found,
+        )
+        return made, tuple(wrong)
+
+
+class WorkshopProjects(Model):
+    """The contents of the file that the service writes and the link reads."""
+
+    projects: tuple[WorkshopProject, ...] = Field(default=(), max_length=10_000)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        ids = [project.id for project in self.projects]
+        if len(set(ids)) < len(ids):
+            raise ValueError("projects: an id is used twice")
+        return self
+
+
+def _least(first: float | None, second: float | None) -> float | None:
+    """Return the smaller of two limits; None stands for no limit."""
+    return min((one for one in (first, second) if one is not None), default=None)

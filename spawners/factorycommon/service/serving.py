@@ -1,0 +1,142 @@
+"""Runs the HTTP servers of a process in one event loop, on Unix sockets and TCP ports, with and without TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from factorycommon.service.tls_server import BoundedTlsServer, listening_socket
+
+_END_SECONDS = 2
+# Seconds until a server closes an idle connection. Longer than the proxy keeps one (Node.js: 5 s), since otherwise the
+# proxy may send a request at the moment at which the server closes the connection.
+_IDLE_SECONDS = 75
+
+
+class StartError(Exception):
+    """Raised if the process cannot start; the text tells the operator why."""
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that handles no signals, since the process handles them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do not capture signals."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the sockets.
+
+        With TLS, clients have only a short time for their handshake and for the end of a connection; uvicorn would give
+        them asyncio's 60 s and 30 s.
+        """
+        tls = self.config.ssl
+        if tls is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        self.servers = [BoundedTlsServer(self._protocol, sock, tls) for sock in sockets or ()]  # type: ignore[misc]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+@dataclass(frozen=True)
+class Listener:
+    """An app with the socket that it listens on. ``tls``: the SSL context; None for clients on this host."""
+
+    app: FastAPI
+    socket: socket.socket
+    tls: ssl.SSLContext | None = None
+
+
+def new_server(listener: Listener) -> uvicorn.Server:
+    """Return a server without an access log, since URLs may contain anything that people type."""
+    settings = uvicorn.Config(
+        listener.app,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=_END_SECONDS,
+        timeout_keep_alive=_IDLE_SECONDS,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # the traffic is encrypted, so it cannot be compressed
+    )
+    settings.load()
+    settings.ssl = listener.tls  # uvicorn's own setting would read the files only once
+    return _Server(settings)
+
+
+def unix_socket(path: Path) -> socket.socket:
+    """Return a listening socket at ``path``, which has mode 0600 from its creation.
+
+    An existing file at ``path`` is replaced, since it belongs to a process that has ended.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartError(f"Cannot listen on {path}: {error}") from error
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    except OSError as error:
+        raise StartError(f"Cannot listen on {path}: {error}") from error
+    finally:
+        os.umask(before)
+    sock.listen(2048)
+    return sock
+
+
+def tcp_socket(host: str, port: int) -> socket.socket:
+    """Return a TCP socket that listens at this address. Raises StartError."""
+    try:
+        return listening_socket(host, port)
+    except OSError as error:
+        raise StartError(f"Cannot listen on {host}:{port}: {error}") from error
+
+
+@contextlib.contextmanager
+def alone(path: Path, program: str) -> Iterator[None]:
+    """Hold the lock of the state folder during the block. Raises StartError if another process holds it.
+
+    ``program``: the program's name in the message.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(f"state_dir cannot be used: {error}; allowed: a folder of the process's own user") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(f"Another {program} runs with {path.parent}.") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def own_folder(path: Path) -> None:
+    """Make the state folder, with mode 0700. Raises StartError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise StartError(f"state_dir cannot be used: {error}; allowed: a folder of the process's own user") from error

@@ -1,0 +1,145 @@
+"""The second project table: the projects of workshops, from the file that the workshops service writes.
+
+The service says who is in a workshop and until when; the operator's file of pools says what that may cost. If the
+service is away, the file stays as it is, so the workshops go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from factorycommon.models import Factory, Project, ProjectId, Slug
+from factorycommon.models.workshops import PREFIX, WorkshopPool, WorkshopPools, WorkshopProjects
+from factorycommon.service.yaml_file import CatalogueError, Places, read_model
+from factorylink.config import Access, WorkshopFiles
+
+log = logging.getLogger("factorylink")
+
+MOST_BYTES = 8 * 2**20  # of the table
+Looks = tuple[int, int, int]  # a file's metadata
+
+
+class WorkshopTable:
+    """The projects of workshops. Both files are read again when they change; ``projects`` is None until they could be
+    read for the first time. The pools are checked against ``factories``, the catalogue."""
+
+    def __init__(
+        self, files: WorkshopFiles, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
+    ) -> None:
+        self._files = files
+        self._factories = factories
+        self._accesses = accesses
+        self._read: tuple[Looks, Looks] | None = None
+        self.projects: Mapping[ProjectId, Project] | None = None
+
+    async def refresh(self) -> bool:
+        """Read the files again if one of them has changed; return whether the projects have changed."""
+        looks = (_looks(self._files.table), _looks(self._files.pools))
+        if looks == self._read:
+            return False
+        try:
+            projects, wrong = await asyncio.to_thread(load, self._files, self._factories, self._accesses)
+        except CatalogueError as error:
+            self._read = looks
+            kept = "nothing starts for a workshop" if self.projects is None else "the last good ones are used"
+            log.error("The projects of workshops cannot be used, and %s:\n%s", kept, error)  # noqa: TRY400
+            return False
+        self._read = looks
+        for line in wrong:
+            log.error("A workshop does not get all that it asks for: %s", line)
+        changed = projects != self.projects
+        self.projects = projects if changed else self.projects
+        return changed
+
+
+def load(
+    files: WorkshopFiles, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
+) -> tuple[dict[ProjectId, Project], tuple[str, ...]]:
+    """Return the projects by id, and what their pools do not allow, one text each. Raises CatalogueError.
+
+    A table that is not there yet has no projects: the service has not written it.
+    """
+    pools = read_pools(files.pools, factories, accesses)
+    projects, wrong = dict[ProjectId, Project](), list[str]()
+    for one in _table(files.table).projects:
+        project, refused = one.project(pools)
+        wrong += refused
+        if project is not None:
+            projects[project.id] = project
+    return projects, tuple(wrong)
+
+
+def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]) -> WorkshopPools:
+    """Return the operator's pools. Raises CatalogueError with every conflict with the catalogue or ``link.yaml``."""
+    pools = read_model(path, WorkshopPools)
+    wrong = [line for pool in pools.pools for line in _problems(pool, factories, accesses)]
+    if wrong:
+        at = Places(path)
+        raise CatalogueError([at.of_line(line) for line in wrong])
+    return pools
+
+
+def reserved(projects: Mapping[ProjectId, Project]) -> list[str]:
+    """Return a line for each project of ``projects.yaml`` whose id is one of a workshop."""
+    return [
+        f"projects.{name}: the ids that begin with {PREFIX!r} are those of workshops; choose another"
+        for name in projects
+        if name.startswith(PREFIX)
+    ]
+
+
+def _problems(pool: WorkshopPool, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]) -> list[str]:
+    key, factory = f"pools.{pool.id}", factories.get(pool.factory)
+    if factory is None:
+        return [f"{key}.factory: {pool.factory!r} is not in the catalogue; allowed: {', '.join(factories)}"]
+    access = accesses.get(pool.factory)
+    if access is None:
+        return [f"{key}.factory: this gateway does not offer {pool.factory!r}; it offers: {', '.join(accesses)}"]
+    sizes, partitions = [size.id for size in factory.sizes], [partition.name for partition in factory.partitions]
+    known = factory.environments if access.environments is None else access.environments
+    environments = [environment.id for environment in known]
+    found = [f"{key}.sizes: no size {one!r}; allowed: {', '.join(sizes)}" for one in pool.sizes if one not in sizes]
+    found += [
+        f"{key}.environments: no environment {one!r}; allowed: {', '.join(environments)}"
+        for one in pool.environments
+        if one not in environments
+    ]
+    if pool.partition is not None and pool.partition not in partitions:
+        found.append(f"{key}.partition: no partition {pool.partition!r}; allowed: {', '.join(partitions)}")
+    for account in pool.site_accounts:
+        owners = [person for person, own in access.accounts.items() if own == account]
+        if owners:
+            found.append(f"{key}.site_accounts: {account} is {owners[0]}'s in link.yaml")
+        elif account in access.account_pool:
+            found.append(f"{key}.site_accounts: {account} is shared by account_pool in link.yaml")
+    return found
+
+
+def _table(path: Path) -> WorkshopProjects:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        return WorkshopProjects()
+    except OSError as error:
+        raise CatalogueError([f"{path}: cannot be read: {error}"]) from error
+    if len(content) > MOST_BYTES:
+        raise CatalogueError([f"{path}: has more than {MOST_BYTES // 2**20} MiB"])
+    try:
+        return WorkshopProjects.model_validate_json(content)
+    except ValidationError as error:
+        found = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10]]
+        raise CatalogueError([f"{path}: {line}" for line in found]) from error
+
+
+def _looks(path: Path) -> Looks:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)

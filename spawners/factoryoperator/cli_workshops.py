@@ -1,0 +1,187 @@
+"""``factorygate workshops``: look at workshops, create, approve, change and close them, over the service's socket."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from factorycommon.models.plain import plain_text
+from factorycommon.service.yaml_file import read_model
+from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
+from workshops.models.bodies import CodeBody, WorkshopBody
+from workshops.models.callers import WorkshopCaller
+from workshops.models.views import Action, CreatedView, WorkshopView
+from workshops.times import in_zone
+
+_VARIABLE = "FACTORYGATE_WORKSHOPS_SOCKET"
+_ROLES = ("lead", "instructor", "helper", "observer", "participant")
+_ACTIONS: dict[Action, str] = {
+    "submit": "ask for approval",
+    "approve": "approve one that waits for it",
+    "withdraw": "make a draft of an approved one again",
+    "cancel": "cancel one that has not begun",
+    "warm": "let its seats start from now on",
+    "close": "end one before its time; its sessions end some minutes later",
+}
+
+
+def add(parts: Any) -> None:
+    """Add the command ``workshops`` to the subparsers ``parts``."""
+    command: argparse.ArgumentParser = parts.add_parser("workshops", help="look at workshops, approve one")
+    socket = os.environ.get(_VARIABLE)
+    command.add_argument(
+        "--workshops-socket", type=Path, default=socket, metavar="SOCKET",
+        help=f"the service's Unix socket; else of ${_VARIABLE}",
+    )  # fmt: skip
+    command.add_argument("--as", dest="by", default="operator", metavar="NAME", help="who does it, for the log")
+    orders = command.add_subparsers(required=True)
+    _order(orders, "list", "all workshops", _list)
+    _order(orders, "pools", "what trainers may choose", _pools)
+    create = _order(orders, "create", "create one from a YAML file", _create)
+    create.add_argument("file", type=Path, help="title, zone, opens, starts, ends, closes, seats, hours, places, …")
+    create.add_argument("--trainer", required=True, metavar="NAME", help="who leads it, by name at the hub")
+    _named(_order(orders, "show", "one workshop with its people and its log", _show))
+    for action, words in _ACTIONS.items():
+        made = _named(_order(orders, action, words, _take))
+        made.set_defaults(action=action)
+    decline = _named(_order(orders, "decline", "return one to its trainer", _decline))
+    decline.add_argument("reason", help="at most 500 characters")
+    code = _named(_order(orders, "code", "make a new code for joining, which replaces the others", _code))
+    code.add_argument("--uses", type=int, metavar="N", help="how many people may join by it")
+    code.add_argument("--domain", action="append", default=[], help="of mail addresses that may join")
+    role = _named(_order(orders, "role", "give a person a role", _role))
+    role.add_argument("person")
+    role.add_argument("role", choices=_ROLES)
+    remove = _named(_order(orders, "remove", "remove a person", _remove))
+    remove.add_argument("person")
+
+
+Work = Callable[[WorkshopsClient, WorkshopCaller, argparse.Namespace], Awaitable[None]]
+
+
+def _order(orders: Any, name: str, words: str, work: Work) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = orders.add_parser(name, help=words)
+    made.set_defaults(run=_with_service(work))
+    return made
+
+
+def _named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("slug", help="as `list` shows it")
+    return parser
+
+
+def _with_service(work: Work) -> Callable[[argparse.Namespace], int]:
+    async def run(options: argparse.Namespace) -> None:
+        client = WorkshopsClient(options.workshops_socket)
+        try:
+            await work(client, WorkshopCaller(options.by, operator=True), options)
+        finally:
+            await client.close()
+
+    def start(options: argparse.Namespace) -> int:
+        if options.workshops_socket is None:
+            sys.stderr.write(f"Say where the workshops service is: --workshops-socket, or ${_VARIABLE}.\n")
+            return 2
+        try:
+            asyncio.run(run(options))
+        except WorkshopsProblem as error:
+            words = " ".join(part for part in (str(error), error.problem.do) if part)
+            sys.stderr.write(f"The workshops service: {plain_text(words)}\n")
+        except WorkshopsSilent as error:
+            where = options.workshops_socket
+            sys.stderr.write(f"The service at {where} cannot be asked: {error}. Does it run, as this user?\n")
+        except ValidationError as error:
+            (first, *_) = error.errors()
+            sys.stderr.write(f"{'.'.join(map(str, first['loc']))}: {first['msg']}\n")
+        else:
+            return 0
+        return 1
+
+    return start
+
+
+async def _list(client: WorkshopsClient, caller: WorkshopCaller, _options: argparse.Namespace) -> None:
+    rows = [("WORKSHOP", "STATE", "STARTS", "SEATS", "FACTORIES", "TITLE")]
+    rows += [_row(one) for one in await client.all(caller)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        _say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(one: WorkshopView) -> tuple[str, str, str, str, str, str]:
+    waits = one.state == "draft" and one.staff is not None and one.staff.submitted is not None
+    taken = 0 if one.staff is None else one.staff.seated
+    places = ", ".join(place.factory for place in one.places)
+    state = "to be approved" if waits else str(one.state)
+    return one.slug, state, f"{one.starts:%Y-%m-%d %H:%M} UTC", f"{taken}/{one.seats}", places, plain_text(one.title)
+
+
+async def _pools(client: WorkshopsClient, caller: WorkshopCaller, _options: argparse.Namespace) -> None:
+    for pool in await client.pools(caller):
+        _say(f"{pool.id}: {pool.factory}, {', '.join(pool.sizes)}; {pool.seats} seats")
+
+
+async def _create(client: WorkshopsClient, _caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    body = read_model(options.file, WorkshopBody)
+    _made(await client.create(WorkshopCaller(options.trainer, operator=True), body))
+
+
+async def _show(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    one = await client.one(caller, options.slug)
+    _say(f"{one.slug}: {one.title}")
+    _say(f"state     {one.state}")
+    for name in ("opens", "starts", "ends", "closes"):
+        _say(f"{name:9} {in_zone(getattr(one, name), one.zone):%Y-%m-%d %H:%M %Z}")
+    for place in one.places:
+        _say(f"plan {'ABCDEFGHIJ'[place.number - 1]}    {place.factory}, {place.size} ({place.pool})")
+    _say(f"project   {one.project}")
+    if one.staff is not None:
+        _say(f"seats     {one.staff.seated} of {one.seats} taken, {one.staff.waiting} wait")
+        for words in filter(None, (one.staff.problem, one.staff.declined)):
+            _say(f"note      {words}")
+    for member in await client.members(caller, options.slug):
+        _say(f"{member.role:11} {member.person}" + (f", seat {member.seat}" if member.seat else ""))
+    for event in reversed(await client.events(caller, options.slug)):
+        _say(
+            f"{event.at:%Y-%m-%d %H:%M} UTC {event.what} {event.detail} {f'({event.by})' if event.by else ''}".rstrip()
+        )
+
+
+async def _take(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    found = await client.take(caller, options.slug, options.action)
+    _say(f"{found.slug} is {found.state}.")
+
+
+async def _decline(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    found = await client.decline(caller, options.slug, options.reason)
+    _say(f"{found.slug} is {found.state} again.")
+
+
+async def _code(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    body = CodeBody.model_validate({"uses": options.uses, "domains": options.domain})
+    _made(await client.new_code(caller, options.slug, body))
+
+
+async def _role(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    found = await client.put_member(caller, options.slug, options.person, options.role)
+    _say(f"{found.person} is {found.role}" + (f", seat {found.seat}." if found.seat else "."))
+
+
+async def _remove(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    await client.drop_member(caller, options.slug, options.person)
+    _say(f"{options.person} is removed.")
+
+
+def _made(created: CreatedView) -> None:
+    _say(f"{created.slug} is {created.state}. Join: {created.join_url}, code {created.code} (shown once).")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{plain_text(line)}\n")

@@ -1,0 +1,232 @@
+"""Guests: people who joined a workshop with a mail address, and have no account at a login provider.
+
+The service ``workshops`` gives each guest a name that begins with ``guest.``; no other way of logging in accepts such a
+name. The hub asks the service about a guest at each of their requests, so that a banned guest is refused at once. If
+the service does not answer, its last answer counts; without one, the guest's cookie does, and the link lets nobody
+start anything who was not in a workshop when the service last wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyterhub import orm
+from jupyterhub.auth import Authenticator
+from traitlets import Unicode
+
+from factorycommon.models import PersonBody, is_guest
+from factorycommon.models.joining import GuestView
+from factorylink.client import LinkProblem, LinkSilent
+from factoryspawner import access
+from factoryspawner.access import Refusal, TermsOf
+from factoryspawner.config import hub_config
+from factoryspawner.config.hub_config import HubConfig, HubConfigError
+from factoryspawner.gateway import gateway
+from factoryspawner.login.authenticator import FederatedAuthenticator
+from factoryspawner.login.passwords import PasswordAuthenticator, read_passwords
+from factoryspawner.login.words import words
+from factoryspawner.pages.workshops.joining_client import joining
+
+_FRESH = 2.0  # seconds for which an answer about a guest is not asked for again
+_SILENT = 5.0  # seconds after a failed question in which none is asked
+_TRUSTED = timedelta(hours=1)  # how long the link may trust the hub about a guest of whom the hub knows nothing
+_AGAIN = 60.0  # seconds after which the link is told again that a guest may start nothing
+_API = "jupyterhub"  # the OAuth client of tokens for the hub's API
+
+
+class _Answer(NamedTuple):
+    guest: GuestView | None  # None: there is no such guest
+    asked: float  # when, in the loop's seconds
+
+
+class GuestStatuses:
+    """What the service last said about each guest."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._answers: dict[str, _Answer] = {}
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._silent_at = float("-inf")
+
+    async def of(self, name: str, *, now: bool = False) -> GuestView | None:
+        """Return the guest; None if there is none. ``now``: ask, whatever is known.
+
+        Raises LinkSilent if the service does not answer, and has said nothing about the guest since the hub started.
+        """
+        ticks = asyncio.get_running_loop().time
+        begun = ticks() if now else ticks() - _FRESH
+        async with self._asking[name]:
+            known = self._answers.get(name)
+            if known is not None and known.asked >= begun:
+                return known.guest
+            if ticks() - self._silent_at < _SILENT and not now:
+                return self._last(known)
+            try:
+                found: GuestView | None = await joining(self._socket).guest(name)
+            except LinkProblem as error:
+                if error.status != 404:
+                    return self._last(known)
+                found = None
+            except LinkSilent:
+                self._silent_at = ticks()
+                return self._last(known)
+            self._answers[name] = _Answer(found, ticks())
+            return found
+
+    @staticmethod
+    def _last(known: _Answer | None) -> GuestView | None:
+        if known is None:
+            raise LinkSilent("the workshops do not answer")
+        return known.guest
+
+
+class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
+    """Admits guests beside the people of another authenticator, to which this class is added."""
+
+    workshops_socket = Unicode(help="the socket of the service workshops, for the hub").tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.guests = GuestStatuses(Path(self.workshops_socket))
+        self._shut_out_at: dict[str, float] = {}  # when the link was last told so, in the loop's seconds
+
+    async def authenticate(self, handler: Any, data: Any = None) -> Any:
+        """Return the guest who has proved their address on the page for joining; for others, what the other
+        authenticator says.
+
+        The page sets ``joined_guest``. A name of a guest that comes any other way is refused.
+        """
+        name = getattr(handler, "joined_guest", None)
+        if name is not None:
+            return await self._admitted_guest(str(name))
+        found = await super().authenticate(handler, data)
+        named = found.get("name") if isinstance(found, dict) else found
+        if named is not None and is_guest(self.normalize_username(str(named))):
+            self.log.warning("A login with a guest's name is refused")
+            return None
+        return found
+
+    async def _admitted_guest(self, name: str) -> dict[str, Any] | None:
+        try:
+            guest = await self.guests.of(name, now=True)
+        except LinkSilent:
+            return None
+        if guest is None or not _is_admitted(guest) or name in self.blocked_users:
+            return None
+        self.keep_guest(name)
+        self._shut_out_at.pop(name, None)
+        model: dict[str, Any] = {"name": name, "admin": False}
+        if self.manage_groups:
+            model["groups"] = []
+        if self.enable_auth_state:
+            model["auth_state"] = {"provider": "guests", "groups": [], "refused": None}
+        return model
+
+    def keep_guest(self, name: str) -> None:
+        """Prepare to keep what the guest accepts."""
+
+    async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
+        """Check a guest at the service; others as the other authenticator does. False: they must log in."""
+        if not is_guest(user.name):
+            return await super().refresh_user(user, handler, **kwargs)
+        refusal = await self.standing(user)
+        if refusal is not None and refusal.out:
+            return False
+        # JupyterHub notes the time of this check, and would not ask again before auth_refresh_age has passed.
+        asyncio.get_running_loop().call_soon(_forget_check, user)
+        return True
+
+    async def standing(self, user: Any) -> Refusal | None:
+        """Return why the person may start nothing; None if they may."""
+        if not is_guest(user.name):
+            return await self.others_standing(user)
+        if user.name in self.blocked_users:
+            return Refusal(words("blocked"), out=True)
+        try:
+            guest = await self.guests.of(user.name)
+        except LinkSilent:
+            return self.terms_refusal(user.name)  # they were a guest when they logged in, and the link has the members
+        if guest is None or not _is_admitted(guest):
+            self._shut_out_guest(user)
+            return Refusal(words("guest-over"), out=True)
+        return self.terms_refusal(user.name)
+
+    async def others_standing(self, user: Any) -> Refusal | None:
+        """Return why a person who is no guest may start nothing."""
+        found: Refusal | None = await super().standing(user) if hasattr(super(), "standing") else None
+        return found
+
+    def terms_refusal(self, name: str) -> Refusal | None:  # noqa: ARG002
+        """Return the refusal of a guest who has not accepted the gateway's terms; None: nothing is missing."""
+        return None
+
+    async def counts_until(self, user: Any) -> datetime | None:
+        """Return until when the last answer about the person is valid: for a guest, until their workshops are over."""
+        if is_guest(user.name):
+            try:
+                guest = await self.guests.of(user.name)
+            except LinkSilent:
+                return datetime.now(UTC) + _TRUSTED
+            return datetime.now(UTC) if guest is None else guest.until
+        found: datetime | None = await super().counts_until(user) if hasattr(super(), "counts_until") else None
+        return found
+
+    def _shut_out_guest(self, user: Any) -> None:
+        """Delete a guest's own API tokens, and inform the link. The tokens of servers stay valid until the link ends
+        the sessions."""
+        kept = {
+            token.id
+            for spawner in user.orm_user.orm_spawners.values()
+            if (token := orm.APIToken.find(user.db, (spawner.state or {}).get("api_token") or "-")) is not None
+        }
+        gone = [one for one in user.orm_user.api_tokens if one.client_id == _API and one.id not in kept]
+        for token in gone:
+            user.db.delete(token)
+        if gone:
+            user.db.commit()
+        ticks = asyncio.get_running_loop().time()
+        if ticks - self._shut_out_at.get(user.name, float("-inf")) < _AGAIN:
+            return
+        self._shut_out_at[user.name] = ticks
+        link = gateway(hub_config.loaded().link_at)
+        link.background(access.tell_surely(link.link, user.name, PersonBody(groups=frozenset(), blocked=True)))
+
+
+class FederatedWithGuests(GuestLogin, FederatedAuthenticator):  # type: ignore[misc]  # untyped
+    """People of login providers, and guests."""
+
+    def keep_guest(self, name: str) -> None:
+        """Reserve the guest's name in the file of names, which also keeps what they accept."""
+        self._people.admit_as("guests", name, name)
+
+    def terms_refusal(self, name: str) -> Refusal | None:
+        """Return the refusal of a guest who has not accepted the gateway's terms; None: nothing is missing."""
+        terms: TermsOf | None = self.terms_of(name)
+        if terms is None or terms.accepted_at is not None:
+            return None
+        return Refusal(words("terms"), out=False, known=True)
+
+
+class PasswordsWithGuests(GuestLogin, PasswordAuthenticator):
+    """People with passwords, and guests."""
+
+    rules_for_all = False  # of a person with a password, the link need not hear anything before they start
+
+
+def check_names(config: HubConfig) -> None:
+    """Raise HubConfigError if somebody with a password has a name that only guests may have."""
+    for name in read_passwords(config.passwords_file) if config.passwords_file is not None else ():
+        if is_guest(name.lower()):
+            raise HubConfigError(f"passwords_file: {name!r} is a name for guests of workshops; give another one")
+
+
+def _is_admitted(guest: GuestView) -> bool:
+    return guest.until is not None and guest.until > datetime.now(UTC)
+
+
+def _forget_check(user: Any) -> None:
+    user._auth_refreshed = None

@@ -1,0 +1,90 @@
+"""The base of the pages of workshops: who asks, the service's client, and what is shown if the service refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from tornado import web
+
+from factorycommon.language import N_
+from factorylink.client import LinkAddress
+from factoryspawner import access
+from factoryspawner.pages.public import PublicHandler
+from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
+from workshops.models.callers import WorkshopCaller
+from workshops.models.views import CreatedView
+
+SILENT = N_("The service for workshops does not answer just now. Classes go on; try again in a minute.")
+_KEPT_SECONDS = 600.0  # for a code that was made, until its page is shown
+_MOST_KEPT = 1000
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, WorkshopsClient]] = WeakKeyDictionary()
+_codes: dict[tuple[str, str], tuple[float, CreatedView]] = {}
+
+
+def client_of(socket: Path) -> WorkshopsClient:
+    """Return this process's client of the service; call this in the event loop."""
+    mine = _clients.setdefault(asyncio.get_running_loop(), {})
+    if socket not in mine:
+        mine[socket] = WorkshopsClient(socket)
+    return mine[socket]
+
+
+def keep_code(person: str, created: CreatedView) -> str:
+    """Keep a code until its page is shown to the person once; return the key for ``take_code``."""
+    now = asyncio.get_running_loop().time()
+    for old in [old for old, (at, _) in _codes.items() if at < now - _KEPT_SECONDS]:
+        del _codes[old]
+    while len(_codes) >= _MOST_KEPT:
+        del _codes[next(iter(_codes))]
+    key = secrets.token_urlsafe(12)
+    _codes[person, key] = (now, created)
+    return key
+
+
+def take_code(person: str, key: str) -> CreatedView | None:
+    """Return a code that was kept for this person, and forget it; None if there is none."""
+    found = _codes.pop((person, key), None)
+    return None if found is None else found[1]
+
+
+class WorkshopHandler(PublicHandler):
+    """A page of workshops, for people who are logged in."""
+
+    def initialize(self, link_at: LinkAddress, locale: Path, socket: Path = Path()) -> None:
+        """Keep ``socket``: where the workshops service listens; the others as for other pages."""
+        super().initialize(link_at, locale)
+        self._socket = socket
+
+    @property
+    def client(self) -> WorkshopsClient:
+        """Return the client of the service."""
+        return client_of(self._socket)
+
+    @property
+    def caller(self) -> WorkshopCaller:
+        """Return who asks, as the hub knows them."""
+        user = self.current_user
+        return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
+
+    async def show(self, template: str, **values: Any) -> None:
+        """Finish with one of the templates of workshops."""
+        await self.page(template, xsrf=self.xsrf_token.decode(), here_path=self.request.path, **values)
+
+    def to(self, path: str) -> None:
+        """Redirect to a page of workshops; ``path`` begins after ``/hub/workshops``."""
+        self.redirect(f"{self.hub.base_url}workshops{path}")
+
+    def words_of(self, error: WorkshopsProblem | WorkshopsSilent) -> str:
+        """Return what the service said, for a page; set the response's status. Raises HTTPError 404."""
+        if isinstance(error, WorkshopsSilent):
+            self.set_status(503)
+            return SILENT
+        if error.status == 404:
+            raise web.HTTPError(404)
+        self.set_status(error.status)
+        return error.problem.as_message("message")

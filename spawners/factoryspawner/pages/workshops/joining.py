@@ -1,0 +1,482 @@
+"""The pages for joining a workshop: ``/hub/join/SLUG``, and ``/hub/join`` for guests who log in again.
+
+A person enters the join code, then proves a mail address with a one-time code, or logs in as usual; gives a name,
+accepts terms and rules, and gets to the start page. The pages work without JavaScript. Each form answers with a
+redirect, so that a reload sends nothing twice; a cookie has the ticket of the walk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tornado import web
+from tornado.httputil import url_concat
+
+from factorycommon.language import N_
+from factorycommon.link_errors import LinkError
+from factorycommon.models.joining import (
+    MOST_NAME,
+    JoinBody,
+    JoinCodeBody,
+    JoinedView,
+    LeaveBody,
+    ProofBody,
+    ReturnBody,
+    ReturnedBody,
+    TicketView,
+)
+from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
+from factoryspawner import access
+from factoryspawner.access import KeepsTerms
+from factoryspawner.config.hub_config import WorkshopsSettings
+from factoryspawner.gateway import gateway
+from factoryspawner.pages.public import PublicHandler
+from factoryspawner.pages.workshops.joining_client import JoiningClient, joining
+
+TICKET = "fg-join-ticket"
+RETURN = "fg-join-return"
+BROWSER = "fg-join-browser"
+_BROWSER_DAYS = 30
+_PROJECT_SECONDS = 6.0  # the link reads the projects every 5 s
+_LOOK_SECONDS = 0.3
+_LINK_SECONDS = 2.0
+_IN = ("seated", "waiting", "staff")  # states of people who are in a workshop, or wait for a seat
+
+SILENT = N_("The workshops do not answer at the moment. Running sessions continue. Try again in a moment.")
+_NO_CODE = N_("Enter the code that the people who run the workshop gave you.")
+_NO_MAIL = N_("Enter your mail address.")
+_NO_DIGITS = N_("Enter the code of eight digits from the mail.")
+_NO_NAME = N_("Enter the name by which the people who run the workshop know you.")
+_TICK = N_("Tick this to continue: without it you cannot join.")
+_CHANGED = N_("They have changed since you read them. Read them again.")
+_REFUSED = N_("You cannot be logged in. Ask the people who run your workshop.")
+
+Step = Literal["code", "mail", "prove", "confirm", "member"]
+
+
+class Document(NamedTuple):
+    """A text to accept. ``key``: ``gateway``, ``workshop``, or the factory's id; ``machine``: a factory's machine."""
+
+    key: str
+    version: str
+    text: str
+    url: str | None
+    machine: str = ""
+
+
+class _JoiningHandler(PublicHandler):
+    """What both pages share."""
+
+    def initialize(self, link_at: LinkAddress, locale: Path, workshops: WorkshopsSettings) -> None:  # type: ignore[override]
+        """Keep where link and service listen, and whether people may join as guests."""
+        super().initialize(link_at, locale)
+        self._workshops_at = workshops.socket
+        self._guests = workshops.guests
+
+    @property
+    def _service(self) -> JoiningClient:
+        return joining(self._workshops_at)
+
+    @property
+    def _link(self) -> LinkClient:
+        return gateway(self._link_at).link
+
+    def _browser(self) -> str:
+        """Return this browser's id, from its signed cookie or a new one."""
+        kept = self.get_secure_cookie(BROWSER, max_age_days=_BROWSER_DAYS)
+        if kept is not None:
+            return str(kept.decode("ascii", "replace"))
+        made = secrets.token_hex(16)
+        self.set_secure_cookie(BROWSER, made, expires_days=_BROWSER_DAYS, **self._cookie_options())
+        return made
+
+    def _keep(self, name: str, value: str) -> None:
+        self.set_cookie(name, value, **self._cookie_options())
+
+    def _forget(self, name: str) -> None:
+        self.clear_cookie(name, path=f"{self.hub.base_url}join")
+
+    def _cookie_options(self) -> dict[str, Any]:
+        return {**self.settings.get("cookie_options", {}), "httponly": True, "path": f"{self.hub.base_url}join"}
+
+    def _typed(self, name: str) -> str:
+        return str(self.get_body_argument(name, ""))[:300].strip()
+
+    def _address(self) -> str:
+        return str(self.request.remote_ip or "")[:64]
+
+    def _words(self, error: LinkError) -> str:
+        """Return why the service refused something, in the page's language."""
+        if isinstance(error, LinkProblem):
+            shown = self.language.spoken(error.problem)
+            return f"{shown.message} {shown.do}".strip()
+        return self.language.said(SILENT)
+
+    def _status(self, error: LinkError) -> int:
+        return error.status if isinstance(error, LinkProblem) else 503
+
+    async def _log_in(self, name: str) -> bool:
+        """Log in the guest who has proved their address."""
+        self.joined_guest = name  # read by the authenticator
+        user = await self.login_user()
+        if user is None:
+            return False
+        await self.authenticator.refresh_user(user, self)  # so that each further request is checked, too
+        self._jupyterhub_user = user  # who the rest of this request is for
+        return True
+
+    async def _tell_link(self) -> None:
+        """Send the link what it must know before it lets the person start anything."""
+        user = self.current_user
+        update, _ = await access.status(self.authenticator, user, access.options_of(user))
+        try:
+            async with asyncio.timeout(_LINK_SECONDS):
+                await access.tell(self._link, user.name, update)
+        except (LinkSilent, LinkProblem, TimeoutError):
+            gateway(self._link_at).background(access.tell_surely(self._link, user.name, update))
+
+
+class JoinPage(_JoiningHandler):
+    """The page on which a person joins a workshop, and where they return to."""
+
+    async def get(self, slug: str) -> None:
+        """Answer HTML. Query: ``anew``, to begin again."""
+        self._browser()
+        if self.get_query_argument("anew", None) is not None:
+            self._forget(TICKET)
+            self.redirect(self._here(slug))
+            return
+        await self._show(slug, {})
+
+    async def post(self, slug: str) -> None:
+        """Take a form. ``step``: which one. Answer 302, or the page with the errors by field."""
+        match self.get_body_argument("step", ""):
+            case "code":
+                await self._take_code(slug)
+            case "mail":
+                await self._take_mail(slug)
+            case "join":
+                await self._take_join(slug)
+            case "leave":
+                await self._take_leave(slug)
+            case _:
+                raise web.HTTPError(400)
+
+    # --- the steps
+
+    async def _take_code(self, slug: str) -> None:
+        typed, other = self._typed("code"), bool(self._typed("other"))
+        if not typed:
+            await self._show(slug, {"code": _NO_CODE}, 400)
+            return
+        body = JoinCodeBody(slug=slug, code=typed, browser=self._browser(), address=self._address())
+        try:
+            view = await self._service.check_code(body)
+        except LinkError as error:
+            await self._show(slug, {"code": self._words(error)}, self._status(error))
+            return
+        self._keep(TICKET, view.ticket)
+        if self.current_user is not None:
+            if not await self._documents(view, self.current_user.name):
+                await self._join(slug, view, JoinBody(ticket=view.ticket, person=self.current_user.name), [])
+                return
+        elif other:
+            self.redirect(url_concat(self.settings["login_url"], {"next": self._here(slug)}))
+            return
+        elif self._typed("mail") and not await self._send(slug, view):
+            return
+        self.redirect(self._here(slug))
+
+    async def _take_mail(self, slug: str) -> None:
+        view = await self._ticket(slug)
+        if view is None:
+            self.redirect(self._here(slug))
+        elif not self._typed("mail"):
+            await self._show(slug, {"mail": _NO_MAIL}, 400)
+        elif await self._send(slug, view):
+            self.redirect(self._here(slug))
+
+    async def _send(self, slug: str, view: TicketView) -> bool:
+        """Have a one-time code sent; False, with the page as the answer, if the address cannot be one."""
+        if not self._guests:
+            raise web.HTTPError(403)
+        try:
+            await self._service.send_digits(ProofBody(ticket=view.ticket, mail=self._typed("mail")))
+        except LinkError as error:
+            await self._show(slug, {"mail": self._words(error)}, self._status(error), view)
+            return False
+        return True
+
+    async def _take_join(self, slug: str) -> None:
+        view = await self._ticket(slug)
+        if view is None:
+            self.redirect(self._here(slug))
+            return
+        person = None if self.current_user is None else str(self.current_user.name)
+        wrong: dict[str, str] = {}
+        documents = await self._documents(view, person)
+        if person is None:
+            wrong |= {} if self._typed("digits") else {"digits": _NO_DIGITS}
+            wrong |= {} if self._typed("name") else {"name": _NO_NAME}
+        read = self._typed("accept")
+        if documents and read != _versions(documents):
+            wrong["accept"] = _CHANGED if read else _TICK
+        if wrong:
+            await self._show(slug, wrong, 400, view)
+            return
+        terms = view.workshop.terms
+        body = JoinBody(
+            ticket=view.ticket,
+            person=person,
+            digits="" if person else self._typed("digits"),
+            name="" if person else self._typed("name")[:MOST_NAME],
+            terms=None if terms is None else terms.version,
+        )
+        await self._join(slug, view, body, documents)
+
+    async def _join(self, slug: str, view: TicketView, body: JoinBody, documents: list[Document]) -> None:
+        try:
+            joined = await self._service.join(body)
+        except LinkError as error:
+            field = error.problem.field if isinstance(error, LinkProblem) and error.problem.field else ""
+            await self._show(slug, {field: self._words(error)}, self._status(error), view)
+            return
+        self._forget(TICKET)
+        name = joined.membership.person
+        if self.current_user is None and not await self._log_in(name):
+            await self._show(slug, {"": _REFUSED}, 403)
+            return
+        await self._accept(name, documents)
+        await self._tell_link()
+        self.redirect(await self._onward(slug, joined))
+
+    async def _take_leave(self, slug: str) -> None:
+        if self.current_user is None:
+            raise web.HTTPError(403)
+        try:
+            await self._service.leave(LeaveBody(slug=slug, person=self.current_user.name))
+        except LinkError as error:
+            await self._show(slug, {"": self._words(error)}, self._status(error))
+            return
+        self.redirect(self._here(slug))
+
+    # --- what there is to accept
+
+    async def _documents(self, view: TicketView, person: str | None) -> list[Document]:
+        """Return what the person must accept, and has not accepted yet.
+
+        Rules of a site are left out if the link does not answer: nothing starts at the site before they are accepted.
+        """
+        found: list[Document] = []
+        terms = self.authenticator.terms_of(person or "") if isinstance(self.authenticator, KeepsTerms) else None
+        if terms is not None and terms.accepted_at is None:
+            found.append(Document("gateway", terms.terms.version, terms.terms.text, terms.terms.url))
+        if (own := view.workshop.terms) is not None:
+            found.append(Document("workshop", own.version, own.text, own.url))
+        for factory in dict.fromkeys(place.factory for place in view.workshop.places):
+            try:
+                site = await self._link.site_rules(factory, person)
+            except (LinkSilent, LinkProblem) as error:
+                self.log.warning("The rules of %s are not known: %s", factory, error)
+                continue
+            if site.rules is not None and site.accepted_at is None:
+                found.append(Document(factory, site.rules.version, site.rules.text, site.rules.url, site.machine))
+        return found
+
+    async def _accept(self, name: str, documents: list[Document]) -> None:
+        """Record what the person has accepted, beside the workshop's terms, which the service has recorded."""
+        for one in documents:
+            if one.key == "gateway":
+                self.authenticator.accept_terms(name, one.version)
+            elif one.key != "workshop":
+                try:
+                    await self._link.accept(name, one.key, one.version)
+                except (LinkSilent, LinkProblem) as error:  # the checklist asks again
+                    self.log.warning("The rules of %s are not recorded as accepted: %s", one.key, error)
+
+    # --- pages
+
+    async def _onward(self, slug: str, joined: JoinedView) -> str:
+        """Return where the person goes next: the start page, if they can start now, else this page."""
+        if not _may_start(joined):
+            return self._here(slug)
+        ticks = asyncio.get_running_loop().time
+        end = ticks() + _PROJECT_SECONDS
+        while ticks() < end:  # until the link has read the list of the workshop's people
+            try:
+                found = await self._link.projects(joined.membership.person)
+            except (LinkSilent, LinkProblem):
+                break
+            if any(one.id == joined.workshop.project and one.usable for one in found):
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        return self._start_page(joined)
+
+    def _start_page(self, joined: JoinedView) -> str:
+        workshop = joined.workshop
+        options = {"opt-project": workshop.project, "opt-hours": f"{workshop.hours:g}"}
+        if workshop.places:
+            first = workshop.places[0]
+            options |= {"opt-factory": first.factory, "opt-size": first.size}
+            options |= {} if first.environment is None else {"opt-environment": first.environment}
+        return str(url_concat(f"{self.hub.base_url}spawn", options))
+
+    def _here(self, slug: str) -> str:
+        return f"{self.hub.base_url}join/{slug}"
+
+    async def _ticket(self, slug: str) -> TicketView | None:
+        """Return the walk of this browser for this workshop; None if it has none, or if the walk took too long."""
+        ticket = self.get_cookie(TICKET, "")
+        if len(ticket) != 43:
+            return None
+        try:
+            view = await self._service.ticket(ticket)
+        except (LinkError, ValueError):
+            return None
+        return view if view.workshop.slug == slug else None
+
+    async def _membership(self, slug: str) -> JoinedView | None:
+        """Return the place of the person who is logged in; None if they are not in the workshop. Raises LinkError."""
+        if self.current_user is None:
+            return None
+        found = await self._service.memberships(self.current_user.name)
+        mine = (one for one in found.memberships if one.workshop.slug == slug)
+        return next((one for one in mine if one.membership.state in _IN), None)
+
+    async def _show(self, slug: str, wrong: dict[str, str], status: int = 200, view: TicketView | None = None) -> None:
+        joined = None
+        try:
+            joined = await self._membership(slug)
+        except LinkError as error:
+            if not wrong:
+                wrong, status = {"": self._words(error)}, self._status(error)
+        view = None if joined is not None else view or await self._ticket(slug)
+        person = None if self.current_user is None else str(self.current_user.name)
+        step: Step = "member" if joined is not None else "code"
+        if view is not None:
+            step = "confirm" if person is not None else "prove" if view.mail else "mail"
+        documents = await self._documents(view, person) if view is not None and step in ("confirm", "prove") else []
+        workshop = joined.workshop if joined is not None else view.workshop if view is not None else None
+        if "code" in wrong:
+            step = "code"
+        self.set_status(status)
+        await self.page(
+            "join.html",
+            step=step,
+            slug=slug,
+            wrong={field: self.language.said(text) for field, text in wrong.items()},
+            workshop=workshop,
+            joined=joined,
+            may_start=joined is not None and _may_start(joined),
+            start_page=self._start_page(joined) if joined is not None else "",
+            mail=view.mail if view is not None else "",
+            documents=documents,
+            versions=_versions(documents),
+            person=person,
+            guests=self._guests,
+            typed={name: self._typed(name) for name in ("mail", "name", "accept")},
+            most_name=MOST_NAME,
+            action=self._here(slug),
+            xsrf=self.xsrf_token.decode(),
+        )
+
+
+class ReturnPage(_JoiningHandler):
+    """The page on which a guest logs in again with a one-time code by mail."""
+
+    async def get(self) -> None:
+        """Answer HTML. Query: ``next``, a path of this hub; ``anew``, to begin again."""
+        self._browser()
+        if self.get_query_argument("anew", None) is not None:
+            self._forget(RETURN)
+            self.redirect(self._here())
+            return
+        await self._show({})
+
+    async def post(self) -> None:
+        """Take a form: ``mail``, or ``digits``. Answer 302, or the page with the errors by field."""
+        if self.get_body_argument("step", "") == "digits":
+            await self._take_digits()
+            return
+        if not self._typed("mail"):
+            await self._show({"mail": _NO_MAIL}, 400)
+            return
+        body = ReturnBody(mail=self._typed("mail"), browser=self._browser(), address=self._address())
+        try:
+            self._keep(RETURN, await self._service.begin_return(body))
+        except LinkError as error:
+            await self._show({"mail": self._words(error)}, self._status(error))
+            return
+        self.redirect(self._here())
+
+    async def _take_digits(self) -> None:
+        ticket, digits = self.get_cookie(RETURN, ""), self._typed("digits")
+        if len(ticket) != 43:
+            self.redirect(self._here())
+            return
+        if not digits:
+            await self._show({"digits": _NO_DIGITS}, 400)
+            return
+        try:
+            guest = await self._service.finish_return(ReturnedBody(ticket=ticket, digits=digits))
+        except LinkError as error:
+            await self._show({"digits": self._words(error)}, self._status(error))
+            return
+        self._forget(RETURN)
+        if not await self._log_in(guest.person):
+            await self._show({"": _REFUSED}, 403)
+            return
+        await self._tell_link()
+        self.redirect(self.get_next_url(self.current_user, default=await self._mine(guest.person)))
+
+    async def _mine(self, person: str) -> str:
+        """Return the page of the guest's workshop that begins last and is not over; Home if there is none."""
+        try:
+            found = (await self._service.memberships(person)).memberships
+        except LinkError:
+            found = ()
+        live = [one.workshop for one in found if one.membership.state in _IN and not one.workshop.over]
+        slug = max(live, key=lambda one: one.starts).slug if live else None
+        return f"{self.hub.base_url}home" if slug is None else f"{self.hub.base_url}join/{slug}"
+
+    def _here(self) -> str:
+        wanted = self.get_query_argument("next", "")
+        return str(url_concat(f"{self.hub.base_url}join", {"next": wanted} if wanted else {}))
+
+    async def _show(self, wrong: dict[str, str], status: int = 200) -> None:
+        self.set_status(status)
+        sent = self.request.method != "POST" or "mail" not in wrong
+        await self.page(
+            "join_return.html",
+            step="digits" if sent and len(self.get_cookie(RETURN, "")) == 43 else "mail",
+            wrong={field: self.language.said(text) for field, text in wrong.items()},
+            person=None if self.current_user is None else str(self.current_user.name),
+            action=self._here(),
+            xsrf=self.xsrf_token.decode(),
+        )
+
+
+def _versions(documents: list[Document]) -> str:
+    """Return the value of the box that accepts these documents: another one as soon as one of them changes."""
+    named = " ".join(f"{one.key}={one.version}" for one in documents)
+    return hashlib.sha256(named.encode()).hexdigest()[:32] if named else ""
+
+
+def _may_start(joined: JoinedView) -> bool:
+    workshop, mine = joined.workshop, joined.membership
+    takes_part = mine.state in ("seated", "staff") and mine.role != "observer"  # an observer runs nothing
+    return takes_part and workshop.begun and datetime.now(UTC) < workshop.closes
+
+
+def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | None) -> list[tuple[Any, ...]]:
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
+    if workshops is None:
+        return []
+    given = {"link_at": link_at, "locale": pages / "locale", "workshops": workshops}
+    found: list[tuple[Any, ...]] = [(r"/join/([a-z0-9][a-z0-9-]{0,62})", JoinPage, given)]
+    return [*found, (r"/join/?", ReturnPage, given)] if workshops.guests else found

@@ -1,0 +1,130 @@
+"""Client of the service ``workshops`` for joining and for guests' logins: typed methods over its Unix socket.
+
+Its methods raise LinkProblem if the service refuses, with a reason, and LinkSilent if it does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from factorycommon import request_id
+from factorycommon.connections import IDLE_SECONDS
+from factorycommon.link_errors import LinkSilent, read_problem
+from factorycommon.models.joining import (
+    GuestView,
+    JoinBody,
+    JoinCodeBody,
+    JoinedView,
+    LeaveBody,
+    MembershipsView,
+    ProofBody,
+    ReturnBody,
+    ReturnedBody,
+    TicketBody,
+    TicketOnly,
+    TicketView,
+)
+
+T = TypeVar("T")
+
+_SECONDS = 10.0  # for an answer to a person who waits for a page
+_STATUS_SECONDS = 2.0  # for an answer on which each request of a guest waits
+
+_TICKET = TypeAdapter(TicketView)
+_TICKET_ONLY = TypeAdapter(TicketOnly)
+_JOINED = TypeAdapter(JoinedView)
+_GUEST = TypeAdapter(GuestView)
+_MEMBERSHIPS = TypeAdapter(MembershipsView)
+
+
+class JoiningClient:
+    """The hub's client of the service. ``socket``: where the service listens for the hub."""
+
+    def __init__(self, socket: Path) -> None:
+        limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits),
+            base_url="http://workshops",
+            timeout=_SECONDS,
+            trust_env=False,
+        )
+
+    async def check_code(self, body: JoinCodeBody) -> TicketView:
+        """Return a ticket for a right join code."""
+        return await self._post(_TICKET, "code", body)
+
+    async def ticket(self, ticket: str) -> TicketView:
+        """Return the present state of a walk; LinkProblem 404 if there is none, or it took too long."""
+        return await self._post(_TICKET, "ticket", TicketBody(ticket=ticket))
+
+    async def send_digits(self, body: ProofBody) -> None:
+        """Have a one-time code sent to an address; the answer does not say whether a mail was sent."""
+        await self._ask("POST", "/joining/mail", body)
+
+    async def join(self, body: JoinBody) -> JoinedView:
+        """Have a person join; their ticket is used up."""
+        return await self._post(_JOINED, "join", body)
+
+    async def leave(self, body: LeaveBody) -> None:
+        """Have a person leave a workshop, so that the next one in the waiting list gets the seat."""
+        await self._ask("POST", "/joining/leave", body)
+
+    async def begin_return(self, body: ReturnBody) -> str:
+        """Have a one-time code sent to a guest who joined before; return a ticket, also if there is no such guest."""
+        return (await self._post(_TICKET_ONLY, "return", body)).ticket
+
+    async def finish_return(self, body: ReturnedBody) -> GuestView:
+        """Return the guest who has proved their address."""
+        return await self._post(_GUEST, "returned", body)
+
+    async def guest(self, name: str) -> GuestView:
+        """Return a guest as they are now; LinkProblem 404 if there is none of this name."""
+        found = await self._ask("GET", f"/joining/guests/{quote(name, safe='')}", seconds=_STATUS_SECONDS)
+        return _read(_GUEST, found)
+
+    async def memberships(self, person: str) -> MembershipsView:
+        """Return the workshops in which a person is, also as somebody who waits."""
+        return _read(_MEMBERSHIPS, await self._ask("GET", f"/joining/people/{quote(person, safe='')}"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def _post(self, answer: TypeAdapter[T], path: str, body: BaseModel) -> T:
+        return _read(answer, await self._ask("POST", f"/joining/{path}", body))
+
+    async def _ask(self, method: str, path: str, body: BaseModel | None = None, seconds: float = _SECONDS) -> bytes:
+        content = None if body is None else body.model_dump(mode="json")
+        headers = {request_id.HEADER: current} if (current := request_id.current()) else {}
+        try:
+            response = await self._http.request(method, path, json=content, headers=headers, timeout=seconds)
+        except httpx.HTTPError as error:
+            raise LinkSilent(str(error) or type(error).__name__) from error
+        if response.is_error:
+            raise read_problem(response.status_code, response.content)
+        return response.content
+
+
+def _read(answer: TypeAdapter[T], content: bytes) -> T:
+    try:
+        return answer.validate_json(content)
+    except ValidationError as error:
+        raise LinkSilent(f"the answer is not understood: {error.error_count()} errors") from error
+
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, JoiningClient]] = WeakKeyDictionary()
+
+
+def joining(socket: Path) -> JoiningClient:
+    """Return the process's client of the service at that socket; call this in the event loop."""
+    mine = _clients.setdefault(asyncio.get_running_loop(), {})
+    if socket not in mine:
+        mine[socket] = JoiningClient(socket)
+    return mine[socket]

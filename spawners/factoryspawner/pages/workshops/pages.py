@@ -1,0 +1,348 @@
+"""The pages of workshops: all of mine, a new one, and one with everything that may be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import available_timezones
+
+from babel.dates import format_datetime
+from pydantic import ValidationError
+from tornado import web
+from tornado.httputil import url_concat
+
+from factorycommon.language import N_
+from factorycommon.models.plain import plain_text
+from factorylink.client import LinkAddress
+from factoryspawner.pages.workshops import forms
+from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
+from workshops.client import WorkshopsProblem, WorkshopsSilent
+from workshops.models.bodies import CodeBody
+from workshops.models.views import Action, WorkshopView
+from workshops.times import zone_info
+
+SLUG = r"([a-z0-9][a-z0-9-]{0,47})"
+STATES = {
+    "draft": N_("Draft"),
+    "approved": N_("Approved"),
+    "scheduled": N_("Scheduled"),
+    "warming": N_("Warming up"),
+    "open": N_("Open"),
+    "closing": N_("Closing"),
+    "archived": N_("Over"),
+    "cancelled": N_("Cancelled"),
+}
+ROLES = {
+    "lead": N_("Lead"),
+    "instructor": N_("Instructor"),
+    "helper": N_("Helper"),
+    "observer": N_("Observer"),
+    "participant": N_("Participant"),
+}
+SEATS = {
+    "seated": N_("has a seat"),
+    "waiting": N_("waits for a seat"),
+    "staff": "",
+    "left": N_("has left"),
+    "banned": N_("banned"),
+}
+HAPPENED = {
+    "created": N_("created"),
+    "changed": N_("changed"),
+    "submitted": N_("submitted for approval"),
+    "approved": N_("approved"),
+    "declined": N_("declined"),
+    "withdraw": N_("withdrawn"),
+    "schedule": N_("scheduled"),
+    "warm": N_("warming up"),
+    "open": N_("opened"),
+    "close": N_("closed"),
+    "archive": N_("archived"),
+    "cancel": N_("cancelled"),
+    "new code": N_("new code"),
+    "role": N_("role"),
+    "removed": N_("removed"),
+    "erased": N_("its people were deleted"),
+    "joined": N_("joined"),
+    "left": N_("left"),
+    "promoted": N_("got a seat from the waiting list"),
+    "banned": N_("banned a person"),
+    "readmitted": N_("ended a ban"),
+    "list": N_("sent a list of people"),
+    "guesses": N_("many wrong codes were tried"),
+}
+DONE = {
+    "draft": N_("The draft is stored."),
+    "submit": N_("The workshop waits for an operator’s approval."),
+    "approve": N_("The workshop is approved."),
+    "decline": N_("The workshop went back to its trainer."),
+    "withdraw": N_("The workshop is a draft again."),
+    "cancel": N_("The workshop is cancelled."),
+    "warm": N_("Its seats may start now."),
+    "close": N_("The workshop closes: its sessions end in a few minutes."),
+    "change": N_("The changes are stored."),
+    "role": N_("The role is stored."),
+    "remove": N_("The person is removed."),
+    "ban": N_("The person cannot join any more, and what they run for the workshop ends."),
+    "readmit": N_("The person may join again with the code."),
+    "list": N_("The list is stored. Its people get their roles when they join."),
+}
+_TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
+_NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
+_NO_NAME = N_("Give the person’s name at this hub.")
+_NOT_UNDERSTOOD = N_("This request is not understood.")
+
+
+class WorkshopsPage(WorkshopHandler):
+    """All workshops of a person; for an operator, all."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Answer HTML."""
+        try:
+            access, found = await self.client.access(self.caller), await self.client.all(self.caller)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            await self.show("workshops.html", silent=self.words_of(error), access=None, groups=[], states=STATES)
+            return
+        await self.show(
+            "workshops.html",
+            silent="",
+            access=access,
+            groups=_grouped(found),
+            states=STATES,
+            roles=ROLES,
+            when=self.when,
+        )
+
+    def when(self, workshop: WorkshopView, field: str) -> str:
+        """Return one of a workshop's times as clocks in its zone show it, in the reader's language."""
+        return _when(self, workshop, field)
+
+
+class _FormPage(WorkshopHandler):
+    async def form(self, values: Mapping[str, Any], wrong: Mapping[str, str], workshop: WorkshopView | None) -> None:
+        """Answer with the form. ``workshop``: the one that is changed; None: a new one."""
+        pools = await self.client.pools(self.caller)
+        await self.show(
+            "workshop_form.html",
+            values=values,
+            wrong=wrong,
+            workshop=workshop,
+            options=forms.options(pools),
+            reservations=forms.reservations(pools),
+            places=range(1, forms.PLACES + 1),
+            zones=sorted(available_timezones()),
+        )
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields as the browser sent them, to show them again."""
+        return {name: self.get_body_arguments(name)[0] for name in self.request.body_arguments} | {
+            "languages": self.get_body_arguments("languages")
+        }
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields as the service's models have them."""
+        return forms.read(lambda name: self.get_body_argument(name, ""), self.get_body_arguments)
+
+
+class NewWorkshopPage(_FormPage):
+    """The form of a new workshop."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Answer HTML."""
+        try:
+            start = {"languages": [self.language.code], "retention_days": "30", "zone": ""}
+            await self.form(start, {}, None)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            await self.show("workshops.html", silent=self.words_of(error), access=None, groups=[], states=STATES)
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Create the workshop; ``order``: draft or submit. Answer 302, or 400 or 409 and what is wrong, by field."""
+        order = self.get_body_argument("order", "")
+        wrong: dict[str, str] = {}
+        try:
+            created = await self.client.create(self.caller, forms.body(self.fields(), order == "submit"))
+            key = keep_code(self.caller.person, created)
+            done = "submit" if created.state == "draft" and order == "submit" else "draft"
+            done = "approve" if created.state == "approved" else done
+            self.to(str(url_concat(f"/{created.slug}", {"done": done, "code": key})))
+        except ValidationError as error:
+            self.set_status(400)
+            wrong = forms.wrong(error)
+        except WorkshopsProblem as error:
+            wrong = {forms.wrong_field(error.problem.field): self.words_of(error)}
+        except WorkshopsSilent as error:
+            wrong = {"": self.words_of(error)}
+        if wrong:
+            await self._again(wrong)
+
+    async def _again(self, wrong: dict[str, str]) -> None:
+        try:
+            await self.form(self.values(), wrong, None)
+        except (WorkshopsProblem, WorkshopsSilent):
+            await self.show("workshops.html", silent=next(iter(wrong.values())), access=None, groups=[], states=STATES)
+
+
+class ChangeWorkshopPage(_FormPage):
+    """The form of a workshop that is changed."""
+
+    @web.authenticated
+    async def get(self, slug: str) -> None:
+        """Answer HTML."""
+        workshop = await self._workshop(slug)
+        await self.form(forms.filled(workshop), {}, workshop)
+
+    @web.authenticated
+    async def post(self, slug: str) -> None:
+        """Change the workshop. Answer 302, or 400 or 409 and what is wrong, by field."""
+        try:
+            await self.client.change(
+                self.caller, slug, forms.change(self.fields(), self.get_body_argument("version", ""))
+            )
+        except ValidationError as error:
+            self.set_status(400)
+            wrong = forms.wrong(error)
+        except WorkshopsProblem as error:
+            wrong = {forms.wrong_field(error.problem.field): self.words_of(error)}
+        except WorkshopsSilent as error:
+            raise web.HTTPError(503, self.words_of(error)) from error
+        else:
+            self.to(f"/{slug}?done=change")
+            return
+        await self.form(self.values(), wrong, await self._workshop(slug))
+
+    async def _workshop(self, slug: str) -> WorkshopView:
+        try:
+            workshop = await self.client.one(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            raise web.HTTPError(503, self.words_of(error)) from error
+        if "change" not in workshop.may:
+            raise web.HTTPError(403)
+        return workshop
+
+
+class PeopleList(WorkshopHandler):
+    """The people of a workshop as a CSV file."""
+
+    @web.authenticated
+    async def get(self, slug: str) -> None:
+        """Answer CSV; 403 to people who may not give roles."""
+        try:
+            text = await self.client.get_list(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{slug}.csv"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(text)
+
+
+class WorkshopPage(WorkshopHandler):
+    """One workshop, with what the person may do with it."""
+
+    @web.authenticated
+    async def get(self, slug: str) -> None:
+        """Answer HTML. Query: ``done``: what was just done; ``code``: the key of a code that is shown once."""
+        await self._show(slug, DONE.get(self.get_query_argument("done", ""), ""), {})
+
+    @web.authenticated
+    async def post(self, slug: str) -> None:
+        """Do something: ``order``, a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
+        order = self.get_body_argument("order", "")
+        field = {"decline": "reason", "role": "person", "list": "list"}.get(order, "")
+        try:
+            query = await self._order(slug, order)
+        except ValidationError:
+            self.set_status(400)
+            await self._show(slug, "", {field: _NO_REASON if field == "reason" else _NO_NAME})
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            await self._show(slug, "", {field: self.words_of(error)})
+        else:
+            self.to(str(url_concat(f"/{slug}", query)))
+
+    async def _order(self, slug: str, order: str) -> dict[str, str]:
+        """Carry out an order; return the query of the page that says so."""
+        caller, client = self.caller, self.client
+        match order:
+            case _ if order in _TAKEN:
+                await client.take(caller, slug, _TAKEN[order])
+            case "decline":
+                await client.decline(caller, slug, plain_text(self.get_body_argument("reason", "")))
+            case "code":
+                domains = [one for one in self.get_body_argument("domains", "").replace(" ", "").split(",") if one]
+                created = await client.new_code(caller, slug, CodeBody.model_validate({"domains": domains}))
+                return {"code": keep_code(caller.person, created)}
+            case "role":
+                role: Any = self.get_body_argument("role", "participant")
+                await client.put_member(caller, slug, self.get_body_argument("person", "").strip() or "\x00", role)
+            case "ban":
+                await client.ban(caller, slug, self.get_body_argument("person", ""))
+            case "readmit":
+                await client.readmit(caller, slug, self.get_body_argument("person", ""))
+            case "list":
+                files = self.request.files.get("list", [])
+                await client.put_list(caller, slug, files[0].body if files else b"")
+            case "remove":
+                await client.drop_member(caller, slug, self.get_body_argument("person", ""))
+            case _:
+                raise web.HTTPError(400, _NOT_UNDERSTOOD)
+        return {"done": order}
+
+    async def _show(self, slug: str, done: str, wrong: dict[str, str]) -> None:
+        try:
+            workshop = await self.client.one(self.caller, slug)
+            staff = "see-people" in workshop.may
+            people = await self.client.members(self.caller, slug) if staff else []
+            events = await self.client.events(self.caller, slug) if staff else []
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            raise web.HTTPError(503, self.words_of(error)) from error
+        await self.show(
+            "workshop.html",
+            workshop=workshop,
+            people=people,
+            events=events,
+            done=done,
+            wrong=wrong,
+            created=take_code(self.caller.person, self.get_query_argument("code", "")),
+            states=STATES,
+            roles=ROLES,
+            seats=SEATS,
+            happened=HAPPENED,
+            when=lambda field: _when(self, workshop, field),
+        )
+
+
+def _when(handler: WorkshopHandler, workshop: WorkshopView, field: str) -> str:
+    zone, at = zone_info(workshop.zone), getattr(workshop, field)
+    locale = handler.language.code.replace("-", "_")
+    return str(format_datetime(at, "EEE d MMM yyyy HH:mm (zzz)", tzinfo=zone, locale=locale))
+
+
+def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
+    """Return the workshops in groups, each with its heading; empty groups are left out."""
+    over = ("archived", "cancelled")
+    waits = [one for one in found if one.staff is not None and one.staff.submitted and one.state == "draft"]
+    rest = [one for one in found if one not in waits and one.state not in over]
+    groups = [
+        (N_("To be approved"), waits),
+        (N_("To come, and open"), sorted(rest, key=lambda one: one.starts)),
+        (N_("Over"), [one for one in found if one.state in over]),
+    ]
+    return [(title, ones) for title, ones in groups if ones]
+
+
+def routes(link_at: LinkAddress, pages: Path, socket: Path | None) -> list[tuple[Any, ...]]:
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none without ``socket``, which is the service's."""
+    if socket is None:
+        return []
+    to_service = {"link_at": link_at, "locale": pages / "locale", "socket": socket}
+    return [
+        (r"/workshops/?", WorkshopsPage, to_service),
+        (r"/workshops/new", NewWorkshopPage, to_service),
+        (rf"/workshops/{SLUG}", WorkshopPage, to_service),
+        (rf"/workshops/{SLUG}/people\.csv", PeopleList, to_service),
+        (rf"/workshops/{SLUG}/change", ChangeWorkshopPage, to_service),
+    ]

@@ -1,0 +1,50 @@
+"""A small real mail server for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.message import EmailMessage
+
+
+class Sink:
+    """A mail server that accepts every mail. ``letters``: (recipients of the SMTP dialogue, the mail); ``refuse``: the
+    answer to the next recipients, instead of 250."""
+
+    def __init__(self) -> None:
+        self.refuse: list[bytes] = []
+        self.letters: list[tuple[list[str], EmailMessage]] = []
+        self.port = 0
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        recipients: list[str] = []
+        writer.write(b"220 sink\r\n")
+        while line := await reader.readline():
+            verb = line.strip().upper()
+            if verb.startswith(b"RCPT TO:"):
+                if self.refuse:
+                    writer.write(self.refuse.pop(0) + b"\r\n")
+                    continue
+                recipients.append(line.decode().strip()[8:].strip("<>"))
+            if verb == b"DATA":
+                writer.write(b"354 go on\r\n")
+                raw = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n")
+                message = email.message_from_bytes(raw, policy=email.policy.default)
+                assert isinstance(message, EmailMessage)
+                self.letters.append((recipients, message))
+            writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+            if verb == b"QUIT":
+                break
+        writer.close()
+
+
+@asynccontextmanager
+async def sink() -> AsyncIterator[Sink]:
+    made = Sink()
+    server = await asyncio.start_server(made.talk, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    yield made
+    server.close()

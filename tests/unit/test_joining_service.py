@@ -1,0 +1,506 @@
+"""Joining by the service's socket: codes, one-time codes by a real SMTP server, seats, the waiting list, bans."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from factorycommon.mail import SmtpServer
+from factorycommon.models.joining import (
+    JoinBody,
+    JoinCodeBody,
+    JoinedView,
+    LeaveBody,
+    ProofBody,
+    ReturnBody,
+    ReturnedBody,
+    TicketBody,
+)
+from factorycommon.service.problems import ProblemError
+from tests.support.smtp import sink
+from tests.unit.joining_world import BROWSER, CODE, JoiningWorld
+from workshops.joining import mailer, one_time, people_list
+from workshops.states import WorkshopState
+from workshops.store import joining_tables as tables
+from workshops.store import schema
+
+ADDRESS = "192.0.2.1"
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[JoiningWorld]:
+    made = JoiningWorld(tmp_path)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def ticket(world: JoiningWorld, slug: str = "gpu-day", code: str = CODE, browser: str = BROWSER) -> str:
+    body = JoinCodeBody(slug=slug, code=code, browser=browser, address=ADDRESS)
+    return (await world.joining.check_code(body)).ticket
+
+
+async def guest(world: JoiningWorld, mail: str, name: str = "Ada", slug: str = "gpu-day", **more: Any) -> JoinedView:
+    """Have a guest walk the whole way."""
+    mine = await ticket(world, slug, more.pop("code", CODE))
+    await world.joining.send_digits(ProofBody(ticket=mine, mail=mail))
+    digits = await world.digits(mail)
+    return await world.joining.join(JoinBody(ticket=mine, digits=digits, name=name, **more))
+
+
+async def person(world: JoiningWorld, name: str, slug: str = "gpu-day") -> JoinedView:
+    """Have a person join who has an account."""
+    return await world.joining.join(JoinBody(ticket=await ticket(world, slug), person=name))
+
+
+async def refused(work: Any, code: str, kind: str | None = None) -> ProblemError:
+    with pytest.raises(ProblemError) as raised:
+        await work
+    assert raised.value.problem.code == code, raised.value.problem
+    assert kind is None or raised.value.problem.kind == kind
+    return raised.value
+
+
+async def test_a_guest_gets_a_name_a_seat_and_a_mail(world: JoiningWorld) -> None:
+    await world.workshop()
+    joined = await guest(world, "Ada.L@Example.org", "Ada Lovelace")
+    mine = joined.membership
+    assert mine.person.startswith("guest.adalovelace.") and mine.name == "Ada Lovelace"
+    assert (mine.role, mine.state, mine.seat, joined.known) == ("participant", "seated", 1, False)
+    assert joined.workshop.project == "workshop-gpu-day" and not joined.workshop.over
+    first, second = await world.mails()
+    assert (first["To"], second["To"]) == ("ada.l@example.org", "ada.l@example.org")
+    assert CODE not in first.as_string() + second.as_string()
+    text = second.get_content()
+    assert "Your seat is number 1" in text and "https://hub.example/hub/join/gpu-day" in text
+    assert world.changes == 1
+
+    again = await guest(world, "ada.l@example.org", "Ada")
+    assert again.membership.person == mine.person and again.known and again.membership.seat == 1
+    stored = await world.store.transact(lambda db: db.execute(select(schema.codes.c.used)).scalar_one())
+    assert stored == 1
+
+
+async def test_a_person_with_an_account_joins_without_a_mail(world: JoiningWorld) -> None:
+    await world.workshop()
+    joined = await person(world, "ada-1")
+    assert (joined.membership.person, joined.membership.seat) == ("ada-1", 1)
+    assert not await world.mails()
+
+
+async def test_a_thousand_guesses_find_nothing_and_lock_nobody_out(world: JoiningWorld) -> None:
+    """All come from one address, as those of the class."""
+    await world.workshop()
+
+    async def guess(number: int) -> str:
+        code = "".join(secrets.choice("23456789ABCDEFGH") for _ in range(12))
+        body = JoinCodeBody(slug="gpu-day", code=code, browser=f"{number // 5:032x}", address=ADDRESS)
+        with pytest.raises(ProblemError) as raised:
+            await world.joining.check_code(body)
+        return raised.value.problem.code
+
+    guesses = [asyncio.create_task(guess(number)) for number in range(1000)]
+    right = [await ticket(world, browser=f"{number:032x}") for number in range(10_000, 10_060)]
+    assert len(set(right)) == 60
+    assert set(await asyncio.gather(*guesses)) == {"join-code-wrong"}
+    events = await world.store.events("gpu-day")
+    assert [one.what for one in events].count("guesses") == 1
+
+
+async def test_a_browser_that_guesses_on_is_told_to_wait(world: JoiningWorld) -> None:
+    await world.workshop()
+    for _ in range(10):
+        await refused(ticket(world, code="A" * 12), "join-code-wrong", "forbidden")
+    error = await refused(ticket(world), "join-wait", "too-many")
+    assert error.problem.parameters["seconds"].isdigit()
+    world.ticks += 60
+    assert await ticket(world)
+
+
+@pytest.mark.parametrize("slug", ["gpu-day", "no-such-workshop", "../etc", ""])
+@pytest.mark.parametrize("code", ["", "x", "A" * 12, "\0" * 12, "K7QD XW3M 9RT0"])
+async def test_a_wrong_code_and_an_unknown_workshop_look_alike(world: JoiningWorld, slug: str, code: str) -> None:
+    await world.workshop()
+    error = await refused(ticket(world, slug, code), "join-code-wrong")
+    assert error.problem.field == "code" and "gpu" not in error.problem.message.lower()
+
+
+async def test_a_code_is_of_one_workshop(world: JoiningWorld) -> None:
+    await world.workshop()
+    await world.workshop("other", "AAAA-BBBB-CCCC")
+    await refused(ticket(world, "other"), "join-code-wrong")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"expires": timedelta(minutes=-1)}, "join-code-expired"),
+        ({"uses": 1, "used": 1}, "join-code-used-up"),
+        ({"revoked": timedelta()}, "join-code-revoked"),
+    ],
+)
+async def test_a_right_code_that_is_over_says_why(world: JoiningWorld, values: dict[str, Any], said: str) -> None:
+    given = {key: world.now() + value if isinstance(value, timedelta) else value for key, value in values.items()}
+    await world.workshop(code_values=given)
+    await refused(ticket(world), said)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (WorkshopState.DRAFT, "join-too-early"),
+        (WorkshopState.APPROVED, "join-too-early"),
+        (WorkshopState.CLOSING, "join-over"),
+        (WorkshopState.CANCELLED, "join-over"),
+    ],
+)
+async def test_nobody_joins_before_or_after(world: JoiningWorld, state: WorkshopState, said: str) -> None:
+    await world.workshop(state=state)
+    await refused(ticket(world), said, "conflict")
+
+
+async def test_a_code_replaced_during_a_walk_lets_nobody_in(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.store.transact(lambda db: db.execute(schema.codes.update().values(revoked=world.now())))
+    await refused(world.joining.join(JoinBody(ticket=mine, person="ada")), "join-code-revoked")
+
+
+async def test_only_the_last_of_several_one_time_codes_counts(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine, other = await ticket(world), await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    first = await world.digits("ada@example.org")
+    await world.joining.send_digits(ProofBody(ticket=other, mail="ada@example.org"))
+    second = await world.digits("ada@example.org")
+    await refused(world.joining.join(JoinBody(ticket=mine, digits=first, name="Ada")), "join-digits-void")
+    # A code proves something only to the browser that asked for it.
+    await refused(world.joining.join(JoinBody(ticket=mine, digits=second, name="Ada")), "join-digits-void")
+    assert (await world.joining.join(JoinBody(ticket=other, digits=second, name="Ada"))).membership.seat == 1
+
+
+async def test_a_one_time_code_is_void_after_five_wrong_ones(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    right = await world.digits("ada@example.org")
+    for wrong in ("00000000", "1", "", "\0", right[:-1]):
+        await refused(world.joining.join(JoinBody(ticket=mine, digits=wrong, name="Ada")), "join-digits-wrong")
+    await refused(world.joining.join(JoinBody(ticket=mine, digits=right, name="Ada")), "join-digits-void")
+    assert not await world.store.transact(lambda db: db.execute(select(tables.guests)).all())
+
+
+async def test_attempts_at_the_same_moment_are_all_counted(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    right = await world.digits("ada@example.org")
+    wrong = [f"{number:08d}" for number in range(30) if f"{number:08d}" != right]
+
+    async def attempt(digits: str) -> str:
+        with pytest.raises(ProblemError) as raised:
+            await world.joining.join(JoinBody(ticket=mine, digits=digits, name="Eve"))
+        return raised.value.problem.code
+
+    said = await asyncio.gather(*(attempt(digits) for digits in wrong))
+    assert said.count("join-digits-wrong") == one_time.ATTEMPTS
+
+
+async def test_a_form_that_is_sent_twice_takes_one_seat(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    twice = [world.joining.join(JoinBody(ticket=mine, person="ada")) for _ in range(2)]
+    answers = await asyncio.gather(*twice, return_exceptions=True)
+    assert [isinstance(one, ProblemError) for one in answers].count(True) <= 1
+    assert [one.person for one in (await world.store.members(["gpu-day"]))["gpu-day"]].count("ada") == 1
+    assert await world.store.transact(lambda db: db.execute(select(schema.codes.c.used)).scalar_one()) == 1
+
+
+async def test_a_guest_who_is_refused_leaves_nothing_behind(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    digits = await world.digits("ada@example.org")
+    await world.store.transact(lambda db: db.execute(schema.codes.update().values(revoked=world.now())))
+    await refused(world.joining.join(JoinBody(ticket=mine, digits=digits, name="Ada")), "join-code-revoked")
+    assert not await world.store.transact(lambda db: db.execute(select(tables.guests)).all())
+
+
+async def test_a_guest_joins_another_workshop_by_its_own_rules(world: JoiningWorld) -> None:
+    await world.workshop()
+    await world.workshop("other", "AAAA-BBBB-CCCC", code_values={"domains": ("example.com",)})
+    await world.workshop("third", "BBBB-BBBB-CCCC", seats=0)
+    name = (await guest(world, "ada@example.org", "Ada")).membership.person
+    joins = JoinBody(ticket=await ticket(world, "other", "AAAA-BBBB-CCCC"), person=name)
+    await refused(world.joining.join(joins), "join-domain")
+    joined = await world.joining.join(JoinBody(ticket=await ticket(world, "third", "BBBB-BBBB-CCCC"), person=name))
+    assert (joined.membership.name, joined.membership.position) == ("Ada", 1)
+    await world.store.transact(lambda db: db.execute(schema.workshops.update().values(seats=1)))
+    await world.joining.promote("third")
+    assert (await world.mails())[-1]["To"] == "ada@example.org"
+    await refused(world.joining.join(JoinBody(ticket=await ticket(world), person="guest.made.upname")), "join-banned")
+
+
+async def test_a_one_time_code_lives_for_ten_minutes(world: JoiningWorld) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    right = await world.digits("ada@example.org")
+    world.ahead = one_time.LIFE
+    await refused(world.joining.join(JoinBody(ticket=mine, digits=right, name="Ada")), "join-digits-void")
+    world.ahead = timedelta(hours=2)  # and so does the ticket, for an hour
+    with pytest.raises(ProblemError) as raised:
+        await world.joining.ticket(TicketBody(ticket=mine))
+    assert raised.value.status == 404
+
+
+async def test_addresses_cannot_be_probed(world: JoiningWorld) -> None:
+    """One that has joined, one that is banned, one that nobody knows, one that got too many mails."""
+    await world.workshop(seats=9)
+    for mail in ("in@example.org", "banned@example.org"):
+        joined = await guest(world, mail)
+        if mail.startswith("banned"):
+            await world.joining.put_out("gpu-day", joined.membership.person, "banned", "teach")
+    full = await ticket(world)
+    for _ in range(5):
+        await world.joining.send_digits(ProofBody(ticket=full, mail="full@example.org"))
+    before = len(await world.mails())
+    answers = set()
+    for mail in ("in@example.org", "banned@example.org", "new@example.org", "full@example.org"):
+        mine = await ticket(world)
+        await world.joining.send_digits(ProofBody(ticket=mine, mail=mail))
+        view = await world.joining.ticket(TicketBody(ticket=mine))
+        said = [view.mail.replace(mail, "")]
+        for _ in range(6):
+            with pytest.raises(ProblemError) as raised:
+                await world.joining.join(JoinBody(ticket=mine, digits="00000000", name="Eve"))
+            said.append(raised.value.problem.model_dump_json())
+        answers.add(tuple(said))
+    assert len(answers) == 1
+    assert {one["To"] for one in (await world.mails())[before:]} == {"in@example.org", "new@example.org"}
+
+
+async def test_mails_for_one_workshop_are_limited(tmp_path: Path) -> None:
+    world = JoiningWorld(tmp_path, workshop_mails=3)
+    await world.open()
+    await world.workshop()
+    mine = await ticket(world)
+    for number in range(3):
+        await world.joining.send_digits(ProofBody(ticket=mine, mail=f"p{number}@example.org"))
+    await refused(world.joining.send_digits(ProofBody(ticket=mine, mail="p9@example.org")), "join-many-mails")
+    world.ahead = timedelta(hours=1, seconds=1)
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="p9@example.org"))
+    await world.close()
+
+
+@pytest.mark.parametrize(
+    "mail",
+    ["", "ada", "a b@example.org", "ada@example.org\nBcc: eve@example.org", "<ada@example.org>", "a@b@c", "ä@b.org"],
+)
+async def test_what_is_no_address_gets_no_mail(world: JoiningWorld, mail: str) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await refused(world.joining.send_digits(ProofBody(ticket=mine, mail=mail)), "join-mail", "invalid")
+    assert not await world.mails()
+
+
+async def test_domains_of_a_code_are_said_openly(world: JoiningWorld) -> None:
+    await world.workshop(code_values={"domains": ("example.org",)})
+    mine = await ticket(world)
+    error = await refused(world.joining.send_digits(ProofBody(ticket=mine, mail="eve@evil.net")), "join-domain")
+    assert "example.org" in error.problem.message
+    assert (await guest(world, "ada@cs.example.org")).membership.seat == 1
+
+
+async def test_terms_are_accepted_in_the_version_that_was_read(world: JoiningWorld) -> None:
+    await world.workshop(terms="Be kind.")
+    mine = await ticket(world)
+    terms = (await world.joining.ticket(TicketBody(ticket=mine))).workshop.terms
+    assert terms is not None and terms.text == "Be kind."
+    for read in (None, "older"):
+        await refused(world.joining.join(JoinBody(ticket=mine, person="ada", terms=read)), "join-terms", "conflict")
+    await world.joining.join(JoinBody(ticket=mine, person="ada", terms=terms.version))
+    [stored] = [one for one in (await world.store.members(["gpu-day"]))["gpu-day"] if one.person == "ada"]
+    assert stored.terms_at is not None
+
+
+async def test_a_free_seat_goes_to_who_waited_longest_who_gets_a_mail(world: JoiningWorld) -> None:
+    await world.workshop(seats=1)
+    ada = await guest(world, "ada@example.org")
+    bob, eve = await guest(world, "bob@example.org", "Bob"), await guest(world, "eve@example.org", "Eve")
+    assert [(one.membership.state, one.membership.position) for one in (bob, eve)] == [("waiting", 1), ("waiting", 2)]
+    await world.joining.leave(LeaveBody(slug="gpu-day", person=ada.membership.person))
+    [mine] = (await world.joining.memberships(bob.membership.person)).memberships
+    assert (mine.membership.state, mine.membership.seat) == ("seated", 1)
+    [mine] = (await world.joining.memberships(eve.membership.person)).memberships
+    assert mine.membership.position == 1
+    last = (await world.mails())[-1]
+    assert last["To"] == "bob@example.org" and "You have a seat" in last["Subject"]
+    again = await guest(world, "ada@example.org")  # who left waits at the end
+    assert again.membership.position == 2
+
+    await world.store.transact(lambda db: db.execute(schema.workshops.update().values(seats=2)))
+    await world.joining.promote("gpu-day")
+    [mine] = (await world.joining.memberships(eve.membership.person)).memberships
+    assert mine.membership.seat == 2
+
+
+async def test_a_ban_ends_everything_in_the_workshop_and_nothing_else(world: JoiningWorld) -> None:
+    await world.workshop()
+    await world.workshop("other", "AAAA-BBBB-CCCC")
+    name = (await guest(world, "ada@example.org")).membership.person
+    await guest(world, "ada@example.org", slug="other", code="AAAA-BBBB-CCCC")
+    await world.joining.put_out("gpu-day", name, "banned", "teach")
+    assert (await world.joining.guest(name)).until is not None  # the other workshop still admits them
+    await refused(person(world, name), "join-banned")
+    await world.joining.put_out("other", name, "banned", "teach")
+    assert (await world.joining.guest(name)).until is None
+    await world.joining.readmit("other", name, "teach")
+    assert (await guest(world, "ada@example.org", slug="other", code="AAAA-BBBB-CCCC")).membership.state == "seated"
+    [event] = [one for one in await world.store.events("gpu-day") if one.what == "banned"]
+    assert (event.by, event.detail) == ("teach", name)
+
+
+async def test_a_guest_comes_back_by_mail_alone(world: JoiningWorld) -> None:
+    await world.workshop()
+    name = (await guest(world, "ada@example.org")).membership.person
+    for mail, comes in (("ADA@example.org", True), ("nobody@example.org", False)):
+        before = len(await world.mails())
+        mine = (await world.joining.begin_return(ReturnBody(mail=mail, browser=BROWSER, address=ADDRESS))).ticket
+        assert len(await world.mails()) == before + comes
+        wrong = world.joining.finish_return(ReturnedBody(ticket=mine, digits="00000000"))
+        await refused(wrong, "join-digits-wrong")
+        if comes:
+            digits = await world.digits("ada@example.org")
+            view = await world.joining.finish_return(ReturnedBody(ticket=mine, digits=digits))
+            assert view.person == name and view.until is not None
+            await refused(world.joining.finish_return(ReturnedBody(ticket=mine, digits=digits)), "join-digits-void")
+
+
+async def test_a_ticket_of_a_walk_is_no_way_back_and_the_other_way_round(world: JoiningWorld) -> None:
+    await world.workshop()
+    await guest(world, "ada@example.org")
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    digits = await world.digits("ada@example.org")
+    await refused(world.joining.finish_return(ReturnedBody(ticket=mine, digits=digits)), "join-digits-void")
+    asked = ReturnBody(mail="ada@example.org", browser=BROWSER, address=ADDRESS)
+    back = (await world.joining.begin_return(asked)).ticket
+    with pytest.raises(ProblemError) as raised:
+        await world.joining.join(JoinBody(ticket=back, digits=await world.digits("ada@example.org"), name="Ada"))
+    assert raised.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("shown", "begins"),
+    [
+        ("Zoë Ångström", "guest.zoeangstrom."),
+        ("Ада", "guest.guest."),
+        ("x" * 80, f"guest.{'x' * 20}."),
+        ("<b>", "guest.b."),
+    ],
+)
+async def test_a_name_at_the_hub_has_letters_and_digits_only(world: JoiningWorld, shown: str, begins: str) -> None:
+    await world.workshop()
+    assert (await guest(world, "a@example.org", shown)).membership.person.startswith(begins)
+
+
+async def test_very_many_ways_back_are_forgotten_and_no_walk(
+    world: JoiningWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workshops.joining.rows.MOST_TICKETS", 20)
+    await world.workshop()
+    mine = await ticket(world)
+    for number in range(60):
+        await world.joining.begin_return(ReturnBody(mail=f"x{number}@e.org", browser=BROWSER, address=ADDRESS))
+    kept = await world.store.transact(lambda db: len(db.execute(select(tables.tickets)).all()))
+    assert kept <= 20
+    assert (await world.joining.ticket(TicketBody(ticket=mine))).workshop.slug == "gpu-day"
+
+
+async def test_roles_of_a_list_are_given_at_joining(world: JoiningWorld) -> None:
+    await world.workshop(seats=1)
+    listed = people_list.read(b"mail,role\nhelp@example.org,helper\nada@example.org,\n")
+    await world.joining.invite("gpu-day", listed, "teach")
+    helper = await guest(world, "Help@example.org")
+    assert (helper.membership.role, helper.membership.state, helper.membership.seat) == ("helper", "staff", None)
+    assert (await guest(world, "ada@example.org")).membership.seat == 1
+
+
+async def test_a_list_is_exported_without_formulas(world: JoiningWorld) -> None:
+    await world.workshop()
+    await world.joining.invite("gpu-day", people_list.read(b"mail,name\nbob@example.org,=1+1\n"), "teach")
+    await guest(world, "ada@example.org", '=HYPERLINK("http://evil.example")')
+    text = await world.joining.listed("gpu-day")
+    assert "'=HYPERLINK" in text and ",'=1+1," in text
+    assert "bob@example.org" in text and "invited" in text
+
+
+async def test_secrets_are_not_in_the_database_or_the_log(
+    world: JoiningWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+    digits = await world.digits("ada@example.org")
+    kept = b"".join(path.read_bytes() for path in tmp_path.glob("workshops.sqlite*"))
+    for secret in (CODE, CODE.replace("-", ""), mine, digits):
+        assert secret.encode() not in kept
+        assert secret not in caplog.text
+    assert "ada@example.org" not in caplog.text
+
+
+async def test_mails_go_to_a_real_server_and_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mailer, "_PAUSES", (0.01, 0.01))
+    async with sink() as server:
+        world = JoiningWorld(tmp_path, smtp=SmtpServer(host="127.0.0.1", port=server.port))
+        await world.open()
+        await world.workshop()
+        mine = await ticket(world)
+        server.refuse = [b"451 greylisted"]
+        await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+        await world.joining.mails.settle()
+        [(recipients, letter)] = server.letters
+        assert recipients == ["ada@example.org"] and letter["From"] == "workshops@gateway.example"
+        assert letter["Auto-Submitted"] == "auto-generated"
+
+        server.refuse = [b"550 no such person"] * 3
+        await world.joining.send_digits(ProofBody(ticket=mine, mail="gone@example.org"))
+        await world.joining.mails.settle()
+        assert len(server.letters) == 1 and len(server.refuse) == 2  # refused for good, so not tried again
+        assert "gone@example.org" not in caplog.text and "no such person" not in caplog.text
+        await world.close()
+
+
+async def test_an_open_file_of_mails_is_private_and_whole(world: JoiningWorld) -> None:
+    await world.workshop()
+    await guest(world, "ada@example.org", "Ädä")
+    modes = {path.stat().st_mode & 0o777 for path in world.mailbox.iterdir()}
+    assert modes == {0o600} and world.mailbox.stat().st_mode & 0o777 == 0o700
+    assert all(path.suffix == ".eml" for path in world.mailbox.iterdir())
+
+
+async def test_the_socket_refuses_what_is_too_long_and_repeats_no_secret(world: JoiningWorld) -> None:
+    await world.workshop()
+    await world.up()
+    async with world.client() as http:
+        sent = {"slug": "gpu-day", "code": "S" * 5000, "browser": BROWSER, "address": ADDRESS}
+        answer = await http.post("/joining/code", json=sent)
+        assert answer.status_code == 400 and "SSSS" not in answer.text
+        sent["code"] = CODE
+        answer = await http.post("/joining/code", json=sent)
+        assert answer.status_code == 200 and answer.json()["workshop"]["title"] == "GPU day"
+        assert (await http.get("/joining/guests/guest.nobody.abcdef")).status_code == 404
+        assert (await http.get("/joining/guests/ada")).status_code == 400
+    await world.down()

@@ -1,0 +1,246 @@
+"""The pages of workshops in a real hub: a trainer without a right at the hub creates one, and an operator approves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import Beside, HubProcess
+from tests.unit.serving import serving
+from tests.unit.workshops_world import BEGIN, WorkshopsWorld, body, workshops_world
+from workshops.api.hub import hub_app
+from workshops.models.callers import WorkshopCaller
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ADA, BOB = WorkshopCaller("ada", operator=True), WorkshopCaller("bob")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkshopsWorld]:
+    folder = tmp_path_factory.mktemp("w")
+    async with (
+        workshops_world(folder, trainers={"people": ["bob"]}) as made,
+        serving(hub_app(made.workshops, made.joining), folder / "w.sock"),
+    ):
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(
+    tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside, world: WorkshopsWorld
+) -> AsyncIterator[HubProcess]:
+    """Start a hub in which ada is an operator and bob is a trainer."""
+    socket = world.config.pools.parent / "w.sock"
+    extra = "c.Authenticator.admin_users = {'ada'}"
+    made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra, workshops=socket)
+    await made.up()
+    yield made
+    await made.kill()
+    await made.http.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ada(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
+    browser = await hub.login("ada")
+    yield browser
+    await browser.aclose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bob(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
+    browser = await hub.login("bob")
+    yield browser
+    await browser.aclose()
+
+
+async def send(browser: httpx.AsyncClient, path: str, **fields: str | list[str]) -> httpx.Response:
+    page = (await browser.get(path)).text
+    xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page)[0]
+    return await browser.post(path, data={"_xsrf": xsrf, **fields}, follow_redirects=False)
+
+
+def fields(**changed: str | list[str]) -> dict[str, str | list[str]]:
+    """Return a filled form: a class in Berlin, two days later."""
+    day = f"{BEGIN + timedelta(days=2):%Y-%m-%d}"
+    times = {"opens": "09:00", "starts": "10:00", "ends": "12:00", "closes": "13:00"}
+    return {
+        "title": "GPUs for beginners",
+        "zone": "Europe/Berlin",
+        **{name: f"{day}T{at}" for name, at in times.items()},
+        "place-1": "class/one/gpu-1/",
+        "place-2": "other/two/gpu-2/python",
+        "place-3": "",
+        "seats": "2",
+        "hours": "3",
+        "gpu_hours": "",
+        "person_gpu_hours": "",
+        "terms": "",
+        "languages": ["en", "de"],
+        "retention_days": "30",
+        "repository": "",
+        "commit": "",
+        "domains": "example.org, example.com",
+        "order": "submit",
+        **changed,
+    }
+
+
+async def created(browser: httpx.AsyncClient, **changed: str | list[str]) -> str:
+    """Create a workshop by the form; return the path of its page."""
+    answer = await send(browser, "/hub/workshops/new", **fields(**changed))
+    assert answer.status_code == 302, answer.text
+    return answer.headers["Location"]
+
+
+async def test_a_trainer_creates_a_workshop_and_an_operator_approves_it(
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    empty = (await bob.get("/hub/workshops")).text
+    assert "No workshops yet" in empty
+    assert "Create the first workshop" in empty
+    where = await created(bob)
+    page = (await bob.get(where)).text
+    (code,) = re.findall(r'<code class="fg-code-text">([^<]*)</code>', page)
+    slug = where.split("/")[-1].split("?")[0]
+    assert f"https://hub.example.org/hub/join/{slug}#{code}" in page
+    assert code not in (await bob.get(where)).text  # shown once
+    assert "It waits for an operator’s approval." in page
+    stored = await world.store.get(slug)
+    assert stored is not None
+    assert stored.opens == (BEGIN + timedelta(days=2)).replace(hour=8)  # nine in Berlin
+    assert [(place.factory, place.environment) for place in stored.places] == [("one", None), ("two", "python")]
+    plain = where.split("?")[0]
+    assert (await send(bob, plain, order="approve")).status_code == 403
+    assert "To be approved" in (await ada.get("/hub/workshops")).text
+    done = await send(ada, plain, order="approve")
+    assert (done.status_code, done.headers["Location"]) == (302, f"{plain}?done=approve")
+    await world.clockwork.look()
+    shown = (await bob.get(plain)).text
+    assert 'data-state="scheduled"' in shown
+    assert "30 Nov 2026" in shown
+
+
+async def test_an_operator_declines_with_a_reason(ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    path = (await created(bob)).split("?")[0]
+    assert (await send(ada, path, order="decline", reason=" ")).status_code == 400
+    assert (await send(ada, path, order="decline", reason="Too <b>early</b>.")).status_code == 302
+    page = (await bob.get(path)).text
+    assert "Too &lt;b&gt;early&lt;/b&gt;." in page
+    assert "Ask for approval" in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "says", "at"),
+    [
+        ({"title": ""}, 400, "Give a title of 1 to 120 characters.", "title"),
+        ({"zone": "Mars"}, 400, "Choose a time zone", "zone"),
+        ({"starts": "soon"}, 400, "Give a day and a time.", "starts"),
+        ({"ends": "2026-11-30T09:30"}, 400, "The times must be in this order", "ends"),
+        ({"seats": "many"}, 400, "Give a number of seats", "seats"),
+        ({"place-1": "", "place-2": ""}, 400, "Choose where the class takes place.", "places"),
+        ({"place-1": "class/one/gpu-9/"}, 400, "with these sizes only: gpu-1", "places"),
+        ({"gpu_hours": "1000"}, 400, "at most 100 GPU-hours", "gpu_hours"),
+        ({"repository": "git@x:y"}, 400, "Give the address of a git repository", "material"),
+        ({"domains": "@"}, 400, "Give mail domains", "code"),
+        ({"seats": "21"}, 409, "there are 20 seats for workshops", ""),
+    ],
+)
+async def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost(
+    bob: httpx.AsyncClient, wrong: dict[str, str], status: int, says: str, at: str
+) -> None:
+    answer = await send(bob, "/hub/workshops/new", **fields(**{"terms": "Typed & kept", **wrong}))
+    assert (answer.status_code, says in answer.text) == (status, True), answer.text
+    assert "Typed &amp; kept" in answer.text
+    if at:
+        assert f'id="{at}-wrong"' in answer.text
+        assert f'aria-describedby="{at}-wrong' in answer.text
+
+
+async def test_a_workshop_is_changed_and_a_second_change_does_not_undo_it(bob: httpx.AsyncClient) -> None:
+    path = (await created(bob, order="draft")).split("?")[0]
+    form = (await bob.get(f"{path}/change")).text
+    (version,) = re.findall(r'name="version" value="(\d+)"', form)
+    assert 'value="2026-11-30T09:00"' in form  # as clocks there show it
+    assert 'value="class/one/gpu-1/" selected' in form
+    assert (await send(bob, f"{path}/change", **fields(title="New", version=version))).status_code == 302
+    late = await send(bob, f"{path}/change", **fields(title="Other", version=version))
+    assert (late.status_code, "Somebody else has changed the workshop" in late.text) == (409, True)
+    assert "<h1>New</h1>" in (await bob.get(path)).text
+
+
+async def test_people_get_roles_and_only_people_of_a_workshop_see_it(
+    hub: HubProcess, world: WorkshopsWorld, bob: httpx.AsyncClient
+) -> None:
+    path = (await created(bob, title="<img src=x onerror=alert(1)>")).split("?")[0]
+    assert "&lt;img src=x onerror=alert(1)&gt;" in (await bob.get(path)).text
+    assert "<img src=x" not in (await bob.get(path)).text
+    other = (await world.workshops.create(ADA, body(submit=False))).slug
+    assert (await bob.get(f"/hub/workshops/{other}")).status_code == 404
+    assert (await bob.get(f"/hub/workshops/{other}/change")).status_code == 404
+    assert other not in (await bob.get("/hub/workshops")).text
+    assert (await send(bob, path, order="role", person="cyd", role="helper")).status_code == 302
+    assert (await send(bob, path, order="role", person="", role="helper")).status_code == 400
+    assert (await send(bob, path, order="role", person="cyd", role="admin")).status_code == 400
+    assert "cyd" in (await bob.get(path)).text
+    assert (await send(bob, path, order="remove", person="cyd")).status_code == 302
+    assert (await send(bob, path, order="remove", person="bob")).status_code == 409  # somebody leads
+    assert (await send(bob, path, order="explode")).status_code == 400
+    new = await send(bob, path, order="code", domains="example.org")
+    assert "example.org" in (await bob.get(new.headers["Location"])).text
+    stranger = await hub.http.get(path, follow_redirects=False)
+    assert (stranger.status_code, stranger.headers["Location"].partition("?")[0]) == (302, "/hub/login")
+
+
+async def test_lists_are_sent_and_got_and_people_are_banned(
+    hub: HubProcess, world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    path = (await created(bob)).split("?")[0]
+    page = (await bob.get(path)).text
+    xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page)[0]
+
+    async def upload(text: str) -> httpx.Response:
+        files = {"list": ("people.csv", text.encode(), "text/csv")}
+        return await bob.post(path, data={"_xsrf": xsrf, "order": "list"}, files=files, follow_redirects=False)
+
+    wrong = await upload("mail,role\nada@example.org,boss\n<img src=x onerror=alert(1)>,\n")
+    assert wrong.status_code == 400
+    assert re.search(r'id="list-wrong">Line 2: There is no such role\..* Line 3: This is no mail address', wrong.text)
+    assert "<img src=x" not in wrong.text
+    assert (await upload("")).status_code == 400
+    done = await upload("mail,name\nada@example.org,=1+1\n")
+    assert (done.status_code, done.headers["Location"]) == (302, f"{path}?done=list")
+    got = await bob.get(f"{path}/people.csv")
+    assert "attachment" in got.headers["Content-Disposition"] and got.headers["Cache-Control"] == "no-store"
+    assert "ada@example.org,'=1+1,participant,,invited" in got.text
+
+    await send(bob, path, order="role", person="cyd", role="participant")
+    assert (await send(bob, path, order="ban", person="cyd")).status_code == 302
+    assert "End the ban" in (await bob.get(path)).text
+    assert (await send(bob, path, order="readmit", person="cyd")).status_code == 302
+    assert (await send(bob, path, order="ban", person="bob")).status_code == 409  # somebody leads
+    assert (await send(bob, path, order="ban", person="nobody")).status_code == 404
+    await send(bob, path, order="role", person="ada", role="instructor")
+    other = (await world.workshops.create(ADA, body(submit=False))).slug
+    assert (await bob.get(f"/hub/workshops/{other}/people.csv")).status_code == 404
+
+
+async def test_a_form_of_another_site_does_nothing(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
+    before = len(await world.store.all())
+    assert (await bob.post("/hub/workshops/new", data=fields())).status_code == 403
+    assert len(await world.store.all()) == before
+
+
+async def test_who_may_not_create_one_is_told_so(hub: HubProcess, world: WorkshopsWorld) -> None:
+    world.config.trainers.__dict__["people"] = ()
+    browser = await hub.login("bob")
+    assert "/hub/workshops/new" not in (await browser.get("/hub/workshops")).text
+    refused = await browser.get("/hub/workshops/new")
+    assert (refused.status_code, "You may not create workshops here." in refused.text) == (403, True)
+    world.config.trainers.__dict__["people"] = ("bob",)
+    await browser.aclose()

@@ -1,0 +1,462 @@
+"""What people do with workshops, and what time does: rights, approval, changes, the table of projects for the link."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from factorycommon.models.workshops import WorkshopPools
+from factorycommon.service.problems import ProblemError
+from factorycommon.service.yaml_file import CatalogueError
+from tests.unit.workshops_world import (
+    BEGIN,
+    OPERATOR,
+    OTTO,
+    PAUL,
+    POOLS,
+    SECRET,
+    TINA,
+    body,
+    workshops_world,
+    write_config,
+)
+from workshops import permissions
+from workshops.config import load
+from workshops.joining import codes
+from workshops.models.bodies import CodeBody, WorkshopChange
+from workshops.models.callers import WorkshopCaller
+from workshops.models.views import Action
+from workshops.states import STEPS, WorkshopEvent
+from workshops.store.schema import MembershipRecord
+
+
+async def refused(work: Any) -> tuple[int, str]:
+    with pytest.raises(ProblemError) as caught:
+        await work
+    return caught.value.status, caught.value.problem.code or caught.value.problem.kind
+
+
+# --- the life of a workshop
+
+
+async def test_a_workshop_goes_from_a_draft_to_its_archive(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        created = await world.workshops.create(TINA, body())
+        assert (created.state, created.join_url) == ("draft", f"https://hub.example.org/hub/join/{created.slug}")
+        assert (await world.look(created.slug)).staff.submitted is not None  # type: ignore[union-attr]
+        assert world.table().projects == ()  # the link hears nothing before the approval
+        await world.workshops.approve(OPERATOR, created.slug)
+        assert (await world.look(created.slug)).state == "scheduled"
+        world.clock.forward(days=2, minutes=-31)
+        assert (await world.look(created.slug)).state == "scheduled"
+        world.clock.forward(minutes=1)
+        assert (await world.look(created.slug)).state == "warming"
+        (project,) = world.table().projects
+        assert (project.begins, project.ends) == (world.clock(), BEGIN + timedelta(days=2, hours=5))
+        world.clock.forward(minutes=30)
+        assert (await world.look(created.slug)).state == "open"
+        world.clock.forward(hours=5)
+        assert (await world.look(created.slug)).state == "closing"
+        assert len(world.table().projects) == 1  # the link still ends its sessions
+        world.clock.forward(hours=1)
+        assert (await world.look(created.slug)).state == "archived"
+        assert world.table().projects == ()
+        said = [(one.by, one.what) for one in await world.workshops.events(OPERATOR, created.slug)]
+        assert said[::-1] == [
+            ("tina", "created"), ("olga", "approved"), ("", "schedule"), ("", "warm"), ("", "open"), ("", "close"),
+            ("", "archive"),
+        ]  # fmt: skip
+
+
+async def test_a_service_that_was_away_takes_all_steps_that_are_due(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled()
+        world.clock.forward(days=2, hours=1)
+        assert (await world.look(created.slug)).state == "open"
+        world.clock.forward(days=1)
+        assert (await world.look(created.slug)).state == "closing"
+
+
+async def test_a_draft_whose_time_is_over_is_cancelled(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        created = await world.workshops.create(TINA, body(submit=False))
+        world.clock.forward(days=3)
+        assert (await world.look(created.slug)).state == "cancelled"
+
+
+async def test_without_approval_a_workshop_is_scheduled_at_once(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path, approval="none") as world:
+        created = await world.workshops.create(TINA, body())
+        assert created.state == "approved"
+        assert (await world.look(created.slug)).state == "scheduled"
+
+
+async def test_a_declined_workshop_comes_back_with_the_reason(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.workshops.create(TINA, body())).slug
+        view = await world.workshops.decline(OPERATOR, slug, "Too many seats.")
+        assert view.staff is not None
+        assert (view.state, view.staff.declined, view.staff.submitted) == ("draft", "Too many seats.", None)
+        assert await refused(world.workshops.approve(OPERATOR, slug)) == (409, "workshop-not-now")
+        assert "submit" in (await world.workshops.one(TINA, slug)).may
+        await world.workshops.submit(TINA, slug)
+        assert (await world.workshops.approve(OPERATOR, slug)).state == "approved"
+
+
+async def test_a_workshop_that_is_closed_early_ends_in_some_minutes(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        world.clock.forward(days=2, hours=2)
+        await world.clockwork.look()
+        assert (await world.workshops.take(TINA, slug, "close")).state == "closing"
+        await world.clockwork.look()
+        assert world.table().projects[0].ends == world.clock() + timedelta(minutes=5)
+
+
+async def test_people_are_deleted_when_the_time_of_retention_is_over(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled(retention_days=7)).slug
+        await world.workshops.put_member(TINA, slug, "paul", "participant")
+        await world.workshops.take(TINA, slug, "cancel")
+        world.clock.forward(days=6)
+        await world.clockwork.look()
+        assert len(await world.workshops.members(OPERATOR, slug)) == 2
+        world.clock.forward(days=1)
+        view = await world.look(slug)
+        assert view.staff is not None
+        assert (view.staff.made_by, view.staff.codes) == ("", ())
+        assert await world.workshops.members(OPERATOR, slug) == []
+        assert [one.what for one in await world.workshops.events(OPERATOR, slug)] == ["erased"]
+
+
+# --- who may do what
+
+
+async def test_only_trainers_create_workshops(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        assert await refused(world.workshops.create(PAUL, body())) == (403, "workshop-no-trainer")
+        for allowed in (WorkshopCaller("ines", groups=frozenset({"teachers"})), OPERATOR):
+            await world.workshops.create(allowed, body(submit=False))
+    async with workshops_world(tmp_path, trainers={"everybody": True}) as world:
+        await world.workshops.create(PAUL, body(submit=False))
+        guest = WorkshopCaller("guest.ada.k7m2p9")
+        assert await refused(world.workshops.create(guest, body())) == (403, "workshop-no-trainer")
+
+
+async def test_a_workshop_of_others_is_not_there(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        for work in (
+            world.workshops.one(OTTO, slug),
+            world.workshops.take(OTTO, slug, "cancel"),
+            world.workshops.members(OTTO, slug),
+            world.workshops.new_code(OTTO, slug, CodeBody()),
+            world.workshops.one(OTTO, "no-such-1234"),
+        ):
+            assert await refused(work) == (404, "not-known")
+        assert await world.workshops.all(OTTO) == []
+
+
+async def test_a_role_counts_in_its_own_workshop_only(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        first, second = (await world.scheduled(seats=3)).slug, (await world.scheduled(OTTO, seats=3)).slug
+        await world.workshops.put_member(OTTO, second, "tina", "participant")  # tina leads the first
+        mine = {one.slug: one for one in await world.workshops.all(TINA)}
+        assert {slug: (one.role, one.seat) for slug, one in mine.items()} == {
+            first: ("lead", None),
+            second: ("participant", 1),
+        }
+        assert mine[first].staff is not None
+        assert mine[second].staff is None
+        assert mine[second].may == ()
+        for work in (
+            world.workshops.take(TINA, second, "close"),
+            world.workshops.put_member(TINA, second, "tina", "lead"),
+            world.workshops.new_code(TINA, second, CodeBody()),
+            world.workshops.change(TINA, second, WorkshopChange(version=1, title="Mine")),
+        ):
+            assert await refused(work) == (403, "workshop-only-lead")
+        await world.clockwork.look()
+        people = {project.id: (project.members, project.managers) for project in world.table().projects}
+        assert people == {
+            f"workshop-{first}": (("tina",), ("tina",)),
+            f"workshop-{second}": (("otto", "tina"), ("otto",)),
+        }
+
+
+ROLES: dict[str, tuple[WorkshopCaller, MembershipRecord | None]] = {
+    "operator": (OPERATOR, None),
+    **{
+        role: (WorkshopCaller("pia"), MembershipRecord("w", "pia", role, "staff", None, BEGIN))  # type: ignore[arg-type]
+        for role in ("lead", "instructor", "helper", "observer", "participant")
+    },
+}
+
+
+@pytest.mark.parametrize("action", ["approve", "withdraw", "cancel", "warm", "close"])
+def test_the_roles_that_may_take_a_step_are_those_of_the_table(action: Action) -> None:
+    able = {role for role, (caller, member) in ROLES.items() if permissions.holds(action, caller, member)}
+    causes = {cause for (_, event), step in STEPS.items() if event == WorkshopEvent(action) for cause in step.causes}
+    assert able == causes & ROLES.keys()
+
+
+@pytest.mark.parametrize("state", ["banned", "left"])
+def test_who_is_banned_or_has_left_has_no_role(state: Any) -> None:
+    member = MembershipRecord("w", "pia", "lead", state, None, BEGIN)
+    assert not permissions.sees(WorkshopCaller("pia"), member)
+    assert not permissions.holds("cancel", WorkshopCaller("pia"), member)
+
+
+async def test_somebody_always_leads(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        assert await refused(world.workshops.drop_member(TINA, slug, "tina")) == (409, "workshop-last-lead")
+        assert await refused(world.workshops.put_member(TINA, slug, "tina", "helper")) == (409, "workshop-last-lead")
+        await world.workshops.put_member(TINA, slug, "otto", "lead")
+        await world.workshops.drop_member(OTTO, slug, "tina")
+        assert [one.person for one in await world.workshops.members(OTTO, slug)] == ["otto"]
+
+
+async def test_a_participant_gets_the_lowest_free_seat_or_waits(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled(seats=2)).slug
+        seats = [(await world.workshops.put_member(TINA, slug, name, "participant")).seat for name in ("a", "b", "c")]
+        assert seats == [1, 2, None]
+        await world.workshops.drop_member(TINA, slug, "a")
+        assert (await world.workshops.put_member(TINA, slug, "d", "participant")).seat == 1
+        await world.workshops.put_member(TINA, slug, "o", "observer")
+        await world.clockwork.look()
+        assert world.table().projects[0].members == ("b", "d", "tina")  # who waits or watches may run nothing
+
+
+# --- what a workshop may be
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"starts": "2026-11-30T07:59:00Z"}, 400, "workshop-times"),
+        ({"ends": "2026-11-30T09:00:00Z"}, 400, "workshop-times"),
+        ({"closes": "2026-11-30T11:59:00Z"}, 400, "workshop-times"),
+        ({"closes": "2027-11-30T11:59:00Z"}, 400, "workshop-too-long"),
+        ({"seats": 201}, 400, "workshop-too-many-seats"),
+        ({"seats": 21}, 409, "workshop-seats-taken"),
+        ({"hours": 13}, 400, "workshop-hours"),
+        ({"gpu_hours": 101}, 400, "workshop-budget"),
+        ({"retention_days": 366}, 400, "workshop-kept-too-long"),
+        ({"places": [{"factory": "three", "size": "gpu-1"}]}, 400, "workshop-not-there"),
+        ({"places": [{"factory": "one", "size": "gpu-9"}]}, 400, "workshop-size-not-there"),
+        ({"places": [{"factory": "one", "size": "gpu-1", "pool": "other"}]}, 400, "workshop-size-not-there"),
+        ({"places": [{"factory": "one", "size": "gpu-1"}] * 2}, 400, "workshop-place-twice"),
+        ({"places": [{"factory": "one", "size": "gpu-1", "reservation": "r2"}]}, 400, "workshop-reservation-not-there"),
+        (
+            {"places": [{"factory": "two", "size": "gpu-1", "environment": "x"}]}, 400,
+            "workshop-environment-not-there",
+        ),
+        ({"zone": "Europe/Berlin", "opens": "2026-03-29T02:30"}, 400, "workshop-no-such-time"),
+        ({"code": {"expires": "2026-11-28T07:00:00Z"}}, 400, "workshop-code-past"),
+    ],
+)  # fmt: skip
+async def test_what_is_not_allowed_is_refused_in_words(
+    tmp_path: Path, fields: dict[str, Any], status: int, code: str
+) -> None:
+    async with workshops_world(tmp_path) as world:
+        assert await refused(world.workshops.create(TINA, body(**fields))) == (status, code)
+        assert await world.store.all() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": ""},
+        {"title": " \x1b[2J "},
+        {"title": "x" * 121},
+        {"opens": 1_800_000_000},
+        {"zone": "../../etc/passwd"},
+        {"seats": 0},
+        {"hours": float("nan")},
+        {"places": []},
+        {"places": [{"factory": "one", "size": "gpu-1", "account": "free"}]},
+        {"material": {"repository": "-uhttps://x/y", "commit": "a" * 40}},
+        {"material": {"repository": "https://x.example/y", "commit": "main"}},
+        {"code": {"domains": ["-x.org"]}},
+        {"operator": True},
+    ],
+)
+def test_what_has_not_the_form_of_a_workshop_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        body(**fields)
+
+
+async def test_names_that_look_like_code_are_kept_as_text(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        created = await world.workshops.create(TINA, body(title="<img src=x onerror=alert(1)>"))
+        assert created.slug.startswith("img-src-x-onerror-alert-1-")
+        assert (await world.workshops.one(TINA, created.slug)).title == "<img src=x onerror=alert(1)>"
+        world.clock.forward(days=1)
+        assert (await world.workshops.create(TINA, body(title="日本語"))).slug.startswith("workshop-")
+
+
+async def test_overlapping_workshops_share_the_seats_of_a_pool(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        first = (await world.scheduled(seats=12)).slug
+        assert await refused(world.workshops.create(OTTO, body(seats=9))) == (409, "workshop-seats-taken")
+        second = (await world.scheduled(OTTO, seats=8)).slug
+        later = {name: getattr(body(), name) + timedelta(hours=6) for name in ("opens", "starts", "ends", "closes")}
+        await world.scheduled(OTTO, seats=20, **{name: at.isoformat() for name, at in later.items()})
+        drafted = (await world.workshops.create(OTTO, body(seats=9, submit=False))).slug
+        assert await refused(world.workshops.submit(OTTO, drafted)) == (409, "workshop-seats-taken")
+        await world.workshops.take(TINA, first, "cancel")
+        await world.workshops.submit(OTTO, drafted)
+        await world.workshops.approve(OPERATOR, drafted)
+        await world.clockwork.look()
+        assert {project.id for project in world.table().projects} >= {f"workshop-{second}", f"workshop-{drafted}"}
+
+
+async def test_two_trainers_who_wait_for_the_same_seats_are_not_both_approved(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slugs = [(await world.workshops.create(who, body(seats=12))).slug for who in (TINA, OTTO)]
+        await world.workshops.approve(OPERATOR, slugs[0])
+        assert await refused(world.workshops.approve(OPERATOR, slugs[1])) == (409, "workshop-seats-taken")
+
+
+# --- changes
+
+
+async def test_two_changes_at_once_do_not_undo_each_other(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.workshops.create(TINA, body(submit=False))).slug
+        await world.workshops.change(TINA, slug, WorkshopChange(version=1, title="New"))
+        late = WorkshopChange(version=1, terms="None.")
+        assert await refused(world.workshops.change(TINA, slug, late)) == (409, "workshop-stale")
+        view = await world.workshops.one(TINA, slug)
+        assert (view.title, view.terms) == ("New", "")
+        assert view.staff is not None
+        await world.workshops.change(TINA, slug, WorkshopChange(version=view.staff.version, terms="None."))
+
+
+async def test_what_was_approved_needs_approval_again_once_it_changes(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        version = (await world.look(slug)).staff.version  # type: ignore[union-attr]
+        same = await world.workshops.change(TINA, slug, WorkshopChange(version=version, title="Other words"))
+        assert same.state == "scheduled"
+        more = await world.workshops.change(TINA, slug, WorkshopChange(version=version + 1, seats=7))
+        assert more.staff is not None
+        assert (more.state, more.seats, more.staff.submitted) == ("draft", 7, world.clock())
+        await world.clockwork.look()
+        assert world.table().projects == ()
+        await world.workshops.approve(OPERATOR, slug)
+        by_operator = WorkshopChange(version=more.staff.version + 1, seats=8)
+        assert (await world.workshops.change(OPERATOR, slug, by_operator)).state == "approved"
+
+
+async def test_once_seats_may_start_only_texts_are_changed(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        await world.workshops.take(TINA, slug, "warm")
+        version = (await world.look(slug)).staff.version  # type: ignore[union-attr]
+        assert await refused(world.workshops.change(TINA, slug, WorkshopChange(version=version, hours=1))) == (
+            409,
+            "workshop-begun",
+        )
+        assert (await world.workshops.change(TINA, slug, WorkshopChange(version=version, title="Hi"))).title == "Hi"
+
+
+async def test_a_new_code_replaces_the_old_one(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        first = await world.workshops.create(TINA, body(code={"uses": 10, "domains": ["Example.ORG"]}))
+        second = await world.workshops.new_code(TINA, first.slug, CodeBody())
+        (valid,) = (await world.store.codes([first.slug]))[first.slug]
+        assert codes.is_code(second.code, valid.salt, valid.hash, SECRET)
+        assert not codes.is_code(first.code, valid.salt, valid.hash, SECRET)
+        assert codes.is_code(second.code.lower().replace("-", " "), valid.salt, valid.hash, SECRET)  # as people type it
+        view = await world.workshops.one(TINA, first.slug)
+        assert view.staff is not None
+        assert [code.domains for code in view.staff.codes] == [()]
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir())
+    for code in (first.code, second.code):
+        assert code.encode() not in everything
+        assert code.replace("-", "").encode() not in everything
+
+
+# --- the table for the link
+
+
+async def test_the_table_says_what_the_link_needs(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        two = [{"factory": "one", "size": "gpu-1", "reservation": "r1"}, {"factory": "two", "size": "gpu-2"}]
+        slug = (await world.scheduled(places=two, gpu_hours=60)).slug
+        (project,) = world.table().projects
+        assert project.id == f"workshop-{slug}"
+        assert (project.gpu_hours, project.person_gpu_hours, project.max_hours) == (60, 10, 4)
+        made, wrong = project.project(WorkshopPools.model_validate(POOLS))
+        assert (wrong, made is not None) == ((), True)
+        assert stat.S_IMODE(world.config.table.stat().st_mode) == 0o640
+        assert [path.name for path in tmp_path.glob(".*")] == []
+        before = world.config.table.stat().st_mtime_ns, world.config.table.stat().st_ino
+        await world.clockwork.look()  # nothing has changed, so nothing is written
+        assert (world.config.table.stat().st_mtime_ns, world.config.table.stat().st_ino) == before
+
+
+async def test_a_pool_that_is_gone_is_told_to_those_who_run_the_workshop(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        (tmp_path / "workshop-pools.yaml").write_text(yaml.safe_dump({"pools": POOLS["pools"][1:]}))
+        view = await world.look(slug, TINA)
+        assert view.staff is not None
+        assert "there is no pool class" in view.staff.problem
+        (tmp_path / "workshop-pools.yaml").write_text("pools: [")  # a mistake keeps the last good file
+        assert len((await world.look(slug, TINA)).staff.problem) > 0  # type: ignore[union-attr]
+        (tmp_path / "workshop-pools.yaml").write_text(yaml.safe_dump(POOLS))
+        assert (await world.look(slug, TINA)).staff.problem == ""  # type: ignore[union-attr]
+
+
+async def test_summer_time_that_ends_between_opening_and_start_is_right(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        world.clock.at = datetime(2026, 10, 20, tzinfo=UTC)
+        times = {"opens": "2026-10-24T18:00", "starts": "2026-10-25T09:00", "ends": "2026-10-25T12:00"}
+        slug = (await world.scheduled(zone="Europe/Berlin", closes="2026-10-25T13:00", **times)).slug
+        view = await world.workshops.one(TINA, slug)
+        assert (view.opens, view.starts) == (
+            datetime(2026, 10, 24, 16, tzinfo=UTC),
+            datetime(2026, 10, 25, 8, tzinfo=UTC),
+        )
+        world.clock.at = datetime(2026, 10, 25, 11, 59, tzinfo=UTC)  # 12:59 there
+        assert (await world.look(slug)).state == "open"
+        world.clock.forward(minutes=1)
+        assert (await world.look(slug)).state == "closing"
+
+
+# --- the configuration
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"approvals": "none"}, "approvals: unknown key; allowed: approval, "),
+        ({"approval": "maybe"}, "approval: 'maybe': input should be 'operator' or 'none'"),
+        ({"listen_host": "0.0.0.0"}, "listen_host: needs tls; allowed without: 127.0.0.1"),
+        ({"database": "postgresql://w:secret@db/w"}, "database: no password in the URL"),
+        ({"limits": {"seats": 1001}}, "limits.seats: 1001: "),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_named(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
+    path = write_config(tmp_path, **fields)
+    with pytest.raises(CatalogueError) as wrong:
+        load(path)
+    (line,) = wrong.value.problems
+    assert line.startswith(f"{path}:")
+    assert says in line
+    assert "secret" not in line
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load(write_config(tmp_path))
+    assert (config.state_dir, config.hub.token_file) == (tmp_path / "state", tmp_path / "workshops.token")

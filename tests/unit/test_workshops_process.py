@@ -1,0 +1,136 @@
+"""The workshops service as a process, and the operator's commands: a life from its start to SIGTERM, and mistakes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from factoryoperator import cli
+from testbed import ports
+from tests.unit.hub_process import ROOT
+from tests.unit.workshops_world import write_config
+
+
+async def start(config: Path) -> asyncio.subprocess.Process:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("spawners", "extensions"))}
+    argv = (sys.executable, "-m", "workshops", "--config", str(config))
+    return await asyncio.create_subprocess_exec(*argv, env=env, stderr=asyncio.subprocess.PIPE)
+
+
+async def until_up(process: asyncio.subprocess.Process) -> None:
+    assert process.stderr is not None
+    async for line in process.stderr:
+        if b"The workshops service is up" in line:
+            return
+    raise AssertionError("it did not start")
+
+
+async def command(capsys: pytest.CaptureFixture[str], socket: Path, *words: str) -> tuple[int, str]:
+    """Run ``factorygate workshops``; return its exit code, and what it printed."""
+    code = await asyncio.to_thread(cli.main, ["workshops", "--workshops-socket", str(socket), *words])
+    said = capsys.readouterr()
+    return code, said.out + said.err
+
+
+def plan(folder: Path) -> Path:
+    """Write a workshop that opens in an hour, as an operator writes one."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    hours = {"opens": 1, "starts": 2, "ends": 4, "closes": 5}
+    content = {
+        "title": "By command",
+        **{name: (now + timedelta(hours=by)).isoformat() for name, by in hours.items()},
+        "seats": 2,
+        "hours": 3,
+        "places": [{"factory": "one", "size": "gpu-1"}],
+    }
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+async def test_the_service_runs_alone_and_ends_on_sigterm(tmp_path: Path) -> None:
+    port = ports.single()
+    config = write_config(tmp_path, listen_port=port)
+    first = await start(config)
+    await until_up(first)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    for path in (tmp_path / "state" / "workshops.sqlite", tmp_path / "workshops.sock"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    second = await start(config)
+    _, said = await second.communicate()
+    assert (second.returncode, b"Another workshops service runs" in said) == (2, True)
+    async with httpx.AsyncClient() as http:
+        health = await http.get(f"http://127.0.0.1:{port}/services/workshops/health")
+    assert health.json() == {"status": "ok"}
+    first.send_signal(signal.SIGTERM)
+    assert first.stderr is not None
+    assert b"Traceback" not in await first.stderr.read()
+    assert await asyncio.wait_for(first.wait(), 60) == 0
+    assert not (tmp_path / "workshops.sock").exists()
+
+
+async def test_a_killed_service_goes_on_where_it_was_and_the_table_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, socket = write_config(tmp_path, listen_port=ports.single()), tmp_path / "workshops.sock"
+    process = await start(config)
+    await until_up(process)
+    code, said = await command(capsys, socket, "create", str(plan(tmp_path)), "--trainer", "tina")
+    assert (code, "is draft. Join: https://hub.example.org/hub/join/by-command-" in said) == (0, True), said
+    slug = said.split()[0]
+    assert (await command(capsys, socket, "--as", "olga", "approve", slug))[0] == 0
+    table = tmp_path / "workshops-projects.json"
+    async with asyncio.timeout(60):
+        while slug not in (table.read_text() if table.exists() else ""):
+            await asyncio.sleep(0.05)  # the table has no other sign
+    process.kill()
+    await process.wait()
+    before = table.read_bytes()
+    process = await start(config)
+    await until_up(process)
+    code, said = await command(capsys, socket, "show", slug)
+    assert (code, "state     scheduled" in said, "lead        tina" in said) == (0, True, True), said
+    assert "approved  (olga)" in said
+    assert table.read_bytes() == before
+    code, said = await command(capsys, socket, "role", slug, "paul", "participant")
+    assert (code, said) == (0, "paul is participant, seat 1.\n")
+    code, said = await command(capsys, socket, "list")
+    assert (code, f"{slug}  scheduled" in said, "1/2" in said) == (0, True, True), said
+    code, said = await command(capsys, socket, "approve", slug)
+    assert (code, "That is not possible now: the workshop's state is scheduled." in said) == (1, True), said
+    assert (await command(capsys, socket, "cancel", slug))[1] == f"{slug} is cancelled.\n"
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+
+
+async def test_commands_name_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = await command(capsys, tmp_path / "none.sock", "list")
+    assert (code, "cannot be asked" in said) == (1, True)
+    file = plan(tmp_path)
+    file.write_text(file.read_text().replace("seats: 2", "seats: many"))
+    code, said = await command(capsys, tmp_path / "none.sock", "create", str(file), "--trainer", "tina")
+    assert (code, f"{file}:" in said, "seats" in said) == (1, True, True), said
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"approval": "maybe"}, "approval: 'maybe'"),
+        ({"state_dir": "/proc/none"}, "state_dir cannot be used"),
+    ],
+)
+async def test_a_service_that_cannot_start_says_why(tmp_path: Path, fields: dict[str, str], says: str) -> None:
+    process = await start(write_config(tmp_path, **fields))
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert says.encode() in said
+    assert b"Traceback" not in said
