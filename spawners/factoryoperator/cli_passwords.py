@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from factorylink.util.yaml_file import CatalogueError
+from factorycommon.service.yaml_file import CatalogueError
 from factoryoperator.gateway import add_files, read
 from factoryspawner.config.hub_config import HubConfig
 from factoryspawner.login.passwords import PasswordFileError, hash_password, read_passwords, write_lines
