@@ -28,7 +28,7 @@ STATES = {
     "approved": N_("Approved"),
     "scheduled": N_("Scheduled"),
     "warming": N_("Warming up"),
-    "open": N_("Open"),
+    "open": N_("Open now"),
     "closing": N_("Closing"),
     "archived": N_("Over"),
     "cancelled": N_("Cancelled"),
