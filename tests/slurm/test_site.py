@@ -23,6 +23,7 @@ from factorylink.schedulers.command import Command
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.site.site import Site
 from factorylink.transports.local import LocalTransport
+from testbed import processes
 from testbed.install import environments as install
 from testbed.slurm import cluster
 from testbed.slurm.cluster import SlurmCluster
@@ -329,6 +330,8 @@ async def test_a_controller_that_dies_and_comes_back(
     wanted = await request(transport, account)
     job = await site.submit(account, wanted)
     await until(site, lambda jobs: job in jobs)
+    # A controller that reads new settings goes on as another process, and its pid file is empty for a moment.
+    assert processes.wait_until(lambda: "slurmctld" in here.pids, 10)
     os.kill(here.pids["slurmctld"], signal.SIGKILL)
     began = time.monotonic()
     with pytest.raises(Unreachable):
