@@ -83,7 +83,8 @@ def lose_the_machine(gateway: Gateway) -> None:
     """kill -9 all that belongs to the gateway, and remove all that it kept. The factory and its jobs go on."""
     folder = gateway.path.parent
     supervisor = json.loads((folder / "supervisor.json").read_text())["supervisor"]["pid"]
-    for pid in (supervisor, *(gateway.pid(part) for part in ("hub", "proxy", "link"))):
+    programs = json.loads((folder / "processes.json").read_text())
+    for pid in (supervisor, *(programs[part]["pid"] for part in ("hub", "proxy", "link", "workshops"))):
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not back(gateway), what="nobody answers any more")
     for path in folder.iterdir():
