@@ -39,7 +39,7 @@ class Recipe:
         return "-".join(self.roots)
 
 
-# An image `workshops` will be added here once the service exists.
+# There is no image of the service for workshops yet.
 RECIPES = {
     recipe.name: recipe
     for recipe in (

@@ -68,6 +68,12 @@ def test_root_writes_the_file_for_the_account_of_the_hub(file: Path) -> None:
     assert (file.stat().st_uid, file.stat().st_gid) == (54321, 54322)
 
 
+def test_nobody_gets_the_name_of_a_guest(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["passwords", "set", "ada", "guest.ada.x7k2mq"]) == 1
+    assert "guest.ada.x7k2mq: only guests" in capsys.readouterr().err
+    assert not file.exists()
+
+
 def test_what_cannot_work_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["passwords", "list"]) == 1
     assert "No such file" in capsys.readouterr().err
