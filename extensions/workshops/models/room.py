@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from factorycommon.models import EndReason, Model, SessionState, Words
-from factorycommon.models.bodies import MessageText, MessageTexts
+from factorycommon.models.bodies import LanguageCode, MessageText, MessageTexts
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import MessageKind
 from workshops.models.views import Action
@@ -92,9 +92,11 @@ class RoomChange(Model):
 
 class BroadcastBody(Model):
     """A message to everybody in the class. ``texts``: the same in more languages, by code: each person reads the first
-    of their own languages, else ``text``. ``id``: the same one twice is one message; None: a new message."""
+    of their own languages, else ``text``, which is in ``language``, None: the workshop's first language. ``id``: the
+    same one twice is one message; None: a new message."""
 
     text: MessageText
+    language: LanguageCode | None = None
     texts: MessageTexts = Field(default_factory=dict)
     kind: MessageKind = "info"
     id: GivenId | None = None

@@ -37,7 +37,7 @@ MOST_MESSAGES = 500  # of one workshop
 MOST_A_MINUTE = 10
 REPLAYED = 10  # messages that a session which starts late gets: it keeps as many
 REPLAY_HOURS = 12
-RETRY_SECONDS = 5.0  # until a session that has not taken a message is told again
+RETRY_SECONDS, MOST_PAUSE = 5.0, 40.0  # until a session that has not taken a message is told again, and the most
 SHOWN = 10  # messages that a room shows
 _PREFIX = "class-"  # of ids in sessions, so that they differ from those of the gateway's own messages
 _ANSWER_SECONDS = 8.0  # for the link, which gives each session half of it
@@ -55,6 +55,8 @@ class Broadcasts:
         self._messages: dict[str, list[MessageRecord]] = defaultdict(list)  # by workshop
         self._told: dict[str, rows.Told] = defaultdict(lambda: defaultdict(set))
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # by workshop and person whose session did not take a message: until when it is not tried again, and the pause
+        self._pauses: dict[tuple[str, str], tuple[float, float]] = {}
         self._woken = asyncio.Event()
         self.on_change: list[Callable[[frozenset[str]], None]] = []  # called with the projects of new messages
         sessions.on_change.append(self._sessions_changed)
@@ -73,9 +75,12 @@ class Broadcasts:
     def forget_all_but(self, slugs: Iterable[str]) -> None:
         """Forget the messages of all other workshops."""
         kept = set(slugs)
-        for slug in [one for one in {*self._messages, *self._told, *self._locks} if one not in kept]:
-            for held in (self._messages, self._told, self._locks):
-                held.pop(slug, None)  # type: ignore[attr-defined]
+        for slug in {*self._messages, *self._told, *self._locks} - kept:
+            self._messages.pop(slug, None)
+            self._told.pop(slug, None)
+            self._locks.pop(slug, None)
+        now = asyncio.get_running_loop().time()
+        self._pauses = {key: pause for key, pause in self._pauses.items() if pause[0] > now}
 
     def shown(self, slug: str) -> tuple[ClassMessageView, ...]:
         """Return the last messages of a workshop, the newest first."""
@@ -104,7 +109,7 @@ class Broadcasts:
             by=by,
             kind=body.kind,
             text=body.text,
-            texts=dict(body.texts),
+            texts={body.language or workshop.languages[0]: body.text, **body.texts},
         )
         async with self._locks[workshop.slug]:
             await self._keep(message)
@@ -126,7 +131,7 @@ class Broadcasts:
 
     async def look(self) -> None:
         """Send to all open sessions what they have not been told yet. Raises StoreError."""
-        slugs = [slug for slug in self._messages if any(self._waiting(slug))]
+        slugs = [slug for slug in self._messages if self._waiting(slug)]
         members = await self._store.members(slugs)
         await asyncio.gather(*(self._deliver(slug, {one.person for one in receivers(members[slug])}) for slug in slugs))
 
@@ -155,15 +160,21 @@ class Broadcasts:
         recent = [one for one in self._messages[slug][-REPLAYED:] if one.at >= oldest]
         if not recent:
             return []
-        there = {one.person for one in self._sessions.of(PREFIX + slug) if one.open and one.state in _RUNS}
+        now = asyncio.get_running_loop().time()
+        there = {
+            one.person
+            for one in self._sessions.of(PREFIX + slug)
+            if one.open and one.state in _RUNS and self._pauses.get((slug, one.person), (0.0, 0.0))[0] <= now
+        }
         left = [(one, there - self._told[slug][one.id]) for one in recent]
         return [(one, people) for one, people in left if people]
 
     async def _deliver(self, slug: str, entitled: set[str]) -> None:
         """Send what open sessions of these people have not taken yet; what fails is tried again later."""
         async with self._locks[slug]:
+            failed: set[str] = set()  # in this round: they delay the messages to the others only once
             for message, there in self._waiting(slug):
-                if not (people := there & entitled):
+                if not (people := (there & entitled) - failed):
                     continue
                 try:
                     taken = await self._send(message, people)
@@ -173,8 +184,18 @@ class Broadcasts:
                 except StoreError as error:
                     log.error("Who has a message of the workshop %s is not in the database: %s", slug, error)  # noqa: TRY400
                     return
+                failed |= people - taken
+                self._pause(slug, people - taken, taken)
                 if taken:
                     self._tell(PREFIX + slug)
+
+    def _pause(self, slug: str, failed: Iterable[str], taken: Iterable[str]) -> None:
+        now = asyncio.get_running_loop().time()
+        for person in taken:
+            self._pauses.pop((slug, person), None)
+        for person in failed:
+            pause = min(2 * self._pauses.get((slug, person), (0.0, RETRY_SECONDS / 2))[1], MOST_PAUSE)
+            self._pauses[slug, person] = (now + pause, pause)
 
     async def _send(self, message: MessageRecord, people: set[str]) -> set[str]:
         body = ClassMessageBody(

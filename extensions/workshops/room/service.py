@@ -9,7 +9,8 @@ from datetime import datetime
 
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
-from factorycommon.service.problems import ProblemError, conflict, gone
+from factorycommon.models.workshops import PREFIX
+from factorycommon.service.problems import ProblemError, conflict, gone, too_many
 from workshops import permissions
 from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket
 from workshops.models.callers import WorkshopCaller
@@ -20,12 +21,14 @@ from workshops.room.sessions import SessionCopy
 from workshops.service import Workshops
 from workshops.states import IN_TABLE
 from workshops.store.schema import EventRecord
-from workshops.store.store import Store
+from workshops.store.store import Store, StoreError
 
 log = logging.getLogger("workshops")
 
 BATCH_SECONDS = 0.5  # between two events of a stream
 LOOK_SECONDS = 5.0  # until a stream looks again at who is in the workshop, if nothing is told
+MOST_STREAMS = 20  # of one person
+FORGET_SECONDS = 600.0
 HEARTBEATS = 3  # looks without a change, after which a stream shows that it is alive
 _NO_LINK = Message("room-no-link", "This gateway’s service for workshops has no way to the sessions.")
 _AWAY = Message("room-link-away", "The gateway’s link does not answer just now, so this may be old. Sessions go on.")
@@ -34,8 +37,9 @@ _AWAY = Message("room-link-away", "The gateway’s link does not answer just now
 class _Follower:
     """One stream of a room."""
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, person: str) -> None:
         self.project = project
+        self.person = person
         self.woken = asyncio.Event()
 
 
@@ -58,7 +62,8 @@ class Room:
         """Follow the link's sessions, and send messages to those that start late, without end."""
         if not self._link.there:
             return
-        await self.broadcasts.load()
+        while not await self._load():
+            await asyncio.sleep(LOOK_SECONDS)
         await asyncio.gather(self.sessions.run(), self.broadcasts.run(), self._forget())
 
     def close(self) -> None:
@@ -92,7 +97,10 @@ class Room:
 
         The stream ends when the caller may not see the room any more. Raises ProblemError, StoreError.
         """
-        return self._events(caller, slug, await self.view(caller, slug))
+        first = await self.view(caller, slug)
+        if sum(one.person == caller.person for one in self._followers) >= MOST_STREAMS:
+            raise too_many(Message("room-streams", "You have as many rooms open as one person may have."))
+        return self._events(caller, slug, first)
 
     async def broadcast(self, caller: WorkshopCaller, slug: str, body: BroadcastBody) -> BroadcastView:
         """Send a message to the class. Raises ProblemError, StoreError."""
@@ -136,7 +144,7 @@ class Room:
         return None if self.sessions.fresh else _AWAY
 
     async def _events(self, caller: WorkshopCaller, slug: str, first: RoomView) -> AsyncIterator[bytes]:
-        follower, before, quiet = _Follower(f"workshop-{slug}"), first, 0
+        follower, before, quiet = _Follower(PREFIX + slug, caller.person), first, 0
         self._followers.add(follower)
         try:
             yield _event("room", first.model_dump_json())
@@ -149,7 +157,7 @@ class Room:
                 follower.woken.clear()
                 try:
                     now = await self.view(caller, slug)
-                except ProblemError as error:
+                except (ProblemError, StoreError) as error:
                     log.info("A room is not followed any more: %s", error)
                     return
                 if (change := changes(before, now)) is not None:
@@ -161,11 +169,24 @@ class Room:
         finally:
             self._followers.discard(follower)
 
+    async def _load(self) -> bool:
+        """Read the messages from the database; return whether that was possible."""
+        try:
+            await self.broadcasts.load()
+        except StoreError as error:
+            log.error("Messages to classes cannot be read: %s", error)  # noqa: TRY400
+            return False
+        return True
+
     async def _forget(self) -> None:
         """Forget what is known of workshops that are over, from time to time."""
         while True:
-            await asyncio.sleep(600)
-            live = await self._store.all(over=False)
+            await asyncio.sleep(FORGET_SECONDS)
+            try:
+                live = await self._store.all(over=False)
+            except StoreError as error:
+                log.error("The workshops cannot be read: %s", error)  # noqa: TRY400
+                continue
             self.sessions.forget_all_but(one.project for one in live)
             self.broadcasts.forget_all_but(one.slug for one in live)
 

@@ -1,4 +1,4 @@
-"""This service's copy of the sessions of all workshops: one reader of the link's events, for all rooms that are open."""
+"""This service's copy of the sessions of all workshops: one reader of the link's events for all rooms."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from factorycommon.models import SessionState
 from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
-from factorycommon.service.problems import ProblemError
 from workshops.link import LinkAway, LinkRefused, LinkSocket
 
 log = logging.getLogger("workshops")
 
+ANSWER_SECONDS = 3.0  # for the link: a room is shown without it, too
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds until a link that did not answer is asked again
 _SESSIONS = TypeAdapter(WorkshopSessions)
 
@@ -52,7 +52,7 @@ class SessionCopy:
         """Ask for the sessions of a project that have ended, unless they are known. Raises ProblemError."""
         if project in self._whole:
             return
-        found = await self._link.get(_SESSIONS, project, "/sessions")
+        found = await self._link.get(_SESSIONS, project, "/sessions", seconds=ANSWER_SECONDS)
         if self.fresh:  # otherwise sessions that end before the events are followed would be missed
             self._whole.add(project)
         for one in found.sessions:
@@ -72,8 +72,8 @@ class SessionCopy:
                         pause = FIRST_PAUSE
             except (LinkAway, LinkRefused, ValidationError) as error:
                 log.info("The link's events are asked for again: %s", error)
-            except ProblemError:
-                return  # there is no link
+            except Exception:  # any error: this loop must continue, since no room changes without it
+                log.exception("The link's events are asked for again")
             if self.fresh:
                 self.fresh = False
                 self._tell(frozenset())

@@ -11,7 +11,7 @@ from factorycommon.models.workshop_sessions import MessageKind
 from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.store.schema import metadata
 
-# ``texts``: in more languages, by code.
+# ``texts``: the message in each language that it was given in, by code; ``text``: for people of other languages.
 messages = Table(
     "messages",
     metadata,
