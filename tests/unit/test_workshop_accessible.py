@@ -101,7 +101,8 @@ async def room(world: WorkshopsWorld) -> str:
 
 
 NAMES = (
-    "list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled", "room", "empty room",
+    "list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled",
+    "room", "empty room",
 )  # fmt: skip
 
 
@@ -183,7 +184,7 @@ async def test_the_room_follows_its_seats_and_shows_names_as_text(shown: Shown) 
     await page.get_by_label("All seats").check()
     await page.get_by_label("Show names").uncheck()
     await expect(page.locator("#fg-seats")).not_to_contain_text("guest.a")
-    assert "1" != await page.title()
+    assert await page.title() != "1"
     await page.close()
 
 
