@@ -6,7 +6,6 @@ passes on what the workshops service sends, in the reader's language.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -112,9 +111,9 @@ class RoomMessage(_RoomData):
     async def post(self, slug: str) -> None:
         """Send a message to the class; the body is a ``BroadcastBody``. Answer a ``BroadcastView``."""
         try:
-            body = BroadcastBody.model_validate(json.loads(self.request.body))
+            body = BroadcastBody.model_validate_json(self.request.body)
             sent = await self.client.broadcast(self.caller, slug, body)
-        except (ValidationError, ValueError):
+        except ValidationError:
             self.set_status(400)
             self.answer(PROBLEM, Problem(kind="invalid", message=_NO_TEXT, field="text"))
         except (WorkshopsProblem, WorkshopsSilent) as error:
