@@ -11,7 +11,7 @@ import logging
 import math
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,6 +48,8 @@ UNOPENED = timedelta(minutes=20)  # after the class has started, until a seat th
 SPARE_ACCOUNTS = 0.1  # of the seats: accounts that are held beside them
 _ANSWER_SECONDS = 60.0  # for the link to begin a wave
 _PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a matter of the person
+# refusals by a link that has not read the service's last table of projects yet
+_NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
 # ends of sessions before anybody could open them that are a fault of the place
 _FAULTS = frozenset(
     {
@@ -163,15 +165,17 @@ class SeatRunner:
             return
         now = self._now()
         facts = [_facts(one, known.get(person)) for person, one in mine.items()]
-        pace = Pace(here.per_minute, _room(here), here.problem is None)
+        pace = Pace(here.per_minute, _room(here, facts), here.problem is None)
         decided = waves.next_wave(facts, pace, warm_up.go_on, now)
         if decided.halt is not None:
             await self._halt(workshop, decided, known.values(), warm_up)
         elif decided.ask:
             await self._ask(workshop, place, await self._intend(workshop, place, decided, known))
         elif waves.is_settled(facts) and slug not in self._rated:
-            self._rated.add(slug)
-            await self._rate(place, [row for row in known.values() if row.factory == place.factory])
+            # late joiners say nothing of how fast a class comes up
+            early = [row for row in known.values() if row.factory == place.factory and row.asked <= workshop.opens]
+            if await self._rate(place, early):
+                self._rated.add(slug)
 
     async def _place(self, workshop: WorkshopRecord, place: PlaceRecord) -> SeatPlace:
         """Return what the factory allows; accounts are held there if they are lent. Raises ProblemError."""
@@ -208,9 +212,7 @@ class SeatRunner:
         log.info("Wave %d of %s: %d seats at %s", decided.number, workshop.slug, len(made), place.factory)
         return made
 
-    async def _ask(
-        self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]
-    ) -> dict[str, SeatRow]:
+    async def _ask(self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]) -> dict[str, SeatRow]:
         """Ask the link for these seats, or what became of them; return them as they are then. Raises ProblemError."""
         found: dict[str, SeatRow] = {}
         now = self._now()
@@ -248,14 +250,14 @@ class SeatRunner:
         await self._store.note(event)
         log.warning("Warming up %s is halted: %d of %d seats of a wave failed", workshop.slug, halt.failed, halt.of)
 
-    async def _rate(self, place: PlaceRecord, seats: Sequence[SeatRow]) -> None:
-        """Store how fast seats came up, for the next workshop there."""
+    async def _rate(self, place: PlaceRecord, seats: Sequence[SeatRow]) -> bool:
+        """Store how fast seats came up, for the next workshop there; return False if too few came up."""
         times = [(row.asked, row.ran) for row in seats if row.ran is not None and row.size == place.size]
-        if (rate := waves.measured(times)) is not None:
-            now = self._now()
-            await self._store.transact(
-                lambda db: rows.put_rate(db, place.factory, place.size, rate, len(times), now)
-            )
+        rate, now = waves.measured(times), self._now()
+        if rate is None:
+            return False
+        await self._store.transact(lambda db: rows.put_rate(db, place.factory, place.size, rate, len(times), now))
+        return True
 
 
 def _gets_seat(workshop: WorkshopRecord, one: MembershipRecord) -> bool:
@@ -269,18 +271,21 @@ def _facts(one: MembershipRecord, row: SeatRow | None) -> SeatFacts:
     return SeatFacts(one.person, one.seat or 0, row.state, row.wave, row.asked, row.attempts)
 
 
-def _room(here: SeatPlace) -> int | None:
-    """Return how many more seats may begin: by the doors, and by the accounts that are ready."""
+def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
+    """Return how many more seats may begin: by the doors, and by the accounts that are clean while others are wiped."""
     rooms = [] if here.room is None else [here.room]
-    if here.accounts is not None and not here.accounts.ready:
-        rooms.append(0)  # all are being wiped, or their wipes failed
+    if here.accounts is not None and here.accounts.wiping:
+        again = sum(seat.state in (SeatProgress.FAILED, SeatProgress.REFUSED) for seat in seats)  # they have theirs
+        rooms.append(here.accounts.free + again)
     return min(rooms, default=None)
 
 
 def _of(found: SeatPlaces, factory: str) -> SeatPlace:
     here = next((one for one in found.places if one.factory == factory), None)
     if here is None:
-        raise conflict(Message("workshop-place-gone", "The workshop may not use {factory} now.").format(factory=factory))
+        raise conflict(
+            Message("workshop-place-gone", "The workshop may not use {factory} now.").format(factory=factory)
+        )
     return here
 
 
@@ -297,11 +302,11 @@ def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow) -> SeatBod
 
 def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
     """Return a seat after the link's answer."""
+    if answer.problem is not None and answer.problem.code in _NOT_YET:
+        return row  # it is asked for again, under the same id
     if answer.problem is not None:
         personal = answer.problem.kind in _PERSONAL
-        return replace(
-            row, state=SeatProgress.REFUSED if personal else SeatProgress.FAILED, why=_words(answer.problem)
-        )
+        return replace(row, state=SeatProgress.REFUSED if personal else SeatProgress.FAILED, why=_words(answer.problem))
     row = replace(row, session=answer.live or row.session, why=None)
     if answer.state == SessionState.ENDED:
         fault = answer.end_reason in _FAULTS

@@ -78,11 +78,12 @@ class FailedWipe(Model):
 
 class HeldAccounts(Model):
     """The accounts of a workshop at one factory. ``pool``: all that may be lent; ``held``: those held for this
-    workshop; ``ready``: held, and clean or with one of its people; ``wiping``: being wiped now."""
+    workshop; ``ready``: held, and clean or with one of its people; ``free``: held and clean; ``wiping``: being wiped now."""
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)
     held: int = Field(ge=0, le=MOST_ACCOUNTS)
     ready: int = Field(ge=0, le=MOST_ACCOUNTS)
+    free: int = Field(ge=0, le=MOST_ACCOUNTS)
     wiping: int = Field(ge=0, le=MOST_ACCOUNTS)
     failed: tuple[FailedWipe, ...] = Field(default=(), max_length=MOST_ACCOUNTS)
 

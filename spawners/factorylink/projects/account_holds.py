@@ -94,6 +94,9 @@ class AccountHolds:
             pool=len(at.site_accounts.pool),
             held=len(mine),
             ready=sum(self._is_ready((factory, account)) for account in mine),
+            free=sum(
+                self._is_ready((factory, account)) and self._leases.holder(factory, account) is None for account in mine
+            ),
             wiping=sum(self._leases.is_wiping(factory, account) for account in mine),
             failed=tuple(self._leases.failed[factory, a] for a in mine if (factory, a) in self._leases.failed),
         )

@@ -90,9 +90,7 @@ class Admission:
             resolved = await self._with_early_hours(grant, resolved, user, seat.early_hours)
         return grant, _within(resolved, _window(grant, request, resolved.reservation))
 
-    async def _with_early_hours(
-        self, grant: Grant, choice: ResolvedChoice, user: str, early: float
-    ) -> ResolvedChoice:
+    async def _with_early_hours(self, grant: Grant, choice: ResolvedChoice, user: str, early: float) -> ResolvedChoice:
         """Return the choice with the time before the class, as far as size, project and budget allow.
 
         If the person's share of the budget is smaller than the class, they get what is left of it.
