@@ -13,9 +13,9 @@ from workshops import projects
 from workshops.config import WorkshopsConfig
 from workshops.pools import PoolsFile
 from workshops.projects import TableFile
-from workshops.service import stepped
 from workshops.seats.runner import SeatRunner
 from workshops.seats.waves import Rate, warm_time
+from workshops.service import stepped
 from workshops.states import JOINABLE, Schedule, WorkshopEvent, WorkshopState, due
 from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store, seats_taken

@@ -36,7 +36,7 @@ from factorycommon.service.problems import ProblemError, conflict
 from workshops.link import LinkSocket
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import rows, waves
-from workshops.seats.waves import NextWave, Pace, Rate, SeatFacts
+from workshops.seats.waves import Halt, NextWave, Pace, Rate, SeatFacts
 from workshops.states import WorkshopState
 from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 from workshops.store.seat_tables import SeatRow, WarmUpRow
@@ -168,7 +168,7 @@ class SeatRunner:
         pace = Pace(here.per_minute, _room(here, facts), here.problem is None)
         decided = waves.next_wave(facts, pace, warm_up.go_on, now)
         if decided.halt is not None:
-            await self._halt(workshop, decided, known.values(), warm_up)
+            await self._halt(workshop, decided.halt, known.values(), warm_up)
         elif decided.ask:
             await self._ask(workshop, place, await self._intend(workshop, place, decided, known))
         elif waves.is_settled(facts) and slug not in self._rated:
@@ -234,12 +234,9 @@ class SeatRunner:
             found |= {row.person: row for row, _ in changed}
         return found
 
-    async def _halt(
-        self, workshop: WorkshopRecord, decided: NextWave, seats: Collection[SeatRow], warm_up: WarmUpRow
-    ) -> None:
+    async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
         """Store that nothing more is asked for, with the most frequent reason."""
-        halt, now = decided.halt, self._now()
-        assert halt is not None
+        now = self._now()
         whys = [row.why for row in seats if row.state == SeatProgress.FAILED and row.wave == halt.wave and row.why]
         counted = Counter(why.what for why in whys)
         why = max(whys, key=lambda one: counted[one.what], default=None)

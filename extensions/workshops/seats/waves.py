@@ -38,8 +38,8 @@ class SeatFacts:
 
 @dataclass(frozen=True)
 class Pace:
-    """What the place allows. ``per_minute``: seats that may begin in a minute; ``room``: how many more may begin at all,
-    None: no limit; ``open``: whether anything may begin there now."""
+    """What the place allows. ``per_minute``: seats that may begin in a minute; ``room``: how many more may begin at
+    all, None: no limit; ``open``: whether anything may begin there now."""
 
     per_minute: int
     room: int | None = None
@@ -57,8 +57,8 @@ class Halt:
 
 @dataclass(frozen=True)
 class NextWave:
-    """What to do now. ``ask``: the people whose seats to ask for, as the wave ``number``; ``halt``: why nothing is asked
-    for."""
+    """What to do now. ``ask``: the people whose seats to ask for, as the wave ``number``; ``halt``: why nothing is
+    asked for."""
 
     number: int
     ask: tuple[str, ...] = ()

@@ -1,4 +1,7 @@
-"""What link and workshops service tell each other about the seats of a workshop: which to begin, and what a place allows."""
+"""What link and workshops service tell each other about the seats of a workshop.
+
+The service says which seats to begin; the link says what became of them, and what a factory allows.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,8 @@ class FailedWipe(Model):
 
 class HeldAccounts(Model):
     """The accounts of a workshop at one factory. ``pool``: all that may be lent; ``held``: those held for this
-    workshop; ``ready``: held, and clean or with one of its people; ``free``: held and clean; ``wiping``: being wiped now."""
+    workshop; ``ready``: held, and clean or with one of its people; ``free``: held and clean; ``wiping``: being wiped
+    now."""
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)
     held: int = Field(ge=0, le=MOST_ACCOUNTS)

@@ -1,8 +1,8 @@
 """Holds accounts of a pool for a workshop, from its warm-up until it is over, and wipes them before and after.
 
-A held account is lent to the people of that workshop only. It is wiped before if somebody else's files may be in it, and
-after the workshop's project has ended and nothing runs under it any more. An account whose wipe fails is lent to nobody,
-and is wiped again later.
+A held account is lent to the people of that workshop only. It is wiped before if somebody else's files may be in it,
+and after the workshop's project has ended and nothing runs under it any more. An account whose wipe fails is lent to
+nobody, and is wiped again later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select
 from factorycommon.models import Project, ProjectId, Slug
 from factorycommon.models.workshop_seats import HeldAccounts
 from factorylink.ledger import schema
-from factorylink.ledger.ledger import Ledger, LedgerError
+from factorylink.ledger.ledger import Ledger
 from factorylink.projects.account_leases import AccountLeases, Hold
 from factorylink.projects.book import ProjectBook
 from factorylink.site.offered_factories import OfferedFactories

@@ -12,8 +12,8 @@ from factorylink.catalogue.choices import SHORTEST_HOURS, paying
 from factorylink.problems import ProblemError, invalid
 from factorylink.projects.account_leases import AccountLeases, Grant
 
-# From the end of a session's walltime to the end of its reservation: a scheduler starts no job in a reservation in which
-# the job could not end, and a job begins some seconds after it was submitted.
+# From the end of a session's walltime to the end of its reservation: a scheduler starts no job in a reservation if the
+# job could not end there, and a job begins some seconds after it was submitted.
 MARGIN = timedelta(minutes=2)
 
 
