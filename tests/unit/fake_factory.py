@@ -31,6 +31,7 @@ from factorycommon.models import (
     Outcome,
     Partition,
     PartitionLoad,
+    Reservation,
     ReservationView,
     Session,
     SessionRequest,
@@ -124,6 +125,8 @@ class FakeScheduler:
         self.out: set[str] = set()  # partitions whose nodes are all out of service
         # by site account, and the account that pays
         self.reserved: dict[tuple[str, str | None], tuple[ReservationView, ...]] = {}
+        self.coming: dict[str, tuple[ReservationView, ...]] = {}  # by site account, those that have not begun
+        self.windows: dict[str, Reservation] = {}
         self.estimated = 0  # number of requested estimates
         self.extended: list[tuple[str | None, str, int]] = []
         self.settle: Callable[[], Awaitable[None]] = _nothing  # waits until everything that an answer started is done
@@ -165,7 +168,10 @@ class FakeScheduler:
         return self.reserved.get((account, pays), ())
 
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        return self.reservations(account, pays)
+        return (*self.reservations(account, pays), *self.coming.get(account, ()))
+
+    def reservation(self, name: str) -> Reservation | None:
+        return self.windows.get(name)
 
     def fits_now(self, size: NodeSize) -> int:
         return 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,11 +31,12 @@ def put(db: Connection, rows: Iterable[SeatRow]) -> None:
         db.execute(insert(table).values(row.__dict__))
 
 
-def note_answer(db: Connection, row: SeatRow, asked_as: str) -> None:
-    """Store what became of a seat, unless it was asked for anew since, under another id than ``asked_as``."""
+def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
+    """Store what became of seats, by the session that was asked for, unless a seat was asked for anew since."""
     table = tables.seats
-    mine = (table.c.workshop == row.workshop, table.c.person == row.person, table.c.session == asked_as)
-    db.execute(update(table).where(*mine).values(row.__dict__))
+    for session, row in answers.items():
+        mine = (table.c.workshop == row.workshop, table.c.person == row.person, table.c.session == session)
+        db.execute(update(table).where(*mine).values(row.__dict__))
 
 
 def drop(db: Connection, slug: str, people: Iterable[str]) -> None:

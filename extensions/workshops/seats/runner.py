@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -227,11 +228,11 @@ class SeatRunner:
             answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _ANSWER_SECONDS)).seats
             if [one.session for one in answers] != [row.session for row in part]:
                 raise conflict(Message("workshop-seats-unclear", "The gateway’s link answered about other seats."))
-            changed = [
-                (_after(row, answer, self._now()), row.session) for row, answer in zip(part, answers, strict=True)
-            ]
-            await self._store.transact(lambda db, now_so=changed: [rows.note_answer(db, *one) for one in now_so])  # type: ignore[misc]
-            found |= {row.person: row for row, _ in changed}
+            changed = {
+                row.session: _after(row, answer, self._now()) for row, answer in zip(part, answers, strict=True)
+            }
+            await self._store.transact(partial(rows.note_answers, answers=changed))
+            found |= {row.person: row for row in changed.values()}
         return found
 
     async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
