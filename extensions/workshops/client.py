@@ -14,6 +14,7 @@ from factorycommon.connections import IDLE_SECONDS
 from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.models.seats import SeatingView
 from workshops.models.views import (
     AccessView,
     Action,
@@ -35,6 +36,7 @@ _CREATED = TypeAdapter(CreatedView)
 _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
+_SEATING = TypeAdapter(SeatingView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -136,6 +138,14 @@ class WorkshopsClient:
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log."""
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
+
+    async def seating(self, caller: WorkshopCaller, slug: str) -> SeatingView:
+        """Return how warming up goes."""
+        return await self._ask(_SEATING, caller, "GET", _path(slug, "seats"))
+
+    async def go_on(self, caller: WorkshopCaller, slug: str) -> None:
+        """Go on with warming up after it was halted."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
 
     async def _ask(
         self, shape: TypeAdapter[T], caller: WorkshopCaller, method: str, path: str, body: Model | None = None

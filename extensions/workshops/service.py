@@ -457,7 +457,7 @@ class Workshops:
         if workshop.slug in people:
             staff = self._staff(workshop, people[workshop.slug], codes_of.get(workshop.slug, []))
         shown = ("slug", "title", "state", "zone", *_TIMES, "seats", "hours", "terms", "languages", "material",
-                 "retention_days", "project")  # fmt: skip
+                 "retention_days", "seat_on_join", "project")  # fmt: skip
         values: dict[str, Any] = {name: getattr(workshop, name) for name in shown}
         return WorkshopView(
             **values,

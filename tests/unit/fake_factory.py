@@ -76,7 +76,12 @@ def factory(name: str = "one") -> Factory:
         id=name,
         name=name.title(),
         state="live",
-        agreement=Agreement(who="The operator", when=date(2026, 1, 31), contact="help@site.example"),
+        agreement=Agreement(
+            who="The operator",
+            when=date(2026, 1, 31),
+            contact="help@site.example",
+            teaching=("pool_accounts", "wipe", "prestart"),
+        ),
         site=Place_(machine="m", host="h", city="c", country="PL"),
         scheduler="slurm",
         accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),

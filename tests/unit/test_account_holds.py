@@ -248,8 +248,15 @@ async def test_without_a_wipe_a_held_account_stays_with_its_person(pool: Pool) -
     assert pool.world.account_leases.holder("one", "u1") == "ada"
 
 
-@pytest.mark.parametrize(("output", "fine"), [(Output("", "", 0), True), (Output("\n", "", 0), True),
-                                              (Output(".cache\n", "", 0), False), (Output("", "x", 1), False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("output", "fine"),
+    [
+        (Output("", "", 0), True),
+        (Output("\n", "", 0), True),
+        (Output(".cache\n", "", 0), False),
+        (Output("", "x", 1), False),
+    ],
+)
 def test_a_proof_prints_nothing(output: Output, fine: bool) -> None:
     if fine:
         nothing_left(output)

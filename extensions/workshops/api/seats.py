@@ -29,7 +29,7 @@ def seats_router(workshops: Workshops, store: Store, seats: SeatRunner, who: Cal
         people = (await store.members([slug]))[slug]
         return await seats.view(workshop, people, timedelta(minutes=workshop.warm_minutes))
 
-    @routes.post("/workshops/{slug}/seats/go-on", responses=some)
+    @routes.post("/workshops/{slug}/seats/go-on", status_code=204, responses=some)
     async def go_on(slug: Slugged, caller: WorkshopCaller = caller_of) -> None:
         """Go on with warming up after it was halted; seats that failed begin again."""
         await workshops.may(caller, slug, "go-on")

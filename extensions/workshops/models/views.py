@@ -75,6 +75,7 @@ class WorkshopView(Model):
     languages: tuple[str, ...]
     material: MaterialBody | None
     retention_days: int
+    seat_on_join: bool = True
     project: str
     join_url: str
     role: Role | None

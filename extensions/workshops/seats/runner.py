@@ -228,9 +228,7 @@ class SeatRunner:
             answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _ANSWER_SECONDS)).seats
             if [one.session for one in answers] != [row.session for row in part]:
                 raise conflict(Message("workshop-seats-unclear", "The gateway’s link answered about other seats."))
-            changed = {
-                row.session: _after(row, answer, self._now()) for row, answer in zip(part, answers, strict=True)
-            }
+            changed = {row.session: _after(row, answer, self._now()) for row, answer in zip(part, answers, strict=True)}
             await self._store.transact(partial(rows.note_answers, answers=changed))
             found |= {row.person: row for row in changed.values()}
         return found

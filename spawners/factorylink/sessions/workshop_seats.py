@@ -13,9 +13,10 @@ from factorycommon.messages import Message
 from factorycommon.models import Choice, Problem, Project, Session, SessionRequest
 from factorycommon.models.workshop_seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
 from factorylink.config import Access, SshTransportSettings, WrapperCredentials
-from factorylink.problems import ProblemError, conflict
+from factorylink.problems import ProblemError, conflict, forbidden
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.people import KnownPeople
+from factorylink.projects.workshop_table import agrees
 from factorylink.sessions.admission import SeatTerms
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.service import Sessions
@@ -77,6 +78,7 @@ class WorkshopSeats:
         options = self._people.options(seat.person)
         request = SessionRequest(user=seat.person, server=seat.server, choice=choice, options=options)
         try:
+            _check_prestart(self._permission.connection(seat.factory))
             session, begun = await self._sessions.put(seat.session, request, terms)
         except ProblemError as error:
             return _refused(seat, error.problem)
@@ -97,6 +99,7 @@ class WorkshopSeats:
         connection.site.look()  # so that its reservations are known when seats begin
         problem: Problem | None = None
         try:
+            _check_prestart(connection)
             self._permission.place(connection)
         except ProblemError as error:
             problem = error.problem
@@ -121,6 +124,13 @@ def pace(access: Access, *, shared: bool) -> int:
     if shared or not isinstance(settings, SshTransportSettings) or isinstance(settings.credentials, WrapperCredentials):
         return access.submits_per_minute
     return max(1, min(access.submits_per_minute, int(LOGIN_SHARE * settings.logins_per_minute)))
+
+
+def _check_prestart(connection: FactoryConnection) -> None:
+    """Raise ProblemError unless the site allows sessions that begin before their person comes."""
+    if not agrees(connection.factory, connection.access, "prestart"):
+        said = Message("seat-no-prestart", "{factory} has not agreed to sessions that start before their person comes.")
+        raise forbidden(said.format(factory=connection.factory.site.machine))
 
 
 def _answer(seat: SeatBody, session: Session, begun: bool) -> SeatAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,15 @@ SEATS = {
     "left": N_("has left"),
     "banned": N_("banned"),
 }
+PROGRESS = {
+    "running": N_("ready"),
+    "begun": N_("starting"),
+    "asked": N_("asked for"),
+    "none": N_("not begun yet"),
+    "failed": N_("failed"),
+    "refused": N_("refused"),
+    "over": N_("ended"),
+}
 HAPPENED = {
     "created": N_("created"),
     "changed": N_("changed"),
@@ -71,6 +81,8 @@ HAPPENED = {
     "readmitted": N_("ended a ban"),
     "list": N_("sent a list of people"),
     "guesses": N_("many wrong codes were tried"),
+    "halted": N_("warming up was halted: seats failed"),
+    "go on": N_("let warming up go on"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -86,6 +98,7 @@ DONE = {
     "remove": N_("The person is removed."),
     "ban": N_("The person cannot join any more, and what they run for the workshop ends."),
     "readmit": N_("The person may join again with the code."),
+    "go-on": N_("Warming up goes on: seats that failed begin again."),
     "list": N_("The list is stored. Its people get their roles when they join."),
 }
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
@@ -153,7 +166,7 @@ class NewWorkshopPage(_FormPage):
     async def get(self) -> None:
         """Answer HTML."""
         try:
-            start = {"languages": [self.language.code], "retention_days": "30", "zone": ""}
+            start = {"languages": [self.language.code], "retention_days": "30", "zone": "", "seat_on_join": "yes"}
             await self.form(start, {}, None)
         except (WorkshopsProblem, WorkshopsSilent) as error:
             await self.show("workshops.html", silent=self.words_of(error), access=None, groups=[], states=STATES)
@@ -280,6 +293,8 @@ class WorkshopPage(WorkshopHandler):
                 await client.put_member(caller, slug, self.get_body_argument("person", "").strip() or "\x00", role)
             case "ban":
                 await client.ban(caller, slug, self.get_body_argument("person", ""))
+            case "go-on":
+                await client.go_on(caller, slug)
             case "readmit":
                 await client.readmit(caller, slug, self.get_body_argument("person", ""))
             case "list":
@@ -297,6 +312,8 @@ class WorkshopPage(WorkshopHandler):
             staff = "see-people" in workshop.may
             people = await self.client.members(self.caller, slug) if staff else []
             events = await self.client.events(self.caller, slug) if staff else []
+            warms = staff and workshop.state in ("warming", "open")
+            seating = await self.client.seating(self.caller, slug) if warms else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         await self.show(
@@ -304,6 +321,9 @@ class WorkshopPage(WorkshopHandler):
             workshop=workshop,
             people=people,
             events=events,
+            seating=seating,
+            progress={} if seating is None else Counter(str(one.state or "none") for one in seating.seats),
+            steps=PROGRESS,
             done=done,
             wrong=wrong,
             created=take_code(self.caller.person, self.get_query_argument("code", "")),
