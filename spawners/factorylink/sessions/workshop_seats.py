@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Choice, Problem, Project, Session, SessionRequest
 from factorycommon.models.workshop_seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
 from factorylink.config import Access, SshTransportSettings, WrapperCredentials
-from factorylink.problems import ProblemError, conflict, forbidden
+from factorylink.problems import ProblemError, conflict, forbidden, limit
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.people import KnownPeople
 from factorylink.projects.workshop_table import agrees
@@ -108,6 +109,10 @@ class WorkshopSeats:
         room = None
         if door.carrier == "stdio":
             room = max(0, door.stdio_most - len(self._table.at(factory_id)))
+            if room == 0 and problem is None:
+                said = Message("seat-no-doors", "The gateway keeps as many connections to {factory} as it may.")
+                do = N_("Ask this gateway's operators for a higher limit there.")
+                problem = limit(said.format(factory=connection.factory.site.machine), do).problem
         return SeatPlace(
             factory=factory_id,
             problem=problem,
