@@ -61,11 +61,12 @@ def put_warm_up(db: Connection, row: WarmUpRow) -> None:
 
 def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
     """End a halt: seats that failed are asked for again. Return whether there was a halt."""
-    halted = warm_up(db, slug).halted is not None
+    if warm_up(db, slug).halted is None:
+        return False
     put_warm_up(db, WarmUpRow(slug, go_on=now))
     db.execute(update(tables.seats).where(tables.seats.c.workshop == slug).values(attempts=0))
     db.execute(insert(schema.events).values(EventRecord(slug, now, by, "go on").__dict__))
-    return halted
+    return True
 
 
 def rates(db: Connection) -> dict[tuple[str, str], Rate]:
