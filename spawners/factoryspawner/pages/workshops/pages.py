@@ -20,6 +20,7 @@ from factoryspawner.pages.workshops import forms, room
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
 from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
+from workshops.models.seats import SeatingView
 from workshops.models.views import Action, WorkshopView
 from workshops.times import zone_info
 
@@ -314,10 +315,9 @@ class WorkshopPage(WorkshopHandler):
             staff = "see-people" in workshop.may
             people = await self.client.members(self.caller, slug) if staff else []
             events = await self.client.events(self.caller, slug) if staff else []
-            warms = staff and workshop.state in ("warming", "open")
-            seating = await self.client.seating(self.caller, slug) if warms else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
+        seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None
         await self.show(
             "workshop.html",
             workshop=workshop,
@@ -335,6 +335,14 @@ class WorkshopPage(WorkshopHandler):
             happened=HAPPENED,
             when=lambda field: _when(self, workshop, field),
         )
+
+    async def _seating(self, slug: str) -> SeatingView | None:
+        """Return how warming up goes; None if that cannot be told now, which is no reason to show nothing."""
+        try:
+            return await self.client.seating(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.log.warning("How %s warms up cannot be shown: %s", slug, error)
+            return None
 
 
 def _when(handler: WorkshopHandler, workshop: WorkshopView, field: str) -> str:
