@@ -271,10 +271,9 @@ async def test_what_was_sent_and_not_noted_is_sent_again_with_the_same_id(
                 with pytest.raises(OSError, match="killed"):
                     await service.room.broadcast(TINA, slug, BroadcastBody(text="first"))
         async with made.service() as service:
-            await comes(lambda: len(told(made)) == 2)
+            await comes(lambda: len(told(made)) >= 2)
             await comes(lambda: not service.room.broadcasts._waiting(slug))
-        first, second = (message for _, message in made.link.doors.messages)
-        assert first == second  # the session shows an id once
+        assert len({message.id for _, message in made.link.doors.messages}) == 1  # the session shows an id once
 
 
 async def test_a_door_that_does_not_answer_delays_nobody_else(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,9 +320,9 @@ async def test_a_message_is_deleted_with_the_people_of_its_workshop(both: Both) 
     await made.runs(1, ADA)
     await comes(lambda: [one.open for one in service.room.sessions.of(f"workshop-{slug}")] == [True])
     await service.room.broadcast(TINA, slug, BroadcastBody(text="secret"))
-    service.clock.forward(days=90)
-    await service.clockwork.look()
-    await service.clockwork.look()
+    for days in (5, 40):  # it is archived, and then its days of retention are over
+        service.clock.forward(days=days)
+        await service.clockwork.look()
     rows = await service.store.transact(lambda db: broadcasts.rows.of(db, [slug])[slug])
     assert rows == []
 

@@ -94,15 +94,15 @@ class RoomEvents(_RoomData):
 
     async def get(self, slug: str) -> None:
         """Answer server-sent events ``change``: first the whole room, then what changes."""
-        changes = self.client.room_events(self.caller, slug)
-        try:
-            first = await anext(changes)
-        except (WorkshopsProblem, WorkshopsSilent) as error:
-            self.refuse(error)
-        except StopAsyncIteration:
-            self.refuse(WorkshopsSilent(SILENT))
-        else:
-            await self.send(Source("change", _CHANGE, _all(first, changes)))
+        async with aclosing(self.client.room_events(self.caller, slug)) as changes:
+            try:
+                first = await anext(changes)
+            except (WorkshopsProblem, WorkshopsSilent) as error:
+                self.refuse(error)
+            except StopAsyncIteration:
+                self.refuse(WorkshopsSilent(SILENT))
+            else:
+                await self.send(Source("change", _CHANGE, _all(first, changes)))
 
 
 class RoomMessage(_RoomData):
@@ -137,13 +137,12 @@ class RoomStop(_RoomData):
 
 async def _all(first: RoomChange, rest: AsyncGenerator[RoomChange]) -> AsyncGenerator[RoomChange]:
     """Yield the first change and the rest; a service that falls silent ends the stream, and the page asks again."""
-    async with aclosing(rest):
-        yield first
-        try:
-            async for change in rest:
-                yield change
-        except (WorkshopsProblem, WorkshopsSilent):
-            return
+    yield first
+    try:
+        async for change in rest:
+            yield change
+    except (WorkshopsProblem, WorkshopsSilent):
+        return
 
 
 def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
