@@ -158,13 +158,17 @@ class SeatRunner:
         if left := known.keys() - seated:
             await self._store.transact(lambda db: rows.drop(db, slug, left))
         known = {person: row for person, row in known.items() if person in seated}
-        here = self._places[slug] = await self._place(workshop, place)
-        open_rows = [row for row in known.values() if not rows.is_answered(row)]
-        known |= await self._ask(workshop, place, open_rows)
         warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
+        unanswered = [row for row in known.values() if not rows.is_answered(row)]
+        due = warm_up.halted is None and any(
+            waves.is_due(_facts(one, known.get(name)), self._now()) for name, one in mine.items()
+        )
+        if unanswered or due or slug not in self._places:  # otherwise the link and the factory are left alone
+            self._places[slug] = await self._place(workshop, place)
+            known |= await self._ask(workshop, place, unanswered)
         if warm_up.halted is not None:
             return
-        now = self._now()
+        here, now = self._places[slug], self._now()
         facts = [_facts(one, known.get(person)) for person, one in mine.items()]
         pace = Pace(here.per_minute, _room(here, facts), here.problem is None)
         decided = waves.next_wave(facts, pace, warm_up.go_on, now)
