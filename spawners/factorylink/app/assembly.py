@@ -340,6 +340,7 @@ def assemble(
         ledger,
         measuring,
         session_reconciler.same_name,
+        account_leases,
         config,
         {} if config.tls is None else {"own": config.tls.certificate, "authority": config.tls.authority},
     )
