@@ -15,6 +15,7 @@ from factorycommon.tls import HUB, PROXY, TlsError, listening
 from workshops.api.callers import TokenCallers
 from workshops.api.hub import hub_app
 from workshops.api.room import room_router
+from workshops.api.seats import seats_router
 from workshops.api.user import user_app
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig
@@ -22,6 +23,7 @@ from workshops.joining.service import Joining
 from workshops.link import LinkSocket
 from workshops.pools import PoolsFile
 from workshops.room.service import Room
+from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
 from workshops.store.store import Store
 
@@ -63,11 +65,12 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
         room.wake()
 
     joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
-    clockwork = Clockwork(config, store, pools, now, joining.promote)
-    workshops = Workshops(config, store, pools, now, secret, changed)
     link = LinkSocket(None if config.link is None else config.link.socket)
+    seats = SeatRunner(store, link, now)
+    clockwork = Clockwork(config, store, pools, now, joining.promote, seats)
+    workshops = Workshops(config, store, pools, now, secret, changed)
     room = Room(workshops, store, link, now)
-    more = (partial(room_router, room),)
+    more = (partial(room_router, room), partial(seats_router, workshops, store, seats))
     callers = TokenCallers(config.hub, config.tls)
     tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
     listeners = [
@@ -96,6 +99,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     for task in (ticking, following, stopping):
         task.cancel()
     await asyncio.gather(ticking, following, stopping, return_exceptions=True)
+    await seats.close()
     await joining.mails.close()
     await callers.close()
     await link.close()

@@ -17,6 +17,7 @@ from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
+from workshops.models.seats import SeatingView
 from workshops.models.views import (
     AccessView,
     Action,
@@ -41,6 +42,7 @@ _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
 _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
+_SEATING = TypeAdapter(SeatingView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -171,6 +173,14 @@ class WorkshopsClient:
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log."""
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
+
+    async def seating(self, caller: WorkshopCaller, slug: str) -> SeatingView:
+        """Return how warming up goes."""
+        return await self._ask(_SEATING, caller, "GET", _path(slug, "seats"))
+
+    async def go_on(self, caller: WorkshopCaller, slug: str) -> None:
+        """Go on with warming up after it was halted."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
 
     async def _ask(
         self,

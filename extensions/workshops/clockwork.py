@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from workshops import projects
 from workshops.config import WorkshopsConfig
 from workshops.pools import PoolsFile
 from workshops.projects import TableFile
+from workshops.seats.runner import SeatRunner
+from workshops.seats.waves import Rate, warm_time
 from workshops.service import stepped
-from workshops.states import JOINABLE, WorkshopEvent, WorkshopState, due
+from workshops.states import JOINABLE, Schedule, WorkshopEvent, WorkshopState, due
 from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store, seats_taken
 
@@ -24,7 +27,7 @@ LOOK_SECONDS = 5.0  # between two looks at the clock
 
 class Clockwork:
     """Takes the steps that are due. ``now``: the clock; ``promote``: gives a workshop's free seats to its
-    waiting list. Call ``wake`` after each change of a workshop."""
+    waiting list; ``seats``: begins seats. Call ``wake`` after each change of a workshop."""
 
     def __init__(
         self,
@@ -33,11 +36,14 @@ class Clockwork:
         pools: PoolsFile,
         now: Callable[[], datetime],
         promote: Callable[[str], Awaitable[None]] | None = None,
+        seats: SeatRunner | None = None,
     ) -> None:
         self._store = store
         self._pools = pools
         self._now = now
         self._promote = promote
+        self._seats = seats
+        self._measures = config.limits.warm_minutes is None
         self._clear = timedelta(minutes=config.limits.clear_minutes)
         self._file = TableFile(config.table)
         self._woken = asyncio.Event()
@@ -61,7 +67,9 @@ class Clockwork:
     async def look(self) -> None:
         """Take all steps that are due, write the table of projects, and then say of approved workshops that the link
         knows them. Raises StoreError, OSError."""
-        live = [await self._in_time(one) for one in await self._store.all(over=False)]
+        measured = self._seats is not None and self._measures
+        rates = await self._seats.rates() if measured and self._seats is not None else {}
+        live = [await self._in_time(one, rates) for one in await self._store.all(over=False)]
         members = await self._store.members([one.slug for one in live])
         if free := [one for one in live if _has_free_seats(one, members[one.slug])]:
             for one in free:
@@ -77,18 +85,27 @@ class Clockwork:
                 await self._store.set_problem(one.slug, problem)
             if one.state == WorkshopState.APPROVED:
                 await self._step(one, WorkshopEvent.SCHEDULE)
+        if self._seats is not None:
+            self._seats.attend(live, members)
         await self._forget()
         self.last = self._now()
 
-    async def _in_time(self, workshop: WorkshopRecord) -> WorkshopRecord:
+    async def _in_time(self, workshop: WorkshopRecord, rates: Mapping[tuple[str, str], Rate]) -> WorkshopRecord:
         """Take the steps of one workshop that are due; return it as it is then."""
-        while (event := due(workshop.state, workshop.schedule(self._clear), self._now())) is not None:
+        place = workshop.places[0]
+        warm = warm_time(
+            workshop.seats, rates.get((place.factory, place.size)), timedelta(minutes=workshop.warm_minutes)
+        )
+        while (event := due(workshop.state, self._schedule(workshop, warm), self._now())) is not None:
             moved = await self._step(workshop, event)
             if moved is None:
                 found = await self._store.get(workshop.slug)
                 return workshop if found is None else found
             workshop = moved
         return workshop
+
+    def _schedule(self, workshop: WorkshopRecord, warm: timedelta) -> Schedule:
+        return replace(workshop.schedule(self._clear), warm=warm)
 
     async def _step(self, workshop: WorkshopRecord, event: WorkshopEvent) -> WorkshopRecord | None:
         """Take a step; None if somebody else has moved the workshop meanwhile."""

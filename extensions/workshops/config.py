@@ -52,6 +52,9 @@ class Trainers(Model):
         return self.everybody or person in self.people or not groups.isdisjoint(self.groups)
 
 
+MOST_WARM = 30  # minutes before a workshop opens, if the operator says nothing
+
+
 class LinkAccess(Model):
     """How the service reaches the link. ``socket``: the same file as ``workshops.socket`` of ``link.yaml``."""
 
@@ -59,15 +62,21 @@ class LinkAccess(Model):
 
 
 class WorkshopLimits(Model):
-    """What a workshop may be. ``warm_minutes``: how long before it opens its seats may start; ``clear_minutes``: how
+    """What a workshop may be. ``warm_minutes``: how long before it opens its seats start, None: as long as they need by
+    the rate that was last measured there, and ``MOST_WARM`` before any was; ``clear_minutes``: how
     long after its end its sessions and accounts are cleared before it is archived."""
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over
     seats: int = Field(default=200, ge=1, le=1000)
     days: int = Field(default=14, ge=1, le=366)  # from its opening to its closing
-    warm_minutes: int = Field(default=30, ge=0, le=24 * 60)
+    warm_minutes: int | None = Field(default=None, ge=0, le=24 * 60)
     clear_minutes: int = Field(default=60, ge=0, le=7 * 24 * 60)
     retention_days: int = Field(default=365, ge=0, le=3650)  # the most that a trainer may choose
+
+    @property
+    def most_warm_minutes(self) -> int:
+        """Return how long before it opens the seats of a workshop start at most."""
+        return MOST_WARM if self.warm_minutes is None else self.warm_minutes
 
 
 class WorkshopsConfig(Model):

@@ -85,6 +85,10 @@ class LinkSocket:
         """Return the answer to a POST request about a project. ``seconds``: how long to wait for it."""
         return await self._ask(shape, "POST", project, path, body=body, seconds=seconds)
 
+    async def put(self, shape: TypeAdapter[T], project: str, path: str, body: Model) -> T:
+        """Return the answer to a PUT request about a project."""
+        return await self._ask(shape, "PUT", project, path, body=body)
+
     async def delete(self, shape: TypeAdapter[T], project: str, path: str) -> T:
         """Return the answer to a DELETE request about a project."""
         return await self._ask(shape, "DELETE", project, path)

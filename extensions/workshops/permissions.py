@@ -21,7 +21,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 }
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
-    "see-room", "broadcast", "stop-seat",
+    "see-room", "broadcast", "stop-seat", "go-on",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "broadcast" | "stop-seat":
+        case "warm" | "close" | "broadcast" | "stop-seat" | "go-on":
             return caller.operator or role in ("lead", "instructor")
         case _:
             return caller.operator or role == "lead"
@@ -68,6 +68,8 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
         waits = workshop.submitted is not None
         return (state, event) in STEPS and (action != "approve" or waits)
     match action:
+        case "go-on":
+            return state in (WorkshopState.WARMING, WorkshopState.OPEN)
         case "submit":
             return state == WorkshopState.DRAFT and workshop.submitted is None
         case "decline":

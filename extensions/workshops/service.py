@@ -334,7 +334,8 @@ class Workshops:
             languages=body.languages,
             material=body.material,
             retention_days=body.retention_days,
-            warm_minutes=self._config.limits.warm_minutes,
+            warm_minutes=self._config.limits.most_warm_minutes,
+            seat_on_join=body.seat_on_join,
             state=WorkshopState.DRAFT,
             version=1,
             made=now,
@@ -456,7 +457,7 @@ class Workshops:
         if workshop.slug in people:
             staff = self._staff(workshop, people[workshop.slug], codes_of.get(workshop.slug, []))
         shown = ("slug", "title", "state", "zone", *_TIMES, "seats", "hours", "terms", "languages", "material",
-                 "retention_days", "project")  # fmt: skip
+                 "retention_days", "seat_on_join", "project")  # fmt: skip
         values: dict[str, Any] = {name: getattr(workshop, name) for name in shown}
         return WorkshopView(
             **values,

@@ -191,6 +191,8 @@ class Access(Model):
     # A command that runs as a lent account before another person gets this account. Without it no account is lent
     # twice.
     account_wipe: tuple[str, ...] = ()
+    # A command that runs as the account after its wipe, and proves it: it must print nothing and end with 0.
+    account_wipe_proof: tuple[str, ...] = ()
     job_account: Word | None = None  # the scheduler's account that is charged
     job_qos: Word | None = None
     session_folder: Annotated[str, StringConstraints(pattern=r"^(~|/)[A-Za-z0-9_./-]*$")] = "~/.factorygate"

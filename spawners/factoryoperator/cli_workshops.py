@@ -63,6 +63,8 @@ def add(parts: Any) -> None:
     remove = _named(_order(orders, "remove", "remove a person", _remove))
     remove.add_argument("person")
     _named(_order(orders, "room", "show the seats with what runs on them", _room))
+    _named(_order(orders, "seats", "show which seats were begun before the class, and why one failed", _seats))
+    _named(_order(orders, "go-on", "go on with seats after too many have failed", _go_on))
     message = _named(_order(orders, "message", "send a message to everybody in the class", _message))
     message.add_argument("text")
 
@@ -121,6 +123,31 @@ async def _room(client: WorkshopsClient, caller: WorkshopCaller, options: argpar
             state = "ready" if seat.ready else str(seat.state or "not started")
             line = f"{seat.seat:4}  {plain_text(seat.person or '')}  {state}  {seat.factory or ''}  {seat.reason or ''}"
             _say(plain_text(line).rstrip())
+
+
+async def _seats(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    found = await client.seating(caller, options.slug)
+    if found.warms is not None:
+        _say(f"They begin at {found.warms:%Y-%m-%d %H:%M} UTC.")
+    if found.halted is not None:
+        why = "" if found.halted.why is None else f": {found.halted.why.what}"
+        _say(f"Halted, since {found.halted.failed} of {found.halted.of} seats of a wave failed{why}")
+    place = found.place
+    if place is not None and place.problem is not None:
+        _say(f"{place.factory}: {place.problem.message}")
+    if place is not None and place.accounts is not None:
+        accounts = place.accounts
+        _say(f"{place.factory}: {accounts.held} of {accounts.pool} accounts held, {accounts.wiping} being wiped")
+        for one in accounts.failed:
+            _say(f"{place.factory}: {one.account} is not wiped, so nobody gets it: {one.why}")
+    for seat in found.seats:
+        why = "" if seat.why is None else seat.why.what
+        _say(plain_text(f"{seat.seat or '':4}  {plain_text(seat.person)}  {seat.state or 'not begun'}  {why}").rstrip())
+
+
+async def _go_on(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    await client.go_on(caller, options.slug)
+    _say("Warming up goes on.")
 
 
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:

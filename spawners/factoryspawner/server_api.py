@@ -22,7 +22,7 @@ from jupyterhub.user import User
 from jupyterhub.utils import maybe_future
 from tornado import web
 
-from factorycommon.models import SessionState, notebook_base
+from factorycommon.models import ADOPT, SessionState, notebook_base
 from factorylink.client import By
 from factoryspawner.errors import NOT_WRITTEN, STOPPED
 from factoryspawner.retry_pauses import pauses
@@ -35,8 +35,17 @@ _LOOK_SECONDS = 0.05  # seconds between two checks of a server for which Jupyter
 class StartsServers:
     """Mixin for JupyterHub's handlers that start servers.
 
-    If somebody stops a start, the request for the start is answered with an explanation.
+    If somebody stops a start, the request for the start is answered with an explanation. A start that only adopts a
+    session needs no new login, since nothing is started.
     """
+
+    _adopts = False
+
+    async def refresh_auth(self, user: Any, force: bool = False) -> Any:
+        """Check a person's login again, unless the request adopts a session."""
+        if force and self._adopts:
+            return user
+        return await super().refresh_auth(user, force)  # type: ignore[misc]
 
     async def spawn_single_user(
         self, user: Any, server_name: str = "", display_name: str = "", options: Any = None
@@ -45,6 +54,7 @@ class StartsServers:
 
         Raises HTTPError 400 if the server is pending, or was stopped meanwhile.
         """
+        self._adopts = isinstance(options, dict) and ADOPT in options
         spawner = user.spawners.get(server_name)
         if spawner is not None and spawner.pending:
             raise web.HTTPError(400, f"{spawner._log_name} is pending {spawner.pending}")

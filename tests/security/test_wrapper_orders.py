@@ -12,7 +12,7 @@ import pytest
 from factorylink.schedulers.slurm import dialect as slurm
 from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import cancel, eventually, state_of
-from tests.support.wrapper import ADA, EMMY, GRACE, HUB, Wrapper, enter, output, refused, request
+from tests.support.wrapper import ADA, EMMY, GRACE, HUB, REFUSED, Wrapper, enter, output, refused, request
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -231,3 +231,24 @@ def test_the_callers_environment_has_no_effect(wrapper: Wrapper, running: SlurmC
     assert "PYTHONINSPECT" not in found.read_text()
     assert f"HOME={pwd.getpwnam(ADA).pw_dir}\n" in found.read_text()
     cancel(running, job)
+
+
+def test_the_site_s_own_programs_wipe_an_account_and_prove_it(wrapper: Wrapper) -> None:
+    for words in (("wipe",), ("wipe", "--proof")):
+        asked = wrapper.run(ADA, *words)
+        assert asked.returncode == REFUSED
+        assert b"has no program for" in asked.stderr
+    program = wrapper.folder / "who"
+    program.write_text('#!/bin/sh\nprintf "%s %s %s" "$1" "$(id -un)" "$0"\n')
+    program.chmod(0o755)
+    conf = (wrapper.folder / "etc/act.conf").read_text()
+    wrapper.write("act.conf", f"{conf}wipe = {program}\nwipe_proof = {program}\n")
+    for words in (("wipe",), ("wipe", "--proof")):
+        asked = wrapper.run(ADA, *words)
+        assert asked.returncode == 0, asked.stderr
+        assert asked.stdout.decode() == f" {ADA} {program}"  # as the account, without words of the gateway's
+    for words in (("wipe", "/"), ("wipe", "--proof", "x"), ("wipe", "--proof=x"), ("wipe_proof",)):
+        assert wrapper.run(ADA, *words).returncode == REFUSED
+    assert wrapper.run(EMMY, "wipe").returncode == REFUSED  # on no list
+    wrapper.write("act.conf", f"{conf}wipe = empty-home\n")
+    assert wrapper.run(ADA, "wipe").returncode == REFUSED  # no path

@@ -31,6 +31,7 @@ from factorycommon.models import (
     Outcome,
     Partition,
     PartitionLoad,
+    Reservation,
     ReservationView,
     Session,
     SessionRequest,
@@ -75,7 +76,12 @@ def factory(name: str = "one") -> Factory:
         id=name,
         name=name.title(),
         state="live",
-        agreement=Agreement(who="The operator", when=date(2026, 1, 31), contact="help@site.example"),
+        agreement=Agreement(
+            who="The operator",
+            when=date(2026, 1, 31),
+            contact="help@site.example",
+            teaching=("pool_accounts", "wipe", "prestart"),
+        ),
         site=Place_(machine="m", host="h", city="c", country="PL"),
         scheduler="slurm",
         accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),
@@ -124,6 +130,8 @@ class FakeScheduler:
         self.out: set[str] = set()  # partitions whose nodes are all out of service
         # by site account, and the account that pays
         self.reserved: dict[tuple[str, str | None], tuple[ReservationView, ...]] = {}
+        self.coming: dict[str, tuple[ReservationView, ...]] = {}  # by site account, those that have not begun
+        self.windows: dict[str, Reservation] = {}
         self.estimated = 0  # number of requested estimates
         self.extended: list[tuple[str | None, str, int]] = []
         self.settle: Callable[[], Awaitable[None]] = _nothing  # waits until everything that an answer started is done
@@ -165,7 +173,10 @@ class FakeScheduler:
         return self.reserved.get((account, pays), ())
 
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        return self.reservations(account, pays)
+        return (*self.reservations(account, pays), *self.coming.get(account, ()))
+
+    def reservation(self, name: str) -> Reservation | None:
+        return self.windows.get(name)
 
     def fits_now(self, size: NodeSize) -> int:
         return 3

@@ -10,12 +10,16 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from factorycommon.models.sessions import Words
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.serving import serving
 from tests.unit.workshops_world import BEGIN, WorkshopsWorld, body, workshops_world
 from workshops.api.hub import hub_app
 from workshops.models.callers import WorkshopCaller
+from workshops.models.seats import SeatProgress
+from workshops.seats import rows
+from workshops.store.seat_tables import SeatRow, WarmUpRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADA, BOB = WorkshopCaller("ada", operator=True), WorkshopCaller("bob")
@@ -267,3 +271,25 @@ async def test_the_room_is_for_the_people_who_run_the_workshop(
     wrong = await ada.post(f"{path}/messages", json={"text": "", "free": 1}, headers=adas)
     assert (wrong.status_code, wrong.json()["field"]) == (400, "text")
     assert (await ada.post(f"{path}/messages", json={"text": "x"}, headers=adas)).status_code == 409  # without a link
+
+
+async def test_a_halted_warm_up_is_explained_and_goes_on(
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    path = (await created(bob)).split("?")[0]
+    slug = path.split("/")[-1]
+    assert (await send(ada, path, order="approve")).status_code == 302
+    await world.clockwork.look()
+    assert (await send(bob, path, order="role", person="eve", role="participant")).status_code == 302
+    assert (await send(bob, path, order="warm")).status_code == 302
+    assert "Halted" not in (await bob.get(path)).text
+    now, why = world.clock(), Words(code="x", what="The <b>node</b> failed.")
+    failed = SeatRow(slug, "eve", "one", "gpu-1", "0" * 32, SeatProgress.FAILED, 1, 1, now, why=why)
+    await world.store.transact(lambda db: rows.put(db, [failed]))
+    await world.store.transact(lambda db: rows.put_warm_up(db, WarmUpRow(slug, now, 1, 2, 3, why)))
+    page = (await bob.get(path)).text
+    assert "Halted: 2 of 3 seats of a wave failed" in page
+    assert "The &lt;b&gt;node&lt;/b&gt; failed." in page
+    assert (await send(bob, path, order="go-on")).status_code == 302
+    assert "Halted" not in (await bob.get(f"{path}?done=go-on")).text
+    assert (await send(bob, path, order="go-on")).status_code == 409

@@ -13,6 +13,7 @@ import yaml
 
 from factorycommon.models.workshops import WorkshopProjects
 from workshops.api.room import room_router
+from workshops.api.seats import seats_router
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig, load
 from workshops.joining.service import Joining
@@ -22,6 +23,7 @@ from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
 from workshops.pools import PoolsFile
 from workshops.room.service import Room
+from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
 from workshops.store.store import Store
 
@@ -61,7 +63,8 @@ class WorkshopsWorld:
         self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
         self.link = LinkSocket(None if config.link is None else config.link.socket)
         self.room = Room(self.workshops, store, self.link, clock)
-        self.more = (partial(room_router, self.room),)
+        self.seats = SeatRunner(store, self.link, clock)
+        self.more = (partial(room_router, self.room), partial(seats_router, self.workshops, store, self.seats))
 
     def table(self) -> WorkshopProjects:
         """Return the table of projects that the link would read."""

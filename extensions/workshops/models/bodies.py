@@ -74,7 +74,7 @@ class CodeBody(Model):
 class WorkshopBody(Model):
     """A new workshop. ``hours``: the longest session of a seat; ``gpu_hours``: of all its people, None: what the pools
     allow; ``person_gpu_hours``: of each person, None: an equal share of ``gpu_hours``; ``submit``: ask for approval at
-    once."""
+    once; ``seat_on_join``: begin the seat of somebody who joins while it is open at once, instead of at their click."""
 
     title: Title
     zone: Zone = "UTC"
@@ -92,6 +92,7 @@ class WorkshopBody(Model):
     material: MaterialBody | None = None
     retention_days: int = Field(default=30, ge=0, le=3650)
     code: CodeBody = CodeBody()
+    seat_on_join: bool = True
     submit: bool = True
 
 
@@ -114,6 +115,7 @@ class WorkshopChange(Model):
     languages: tuple[LanguageCode, ...] | None = Field(default=None, min_length=1, max_length=30)
     material: MaterialBody | None = None
     retention_days: int | None = Field(default=None, ge=0, le=3650)
+    seat_on_join: bool | None = None
 
 
 class DeclineBody(Model):

@@ -12,7 +12,7 @@ from workshops.states import WorkshopState
 SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
-    "see-room", "broadcast", "stop-seat",
+    "see-room", "broadcast", "stop-seat", "go-on",
 ]  # fmt: skip
 
 
@@ -75,6 +75,7 @@ class WorkshopView(Model):
     languages: tuple[str, ...]
     material: MaterialBody | None
     retention_days: int
+    seat_on_join: bool = True
     project: str
     join_url: str
     role: Role | None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, true
 
 from factorycommon.models.workshops import PREFIX
 from factorycommon.service.columns import MomentColumn, ParsedColumn
@@ -22,7 +22,7 @@ metadata = MetaData()
 
 # ``version`` counts changes, so that no change undoes another one unseen. ``warmed``: when the seats were first allowed
 # to start; ``closed``: when it began to close; ``over``: when it was archived or cancelled; ``erased``: when its people
-# were deleted.
+# were deleted. ``seat_on_join``: whether the seat of somebody who joins while it is open begins at once.
 workshops = Table(
     "workshops",
     metadata,
@@ -42,6 +42,7 @@ workshops = Table(
     Column("material", ParsedColumn(MaterialBody)),
     Column("retention_days", Integer, nullable=False),
     Column("warm_minutes", Integer, nullable=False),
+    Column("seat_on_join", Boolean, nullable=False, server_default=true()),
     Column("state", ParsedColumn(WorkshopState), nullable=False),
     Column("version", Integer, nullable=False),
     Column("made", MomentColumn, nullable=False),
@@ -153,6 +154,7 @@ class WorkshopRecord:
     closed: datetime | None = None
     over: datetime | None = None
     erased: datetime | None = None
+    seat_on_join: bool = True
     places: tuple[PlaceRecord, ...] = ()
 
     @property

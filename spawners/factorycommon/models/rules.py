@@ -12,6 +12,7 @@ from factorycommon.models.base import Model
 # "ask": the site's rules are unclear; the answer of its operator is recorded in the agreement
 Permission = Literal["yes", "no", "ask"]
 Act = Literal["unattended_submit", "persistent_connection", "replacement"]
+TeachingAct = Literal["pool_accounts", "wipe", "prestart"]
 LoginMethod = Literal["key", "certificate", "password"]
 Version = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
 WebAddress = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https://[^\s]+$")]
@@ -91,9 +92,13 @@ class Policy(Model):
 class Agreement(Model):
     """The agreement with a site's operator: who agreed, when, and the contact.
 
-    ``allows``: kinds of automation that the operator allows though the site's rules forbid or do not mention them."""
+    ``allows``: kinds of automation that the operator allows though the site's rules forbid or do not mention them.
+    ``teaching``: what it allows for workshops: lending accounts of a pool to identified people (``pool_accounts``),
+    emptying these accounts in between (``wipe``), and starting jobs for people of a class before they come
+    (``prestart``)."""
 
     who: str = Field(min_length=1)
     when: date
     contact: str = Field(min_length=1)
     allows: tuple[Act, ...] = ()
+    teaching: tuple[TeachingAct, ...] = ()

@@ -31,6 +31,7 @@ from factorylink.explain import explain
 from factorylink.explain.gateway import OURS
 from factorylink.explain.refusals import REFUSED
 from factorylink.ledger.ledger import Ledger
+from factorylink.projects.account_leases import AccountLeases
 from factorylink.projects.book import ProjectBook
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.session_views import SessionViews
@@ -70,6 +71,7 @@ class LinkMetrics(Collector):
         ledger: Ledger,
         measuring: Measuring,
         same_name: Mapping[str, int],
+        account_leases: AccountLeases,
         config: LinkConfig,
         certificates: Mapping[str, Path],
     ) -> None:
@@ -82,6 +84,7 @@ class LinkMetrics(Collector):
         self._ledger = ledger
         self._measuring = measuring
         self._same_name = same_name
+        self._account_leases = account_leases
         self._config = config
         self._certificates = certificates
         self._registry = CollectorRegistry(auto_describe=False)
@@ -159,7 +162,10 @@ class LinkMetrics(Collector):
             closed[name, "drain"] = float(self._factories.drained(name) is not None)
             closed[name, "pause"] = float(connection.access_status.paused is not None)
         others = dict.fromkeys(self._factories, 0) | dict(self._same_name)
+        unwiped = Counter(dict.fromkeys(self._factories, 0))
+        unwiped.update(factory for factory, _ in self._account_leases.failed)
         return {
+            "factorygate_accounts_not_wiped": _each(unwiped),
             "factorygate_factory_up": _each(up),
             "factorygate_answer_seconds": _each(seconds),
             "factorygate_answer_timestamp_seconds": _each(moments),

@@ -32,6 +32,7 @@ from factorylink.ledger.charges import Charges
 from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.acceptances import Acceptances
+from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.account_leases import AccountLeases
 from factorylink.projects.book import ProjectBook, ProjectTable
 from factorylink.projects.charge_reservations import ChargeReservations
@@ -53,6 +54,7 @@ from factorylink.sessions.submission import Submission
 from factorylink.sessions.submitter import Submitter
 from factorylink.sessions.termination import Termination
 from factorylink.sessions.workshop_feed import WorkshopFeed
+from factorylink.sessions.workshop_seats import WorkshopSeats
 from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
@@ -75,6 +77,7 @@ class LinkParts:
     people: KnownPeople
     projects: ProjectBook
     account_leases: AccountLeases
+    account_holds: AccountHolds
     acceptances: Acceptances
     permissions: Permissions
     permission: Permission
@@ -85,6 +88,7 @@ class LinkParts:
     views: SessionViews
     feed: LiveFeed
     workshop_feed: WorkshopFeed
+    workshop_seats: WorkshopSeats
     account_work: AccountWork
     extender: Extender
     listener: DoorListener
@@ -111,6 +115,7 @@ class LinkParts:
         await self.account_leases.load()
         await self.acceptances.load()
         await self.projects.refresh()
+        await self.account_holds.load()
         await self.clusters.load()
         await self.sessions.load()
         for connection in self.factories.values():
@@ -194,6 +199,8 @@ class LinkParts:
             live_sessions=self.live_sessions,
             sessions=self.sessions,
             feed=self.workshop_feed,
+            seats=self.workshop_seats,
+            holds=self.account_holds,
         )
 
     def metrics_app(self) -> FastAPI:
@@ -239,6 +246,7 @@ def assemble(
     charges = Charges(ledger)
     reservations = ChargeReservations(factories, projects)
     account_leases = AccountLeases(ledger, owners.all)
+    account_holds = AccountHolds(ledger, account_leases, projects, factories)
     acceptances = Acceptances(ledger, config)
     permissions = Permissions(config, projects, account_leases)
 
@@ -266,7 +274,7 @@ def assemble(
         listener,
         submission.again,
     )
-    admission = Admission(ledger, permission, permissions, account_leases)
+    admission = Admission(ledger, permission, permissions, account_leases, charges)
     sessions = Sessions(
         table,
         views,
@@ -332,6 +340,7 @@ def assemble(
         ledger,
         measuring,
         session_reconciler.same_name,
+        account_leases,
         config,
         {} if config.tls is None else {"own": config.tls.certificate, "authority": config.tls.authority},
     )
@@ -345,6 +354,7 @@ def assemble(
         people=people,
         projects=projects,
         account_leases=account_leases,
+        account_holds=account_holds,
         acceptances=acceptances,
         permissions=permissions,
         permission=permission,
@@ -355,6 +365,7 @@ def assemble(
         views=views,
         feed=feed,
         workshop_feed=WorkshopFeed(table, views),
+        workshop_seats=WorkshopSeats(table, views, sessions, factories, people, permission, account_holds),
         account_work=account_work,
         extender=extender,
         listener=listener,

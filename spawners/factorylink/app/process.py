@@ -64,6 +64,7 @@ async def _serve(
     back_socket, user_socket = config.state_dir / "back.sock", config.state_dir / "user.sock"
     parts, hub = _build(config, factories, federation, ledger, back_socket), HubClient(config.hub, config.tls)
     recovery, callers = HubRecovery(parts.live_sessions, hub), parts.callers(hub)
+    parts.workshop_seats.on_begun = recovery.look_soon
     back = BackWay(config.hub.url, _USER_API, config.hub.base_url, user_socket, config.tls)
     to_schedulers = ClusterWebSocket(parts.clusters, callers)
     hub_app, user_app = parts.hub_app(recovery), parts.user_app(callers, config.hub.base_url)
@@ -90,6 +91,7 @@ async def _serve(
     parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
     parts.measure()
     parts.tasks.begin(recovery.run(), "bringing back what the hub forgot")
+    parts.tasks.begin(parts.account_holds.run(), "wiping and giving back held accounts")
     servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))

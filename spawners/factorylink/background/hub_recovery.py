@@ -1,4 +1,5 @@
-"""Starts servers again that the hub has forgotten while their sessions still run.
+"""Starts servers that the hub does not have while their sessions live: the hub has forgotten them, or they were begun
+for a workshop.
 
 The servers are started through the hub's API; the spawner then adopts the sessions. This module never stops a server.
 """
@@ -25,7 +26,7 @@ _SOON_SECONDS = 3.0  # seconds until the next check while a decision is postpone
 _REFUSALS = 10  # refusals in a row; after these, the next try is at the next regular check
 _YOUNG_SECONDS = 10.0  # seconds; a younger server may not be in the hub's database yet
 _UNDECIDED = ("check", "stop")  # pending actions of the hub after which it may forget the server
-_BETWEEN_SECONDS = 0.1  # seconds between two starts, to limit the hub's load
+AT_ONCE = 8  # starts that the hub works on at a time: each of its answers takes up to 1.5 s
 
 
 class HubRecovery:
@@ -40,6 +41,10 @@ class HubRecovery:
         self._came = asyncio.Event()
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._without_owner: set[tuple[str, str]] = set()  # servers for which a missing hub user was already logged
+
+    def look_soon(self) -> None:
+        """Check for servers that the hub does not have; called when sessions were begun without the hub."""
+        self._came.set()
 
     def hub_came(self) -> None:
         """Check for forgotten servers soon; called when the hub subscribes to the table, perhaps after a restart."""
@@ -78,18 +83,28 @@ class HubRecovery:
             return False
         known = await self._hub.servers()
         put_off = False
+        forgotten: list[tuple[LiveSession, tuple[str, str]]] = []
         for live_session in wanted:
             owner = (live_session.record.user, live_session.record.server)
-            if not _wanted(live_session) or live_session.record.id not in self._table:
-                continue
             if owner in known:
                 put_off |= known[owner] in _UNDECIDED
             elif _young(live_session):
                 put_off = True
             else:
-                put_off |= await self._start(live_session, owner)
-                await asyncio.sleep(_BETWEEN_SECONDS)
-        return put_off
+                forgotten.append((live_session, owner))
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def start(live_session: LiveSession, owner: tuple[str, str]) -> bool:
+            async with turns:
+                if not _wanted(live_session) or live_session.record.id not in self._table:
+                    return False
+                return await self._start(live_session, owner)
+
+        started = await asyncio.gather(*(start(*one) for one in forgotten), return_exceptions=True)
+        for error in started:
+            if isinstance(error, BaseException):
+                raise error
+        return put_off or any(started)
 
     async def _start(self, live_session: LiveSession, owner: tuple[str, str]) -> bool:
         """Make the hub start a session's server; return whether to try again soon."""
@@ -105,7 +120,10 @@ class HubRecovery:
             log.info("The server of session %s is not started again now: %s", live_session.record.id, error.message)
             return self._refusals[owner] % _REFUSALS != 0
         del self._refusals[owner]
-        log.info("The hub had forgotten the server of session %s; it is started again", live_session.record.id)
+        if live_session.record.unopened_until is not None and live_session.record.ready is None:
+            log.info("The hub adopts the session %s, which was begun for a workshop", live_session.record.id)
+        else:
+            log.info("The hub had forgotten the server of session %s; it is started again", live_session.record.id)
         return False
 
 
@@ -120,4 +138,7 @@ def _wanted(live_session: LiveSession) -> bool:
 
 
 def _young(live_session: LiveSession) -> bool:
+    """Return whether the hub may have asked for a session whose server it has not stored yet."""
+    if live_session.record.unopened_until is not None:  # the hub did not ask for it
+        return False
     return (datetime.now(UTC) - live_session.record.created).total_seconds() <= _YOUNG_SECONDS

@@ -108,6 +108,12 @@ def _accounts(factory: Factory) -> Iterator[str]:
         yield "Your billing unit, and what each node size below costs in it."
     yield "For courses: a reservation, who may use it, and when."
     yield (
+        "For courses with people who have no account with you: may the gateway lend accounts of a pool to people whom "
+        "it knows by name or mail address, one person at a time (pool_accounts)? May it empty such an account before "
+        "another person gets it, and which command does so and which proves it (wipe)? May it start the jobs of a "
+        "class before its people come (prestart)? What you allow goes into `agreement.teaching`."
+    )
+    yield (
         "May the watcher ask `id -Gnz -- ACCOUNT`? Only so we know whom to offer a reservation that you give to Unix "
         "groups."
     )

@@ -87,6 +87,7 @@ sessions = Table(
     Column("exit_code", Integer),
     Column("log_tail", ParsedColumn(tuple[str, ...]), nullable=False),
     Column("extensions", Integer, nullable=False, server_default="0"),
+    Column("unopened_until", MomentColumn),
     # A server has one running session; sessions that are ending may exist beside it.
     Index("one_running_session_of_a_server", "user", "server", unique=True, **only(_LIVES & _WANTED)),
     Index("one_session_of_a_job", "factory", "job", unique=True, **only(_LIVES)),
@@ -183,6 +184,8 @@ class SessionRecord:
     exit_code: int | None = None
     log_tail: tuple[str, ...] = ()
     extensions: int = 0  # number of extensions
+    # set if it was begun for a workshop: it ends if nobody has opened it by then
+    unopened_until: datetime | None = None
     log: list[LogLine] = field(default_factory=list)
 
     @property
@@ -250,6 +253,15 @@ leases = Table(
     Column("factory", String, primary_key=True),
     Column("account", String, primary_key=True),
     Column("user", String, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+)
+# Accounts that are kept for one workshop from its warm-up to its end, by the id of the workshop's project.
+holds = Table(
+    "holds",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("project", String, nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
 losses = Table(

@@ -1,7 +1,8 @@
 """Decides under which site account a person's jobs run at a factory: their own, or one that is lent to them alone.
 
 A lent account stays with its person until another person needs it. It is lent to another person only if no job of the
-first person runs under it, and after a wipe: nobody else may read the first person's files.
+first person runs under it, and after a wipe: nobody else may read the first person's files. An account that is held for
+a workshop (``account_holds``) is lent to the people of that workshop only.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, select
 
-from factorycommon.models import AccountKind, Factory, Project, ProjectAt, SiteAccounts, Slug
+from factorycommon.models import AccountKind, Factory, Project, ProjectAt, ProjectId, SiteAccounts, Slug
+from factorycommon.models.plain import plain_text
+from factorycommon.models.workshop_seats import FailedWipe
 from factorylink.config import Access
-from factorylink.errors import FactoryError
+from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
 from factorylink.ledger import schema
-from factorylink.ledger.ledger import Ledger, LedgerError
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerError
 from factorylink.problems import of_words
-from factorylink.schedulers.command import Command, done
+from factorylink.schedulers.command import Command, Output, done
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
@@ -32,6 +35,8 @@ from factorylink.util import clock
 log = logging.getLogger("factorylink")
 
 WIPE_SECONDS = 300.0
+PROOF_SECONDS = 60.0
+WIPES = 8  # wipes at a factory at a time
 _WAIT_SECONDS = 0.8  # seconds to wait for a wipe, before the person is asked to come again
 
 
@@ -49,6 +54,14 @@ class Grant:
     at: ProjectAt = field(default_factory=ProjectAt)
 
 
+@dataclass(frozen=True)
+class Hold:
+    """The workshop for which an account is kept: the id of its project, and its people."""
+
+    project: ProjectId
+    people: frozenset[str] = frozenset()
+
+
 class AccountLeases:
     """The leases of site accounts. Call ``load`` before use.
 
@@ -64,6 +77,10 @@ class AccountLeases:
         self._untouched: set[tuple[Slug, str]] = set()
         self._beginning: Counter[str] = Counter()  # people who are starting something now
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
+        self._wipes: dict[Slug, asyncio.Semaphore] = {}  # by factory
+        # the accounts that are held for a workshop, by factory and account; ``account_holds`` fills it
+        self.holds: dict[tuple[Slug, str], Hold] = {}
+        self.failed: dict[tuple[Slug, str], FailedWipe] = {}  # accounts whose last wipe failed
         self._lock = asyncio.Lock()
 
     async def load(self) -> None:
@@ -140,7 +157,12 @@ class AccountLeases:
         None if there is no free account.
         """
         factory, pool = grant.connection.factory.id, grant.at.site_accounts.pool
-        able = [a for a in pool if (factory, a) not in self._wiping and not self._used(factory, a, user)]
+        able = [
+            a
+            for a in pool
+            if (factory, a) not in self._wiping and not self._used(factory, a, user) and self._open(factory, a, grant)
+        ]
+        able.sort(key=lambda account: (factory, account) not in self.holds)  # those that are held for them first
         for account in able:
             if self._leases.get((factory, account)) == user:
                 return account
@@ -169,29 +191,80 @@ class AccountLeases:
         rows = (one.record for one in self._inhabitants())
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
-    def _begin_wipe(self, grant: Grant, user: str) -> asyncio.Task[None]:
-        """Start to wipe an account that another person has left. Raises ProblemError if there is no such account."""
-        connection = grant.connection
-        left = [a for a in grant.at.site_accounts.pool if not self._used(connection.factory.id, a, user)]
-        if not left or not connection.access.account_wipe:
-            raise of_words("limit", explain.own("pool-empty"))
-        account = min(left, key=lambda name: (connection.factory.id, name) in self._wiping)
+    def _open(self, factory: Slug, account: str, grant: Grant) -> bool:
+        """Return whether no other workshop holds the account."""
+        hold = self.holds.get((factory, account))
+        return hold is None or (grant.project is not None and hold.project == grant.project.id)
+
+    def _kept(self, factory: Slug, account: str) -> bool:
+        """Return whether the account is held for a workshop, and lent to one of its people."""
+        hold = self.holds.get((factory, account))
+        return hold is not None and self._leases.get((factory, account)) in hold.people
+
+    # --- for account_holds
+
+    def holder(self, factory: Slug, account: str) -> str | None:
+        """Return the person whose files may be in the account; None if it is clean."""
+        return None if (factory, account) in self._untouched else self._leases.get((factory, account))
+
+    def is_idle(self, factory: Slug, account: str) -> bool:
+        """Return whether nothing runs or begins under the account."""
+        holder = self._leases.get((factory, account))
+        rows = (one.record for one in self._inhabitants())
+        begins = holder is not None and self._beginning[holder] > 0
+        return not begins and all((row.factory, row.account) != (factory, account) for row in rows)
+
+    def is_wiping(self, factory: Slug, account: str) -> bool:
+        """Return whether the account is being wiped."""
+        return (factory, account) in self._wiping
+
+    def wipe(self, connection: FactoryConnection, account: str) -> asyncio.Task[None]:
+        """Wipe an idle account in the background, and end its lease if that succeeds; return the task."""
         key = (connection.factory.id, account)
         if key not in self._wiping:
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
         return self._wiping[key]
 
+    async def end(self, factory: Slug, account: str) -> None:
+        """End the lease of an account that nobody has used. Raises LedgerError."""
+        await self._write(factory, account, None)
+        self._leases.pop((factory, account), None)
+        self._untouched.discard((factory, account))
+
+    # --- wipes
+
+    def _begin_wipe(self, grant: Grant, user: str) -> asyncio.Task[None]:
+        """Start to wipe an account that another person has left. Raises ProblemError if there is no such account."""
+        connection = grant.connection
+        factory = connection.factory.id
+        left = [
+            a
+            for a in grant.at.site_accounts.pool
+            if not self._used(factory, a, user) and self._open(factory, a, grant) and not self._kept(factory, a)
+        ]
+        if not left or not connection.access.account_wipe:
+            raise of_words("limit", explain.own("pool-empty"))
+        # those whose last wipe failed come last
+        account = min(left, key=lambda name: ((factory, name) in self._wiping, (factory, name) in self.failed))
+        return self.wipe(connection, account)
+
     async def _wipe(self, connection: FactoryConnection, account: str) -> None:
         key = (connection.factory.id, account)
+        holder = self._leases.get(key, "")
         try:
-            await connection.commands.run(
-                Command(argv=connection.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account
-            )
+            async with self._wipes.setdefault(connection.factory.id, asyncio.Semaphore(WIPES)):
+                await _run_wipe(connection, account)
+            await self._ledger.note(_entry(holder, key, "wipe"))
             await self._write(*key, None)
             self._leases.pop(key, None)
+            self.failed.pop(key, None)
             log.info("The account %s at %s is wiped", account, connection.factory.id)
         except (FactoryError, LedgerError) as error:
+            why = plain_text(str(error), 1000) or "no reason is given"
             log.error("The account %s at %s is not wiped, so it is not lent: %s", account, connection.factory.id, error)  # noqa: TRY400
+            self.failed[key] = FailedWipe(account=account, why=why, at=clock.now())
+            with contextlib.suppress(LedgerError):
+                await self._ledger.note(_entry(holder, key, f"wipe failed: {why[:200]}"))
         finally:
             del self._wiping[key]
 
@@ -204,6 +277,27 @@ class AccountLeases:
                 db.execute(insert(leases).values(factory=factory, account=account, user=user, at=clock.now()))
 
         await self._ledger.write(write)
+
+
+async def _run_wipe(connection: FactoryConnection, account: str) -> None:
+    """Wipe an account, and check that it is empty. Raises FactoryError."""
+    access = connection.access
+    wipe = Command(argv=access.account_wipe, parse=done, timeout=WIPE_SECONDS)
+    await connection.commands.run(wipe, account)
+    if access.account_wipe_proof:
+        proof = Command(argv=access.account_wipe_proof, parse=nothing_left, timeout=PROOF_SECONDS)
+        await connection.commands.run(proof, account)
+
+
+def nothing_left(output: Output) -> None:
+    """Raise Refused unless a command ended well and printed nothing."""
+    done(output)
+    if left := output.stdout.strip():
+        raise Refused(f"After the wipe there is still: {plain_text(left, 300)}")
+
+
+def _entry(holder: str, key: tuple[Slug, str], detail: str) -> AuditEntry:
+    return AuditEntry(holder, key[1], key[0], "wipe", None, detail)
 
 
 def site_account(access: Access, user: str) -> str | None:

@@ -13,6 +13,8 @@ from factorylink.ledger import schema
 from factorylink.ledger.ledger import Ledger
 from factorylink.util import clock
 
+# Refusals of the hub that only say that a login is too old.
+_STALE = frozenset({"login-stale"})
 _RULES = "rules"  # key of the only row in the ledger's table of rules
 
 
@@ -41,10 +43,11 @@ class KnownPeople:
         """Return the hub's last data about this person; None if there are none."""
         return self._known.get(user)
 
-    def refusal(self, user: str) -> Words | None:
+    def refusal(self, user: str, *, fresh: bool = True) -> Words | None:
         """Return why the hub's rules do not let this person start anything; None if they do.
 
-        A person whose status has expired, or about whom the hub has sent nothing, is refused.
+        A person whose status has expired, or about whom the hub has sent nothing, is refused. ``fresh`` False: the age
+        of the login does not count.
         """
         person = self._known.get(user)
         access = None if person is None else person.access
@@ -52,9 +55,9 @@ class KnownPeople:
             if self.rules.access:
                 return explain.own("access-unknown")
             access = AccessStatus()
-        if access.refusal is not None:
+        if access.refusal is not None and (fresh or access.refusal.code not in _STALE):
             return access.refusal
-        if access.until is not None and access.until <= clock.now():
+        if fresh and access.until is not None and access.until <= clock.now():
             return explain.own("access-expired")
         return explain.own("terms-open") if self.rules.terms not in (None, access.terms) else None
 

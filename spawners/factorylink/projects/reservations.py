@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from factorycommon.messages import Message
-from factorycommon.models import ReservationView
-from factorylink.catalogue.choices import paying
+from factorycommon.models import Reservation, ReservationView
+from factorylink.catalogue.choices import SHORTEST_HOURS, paying
 from factorylink.problems import ProblemError, invalid
 from factorylink.projects.account_leases import AccountLeases, Grant
+
+# From the end of a session's walltime to the end of its reservation: a scheduler starts no job in a reservation if the
+# job could not end there, and a job begins some seconds after it was submitted.
+MARGIN = timedelta(minutes=2)
+
+
+def within(hours: float, window: Reservation | None, now: datetime) -> float:
+    """Return the hours of a session that may run in a reservation, which it cannot begin before: at most those from the
+    later of its begin and now to its end, without ``MARGIN``, in whole minutes.
+
+    ``hours`` without a reservation, and if too little of it is left for any session.
+    """
+    if window is None:
+        return hours
+    left = math.floor((window.end - max(now, window.start) - MARGIN) / timedelta(minutes=1)) / 60
+    return hours if left < SHORTEST_HOURS else min(hours, left)
 
 
 def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeases) -> tuple[ReservationView, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from factorycommon.models import Factory, Project, ProjectId, Slug
+from factorycommon.models.rules import TeachingAct
 from factorycommon.models.workshops import PREFIX, WorkshopPool, WorkshopPools, WorkshopProjects
 from factorycommon.service.yaml_file import CatalogueError, Places, read_model
 from factorylink.config import Access, WorkshopFiles
@@ -84,6 +85,11 @@ def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[
     return pools
 
 
+def agrees(factory: Factory, access: Access, act: TeachingAct) -> bool:
+    """Return whether a site allows something for workshops; a testbed allows all."""
+    return access.testbed or (factory.agreement is not None and act in factory.agreement.teaching)
+
+
 def reserved(projects: Mapping[ProjectId, Project]) -> list[str]:
     """Return a line for each project of ``projects.yaml`` whose id is one of a workshop."""
     return [
@@ -111,6 +117,8 @@ def _problems(pool: WorkshopPool, factories: Mapping[Slug, Factory], accesses: M
     ]
     if pool.partition is not None and pool.partition not in partitions:
         found.append(f"{key}.partition: no partition {pool.partition!r}; allowed: {', '.join(partitions)}")
+    if pool.site_accounts and not agrees(factory, access, "pool_accounts"):
+        found.append(f"{key}.site_accounts: 'agreement.teaching' of {pool.factory} does not name 'pool_accounts'")
     for account in pool.site_accounts:
         owners = [person for person, own in access.accounts.items() if own == account]
         if owners:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from factorycommon.models import Choice, ResolvedChoice, SessionRequest
+from factorycommon.models import Choice, Reservation, ResolvedChoice, SessionRequest
 from factorylink.catalogue.choices import paying
-from factorylink.catalogue.loading import ChoiceError, shortened
+from factorylink.catalogue.loading import ChoiceError, find_size, shortened
+from factorylink.catalogue.prices import gpus_of
+from factorylink.ledger.charges import Charges
 from factorylink.ledger.ledger import Ledger
 from factorylink.problems import ProblemError, invalid
 from factorylink.projects import reservations as reserved
@@ -15,6 +20,17 @@ from factorylink.projects.permissions import Permissions
 from factorylink.sessions.permission import Permission
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
+
+LEAST_SEAT_HOURS = 0.25  # a share of the budget that allows less is refused, and not used up by a seat
+
+
+@dataclass(frozen=True)
+class SeatTerms:
+    """What is different for a session that is begun for a workshop. ``unopened_until``: it ends if nobody has opened it
+    by then; ``early_hours``: how long before the class it begins, which is added to its hours if possible."""
+
+    unopened_until: datetime
+    early_hours: float = 0.0
 
 
 class Admission:
@@ -26,20 +42,26 @@ class Admission:
         permission: Permission,
         permissions: Permissions,
         account_leases: AccountLeases,
+        charges: Charges,
     ) -> None:
         self._ledger = ledger
         self._permission = permission
         self._permissions = permissions
         self._account_leases = account_leases
+        self._charges = charges
 
-    async def admit(self, request: SessionRequest) -> tuple[FactoryConnection, ResolvedChoice, str]:
+    async def admit(
+        self, request: SessionRequest, seat: SeatTerms | None = None
+    ) -> tuple[FactoryConnection, ResolvedChoice, str]:
         """Return the factory, choice and site account of a session that may start. Raises ProblemError.
 
-        Call this inside ``AccountLeases.beginning``.
+        ``seat``: it is begun for a workshop, so that a login of any age is enough. Call this inside
+        ``AccountLeases.beginning``.
         """
-        self._permission.person(request.user)
-        grant, choice = await self._choose(request)
-        self._permission.at(grant.connection, request.user)
+        fresh = seat is None
+        self._permission.person(request.user, fresh=fresh)
+        grant, choice = await self._choose(request, seat)
+        self._permission.at(grant.connection, request.user, fresh=fresh)
         self._permission.one_more_session(request.user)
         account = await self._account_leases.account(grant, request.user)
         self._permission.account(grant.connection, account)
@@ -47,17 +69,45 @@ class Admission:
             await self._reserved(grant, account, choice.reservation, request)
         return grant.connection, choice, account
 
-    async def _choose(self, request: SessionRequest) -> tuple[Grant, ResolvedChoice]:
+    async def _choose(self, request: SessionRequest, seat: SeatTerms | None) -> tuple[Grant, ResolvedChoice]:
         user, choice = request.user, request.choice
         if choice == Choice() and (found := await self._last(user, request.server)) is not None:
-            return found
+            grant, resolved = found
+            return grant, _within(resolved, _window(grant, request, None))
         connection = self._permission.connection(choice.factory or self._permission.first_healthy(user, choice.project))
+        begins = connection.site.reservation(choice.reservation) if choice.reservation is not None else None
         try:
-            choice = shortened(connection.factory, choice, clock.now())
+            # It cannot start before its reservation, so its time counts from there.
+            now = clock.now()
+            choice = shortened(connection.factory, choice, now if begins is None else max(now, begins.start))
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
         grant = await self._permission.grant(connection, user, choice)
-        return grant, self._permissions.resolve(grant, choice)
+        if seat is not None and choice.hours is not None:
+            choice = choice.model_copy(update={"hours": self._permissions.most(grant, choice.hours)})
+        resolved = self._permissions.resolve(grant, choice)
+        if seat is not None:
+            resolved = await self._with_early_hours(grant, resolved, user, seat.early_hours)
+        return grant, _within(resolved, _window(grant, request, resolved.reservation))
+
+    async def _with_early_hours(self, grant: Grant, choice: ResolvedChoice, user: str, early: float) -> ResolvedChoice:
+        """Return the choice with the time before the class, as far as size, project and budget allow.
+
+        If the person's share of the budget is smaller than the class, they get what is left of it.
+        """
+        limits = [choice.hours + early, find_size(grant.connection.factory, choice.size).max_hours]
+        project = grant.project
+        if project is not None and project.ends is not None:
+            limits.append((project.ends - clock.now()) / timedelta(hours=1))
+        gpus = gpus_of(grant.connection.factory, choice.size)
+        if project is not None and gpus:
+            for granted, person in ((project.gpu_hours, None), (project.person_gpu_hours, user)):
+                if granted is None:
+                    continue
+                used = await self._charges.balance(project.id, person)
+                left = (granted - used.spent - used.reserved) / gpus
+                limits.append(left if left >= LEAST_SEAT_HOURS else choice.hours)
+        return choice.model_copy(update={"hours": math.floor(round(min(limits) * 60, 6)) / 60})
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
         """Return the permission and the choice of the server's last session, which replace an empty choice.
@@ -76,7 +126,7 @@ class Admission:
         return None
 
     async def _reserved(self, grant: Grant, account: str, name: str, request: SessionRequest) -> None:
-        """Raise ProblemError unless a job may run in the reservation ``name``.
+        """Raise ProblemError unless a job may run in the reservation ``name``, which may begin later.
 
         The reservation must also admit the account that is charged.
         """
@@ -88,3 +138,14 @@ class Admission:
                 self._account_leases,
             )
             raise reserved.refusal(name, grant, theirs)
+
+
+def _window(grant: Grant, request: SessionRequest, chosen: str | None) -> Reservation | None:
+    """Return the reservation in which the job would run, if the site has reported it."""
+    name = request.options.reservation or chosen or grant.at.reservation
+    return None if name is None else grant.connection.site.reservation(name)
+
+
+def _within(choice: ResolvedChoice, window: Reservation | None) -> ResolvedChoice:
+    """Return the choice with as many hours as its reservation allows."""
+    return choice.model_copy(update={"hours": reserved.within(choice.hours, window, clock.now())})

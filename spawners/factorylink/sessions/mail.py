@@ -67,7 +67,9 @@ def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waite
         lines += [f"Open it: {address}", ""]
     if record.ends is not None:
         lines.append(f"It ends at {record.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest.")
-    if record.choice.unopened_minutes:
+    if record.unopened_until is not None:
+        lines.append(f"It ends at {record.unopened_until.astimezone(UTC):%H:%M} UTC if nobody opens it by then.")
+    elif record.choice.unopened_minutes:
         lines.append(f"It ends {record.choice.unopened_minutes} minutes after its start if nobody opens it.")
     text = "\n".join(lines).rstrip() + "\n"
     return mails.letter(mail.sender, to, f"Your session at {factory} is running", text, mail.domain)

@@ -63,23 +63,27 @@ class Permission:
 
     # --- the person, the factory, the account, the project
 
-    def person(self, user: str) -> None:
-        """Check that this person may start something somewhere."""
+    def person(self, user: str, *, fresh: bool = True) -> None:
+        """Check that this person may start something somewhere. ``fresh`` False: with a login of any age."""
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
-        if (refusal := self._people.refusal(user)) is not None:
+        if (refusal := self._people.refusal(user, fresh=fresh)) is not None:
             raise of_words("forbidden", refusal)
         self._permissions.check(user)
 
-    def rules(self, connection: FactoryConnection, user: str) -> None:
+    def rules(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
         """Check the person, and check that they have accepted the present version of the site's rules."""
-        self.person(user)
+        self.person(user, fresh=fresh)
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             raise of_words("forbidden", rules_open, "factory")
 
-    def at(self, connection: FactoryConnection, user: str) -> None:
+    def at(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
         """Check that this person may start something at the factory now."""
-        self.rules(connection, user)
+        self.rules(connection, user, fresh=fresh)
+        self.place(connection)
+
+    def place(self, connection: FactoryConnection) -> None:
+        """Check that something may start at the factory now, whoever starts it."""
         if (drained := self._factories.drained(connection.factory.id)) is not None:
             raise draining(drained)
         if (paused := connection.access_status.paused) is not None:

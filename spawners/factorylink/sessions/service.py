@@ -38,7 +38,7 @@ from factorylink.problems import (
 )
 from factorylink.projects.account_leases import AccountLeases
 from factorylink.projects.charge_reservations import ChargeReservations
-from factorylink.sessions.admission import Admission
+from factorylink.sessions.admission import Admission, SeatTerms
 from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.session_views import SessionViews
@@ -138,8 +138,12 @@ class Sessions:
 
     # --- starting
 
-    async def put(self, session_id: SessionId, request: SessionRequest) -> tuple[Session, bool]:
+    async def put(
+        self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None = None
+    ) -> tuple[Session, bool]:
         """Return the session with this id, which is started if it is new, and whether it is new.
+
+        ``seat``: it is begun for a workshop.
 
         Returns within 2 s. Raises ProblemError.
         """
@@ -152,7 +156,7 @@ class Sessions:
                 if record is not None:
                     return self._again(record, request), False
                 with self._account_leases.beginning(request.user):
-                    live_session, created = await self._intend(session_id, request), True
+                    live_session, created = await self._intend(session_id, request, seat), True
         self._same(live_session.record, request)
         await self._submission.known(live_session, begun)
         if live_session.record.id not in self._table:
@@ -170,8 +174,8 @@ class Sessions:
         if (record.user, record.server) != (request.user, request.server):
             raise conflict(f"The session {record.id} is of another server.")
 
-    async def _intend(self, session_id: SessionId, request: SessionRequest) -> LiveSession:
-        connection, choice, account = await self._admission.admit(request)
+    async def _intend(self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None) -> LiveSession:
+        connection, choice, account = await self._admission.admit(request, seat)
         now = clock.now()
         try:
             port = self._doors.allocate(self._table.ports())
@@ -187,6 +191,7 @@ class Sessions:
             options=request.options,
             port=port,
             created=now,
+            unopened_until=None if seat is None else seat.unopened_until,
             log=[
                 LogLine(
                     at=now,
@@ -200,7 +205,8 @@ class Sessions:
             live_session = await self.begin(record, connection)
         except LedgerConflict as error:
             raise conflict(self._who_lives(request)) from error
-        self._tasks.begin(self._ledger.choose(request.user, Choice(**choice.model_dump())), "last choice")
+        if seat is None:
+            self._tasks.begin(self._ledger.choose(request.user, Choice(**choice.model_dump())), "last choice")
         return live_session
 
     async def begin(self, record: SessionRecord, connection: FactoryConnection) -> LiveSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import posixpath
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,8 @@ class Submitter:
             raise NotDone(paused.what)
         folder = await self.leave(connection, record.account, record.id, NOTE, self._identity.seal(_note(record)))
         comment = self._identity.comment(record.id, record.account, record.factory)
-        request = self.request(connection, record.choice, record.options, record.id, folder, comment)
+        choice = _opened_in_time(record)
+        request = self.request(connection, choice, record.options, record.id, folder, comment)
         if record.wish == "stop":  # the person may have been blocked since the session was admitted
             raise Unwanted("The session was stopped before its job was handed over.")
         await self._ledger.change(record, submit_begun=clock.now(), submits=record.submits + 1)
@@ -161,6 +163,14 @@ async def read_note(
     if note is None or (note.id, note.account, note.factory) != (session_id, account, connection.factory.id):
         return None
     return note
+
+
+def _opened_in_time(record: SessionRecord) -> ResolvedChoice:
+    """Return a session's choice with the time that it may stay unopened, counted from now."""
+    if record.unopened_until is None:
+        return record.choice
+    minutes = math.ceil((record.unopened_until - clock.now()).total_seconds() / 60)
+    return record.choice.model_copy(update={"unopened_minutes": max(record.choice.unopened_minutes, minutes)})
 
 
 def _note(record: SessionRecord) -> Note:

@@ -42,8 +42,10 @@ def offered(
     pays: str | None,
     groups: Callable[[], frozenset[str]],
     now: datetime,
+    *,
+    coming: bool = False,
 ) -> tuple[ReservationView, ...]:
-    """Return the reservations that a site account may use now.
+    """Return the reservations that a site account may use now; with ``coming``, also those that have not begun.
 
     ``pays``: the scheduler's account that is charged; ``groups``: returns the site account's Unix groups, and is called
     only if a reservation is for groups.
@@ -51,7 +53,7 @@ def offered(
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
         for one in reservations
-        if not one.maintenance and one.start <= now < one.end and _in_it(one, account, pays, groups)
+        if not one.maintenance and (coming or one.start <= now) and now < one.end and _in_it(one, account, pays, groups)
     )
 
 

@@ -26,6 +26,7 @@ from factorycommon.models import (
     MaintenanceView,
     NodeSize,
     PartitionLoad,
+    Reservation,
     ReservationView,
 )
 from factorylink.config import Access
@@ -182,10 +183,20 @@ class Site:
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
 
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """Return ``reservations``; if the account's Unix groups must be requested first, wait a moment for them."""
-        self.reservations(account, pays)
+        """Return the reservations that a site account may use now or later.
+
+        If the account's Unix groups must be requested first, wait a moment for them.
+        """
+        groups, now = partial(self._groups.of, account), datetime.now(UTC)
+        maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
         await self._groups.wait_for(account)
-        return self.reservations(account, pays)
+        return maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
+
+    def reservation(self, name: str) -> Reservation | None:
+        """Return the reservation with this id, as it was last reported; None if it is not known or over."""
+        now = datetime.now(UTC)
+        known = (one for one in self.load_poller.reservations if one.id == name and not one.maintenance)
+        return next((one for one in known if one.end > now), None)
 
     def position(self, job_id: JobId) -> int | None:
         """Return a job's place among the visible waiting jobs of its partition; 1 is next.

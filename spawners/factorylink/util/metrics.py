@@ -115,6 +115,9 @@ GAUGES = {
         _FACTORY, "How long the session has waited that waits longest; 0: none"
     ),
     "factorygate_gpus_in_use": GaugeWords(_FACTORY, "GPUs of running sessions and workers, as they are billed"),
+    "factorygate_accounts_not_wiped": GaugeWords(
+        _FACTORY, "Lent accounts whose last wipe failed, so that nobody gets them"
+    ),
     "factorygate_people": GaugeWords(_FACTORY, "People who have a session or a cluster there"),
     "factorygate_people_active": GaugeWords((), "People who have a session or a cluster anywhere"),
     "factorygate_clusters": GaugeWords(_FACTORY, "Live Dask clusters"),

@@ -69,6 +69,7 @@ def read(argument: Callable[[str], str], many: Callable[[str], Sequence[str]]) -
     ``argument``: returns a field's text, "" if it is missing; ``many``: returns all texts of a field."""
     values: dict[str, Any] = {name: argument(name).strip() for name in _TEXTS}
     values |= {name: argument(name).strip() or None for name in _OPTIONAL}
+    values["seat_on_join"] = argument("seat_on_join") == "yes"
     values["places"] = [place for n in range(1, PLACES + 1) if (place := _place(argument, n)) is not None]
     values["languages"] = list(many("languages"))
     repository, commit = argument("repository").strip(), argument("commit").strip()
@@ -128,6 +129,7 @@ def filled(workshop: WorkshopView) -> dict[str, Any]:
         "gpu_hours": _number(staff.gpu_hours if staff else None),
         "person_gpu_hours": _number(staff.person_gpu_hours if staff else None),
         "languages": list(workshop.languages),
+        "seat_on_join": "yes" if workshop.seat_on_join else "",
         "repository": workshop.material.repository if workshop.material else "",
         "commit": workshop.material.commit if workshop.material else "",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from factoryspawner.pages.workshops import forms, room
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
 from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
+from workshops.models.seats import SeatingView
 from workshops.models.views import Action, WorkshopView
 from workshops.times import zone_info
 
@@ -47,6 +49,15 @@ SEATS = {
     "left": N_("has left"),
     "banned": N_("banned"),
 }
+PROGRESS = {
+    "running": N_("ready"),
+    "begun": N_("starting"),
+    "asked": N_("asked for"),
+    "none": N_("not begun yet"),
+    "failed": N_("failed"),
+    "refused": N_("refused"),
+    "over": N_("ended"),
+}
 HAPPENED = {
     "created": N_("created"),
     "changed": N_("changed"),
@@ -73,6 +84,8 @@ HAPPENED = {
     "guesses": N_("many wrong codes were tried"),
     "message": N_("sent a message to the class"),
     "stopped": N_("stopped the session of a seat"),
+    "halted": N_("warming up was halted: seats failed"),
+    "go on": N_("let warming up go on"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -88,6 +101,7 @@ DONE = {
     "remove": N_("The person is removed."),
     "ban": N_("The person cannot join any more, and what they run for the workshop ends."),
     "readmit": N_("The person may join again with the code."),
+    "go-on": N_("Warming up goes on: seats that failed begin again."),
     "list": N_("The list is stored. Its people get their roles when they join."),
 }
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
@@ -155,7 +169,7 @@ class NewWorkshopPage(_FormPage):
     async def get(self) -> None:
         """Answer HTML."""
         try:
-            start = {"languages": [self.language.code], "retention_days": "30", "zone": ""}
+            start = {"languages": [self.language.code], "retention_days": "30", "zone": "", "seat_on_join": "yes"}
             await self.form(start, {}, None)
         except (WorkshopsProblem, WorkshopsSilent) as error:
             await self.show("workshops.html", silent=self.words_of(error), access=None, groups=[], states=STATES)
@@ -282,6 +296,8 @@ class WorkshopPage(WorkshopHandler):
                 await client.put_member(caller, slug, self.get_body_argument("person", "").strip() or "\x00", role)
             case "ban":
                 await client.ban(caller, slug, self.get_body_argument("person", ""))
+            case "go-on":
+                await client.go_on(caller, slug)
             case "readmit":
                 await client.readmit(caller, slug, self.get_body_argument("person", ""))
             case "list":
@@ -301,11 +317,15 @@ class WorkshopPage(WorkshopHandler):
             events = await self.client.events(self.caller, slug) if staff else []
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
+        seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None
         await self.show(
             "workshop.html",
             workshop=workshop,
             people=people,
             events=events,
+            seating=seating,
+            progress={} if seating is None else Counter(str(one.state or "none") for one in seating.seats),
+            steps=PROGRESS,
             done=done,
             wrong=wrong,
             created=take_code(self.caller.person, self.get_query_argument("code", "")),
@@ -315,6 +335,14 @@ class WorkshopPage(WorkshopHandler):
             happened=HAPPENED,
             when=lambda field: _when(self, workshop, field),
         )
+
+    async def _seating(self, slug: str) -> SeatingView | None:
+        """Return how warming up goes; None if that cannot be told now, which is no reason to show nothing."""
+        try:
+            return await self.client.seating(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.log.warning("How %s warms up cannot be shown: %s", slug, error)
+            return None
 
 
 def _when(handler: WorkshopHandler, workshop: WorkshopView, field: str) -> str:

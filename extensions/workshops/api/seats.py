@@ -1,0 +1,38 @@
+"""The operations on the seats that the service begins: how warming up goes, and going on after a halt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from factorycommon.service.http import says
+from workshops.api.routes import Slugged
+from workshops.models.callers import WorkshopCaller
+from workshops.models.seats import SeatingView
+from workshops.seats.runner import SeatRunner
+from workshops.service import Workshops
+from workshops.store.store import Store
+
+
+def seats_router(workshops: Workshops, store: Store, seats: SeatRunner, who: Callable[..., Any]) -> APIRouter:
+    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    routes = APIRouter()
+    caller_of, some = Depends(who), says(401, 403, 404, 409)
+
+    @routes.get("/workshops/{slug}/seats", responses=some)
+    async def seating(slug: Slugged, caller: WorkshopCaller = caller_of) -> SeatingView:
+        """Return which seats were begun, why one failed, and what the factory allows."""
+        workshop = await workshops.may(caller, slug, "see-people")
+        people = (await store.members([slug]))[slug]
+        return await seats.view(workshop, people, timedelta(minutes=workshop.warm_minutes))
+
+    @routes.post("/workshops/{slug}/seats/go-on", status_code=204, responses=some)
+    async def go_on(slug: Slugged, caller: WorkshopCaller = caller_of) -> None:
+        """Go on with warming up after it was halted; seats that failed begin again."""
+        await workshops.may(caller, slug, "go-on")
+        await seats.go_on(slug, caller.person)
+
+    return routes

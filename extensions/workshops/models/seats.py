@@ -1,0 +1,55 @@
+"""The seats of a workshop that the service begins: how far each is, and what people see of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from factorycommon.models import Model, SessionId
+from factorycommon.models.sessions import Words
+from factorycommon.models.workshop_seats import SeatPlace
+
+
+class SeatProgress(StrEnum):
+    """How far the service is with beginning a person's seat."""
+
+    ASKED = "asked"  # stored, and perhaps begun: the link's answer is not stored yet
+    BEGUN = "begun"  # its session lives, and cannot be opened yet
+    RUNNING = "running"  # it could be opened; what happens later is no matter of warming up
+    FAILED = "failed"  # it did not begin or broke down: a fault of the place
+    REFUSED = "refused"  # a matter of the person, such as rules that they have not accepted
+    OVER = "over"  # it ended before it could be opened, as somebody wanted it
+
+
+class BegunSeatView(Model):
+    """One seat that the service begins. ``state`` None: not asked for yet; ``why``: why it failed or was refused."""
+
+    seat: int | None
+    person: str
+    state: SeatProgress | None = None
+    wave: int | None = None
+    session: SessionId | None = None
+    asked: datetime | None = None
+    ran: datetime | None = None
+    why: Words | None = None
+
+
+class HaltView(Model):
+    """Why no further seats begin: in a wave, ``failed`` of ``of`` seats failed. ``why``: the most frequent reason."""
+
+    at: datetime
+    wave: int
+    failed: int
+    of: int
+    why: Words | None = None
+
+
+class SeatingView(Model):
+    """How warming up goes. ``halted`` None: it goes on; ``place``: what the factory allows, None: not known;
+    ``rate``: seats in a minute, as last measured there."""
+
+    seats: tuple[BegunSeatView, ...]
+    halted: HaltView | None = None
+    place: SeatPlace | None = None
+    rate: float | None = None
+    warms: datetime | None = None

@@ -1,0 +1,1 @@
+"""Begins the seats of workshops in waves, before the class and for those who join late."""

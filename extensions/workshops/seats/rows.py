@@ -1,0 +1,94 @@
+"""Reads and writes the rows of seats, within a transaction of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, delete, insert, select, update
+
+from factorycommon.service.columns import intact
+from workshops.models.seats import SeatProgress
+from workshops.seats.waves import Rate
+from workshops.store import schema
+from workshops.store import seat_tables as tables
+from workshops.store.schema import EventRecord
+from workshops.store.seat_tables import SeatRow, WarmUpRow
+
+
+def of_workshop(db: Connection, slug: str) -> list[SeatRow]:
+    """Return the seats of a workshop that were asked for."""
+    found = db.execute(select(tables.seats).where(tables.seats.c.workshop == slug)).mappings()
+    return [SeatRow(**values) for values in _intact(tables.seats, found)]
+
+
+def put(db: Connection, rows: Iterable[SeatRow]) -> None:
+    """Store these seats, each in place of what was stored of it."""
+    table = tables.seats
+    for row in rows:
+        db.execute(delete(table).where(table.c.workshop == row.workshop, table.c.person == row.person))
+        db.execute(insert(table).values(row.__dict__))
+
+
+def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
+    """Store what became of seats, by the session that was asked for, unless a seat was asked for anew since."""
+    table = tables.seats
+    for session, row in answers.items():
+        mine = (table.c.workshop == row.workshop, table.c.person == row.person, table.c.session == session)
+        db.execute(update(table).where(*mine).values(row.__dict__))
+
+
+def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
+    """Forget the seats of people who are not in a workshop any more."""
+    table = tables.seats
+    db.execute(delete(table).where(table.c.workshop == slug, table.c.person.in_(list(people))))
+
+
+def warm_up(db: Connection, slug: str) -> WarmUpRow:
+    """Return how a workshop warms up."""
+    table = tables.warm_ups
+    found = list(_intact(table, db.execute(select(table).where(table.c.workshop == slug)).mappings()))
+    return WarmUpRow(**found[0]) if found else WarmUpRow(slug)
+
+
+def put_warm_up(db: Connection, row: WarmUpRow) -> None:
+    """Store how a workshop warms up."""
+    table = tables.warm_ups
+    db.execute(delete(table).where(table.c.workshop == row.workshop))
+    db.execute(insert(table).values(row.__dict__))
+
+
+def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
+    """End a halt: seats that failed are asked for again. Return whether there was a halt."""
+    if warm_up(db, slug).halted is None:
+        return False
+    put_warm_up(db, WarmUpRow(slug, go_on=now))
+    db.execute(update(tables.seats).where(tables.seats.c.workshop == slug).values(attempts=0))
+    db.execute(insert(schema.events).values(EventRecord(slug, now, by, "go on").__dict__))
+    return True
+
+
+def rates(db: Connection) -> dict[tuple[str, str], Rate]:
+    """Return the measured rates, by factory and size."""
+    found = _intact(tables.rates, db.execute(select(tables.rates)).mappings())
+    return {
+        (row["factory"], row["size"]): Rate(row["per_minute"], timedelta(seconds=row["cold_seconds"])) for row in found
+    }
+
+
+def put_rate(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:
+    """Store a measured rate in place of an earlier one."""
+    table = tables.rates
+    db.execute(delete(table).where(table.c.factory == factory, table.c.size == size))
+    values = {"per_minute": rate.per_minute, "cold_seconds": rate.cold.total_seconds(), "seats": seats, "at": now}
+    db.execute(insert(table).values(factory=factory, size=size, **values))
+
+
+def is_answered(row: SeatRow) -> bool:
+    """Return whether the link need not be asked again what became of a seat."""
+    return row.state not in (SeatProgress.ASKED, SeatProgress.BEGUN)
+
+
+def _intact(table: Table, found: Iterable[RowMapping]) -> Iterable[dict[str, Any]]:
+    return (values for row in found if (values := intact(table, row)) is not None)

@@ -1,0 +1,342 @@
+"""Begins the seats of workshops that warm up or are open, through the link, as ``waves`` decides.
+
+Each seat is stored with the id of its session before the link is asked, and the link begins an id once. So this process
+may be killed at any moment: after its start it asks again for what it does not know, and no seat is doubled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from factorycommon.language import N_
+from factorycommon.messages import Message
+from factorycommon.models import EndReason, Problem, SessionState
+from factorycommon.models.sessions import Words
+from factorycommon.models.workshop_seats import (
+    MOST_AT_ONCE,
+    HoldBody,
+    SeatAnswer,
+    SeatBody,
+    SeatPlace,
+    SeatPlaces,
+    SeatsBody,
+    SeatsView,
+)
+from factorycommon.service.problems import ProblemError, conflict
+from workshops.link import LinkSocket
+from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
+from workshops.seats import rows, waves
+from workshops.seats.waves import Halt, NextWave, Pace, Rate, SeatFacts
+from workshops.states import WorkshopState
+from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
+from workshops.store.seat_tables import SeatRow, WarmUpRow
+from workshops.store.store import Store, StoreError
+
+log = logging.getLogger("workshops")
+
+UNOPENED = timedelta(minutes=20)  # after the class has started, until a seat that nobody has opened ends
+SPARE_ACCOUNTS = 0.1  # of the seats: accounts that are held beside them
+_ANSWER_SECONDS = 60.0  # for the link to begin a wave
+_PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a matter of the person
+# refusals by a link that has not read the service's last table of projects yet
+_NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
+# ends of sessions before anybody could open them that are a fault of the place
+_FAULTS = frozenset(
+    {
+        EndReason.FAILED,
+        EndReason.REFUSED,
+        EndReason.NODE_FAILED,
+        EndReason.OUT_OF_MEMORY,
+        EndReason.NEVER_OPENED_DOOR,
+        EndReason.PREEMPTED,
+        EndReason.CANCELLED_BY_SITE,
+    }
+)
+_PLACES, _SEATS = TypeAdapter(SeatPlaces), TypeAdapter(SeatsView)
+WARM_STATES = (WorkshopState.WARMING, WorkshopState.OPEN)
+
+
+class SeatRunner:
+    """Begins seats in the background. Call ``attend`` every few seconds; ``close`` at the end."""
+
+    def __init__(self, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._link = link
+        self._now = now
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # by workshop
+        self._places: dict[str, SeatPlace] = {}  # what the link last said, by workshop
+        self._away: set[str] = set()  # workshops for which the link did not answer
+        self._rated: set[str] = set()  # workshops whose rate is stored
+
+    def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
+        """Do what is due for workshops that warm up or are open, each in the background."""
+        if not self._link.there:
+            return
+        known = {workshop.slug for workshop in live}
+        for one in self._places.keys() - known:
+            del self._places[one]
+        for workshop in live:
+            if workshop.state in WARM_STATES and workshop.slug not in self._tasks:
+                self._begin(workshop.slug, self.look(workshop, people.get(workshop.slug, ())))
+
+    async def settle(self) -> None:
+        """Return when what was begun is done."""
+        await asyncio.gather(*self._tasks.values())
+
+    async def close(self) -> None:
+        """Stop; seats that were begun go on."""
+        for task in tuple(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def rates(self) -> dict[tuple[str, str], Rate]:
+        """Return the measured rates, by factory and size."""
+        return await self._store.transact(rows.rates)
+
+    async def go_on(self, slug: str, by: str) -> None:
+        """Go on after a halt: seats that failed are asked for again. Raises ProblemError."""
+        now = self._now()
+        if not await self._store.transact(lambda db: rows.go_on(db, slug, now, by)):
+            raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
+
+    async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
+        """Return how warming up goes. ``most``: the longest time before the opening at which it may begin."""
+        found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))}
+        warm_up = await self._store.transact(lambda db: rows.warm_up(db, workshop.slug))
+        place = workshop.places[0]
+        rate = (await self.rates()).get((place.factory, place.size))
+        halted = None
+        if warm_up.halted is not None:
+            halted = HaltView(
+                at=warm_up.halted, wave=warm_up.wave, failed=warm_up.failed, of=warm_up.of, why=warm_up.why
+            )
+        return SeatingView(
+            seats=tuple(_shown(one, found.get(one.person)) for one in people if one.state == "seated"),
+            halted=halted,
+            place=self._places.get(workshop.slug),
+            rate=None if rate is None else rate.per_minute,
+            warms=workshop.warmed or workshop.opens - waves.warm_time(workshop.seats, rate, most),
+        )
+
+    # --- one workshop
+
+    def _begin(self, slug: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"seats of {slug}")
+        self._tasks[slug] = task
+        task.add_done_callback(lambda _task: self._tasks.pop(slug, None))
+
+    async def look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
+        """Ask what became of seats, and ask for the next wave. Errors go to the log; the next call goes on."""
+        try:
+            await self._look(workshop, people)
+            self._away.discard(workshop.slug)
+        except ProblemError as error:
+            if workshop.slug not in self._away:
+                self._away.add(workshop.slug)
+                log.warning("The seats of %s do not begin now: %s", workshop.slug, error.problem.message)
+        except StoreError as error:
+            log.error("The seats of %s are looked at again: %s", workshop.slug, error)  # noqa: TRY400
+        except Exception:  # any error: the next look must come
+            log.exception("The seats of %s are looked at again", workshop.slug)
+
+    async def _look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
+        slug, place = workshop.slug, workshop.places[0]
+        mine = {one.person: one for one in people if one.state == "seated" and _gets_seat(workshop, one)}
+        known = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
+        seated = {one.person for one in people if one.state == "seated"}
+        if left := known.keys() - seated:
+            await self._store.transact(lambda db: rows.drop(db, slug, left))
+        known = {person: row for person, row in known.items() if person in seated}
+        warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
+        unanswered = [row for row in known.values() if not rows.is_answered(row)]
+        due = warm_up.halted is None and any(
+            waves.is_due(_facts(one, known.get(name)), self._now()) for name, one in mine.items()
+        )
+        if unanswered or due or slug not in self._places:  # otherwise the link and the factory are left alone
+            self._places[slug] = await self._place(workshop, place)
+            known |= await self._ask(workshop, place, unanswered)
+        if warm_up.halted is not None:
+            return
+        here, now = self._places[slug], self._now()
+        facts = [_facts(one, known.get(person)) for person, one in mine.items()]
+        pace = Pace(here.per_minute, _room(here, facts), here.problem is None)
+        decided = waves.next_wave(facts, pace, warm_up.go_on, now)
+        if decided.halt is not None:
+            await self._halt(workshop, decided.halt, known.values(), warm_up)
+        elif decided.ask:
+            await self._ask(workshop, place, await self._intend(workshop, place, decided, known))
+        elif waves.is_settled(facts) and slug not in self._rated:
+            # late joiners say nothing of how fast a class comes up
+            early = [row for row in known.values() if row.factory == place.factory and row.asked <= workshop.opens]
+            if await self._rate(place, early):
+                self._rated.add(slug)
+
+    async def _place(self, workshop: WorkshopRecord, place: PlaceRecord) -> SeatPlace:
+        """Return what the factory allows; accounts are held there if they are lent. Raises ProblemError."""
+        found = await self._link.get(_PLACES, workshop.project, "/seats")
+        here = _of(found, place.factory)
+        wanted = workshop.seats + math.ceil(SPARE_ACCOUNTS * workshop.seats)
+        accounts = here.accounts
+        if accounts is not None and accounts.held - len(accounts.failed) < min(wanted, accounts.pool):
+            body = HoldBody(accounts={place.factory: wanted})
+            here = _of(await self._link.put(_PLACES, workshop.project, "/hold", body), place.factory)
+        return here
+
+    async def _intend(
+        self, workshop: WorkshopRecord, place: PlaceRecord, decided: NextWave, known: Mapping[str, SeatRow]
+    ) -> list[SeatRow]:
+        """Store the seats of a wave before they are asked for."""
+        now, made = self._now(), list[SeatRow]()
+        for person in decided.ask:
+            before = known.get(person)
+            made.append(
+                SeatRow(
+                    workshop=workshop.slug,
+                    person=person,
+                    factory=place.factory,
+                    size=place.size,
+                    session=uuid.uuid4().hex,
+                    state=SeatProgress.ASKED,
+                    wave=decided.number,
+                    attempts=1 if before is None else before.attempts + (before.state == SeatProgress.FAILED),
+                    asked=now,
+                )
+            )
+        await self._store.transact(lambda db: rows.put(db, made))
+        log.info("Wave %d of %s: %d seats at %s", decided.number, workshop.slug, len(made), place.factory)
+        return made
+
+    async def _ask(self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]) -> dict[str, SeatRow]:
+        """Ask the link for these seats, or what became of them; return them as they are then. Raises ProblemError."""
+        found: dict[str, SeatRow] = {}
+        now = self._now()
+        early = max(timedelta(), workshop.opens - now)
+        for first in range(0, len(asked), MOST_AT_ONCE):
+            part = asked[first : first + MOST_AT_ONCE]
+            body = SeatsBody(
+                seats=tuple(_body(workshop, place, row) for row in part),
+                unopened_until=max(workshop.starts, now) + UNOPENED,
+                early_hours=min(48.0, early / timedelta(hours=1)),
+            )
+            answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _ANSWER_SECONDS)).seats
+            if [one.session for one in answers] != [row.session for row in part]:
+                raise conflict(Message("workshop-seats-unclear", "The gateway’s link answered about other seats."))
+            changed = {row.session: _after(row, answer, self._now()) for row, answer in zip(part, answers, strict=True)}
+            await self._store.transact(partial(rows.note_answers, answers=changed))
+            found |= {row.person: row for row in changed.values()}
+        return found
+
+    async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
+        """Store that nothing more is asked for, with the most frequent reason."""
+        now = self._now()
+        whys = [row.why for row in seats if row.state == SeatProgress.FAILED and row.wave == halt.wave and row.why]
+        counted = Counter(why.what for why in whys)
+        why = max(whys, key=lambda one: counted[one.what], default=None)
+        row = replace(warm_up, halted=now, wave=halt.wave, failed=halt.failed, of=halt.of, why=why)
+        event = EventRecord(workshop.slug, now, "", "halted", f"{halt.failed}/{halt.of}")
+
+        await self._store.transact(lambda db: rows.put_warm_up(db, row))
+        await self._store.note(event)
+        log.warning("Warming up %s is halted: %d of %d seats of a wave failed", workshop.slug, halt.failed, halt.of)
+
+    async def _rate(self, place: PlaceRecord, seats: Sequence[SeatRow]) -> bool:
+        """Store how fast seats came up, for the next workshop there; return False if too few came up."""
+        times = [(row.asked, row.ran) for row in seats if row.ran is not None and row.size == place.size]
+        rate, now = waves.measured(times), self._now()
+        if rate is None:
+            return False
+        await self._store.transact(lambda db: rows.put_rate(db, place.factory, place.size, rate, len(times), now))
+        return True
+
+
+def _gets_seat(workshop: WorkshopRecord, one: MembershipRecord) -> bool:
+    """Return whether a person's seat is begun for them: late joiners get theirs only if the workshop says so."""
+    return workshop.state == WorkshopState.WARMING or workshop.seat_on_join or one.at <= workshop.opens
+
+
+def _facts(one: MembershipRecord, row: SeatRow | None) -> SeatFacts:
+    if row is None:
+        return SeatFacts(one.person, one.seat or 0)
+    return SeatFacts(one.person, one.seat or 0, row.state, row.wave, row.asked, row.attempts)
+
+
+def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
+    """Return how many more seats may begin: by the doors, and by the accounts that are clean while others are wiped."""
+    rooms = [] if here.room is None else [here.room]
+    if here.accounts is not None and here.accounts.wiping:
+        again = sum(seat.state in (SeatProgress.FAILED, SeatProgress.REFUSED) for seat in seats)  # they have theirs
+        rooms.append(here.accounts.free + again)
+    return min(rooms, default=None)
+
+
+def _of(found: SeatPlaces, factory: str) -> SeatPlace:
+    here = next((one for one in found.places if one.factory == factory), None)
+    if here is None:
+        raise conflict(
+            Message("workshop-place-gone", "The workshop may not use {factory} now.").format(factory=factory)
+        )
+    return here
+
+
+def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow) -> SeatBody:
+    return SeatBody(
+        session=row.session,
+        person=row.person,
+        factory=row.factory,
+        size=row.size,
+        environment=place.environment,
+        hours=workshop.hours,
+    )
+
+
+def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
+    """Return a seat after the link's answer."""
+    if answer.problem is not None and answer.problem.code in _NOT_YET:
+        return row  # it is asked for again, under the same id
+    if answer.problem is not None:
+        personal = answer.problem.kind in _PERSONAL
+        return replace(row, state=SeatProgress.REFUSED if personal else SeatProgress.FAILED, why=_words(answer.problem))
+    row = replace(row, session=answer.live or row.session, why=None)
+    if answer.state == SessionState.ENDED:
+        fault = answer.end_reason in _FAULTS
+        return replace(row, state=SeatProgress.FAILED if fault else SeatProgress.OVER, why=answer.words)
+    if answer.reachable:
+        return replace(row, state=SeatProgress.RUNNING, ran=now)
+    return replace(row, state=SeatProgress.BEGUN)
+
+
+def _words(problem: Problem) -> Words:
+    return Words(
+        code=problem.code,
+        parameters=problem.parameters,
+        what=problem.message,
+        do=problem.do or N_("Ask this gateway's operators."),
+        whose=problem.whose or "operator",
+        scheduler=problem.scheduler,
+    )
+
+
+def _shown(one: MembershipRecord, row: SeatRow | None) -> BegunSeatView:
+    if row is None:
+        return BegunSeatView(seat=one.seat, person=one.person)
+    return BegunSeatView(
+        seat=one.seat,
+        person=one.person,
+        state=row.state,
+        wave=row.wave,
+        session=row.session,
+        asked=row.asked,
+        ran=row.ran,
+        why=row.why,
+    )

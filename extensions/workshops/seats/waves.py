@@ -1,0 +1,138 @@
+"""Decides which seats to ask for now, when to halt, and when warming up has to begin. Pure: no I/O and no clock.
+
+Seats are asked for in waves. A wave has as many seats as the place accepts in a minute without those of the last
+minute; the next one is asked for when all seats of the last one are answered. If more than a tenth of a wave, and at
+least two seats, fail, nothing is asked for any more until a trainer says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from workshops.models.seats import SeatProgress
+
+WAVE_MOST = 30  # seats of one wave, at the fastest place
+MINUTE = timedelta(minutes=1)
+AGAIN = timedelta(minutes=1)  # until a seat that failed or was refused is asked for again
+ATTEMPTS = 3  # of a seat that fails, until a trainer says so
+HALT_SHARE, HALT_LEAST = 0.1, 2  # a wave with more failures than this share, and at least so many, halts
+MARGIN, SPARE = timedelta(minutes=2), 1.25  # added to the time that was measured
+LEAST_WARM = timedelta(minutes=5)
+MOST_RATE = 600.0  # seats in a minute
+
+
+@dataclass(frozen=True)
+class SeatFacts:
+    """One seat. ``number``: of the seat; ``wave``: the last one in which it was asked for, 0: none; ``asked``: when;
+    ``attempts``: how often, since a trainer last said to go on."""
+
+    person: str
+    number: int
+    state: SeatProgress | None = None
+    wave: int = 0
+    asked: datetime | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the place allows. ``per_minute``: seats that may begin in a minute; ``room``: how many more may begin at
+    all, None: no limit; ``open``: whether anything may begin there now."""
+
+    per_minute: int
+    room: int | None = None
+    open: bool = True
+
+
+@dataclass(frozen=True)
+class Halt:
+    """A wave that failed: so many of its seats."""
+
+    wave: int
+    failed: int
+    of: int
+
+
+@dataclass(frozen=True)
+class NextWave:
+    """What to do now. ``ask``: the people whose seats to ask for, as the wave ``number``; ``halt``: why nothing is
+    asked for."""
+
+    number: int
+    ask: tuple[str, ...] = ()
+    halt: Halt | None = None
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What was measured at a place: seats that came up in a minute, and how long the first one took."""
+
+    per_minute: float
+    cold: timedelta
+
+
+def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, now: datetime) -> NextWave:
+    """Return what to do now. ``go_on``: when a trainer last said to go on: failures before that do not halt."""
+    number = max((seat.wave for seat in seats), default=0)
+    if (halt := failed_wave(seats, go_on)) is not None:
+        return NextWave(number, halt=halt)
+    if not pace.open or any(seat.state == SeatProgress.ASKED for seat in seats):
+        return NextWave(number)
+    recent = sum(seat.asked is not None and now - seat.asked < MINUTE for seat in seats)
+    most = min(WAVE_MOST, pace.per_minute - recent)
+    if pace.room is not None:
+        most = min(most, pace.room)
+    waiting = sorted((seat for seat in seats if is_due(seat, now)), key=lambda seat: (seat.number, seat.person))
+    ask = tuple(seat.person for seat in waiting[: max(0, most)])
+    return NextWave(number + 1 if ask else number, ask)
+
+
+def is_due(seat: SeatFacts, now: datetime) -> bool:
+    """Return whether a seat may be asked for, as far as the seat itself is concerned."""
+    if seat.state is None:
+        return True
+    rested = seat.asked is None or now - seat.asked >= AGAIN
+    if seat.state == SeatProgress.FAILED:
+        return rested and seat.attempts < ATTEMPTS
+    return seat.state == SeatProgress.REFUSED and rested
+
+
+def failed_wave(seats: Iterable[SeatFacts], go_on: datetime | None) -> Halt | None:
+    """Return the last wave of which too many seats failed after ``go_on``; None if there is none."""
+    waves: dict[int, list[SeatFacts]] = {}
+    for seat in seats:
+        if seat.asked is not None and (go_on is None or seat.asked > go_on):
+            waves.setdefault(seat.wave, []).append(seat)
+    for number in sorted(waves, reverse=True):
+        failed = sum(seat.state == SeatProgress.FAILED for seat in waves[number])
+        if failed >= HALT_LEAST and failed > HALT_SHARE * len(waves[number]):
+            return Halt(number, failed, len(waves[number]))
+    return None
+
+
+def is_settled(seats: Iterable[SeatFacts]) -> bool:
+    """Return whether every seat was asked for and is not on its way any more."""
+    return all(seat.state not in (None, SeatProgress.ASKED, SeatProgress.BEGUN) for seat in seats)
+
+
+def measured(times: Iterable[tuple[datetime, datetime]]) -> Rate | None:
+    """Return the rate of a warm-up, from when each seat was asked for and when it could be opened.
+
+    None if fewer than three seats came up.
+    """
+    found = sorted(times, key=lambda pair: pair[1])
+    if len(found) < 3:
+        return None
+    span = (found[-1][1] - found[0][1]) / MINUTE
+    per_minute = MOST_RATE if span <= 0 else min(MOST_RATE, (len(found) - 1) / span)
+    return Rate(max(per_minute, 0.01), max(timedelta(), found[0][1] - min(asked for asked, _ in found)))
+
+
+def warm_time(seats: int, rate: Rate | None, most: timedelta) -> timedelta:
+    """Return how long before the opening warming up begins: at most ``most``, also if nothing was measured yet."""
+    if rate is None:
+        return most
+    needed = SPARE * (rate.cold + seats / rate.per_minute * MINUTE) + MARGIN
+    return min(most, max(LEAST_WARM, needed))

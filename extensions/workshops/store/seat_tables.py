@@ -1,0 +1,85 @@
+"""The tables of seats that the service begins, beside those of ``store.schema``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, Float, ForeignKey, Integer, String, Table
+
+from factorycommon.models.sessions import Words
+from factorycommon.service.columns import MomentColumn, ParsedColumn
+from workshops.models.seats import SeatProgress
+from workshops.store.schema import metadata
+
+# A row is written before the link is asked. ``session``: the id that the link is asked for, later that of the person's
+# session; ``attempts``: since a trainer last said to go on; ``ran``: when it could first be opened.
+seats = Table(
+    "seats",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("person", String, primary_key=True),
+    Column("factory", String, nullable=False),
+    Column("size", String, nullable=False),
+    Column("session", String, nullable=False),
+    Column("state", ParsedColumn(SeatProgress), nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("asked", MomentColumn, nullable=False),
+    Column("ran", MomentColumn),
+    Column("why", ParsedColumn(Words)),
+)
+# ``halted``: since when nothing more is asked for, with the wave and its failures; ``go_on``: when a trainer last said
+# to go on.
+warm_ups = Table(
+    "warm_ups",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("halted", MomentColumn),
+    Column("wave", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("of", Integer, nullable=False),
+    Column("why", ParsedColumn(Words)),
+    Column("go_on", MomentColumn),
+)
+# How fast seats last came up at a place; it names no workshop and no person, and outlives them.
+rates = Table(
+    "rates",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("size", String, primary_key=True),
+    Column("per_minute", Float, nullable=False),
+    Column("cold_seconds", Float, nullable=False),
+    Column("seats", Integer, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class SeatRow:
+    """One person's seat. The fields are the columns of ``seats``."""
+
+    workshop: str
+    person: str
+    factory: str
+    size: str
+    session: str
+    state: SeatProgress
+    wave: int
+    attempts: int
+    asked: datetime
+    ran: datetime | None = None
+    why: Words | None = None
+
+
+@dataclass(frozen=True)
+class WarmUpRow:
+    """How a workshop warms up. The fields are the columns of ``warm_ups``."""
+
+    workshop: str
+    halted: datetime | None = None
+    wave: int = 0
+    failed: int = 0
+    of: int = 0
+    why: Words | None = None
+    go_on: datetime | None = None

@@ -1,0 +1,110 @@
+"""What link and workshops service tell each other about the seats of a workshop.
+
+The service says which seats to begin; the link says what became of them, and what a factory allows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from factorycommon.models.base import Hours, Model, Person, ServerName, SessionId, Slug, UnixAccount
+from factorycommon.models.bodies import Problem, Until
+from factorycommon.models.sessions import EndReason, SessionState, Words
+from factorycommon.models.workshops import MOST_SEATS
+
+MOST_AT_ONCE = 100  # seats in one request
+MOST_ACCOUNTS = 10_000  # of one pool
+
+
+class SeatBody(Model):
+    """One seat to begin. ``session``: the id of its session, which the service has chosen and stored before it asks, so
+    that the same seat asked for twice is one job; ``hours``: the longest session; ``environment`` None: the default."""
+
+    session: SessionId
+    person: Person
+    server: ServerName = ""
+    factory: Slug
+    size: Slug
+    environment: Slug | None = None
+    hours: Hours
+
+
+class SeatsBody(Model):
+    """Body of ``POST /projects/{project}/seats``. ``unopened_until``: a seat that nobody has opened by then ends;
+    ``early_hours``: how long before the class the seats begin, which is added to their hours as far as size, project
+    and budget allow."""
+
+    seats: tuple[SeatBody, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    unopened_until: Until
+    early_hours: float = Field(default=0, ge=0, le=48, allow_inf_nan=False)
+
+
+class SeatAnswer(Model):
+    """What became of one seat.
+
+    ``live``: the id of the person's session: the one asked for, or another one of the same project that they had
+    already (``there``); ``reachable``: the notebook can be opened now; ``words``: why it has ended; ``problem``: why it
+    was refused."""
+
+    session: SessionId
+    answer: Literal["begun", "there", "refused"]
+    live: SessionId | None = None
+    state: SessionState | None = None
+    reachable: bool = False
+    end_reason: EndReason | None = None
+    words: Words | None = None
+    problem: Problem | None = None
+
+
+class SeatsView(Model):
+    """The answers, in the order of the seats that were asked for."""
+
+    seats: tuple[SeatAnswer, ...] = Field(max_length=MOST_AT_ONCE)
+
+
+class HoldBody(Model):
+    """Body of ``PUT /projects/{project}/hold``: how many accounts the workshop needs at each factory."""
+
+    accounts: dict[Slug, int] = Field(min_length=1, max_length=20)
+
+
+class FailedWipe(Model):
+    """An account whose wipe failed, so that nobody gets it. ``why``: the last words of the site."""
+
+    account: UnixAccount
+    why: str = Field(max_length=1000)
+    at: datetime
+
+
+class HeldAccounts(Model):
+    """The accounts of a workshop at one factory. ``pool``: all that may be lent; ``held``: those held for this
+    workshop; ``ready``: held, and clean or with one of its people; ``free``: held and clean; ``wiping``: being wiped
+    now."""
+
+    pool: int = Field(ge=0, le=MOST_ACCOUNTS)
+    held: int = Field(ge=0, le=MOST_ACCOUNTS)
+    ready: int = Field(ge=0, le=MOST_ACCOUNTS)
+    free: int = Field(ge=0, le=MOST_ACCOUNTS)
+    wiping: int = Field(ge=0, le=MOST_ACCOUNTS)
+    failed: tuple[FailedWipe, ...] = Field(default=(), max_length=MOST_ACCOUNTS)
+
+
+class SeatPlace(Model):
+    """What a factory allows a workshop now. ``problem``: why nothing can begin there; ``per_minute``: how many seats
+    may begin in a minute, by the site's pace of submissions and logins; ``room``: how many more doors the link may keep
+    open there, None: no limit; ``accounts`` None: people have accounts there that are not lent."""
+
+    factory: Slug
+    problem: Problem | None = None
+    per_minute: int = Field(ge=1, le=100_000)
+    room: int | None = Field(default=None, ge=0, le=100 * MOST_SEATS)
+    accounts: HeldAccounts | None = None
+
+
+class SeatPlaces(Model):
+    """Answer to ``GET /projects/{project}/seats``."""
+
+    places: tuple[SeatPlace, ...] = Field(max_length=20)

@@ -1,0 +1,37 @@
+"""The operations on the seats of a workshop: begin them, hold accounts for them, and say what its factories allow."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from factorycommon.models.workshop_seats import HoldBody, SeatPlaces, SeatsBody, SeatsView
+from factorylink.api.http import says
+from factorylink.api.workshop_scope import InProject, WorkshopScope
+from factorylink.projects.account_holds import AccountHolds
+from factorylink.sessions.workshop_seats import WorkshopSeats
+
+
+def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds) -> APIRouter:
+    """Return the operations."""
+    routes = APIRouter()
+
+    @routes.get("/projects/{project}/seats", responses=says(404))
+    async def places(project: InProject) -> SeatPlaces:
+        """Return what each factory of the workshop allows now: its pace, its doors, and the accounts held there."""
+        return seats.places(scope.project(project))
+
+    @routes.post("/projects/{project}/seats", responses=says(403, 404))
+    async def begin(project: InProject, body: SeatsBody) -> SeatsView:
+        """Begin seats of people of the workshop, or tell what became of them; each is begun once."""
+        found = scope.project(project)
+        scope.people(found, (seat.person for seat in body.seats))
+        return await seats.begin(found, body)
+
+    @routes.put("/projects/{project}/hold", responses=says(404))
+    async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
+        """Hold accounts for the workshop until it is over, and wipe those that need it."""
+        found = scope.project(project)
+        await holds.hold(found, body.accounts)
+        return seats.places(found)
+
+    return routes

@@ -1,0 +1,179 @@
+"""Holds accounts of a pool for a workshop, from its warm-up until it is over, and wipes them before and after.
+
+A held account is lent to the people of that workshop only. It is wiped before if somebody else's files may be in it,
+and after the workshop's project has ended and nothing runs under it any more. An account whose wipe fails is lent to
+nobody, and is wiped again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, delete, insert, select
+
+from factorycommon.models import Project, ProjectId, Slug
+from factorycommon.models.workshop_seats import HeldAccounts
+from factorylink.ledger import schema
+from factorylink.ledger.ledger import Ledger
+from factorylink.projects.account_leases import AccountLeases, Hold
+from factorylink.projects.book import ProjectBook
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.util import clock
+
+log = logging.getLogger("factorylink")
+
+LOOK_SECONDS = 10.0  # between two looks at the held accounts
+AGAIN_SECONDS = 60.0  # until a failed wipe is repeated
+
+_Key = tuple[Slug, str]  # a factory, and an account there
+
+
+class AccountHolds:
+    """The holds. Call ``load`` before use, and ``run`` in the background."""
+
+    def __init__(
+        self, ledger: Ledger, leases: AccountLeases, projects: ProjectBook, factories: OfferedFactories
+    ) -> None:
+        self._ledger = ledger
+        self._leases = leases
+        self._projects = projects
+        self._factories = factories
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Load the holds from the ledger. Raises LedgerError."""
+        rows = await self._ledger.rows(schema.holds, select(schema.holds))
+        self._leases.holds = {
+            (row["factory"], row["account"]): Hold(row["project"], self._people(row["project"])) for row in rows
+        }
+
+    async def run(self) -> None:
+        """Look at the held accounts every ``LOOK_SECONDS``."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+            except Exception:  # any error: this loop must continue, since nothing else does its work
+                log.exception("The held accounts are looked at again")
+
+    async def hold(self, project: Project, accounts: Mapping[Slug, int]) -> None:
+        """Hold so many accounts of a project's pools at each factory, or all that others leave. Wipes begin at once.
+
+        Raises LedgerError.
+        """
+        async with self._lock:
+            for factory, count in accounts.items():
+                at = project.factories.get(factory)
+                if at is not None and at.site_accounts.pool and factory in self._factories:
+                    await self._hold(project, factory, at.site_accounts.pool, count)
+        await self.look()
+
+    async def look(self) -> None:
+        """Wipe held accounts that need it, and end the holds of workshops that are over. Raises LedgerError."""
+        async with self._lock:
+            for key, hold in tuple(self._leases.holds.items()):
+                if not self._projects.tells("", hold.project):
+                    continue  # it is not known whether the workshop is over
+                people = self._people(hold.project)
+                if people != hold.people:
+                    self._leases.holds[key] = Hold(hold.project, people)
+                if self._over(hold.project):
+                    await self._give_back(key)
+                else:
+                    self._clean(key)
+
+    def seen(self, project: Project, factory: Slug) -> HeldAccounts | None:
+        """Return what is held for a project at a factory; None if no accounts are lent to its people there."""
+        at = project.factories.get(factory)
+        if at is None or not at.site_accounts.pool:
+            return None
+        mine = [account for account in at.site_accounts.pool if self._holds(project.id, (factory, account))]
+        return HeldAccounts(
+            pool=len(at.site_accounts.pool),
+            held=len(mine),
+            ready=sum(self._is_ready((factory, account)) for account in mine),
+            free=sum(
+                self._is_ready((factory, account)) and self._leases.holder(factory, account) is None for account in mine
+            ),
+            wiping=sum(self._leases.is_wiping(factory, account) for account in mine),
+            failed=tuple(self._leases.failed[factory, a] for a in mine if (factory, a) in self._leases.failed),
+        )
+
+    async def _hold(self, project: Project, factory: Slug, pool: Sequence[str], count: int) -> None:
+        people = self._people(project.id)
+        mine = [a for a in pool if self._holds(project.id, (factory, a)) and (factory, a) not in self._leases.failed]
+        others = [a for a in pool if (factory, a) not in self._leases.holds and self._is_free(factory, a, people)]
+
+        def order(account: str) -> tuple[bool, bool]:
+            """First those of its own people, then clean ones."""
+            holder = self._leases.holder(factory, account)
+            return holder not in people, holder is not None
+
+        for account in sorted(others, key=order)[: max(0, count - len(mine))]:
+            await self._write((factory, account), project.id)
+            self._leases.holds[factory, account] = Hold(project.id, people)
+        held = sum(self._holds(project.id, (factory, account)) for account in pool)
+        if held < count:
+            log.warning("Of %d accounts at %s, %d can be held for %s", count, factory, held, project.id)
+
+    def _clean(self, key: _Key) -> None:
+        """Wipe a held account in which somebody else's files may be."""
+        connection = self._factories.get(key[0])
+        if connection is None or self._is_ready(key) or not connection.access.account_wipe:
+            return
+        failed = self._leases.failed.get(key)
+        if failed is not None and clock.since(failed.at).total_seconds() < AGAIN_SECONDS:
+            return
+        if self._leases.is_idle(*key):
+            self._leases.wipe(connection, key[1])
+
+    async def _give_back(self, key: _Key) -> None:
+        """End the hold of an account of a workshop that is over, once nothing runs there and it is wiped."""
+        connection, holder = self._factories.get(key[0]), self._leases.holder(*key)
+        if not self._leases.is_idle(*key) or self._leases.is_wiping(*key):
+            return
+        if holder is not None and connection is not None and connection.access.account_wipe:
+            failed = self._leases.failed.get(key)
+            if failed is None or clock.since(failed.at).total_seconds() >= AGAIN_SECONDS:
+                self._leases.wipe(connection, key[1])
+            return
+        if holder is None:
+            await self._leases.end(*key)
+        await self._write(key, None)
+        self._leases.holds.pop(key, None)
+
+    def _is_ready(self, key: _Key) -> bool:
+        """Return whether a held account is clean, or lent to one of the workshop's people."""
+        hold, holder = self._leases.holds.get(key), self._leases.holder(*key)
+        if self._leases.is_wiping(*key) or hold is None or key in self._leases.failed:
+            return False
+        return holder is None or holder in hold.people
+
+    def _is_free(self, factory: Slug, account: str, people: frozenset[str]) -> bool:
+        """Return whether an account that nobody holds may be held for these people."""
+        holder = self._leases.holder(factory, account)
+        return holder in people or self._leases.is_idle(factory, account)
+
+    def _holds(self, project: ProjectId, key: _Key) -> bool:
+        hold = self._leases.holds.get(key)
+        return hold is not None and hold.project == project
+
+    def _people(self, project_id: ProjectId) -> frozenset[str]:
+        project = self._projects.get(project_id)
+        return frozenset() if project is None else frozenset((*project.members, *project.managers))
+
+    def _over(self, project_id: ProjectId) -> bool:
+        project = self._projects.get(project_id)
+        return project is None or (project.ends is not None and project.ends <= clock.now())
+
+    async def _write(self, key: _Key, project: ProjectId | None) -> None:
+        holds = schema.holds
+
+        def write(db: Connection) -> None:
+            db.execute(delete(holds).where(holds.c.factory == key[0], holds.c.account == key[1]))
+            if project is not None:
+                db.execute(insert(holds).values(factory=key[0], account=key[1], project=project, at=clock.now()))
+
+        await self._ledger.write(write)

@@ -1,0 +1,154 @@
+"""Begins the seats of a workshop, and says what its factories allow.
+
+A seat is a session that the link begins itself, before its person comes; the hub then adopts it as it adopts a session
+that it has forgotten. All checks of a start apply, except the age of the person's login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from factorycommon.language import N_
+from factorycommon.messages import Message
+from factorycommon.models import Choice, Problem, Project, Session, SessionRequest
+from factorycommon.models.workshop_seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
+from factorylink.config import Access, SshTransportSettings, WrapperCredentials
+from factorylink.problems import ProblemError, conflict, forbidden, limit
+from factorylink.projects.account_holds import AccountHolds
+from factorylink.projects.people import KnownPeople
+from factorylink.projects.workshop_table import agrees
+from factorylink.sessions.admission import SeatTerms
+from factorylink.sessions.permission import Permission
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.session_views import SessionViews
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.session_table import SessionTable
+
+LOGIN_SHARE = 0.8  # of a site's logins in a minute, so that the poller and people who start by themselves have some
+
+
+class WorkshopSeats:
+    """The seats. ``on_begun`` is called when sessions were begun that the hub does not know yet."""
+
+    def __init__(
+        self,
+        table: SessionTable,
+        views: SessionViews,
+        sessions: Sessions,
+        factories: OfferedFactories,
+        people: KnownPeople,
+        permission: Permission,
+        holds: AccountHolds,
+    ) -> None:
+        self._table = table
+        self._views = views
+        self._sessions = sessions
+        self._factories = factories
+        self._people = people
+        self._permission = permission
+        self._holds = holds
+        self.on_begun: Callable[[], None] = lambda: None
+
+    async def begin(self, project: Project, body: SeatsBody) -> SeatsView:
+        """Begin these seats, or tell what became of them. The same seat asked for again is not begun again.
+
+        Returns within some seconds. Raises LedgerError.
+        """
+        terms = SeatTerms(body.unopened_until, body.early_hours)
+        answers = await asyncio.gather(*(self._one(project, seat, terms) for seat in body.seats))
+        if any(answer.answer == "begun" for answer in answers):
+            self.on_begun()
+        return SeatsView(seats=tuple(answers))
+
+    async def _one(self, project: Project, seat: SeatBody, terms: SeatTerms) -> SeatAnswer:
+        live = [one for one in self._views.live(seat.person, seat.server) if one.wish == "run"]
+        if live and live[0].id != seat.session:
+            if live[0].choice.project == project.id:
+                return _answer(seat, live[0], begun=False)
+            said = Message("seat-server-taken", "{person} has another session on this server: end it first.")
+            return _refused(seat, conflict(said.format(person=seat.person)).problem)
+        choice = Choice(
+            factory=seat.factory,
+            size=seat.size,
+            environment=seat.environment,
+            hours=seat.hours,
+            project=project.id,
+        )
+        options = self._people.options(seat.person)
+        request = SessionRequest(user=seat.person, server=seat.server, choice=choice, options=options)
+        try:
+            _check_prestart(self._permission.connection(seat.factory))
+            session, begun = await self._sessions.put(seat.session, request, terms)
+        except ProblemError as error:
+            return _refused(seat, error.problem)
+        if session.choice.project != project.id:  # the id of a session of something else tells nothing about it
+            return _refused(seat, conflict(Message("seat-id-taken", "This id is of another session.")).problem)
+        return _answer(seat, session, begun)
+
+    def places(self, project: Project) -> SeatPlaces:
+        """Return what each factory of a workshop allows now."""
+        found = []
+        for factory_id in project.factories:
+            connection = self._factories.get(factory_id)
+            if connection is not None:
+                found.append(self._place(project, connection))
+        return SeatPlaces(places=tuple(found))
+
+    def _place(self, project: Project, connection: FactoryConnection) -> SeatPlace:
+        connection.site.look()  # so that its reservations are known when seats begin
+        problem: Problem | None = None
+        try:
+            _check_prestart(connection)
+            self._permission.place(connection)
+        except ProblemError as error:
+            problem = error.problem
+        factory_id, door = connection.factory.id, connection.access.door
+        at = project.factories[factory_id]
+        room = None
+        if door.carrier == "stdio":
+            room = max(0, door.stdio_most - len(self._table.at(factory_id)))
+            if room == 0 and problem is None:
+                said = Message("seat-no-doors", "The gateway keeps as many connections to {factory} as it may.")
+                do = N_("Ask this gateway's operators for a higher limit there.")
+                problem = limit(said.format(factory=connection.factory.site.machine), do).problem
+        return SeatPlace(
+            factory=factory_id,
+            problem=problem,
+            per_minute=pace(connection.access, shared=not at.site_accounts.pool and not connection.access.accounts),
+            room=room,
+            accounts=self._holds.seen(project, factory_id),
+        )
+
+
+def pace(access: Access, *, shared: bool) -> int:
+    """Return how many seats may begin at a factory in a minute: as many as it accepts jobs and, if each person has an
+    account of their own there (not ``shared``), logins."""
+    settings = access.transport
+    if shared or not isinstance(settings, SshTransportSettings) or isinstance(settings.credentials, WrapperCredentials):
+        return access.submits_per_minute
+    return max(1, min(access.submits_per_minute, int(LOGIN_SHARE * settings.logins_per_minute)))
+
+
+def _check_prestart(connection: FactoryConnection) -> None:
+    """Raise ProblemError unless the site allows sessions that begin before their person comes."""
+    if not agrees(connection.factory, connection.access, "prestart"):
+        said = Message("seat-no-prestart", "{factory} has not agreed to sessions that start before their person comes.")
+        raise forbidden(said.format(factory=connection.factory.site.machine))
+
+
+def _answer(seat: SeatBody, session: Session, begun: bool) -> SeatAnswer:
+    return SeatAnswer(
+        session=seat.session,
+        answer="begun" if begun else "there",
+        live=session.id,
+        state=session.state,
+        reachable=session.reachable,
+        end_reason=session.end_reason,
+        words=session.end,
+    )
+
+
+def _refused(seat: SeatBody, problem: Problem) -> SeatAnswer:
+    return SeatAnswer(session=seat.session, answer="refused", problem=problem)

@@ -1,0 +1,265 @@
+"""Accounts held for a workshop: lent to its people only, wiped before and after, with a proof."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from factorycommon.models import ProjectAt, SiteAccounts
+from factorylink.errors import Refused
+from factorylink.projects import account_holds
+from factorylink.projects.account_leases import nothing_left
+from factorylink.schedulers.command import Command, Output
+from factorylink.util import clock
+from tests.unit.fake_factory import FakeHome, World
+from tests.unit.fake_projects import Table, project, refusal
+
+POOL = ("u1", "u2", "u3", "u4")
+AT = ProjectAt(site_accounts=SiteAccounts(pool=POOL))
+FIRST, SECOND = "workshop-first", "workshop-second"
+
+
+class WipedHome(FakeHome):
+    """A site whose wipes fail or leave something, by account."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wiped: list[str] = []
+        self.broken: set[str] = set()
+        self.leaves: dict[str, str] = {}
+        self.running = self.most = 0
+
+    async def run(self, ask: Command[Any], account: str | None = None) -> Any:
+        if ask.argv == ("wipe",):
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(0)
+            self.running -= 1
+            if account in self.broken:
+                raise Refused("No space left")
+            self.wiped.append(account or "")
+        if ask.argv == ("proof",):
+            return ask.parse(Output(self.leaves.get(account or "", ""), "", 0))
+        return await super().run(ask, account)
+
+
+class Pool:
+    """A link with two workshops on one pool."""
+
+    def __init__(self, world: World, table: Table, home: WipedHome) -> None:
+        self.world, self.table, self.home = world, table, home
+        self.over: set[str] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        ends = {name: clock.now() + timedelta(hours=-1 if name in self.over else 5) for name in (FIRST, SECOND)}
+        self.table.set(
+            project(FIRST, AT, members=("ada", "ben"), ends=ends[FIRST]),
+            project(SECOND, AT, members=("cleo", "dan", "eve"), ends=ends[SECOND]),
+        )
+
+    async def hold(self, name: str, count: int) -> Any:
+        found = self.world.projects.get(name)
+        assert found is not None
+        await self.world.parts.account_holds.hold(found, {"one": count})
+        return self.seen(name)
+
+    def seen(self, name: str) -> Any:
+        found = self.world.projects.get(name)
+        assert found is not None
+        return self.world.parts.account_holds.seen(found, "one")
+
+    async def look(self) -> None:
+        """Let the background work of one round happen."""
+        await self.world.parts.account_holds.look()
+        await asyncio.gather(*self.world.account_leases._wiping.values())
+
+    async def put(self, number: int, user: str, **choice: Any) -> str:
+        found = {name: p for name, p in (self.table.projects or {}).items() if user in p.members}
+        session = await self.world.put(f"{number:032x}", user, project=next(iter(found)), hours=1, **choice)
+        return session.account
+
+    async def end(self, number: int) -> None:
+        await self.world.sessions.stop(f"{number:032x}", "person")
+        await self.world.answered_until(f"{number:032x}", state="ended")
+
+
+@pytest_asyncio.fixture
+async def pool(tmp_path: Path) -> AsyncIterator[Pool]:
+    world, table = World(tmp_path), Table()
+    world.workshops, world.home = table, WipedHome()
+    access = world.config.factories["one"]
+    wiping = access.model_copy(update={"account_wipe": ("wipe",), "account_wipe_proof": ("proof",)})
+    world.config.factories["one"] = wiping
+    await world.up()
+    yield Pool(world, table, world.home)
+    await world.down()
+
+
+async def test_a_held_account_is_lent_to_people_of_its_workshop_only(pool: Pool) -> None:
+    seen = await pool.hold(FIRST, 3)
+    assert (seen.pool, seen.held, seen.ready, seen.free) == (4, 3, 3, 3)
+    assert await pool.put(1, "cleo") == "u4"
+    assert (await refusal(pool.world, session_id="d" * 32, user="dan", project=SECOND, hours=1))[0] == "pool-empty"
+    assert {await pool.put(2, "ada"), await pool.put(3, "ben")} <= {"u1", "u2", "u3"}
+    await pool.world.down()
+    await pool.world.up()  # a restart of the link forgets no hold
+    pool.home = pool.world.home  # type: ignore[assignment]
+    assert (await refusal(pool.world, session_id="d" * 32, user="dan", project=SECOND, hours=1))[0] == "pool-empty"
+    assert pool.seen(FIRST).held == 3
+
+
+async def test_what_another_workshop_left_is_wiped_before_in_parallel(pool: Pool) -> None:
+    for number, who in enumerate(("cleo", "dan", "eve"), 1):
+        await pool.put(number, who)
+        await pool.end(number)
+    seen = await pool.hold(FIRST, 4)
+    assert (seen.held, seen.free, seen.wiping) == (4, 1, 3)
+    await pool.look()
+    assert (pool.seen(FIRST).free, sorted(pool.home.wiped), pool.home.most) == (4, ["u1", "u2", "u3"], 3)
+    assert [one.action for one in await pool.world.ledger.audited("wipe")] == ["wipe"] * 3
+
+
+async def test_an_account_in_use_by_another_workshop_is_not_held(pool: Pool) -> None:
+    assert await pool.put(1, "cleo") == "u1"
+    seen = await pool.hold(FIRST, 4)
+    assert (seen.held, pool.home.wiped) == (3, [])
+    assert await pool.put(2, "cleo", server="b") == "u1"  # who has it keeps it
+
+
+async def test_two_workshops_share_a_pool_without_meeting(pool: Pool) -> None:
+    assert (await pool.hold(FIRST, 2)).held == 2
+    assert (await pool.hold(SECOND, 3)).held == 2  # the rest
+    first = {await pool.put(1, "ada"), await pool.put(2, "ben")}
+    second = {await pool.put(3, "cleo"), await pool.put(4, "dan")}
+    assert first | second == set(POOL)
+    assert (await refusal(pool.world, session_id="e" * 32, user="eve", project=SECOND, hours=1))[0] == "pool-empty"
+    await pool.end(3)
+    # a seat of the class keeps its account until the class is over
+    assert (await refusal(pool.world, session_id="e" * 32, user="eve", project=SECOND, hours=1))[0] == "pool-empty"
+    assert await pool.put(6, "cleo", server="b") in second
+
+
+async def test_after_the_workshop_everything_is_wiped_and_given_back(pool: Pool) -> None:
+    await pool.hold(FIRST, 4)
+    used = {await pool.put(1, "ada"), await pool.put(2, "ben")}
+    pool.over.add(FIRST)
+    pool.refresh()
+    await pool.look()
+    assert pool.home.wiped == []  # their sessions still run
+    await pool.end(1)
+    await pool.end(2)
+    await pool.look()
+    await pool.look()
+    assert set(pool.home.wiped) == used  # the others were never used
+    assert pool.seen(FIRST).held == 0
+    assert not pool.world.account_leases._leases
+    for number, who in enumerate(("cleo", "dan", "eve"), 3):
+        await pool.put(number, who)
+
+
+async def test_a_failed_wipe_lends_nothing_and_is_told(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    await pool.put(1, "cleo")
+    await pool.end(1)
+    pool.home.leaves["u1"] = ".ssh/authorized_keys"
+    await pool.hold(FIRST, 4)
+    await pool.look()
+    seen = pool.seen(FIRST)
+    assert (seen.held, seen.ready) == (4, 3)
+    assert [(one.account, one.why) for one in seen.failed] == [
+        ("u1", "After the wipe there is still: .ssh/authorized_keys")
+    ]
+    assert {await pool.put(2, "ada"), await pool.put(3, "ben")} == {"u2", "u3"}
+    await pool.look()
+    assert pool.home.wiped == ["u1"]  # it is not repeated at once
+    monkeypatch.setattr(account_holds, "AGAIN_SECONDS", 0)
+    pool.home.leaves.clear()
+    await pool.look()
+    assert (pool.seen(FIRST).failed, pool.seen(FIRST).free) == ((), 2)
+    said = [one.detail for one in await pool.world.ledger.audited("wipe")]
+    assert said[0].startswith("wipe failed: After the wipe") and said[-1] == "wipe"
+
+
+async def test_an_account_is_kept_while_its_wipe_after_the_class_fails(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_holds, "AGAIN_SECONDS", 0)
+    await pool.hold(FIRST, 1)
+    assert await pool.put(1, "ada") == "u1"
+    await pool.end(1)
+    pool.home.broken.add("u1")
+    pool.over.add(FIRST)
+    pool.refresh()
+    await pool.look()
+    await pool.look()
+    assert pool.seen(FIRST).failed[0].why == "No space left"
+    for number, who in enumerate(("cleo", "dan", "eve"), 2):
+        assert await pool.put(number, who) != "u1"
+    pool.home.broken.clear()
+    await pool.look()
+    await pool.look()
+    assert pool.seen(FIRST).held == 0
+
+
+async def test_another_account_is_held_in_place_of_one_that_cannot_be_wiped(pool: Pool) -> None:
+    await pool.put(1, "cleo")
+    for number in (1,):
+        await pool.end(number)
+    for number, who in ((2, "dan"), (3, "eve")):
+        await pool.put(number, who)
+    pool.home.broken.add("u1")
+    await pool.hold(FIRST, 2)  # u1 with cleo's files, and u4
+    await pool.look()
+    await pool.end(2)
+    assert (await pool.hold(FIRST, 2)).held == 3
+    await pool.look()
+    assert pool.seen(FIRST).ready == 2
+
+
+async def test_a_table_that_is_not_known_ends_no_hold(pool: Pool) -> None:
+    await pool.hold(FIRST, 2)
+    await pool.put(1, "ada")
+    pool.table.projects = None
+    await pool.look()
+    assert len(pool.world.account_leases.holds) == 2
+    pool.table.projects = {}
+    await pool.look()  # it is known now that there is no such workshop, and what nobody used is free
+    assert len(pool.world.account_leases.holds) == 1
+
+
+async def test_without_a_wipe_a_held_account_stays_with_its_person(pool: Pool) -> None:
+    place = pool.world.factories["one"]
+    bare = place.access.model_copy(update={"account_wipe": (), "account_wipe_proof": ()})
+    pool.world.factories.offered = {"one": replace(place, access=bare)}
+    await pool.hold(FIRST, 1)
+    await pool.put(1, "ada")
+    await pool.end(1)
+    pool.over.add(FIRST)
+    pool.refresh()
+    await pool.look()
+    assert pool.seen(FIRST).held == 0
+    assert pool.world.account_leases.holder("one", "u1") == "ada"
+
+
+@pytest.mark.parametrize(
+    ("output", "fine"),
+    [
+        (Output("", "", 0), True),
+        (Output("\n", "", 0), True),
+        (Output(".cache\n", "", 0), False),
+        (Output("", "x", 1), False),
+    ],
+)
+def test_a_proof_prints_nothing(output: Output, fine: bool) -> None:
+    if fine:
+        nothing_left(output)
+    else:
+        with pytest.raises(Refused):
+            nothing_left(output)

@@ -1,0 +1,263 @@
+"""The runner of seats: what it asks the link for, what it stores, and what a killed service does after its start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pydantic import TypeAdapter
+
+from factorycommon.models import Problem
+from factorycommon.models.sessions import EndReason, SessionState, Words
+from factorycommon.models.workshop_seats import HeldAccounts, HoldBody, SeatAnswer, SeatPlace, SeatPlaces, SeatsBody
+from factorycommon.service.problems import ProblemError
+from tests.unit.workshops_world import OPERATOR, SECRET, TINA, WorkshopsWorld, workshops_world
+from workshops.clockwork import Clockwork
+from workshops.link import LinkAway
+from workshops.models.seats import SeatProgress as P
+from workshops.pools import PoolsFile
+from workshops.seats.runner import SeatRunner
+from workshops.service import Workshops
+
+
+class SeatLink:
+    """A link that begins each id once. ``breaks``: people whose seats fail; ``refuses``: by person, a problem."""
+
+    there = True
+
+    def __init__(self) -> None:
+        self.begun: dict[str, str] = {}  # person by session
+        self.states: dict[str, SessionState] = {}
+        self.refuses: dict[str, Problem] = {}
+        self.breaks: set[str] = set()
+        self.bodies: list[SeatsBody] = []
+        self.held: list[HoldBody] = []
+        self.away = False
+        self.loses = 0  # answers that get lost after the link has done its work
+        self.place = SeatPlace(factory="one", per_minute=600)
+
+    async def get(self, shape: TypeAdapter[Any], project: str, path: str) -> Any:
+        if self.away:
+            raise LinkAway
+        assert path == "/seats"
+        return SeatPlaces(places=(self.place,))
+
+    async def put(self, shape: TypeAdapter[Any], project: str, path: str, body: HoldBody) -> Any:
+        assert path == "/hold"
+        self.held.append(body)
+        return SeatPlaces(places=(self.place,))
+
+    async def post(self, shape: TypeAdapter[Any], project: str, path: str, body: SeatsBody, seconds: float) -> Any:
+        if self.away:
+            raise LinkAway
+        self.bodies.append(body)
+        answers = [self._answer(seat.session, seat.person) for seat in body.seats]
+        if self.loses:
+            self.loses -= 1
+            raise LinkAway
+        return shape.validate_python({"seats": answers})
+
+    def _answer(self, session: str, person: str) -> SeatAnswer:
+        if (problem := self.refuses.get(person)) is not None:
+            return SeatAnswer(session=session, answer="refused", problem=problem)
+        new = session not in self.begun
+        self.begun.setdefault(session, person)
+        state = self.states.get(person, SessionState.PENDING)
+        end = {"end_reason": EndReason.FAILED, "words": Words(code="x", what="It broke.")}
+        if person in self.breaks:
+            return SeatAnswer(session=session, answer="there", live=session, state=SessionState.ENDED, **end)
+        reachable = state == SessionState.RUNNING
+        return SeatAnswer(
+            session=session, answer="begun" if new else "there", live=session, state=state, reachable=reachable
+        )
+
+
+class Class:
+    """A service with a fake link, and a workshop that warms up."""
+
+    def __init__(self, world: WorkshopsWorld, slug: str) -> None:
+        self.world, self.slug, self.link = world, slug, SeatLink()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with nothing in memory, as a service that was killed."""
+        world = self.world
+        self.runner = SeatRunner(world.store, self.link, world.clock)  # type: ignore[arg-type]
+        pools = PoolsFile(world.config.pools)
+        world.clockwork = Clockwork(world.config, world.store, pools, world.clock, world.joining.promote, self.runner)
+        world.workshops = Workshops(world.config, world.store, pools, world.clock, SECRET)
+
+    async def look(self, **later: float) -> dict[str, P | None]:
+        self.world.clock.forward(**later)
+        await self.world.clockwork.look()
+        await self.runner.settle()
+        return await self.states()
+
+    async def states(self) -> dict[str, P | None]:
+        return {seat.person: seat.state for seat in (await self.view()).seats}
+
+    async def view(self) -> Any:
+        workshop = await self.world.store.get(self.slug)
+        assert workshop is not None
+        people = (await self.world.store.members([self.slug]))[self.slug]
+        return await self.runner.view(workshop, people, timedelta(minutes=30))
+
+
+@pytest_asyncio.fixture
+async def taught(tmp_path: Path) -> AsyncIterator[Class]:
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled()
+        for number in range(1, 5):
+            await world.workshops.put_member(TINA, created.slug, f"p{number}", "participant")
+        made = Class(world, created.slug)
+        yield made
+        await made.runner.close()
+
+
+WARM = {"days": 2, "minutes": -30}
+
+
+async def test_seats_begin_when_it_warms_up_and_are_followed(taught: Class) -> None:
+    assert set((await taught.look()).values()) == {None}  # it is scheduled only
+    assert set((await taught.look(**WARM)).values()) == {P.BEGUN}
+    (body,) = taught.link.bodies
+    assert [seat.person for seat in body.seats] == ["p1", "p2", "p3", "p4"]
+    assert {(seat.factory, seat.size, seat.hours, seat.server) for seat in body.seats} == {("one", "gpu-1", 4, "")}
+    assert body.early_hours == 0.5
+    workshop = await taught.world.store.get(taught.slug)
+    assert workshop is not None
+    assert body.unopened_until == workshop.starts + timedelta(minutes=20)
+    taught.link.states = dict.fromkeys(("p1", "p2", "p3", "p4"), SessionState.RUNNING)
+    assert set((await taught.look(seconds=40)).values()) == {P.RUNNING}
+    asked = len(taught.link.bodies)
+    await taught.look(seconds=5)
+    assert len(taught.link.bodies) == asked  # nothing is left to ask
+    assert len(taught.link.begun) == 4
+
+
+async def test_a_killed_service_doubles_no_seat(taught: Class) -> None:
+    taught.link.loses = 1  # the service is killed before it reads the answer
+    assert set((await taught.look(**WARM)).values()) == {P.ASKED}
+    taught.restart()
+    assert set((await taught.look(seconds=5)).values()) == {P.BEGUN}
+    first, second = taught.link.bodies
+    assert [seat.session for seat in first.seats] == [seat.session for seat in second.seats]
+    assert len(taught.link.begun) == 4
+
+
+async def test_a_link_that_is_away_halts_nothing(taught: Class) -> None:
+    taught.link.away = True
+    assert set((await taught.look(**WARM)).values()) == {None}
+    taught.link.away = False
+    assert set((await taught.look(seconds=5)).values()) == {P.BEGUN}
+
+
+async def test_many_failures_halt_until_a_trainer_says_to_go_on(taught: Class) -> None:
+    taught.link.breaks = {"p1", "p2"}
+    await taught.look(**WARM)
+    await taught.look(seconds=5)
+    view = await taught.view()
+    assert (view.halted.failed, view.halted.of, view.halted.why.what) == (2, 4, "It broke.")
+    asked = len(taught.link.begun)
+    await taught.look(minutes=5)
+    assert len(taught.link.begun) == asked
+    taught.link.breaks = set()
+    await taught.runner.go_on(taught.slug, "tina")
+    assert (await taught.look(minutes=1))["p1"] == P.BEGUN
+    assert (await taught.view()).halted is None
+    assert len(taught.link.begun) == asked + 2
+    with pytest.raises(ProblemError):
+        await taught.runner.go_on(taught.slug, "tina")
+    said = [one.what for one in await taught.world.workshops.events(OPERATOR, taught.slug)]
+    assert {"halted", "go on"} <= set(said)
+
+
+async def test_who_has_not_accepted_the_rules_is_asked_again_later(taught: Class) -> None:
+    rules = Problem(kind="forbidden", message="Accept the rules first.", code="rules-open")
+    taught.link.refuses = dict.fromkeys(("p1", "p2", "p3"), rules)
+    states = await taught.look(**WARM)
+    assert (states["p1"], states["p4"]) == (P.REFUSED, P.BEGUN)
+    assert (await taught.view()).seats[0].why.what == "Accept the rules first."
+    await taught.look(seconds=5)
+    assert (await taught.view()).halted is None
+    taught.link.refuses = {}
+    assert (await taught.look(minutes=1))["p1"] == P.BEGUN
+
+
+async def test_a_link_that_has_not_read_the_table_yet_is_asked_again_at_once(taught: Class) -> None:
+    early = Problem(kind="forbidden", message="It begins later.", code="project-not-begun")
+    taught.link.refuses = dict.fromkeys(("p1", "p2", "p3", "p4"), early)
+    assert set((await taught.look(**WARM)).values()) == {P.ASKED}
+    taught.link.refuses = {}
+    assert set((await taught.look(seconds=5)).values()) == {P.BEGUN}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_late_joiners_get_their_seat_as_the_workshop_says(tmp_path: Path, at_once: bool) -> None:
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled(seat_on_join=at_once)
+        await world.workshops.put_member(TINA, created.slug, "early", "participant")
+        taught = Class(world, created.slug)
+        await taught.look(**WARM)
+        await taught.look(hours=1)
+        await world.workshops.put_member(TINA, created.slug, "late", "participant")
+        assert await taught.look(minutes=1) == {"early": P.BEGUN, "late": P.BEGUN if at_once else None}
+        assert taught.link.bodies[-1].early_hours == 0
+        await taught.runner.close()
+
+
+async def test_who_leaves_is_not_asked_for_any_more(taught: Class) -> None:
+    await taught.look(**WARM)
+    await taught.world.workshops.drop_member(TINA, taught.slug, "p2")
+    await taught.look(seconds=5)
+    assert [seat.person for seat in taught.link.bodies[-1].seats] == ["p1", "p3", "p4"]
+
+
+async def test_accounts_are_held_and_waited_for(taught: Class) -> None:
+    held = HeldAccounts(pool=10, held=0, ready=0, free=0, wiping=0)
+    taught.link.place = taught.link.place.model_copy(update={"accounts": held})
+    await taught.look(**WARM)
+    assert taught.link.held[0].accounts == {"one": 7}  # six seats, and a spare one
+    taught.link.bodies.clear()
+    await taught.world.workshops.put_member(TINA, taught.slug, "p5", "participant")
+    wiping = held.model_copy(update={"held": 7, "wiping": 3})
+    taught.link.place = taught.link.place.model_copy(update={"accounts": wiping})
+    await taught.look(seconds=5)
+    assert (await taught.states())["p5"] is None
+    taught.link.place = taught.link.place.model_copy(update={"accounts": wiping.model_copy(update={"free": 2})})
+    assert (await taught.look(seconds=5))["p5"] == P.BEGUN
+    assert len(taught.link.held) == 1
+
+
+async def test_the_next_workshop_there_warms_up_when_it_has_to(taught: Class) -> None:
+    world = taught.world
+    await taught.look(**WARM)
+    for number in range(1, 5):
+        taught.link.states[f"p{number}"] = SessionState.RUNNING
+        await taught.look(seconds=30)
+    await taught.look(seconds=5)
+    (rate,) = (await taught.runner.rates()).values()
+    assert (round(rate.per_minute), rate.cold) == (2, timedelta(seconds=30))
+    second = (await world.scheduled(opens="2026-12-05T08:00:00Z", starts="2026-12-05T09:00:00Z",
+                                    ends="2026-12-05T10:00:00Z", closes="2026-12-05T11:00:00Z")).slug  # fmt: skip
+    world.clock.at = world.clock.at.replace(month=12, day=5, hour=7, minute=53, second=0)
+    assert (await world.look(second)).state == "scheduled"
+    world.clock.forward(minutes=1)  # six seats at two in a minute, 30 s, a quarter more, and two minutes
+    assert (await world.look(second)).state == "warming"
+    await asyncio.sleep(0)
+
+
+async def test_seats_of_a_workshop_are_deleted_with_its_people(taught: Class) -> None:
+    await taught.look(**WARM)
+    await taught.look(days=1)
+    await taught.look(days=1)
+    assert (await taught.world.look(taught.slug)).state == "archived"
+    await taught.look(days=31)
+    from workshops.seats import rows
+
+    assert await taught.world.store.transact(lambda db: rows.of_workshop(db, taught.slug)) == []

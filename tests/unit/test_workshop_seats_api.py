@@ -1,0 +1,293 @@
+"""The link's operations on seats: who may have one, that each is begun once, what a reservation and a share leave of
+its hours, and its adoption by the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from factorycommon.models import AccessStatus, HubRules, PersonBody, Project, Reservation, ReservationView, Words
+from factorylink.background.hub_recovery import AT_ONCE, HubRecovery
+from factorylink.config import Access, SshTransportSettings, WrapperCredentials
+from factorylink.projects import reservations
+from factorylink.sessions import workshop_seats
+from factorylink.util import clock
+from tests.unit.fake_factory import ID, World
+from tests.unit.fake_hub import served
+from tests.unit.fake_projects import Table, project, refusal
+
+HOUR = timedelta(hours=1)
+W, OTHERS = "workshop-w", "workshop-v"
+
+
+class Seats:
+    """A link with two workshops, and the socket of the workshops service."""
+
+    def __init__(self, world: World, table: Table, http: httpx.AsyncClient) -> None:
+        self.world, self.table, self.http = world, table, http
+
+    async def ask(self, *people: str, workshop: str = W, session: int = 1, **fields: Any) -> httpx.Response:
+        """Ask for the seats of these people. ``session``: the number of the first one's session."""
+        seats = [
+            {"session": f"{number:032x}", "person": person, "factory": "one", "size": "gpu-1", "hours": 2, **fields}
+            for number, person in enumerate(people, session)
+        ]
+        body = {"seats": seats, "unopened_until": (clock.now() + HOUR).isoformat(), "early_hours": 0.5}
+        return await self.http.post(f"/projects/{workshop}/seats", json=body)
+
+    async def begun(self, *people: str, **fields: Any) -> list[dict[str, Any]]:
+        answer = await self.ask(*people, **fields)
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["seats"]
+        return found
+
+    def set(self, **fields: Any) -> None:
+        given = {"members": ("ada", "ben"), "ends": clock.now() + 10 * HOUR, **fields}
+        self.table.set(project(W, **given), project(OTHERS, members=("cleo", "ada")))
+
+
+@pytest_asyncio.fixture
+async def seats(tmp_path: Path) -> AsyncIterator[Seats]:
+    world, table = World(tmp_path), Table()
+    world.workshops = table
+    await world.up()
+    transport = httpx.ASGITransport(app=world.parts.workshops_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
+        made = Seats(world, table, http)
+        made.set()
+        yield made
+    await world.down()
+
+
+async def test_seats_begin_each_once(seats: Seats) -> None:
+    first = await seats.begun("ada", "ben")
+    assert [(one["answer"], one["state"]) for one in first] == [("begun", "pending")] * 2
+    again = await seats.begun("ada", "ben")
+    assert [one["answer"] for one in again] == ["there", "there"]
+    assert [one["live"] for one in again] == [one["session"] for one in first]
+    other = await seats.begun("ada", session=50)  # with a new id: they have one already
+    assert (other[0]["answer"], other[0]["live"]) == ("there", first[0]["session"])
+    assert len(seats.world.scheduler.submitted) == 2
+    session = await seats.world.session(first[0]["session"])
+    assert (session.choice.project, session.choice.hours, session.server) == (W, 2.5, "")
+
+
+async def test_a_seat_asked_for_at_the_same_moment_twice_is_one_job(seats: Seats) -> None:
+    both = await asyncio.gather(seats.begun("ada"), seats.begun("ada"), seats.begun("ada", session=9))
+    assert {one[0]["answer"] for one in both} <= {"begun", "there", "refused"}
+    assert len(seats.world.scheduler.submitted) == 1
+    assert (await seats.begun("ada", session=9))[0]["answer"] == "there"
+
+
+async def test_an_ended_seat_is_not_begun_again_under_its_id(seats: Seats) -> None:
+    (one,) = await seats.begun("ada")
+    await seats.world.sessions.stop(one["session"], "person")
+    await seats.world.comes(lambda: bool(seats.world.scheduler.cancelled))
+    await seats.world.scheduler.answer(2)
+    await seats.world.until(one["session"], state="ended")
+    (again,) = await seats.begun("ada")
+    assert (again["state"], again["end_reason"]) == ("ended", "stopped")
+    assert len(seats.world.scheduler.submitted) == 1
+
+
+async def test_only_people_of_the_workshop_get_its_seats(seats: Seats) -> None:
+    answer = await seats.ask("ada", "cleo")
+    assert answer.status_code == 403
+    assert not seats.world.scheduler.submitted  # nothing of a request with a stranger begins
+    for strange, status in (("workshop-x", 404), ("p", 400), ("EHPC-1", 400)):
+        assert (await seats.ask("ada", workshop=strange)).status_code == status
+        assert (await seats.http.get(f"/projects/{strange}/seats")).status_code == status
+        hold = await seats.http.put(f"/projects/{strange}/hold", json={"accounts": {"one": 1}})
+        assert hold.status_code == status
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"hours": 0}, {"size": "a b"}, {"person": ""}, {"options": {}}, {"server": "a/b"}, {"project": OTHERS}]
+)
+async def test_a_body_that_asks_for_more_is_refused(seats: Seats, wrong: dict[str, Any]) -> None:
+    assert (await seats.ask("ada", **wrong)).status_code == 400
+
+
+async def test_a_session_of_something_else_is_neither_shown_nor_replaced(seats: Seats) -> None:
+    mine = await seats.world.put(ID, "ada", project=OTHERS)
+    (one,) = await seats.begun("ada")
+    assert (one["answer"], one["problem"]["kind"]) == ("refused", "conflict")
+    (stolen,) = await seats.begun("ben", session=int(ID, 16))
+    assert stolen["answer"] == "refused"
+    assert mine.id not in json.dumps(one)
+    assert "ada" not in json.dumps(stolen)  # whose session it is
+
+
+async def test_a_login_of_any_age_is_enough_and_a_block_is_not(seats: Seats) -> None:
+    await seats.world.people.put_rules(HubRules(access=True))
+    stale = Words(code="login-stale", what="You last signed in too long ago.", whose="you")
+    old = AccessStatus(until=clock.now() - HOUR, refusal=stale)
+    await seats.world.people.put("ada", PersonBody(groups=frozenset(), access=old))
+    assert (await refusal(seats.world, user="ada", project=W))[0] == "login-stale"
+    assert (await seats.begun("ada"))[0]["answer"] == "begun"
+    for access in (
+        AccessStatus(refusal=Words(code="login-terms", what="Accept the terms.")),
+        None,
+    ):
+        await seats.world.people.put("ben", PersonBody(groups=frozenset(), access=access))
+        assert (await seats.begun("ben", session=7))[0]["problem"]["kind"] == "forbidden"
+    await seats.world.people.put("ben", PersonBody(groups=frozenset(), blocked=True))
+    assert (await seats.begun("ben", session=7))[0]["problem"]["code"] == "blocked"
+
+
+async def test_a_closed_factory_refuses_with_words(seats: Seats) -> None:
+    await seats.world.factories.drain("one", "Maintenance", "op")
+    (one,) = await seats.begun("ada")
+    assert (one["problem"]["kind"], one["problem"]["message"]) == ("draining", "Maintenance")
+    (place,) = (await seats.http.get(f"/projects/{W}/seats")).json()["places"]
+    assert place["problem"]["message"] == "Maintenance"
+
+
+async def test_a_refusal_by_the_scheduler_is_told_again(seats: Seats) -> None:
+    seats.world.scheduler.refuses = "Invalid qos"
+    for _ in range(2):
+        (one,) = await seats.begun("ada")
+        assert (one["answer"], one["problem"]["kind"]) == ("refused", "refused")
+
+
+# --- hours
+
+
+async def test_a_seat_s_hours_are_those_of_the_class_and_the_time_before(seats: Seats) -> None:
+    seats.set(max_hours=2)
+    (one,) = await seats.begun("ada")
+    assert (await seats.world.session(one["session"])).choice.hours == 2.5
+
+
+async def test_budget_and_end_shorten_a_seat(seats: Seats) -> None:
+    seats.set(gpu_hours=20, person_gpu_hours=2.25)
+    (one,) = await seats.begun("ada")
+    assert (await seats.world.session(one["session"])).choice.hours == 2.25
+    seats.set(ends=clock.now() + HOUR)
+    (two,) = await seats.begun("ben", session=2)
+    assert 0.9 < (await seats.world.session(two["session"])).choice.hours <= 1
+    seats.set(person_gpu_hours=0.1)
+    await seats.world.sessions.stop(two["session"], "person")
+    await seats.world.answered_until(two["session"], state="ended")
+    (none,) = await seats.begun("ben", session=3)
+    assert none["problem"]["code"] == "budget-share"
+
+
+async def test_a_seat_that_nobody_opens_ends_after_the_class_has_begun(seats: Seats) -> None:
+    await seats.begun("ada")
+    (job,) = seats.world.scheduler.submitted
+    assert job.command[job.command.index("--unopened-minutes") + 1] == "60"
+    await seats.world.down()
+    await seats.world.up()  # the ledger keeps it, for a job that is submitted again
+    (live,) = seats.world.live_sessions.values()
+    assert live.record.unopened_until is not None
+    assert live.record.choice.unopened_minutes == 30  # what the person may repeat is within the factory's bounds
+
+
+def window(begins: float, ends: float) -> Reservation:
+    now = clock.now()
+    return Reservation(id="r1", name="r1", start=now + begins * HOUR, end=now + ends * HOUR, users=("a", "b"))
+
+
+async def test_a_seat_before_its_reservation_gets_all_of_it(seats: Seats) -> None:
+    at = {"one": {"reservation": "r1"}}
+    seats.table.set(Project.model_validate({"id": W, "members": ["ada"], "factories": at}))
+    seats.world.scheduler.windows = {"r1": window(0.5, 2)}
+    (one,) = await seats.begun("ada")
+    hours = (await seats.world.session(one["session"])).choice.hours
+    assert 1.5 - 3.1 / 60 < hours <= 1.5 - 2 / 60  # its end, minus its start, minus a margin
+    assert seats.world.scheduler.submitted[0].reservation == "r1"
+
+
+async def test_a_chosen_reservation_may_begin_later(seats: Seats) -> None:
+    world = seats.world
+    view = ReservationView(id="r1", name="r1", end=clock.now() + 3 * HOUR)
+    world.scheduler.coming = dict.fromkeys(("a", "b"), (view,))
+    world.scheduler.windows = {"r1": window(1, 3)}
+    session = await world.put(ID, "ben", hours=4, reservation="r1")
+    assert 2 - 3.1 / 60 < session.choice.hours <= 2 - 2 / 60
+    ends = world.scheduler.windows["r1"].start + HOUR
+    until = await world.put("e" * 32, "ben", "b", until=ends, reservation="r1")
+    assert until.choice.hours == 1  # it cannot start before the reservation
+    assert (await refusal(world, session_id="d" * 32, user="ben", server="c", reservation="r2"))[1] == "reservation"
+
+
+@pytest.mark.parametrize(
+    ("hours", "begins", "ends", "gets"),
+    [(4, -1, 2, 2 - 2 / 60), (1, -1, 2, 1), (4, 1, 3, 2 - 2 / 60), (4, -2, 0.02, 4), (0.5, 1, 1.3, 0.3 - 2 / 60)],
+)
+def test_the_hours_in_a_reservation(hours: float, begins: float, ends: float, gets: float) -> None:
+    now = clock.now()
+    there = Reservation(id="r", name="r", start=now + begins * HOUR, end=now + ends * HOUR)
+    assert reservations.within(hours, there, now) == pytest.approx(gets, abs=1.1 / 60)
+    assert reservations.within(hours, None, now) == hours
+
+
+# --- what a factory allows
+
+
+def ssh(**fields: Any) -> Access:
+    known = {"kind": "ssh", "hosts": ["h"], "watcher": "w", "credentials": {"kind": "ca", "key": "k"}, **fields}
+    return Access(transport=SshTransportSettings.model_validate(known), account_pool=("a",))
+
+
+def test_the_pace_is_that_of_submissions_and_of_logins() -> None:
+    assert workshop_seats.pace(Access(account_pool=("a",), submits_per_minute=300), shared=False) == 300
+    assert workshop_seats.pace(ssh(logins_per_minute=20), shared=False) == 16
+    assert workshop_seats.pace(ssh(logins_per_minute=20), shared=True) == 600
+    wrapper = WrapperCredentials(login="svc", key=Path("k"))
+    assert workshop_seats.pace(ssh(credentials=wrapper), shared=False) == 600
+
+
+async def test_the_doors_of_a_factory_limit_its_seats(seats: Seats) -> None:
+    connection = seats.world.factories["one"]
+    connection.access.door.__dict__.update(carrier="stdio", stdio_most=3)
+    await seats.begun("ada")
+    (place,) = (await seats.http.get(f"/projects/{W}/seats")).json()["places"]
+    assert (place["room"], place["accounts"], place["problem"]) == (2, None, None)
+
+
+# --- adoption
+
+
+async def test_the_hub_adopts_seats_at_once_and_many_at_a_time(tmp_path: Path) -> None:
+    count = 3 * AT_ONCE
+    people = tuple(f"p{number}" for number in range(count))
+    world = World(tmp_path)
+    world.workshops = Table(project(W, members=people))
+    await world.up()
+    async with served(tmp_path, world) as link:
+        link.hub.users |= {person: {} for person in people}
+        transport = httpx.ASGITransport(app=world.parts.workshops_app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
+            await Seats(world, Table(), http).begun(*people)
+        running, most = 0, 0
+        ask = link.bring_back._hub.start_server
+
+        async def start(*args: Any) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            await ask(*args)
+            running -= 1
+
+        link.bring_back._hub.start_server = start  # type: ignore[method-assign]
+        assert not await link.bring_back.look()  # none of them is too young
+        assert sorted(link.hub.started) == sorted((person, "") for person in people)
+        assert most == AT_ONCE
+
+
+async def test_the_hub_hears_of_seats_soon(seats: Seats) -> None:
+    recovery = HubRecovery(seats.world.live_sessions, hub=None)  # type: ignore[arg-type]
+    seats.world.parts.workshop_seats.on_begun = recovery.look_soon
+    await seats.begun("ada")
+    assert recovery._came.is_set()
