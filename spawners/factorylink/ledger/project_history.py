@@ -130,4 +130,3 @@ class ProjectHistory:
     def _own(self, factory: Slug, size: Slug, seconds: float) -> Amount | None:
         cost = self._cost_of(factory, size, seconds)
         return None if cost is None else cost.own
-
