@@ -21,6 +21,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 }
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
+    "extend", "report", "certificates",
 )  # fmt: skip
 
 
@@ -49,8 +50,10 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people":
             return is_staff(caller, membership)
-        case "warm" | "close":
+        case "warm" | "close" | "extend":
             return caller.operator or role in ("lead", "instructor")
+        case "report":
+            return caller.operator or role in ("lead", "instructor", "helper")
         case _:
             return caller.operator or role == "lead"
 
@@ -68,6 +71,12 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
             return state == WorkshopState.DRAFT and workshop.submitted is not None
         case "change" | "people":
             return state not in FINAL and state != WorkshopState.CLOSING
+        case "extend":
+            return state in (WorkshopState.WARMING, WorkshopState.OPEN)
+        case "report":
+            return state in IN_TABLE or state == WorkshopState.ARCHIVED
+        case "certificates":
+            return state in (WorkshopState.CLOSING, WorkshopState.ARCHIVED) and workshop.erased is None
         case "code":
             return state in JOINABLE or state not in FINAL | IN_TABLE
         case _:

@@ -230,6 +230,14 @@ class Workshops:
             moved = moved.with_values(submitted=None)
         return await self._stored(caller, moved, mine, str(event))
 
+    async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
+        """Let a class go on for some minutes, within what pools and other workshops leave. Raises ProblemError."""
+        workshop, mine = await self._allowed(caller, slug, "extend")
+        pools = self._pools.pools()
+        longer = plans.extended(workshop, minutes, pools)
+        plans.check_extended(longer, await self._store.all(over=False), pools, self._config.limits)
+        return await self._stored(caller, longer, mine, "extended", str(minutes))
+
     async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
         """Make a new code for joining; earlier codes are not valid any more. Raises ProblemError."""
         workshop, _ = await self._allowed(caller, slug, "code")
@@ -273,6 +281,10 @@ class Workshops:
     async def may(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopRecord:
         """Return a workshop in which the caller may do this now. Raises ProblemError."""
         return (await self._allowed(caller, slug, action))[0]
+
+    async def place(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
+        """Return a workshop that the caller may see, and what they are in it. Raises ProblemError."""
+        return await self._find(caller, slug)
 
     # --- helpers
 
@@ -328,6 +340,7 @@ class Workshops:
             languages=body.languages,
             material=body.material,
             retention_days=body.retention_days,
+            certificate_percent=body.certificate_percent,
             warm_minutes=self._config.limits.warm_minutes,
             state=WorkshopState.DRAFT,
             version=1,
@@ -450,7 +463,7 @@ class Workshops:
         if workshop.slug in people:
             staff = self._staff(workshop, people[workshop.slug], codes_of.get(workshop.slug, []))
         shown = ("slug", "title", "state", "zone", *_TIMES, "seats", "hours", "terms", "languages", "material",
-                 "retention_days", "project")  # fmt: skip
+                 "retention_days", "certificate_percent", "project")  # fmt: skip
         values: dict[str, Any] = {name: getattr(workshop, name) for name in shown}
         return WorkshopView(
             **values,

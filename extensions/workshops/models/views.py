@@ -11,8 +11,9 @@ from workshops.states import WorkshopState
 
 SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
-    "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people"
-]
+    "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
+    "extend", "report", "certificates",
+]  # fmt: skip
 
 
 class PlaceView(Model):
@@ -74,6 +75,7 @@ class WorkshopView(Model):
     languages: tuple[str, ...]
     material: MaterialBody | None
     retention_days: int
+    certificate_percent: int
     project: str
     join_url: str
     role: Role | None
