@@ -22,6 +22,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
+    "see-room", "broadcast", "stop-seat",
 )  # fmt: skip
 
 
@@ -33,6 +34,11 @@ def sees(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
 def is_staff(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
     """Return whether the caller sees what only the people who run the workshop see."""
     return caller.operator or _role(membership) in _STAFF
+
+
+def sees_names(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
+    """Return whether the caller sees in the room who has which seat; observers see the seats only."""
+    return caller.operator or _role(membership) in _STAFF - {"observer"}
 
 
 def actions(
@@ -48,9 +54,9 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
     match action:
         case "approve" | "decline":
             return caller.operator
-        case "see-people":
+        case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "extend":
+        case "warm" | "close" | "extend" | "broadcast" | "stop-seat":
             return caller.operator or role in ("lead", "instructor")
         case "report":
             return caller.operator or role in ("lead", "instructor", "helper")
@@ -77,6 +83,8 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
             return state in IN_TABLE or state == WorkshopState.ARCHIVED
         case "certificates":
             return state in (WorkshopState.CLOSING, WorkshopState.ARCHIVED) and workshop.erased is None
+        case "broadcast" | "stop-seat":
+            return state in IN_TABLE
         case "code":
             return state in JOINABLE or state not in FINAL | IN_TABLE
         case _:

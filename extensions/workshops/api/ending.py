@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import PlainTextResponse
 
-from factorycommon.models import Model
-from factorycommon.models.joining import Typed
 from factorycommon.service.http import says
 from workshops.api.routes import Slugged
 from workshops.ending import report_csv
 from workshops.ending.service import WorkshopEnding
 from workshops.models.callers import WorkshopCaller
 from workshops.models.ending import (
+    CertificateBody,
     CertificateCheck,
-    CertificateId,
     ClosingView,
     ExtendWorkshopBody,
     PrivacyView,
@@ -43,13 +41,6 @@ class CertificatesZip(Response):
     """A response with all certificates of a workshop."""
 
     media_type = "application/zip"
-
-
-class CertificateBody(Model):
-    """Body of ``POST /certificates``. ``name``: as it is printed; "" to ask about the id only."""
-
-    id: CertificateId
-    name: Typed = ""
 
 
 def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..., Any]) -> APIRouter:
@@ -94,16 +85,19 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
     return routes
 
 
-def add_public(app: FastAPI, ending: WorkshopEnding) -> None:
-    """Add to the app for the hub the routes of pages that need no login."""
+def public_router(ending: WorkshopEnding, _who: Callable[..., Any]) -> APIRouter:
+    """Return the operations for pages that need no login; only the app for the hub has them."""
+    routes = APIRouter()
 
-    @app.post("/certificates")
+    @routes.post("/certificates")
     async def check_certificate(body: CertificateBody) -> CertificateCheck:
         return await ending.check_certificate(body.id, body.name)
 
-    @app.get("/privacy/{slug}", responses=says(404))
+    @routes.get("/privacy/{slug}", responses=says(404))
     async def privacy(slug: Slugged) -> PrivacyView:
         return await ending.privacy(slug)
+
+    return routes
 
 
 def _kept_as(name: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from factorycommon.messages import Message
 from factorycommon.models import Problem
 from factorycommon.models.history import HistoryPage, PastRun, ProjectNow
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, unreachable
+from workshops.config import WorkshopsConfig
 from workshops.ending import certificates
 from workshops.ending.report import WorkshopHistory, class_period, earns, report, without_people
 from workshops.link import LinkSocket
@@ -38,7 +39,7 @@ _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not ans
 
 
 class WorkshopEnding:
-    """All of it. ``secret``: for the ids of certificates; ``root``: the gateway's URL for people, with a slash at its
+    """Answers about the end of workshops. ``secret``: for the ids of certificates; ``root``: the gateway's URL for people, with a slash at its
     end; ``guests``: whether people may join with a mail address; ``clear``: how long after its closing a workshop is
     archived; ``now``: the clock."""
 
@@ -62,6 +63,20 @@ class WorkshopEnding:
         self._guests = guests
         self._now = now
         self._tried: dict[str, datetime] = {}  # when the report of a workshop could not be made last
+
+    @classmethod
+    def of(
+        cls,
+        config: WorkshopsConfig,
+        store: Store,
+        link: LinkSocket,
+        pools: PoolsFile,
+        secret: bytes,
+        now: Callable[[], datetime],
+    ) -> WorkshopEnding:
+        """Return the part of a service with this configuration."""
+        clear = timedelta(minutes=config.limits.clear_minutes)
+        return cls(store, link, pools, secret, config.hub.root, clear, config.joining.sends, now)
 
     # --- the report
 

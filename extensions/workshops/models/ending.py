@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from factorycommon.models import EndReason, Model, Person, Slug
+from factorycommon.models.joining import Typed
 from factorycommon.models.prices import Amount
 from workshops.models.bodies import Role
 from workshops.states import WorkshopState
@@ -21,6 +22,13 @@ class ExtendWorkshopBody(Model):
     """Body of ``POST workshops/{slug}/extend``: by how much a class goes on."""
 
     minutes: int = Field(ge=1, le=MOST_MINUTES)
+
+
+class CertificateBody(Model):
+    """Body of ``POST /certificates``. ``name``: as it is printed; "" to ask about the id only."""
+
+    id: CertificateId
+    name: Typed = ""
 
 
 class AttendanceRow(Model):
