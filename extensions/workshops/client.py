@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +14,14 @@ from factorycommon.connections import IDLE_SECONDS
 from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.models.ending import (
+    CertificateBody,
+    CertificateCheck,
+    ClosingView,
+    ExtendWorkshopBody,
+    PrivacyView,
+    ReportView,
+)
 from workshops.models.views import (
     AccessView,
     Action,
@@ -27,7 +35,10 @@ from workshops.models.views import (
 
 T = TypeVar("T")
 
+WorkshopFile = Literal["report.csv", "certificate", "certificates.zip"]
+
 _SECONDS = 10.0  # for an answer
+_FILE_SECONDS = 180.0  # for a file: a thousand certificates take two minutes
 _ACCESS = TypeAdapter(AccessView)
 _POOLS = TypeAdapter(list[PoolView])
 _VIEW, _VIEWS = TypeAdapter(WorkshopView), TypeAdapter(list[WorkshopView])
@@ -35,6 +46,8 @@ _CREATED = TypeAdapter(CreatedView)
 _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
+_REPORT, _CLOSING = TypeAdapter(ReportView), TypeAdapter(ClosingView)
+_CHECK, _PRIVACY = TypeAdapter(CertificateCheck), TypeAdapter(PrivacyView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -137,6 +150,37 @@ class WorkshopsClient:
         """Return the last lines of a workshop's log."""
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
 
+    # --- the end of a workshop
+
+    async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
+        """Let a class go on for some minutes."""
+        body = ExtendWorkshopBody(minutes=minutes)
+        return await self._ask(_VIEW, caller, "POST", _path(slug, "extend"), body)
+
+    async def closing(self, caller: WorkshopCaller, slug: str) -> ClosingView:
+        """Return what would end if a workshop were closed now."""
+        return await self._ask(_CLOSING, caller, "GET", _path(slug, "closing"))
+
+    async def report(self, caller: WorkshopCaller, slug: str) -> ReportView:
+        """Return a workshop in figures."""
+        return await self._ask(_REPORT, caller, "GET", _path(slug, "report"))
+
+    async def file(self, caller: WorkshopCaller, slug: str, name: WorkshopFile) -> bytes:
+        """Return a file of a workshop: its report as CSV, the caller's certificate as PDF, or all of them as zip."""
+        response = await self._send(caller, "GET", _path(slug, name), None, seconds=_FILE_SECONDS)
+        if response.is_error:
+            _parsed(_NOTHING, response)
+        return response.content
+
+    async def check_certificate(self, body: CertificateBody) -> CertificateCheck:
+        """Return whether a certificate is valid."""
+        content = body.model_dump_json().encode()
+        return _parsed(_CHECK, await self._send(None, "POST", "/certificates", content, "application/json"))
+
+    async def privacy(self, slug: str) -> PrivacyView:
+        """Return when the data of a workshop's people are deleted."""
+        return _parsed(_PRIVACY, await self._send(None, "GET", f"/privacy/{quote(slug, safe='')}", None))
+
     async def _ask(
         self, shape: TypeAdapter[T], caller: WorkshopCaller, method: str, path: str, body: Model | None = None
     ) -> T:
@@ -144,17 +188,26 @@ class WorkshopsClient:
         return _parsed(shape, await self._send(caller, method, path, content, "application/json"))
 
     async def _send(
-        self, caller: WorkshopCaller, method: str, path: str, content: bytes | None, kind: str = ""
+        self,
+        caller: WorkshopCaller | None,
+        method: str,
+        path: str,
+        content: bytes | None,
+        kind: str = "",
+        seconds: float = _SECONDS,
     ) -> httpx.Response:
-        groups = sorted(caller.groups)[:MOST_GROUPS]
-        params: list[tuple[str, str | int | float | bool | None]] = [
-            ("as", caller.person), ("operator", caller.operator), *(("group", one) for one in groups)
-        ]  # fmt: skip
+        """Return the response. ``caller`` None: for everybody; ``seconds``: how long to wait for it."""
+        params: list[tuple[str, str | int | float | bool | None]] = []
+        if caller is not None:
+            groups = sorted(caller.groups)[:MOST_GROUPS]
+            params = [("as", caller.person), ("operator", caller.operator), *(("group", one) for one in groups)]
         headers = {"Content-Type": kind} if content is not None else {}
         if current := request_id.current():
             headers[request_id.HEADER] = current
         try:
-            return await self._http.request(method, path, params=params, content=content, headers=headers)
+            return await self._http.request(
+                method, path, params=params, content=content, headers=headers, timeout=seconds
+            )
         except httpx.HTTPError as error:
             raise WorkshopsSilent(
                 f"The workshops service does not answer: {str(error) or type(error).__name__}"

@@ -1,4 +1,5 @@
-// The form of a workshop: fills in the browser's time zone, and moves the later times along with the first one.
+// The form of a workshop: fills in the browser's time zone, and moves the later times along with the first one. On the
+// page of a workshop, counts down the time that is left.
 
 const CLOCK = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/;
 
@@ -27,3 +28,21 @@ opens?.addEventListener("change", () => {
     if (one && !one.value) one.value = later(opens.value, minutes);
   }
 });
+
+/**
+ * Returns the time until a moment in hours and minutes, such as 1:05; never less than 0:00.
+ * @param {number} until milliseconds since 1970
+ * @param {number} now milliseconds since 1970
+ */
+export function left(until, now) {
+  const minutes = Math.max(0, Math.ceil((until - now) / 60_000));
+  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
+}
+
+/** @type {NodeListOf<HTMLElement>} */
+const timers = document.querySelectorAll("[data-until]");
+const count = () => timers.forEach((one) => { one.textContent = left(Date.parse(one.dataset.until ?? ""), Date.now()); });
+if (timers.length) {
+  count();
+  setInterval(count, 5000);
+}

@@ -39,9 +39,12 @@ _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not ans
 
 
 class WorkshopEnding:
-    """Answers about the end of workshops. ``secret``: for the ids of certificates; ``root``: the gateway's URL for people, with a slash at its
-    end; ``guests``: whether people may join with a mail address; ``clear``: how long after its closing a workshop is
-    archived; ``now``: the clock."""
+    """Answers about the end of workshops.
+
+    ``secret``: for the ids of certificates; ``root``: the gateway's URL for people, with a slash at its end;
+    ``guests``: whether people may join with a mail address; ``clear``: how long after its closing a workshop is
+    archived; ``now``: the clock.
+    """
 
     def __init__(
         self,
