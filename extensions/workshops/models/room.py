@@ -63,12 +63,14 @@ class ClassMessageView(Model):
 
 
 class RoomHead(Model):
-    """What a room shows beside its seats. ``trouble``: why what it shows may be old, None: it is not; ``taken``: the
-    seats that somebody has, ``ready``: those of them whose notebook answers; ``names``: the caller sees names."""
+    """What a room shows beside its seats. ``trouble``: why what it shows may be old, None: it is not; ``total``:
+    its seats, ``taken``: those that somebody has, ``ready``: those of them whose notebook answers; ``names``: the
+    caller sees names."""
 
     slug: str
     title: str
     state: WorkshopState
+    total: int
     taken: int
     ready: int
     names: bool

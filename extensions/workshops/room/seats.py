@@ -44,6 +44,7 @@ def room_of(
         slug=workshop.slug,
         title=workshop.title,
         state=workshop.state,
+        total=workshop.seats,
         taken=sum(one.taken for one in seats),
         ready=sum(one.ready for one in seats),
         names=names,

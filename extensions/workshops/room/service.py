@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -29,7 +30,7 @@ BATCH_SECONDS = 0.5  # between two events of a stream
 LOOK_SECONDS = 5.0  # until a stream looks again at who is in the workshop, if nothing is told
 MOST_STREAMS = 20  # of one person
 FORGET_SECONDS = 600.0
-HEARTBEATS = 3  # looks without a change, after which a stream shows that it is alive
+HEARTBEAT_SECONDS = 15.0  # without a change, after which a stream shows that it is alive
 _NO_LINK = Message("room-no-link", "This gateway’s service for workshops has no way to the sessions.")
 _AWAY = Message("room-link-away", "The gateway’s link does not answer just now, so this may be old. Sessions go on.")
 
@@ -62,8 +63,7 @@ class Room:
         """Follow the link's sessions, and send messages to those that start late, without end."""
         if not self._link.there:
             return
-        while not await self._load():
-            await asyncio.sleep(LOOK_SECONDS)
+        await self._load()
         await asyncio.gather(self.sessions.run(), self.broadcasts.run(), self._forget())
 
     def close(self) -> None:
@@ -144,16 +144,15 @@ class Room:
         return None if self.sessions.fresh else _AWAY
 
     async def _events(self, caller: WorkshopCaller, slug: str, first: RoomView) -> AsyncIterator[bytes]:
-        follower, before, quiet = _Follower(PREFIX + slug, caller.person), first, 0
+        follower, before, clock = _Follower(PREFIX + slug, caller.person), first, asyncio.get_running_loop().time
         self._followers.add(follower)
         try:
             yield _event("room", first.model_dump_json())
+            sent = clock()
             while not self._closed:
                 await asyncio.sleep(BATCH_SECONDS)
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(follower.woken.wait(), LOOK_SECONDS)
-                except TimeoutError:
-                    quiet += 1
                 follower.woken.clear()
                 try:
                     now = await self.view(caller, slug)
@@ -161,22 +160,24 @@ class Room:
                     log.info("A room is not followed any more: %s", error)
                     return
                 if (change := changes(before, now)) is not None:
-                    before, quiet = now, 0
+                    before, sent = now, clock()
                     yield _event("change", change.model_dump_json())
-                elif quiet >= HEARTBEATS:
-                    quiet = 0
+                elif clock() - sent >= HEARTBEAT_SECONDS:
+                    sent = clock()
                     yield b": still here\n\n"
         finally:
             self._followers.discard(follower)
 
-    async def _load(self) -> bool:
-        """Read the messages from the database; return whether that was possible."""
-        try:
-            await self.broadcasts.load()
-        except StoreError as error:
-            log.error("Messages to classes cannot be read: %s", error)  # noqa: TRY400
-            return False
-        return True
+    async def _load(self) -> None:
+        """Read the messages from the database, as soon as that is possible."""
+        while True:
+            try:
+                await self.broadcasts.load()
+            except StoreError as error:
+                log.error("Messages to classes cannot be read: %s", error)  # noqa: TRY400
+            else:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _forget(self) -> None:
         """Forget what is known of workshops that are over, from time to time."""
