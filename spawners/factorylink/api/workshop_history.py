@@ -76,9 +76,9 @@ def _reservations(project: Project, factories: OfferedFactories) -> list[Reserva
     found = []
     for factory, at in project.factories.items():
         connection = factories.get(factory)
-        known = [] if connection is None else connection.site.load_poller.reservations
-        for one in known:
-            if at.reservation is not None and at.reservation in (one.id, one.name):
-                found.append(ReservationEnd(factory=factory, name=one.name, end=one.end))
-                break
+        if connection is None or at.reservation is None:
+            continue
+        named = (one for one in connection.site.load_poller.reservations if at.reservation in (one.id, one.name))
+        if (mine := next(named, None)) is not None:
+            found.append(ReservationEnd(factory=factory, name=mine.name, end=mine.end))
     return found
