@@ -131,7 +131,7 @@ async def ending_world(folder: Path) -> AsyncIterator[EndingWorld]:
         more = (partial(ending_router, world.workshops, ending), partial(public_router, ending))
         async with (
             serving(link_app(made), folder / "link.sock"),
-            serving(hub_app(world.workshops, world.joining, *more), folder / "w.sock"),
+            serving(hub_app(world.workshops, world.joining, more), folder / "w.sock"),
         ):
             yield made
         await client.close()

@@ -157,11 +157,11 @@ function noEnvironment(factory, choice) {
 
 /**
  * Slider, number, and comparison of walltimes. `estimateOf(hours)` returns an Estimate, null (none) or undefined
- * (requested).
+ * (requested); `limit`: the most hours that the paying project allows, if it has such a limit.
  */
-export function hoursPicker(factory, choice, estimateOf, now, on) {
+export function hoursPicker(factory, choice, estimateOf, now, on, limit = null) {
   const view = findSize(factory, choice.size);
-  const max = view.size.max_hours;
+  const max = Math.max(view.offer.hours.least, Math.min(view.size.max_hours, limit ?? Infinity));
   const steps = ladder(max);
   const start = hoursStart(view, estimateOf(choice.hours), now);
   const begin = start.at ?? now;

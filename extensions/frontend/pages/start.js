@@ -6,7 +6,7 @@ import { Trouble, addresses, ask, follow } from "./api.js";
 import {
   NAME_PATTERN, findEnvironment, findFactory, findSize, fromQuery, preset, settle, unknownIn, within,
 } from "../common/choose.js";
-import { barred, costLines, projectPicker } from "../common/cost.js";
+import { barred, costLines, payer, projectPicker } from "../common/cost.js";
 import { announce, byId as at, h, render, settings } from "../common/dom.js";
 import { lacks, nothingBox, obstacleBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
@@ -135,7 +135,8 @@ function draw() {
   render(at("fg-sizes"), sizeCards(factory, choice, now));
   render(at("fg-environments"), environmentCards(factory, choice));
   render(at("fg-hours"), [
-    ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })),
+    ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours }),
+      payer(factory, choice, state.projects)?.max_hours),
     ...windows(factory, choice, now, choose),
   ]);
   const told = summary(factory, choice, estimateOf(choice.hours), now, costLines(factory, choice, state.projects, now),
