@@ -48,6 +48,17 @@ _MAY_NOT: dict[Action, Message] = {
     "broadcast": _ONLY_TRAINERS,
     "stop-seat": _ONLY_TRAINERS,
 }
+# What a person is told who may do something with a workshop, but not in its present state.
+_NOT_NOW = {
+    WorkshopState.DRAFT: Message("workshop-is-draft", "That is not possible while the workshop is a draft."),
+    WorkshopState.APPROVED: Message("workshop-is-approved", "That is not possible before the workshop is scheduled."),
+    WorkshopState.SCHEDULED: Message("workshop-is-scheduled", "That is not possible while the workshop is scheduled."),
+    WorkshopState.WARMING: Message("workshop-is-warming", "That is not possible while the workshop warms up."),
+    WorkshopState.OPEN: Message("workshop-is-open", "That is not possible while the workshop is open."),
+    WorkshopState.CLOSING: Message("workshop-is-closing", "That is not possible any more: the workshop closes."),
+    WorkshopState.ARCHIVED: Message("workshop-is-over", "That is not possible any more: the workshop is over."),
+    WorkshopState.CANCELLED: Message("workshop-is-cancelled", "That is not possible: the workshop is cancelled."),
+}
 _ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this workshop may do this.")
 
 
@@ -313,8 +324,7 @@ class Workshops:
         if not permissions.holds(action, caller, mine):
             raise forbidden(_MAY_NOT.get(action, _ONLY_LEAD))
         if not permissions.is_time_for(action, workshop):
-            said = Message("workshop-not-now", "That is not possible now: the workshop's state is {state}.")
-            raise conflict(said.format(state=workshop.state))
+            raise conflict(_NOT_NOW[workshop.state])
         return workshop, mine
 
     def _may_create(self, caller: WorkshopCaller) -> bool:
