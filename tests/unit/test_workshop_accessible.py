@@ -43,7 +43,7 @@ async def shown(
     folder = tmp_path_factory.mktemp("w")
     async with (
         workshops_world(folder, trainers={"people": ["bob"]}) as world,
-        serving(hub_app(world.workshops, world.joining, world.more), folder / "w.sock"),
+        serving(hub_app(world.workshops, world.joining, world.of_hub), folder / "w.sock"),
     ):
         extra = "c.Authenticator.admin_users = {'ada'}"
         made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra, workshops=folder / "w.sock")

@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,12 @@ from tests.unit.workshops_world import (
     body,
     workshops_world,
 )
-from workshops.api.ending import ending_router, public_router
 from workshops.api.hub import hub_app
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
-from workshops.clockwork import Clockwork
 from workshops.ending import certificates
-from workshops.ending.service import WorkshopEnding
-from workshops.link import LinkSocket
 from workshops.models.bodies import WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.ending import CertificateBody
-from workshops.pools import PoolsFile
 from workshops.states import WorkshopState
 
 HELP, SEES = WorkshopCaller("hanna"), WorkshopCaller("olaf")
@@ -52,7 +46,6 @@ class EndingWorld:
 
     world: WorkshopsWorld
     client: WorkshopsClient
-    clockwork: Clockwork
     runs: list[PastRun]
     now: ProjectNow
     away: bool = False
@@ -75,7 +68,7 @@ class EndingWorld:
         return slug
 
     async def look(self) -> None:
-        await self.clockwork.look()
+        await self.world.clockwork.look()
 
     def ran(self, person: str, since: datetime, hours: float, **fields: Any) -> None:
         """Let a person have had a session."""
@@ -120,22 +113,16 @@ def link_app(world: EndingWorld) -> FastAPI:
 
 @asynccontextmanager
 async def ending_world(folder: Path) -> AsyncIterator[EndingWorld]:
-    async with workshops_world(folder) as world:
-        link, pools = LinkSocket(folder / "link.sock"), PoolsFile(world.config.pools)
-        ending = WorkshopEnding.of(world.config, world.store, link, pools, SECRET, world.clock)
-        clockwork = Clockwork(world.config, world.store, pools, world.clock, world.joining.promote, ending.keep)
+    async with workshops_world(folder, link={"socket": "link.sock"}) as world:
         client = WorkshopsClient(folder / "w.sock")
-        made = EndingWorld(
-            world, client, clockwork, [], ProjectNow(running=0, waiting=0, clusters=0, spent=0, reserved=0)
-        )
-        more = (partial(ending_router, world.workshops, ending), partial(public_router, ending))
+        now = ProjectNow(running=0, waiting=0, clusters=0, spent=0, reserved=0)
+        made = EndingWorld(world, client, [], now)
         async with (
             serving(link_app(made), folder / "link.sock"),
-            serving(hub_app(world.workshops, world.joining, more), folder / "w.sock"),
+            serving(hub_app(world.workshops, world.joining, world.of_hub), folder / "w.sock"),
         ):
             yield made
         await client.close()
-        await link.close()
 
 
 async def refused(asked: Any) -> tuple[int, str]:
@@ -357,14 +344,11 @@ async def test_a_draft_has_no_report(tmp_path: Path) -> None:
 
 async def test_a_service_without_a_link_extends_and_reports_people(tmp_path: Path) -> None:
     async with workshops_world(tmp_path) as world:
-        ending = WorkshopEnding.of(
-            world.config, world.store, LinkSocket(None), PoolsFile(world.config.pools), SECRET, world.clock
-        )
         slug = (await world.scheduled()).slug
         workshop = await world.workshops.may(TINA, slug, "report")
-        found = await ending.report(workshop)
+        found = await world.ending.report(workshop)
         assert (found.whole, found.seats) == (False, 6)
-        await ending.check_extended(workshop, 10)
+        await world.ending.check_extended(workshop, 10)
         client = WorkshopsClient(tmp_path / "none.sock")
         with pytest.raises(WorkshopsSilent):
             await client.privacy(slug)

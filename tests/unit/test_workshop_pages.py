@@ -26,7 +26,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Works
     folder = tmp_path_factory.mktemp("w")
     async with (
         workshops_world(folder, trainers={"people": ["bob"]}) as made,
-        serving(hub_app(made.workshops, made.joining, made.more), folder / "w.sock"),
+        serving(hub_app(made.workshops, made.joining, made.of_hub), folder / "w.sock"),
     ):
         yield made
 

@@ -21,6 +21,7 @@ from factoryspawner.pages.workshops import forms, room
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
 from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
+from workshops.models.ending import ClosingView
 from workshops.models.views import Action, WorkshopView
 from workshops.times import zone_info
 
@@ -307,7 +308,6 @@ class WorkshopPage(WorkshopHandler):
             staff = "see-people" in workshop.may
             people = await self.client.members(self.caller, slug) if staff else []
             events = await self.client.events(self.caller, slug) if staff else []
-            closing = await self.client.closing(self.caller, slug) if "close" in workshop.may else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         await self.show(
@@ -317,7 +317,7 @@ class WorkshopPage(WorkshopHandler):
             events=events,
             done=done,
             wrong=wrong,
-            closing=closing,
+            closing=await self._closing(workshop),
             countdown=countdown(workshop, datetime.now(UTC)),
             created=take_code(self.caller.person, self.get_query_argument("code", "")),
             states=STATES,
@@ -326,6 +326,15 @@ class WorkshopPage(WorkshopHandler):
             happened=HAPPENED,
             when=lambda field: _when(self, workshop, field),
         )
+
+    async def _closing(self, workshop: WorkshopView) -> ClosingView | None:
+        """Return what would end if the workshop were closed now; None if that is not known, or not this person's."""
+        if "close" not in workshop.may:
+            return None
+        try:
+            return await self.client.closing(self.caller, workshop.slug)
+        except (WorkshopsProblem, WorkshopsSilent):
+            return None
 
 
 class Countdown(NamedTuple):
