@@ -66,7 +66,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
 
     joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
     link = LinkSocket(None if config.link is None else config.link.socket)
-    ending = WorkshopEnding.of(config, store, link, pools, secret, now)
+    ending = WorkshopEnding.of(config, store, link, pools, joining, secret, now)
     clockwork = Clockwork(config, store, pools, now, joining.promote, ending.keep)
     workshops = Workshops(config, store, pools, now, secret, changed)
     room = Room(workshops, store, link, now)

@@ -21,6 +21,7 @@ from workshops.models.ending import (
     CertificateCheck,
     ClosingView,
     ExtendWorkshopBody,
+    MailedView,
     PrivacyView,
     ReportView,
 )
@@ -52,6 +53,7 @@ _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
 _REPORT, _CLOSING = TypeAdapter(ReportView), TypeAdapter(ClosingView)
+_MAILED = TypeAdapter(MailedView)
 _CHECK, _PRIVACY = TypeAdapter(CertificateCheck), TypeAdapter(PrivacyView)
 _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
 _NOTHING = TypeAdapter[None](None)
@@ -206,6 +208,11 @@ class WorkshopsClient:
         if response.is_error:
             _parsed(_NOTHING, response)
         return response.content
+
+    async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
+        """Send guests their certificates by mail."""
+        content = await self._send(caller, "POST", _path(slug, "certificates", "mail"), None, seconds=_FILE_SECONDS)
+        return _parsed(_MAILED, content)
 
     async def check_certificate(self, body: CertificateBody) -> CertificateCheck:
         """Return whether a certificate is valid."""

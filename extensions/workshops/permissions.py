@@ -82,7 +82,8 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
         case "report":
             return state in IN_TABLE or state == WorkshopState.ARCHIVED
         case "certificates":
-            return state in (WorkshopState.CLOSING, WorkshopState.ARCHIVED) and workshop.erased is None
+            over = (WorkshopState.OPEN, WorkshopState.CLOSING, WorkshopState.ARCHIVED)
+            return state in over and workshop.erased is None
         case "broadcast" | "stop-seat":
             return state in IN_TABLE
         case "code":

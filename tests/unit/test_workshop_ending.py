@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class EndingWorld:
             await shop.put_member(TINA, slug, caller.person, "participant")
         found = await self.world.store.member(slug, GUEST.person)
         assert found is not None
-        named = dataclasses.replace(found, name=NAME)
+        named = dataclasses.replace(found, name=NAME, mail="lukasz@example.org")
         await self.world.store.put_member(named, (await self.world.store.events(slug))[0])
         self.world.clock.forward(days=2, hours=1)  # the class begins
         await self.look()
@@ -113,7 +114,8 @@ def link_app(world: EndingWorld) -> FastAPI:
 
 @asynccontextmanager
 async def ending_world(folder: Path) -> AsyncIterator[EndingWorld]:
-    async with workshops_world(folder, link={"socket": "link.sock"}) as world:
+    mails = {"sender": "workshops@example.org", "folder": "mails"}
+    async with workshops_world(folder, link={"socket": "link.sock"}, joining=mails) as world:
         client = WorkshopsClient(folder / "w.sock")
         now = ProjectNow(running=0, waiting=0, clusters=0, spent=0, reserved=0)
         made = EndingWorld(world, client, [], now)
@@ -310,6 +312,23 @@ async def test_a_certificate_can_be_checked_also_after_its_person_is_deleted(tmp
         assert (await service.client.check_certificate(CertificateBody(id=number, name="Paul"))).named is False
         wrong = await service.client.check_certificate(CertificateBody(id=f"{slug}.{'a' * 24}", name=NAME))
         assert wrong == wrong.model_copy(update={"valid": False, "title": "", "named": None})
+
+
+async def test_guests_get_their_certificates_by_mail_once(tmp_path: Path) -> None:
+    async with ending_world(tmp_path) as service:
+        slug = await service.open()
+        await service.over(slug)
+        service.ran("paul", service.world.clock() - timedelta(hours=4), 3)
+        assert (await refused(service.client.mail_certificates(OTTO, slug)))[0] == 403
+        found = await service.client.mail_certificates(TINA, slug)
+        assert (found.sent, found.without_mail) == (1, 1)  # paul has an account
+        await service.world.joining.mails.settle()
+        (file,) = (tmp_path / "mails").iterdir()
+        letter = message_from_bytes(file.read_bytes(), policy=policy.default)
+        assert (letter["To"], letter["Subject"]) == ("lukasz@example.org", "Your certificate: First steps")
+        (attached,) = letter.iter_attachments()  # type: ignore[attr-defined]
+        assert said(attached.get_content())[1] == NAME
+        assert (await refused(service.client.mail_certificates(TINA, slug)))[1] == "certificates-mailed"
 
 
 # --- what is kept

@@ -60,7 +60,7 @@ class WorkshopsWorld:
         pools = PoolsFile(config.pools)
         self.joining = Joining(store, config.joining, SECRET, config.hub.root, lambda: self.clockwork.wake(), clock)
         self.link = LinkSocket(None if config.link is None else config.link.socket)
-        self.ending = WorkshopEnding.of(config, store, self.link, pools, SECRET, clock)
+        self.ending = WorkshopEnding.of(config, store, self.link, pools, self.joining, SECRET, clock)
         self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote, self.ending.keep)
         self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
         self.room = Room(self.workshops, store, self.link, clock)

@@ -18,6 +18,7 @@ from workshops.models.ending import (
     CertificateCheck,
     ClosingView,
     ExtendWorkshopBody,
+    MailedView,
     PrivacyView,
     ReportView,
 )
@@ -81,6 +82,11 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
         """Return all certificates of attendance as a zip file of PDFs."""
         found = await ending.certificates(await workshops.may(caller, slug, "certificates"))
         return CertificatesZip(found, headers=_kept_as(f"{slug}-certificates.zip"))
+
+    @routes.post("/workshops/{slug}/certificates/mail", responses=some)
+    async def mail_certificates(slug: Slugged, caller: WorkshopCaller = caller_of) -> MailedView:
+        """Send guests their certificates by mail, which can be done once."""
+        return await ending.mail_certificates(await workshops.may(caller, slug, "certificates"), caller.person)
 
     return routes
 

@@ -18,12 +18,20 @@ from factorycommon.service.problems import ProblemError, conflict, forbidden, go
 from workshops.config import WorkshopsConfig
 from workshops.ending import certificates
 from workshops.ending.report import WorkshopHistory, class_period, earns, report, without_people
+from workshops.joining.service import Joining
 from workshops.link import LinkSocket
-from workshops.models.ending import AttendanceRow, CertificateCheck, ClosingView, PrivacyView, ReportView
+from workshops.models.ending import (
+    AttendanceRow,
+    CertificateCheck,
+    ClosingView,
+    MailedView,
+    PrivacyView,
+    ReportView,
+)
 from workshops.pools import PoolsFile
 from workshops.projects import LAST_MINUTES
 from workshops.states import WorkshopState
-from workshops.store.schema import MembershipRecord, WorkshopRecord
+from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store
 from workshops.times import in_zone
 
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("workshops")
 
 MOST_PAGES = 200  # of one history
+MAILED = "certificates"  # in a workshop's log
 RETRY = timedelta(minutes=5)  # from a report that could not be made until the next try
 _PAGE, _NOW = TypeAdapter(HistoryPage), TypeAdapter(ProjectNow)
 _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not answer just now, so nobody’s part is known.")
@@ -41,7 +50,7 @@ _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not ans
 class WorkshopEnding:
     """Answers about the end of workshops.
 
-    ``secret``: for the ids of certificates; ``root``: the gateway's URL for people, with a slash at its end;
+    ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for people, with a slash at its end;
     ``guests``: whether people may join with a mail address; ``clear``: how long after its closing a workshop is
     archived; ``now``: the clock.
     """
@@ -54,6 +63,7 @@ class WorkshopEnding:
         secret: bytes,
         root: str,
         clear: timedelta,
+        joining: Joining,
         guests: bool,
         now: Callable[[], datetime],
     ) -> None:
@@ -63,6 +73,7 @@ class WorkshopEnding:
         self._secret = secret
         self._root = root
         self._clear = clear
+        self._joining = joining
         self._guests = guests
         self._now = now
         self._tried: dict[str, datetime] = {}  # when the report of a workshop could not be made last
@@ -74,12 +85,13 @@ class WorkshopEnding:
         store: Store,
         link: LinkSocket,
         pools: PoolsFile,
+        joining: Joining,
         secret: bytes,
         now: Callable[[], datetime],
     ) -> WorkshopEnding:
         """Return the part of a service with this configuration."""
         clear = timedelta(minutes=config.limits.clear_minutes)
-        return cls(store, link, pools, secret, config.hub.root, clear, config.joining.sends, now)
+        return cls(store, link, pools, secret, config.hub.root, clear, joining, config.joining.sends, now)
 
     # --- the report
 
@@ -156,6 +168,24 @@ class WorkshopEnding:
                 )
             )
         return await asyncio.to_thread(self._zipped, workshop, rows)
+
+    async def mail_certificates(self, workshop: WorkshopRecord, by: str) -> MailedView:
+        """Send the guests who have earned a certificate theirs by mail, once. Raises ProblemError."""
+        if not self._guests:
+            raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))
+        rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
+        if await self._store.happened(workshop.slug, MAILED):
+            raise conflict(Message("certificates-mailed", "The certificates were sent already."))
+        await self._store.note(EventRecord(workshop.slug, self._now(), by, MAILED))
+        people = (await self._store.members([workshop.slug]))[workshop.slug]
+        mail_of = {one.person: one.mail for one in people if one.mail}
+        sent = 0
+        for row in rows:
+            if (mail := mail_of.get(row.person)) is not None:
+                pdf = await asyncio.to_thread(self._drawn, workshop, row)
+                self._joining.mails.send(self._joining.letters.certificate(mail, workshop.title, pdf))
+                sent += 1
+        return MailedView(sent=sent, without_mail=len(rows) - sent)
 
     async def check_certificate(self, typed: str, name: str) -> CertificateCheck:
         """Return whether this gateway made a certificate with this id; ``name``: as printed on it, "" if not typed."""

@@ -111,6 +111,14 @@ class ReportView(Model):
     erased: datetime | None = None
 
 
+class MailedView(Model):
+    """Response to certificates that were sent by mail: how many, and how many people who have earned one have no mail
+    address here, since they have an account."""
+
+    sent: int
+    without_mail: int
+
+
 class CertificateCheck(Model):
     """Whether a certificate of attendance is valid. The rest is empty if it is not.
 

@@ -76,7 +76,7 @@ class WorkshopView(Model):
     languages: tuple[str, ...]
     material: MaterialBody | None
     retention_days: int
-    certificate_percent: int
+    certificate_percent: int = 75
     project: str
     join_url: str
     role: Role | None

@@ -271,6 +271,12 @@ class Store:
         query = select(table).where(table.c.workshop == slug).order_by(table.c.number.desc()).limit(limit)
         return await self.rows(table, query, EventRecord, leave_out=("number",))
 
+    async def happened(self, slug: str, what: str) -> bool:
+        """Return whether a workshop's log has such a line."""
+        table = schema.events.c
+        query = select(table.number).where(table.workshop == slug, table.what == what).limit(1)
+        return await self.transact(lambda db: db.execute(query).first() is not None)
+
     async def note(self, event: EventRecord) -> None:
         """Add a line to a workshop's log."""
         await self.transact(lambda db: _note(db, event))

@@ -68,6 +68,7 @@ HAPPENED = {
     "removed": N_("removed"),
     "erased": N_("its people were deleted"),
     "extended": N_("goes on for longer, in minutes"),
+    "certificates": N_("sent certificates by mail"),
     "joined": N_("joined"),
     "left": N_("left"),
     "promoted": N_("got a seat from the waiting list"),
@@ -88,6 +89,7 @@ DONE = {
     "warm": N_("Its seats may start now."),
     "close": N_("The workshop closes: its sessions end in a few minutes."),
     "extend": N_("The class goes on for longer."),
+    "certificates": N_("Certificates are on their way to the guests who have earned one."),
     "change": N_("The changes are stored."),
     "role": N_("The role is stored."),
     "remove": N_("The person is removed."),
@@ -282,6 +284,8 @@ class WorkshopPage(WorkshopHandler):
             case "extend":
                 minutes: Any = self.get_body_argument("minutes", "").strip()
                 await client.extend(caller, slug, minutes)
+            case "certificates":
+                await client.mail_certificates(caller, slug)
             case "code":
                 domains = [one for one in self.get_body_argument("domains", "").replace(" ", "").split(",") if one]
                 created = await client.new_code(caller, slug, CodeBody.model_validate({"domains": domains}))
@@ -319,6 +323,8 @@ class WorkshopPage(WorkshopHandler):
             wrong=wrong,
             closing=await self._closing(workshop),
             countdown=countdown(workshop, datetime.now(UTC)),
+            class_is_over=workshop.state in ("closing", "archived")
+            or (workshop.state == "open" and workshop.ends <= datetime.now(UTC)),
             created=take_code(self.caller.person, self.get_query_argument("code", "")),
             states=STATES,
             roles=ROLES,
