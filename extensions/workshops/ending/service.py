@@ -50,9 +50,9 @@ _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not ans
 class WorkshopEnding:
     """Answers about the end of workshops.
 
-    ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for people, with a slash at its end;
-    ``guests``: whether people may join with a mail address; ``clear``: how long after its closing a workshop is
-    archived; ``now``: the clock.
+    ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for
+    people, with a slash at its end; ``clear``: how long after its closing a workshop is archived; ``guests``: whether
+    people may join with a mail address; ``now``: the clock.
     """
 
     def __init__(
