@@ -1,7 +1,7 @@
 /** The start page's elements: cards, hours, summary. Builds elements; requests and stores nothing. */
 
 import {
-  cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, loadOf, nearest, rungs, sizeStart,
+  cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, loadOf, mostHours, nearest, rungs, sizeStart,
   takesRequests,
 } from "./choose.js";
 import { billedText } from "./cost.js";
@@ -161,7 +161,7 @@ function noEnvironment(factory, choice) {
  */
 export function hoursPicker(factory, choice, estimateOf, now, on, limit = null) {
   const view = findSize(factory, choice.size);
-  const max = Math.max(view.offer.hours.least, Math.min(view.size.max_hours, limit ?? Infinity));
+  const max = mostHours(view, limit);
   const steps = ladder(max);
   const start = hoursStart(view, estimateOf(choice.hours), now);
   const begin = start.at ?? now;

@@ -1,6 +1,8 @@
 // The form of a workshop: fills in the browser's time zone, and moves the later times along with the first one. On the
 // page of a workshop, counts down the time that is left.
 
+import { hoursUntil } from "../common/format.js";
+
 const CLOCK = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/;
 
 /**
@@ -29,19 +31,9 @@ opens?.addEventListener("change", () => {
   }
 });
 
-/**
- * Returns the time until a moment in hours and minutes, such as 1:05; never less than 0:00.
- * @param {number} until milliseconds since 1970
- * @param {number} now milliseconds since 1970
- */
-export function left(until, now) {
-  const minutes = Math.max(0, Math.ceil((until - now) / 60_000));
-  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
-}
-
 /** @type {NodeListOf<HTMLElement>} */
 const timers = document.querySelectorAll("[data-until]");
-const count = () => timers.forEach((one) => { one.textContent = left(Date.parse(one.dataset.until ?? ""), Date.now()); });
+const count = () => timers.forEach((one) => { one.textContent = hoursUntil(Date.parse(one.dataset.until ?? ""), Date.now()); });
 if (timers.length) {
   count();
   setInterval(count, 5000);
