@@ -13,12 +13,14 @@ from factorycommon.private_files import read_or_make_key
 from factorycommon.service.serving import Listener, StartError, alone, new_server, own_folder, tcp_socket, unix_socket
 from factorycommon.tls import HUB, PROXY, TlsError, listening
 from workshops.api.callers import TokenCallers
+from workshops.api.ending import ending_router, public_router
 from workshops.api.hub import hub_app
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.api.user import user_app
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig
+from workshops.ending.service import WorkshopEnding
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
 from workshops.pools import PoolsFile
@@ -67,14 +69,19 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
     link = LinkSocket(None if config.link is None else config.link.socket)
     seats = SeatRunner(store, link, now)
-    clockwork = Clockwork(config, store, pools, now, joining.promote, seats)
+    ending = WorkshopEnding.of(config, store, link, pools, joining, secret, now)
+    clockwork = Clockwork(config, store, pools, now, joining.promote, seats, ending.keep)
     workshops = Workshops(config, store, pools, now, secret, changed)
     room = Room(workshops, store, link, now)
-    more = (partial(room_router, room), partial(seats_router, workshops, store, seats))
+    more = (
+        partial(room_router, room),
+        partial(seats_router, workshops, store, seats),
+        partial(ending_router, workshops, ending),
+    )
     callers = TokenCallers(config.hub, config.tls)
     tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
     listeners = [
-        Listener(hub_app(workshops, joining, more), unix_socket(config.socket)),
+        Listener(hub_app(workshops, joining, (*more, partial(public_router, ending))), unix_socket(config.socket)),
         Listener(
             user_app(workshops, joining, callers, config.hub.base_url, more),
             tcp_socket(config.listen_host, config.listen_port),

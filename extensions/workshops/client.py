@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -16,6 +16,15 @@ from factorycommon.event_stream import read_events
 from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.models.ending import (
+    CertificateBody,
+    CertificateCheck,
+    ClosingView,
+    ExtendWorkshopBody,
+    MailedView,
+    PrivacyView,
+    ReportView,
+)
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.seats import SeatingView
 from workshops.models.views import (
@@ -31,9 +40,12 @@ from workshops.models.views import (
 
 T = TypeVar("T")
 
+WorkshopFile = Literal["report.csv", "certificate", "certificates.zip"]
+
 _SECONDS, _SLOW_SECONDS = 10.0, 30.0  # for an answer; for one that waits for sessions
 _QUIET_SECONDS = 60.0  # a stream shows from time to time that it is alive
 _MOST_BYTES = 8 * 2**20  # of one event
+_FILE_SECONDS = 180.0  # for a file: a thousand certificates take two minutes
 _ACCESS = TypeAdapter(AccessView)
 _POOLS = TypeAdapter(list[PoolView])
 _VIEW, _VIEWS = TypeAdapter(WorkshopView), TypeAdapter(list[WorkshopView])
@@ -41,6 +53,9 @@ _CREATED = TypeAdapter(CreatedView)
 _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
+_REPORT, _CLOSING = TypeAdapter(ReportView), TypeAdapter(ClosingView)
+_MAILED = TypeAdapter(MailedView)
+_CHECK, _PRIVACY = TypeAdapter(CertificateCheck), TypeAdapter(PrivacyView)
 _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
 _SEATING = TypeAdapter(SeatingView)
 _NOTHING = TypeAdapter[None](None)
@@ -182,6 +197,42 @@ class WorkshopsClient:
         """Go on with warming up after it was halted."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
 
+    # --- the end of a workshop
+
+    async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
+        """Let a class go on for some minutes."""
+        body = ExtendWorkshopBody(minutes=minutes)
+        return await self._ask(_VIEW, caller, "POST", _path(slug, "extend"), body)
+
+    async def closing(self, caller: WorkshopCaller, slug: str) -> ClosingView:
+        """Return what would end if a workshop were closed now."""
+        return await self._ask(_CLOSING, caller, "GET", _path(slug, "closing"))
+
+    async def report(self, caller: WorkshopCaller, slug: str) -> ReportView:
+        """Return a workshop in figures."""
+        return await self._ask(_REPORT, caller, "GET", _path(slug, "report"))
+
+    async def file(self, caller: WorkshopCaller, slug: str, name: WorkshopFile) -> bytes:
+        """Return a file of a workshop: its report as CSV, the caller's certificate as PDF, or all of them as zip."""
+        response = await self._send(caller, "GET", _path(slug, name), None, seconds=_FILE_SECONDS)
+        if response.is_error:
+            _parsed(_NOTHING, response)
+        return response.content
+
+    async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
+        """Send guests their certificates by mail."""
+        content = await self._send(caller, "POST", _path(slug, "certificates", "mail"), None, seconds=_FILE_SECONDS)
+        return _parsed(_MAILED, content)
+
+    async def check_certificate(self, body: CertificateBody) -> CertificateCheck:
+        """Return whether a certificate is valid."""
+        content = body.model_dump_json().encode()
+        return _parsed(_CHECK, await self._send(None, "POST", "/certificates", content, "application/json"))
+
+    async def privacy(self, slug: str) -> PrivacyView:
+        """Return when the data of a workshop's people are deleted."""
+        return _parsed(_PRIVACY, await self._send(None, "GET", f"/privacy/{quote(slug, safe='')}", None))
+
     async def _ask(
         self,
         shape: TypeAdapter[T],
@@ -196,19 +247,21 @@ class WorkshopsClient:
 
     async def _send(
         self,
-        caller: WorkshopCaller,
+        caller: WorkshopCaller | None,
         method: str,
         path: str,
         content: bytes | None,
         kind: str = "",
         seconds: float = _SECONDS,
     ) -> httpx.Response:
+        """Return the response. ``caller`` None: for everybody; ``seconds``: how long to wait for it."""
+        params = [] if caller is None else _params(caller)
         headers = {"Content-Type": kind} if content is not None else {}
         if current := request_id.current():
             headers[request_id.HEADER] = current
         try:
             return await self._http.request(
-                method, path, params=_params(caller), content=content, headers=headers, timeout=seconds
+                method, path, params=params, content=content, headers=headers, timeout=seconds
             )
         except httpx.HTTPError as error:
             raise _silent(error) from error

@@ -27,7 +27,8 @@ LOOK_SECONDS = 5.0  # between two looks at the clock
 
 class Clockwork:
     """Takes the steps that are due. ``now``: the clock; ``promote``: gives a workshop's free seats to its
-    waiting list; ``seats``: begins seats. Call ``wake`` after each change of a workshop."""
+    waiting list; ``seats``: begins seats; ``keep``: stores the sums of a workshop that is over, with True right before
+    its people are deleted. Call ``wake`` after each change of a workshop."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Clockwork:
         now: Callable[[], datetime],
         promote: Callable[[str], Awaitable[None]] | None = None,
         seats: SeatRunner | None = None,
+        keep: Callable[[WorkshopRecord, bool], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._pools = pools
@@ -44,6 +46,7 @@ class Clockwork:
         self._promote = promote
         self._seats = seats
         self._measures = config.limits.warm_minutes is None
+        self._keep = keep
         self._clear = timedelta(minutes=config.limits.clear_minutes)
         self._file = TableFile(config.table)
         self._woken = asyncio.Event()
@@ -122,10 +125,15 @@ class Clockwork:
             await self._promote(workshop.slug)
 
     async def _forget(self) -> None:
-        """Delete the people of workshops whose time of retention is over."""
-        now = self._now()
+        """Delete the people of workshops whose time of retention is over; before that, store the sums of all that are
+        over."""
+        now, kept = self._now(), await self._store.reported()
         for one in await self._store.to_erase():
-            if one.over is not None and now >= one.over + timedelta(days=one.retention_days):
+            is_due = one.over is not None and now >= one.over + timedelta(days=one.retention_days)
+            took_place = one.state == WorkshopState.ARCHIVED
+            if self._keep is not None and took_place and (is_due or one.slug not in kept):
+                await self._keep(one, is_due)
+            if is_due:
                 await self._store.erase(one.slug, now, EventRecord(one.slug, now, "", "erased"))
                 log.info("The people of the workshop %s are deleted", one.slug)
 

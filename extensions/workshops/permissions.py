@@ -21,6 +21,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 }
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
+    "extend", "report", "certificates",
     "see-room", "broadcast", "stop-seat", "go-on",
 )  # fmt: skip
 
@@ -55,8 +56,10 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "broadcast" | "stop-seat" | "go-on":
+        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on":
             return caller.operator or role in ("lead", "instructor")
+        case "report":
+            return caller.operator or role in ("lead", "instructor", "helper")
         case _:
             return caller.operator or role == "lead"
 
@@ -76,6 +79,13 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
             return state == WorkshopState.DRAFT and workshop.submitted is not None
         case "change" | "people":
             return state not in FINAL and state != WorkshopState.CLOSING
+        case "extend":
+            return state in (WorkshopState.WARMING, WorkshopState.OPEN)
+        case "report":
+            return state in IN_TABLE or state == WorkshopState.ARCHIVED
+        case "certificates":
+            over = (WorkshopState.OPEN, WorkshopState.CLOSING, WorkshopState.ARCHIVED)
+            return state in over and workshop.erased is None
         case "broadcast" | "stop-seat":
             return state in IN_TABLE
         case "code":

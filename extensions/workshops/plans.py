@@ -110,6 +110,30 @@ def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
             raise invalid(said.format(factory=place.factory, hours=f"{pool.gpu_hours:g}"), "gpu_hours")
 
 
+def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> WorkshopRecord:
+    """Return a workshop that ends and closes some minutes later. A seat may last as much longer, as far as the pools of
+    all its places allow."""
+    longest = [pool.max_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
+    more = timedelta(minutes=minutes)
+    return workshop.with_values(
+        ends=workshop.ends + more,
+        closes=workshop.closes + more,
+        hours=max(workshop.hours, min([workshop.hours + minutes / 60, *longest])),
+    )
+
+
+def check_extended(
+    workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools, limits: WorkshopLimits
+) -> None:
+    """Check that a workshop may go on for as long as it now says."""
+    if workshop.closes - workshop.opens > timedelta(days=limits.days):
+        said = Message(
+            "workshop-extended-too-long", "It would be open for more than {days} days, the most that are allowed."
+        )
+        raise conflict(said.format(days=limits.days))
+    check_seats(workshop, others, pools)
+
+
 def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools) -> None:
     """Check that its pools have enough seats for this workshop and for all others that take place meanwhile."""
     others = [one for one in others if one.slug != workshop.slug and one.state in TAKES_SEATS]

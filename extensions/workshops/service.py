@@ -48,6 +48,17 @@ _MAY_NOT: dict[Action, Message] = {
     "broadcast": _ONLY_TRAINERS,
     "stop-seat": _ONLY_TRAINERS,
 }
+# What a person is told who may do something with a workshop, but not in its present state.
+_NOT_NOW = {
+    WorkshopState.DRAFT: Message("workshop-is-draft", "That is not possible while the workshop is a draft."),
+    WorkshopState.APPROVED: Message("workshop-is-approved", "That is not possible before the workshop is scheduled."),
+    WorkshopState.SCHEDULED: Message("workshop-is-scheduled", "That is not possible while the workshop is scheduled."),
+    WorkshopState.WARMING: Message("workshop-is-warming", "That is not possible while the workshop warms up."),
+    WorkshopState.OPEN: Message("workshop-is-open", "That is not possible while the workshop is open."),
+    WorkshopState.CLOSING: Message("workshop-is-closing", "That is not possible any more: the workshop closes."),
+    WorkshopState.ARCHIVED: Message("workshop-is-over", "That is not possible any more: the workshop is over."),
+    WorkshopState.CANCELLED: Message("workshop-is-cancelled", "That is not possible: the workshop is cancelled."),
+}
 _ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this workshop may do this.")
 
 
@@ -236,6 +247,14 @@ class Workshops:
             moved = moved.with_values(submitted=None)
         return await self._stored(caller, moved, mine, str(event))
 
+    async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
+        """Let a class go on for some minutes, within what pools and other workshops leave. Raises ProblemError."""
+        workshop, mine = await self._allowed(caller, slug, "extend")
+        pools = self._pools.pools()
+        longer = plans.extended(workshop, minutes, pools)
+        plans.check_extended(longer, await self._store.all(over=False), pools, self._config.limits)
+        return await self._stored(caller, longer, mine, "extended", str(minutes))
+
     async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
         """Make a new code for joining; earlier codes are not valid any more. Raises ProblemError."""
         workshop, _ = await self._allowed(caller, slug, "code")
@@ -280,6 +299,10 @@ class Workshops:
         """Return a workshop in which the caller may do this now. Raises ProblemError."""
         return (await self._allowed(caller, slug, action))[0]
 
+    async def place(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
+        """Return a workshop that the caller may see, and what they are in it. Raises ProblemError."""
+        return await self._find(caller, slug)
+
     # --- helpers
 
     async def _find(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
@@ -301,8 +324,7 @@ class Workshops:
         if not permissions.holds(action, caller, mine):
             raise forbidden(_MAY_NOT.get(action, _ONLY_LEAD))
         if not permissions.is_time_for(action, workshop):
-            said = Message("workshop-not-now", "That is not possible now: the workshop's state is {state}.")
-            raise conflict(said.format(state=workshop.state))
+            raise conflict(_NOT_NOW[workshop.state])
         return workshop, mine
 
     def _may_create(self, caller: WorkshopCaller) -> bool:
@@ -334,6 +356,7 @@ class Workshops:
             languages=body.languages,
             material=body.material,
             retention_days=body.retention_days,
+            certificate_percent=body.certificate_percent,
             warm_minutes=self._config.limits.most_warm_minutes,
             seat_on_join=body.seat_on_join,
             state=WorkshopState.DRAFT,
@@ -457,7 +480,7 @@ class Workshops:
         if workshop.slug in people:
             staff = self._staff(workshop, people[workshop.slug], codes_of.get(workshop.slug, []))
         shown = ("slug", "title", "state", "zone", *_TIMES, "seats", "hours", "terms", "languages", "material",
-                 "retention_days", "seat_on_join", "project")  # fmt: skip
+                 "retention_days", "certificate_percent", "seat_on_join", "project")  # fmt: skip
         values: dict[str, Any] = {name: getattr(workshop, name) for name in shown}
         return WorkshopView(
             **values,

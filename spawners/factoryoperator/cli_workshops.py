@@ -67,6 +67,10 @@ def add(parts: Any) -> None:
     _named(_order(orders, "go-on", "go on with seats after too many have failed", _go_on))
     message = _named(_order(orders, "message", "send a message to everybody in the class", _message))
     message.add_argument("text")
+    extend = _named(_order(orders, "extend", "let a class go on for longer", _extend))
+    extend.add_argument("minutes", type=int)
+    report = _named(_order(orders, "report", "one workshop in figures: who came, hours, waits, failures", _report))
+    report.add_argument("--csv", action="store_true", help="the people as CSV")
 
 
 Work = Callable[[WorkshopsClient, WorkshopCaller, argparse.Namespace], Awaitable[None]]
@@ -153,6 +157,32 @@ async def _go_on(client: WorkshopsClient, caller: WorkshopCaller, options: argpa
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
     sent = await client.broadcast(caller, options.slug, BroadcastBody(text=options.text))
     _say(f"{sent.told} of {sent.people} people have it; the others get it when their session starts")
+
+
+async def _extend(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    found = await client.extend(caller, options.slug, options.minutes)
+    _say(f"{found.slug} ends at {in_zone(found.ends, found.zone):%Y-%m-%d %H:%M %Z}.")
+
+
+async def _report(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    if options.csv:
+        sys.stdout.write((await client.file(caller, options.slug, "report.csv")).decode())
+        return
+    found = await client.report(caller, options.slug)
+    _say(f"{found.joined} participants joined, {found.came} came, {found.certified} get a certificate")
+    _say(f"{found.used_seats} of {found.seats} seats in use at the same time, at most")
+    _say(
+        f"{found.sessions} sessions, {found.hours:.2f} hours, {found.gpu_hours + found.cluster_gpu_hours:.2f} GPU-hours"
+    )
+    for cost in found.costs:
+        _say(f"cost {cost.amount:.2f} {cost.unit}")
+    waits = found.waits
+    if waits.count:
+        _say(f"waits: p50 {waits.p50:.0f} s, p95 {waits.p95:.0f} s, at most {waits.most:.0f} s")
+    for one in found.failures:
+        _say(f"{one.count} x {one.reason} at {one.factory}")
+    if not found.whole:
+        _say("The link did not answer, so nothing is known of sessions.")
 
 
 async def _list(client: WorkshopsClient, caller: WorkshopCaller, _options: argparse.Namespace) -> None:

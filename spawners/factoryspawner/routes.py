@@ -12,7 +12,7 @@ from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.config.hub_config import WorkshopsSettings
 from factoryspawner.pages import checklist, operator, project, public
-from factoryspawner.pages.workshops import joining
+from factoryspawner.pages.workshops import ending, joining
 from factoryspawner.pages.workshops import pages as of_workshops
 
 _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend
@@ -36,6 +36,7 @@ def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | Non
         *joining.routes(link_at, pages, workshops),
         *operator.routes(link_at, pages),
         *of_workshops.routes(link_at, pages, None if workshops is None else workshops.socket),
+        *ending.routes(link_at, pages, None if workshops is None else workshops.socket),
         (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]

@@ -82,7 +82,7 @@ class Served:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("workshops.service._slug", lambda _title: SLUG)
                 await world.workshops.create(TINA, body())
-            self.hub = await stack.enter_async_context(serving(hub_app(world.workshops, world.joining, world.more)))
+            self.hub = await stack.enter_async_context(serving(hub_app(world.workshops, world.joining, world.of_hub)))
             user_side = user_app(world.workshops, world.joining, callers, "/", world.more)
             self.user = await stack.enter_async_context(serving(user_side))
             world.room.close()  # streams end after the whole room

@@ -144,6 +144,8 @@ describe("maintenance", () => {
 describe("format", () => {
   test("a point in time is written as short as possible", () => {
     assert.equal(format.clock(inMinutes(140), NOW, "UTC"), "14:20");
+    assert.deepEqual([65, 60, 0.5, 0, -5].map((minutes) => format.hoursUntil(NOW + minutes * 60_000, NOW)),
+      ["1:05", "1:00", "0:01", "0:00", "0:00"]);
     assert.equal(format.clock(inMinutes(60 * 21), NOW, "UTC"), "tomorrow 09:00");
     assert.equal(format.clock(inMinutes(-60 * 15), NOW, "UTC"), "yesterday 21:00");
     assert.equal(format.clock(inMinutes(60 * 24 * 3), NOW, "UTC"), "Fri 13 Mar, 12:00");
@@ -464,6 +466,8 @@ describe("steps and names", () => {
     assert.deepEqual(choose.ladder(0.167), [0.167]);
     assert.deepEqual(choose.rungs(24, 2), [1, 2, 4]);
     assert.deepEqual(choose.rungs(0.5, 0.5), [0.5]);
+    const limited = { size: { max_hours: 24 }, offer: { hours: { least: 0.25 } } };
+    assert.deepEqual([2, 48, null, undefined, 0.1].map((limit) => choose.mostHours(limited, limit)), [2, 24, 24, 24, 0.25]);
     assert.equal(choose.nearest(choose.ladder(4), 2.9), 5);
   });
 

@@ -146,7 +146,7 @@ def bypassing(template: str) -> list[str]:
     return [word for word in re.findall(r"[A-Za-z]{3,}", re.sub(r"<[^>]*>", " ", left) + spoken) if word not in _NAMES]
 
 
-@pytest.mark.parametrize("path", sorted((HUB / "templates").glob("*.html")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((HUB / "templates").rglob("*.html")), ids=lambda path: path.name)
 def test_no_template_has_words_of_its_own(path: Path) -> None:
     words = bypassing(path.read_text())
     if path.name == _ADMIN:

@@ -60,6 +60,6 @@ def test_a_bundle_loads_no_other_file(path: Path) -> None:
 
 
 def test_each_bundle_of_the_hub_is_named_by_a_template_and_each_name_is_there() -> None:
-    templates = "".join(path.read_text() for path in (CHECKOUT / "hub_config" / "templates").glob("*.html"))
+    templates = "".join(path.read_text() for path in (CHECKOUT / "hub_config" / "templates").rglob("*.html"))
     named = set(re.findall(r"gateway/static/(\w+\.(?:js|css))", templates))
     assert named == {path.name for path in (CHECKOUT / HUB).iterdir()}

@@ -74,7 +74,7 @@ FOR_EDITORS = re.compile(r"not found|to be confirmed|ask the site|switching this
 SHOWN = sorted(
     path
     for pattern in (
-        "hub_config/templates/*.html",
+        "hub_config/templates/**/*.html",
         "hub_config/error/*.html",
         "extensions/frontend/*/*.js",
         "hub_config/locale/factorygate.pot",

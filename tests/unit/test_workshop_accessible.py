@@ -17,8 +17,9 @@ from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.room_world import session
 from tests.unit.serving import serving
 from tests.unit.test_accessible_pages import findings, theme
-from tests.unit.workshops_world import WorkshopsWorld, body, workshops_world
+from tests.unit.workshops_world import SECRET, WorkshopsWorld, body, workshops_world
 from workshops.api.hub import hub_app
+from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +44,7 @@ async def shown(
     folder = tmp_path_factory.mktemp("w")
     async with (
         workshops_world(folder, trainers={"people": ["bob"]}) as world,
-        serving(hub_app(world.workshops, world.joining, world.more), folder / "w.sock"),
+        serving(hub_app(world.workshops, world.joining, world.of_hub), folder / "w.sock"),
     ):
         extra = "c.Authenticator.admin_users = {'ada'}"
         made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra, workshops=folder / "w.sock")
@@ -79,6 +80,9 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
         "declined": ("bob", f"/hub/workshops/{declined}"),
         "scheduled": ("bob", f"/hub/workshops/{runs}?done=approve"),
         "room": ("bob", f"/hub/workshops/{await room(world)}/room"),
+        "report": ("bob", f"/hub/workshops/{runs}/report"),
+        "privacy": ("bob", f"/hub/workshops/{runs}/privacy"),
+        "certificate": ("bob", f"/hub/workshops/certificates/{certificates.certificate_id(SECRET, runs, LONG)}"),
         "empty room": ("bob", f"/hub/workshops/{runs}/room?names=no"),
     }
 
@@ -102,7 +106,7 @@ async def room(world: WorkshopsWorld) -> str:
 
 NAMES = (
     "list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled",
-    "room", "empty room",
+    "room", "empty room", "report", "privacy", "certificate",
 )  # fmt: skip
 
 

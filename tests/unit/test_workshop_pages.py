@@ -14,8 +14,9 @@ from factorycommon.models.sessions import Words
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.serving import serving
-from tests.unit.workshops_world import BEGIN, WorkshopsWorld, body, workshops_world
+from tests.unit.workshops_world import BEGIN, SECRET, WorkshopsWorld, body, workshops_world
 from workshops.api.hub import hub_app
+from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
 from workshops.models.seats import SeatProgress
 from workshops.seats import rows
@@ -30,7 +31,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Works
     folder = tmp_path_factory.mktemp("w")
     async with (
         workshops_world(folder, trainers={"people": ["bob"]}) as made,
-        serving(hub_app(made.workshops, made.joining, made.more), folder / "w.sock"),
+        serving(hub_app(made.workshops, made.joining, made.of_hub), folder / "w.sock"),
     ):
         yield made
 
@@ -293,3 +294,47 @@ async def test_a_halted_warm_up_is_explained_and_goes_on(
     assert (await send(bob, path, order="go-on")).status_code == 302
     assert "Halted" not in (await bob.get(f"{path}?done=go-on")).text
     assert (await send(bob, path, order="go-on")).status_code == 409
+
+
+async def test_the_end_of_a_workshop_on_its_pages(
+    world: WorkshopsWorld, bob: httpx.AsyncClient, hub: HubProcess
+) -> None:
+    world.clock.at = BEGIN
+    slug = (await world.scheduled(BOB, title="<i>End</i>", zone="Europe/Berlin")).slug
+    await world.workshops.put_member(BOB, slug, "carl", "participant")
+    await world.workshops.put_member(BOB, slug, "dora", "observer")
+    async with httpx.AsyncClient(base_url=bob.base_url) as stranger:
+        privacy = await stranger.get(f"/hub/workshops/{slug}/privacy")
+        assert privacy.status_code == 200
+        assert "30 days after the workshop is over" in privacy.text
+        assert "<i>End" not in privacy.text
+        assert "&lt;i&gt;End" not in privacy.text  # its title is for its people
+        assert (await stranger.get("/hub/workshops/none-2345/privacy")).status_code == 404
+        assert f"/hub/workshops/{slug}/privacy" in (await stranger.get(f"/hub/join/{slug}")).text
+        number = certificates.certificate_id(SECRET, slug, "Łukasz <b>")
+        page = f"/hub/workshops/certificates/{number}"
+        valid = await stranger.get(page)
+        assert (valid.status_code, "&lt;i&gt;End&lt;/i&gt;" in valid.text, "ukasz" in valid.text) == (200, True, False)
+        named = await send(stranger, page, name="łukasz <b>")
+        assert "It is the certificate of łukasz &lt;b&gt;." in named.text
+        assert "It is not the certificate of" in (await send(stranger, page, name="Ben")).text
+        assert (await stranger.get(f"/hub/workshops/certificates/{slug}.{'a' * 24}")).status_code == 404
+    path = f"/hub/workshops/{slug}"
+    assert "data-until" not in (await bob.get(path)).text
+    world.clock.at = BEGIN + timedelta(days=2, hours=2)
+    await world.clockwork.look()
+    sent = await send(bob, path, order="extend", minutes="20")
+    assert sent.headers["Location"] == f"{path}?done=extend"
+    assert "The class goes on for longer." in (await bob.get(sent.headers["Location"])).text
+    wrong = await send(bob, path, order="extend", minutes="x")
+    assert (wrong.status_code, "Give a number of minutes from 1 to 1,440." in wrong.text) == (400, True)
+    report = await bob.get(f"{path}/report")
+    assert (report.status_code, "&lt;i&gt;End&lt;/i&gt;" in report.text, "carl" in report.text) == (200, True, True)
+    assert (await bob.get(f"{path}/report.csv")).text.startswith("person,name,role")
+    for name in ("carl", "dora"):
+        browser = await hub.login(name)
+        for file in ("report", "report.csv", "certificates.zip"):
+            assert (await browser.get(f"{path}/{file}")).status_code == 403, (name, file)
+        early = await browser.get(f"{path}/certificate")
+        assert early.status_code == (409 if name == "carl" else 403)
+        await browser.aclose()

@@ -103,7 +103,7 @@ async def test_a_declined_workshop_comes_back_with_the_reason(tmp_path: Path) ->
         view = await world.workshops.decline(OPERATOR, slug, "Too many seats.")
         assert view.staff is not None
         assert (view.state, view.staff.declined, view.staff.submitted) == ("draft", "Too many seats.", None)
-        assert await refused(world.workshops.approve(OPERATOR, slug)) == (409, "workshop-not-now")
+        assert await refused(world.workshops.approve(OPERATOR, slug)) == (409, "workshop-is-draft")
         assert "submit" in (await world.workshops.one(TINA, slug)).may
         await world.workshops.submit(TINA, slug)
         assert (await world.workshops.approve(OPERATOR, slug)).state == "approved"

@@ -52,7 +52,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         socket = tmp_path / "w.sock"
         async with (
             serving(user_app(world.workshops, world.joining, callers, "/", world.more)) as url,
-            serving(hub_app(world.workshops, world.joining, world.more), socket),
+            serving(hub_app(world.workshops, world.joining, world.of_hub), socket),
             httpx.AsyncClient(base_url=f"{url}/services/workshops", timeout=30) as people,
         ):
             client = WorkshopsClient(socket)

@@ -106,7 +106,7 @@ async def test_a_killed_service_goes_on_where_it_was_and_the_table_stays(
     code, said = await command(capsys, socket, "list")
     assert (code, f"{slug}  scheduled" in said, "1/2" in said) == (0, True, True), said
     code, said = await command(capsys, socket, "approve", slug)
-    assert (code, "That is not possible now: the workshop's state is scheduled." in said) == (1, True), said
+    assert (code, "That is not possible while the workshop is scheduled." in said) == (1, True), said
     assert (await command(capsys, socket, "cancel", slug))[1] == f"{slug} is cancelled.\n"
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 60) == 0

@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 
 from factorycommon.models.workshops import WorkshopProjects
+from workshops.api.ending import ending_router, public_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig, load
+from workshops.ending.service import WorkshopEnding
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
 from workshops.models.bodies import WorkshopBody
@@ -59,12 +61,18 @@ class WorkshopsWorld:
         self.config, self.store, self.clock = config, store, clock
         pools = PoolsFile(config.pools)
         self.joining = Joining(store, config.joining, SECRET, config.hub.root, lambda: self.clockwork.wake(), clock)
-        self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote)
-        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
         self.link = LinkSocket(None if config.link is None else config.link.socket)
+        self.ending = WorkshopEnding.of(config, store, self.link, pools, self.joining, SECRET, clock)
+        self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote, keep=self.ending.keep)
+        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
         self.room = Room(self.workshops, store, self.link, clock)
         self.seats = SeatRunner(store, self.link, clock)
-        self.more = (partial(room_router, self.room), partial(seats_router, self.workshops, store, self.seats))
+        self.more = (
+            partial(room_router, self.room),
+            partial(seats_router, self.workshops, store, self.seats),
+            partial(ending_router, self.workshops, self.ending),
+        )
+        self.of_hub = (*self.more, partial(public_router, self.ending))
 
     def table(self) -> WorkshopProjects:
         """Return the table of projects that the link would read."""

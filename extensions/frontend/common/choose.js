@@ -83,6 +83,11 @@ export function roomier(factory, choice) {
 /** Whether an environment fits a size. */
 export const fits = (view, environment) => view.offer.environments.includes(environment);
 
+/** The most hours of a size; `limit`: what the paying project allows, null or undefined if it has no such limit. */
+export function mostHours(view, limit) {
+  return Math.max(view.offer.hours.least, Math.min(view.size.max_hours, limit ?? Infinity));
+}
+
 /** The walltimes of a slider's steps, in hours, up to and including the limit. */
 export function ladder(maxHours) {
   return [...LADDER.filter((step) => step < maxHours), maxHours];

@@ -1,7 +1,7 @@
 /** The start page's elements: cards, hours, summary. Builds elements; requests and stores nothing. */
 
 import {
-  cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, loadOf, nearest, rungs, sizeStart,
+  cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, loadOf, mostHours, nearest, rungs, sizeStart,
   takesRequests,
 } from "./choose.js";
 import { billedText } from "./cost.js";
@@ -157,11 +157,11 @@ function noEnvironment(factory, choice) {
 
 /**
  * Slider, number, and comparison of walltimes. `estimateOf(hours)` returns an Estimate, null (none) or undefined
- * (requested).
+ * (requested); `limit`: the most hours that the paying project allows, if it has such a limit.
  */
-export function hoursPicker(factory, choice, estimateOf, now, on) {
+export function hoursPicker(factory, choice, estimateOf, now, on, limit = null) {
   const view = findSize(factory, choice.size);
-  const max = view.size.max_hours;
+  const max = mostHours(view, limit);
   const steps = ladder(max);
   const start = hoursStart(view, estimateOf(choice.hours), now);
   const begin = start.at ?? now;

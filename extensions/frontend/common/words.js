@@ -228,6 +228,7 @@ export const W = {
   aboutSession: {
     session: t("Session"), factory: t("Factory"), size: t("Node size"), environment: t("Environment"), cost: t("Charged"),
   },
+  ofWorkshop: (title) => t("Workshop: {title}", { title }),
   sizeFor: (size, hours) => t("{size}, for {hours}", { size, hours }),
   charged: (amount) => t("Charged: {amount}", { amount }),
   startLarger: (size) => t("Start again with {size}", { size }),

@@ -18,14 +18,29 @@ const page = settings("fg-home");
 const to = addresses(page.base, page.user, page.userUrl);
 const RECENT = 6;
 const STOP_PATIENCE = 15_000;
+const WORKSHOP = "workshop-"; // the ids of workshops' projects begin with it
 
 /** @type {Json} */
 const state = {
   sessions: null, factories: [], trouble: null, busy: new Set(), troubles: new Map(), asking: null, next: null,
   renew: null, longer: null, moreAsked: new Map(), starting: null, told: new Set(),
+  titles: new Map(), // of workshops, by the ids of their projects
   heard: 0, // number of received updates of the sessions
   servers: JSON.parse(at("fg-servers").textContent),
 };
+
+/** The title of a session's workshop; "" if it has none, or if its title is not known yet. */
+const workshopOf = (session) => state.titles.get(session.choice.project) ?? "";
+
+/** Asks once for the titles of workshops whose sessions are new on the page. */
+async function askTitles(sessions) {
+  const fresh = sessions.map((one) => one.choice.project).filter((id) => id?.startsWith(WORKSHOP) && !state.titles.has(id));
+  if (!fresh.length) return;
+  for (const id of fresh) state.titles.set(id, "");
+  const projects = await attempt(() => ask(to.projects), () => undefined);
+  for (const one of projects ?? []) if (one.id.startsWith(WORKSHOP)) state.titles.set(one.id, one.title || one.id);
+  draw();
+}
 
 const live = () => (state.sessions ?? []).filter(isLive);
 const moment = (session) => Date.parse(session.ended ?? session.created);
@@ -69,7 +84,8 @@ function draw() {
   const only = state.sessions ? [] : hubOnly();
   render(at("fg-live"),
     running.map((one) =>
-      sessionCard(one, state.factories, now, to, on, state.busy, state.moreAsked, state.troubles.get(one.id))),
+      sessionCard(one, state.factories, now, to, on, state.busy, state.moreAsked, state.troubles.get(one.id),
+        workshopOf(one))),
     only.map((server) => hubCard(server, to, on)));
   at("fg-none").hidden = running.length + only.length > 0;
   const ended = (state.sessions ?? []).filter((one) => !isLive(one)).sort((a, b) => moment(b) - moment(a)).slice(0, RECENT);
@@ -85,6 +101,7 @@ function draw() {
 
 /** The stream has live sessions only; a missing one has ended, and the full list says how. */
 function hear(sessions, whole) {
+  askTitles(sessions);
   const before = new Map((state.sessions ?? []).map((one) => [one.id, one]));
   for (const one of sessions) {
     const known = before.get(one.id);

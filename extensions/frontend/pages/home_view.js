@@ -17,9 +17,9 @@ function button(text, kind, onclick, more = {}) {
 
 /**
  * A card of one live session. `on` has stop(session), other(session), more(session); `busy` and `asking`: sets of
- * session ids that are being stopped, and for which an extension was requested.
+ * session ids that are being stopped, and for which an extension was requested; `workshop`: the title of its workshop.
  */
-export function sessionCard(session, factories, now, to, on, busy, asking, trouble) {
+export function sessionCard(session, factories, now, to, on, busy, asking, trouble, workshop = "") {
   const named = names(session, factories);
   const stopping = busy.has(session.id) || session.state === "ending" || session.wish === "stop";
   const stop = stopping ? W.stopping : session.state === "pending" ? W.cancel : W.stop;
@@ -32,7 +32,8 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
       h("span", { class: `fg-status fg-status-${DOT[session.state]}` },
         h("span", { class: "fg-dot", "aria-hidden": "true" }), W.state[session.state])),
     h("p", { class: "fg-session-what" }, h("strong", {}, named.machine), ` · ${named.size}`,
-      h("span", { class: "fg-quiet fg-line" }, named.environment)),
+      h("span", { class: "fg-quiet fg-line" }, named.environment),
+      workshop ? h("span", { class: "fg-line" }, W.ofWorkshop(workshop)) : null),
     session.state === "running" && share !== null
       ? h("div", {
         class: "fg-bar", role: "progressbar", "aria-labelledby": `${id} ${id}-line`, "aria-valuemin": "0",

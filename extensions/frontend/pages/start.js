@@ -4,9 +4,9 @@ import "./catalogue.js";
 
 import { Trouble, addresses, ask, follow } from "./api.js";
 import {
-  NAME_PATTERN, findEnvironment, findFactory, findSize, fromQuery, preset, settle, unknownIn, within,
+  NAME_PATTERN, findEnvironment, findFactory, findSize, fromQuery, mostHours, preset, settle, unknownIn, within,
 } from "../common/choose.js";
-import { barred, costLines, projectPicker } from "../common/cost.js";
+import { barred, costLines, payer, projectPicker } from "../common/cost.js";
 import { announce, byId as at, h, render, settings } from "../common/dom.js";
 import { lacks, nothingBox, obstacleBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
@@ -55,10 +55,16 @@ async function gatherSources() {
   return { posted: kept ? JSON.parse(kept) : null, link: fromQuery(location.search), again: session?.choice, last };
 }
 
+/** The hours of a choice, or fewer if the paying project allows no more. */
+function allowedHours(factory, choice) {
+  return Math.min(choice.hours, mostHours(findSize(factory, choice.size), payer(factory, choice, state.projects)?.max_hours));
+}
+
 function choose(change, { settled = true } = {}) {
   const wanted = { ...state.choice, ...change };
   const factory = findFactory(state.factories, wanted.factory);
   state.choice = settled ? settle(wanted, factory) : wanted;
+  if (settled && !("hours" in change)) state.choice = { ...state.choice, hours: allowedHours(factory, state.choice) };
   draw();
   clearTimeout(timer);
   timer = setTimeout(askEstimates, DEBOUNCE);
@@ -135,7 +141,8 @@ function draw() {
   render(at("fg-sizes"), sizeCards(factory, choice, now));
   render(at("fg-environments"), environmentCards(factory, choice));
   render(at("fg-hours"), [
-    ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })),
+    ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours }),
+      payer(factory, choice, state.projects)?.max_hours),
     ...windows(factory, choice, now, choose),
   ]);
   const told = summary(factory, choice, estimateOf(choice.hours), now, costLines(factory, choice, state.projects, now),
@@ -302,7 +309,8 @@ async function askProjects() {
     render(at("fg-ready-list"), readyList(ready, page.base));
     if (first && !isFolded()) at("fg-ready").open = lacks(ready);
   }
-  if (state.factories) draw();
+  if (first && state.choice) choose({});
+  else if (state.factories) draw();
 }
 
 /** Requests everything that presets need at the same time. */

@@ -1,4 +1,7 @@
-// The form of a workshop: fills in the browser's time zone, and moves the later times along with the first one.
+// The form of a workshop: fills in the browser's time zone, and moves the later times along with the first one. On the
+// page of a workshop, counts down the time that is left.
+
+import { hoursUntil } from "../common/format.js";
 
 const CLOCK = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/;
 
@@ -27,3 +30,11 @@ opens?.addEventListener("change", () => {
     if (one && !one.value) one.value = later(opens.value, minutes);
   }
 });
+
+/** @type {NodeListOf<HTMLElement>} */
+const timers = document.querySelectorAll("[data-until]");
+const count = () => timers.forEach((one) => { one.textContent = hoursUntil(Date.parse(one.dataset.until ?? ""), Date.now()); });
+if (timers.length) {
+  count();
+  setInterval(count, 5000);
+}

@@ -58,6 +58,17 @@ class Letters:
         lines.append("If you cannot come, please leave the workshop on its page, so that somebody else gets the seat.")
         return self._letter(to, f"You have a seat: {_short(workshop.title)}", [*lines, *self._when(workshop)])
 
+    def certificate(self, to: str, title: str, pdf: bytes) -> EmailMessage:
+        """Return the mail with a certificate of attendance."""
+        lines = [
+            f"Thank you for taking part in “{_short(title)}”. Your certificate of attendance is attached.",
+            "",
+            "Whether it is valid can be checked at the address that is printed on it.",
+        ]
+        made = self._letter(to, f"Your certificate: {_short(title)}", lines)
+        made.add_attachment(pdf, maintype="application", subtype="pdf", filename="certificate.pdf")
+        return made
+
     def _when(self, workshop: WorkshopFace) -> list[str]:
         zone = workshop.zone
         return [

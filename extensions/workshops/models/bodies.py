@@ -73,8 +73,9 @@ class CodeBody(Model):
 
 class WorkshopBody(Model):
     """A new workshop. ``hours``: the longest session of a seat; ``gpu_hours``: of all its people, None: what the pools
-    allow; ``person_gpu_hours``: of each person, None: an equal share of ``gpu_hours``; ``submit``: ask for approval at
-    once; ``seat_on_join``: begin the seat of somebody who joins while it is open at once, instead of at their click."""
+    allow; ``person_gpu_hours``: of each person, None: an equal share of ``gpu_hours``; ``certificate_percent``: how
+    much of the class a person has to attend for a certificate; ``submit``: ask for approval at once; ``seat_on_join``:
+    begin the seat of somebody who joins while it is open at once, instead of at their click."""
 
     title: Title
     zone: Zone = "UTC"
@@ -91,6 +92,7 @@ class WorkshopBody(Model):
     languages: tuple[LanguageCode, ...] = Field(default=("en",), min_length=1, max_length=30)
     material: MaterialBody | None = None
     retention_days: int = Field(default=30, ge=0, le=3650)
+    certificate_percent: int = Field(default=75, ge=0, le=100)
     code: CodeBody = CodeBody()
     seat_on_join: bool = True
     submit: bool = True
@@ -116,6 +118,7 @@ class WorkshopChange(Model):
     material: MaterialBody | None = None
     retention_days: int | None = Field(default=None, ge=0, le=3650)
     seat_on_join: bool | None = None
+    certificate_percent: int | None = Field(default=None, ge=0, le=100)
 
 
 class DeclineBody(Model):

@@ -12,6 +12,7 @@ from workshops.states import WorkshopState
 SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
+    "extend", "report", "certificates",
     "see-room", "broadcast", "stop-seat", "go-on",
 ]  # fmt: skip
 
@@ -76,6 +77,7 @@ class WorkshopView(Model):
     material: MaterialBody | None
     retention_days: int
     seat_on_join: bool = True
+    certificate_percent: int = 75
     project: str
     join_url: str
     role: Role | None

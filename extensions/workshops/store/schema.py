@@ -15,6 +15,7 @@ from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaD
 from factorycommon.models.workshops import PREFIX
 from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.models.bodies import MaterialBody, Role
+from workshops.models.ending import ReportView
 from workshops.models.views import SeatState
 from workshops.states import Schedule, WorkshopState
 
@@ -22,7 +23,8 @@ metadata = MetaData()
 
 # ``version`` counts changes, so that no change undoes another one unseen. ``warmed``: when the seats were first allowed
 # to start; ``closed``: when it began to close; ``over``: when it was archived or cancelled; ``erased``: when its people
-# were deleted. ``seat_on_join``: whether the seat of somebody who joins while it is open begins at once.
+# were deleted; ``certificate_percent``: how much of the class a person has to attend for a certificate;
+# ``seat_on_join``: whether the seat of somebody who joins while it is open begins at once.
 workshops = Table(
     "workshops",
     metadata,
@@ -54,6 +56,7 @@ workshops = Table(
     Column("closed", MomentColumn),
     Column("over", MomentColumn),
     Column("erased", MomentColumn),
+    Column("certificate_percent", Integer, nullable=False, server_default="75"),
 )
 places = Table(
     "places",
@@ -109,6 +112,14 @@ events = Table(
     Column("what", String, nullable=False),
     Column("detail", Text, nullable=False),
 )
+# Reports of workshops that are over, without people, so that their sums stay when the people are deleted.
+reports = Table(
+    "reports",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("at", MomentColumn, nullable=False),
+    Column("content", ParsedColumn(ReportView), nullable=False),
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,7 @@ class WorkshopRecord:
     over: datetime | None = None
     erased: datetime | None = None
     seat_on_join: bool = True
+    certificate_percent: int = 75
     places: tuple[PlaceRecord, ...] = ()
 
     @property

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from factorycommon.service.columns import intact
 from factorycommon.service.database import Database, InUse
 from factorycommon.service.sqlite_copy import copy_before_migration
+from workshops.models.ending import ReportView
 from workshops.states import FINAL, WorkshopState
 from workshops.store import joining_tables as tables
 from workshops.store import migrations, room_tables, schema, seat_tables
@@ -163,6 +164,35 @@ class Store:
 
         await self.transact(work)
 
+    # --- reports
+
+    async def keep_report(self, report: ReportView, at: datetime) -> None:
+        """Store a report without people, in place of an earlier one of its workshop."""
+        table = schema.reports
+
+        def work(db: Connection) -> None:
+            db.execute(delete(table).where(table.c.workshop == report.slug))
+            db.execute(insert(table).values(workshop=report.slug, at=at, content=report))
+
+        await self.transact(work)
+
+    async def kept_report(self, slug: str) -> ReportView | None:
+        """Return the report of a workshop that was stored; None if there is none that can be read."""
+        query = select(schema.reports).where(schema.reports.c.workshop == slug)
+
+        def work(db: Connection) -> ReportView | None:
+            row = db.execute(query).mappings().first()
+            values = None if row is None else _intact(schema.reports, row)
+            found: ReportView | None = None if values is None else values["content"]
+            return found
+
+        return await self.transact(work)
+
+    async def reported(self) -> set[str]:
+        """Return the workshops of which a report is stored."""
+        query = select(schema.reports.c.workshop)
+        return await self.transact(lambda db: set(db.execute(query).scalars()))
+
     # --- people
 
     async def members(self, slugs: Collection[str]) -> dict[str, list[MembershipRecord]]:
@@ -241,6 +271,12 @@ class Store:
         table = schema.events
         query = select(table).where(table.c.workshop == slug).order_by(table.c.number.desc()).limit(limit)
         return await self.rows(table, query, EventRecord, leave_out=("number",))
+
+    async def happened(self, slug: str, what: str) -> bool:
+        """Return whether a workshop's log has such a line."""
+        table = schema.events.c
+        query = select(table.number).where(table.workshop == slug, table.what == what).limit(1)
+        return await self.transact(lambda db: db.execute(query).first() is not None)
 
     async def note(self, event: EventRecord) -> None:
         """Add a line to a workshop's log."""

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from factorylink.api import workshop_room, workshop_seats
+from factorylink.api import workshop_history, workshop_room, workshop_seats
 from factorylink.api.http import Bounded, new_app
 from factorylink.api.workshop_scope import WorkshopScope
 from factorylink.projects.account_holds import AccountHolds
+from factorylink.ledger.charges import Charges
+from factorylink.ledger.project_history import ProjectHistory
 from factorylink.projects.book import ProjectBook
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.workshop_feed import WorkshopFeed
 from factorylink.sessions.workshop_seats import WorkshopSeats
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.cluster_table import ClusterTable
 from factorylink.state.session_table import SessionTable
 
 MOST_BYTES = 1024 * 1024  # of a request's body
@@ -25,10 +29,14 @@ def workshops_app(
     *,
     projects: ProjectBook,
     live_sessions: SessionTable,
+    live_clusters: ClusterTable,
     sessions: Sessions,
     feed: WorkshopFeed,
     seats: WorkshopSeats,
     holds: AccountHolds,
+    history: ProjectHistory,
+    charges: Charges,
+    factories: OfferedFactories,
 ) -> FastAPI:
     """Return the app for the workshops service. It checks no token: only that service can open its socket."""
     app = new_app("factorygate link, for the workshops service")
@@ -41,4 +49,5 @@ def workshops_app(
 
     app.include_router(workshop_room.router(scope, sessions, feed))
     app.include_router(workshop_seats.router(scope, seats, holds))
+    app.include_router(workshop_history.router(scope, history, charges, live_clusters, factories))
     return app

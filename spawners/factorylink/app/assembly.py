@@ -14,6 +14,7 @@ from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.hub import hub_app
 from factorylink.api.user import user_app
+from factorylink.api.workshop_history import SizeCosts
 from factorylink.api.workshops import workshops_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
@@ -31,6 +32,7 @@ from factorylink.jobs.identity import Identity
 from factorylink.ledger.charges import Charges
 from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.ledger.ledger import Ledger
+from factorylink.ledger.project_history import ProjectHistory
 from factorylink.projects.acceptances import Acceptances
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.account_leases import AccountLeases
@@ -197,10 +199,14 @@ class LinkParts:
         return workshops_app(
             projects=self.projects,
             live_sessions=self.live_sessions,
+            live_clusters=self.live_clusters,
             sessions=self.sessions,
             feed=self.workshop_feed,
             seats=self.workshop_seats,
             holds=self.account_holds,
+            history=ProjectHistory(self.ledger, SizeCosts(self.factories)),
+            charges=self.charges,
+            factories=self.factories,
         )
 
     def metrics_app(self) -> FastAPI:

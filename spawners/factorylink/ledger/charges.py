@@ -336,7 +336,7 @@ class Charges:
         """
         rows = await self._ledger.rows(charges, select(charges).where(charges.c.id == charge_id))
         now = clock.now()
-        return float(sum(row["gpus"] * _seconds(row, *_run(row, now)) for row in rows)) / HOUR
+        return float(sum(row["gpus"] * seconds_used(row, now) for row in rows)) / HOUR
 
     async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
         """Return the use of each of these jobs that is over. Raises LedgerError."""
@@ -399,6 +399,11 @@ def _run(row: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
     """Return when a job's last run started and ended; for a running job, ``now`` is the end."""
     started, ended = row["started"] or row["ended"] or now, row["ended"]
     return started, ended or min(now, started + timedelta(seconds=row["reserved"]))
+
+
+def seconds_used(row: Mapping[str, Any], now: datetime) -> int:
+    """Return the seconds that are charged for all runs of a job until now. ``row``: its row of ``charges``."""
+    return _seconds(row, *_run(row, now))
 
 
 def _seconds(row: Mapping[str, Any], started: datetime, ended: datetime) -> int:

@@ -27,6 +27,7 @@ from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfig, HubConfigError
 from factoryspawner.gateway import gateway
 from factoryspawner.login.authenticator import FederatedAuthenticator
+from factoryspawner.login.guest_sweep import GuestSweep
 from factoryspawner.login.passwords import PasswordAuthenticator, read_passwords
 from factoryspawner.login.words import words
 from factoryspawner.pages.workshops.joining_client import joining
@@ -93,6 +94,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         super().__init__(**kwargs)
         self.guests = GuestStatuses(Path(self.workshops_socket))
         self._shut_out_at: dict[str, float] = {}  # when the link was last told so, in the loop's seconds
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def authenticate(self, handler: Any, data: Any = None) -> Any:
         """Return the guest who has proved their address on the page for joining; for others, what the other
@@ -131,6 +133,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """Check a guest at the service; others as the other authenticator does. False: they must log in."""
+        self._begin_sweep()
         if not is_guest(user.name):
             return await super().refresh_user(user, handler, **kwargs)
         refusal = await self.standing(user)
@@ -139,6 +142,12 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         # JupyterHub notes the time of this check, and would not ask again before auth_refresh_age has passed.
         asyncio.get_running_loop().call_soon(_forget_check, user)
         return True
+
+    def _begin_sweep(self) -> None:
+        """Delete users of guests from now on, unless that has begun. The hub calls no authenticator at its start."""
+        if self._sweeping is None and hasattr(self.parent, "users"):
+            sweep = GuestSweep(Path(self.workshops_socket), self.parent.users, self)
+            self._sweeping = asyncio.get_running_loop().create_task(sweep.keep())
 
     async def standing(self, user: Any) -> Refusal | None:
         """Return why the person may start nothing; None if they may."""

@@ -31,7 +31,8 @@ _NO_MESSAGE = N_("Write a message of 1 to 500 characters: people read it.")
 _NO_END = N_("Give a day and a time within the next year, or leave this empty.")
 _LONGEST_DAYS = 366
 _NO_ORDER = N_("This request is not understood.")
-_REASONS = {
+# Why sessions ended, in a few words.
+REASONS = {
     "idle": N_("Ended: idle"),
     "unopened": N_("Ended: never opened"),
     "walltime": N_("Its time was over"),
@@ -151,7 +152,7 @@ class OperatorPage(PublicHandler):
             asked_until=self.get_body_argument("until", "")[:_END_LENGTH],
             sessions=bool(self.get_body_argument("sessions", "")),
             preview=bool(message) and not wrong,
-            reasons=_REASONS,
+            reasons=REASONS,
             action=f"{self.hub.base_url}operator",
             xsrf=self.xsrf_token.decode(),
         )

@@ -32,6 +32,7 @@ WRONG = {
     "languages": N_("Choose at least one language."),
     "material": N_("Give the address of a git repository that begins with https://, and a whole commit id."),
     "retention_days": N_("Give a number of days."),
+    "certificate_percent": N_("Give a number from 0 to 100."),
     "code": N_("Give mail domains such as example.org, separated by commas."),
 }
 
@@ -70,6 +71,8 @@ def read(argument: Callable[[str], str], many: Callable[[str], Sequence[str]]) -
     values: dict[str, Any] = {name: argument(name).strip() for name in _TEXTS}
     values |= {name: argument(name).strip() or None for name in _OPTIONAL}
     values["seat_on_join"] = argument("seat_on_join") == "yes"
+    if percent := argument("certificate_percent").strip():
+        values["certificate_percent"] = percent
     values["places"] = [place for n in range(1, PLACES + 1) if (place := _place(argument, n)) is not None]
     values["languages"] = list(many("languages"))
     repository, commit = argument("repository").strip(), argument("commit").strip()
@@ -126,6 +129,7 @@ def filled(workshop: WorkshopView) -> dict[str, Any]:
         "hours": f"{workshop.hours:g}",
         "terms": workshop.terms,
         "retention_days": str(workshop.retention_days),
+        "certificate_percent": str(workshop.certificate_percent),
         "gpu_hours": _number(staff.gpu_hours if staff else None),
         "person_gpu_hours": _number(staff.person_gpu_hours if staff else None),
         "languages": list(workshop.languages),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import available_timezones
 
 from babel.dates import format_datetime
@@ -21,6 +23,7 @@ from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, t
 from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
 from workshops.models.seats import SeatingView
+from workshops.models.ending import ClosingView
 from workshops.models.views import Action, WorkshopView
 from workshops.times import zone_info
 
@@ -75,6 +78,8 @@ HAPPENED = {
     "role": N_("role"),
     "removed": N_("removed"),
     "erased": N_("its people were deleted"),
+    "extended": N_("goes on for longer, in minutes"),
+    "certificates": N_("sent certificates by mail"),
     "joined": N_("joined"),
     "left": N_("left"),
     "promoted": N_("got a seat from the waiting list"),
@@ -96,6 +101,8 @@ DONE = {
     "cancel": N_("The workshop is cancelled."),
     "warm": N_("Its seats may start now."),
     "close": N_("The workshop closes: its sessions end in a few minutes."),
+    "extend": N_("The class goes on for longer."),
+    "certificates": N_("Certificates are on their way to the guests who have earned one."),
     "change": N_("The changes are stored."),
     "role": N_("The role is stored."),
     "remove": N_("The person is removed."),
@@ -106,6 +113,7 @@ DONE = {
 }
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
+_NO_MINUTES = N_("Give a number of minutes from 1 to 1,440.")
 _NO_NAME = N_("Give the person’s name at this hub.")
 _NOT_UNDERSTOOD = N_("This request is not understood.")
 
@@ -169,7 +177,13 @@ class NewWorkshopPage(_FormPage):
     async def get(self) -> None:
         """Answer HTML."""
         try:
-            start = {"languages": [self.language.code], "retention_days": "30", "zone": "", "seat_on_join": "yes"}
+            start = {
+                "languages": [self.language.code],
+                "retention_days": "30",
+                "certificate_percent": "75",
+                "zone": "",
+                "seat_on_join": "yes",
+            }
             await self.form(start, {}, None)
         except (WorkshopsProblem, WorkshopsSilent) as error:
             await self.show("workshops.html", silent=self.words_of(error), access=None, groups=[], states=STATES)
@@ -268,12 +282,12 @@ class WorkshopPage(WorkshopHandler):
     async def post(self, slug: str) -> None:
         """Do something: ``order``, a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
         order = self.get_body_argument("order", "")
-        field = {"decline": "reason", "role": "person", "list": "list"}.get(order, "")
+        field = {"decline": "reason", "role": "person", "list": "list", "extend": "minutes"}.get(order, "")
         try:
             query = await self._order(slug, order)
         except ValidationError:
             self.set_status(400)
-            await self._show(slug, "", {field: _NO_REASON if field == "reason" else _NO_NAME})
+            await self._show(slug, "", {field: {"reason": _NO_REASON, "minutes": _NO_MINUTES}.get(field, _NO_NAME)})
         except (WorkshopsProblem, WorkshopsSilent) as error:
             await self._show(slug, "", {field: self.words_of(error)})
         else:
@@ -287,6 +301,11 @@ class WorkshopPage(WorkshopHandler):
                 await client.take(caller, slug, _TAKEN[order])
             case "decline":
                 await client.decline(caller, slug, plain_text(self.get_body_argument("reason", "")))
+            case "extend":
+                minutes: Any = self.get_body_argument("minutes", "").strip()
+                await client.extend(caller, slug, minutes)
+            case "certificates":
+                await client.mail_certificates(caller, slug)
             case "code":
                 domains = [one for one in self.get_body_argument("domains", "").replace(" ", "").split(",") if one]
                 created = await client.new_code(caller, slug, CodeBody.model_validate({"domains": domains}))
@@ -328,6 +347,10 @@ class WorkshopPage(WorkshopHandler):
             steps=PROGRESS,
             done=done,
             wrong=wrong,
+            closing=await self._closing(workshop),
+            countdown=countdown(workshop, datetime.now(UTC)),
+            class_is_over=workshop.state in ("closing", "archived")
+            or (workshop.state == "open" and workshop.ends <= datetime.now(UTC)),
             created=take_code(self.caller.person, self.get_query_argument("code", "")),
             states=STATES,
             roles=ROLES,
@@ -343,6 +366,39 @@ class WorkshopPage(WorkshopHandler):
         except (WorkshopsProblem, WorkshopsSilent) as error:
             self.log.warning("How %s warms up cannot be shown: %s", slug, error)
             return None
+
+    async def _closing(self, workshop: WorkshopView) -> ClosingView | None:
+        """Return what would end if the workshop were closed now; None if that is not known, or not this person's."""
+        if "close" not in workshop.may:
+            return None
+        try:
+            return await self.client.closing(self.caller, workshop.slug)
+        except (WorkshopsProblem, WorkshopsSilent):
+            return None
+
+
+class Countdown(NamedTuple):
+    """The time until a class begins, ends or closes. ``left``: hours and minutes, such as 1:05."""
+
+    text: str
+    until: datetime
+    left: str
+
+
+def countdown(workshop: WorkshopView, now: datetime) -> Countdown | None:
+    """Return the time until the next step of a class whose seats may run; None for other workshops."""
+    if workshop.state not in ("warming", "open"):
+        return None
+    steps = (
+        (N_("Until the class begins:"), workshop.starts),
+        (N_("Until the class ends:"), workshop.ends),
+        (N_("Until all sessions end:"), workshop.closes),
+    )
+    found = next(((text, at) for text, at in steps if at > now), None)
+    if found is None:
+        return None
+    minutes = math.ceil((found[1] - now).total_seconds() / 60)
+    return Countdown(*found, f"{minutes // 60}:{minutes % 60:02}")
 
 
 def _when(handler: WorkshopHandler, workshop: WorkshopView, field: str) -> str:

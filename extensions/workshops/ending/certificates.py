@@ -1,0 +1,57 @@
+"""The ids of certificates of attendance. Pure.
+
+An id is the workshop's slug, a dot and 24 characters: five bytes that depend on the name, and ten that show that this
+gateway made it. So an id can be checked without a list of certificates, also after the people of the workshop are
+deleted, and nobody learns a name from it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import unicodedata
+
+_FORM = re.compile(r"([a-z0-9][a-z0-9-]{0,47})\.([a-z2-7]{24})")
+_NAME_BYTES, _PROOF_BYTES = 5, 10
+
+
+def certificate_id(secret: bytes, slug: str, name: str) -> str:
+    """Return the id of a person's certificate. ``name``: as it is printed."""
+    named = _named(secret, slug, name)
+    text = base64.b32encode(named + _proof(secret, slug, named)).decode().lower()
+    return f"{slug}.{text}"
+
+
+def slug_of(secret: bytes, typed: str) -> str | None:
+    """Return the workshop of a certificate that this gateway made; None if it made none with this id."""
+    found = _FORM.fullmatch(_plain(typed))
+    if found is None:
+        return None
+    content = base64.b32decode(found[2].upper())
+    named, proof = content[:_NAME_BYTES], content[_NAME_BYTES:]
+    return found[1] if hmac.compare_digest(proof, _proof(secret, found[1], named)) else None
+
+
+def is_of(secret: bytes, typed: str, name: str) -> bool:
+    """Return whether this is the id of that person's certificate. Letter case and blanks do not matter."""
+    slug = slug_of(secret, typed)
+    return slug is not None and hmac.compare_digest(_plain(typed), certificate_id(secret, slug, name))
+
+
+def _plain(typed: str) -> str:
+    return "".join(typed.split()).lower()
+
+
+def _named(secret: bytes, slug: str, name: str) -> bytes:
+    known = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return _digest(secret, "name", slug, known)[:_NAME_BYTES]
+
+
+def _proof(secret: bytes, slug: str, named: bytes) -> bytes:
+    return _digest(secret, "certificate", slug, named.hex())[:_PROOF_BYTES]
+
+
+def _digest(secret: bytes, *parts: str) -> bytes:
+    return hmac.new(secret, "\0".join(("certificate of attendance", *parts)).encode(), hashlib.sha256).digest()

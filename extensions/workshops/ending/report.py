@@ -1,0 +1,228 @@
+"""Makes the report of a workshop from its people and from the history of their sessions. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from factorycommon.models import EndReason
+from factorycommon.models.history import ClusterUse, PastRun
+from factorycommon.models.prices import Amount
+from workshops.models.ending import AttendanceRow, FailureSum, ReportView, WaitSums
+from workshops.store.schema import MembershipRecord, WorkshopRecord
+
+S = TypeVar("S", PastRun, ClusterUse)
+
+_HOUR = 3600
+FAILURES = frozenset(
+    {
+        EndReason.OUT_OF_MEMORY,
+        EndReason.NODE_FAILED,
+        EndReason.PREEMPTED,
+        EndReason.CANCELLED_BY_SITE,
+        EndReason.REFUSED,
+        EndReason.GAVE_UP,
+        EndReason.NEVER_OPENED_DOOR,
+        EndReason.FAILED,
+    }
+)
+Period = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class WorkshopHistory:
+    """The sessions of a workshop, and what its clusters used. ``whole`` False: they are not known."""
+
+    runs: tuple[PastRun, ...] = ()
+    clusters: tuple[ClusterUse, ...] = ()
+    whole: bool = True
+
+
+def class_period(workshop: WorkshopRecord, now: datetime) -> Period:
+    """Return when the class took place, until now: an early end counts. The end is never before the start."""
+    over = workshop.ends if workshop.closed is None else min(workshop.ends, workshop.closed)
+    return workshop.starts, max(workshop.starts, min(over, now))
+
+
+def attended(runs: Iterable[PastRun], period: Period, now: datetime) -> int:
+    """Return the seconds of a period in which at least one of these sessions ran.
+
+    A session that nobody opened does not count: it may have been started ahead for a person who did not come.
+    """
+    begin, end = period
+    found = sorted(
+        (max(begin, since), min(end, until)) for since, until in (_ran(run, now) for run in runs) if since < until
+    )
+    seconds, reached = 0.0, begin
+    for since, until in found:
+        if until > max(since, reached):
+            seconds += (until - max(since, reached)).total_seconds()
+            reached = until
+    return round(seconds)
+
+
+def report(
+    workshop: WorkshopRecord, people: Sequence[MembershipRecord], history: WorkshopHistory, now: datetime
+) -> ReportView:
+    """Return the report of a workshop, with a row for each of its people and for each other person who ran something
+    for it."""
+    notebooks = [run for run in history.runs if run.notebook]
+    period = class_period(workshop, now)
+    runs, clusters = _by_person(history.runs), _by_person(history.clusters)
+    rows = [
+        _row(member, person, runs.get(person, []), clusters.get(person, []), period, now)
+        for member, person in _people(people, runs.keys() | clusters.keys())
+    ]
+    participants = [row for row in rows if row.role == "participant" and _had_seat(row.person, people)]
+    spent = [*history.runs, *history.clusters]
+    return ReportView(
+        **{name: getattr(workshop, name) for name in ("slug", "title", "state", "zone", "seats")},
+        **{name: getattr(workshop, name) for name in ("opens", "starts", "ends", "closes", "erased")},
+        made=now,
+        joined=len(participants),
+        waiting=sum(one.state == "waiting" for one in people),
+        came=sum(row.minutes > 0 for row in participants),
+        certified=sum(earns(row, workshop.certificate_percent) for row in participants),
+        used_seats=_most_at_once(notebooks, {row.person for row in participants}, now),
+        sessions=len(notebooks),
+        running=sum(run.ready is not None and run.ended is None for run in notebooks),
+        hours=_hours(notebooks),
+        gpu_hours=math.fsum(run.gpu_hours for run in history.runs),
+        cluster_gpu_hours=math.fsum(one.gpu_hours for one in history.clusters),
+        costs=_costs(one.own for one in spent),
+        waits=_waits(notebooks),
+        failures=_failures(notebooks),
+        people=tuple(rows),
+        whole=history.whole,
+    )
+
+
+def without_people(made: ReportView) -> ReportView:
+    """Return a report of which only the sums are left."""
+    return made.model_copy(update={"people": ()})
+
+
+def earns(row: AttendanceRow, percent: int) -> bool:
+    """Return whether a participant took part long enough for a certificate: in ``percent`` of the class."""
+    return row.role == "participant" and row.minutes > 0 and 100 * row.share >= percent
+
+
+def percentile(values: Collection[float], percent: float) -> float | None:
+    """Return the smallest value that at least ``percent`` of the values do not exceed; None if there are none."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]
+
+
+def _by_person(found: Iterable[S]) -> dict[str, list[S]]:
+    sorted_out: defaultdict[str, list[S]] = defaultdict(list)
+    for one in found:
+        sorted_out[one.person].append(one)
+    return sorted_out
+
+
+def _people(people: Sequence[MembershipRecord], ran: Collection[str]) -> list[tuple[MembershipRecord | None, str]]:
+    """Return who is in a report: participants by seat, then the others, then people who are in the workshop no more.
+
+    ``ran``: who ran something; of the waiting list, only these are in the report.
+    """
+    known = {one.person: one for one in people if one.state != "waiting" or one.person in ran}
+    order = sorted(known.values(), key=lambda one: (one.role != "participant", one.seat is None, one.seat, one.person))
+    others = set(ran) - known.keys()
+    return [*((one, one.person) for one in order), *((None, person) for person in sorted(others))]
+
+
+def _row(
+    member: MembershipRecord | None,
+    person: str,
+    all_runs: Sequence[PastRun],
+    clusters: Sequence[ClusterUse],
+    period: Period,
+    now: datetime,
+) -> AttendanceRow:
+    runs = [run for run in all_runs if run.notebook]
+    seconds, length = attended(runs, period, now), (period[1] - period[0]).total_seconds()
+    waits = [wait for run in runs if (wait := _wait(run)) is not None]
+    return AttendanceRow(
+        person=person,
+        name=(member.name or "") if member is not None else "",
+        role=None if member is None else member.role,
+        seat=None if member is None else member.seat,
+        first=min((run.ready for run in runs if _was_opened(run) and run.ready is not None), default=None),
+        minutes=seconds // 60,
+        share=0.0 if not length else min(1.0, seconds / length),
+        sessions=len(runs),
+        hours=_hours(runs),
+        gpu_hours=math.fsum(run.gpu_hours for run in all_runs),
+        cluster_gpu_hours=math.fsum(one.gpu_hours for one in clusters),
+        longest_wait=max(waits, default=None),
+        failures=sum(run.end_reason in FAILURES for run in runs),
+        costs=_costs(one.own for one in (*all_runs, *clusters)),
+    )
+
+
+def _had_seat(person: str, people: Iterable[MembershipRecord]) -> bool:
+    return any(one.person == person and one.state in ("seated", "left", "banned") for one in people)
+
+
+def _was_opened(run: PastRun) -> bool:
+    return run.ready is not None and run.end_reason is not EndReason.UNOPENED
+
+
+def _ran(run: PastRun, now: datetime) -> Period:
+    """Return from when to when a session was there for its person; an empty period if it never was."""
+    if run.ready is None or not _was_opened(run):
+        return now, now
+    return run.ready, run.ended or now
+
+
+def _hours(runs: Iterable[PastRun]) -> float:
+    return sum(run.seconds for run in runs) / _HOUR
+
+
+def _wait(run: PastRun) -> float | None:
+    return None if run.ready is None else max(0.0, (run.ready - run.asked).total_seconds())
+
+
+def _waits(runs: Iterable[PastRun]) -> WaitSums:
+    found = [wait for run in runs if (wait := _wait(run)) is not None]
+    return WaitSums(
+        count=len(found), p50=percentile(found, 50), p95=percentile(found, 95), most=max(found, default=None)
+    )
+
+
+def _failures(runs: Iterable[PastRun]) -> tuple[FailureSum, ...]:
+    counted = Counter((run.factory, run.end_reason, run.code) for run in runs if run.end_reason in FAILURES)
+    order = sorted(counted.items(), key=lambda one: (-one[1], *map(str, one[0])))
+    return tuple(
+        FailureSum(factory=factory, reason=reason, code=code, count=count)
+        for (factory, reason, code), count in order
+        if reason is not None
+    )
+
+
+def _costs(amounts: Iterable[Amount | None]) -> tuple[Amount, ...]:
+    sums: defaultdict[str, list[float]] = defaultdict(list)
+    for one in amounts:
+        if one is not None:
+            sums[one.unit].append(one.amount)
+    return tuple(Amount(amount=math.fsum(some), unit=unit) for unit, some in sorted(sums.items()))
+
+
+def _most_at_once(runs: Iterable[PastRun], people: Collection[str], now: datetime) -> int:
+    """Return how many of these people had a running session at the same time, at most."""
+    changes: list[tuple[datetime, int, str]] = []
+    for run in runs:
+        since, until = _ran(run, now)
+        if run.person in people and since < until:
+            changes += [(since, 1, run.person), (until, 0, run.person)]
+    running: Counter[str] = Counter()
+    most = 0
+    for _, begins, person in sorted(changes):  # who ends at a moment ends before others begin
+        running[person] += 1 if begins else -1
+        most = max(most, sum(count > 0 for count in running.values()))
+    return most

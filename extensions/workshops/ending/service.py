@@ -1,0 +1,312 @@
+"""The end of a workshop: reads its history from the link, and makes its report and its certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from factorycommon.language import N_
+from factorycommon.messages import Message
+from factorycommon.models import Problem
+from factorycommon.models.history import HistoryPage, PastRun, ProjectNow
+from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, unreachable
+from workshops.config import WorkshopsConfig
+from workshops.ending import certificates
+from workshops.ending.report import WorkshopHistory, class_period, earns, report, without_people
+from workshops.joining.service import Joining
+from workshops.link import LinkSocket
+from workshops.models.ending import (
+    AttendanceRow,
+    CertificateCheck,
+    ClosingView,
+    MailedView,
+    PrivacyView,
+    ReportView,
+)
+from workshops.pools import PoolsFile
+from workshops.projects import LAST_MINUTES
+from workshops.states import WorkshopState
+from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
+from workshops.store.store import Store
+from workshops.times import in_zone
+
+if TYPE_CHECKING:
+    from workshops.ending.certificate_pdf import CertificateText
+
+log = logging.getLogger("workshops")
+
+MOST_PAGES = 200  # of one history
+MAILED = "certificates"  # in a workshop's log
+RETRY = timedelta(minutes=5)  # from a report that could not be made until the next try
+_PAGE, _NOW = TypeAdapter(HistoryPage), TypeAdapter(ProjectNow)
+_NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not answer just now, so nobody’s part is known.")
+
+
+class WorkshopEnding:
+    """Answers about the end of workshops.
+
+    ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for
+    people, with a slash at its end; ``clear``: how long after its closing a workshop is archived; ``guests``: whether
+    people may join with a mail address; ``now``: the clock.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        link: LinkSocket,
+        pools: PoolsFile,
+        secret: bytes,
+        root: str,
+        clear: timedelta,
+        joining: Joining,
+        guests: bool,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._pools = pools
+        self._secret = secret
+        self._root = root
+        self._clear = clear
+        self._joining = joining
+        self._guests = guests
+        self._now = now
+        self._tried: dict[str, datetime] = {}  # when the report of a workshop could not be made last
+
+    @classmethod
+    def of(
+        cls,
+        config: WorkshopsConfig,
+        store: Store,
+        link: LinkSocket,
+        pools: PoolsFile,
+        joining: Joining,
+        secret: bytes,
+        now: Callable[[], datetime],
+    ) -> WorkshopEnding:
+        """Return the part of a service with this configuration."""
+        clear = timedelta(minutes=config.limits.clear_minutes)
+        return cls(store, link, pools, secret, config.hub.root, clear, joining, config.joining.sends, now)
+
+    # --- the report
+
+    async def report(self, workshop: WorkshopRecord) -> ReportView:
+        """Return the report of a workshop; once its people are deleted, its sums."""
+        if workshop.erased is None:
+            return await self._made(workshop)
+        kept = await self._store.kept_report(workshop.slug)
+        if kept is None:
+            return report(workshop, [], WorkshopHistory(whole=False), self._now())
+        return kept.model_copy(update={"erased": workshop.erased})
+
+    async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
+        """Store the sums of a workshop that is over.
+
+        ``last``: its people are deleted next, so what is known now is stored if nothing is stored yet.
+        """
+        now = self._now()
+        tried = self._tried.get(workshop.slug)
+        if not last and tried is not None and now < tried + RETRY:
+            return
+        made = without_people(await self._made(workshop))
+        if not made.whole and not last:
+            self._tried[workshop.slug] = now
+            return
+        self._tried.pop(workshop.slug, None)
+        if made.whole or await self._store.kept_report(workshop.slug) is None:
+            await self._store.keep_report(made, now)
+
+    async def _made(self, workshop: WorkshopRecord) -> ReportView:
+        people = (await self._store.members([workshop.slug]))[workshop.slug]
+        try:
+            history = await self._history(workshop)
+        except ProblemError as error:
+            log.warning("The sessions of the workshop %s are not known: %s", workshop.slug, error)
+            history = WorkshopHistory(whole=False)
+        return report(workshop, people, history, self._now())
+
+    async def _history(self, workshop: WorkshopRecord) -> WorkshopHistory:
+        """Return the history of a workshop. Raises ProblemError."""
+        runs: list[PastRun] = []
+        first = page = await self._link.get(_PAGE, workshop.project, "/history")
+        runs += page.runs
+        for _ in range(MOST_PAGES):
+            if page.next is None:
+                break
+            page = await self._link.get(_PAGE, workshop.project, "/history", {"after": page.next})
+            runs += page.runs
+        return WorkshopHistory(tuple(runs), first.clusters)
+
+    # --- certificates
+
+    async def certificate(self, workshop: WorkshopRecord, mine: MembershipRecord | None) -> bytes:
+        """Return a participant's certificate as PDF. Raises ProblemError."""
+        if mine is None or mine.role != "participant":
+            raise forbidden(Message("certificate-participants", "Certificates are for participants."))
+        row = next((one for one in await self._attendance(workshop) if one.person == mine.person), None)
+        if row is None or not earns(row, workshop.certificate_percent):
+            said = Message(
+                "certificate-not-earned",
+                "You took part in {part} % of the class. A certificate needs {percent} %.",
+            )
+            share = 0.0 if row is None else row.share
+            raise conflict(said.format(part=int(100 * share), percent=workshop.certificate_percent))
+        return await asyncio.to_thread(self._drawn, workshop, row)
+
+    async def certificates(self, workshop: WorkshopRecord) -> bytes:
+        """Return all certificates of a workshop as a zip file. Raises ProblemError."""
+        rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
+        if not rows:
+            raise conflict(
+                Message("certificates-none", "Nobody took part in {percent} % of the class.").format(
+                    percent=workshop.certificate_percent
+                )
+            )
+        return await asyncio.to_thread(self._zipped, workshop, rows)
+
+    async def mail_certificates(self, workshop: WorkshopRecord, by: str) -> MailedView:
+        """Send the guests who have earned a certificate theirs by mail, once. Raises ProblemError."""
+        if not self._guests:
+            raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))
+        rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
+        if await self._store.happened(workshop.slug, MAILED):
+            raise conflict(Message("certificates-mailed", "The certificates were sent already."))
+        await self._store.note(EventRecord(workshop.slug, self._now(), by, MAILED))
+        people = (await self._store.members([workshop.slug]))[workshop.slug]
+        mail_of = {one.person: one.mail for one in people if one.mail}
+        sent = 0
+        for row in rows:
+            if (mail := mail_of.get(row.person)) is not None:
+                pdf = await asyncio.to_thread(self._drawn, workshop, row)
+                self._joining.mails.send(self._joining.letters.certificate(mail, workshop.title, pdf))
+                sent += 1
+        return MailedView(sent=sent, without_mail=len(rows) - sent)
+
+    async def check_certificate(self, typed: str, name: str) -> CertificateCheck:
+        """Return whether this gateway made a certificate with this id; ``name``: as printed on it, "" if not typed."""
+        slug = certificates.slug_of(self._secret, typed)
+        workshop = None if slug is None else await self._store.get(slug)
+        if workshop is None:
+            return CertificateCheck(valid=False)
+        starts, ends = class_period(workshop, workshop.ends)
+        return CertificateCheck(
+            valid=True,
+            title=workshop.title,
+            zone=workshop.zone,
+            starts=starts,
+            ends=ends,
+            named=certificates.is_of(self._secret, typed, name) if name.strip() else None,
+        )
+
+    async def _attendance(self, workshop: WorkshopRecord) -> tuple[AttendanceRow, ...]:
+        """Return who took part in a class that is over. Raises ProblemError."""
+        is_over = workshop.state in (WorkshopState.CLOSING, WorkshopState.ARCHIVED)
+        if not is_over and not (workshop.state == WorkshopState.OPEN and self._now() >= workshop.ends):
+            raise conflict(Message("certificates-early", "There are certificates when the class is over."))
+        found = await self._made(workshop)
+        if not found.whole:
+            raise unreachable(_NO_SESSIONS)
+        return found.people
+
+    def _drawn(self, workshop: WorkshopRecord, row: AttendanceRow) -> bytes:
+        from workshops.ending import certificate_pdf  # its libraries take a second, and memory
+
+        return certificate_pdf.drawn(self._text(workshop, row))
+
+    def _zipped(self, workshop: WorkshopRecord, rows: list[AttendanceRow]) -> bytes:
+        from workshops.ending import certificate_pdf
+
+        return certificate_pdf.zipped([self._text(workshop, row) for row in rows])
+
+    def _text(self, workshop: WorkshopRecord, row: AttendanceRow) -> CertificateText:
+        from workshops.ending import certificate_pdf
+
+        name = certificate_pdf.printable(row.name or row.person)
+        number = certificates.certificate_id(self._secret, workshop.slug, name)
+        return certificate_pdf.CertificateText(
+            name=name,
+            title=workshop.title,
+            days=days(workshop),
+            gateway=self._root,
+            id=number,
+            url=f"{self._root}hub/workshops/certificates/{number}",
+            made=self._now(),
+        )
+
+    # --- what is kept, and how a workshop ends
+
+    async def privacy(self, slug: str) -> PrivacyView:
+        """Return when the data of a workshop's people are deleted. Raises ProblemError."""
+        workshop = await self._store.get(slug)
+        if workshop is None:
+            raise gone(Message("workshop", "The workshop {slug}").format(slug=slug))
+        over = workshop.over or (workshop.closed or workshop.closes) + self._clear
+        return PrivacyView(
+            slug=slug,
+            zone=workshop.zone,
+            closes=workshop.closes,
+            deleted=over + timedelta(days=workshop.retention_days),
+            retention_days=workshop.retention_days,
+            erased=workshop.erased is not None,
+            guests=self._guests,
+        )
+
+    async def closing(self, workshop: WorkshopRecord) -> ClosingView:
+        """Return what would end if the workshop were closed now."""
+        ends, now = min(workshop.closes, self._now() + LAST_MINUTES), await self._present(workshop)
+        if now is None:
+            return ClosingView(known=False, ends=ends)
+        return ClosingView(known=True, running=now.running, waiting=now.waiting, clusters=now.clusters, ends=ends)
+
+    async def check_extended(self, workshop: WorkshopRecord, minutes: int) -> None:
+        """Check that budget and reservations leave some minutes more. Raises ProblemError.
+
+        If the link does not answer, nothing is refused: the link itself lets nobody exceed a budget.
+        """
+        now = await self._present(workshop)
+        if now is None:
+            return
+        budget = self._budget(workshop)
+        if budget is not None and now.spent >= budget:
+            raise ProblemError(
+                Problem(
+                    kind="conflict",
+                    message=Message(
+                        "workshop-extend-budget", "The class has used all of its {hours} GPU-hours."
+                    ).format(hours=f"{budget:g}"),
+                    do=N_("Ask this gateway's operators for more."),
+                )
+            )
+        ends = workshop.ends + timedelta(minutes=minutes)
+        for one in now.reservations:
+            if ends > one.end:
+                said = Message(
+                    "workshop-extend-reservation",
+                    "The reservation {name} at {factory} ends at {when}, before the class would.",
+                )
+                when = f"{in_zone(one.end, workshop.zone):%Y-%m-%d %H:%M} ({workshop.zone})"
+                raise conflict(said.format(name=one.name, factory=one.factory, when=when))
+
+    def _budget(self, workshop: WorkshopRecord) -> float | None:
+        pools = self._pools.pools()
+        most = [pool.gpu_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
+        return min((one for one in (workshop.gpu_hours, *most) if one is not None), default=None)
+
+    async def _present(self, workshop: WorkshopRecord) -> ProjectNow | None:
+        try:
+            return await self._link.get(_NOW, workshop.project, "/now")
+        except ProblemError as error:
+            log.info("What runs for the workshop %s is not known: %s", workshop.slug, error)
+            return None
+
+
+def days(workshop: WorkshopRecord) -> str:
+    """Return when a class took place, as clocks in its zone showed it."""
+    begin, end = (in_zone(at, workshop.zone) for at in class_period(workshop, workshop.ends))
+    until = f"{end:%H:%M}" if begin.date() == end.date() else f"{end.day} {end:%B %Y, %H:%M}"
+    return f"{begin.day} {begin:%B %Y, %H:%M} to {until} ({workshop.zone})"

@@ -1,0 +1,88 @@
+"""What the link tells the workshops service about the past and the present of a workshop's project."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from factorycommon.models.base import HEAD, Model, Person, SessionId, Slot, Slug
+from factorycommon.models.messages import Code
+from factorycommon.models.prices import Amount
+from factorycommon.models.sessions import EndReason
+
+MOST_RUNS = 500  # of one page
+MOST_CLUSTER_USES = 5000
+
+
+class PastRun(Model):
+    """One session of a project, from the request to its end.
+
+    ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when its
+    notebook answered; ``code``: of the explanation of its end, "" if there is none; ``seconds``: for which the site
+    charges, of all its runs; ``gpu_hours``: as the gateway counts them; ``own``: the cost in the site's own unit, None
+    if the catalogue does not say it."""
+
+    id: SessionId
+    person: Person
+    server: Slot
+    factory: Slug
+    size: Slug
+    environment: Slug
+    asked: datetime
+    started: datetime | None = None
+    ready: datetime | None = None
+    ended: datetime | None = None
+    end_reason: EndReason | None = None
+    code: Code = ""
+    seconds: int = Field(default=0, ge=0)
+    gpu_hours: float = Field(default=0, ge=0, allow_inf_nan=False)
+    own: Amount | None = None
+
+    @property
+    def notebook(self) -> bool:
+        """Return whether this session ran a notebook, and not a cluster's Dask scheduler."""
+        return not self.server.startswith(HEAD)
+
+
+class ClusterUse(Model):
+    """What the workers of one person's Dask clusters have used at a factory. ``size`` None: it is not known any
+    more."""
+
+    person: Person
+    factory: Slug
+    size: Slug | None
+    jobs: int = Field(ge=0)
+    gpu_hours: float = Field(ge=0, allow_inf_nan=False)
+    own: Amount | None = None
+
+
+class HistoryPage(Model):
+    """One page of a project's history, in a fixed order. ``next``: names the next page, None if this is the last one.
+    ``clusters``: of the whole project, on the first page only."""
+
+    runs: tuple[PastRun, ...] = Field(default=(), max_length=MOST_RUNS)
+    clusters: tuple[ClusterUse, ...] = Field(default=(), max_length=MOST_CLUSTER_USES)
+    next: SessionId | None = None
+
+
+class ReservationEnd(Model):
+    """When a project's reservation at a factory ends."""
+
+    factory: Slug
+    name: str = Field(max_length=255)
+    end: datetime
+
+
+class ProjectNow(Model):
+    """What runs for a project now, and what it has left.
+
+    ``running``, ``waiting``: sessions whose job runs, and which wait; ``clusters``: live Dask clusters; ``spent`` and
+    ``reserved``: GPU-hours that it has used, and that its jobs may still use."""
+
+    running: int = Field(ge=0)
+    waiting: int = Field(ge=0)
+    clusters: int = Field(ge=0)
+    spent: float = Field(ge=0, allow_inf_nan=False)
+    reserved: float = Field(ge=0, allow_inf_nan=False)
+    reservations: tuple[ReservationEnd, ...] = Field(default=(), max_length=20)

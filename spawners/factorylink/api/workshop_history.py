@@ -1,0 +1,84 @@
+"""The operations for the workshops service on the past and the present of a workshop's project."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from factorycommon.models import Cost, Project, SessionId, SessionState, Slug
+from factorycommon.models.history import MOST_RUNS, HistoryPage, ProjectNow, ReservationEnd
+from factorylink.api.http import says
+from factorylink.api.workshop_scope import InProject, WorkshopScope
+from factorylink.catalogue.prices import price_of
+from factorylink.ledger.charges import Charges
+from factorylink.ledger.project_history import ProjectHistory
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.cluster_table import ClusterTable
+
+_RUNS = (SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
+
+
+class SizeCosts:
+    """Costs of the sizes of the factories that this hub offers."""
+
+    def __init__(self, factories: OfferedFactories) -> None:
+        self._factories = factories
+
+    def __call__(self, factory: Slug, size: Slug, seconds: float) -> Cost | None:
+        """Return the cost of a size for so many seconds; None if it is not known."""
+        connection = self._factories.get(factory)
+        price = None if connection is None else price_of(connection.factory, size)
+        return None if price is None else price.of(seconds)
+
+
+def router(
+    scope: WorkshopScope,
+    history: ProjectHistory,
+    charges: Charges,
+    clusters: ClusterTable,
+    factories: OfferedFactories,
+) -> APIRouter:
+    """Return the operations."""
+    routes = APIRouter()
+
+    @routes.get("/projects/{project}/history")
+    async def get_history(
+        project: InProject,
+        after: Annotated[SessionId | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = MOST_RUNS,
+    ) -> HistoryPage:
+        """Return a page of the sessions of a workshop, also of one that is over and in no table any more."""
+        return await history.page(project, after, limit)
+
+    @routes.get("/projects/{project}/now", responses=says(404))
+    async def get_now(project: InProject) -> ProjectNow:
+        """Return what runs for a workshop now, and what is left of its budget and its reservations."""
+        found = scope.project(project)
+        states = [one.record.state for one in scope.sessions(found)]
+        balance = await charges.balance(project)
+        return ProjectNow(
+            running=sum(state in _RUNS for state in states),
+            waiting=states.count(SessionState.PENDING),
+            clusters=sum(
+                one.record.choice.project == project and one.record.ended is None for one in clusters.values()
+            ),
+            spent=balance.spent,
+            reserved=balance.reserved,
+            reservations=tuple(_reservations(found, factories)),
+        )
+
+    return routes
+
+
+def _reservations(project: Project, factories: OfferedFactories) -> list[ReservationEnd]:
+    """Return the ends of the project's reservations, as far as the factories have named them."""
+    found = []
+    for factory, at in project.factories.items():
+        connection = factories.get(factory)
+        if connection is None or at.reservation is None:
+            continue
+        named = (one for one in connection.site.load_poller.reservations if at.reservation in (one.id, one.name))
+        if (mine := next(named, None)) is not None:
+            found.append(ReservationEnd(factory=factory, name=mine.name, end=mine.end))
+    return found

@@ -1,0 +1,84 @@
+"""Deletes the hub's users of guests whose workshops are all deleted.
+
+The workshops service may not delete users of the hub; so the hub asks it from time to time which guests it knows no
+more. If the service does not answer, nobody is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jupyterhub import orm
+
+from factorycommon.link_errors import LinkError, LinkProblem
+from factorycommon.models import GUEST
+from factoryspawner.pages.workshops.joining_client import joining
+
+log = logging.getLogger("factoryspawner")
+
+SWEEP_SECONDS = 3600.0  # between two sweeps
+UNUSED = timedelta(days=1)  # how long a guest must have done nothing
+_UNKNOWN = 404
+
+
+class GuestSweep:
+    """Deletes users of guests. ``socket``: where the workshops service listens for the hub; ``users``: the hub's
+    users; ``authenticator``: the hub's, which is told of each deletion."""
+
+    def __init__(self, socket: Path, users: Any, authenticator: Any) -> None:
+        self._socket = socket
+        self._users = users
+        self._authenticator = authenticator
+
+    async def keep(self) -> None:
+        """Sweep every hour."""
+        while True:
+            try:
+                await self.once()
+            except Exception:  # any error: this loop must continue, since nothing else does its work
+                log.exception("Users of guests are looked at again in an hour")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def once(self) -> list[str]:
+        """Delete the users of guests whom the service knows no more, and return their names.
+
+        A guest stays who did something within a day, or whose server runs.
+        """
+        gone = []
+        for name in self._unused(datetime.now(UTC)):
+            try:
+                await joining(self._socket).guest(name)
+            except LinkProblem as error:
+                if error.status == _UNKNOWN and await self._delete(name):
+                    gone.append(name)
+            except (LinkError, ValueError) as error:
+                log.info("Users of guests are not swept: %s", error)
+                break
+        return gone
+
+    def _unused(self, now: datetime) -> list[str]:
+        """Return the names of guests who have done nothing for some time."""
+        before = (now - UNUSED).replace(tzinfo=None)  # JupyterHub stores UTC without a zone
+        table = orm.User
+        query = self._users.db.query(table).filter(table.name.startswith(GUEST, autoescape=True))
+        return [one.name for one in query if (one.last_activity or one.created or before) <= before]
+
+    async def _delete(self, name: str) -> bool:
+        """Delete a user as JupyterHub's API does; return False if they have a running server."""
+        found = orm.User.find(self._users.db, name)
+        if found is None:
+            return False
+        user = self._users[found]
+        if user.active:
+            return False
+        deleting = self._authenticator.delete_user(user)
+        if asyncio.iscoroutine(deleting):
+            await deleting
+        await user.delete_spawners()
+        self._users.delete(user)
+        log.info("The guest %s is deleted: no workshop knows them any more", name)
+        return True
