@@ -41,6 +41,7 @@ class Options:
     oidc_client: str = ""
     oidc_secret_file: str = ""  # read once; its text is stored in secrets/oidc.secret
     allow: tuple[str, ...] = ()
+    workshops: bool = True  # whether the service for workshops runs
 
     @property
     def public_url(self) -> str:
@@ -91,17 +92,27 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="who may log in by the provider, such as 'email=*@example.org' or 'groups=ai-*'; or: everybody. May be "
         "given more than once",
     )
+    parser.add_argument(
+        "--workshops",
+        action=argparse.BooleanOptionalAction,
+        help="run the service for workshops, in which trainers plan classes (yes, for a new gateway)",
+    )
 
 
 def chosen(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Options:
     """Return the options: those that are given, otherwise those that an earlier run stored. Raises InstallerError with
-    all mistakes."""
+    all mistakes.
+
+    A gateway of a release without workshops gets them only on request: its operator may have changed files that would
+    name them.
+    """
     values: dict[str, Any] = {}
     for field in fields(Options):
         value = given.get(field.name)
         value = kept.get(field.name) if value is None else value
         if value is not None:
             values[field.name] = tuple(value) if isinstance(value, list) else value
+    values.setdefault("workshops", not kept)
     missing = [f"--{name}" for name in ("domain", "email", "admin", "login") if not values.get(name)]
     if missing:
         raise InstallerError(f"These options are needed: {', '.join(missing)}. See factorygate-install --help.")
