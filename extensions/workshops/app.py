@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -57,15 +58,13 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     clockwork = Clockwork(config, store, pools, now, joining.promote)
     workshops = Workshops(config, store, pools, now, secret, clockwork.wake)
     callers = TokenCallers(config.hub, config.tls)
-    tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
+    for_hub, for_people = hub_app(workshops, joining), user_app(workshops, joining, callers, config.hub.base_url)
     listeners = [
-        Listener(hub_app(workshops, joining), unix_socket(config.socket)),
-        Listener(
-            user_app(workshops, joining, callers, config.hub.base_url),
-            tcp_socket(config.listen_host, config.listen_port),
-            tls,
-        ),
+        Listener(for_hub, unix_socket(config.socket)),
+        Listener(for_people, tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB))),
     ]
+    if (own := config.hub_listener) is not None:
+        listeners.append(Listener(for_hub, tcp_socket(own.host, own.port), _tls(config, (HUB,))))
     ticking = asyncio.create_task(clockwork.run(), name="the clock")
     servers = [new_server(listener) for listener in listeners]
     serving = [
@@ -85,3 +84,8 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     await joining.mails.close()
     await callers.close()
     config.socket.unlink(missing_ok=True)
+
+
+def _tls(config: WorkshopsConfig, names: tuple[str, ...]) -> ssl.SSLContext | None:
+    """Return the TLS settings of a listener that accepts clients with these names. Raises TlsError."""
+    return None if config.tls is None else listening(config.tls, names)

@@ -31,6 +31,7 @@ TOKENS = ("proxy-token", "service-token", "workshops-token", "admin-token", "cry
 WORKSHOPS_SOCKET = "/run/factorygate-workshops/workshops.sock"
 # The files of workshops, as the service's and the link's configuration name them.
 _TABLE, _POOLS = f"{VAR}/shared/workshops-projects.json", "workshop-pools.yaml"
+_LINK_SOCKET = "/run/factorygate/link-workshops.sock"
 PASSWORDS, OIDC_SECRET = "passwords.json", "oidc.secret"  # file names
 
 
@@ -169,7 +170,7 @@ metrics: {{host: 127.0.0.1, port: 9099}}   # for Prometheus
 def workshops_lines(name: str) -> list[str]:
     """Return the lines by which ``hub.yaml`` or ``link.yaml`` knows the workshops service."""
     if name == "link.yaml":
-        return ["workshops:", f"  table: {_TABLE}", f"  pools: {_POOLS}"]
+        return ["workshops:", f"  table: {_TABLE}", f"  pools: {_POOLS}", f"  socket: {_LINK_SOCKET}"]
     return ["workshops:", f"  socket: {WORKSHOPS_SOCKET}", "  token_file: secrets/workshops-token"]
 
 
@@ -186,6 +187,8 @@ table: {_TABLE}
 hub:
   public_url: {_value(options.public_url)}
   token_file: secrets/workshops-token
+link:
+  socket: {_LINK_SOCKET}
 trainers: {{people: [], groups: [], everybody: false}}   # who may create workshops, beside the administrators
 approval: operator                          # an administrator approves each workshop; or none
 # With these, people without an account join with their mail address:

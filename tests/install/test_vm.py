@@ -64,7 +64,8 @@ catalogue: /etc/factorygate/factories
 state_dir: /var/lib/factorygate/link
 socket: /run/factorygate/link.sock
 hub: {token_file: service-token}
-workshops: {table: /var/lib/factorygate/shared/workshops-projects.json, pools: workshop-pools.yaml}
+workshops: {table: /var/lib/factorygate/shared/workshops-projects.json, pools: workshop-pools.yaml,
+            socket: /run/factorygate/link-workshops.sock}
 factories: {}
 """
 WORKSHOPS_BY_HAND = """\
@@ -73,6 +74,7 @@ socket: /run/factorygate-workshops/workshops.sock
 pools: workshop-pools.yaml
 table: /var/lib/factorygate/shared/workshops-projects.json
 hub: {public_url: "http://127.0.0.1:8000", token_file: workshops-token}
+link: {socket: /run/factorygate/link-workshops.sock}
 """
 SERVICES = ("factorygate-link", "factorygate-workshops", "factorygate-hub", "factorygate-proxy")
 LATER = "9.8.7"  # the version of a release after this one

@@ -14,8 +14,8 @@ import yaml
 from jupyterhub.apihandlers import default_handlers
 
 from factorycommon.models import JobOptions
+from factorycommon.service_address import NetworkAddress
 from factorycommon.tls import TlsFiles
-from factorylink.client import NetworkLink
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
 from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
 from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
@@ -207,7 +207,7 @@ def test_a_link_on_another_host(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(f"link_socket: {LEAST['link_socket']}\n", ""))
     config = load(path)
     files = TlsFiles(certificate=tmp_path / "c", key=tmp_path / "k", authority=tmp_path / "a")
-    assert config.link_at == NetworkLink("https://link:8443", files)
+    assert config.link_at == NetworkAddress("https://link:8443", files)
     assert load(write(tmp_path)).link_at == Path("/run/link.sock")
 
 

@@ -14,6 +14,7 @@ from tornado.httputil import url_concat
 
 from factorycommon.language import N_
 from factorycommon.models.plain import plain_text
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner.pages.workshops import forms
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
@@ -334,11 +335,11 @@ def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
     return [(title, ones) for title, ones in groups if ones]
 
 
-def routes(link_at: LinkAddress, pages: Path, socket: Path | None) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none without ``socket``, which is the service's."""
-    if socket is None:
+def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
+    if service_at is None:
         return []
-    to_service = {"link_at": link_at, "locale": pages / "locale", "socket": socket}
+    to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}
     return [
         (r"/workshops/?", WorkshopsPage, to_service),
         (r"/workshops/new", NewWorkshopPage, to_service),
