@@ -94,15 +94,13 @@ async def test_a_hub_on_another_host_reaches_it_and_nobody_else(tmp_path: Path) 
     process = await start(write_config(tmp_path, listen_port=ports.single(), tls=own, hub_listener=listener))
     await until_up(process)
     try:
-        at = {
-            name: NetworkAddress(f"https://localhost:{port}", of(tmp_path / "tls" / name)) for name in ("hub", "proxy")
-        }
-        hub, proxy = WorkshopsClient(at["hub"]), WorkshopsClient(at["proxy"])
+        url = f"https://localhost:{port}"
+        at, other = (NetworkAddress(url, of(tmp_path / "tls" / name)) for name in ("hub", "proxy"))
+        hub, proxy, joining = WorkshopsClient(at), WorkshopsClient(other), JoiningClient(at)
         assert [pool.id for pool in await hub.pools(WorkshopCaller("olga", operator=True))] == ["class", "other"]
         with pytest.raises(WorkshopsSilent):
             await proxy.pools(WorkshopCaller("olga", operator=True))
-        joining = JoiningClient(at["hub"])
-        assert (await joining.memberships("paul")).workshops == ()
+        assert (await joining.memberships("paul")).memberships == ()
         for client in (hub, proxy, joining):
             await client.close()
     finally:
