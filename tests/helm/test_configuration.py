@@ -160,11 +160,13 @@ WITH_WORKSHOPS = ["together", "apart"]
 def test_the_workshops_service_reads_its_files(tmp_path: Path, name: str) -> None:
     folder = written(variant(name), "workshops", tmp_path)
     config = workshops_config.load(folder / "workshops.yaml")
+    link = load_link_config(written(variant(name), "link", tmp_path / "link") / "link.yaml")
     values = yaml.safe_load(VARIANTS[name].read_text())["workshops"]
     assert config.approval == values.get("approval", "operator")
     assert config.trainers.people == tuple(values.get("trainers", {}).get("people", ()))
     assert len(hub_config.read_secret(config.hub.token_file)) == 64
-    pools = workshop_table.read_pools(config.pools, federation.load(CHECKOUT / "hub_config/factories").factories, {})
+    known = federation.load(link.catalogue, federation.antennas_beside(link.catalogue)).factories
+    pools = workshop_table.read_pools(config.pools, known, link.factories)
     assert [pool.id for pool in pools.pools] == [pool["id"] for pool in values.get("pools", ())]
     smtp = config.joining.smtp
     assert (None if smtp is None else smtp.user) == values.get("mail", {}).get("smtp", {}).get("user")
