@@ -21,6 +21,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _CLIENT = re.compile(r"[!-~]{1,255}")
 _RULE = re.compile(r"[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*=[^\[\]\x00-\x1f\x7f]{1,255}")
 _EVERYBODY = "everybody"
+_GUEST = "guest."  # as in factorycommon.models.base
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ def _general(options: Options) -> list[str]:
 def _passwords(options: Options) -> list[str]:
     if not _NAME.fullmatch(options.admin):
         return [f"--admin {options.admin!r} must be a name of small letters, digits and ._- (--login passwords)."]
+    if options.admin.startswith(_GUEST):
+        return [f"--admin {options.admin!r} is a name for guests of workshops."]
     return []
 
 

@@ -270,18 +270,23 @@ def run_with_progress(
                 stderr=subprocess.STDOUT, umask=0o022,
             )  # fmt: skip
         with started:
-            while True:
-                try:
-                    code = started.wait(seconds)
-                    break
-                except subprocess.TimeoutExpired:
+            try:
+                while (code := _ended(started, seconds)) is None:
                     text = progress(output.read_text(encoding="utf-8", errors="replace"))
                     say(f"{text} ({time.monotonic() - began:.0f} s)")
-                except BaseException:
-                    started.kill()
-                    raise
+            except BaseException:
+                started.kill()
+                raise
         if code:
             raise _failed(argv, output.read_text(encoding="utf-8", errors="replace"))
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Wait some seconds for a program's end; return its exit code, or None if it still runs."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _run(argv: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:

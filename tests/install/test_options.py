@@ -29,6 +29,7 @@ OIDC = GOOD | {
         (GOOD | {"email": "ops"}, "--email 'ops'"),
         (GOOD | {"email": "ops@example.org {"}, "--email"),
         (GOOD | {"admin": "Ada Lovelace"}, "--admin"),
+        (GOOD | {"admin": "guest.ada"}, "a name for guests"),
         (GOOD | {"acme": "http://ca.example.org"}, "--acme"),
         (GOOD | {"acme": "https://ca.example.org/\n}"}, "--acme"),
         (GOOD | {"hub_name": "A hub"}, "--hub-name"),
