@@ -17,18 +17,25 @@ import yaml
 from pydantic import TypeAdapter
 
 from factorycommon.models import Antennas, Factory, Planned, Project
+from factorycommon.models.workshops import WorkshopPool
 from factorylink.config import Access, Limits, Mail
 from factoryspawner.config.login_settings import LoginSettings
+from workshops.config import Trainers, WorkshopLimits
+from workshops.models.joining import JoiningSettings
 
 _FOLDER = Path(__file__).parent
 _MODELS: Mapping[str, Any] = {
     "Access": Access,
     "Antennas": Antennas,
     "CatalogueEntry": Factory | Planned,
+    "JoiningSettings": JoiningSettings,
     "Limits": Limits,
     "LoginSettings": LoginSettings,
     "Mail": Mail,
     "Project": Project,
+    "Trainers": Trainers,
+    "WorkshopLimits": WorkshopLimits,
+    "WorkshopPool": WorkshopPool,
 }
 _LEFT_OUT = {  # fields of models that the chart fills in, or that no pod has
     "LoginSettings": ("people_file", "crypt_key_file"),
@@ -37,6 +44,8 @@ _LEFT_OUT = {  # fields of models that the chart fills in, or that no pod has
     "CaCredentials": ("key",),
     "WrapperCredentials": ("key",),
     "EfpCredentials": ("watcher_key",),
+    "JoiningSettings": ("folder",),
+    "SmtpServer": ("password_file",),
 }
 _SAYS_NOTHING = ("default", "title", "discriminator", "description")
 
@@ -72,7 +81,7 @@ def _plain(name: str, value: Any) -> Any:
         found["items"] = found.pop("prefixItems")
     if left_out := _LEFT_OUT.get(name):
         found["properties"] = {key: one for key, one in found["properties"].items() if key not in left_out}
-        found["required"] = [key for key in found["required"] if key not in left_out]
+        found["required"] = [key for key in found.get("required", ()) if key not in left_out]
         if not found["required"]:
             del found["required"]
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -79,15 +80,14 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
         partial(ending_router, workshops, ending),
     )
     callers = TokenCallers(config.hub, config.tls)
-    tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
+    for_hub = hub_app(workshops, joining, (*more, partial(public_router, ending)))
+    for_people = user_app(workshops, joining, callers, config.hub.base_url, more)
     listeners = [
-        Listener(hub_app(workshops, joining, (*more, partial(public_router, ending))), unix_socket(config.socket)),
-        Listener(
-            user_app(workshops, joining, callers, config.hub.base_url, more),
-            tcp_socket(config.listen_host, config.listen_port),
-            tls,
-        ),
+        Listener(for_hub, unix_socket(config.socket)),
+        Listener(for_people, tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB))),
     ]
+    if (own := config.hub_listener) is not None:
+        listeners.append(Listener(for_hub, tcp_socket(own.host, own.port), _tls(config, (HUB,))))
     ticking = asyncio.create_task(clockwork.run(), name="the clock")
     following = asyncio.create_task(room.run(), name="the rooms")
     servers = [new_server(listener) for listener in listeners]
@@ -111,3 +111,8 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     await callers.close()
     await link.close()
     config.socket.unlink(missing_ok=True)
+
+
+def _tls(config: WorkshopsConfig, names: tuple[str, ...]) -> ssl.SSLContext | None:
+    """Return the TLS settings of a listener that accepts clients with these names. Raises TlsError."""
+    return None if config.tls is None else listening(config.tls, names)

@@ -1,9 +1,8 @@
-"""The client of the service's socket, for the hub's pages and the operator's command."""
+"""The client of the service for the hub's pages and the operator's command: over its Unix socket, or over TLS."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import read_events
 from factorycommon.models import Model, Problem
+from factorycommon.service_address import ServiceAddress, transport_to
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.models.ending import (
@@ -75,15 +75,12 @@ class WorkshopsProblem(Exception):
 
 
 class WorkshopsClient:
-    """Makes requests for people. ``socket``: the service's Unix socket. Every method raises WorkshopsSilent and
+    """Makes requests for people. ``at``: where the service listens for the hub. Every method raises WorkshopsSilent and
     WorkshopsProblem."""
 
-    def __init__(self, socket: Path) -> None:
-        self._http = httpx.AsyncClient(
-            base_url="http://workshops",
-            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS)),
-            timeout=_SECONDS,
-        )
+    def __init__(self, at: ServiceAddress) -> None:
+        base_url, transport = transport_to(at, "workshops", httpx.Limits(keepalive_expiry=IDLE_SECONDS))
+        self._http = httpx.AsyncClient(base_url=base_url, transport=transport, timeout=_SECONDS, trust_env=False)
 
     async def close(self) -> None:
         """Close all connections."""

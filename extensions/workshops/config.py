@@ -9,12 +9,12 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from factorycommon.models import Group, Model, Person
 from factorycommon.service.database import Database
+from factorycommon.service.listeners import HubListener, Port
 from factorycommon.service.logs import LogFormat
 from factorycommon.service.yaml_file import read_model
 from factorycommon.tls import TlsFiles, is_loopback_host
 from workshops.models.joining import JoiningSettings
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")]
 BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
 
@@ -81,13 +81,14 @@ class WorkshopLimits(Model):
 
 class WorkshopsConfig(Model):
     """The contents of ``workshops.yaml``. Paths are relative to the file's folder. ``tls``: this service's certificate,
-    needed if the proxy is on another host."""
+    needed if hub or proxy are on other hosts."""
 
     state_dir: Path  # the service's data, mode 0700
     socket: Path  # Unix socket, 0600, for a hub on this host and for the operator
     listen_host: str = "127.0.0.1"
     listen_port: Port = 8092  # port of the user API, which the proxy serves as the service ``workshops``
     tls: TlsFiles | None = None
+    hub_listener: HubListener | None = None
     database: Annotated[str, AfterValidator(_no_secret)] | None = None  # None: workshops.sqlite in state_dir
     pools: Path  # what workshops may use; the same file as ``workshops.pools`` of link.yaml
     table: Path  # the projects of workshops; the same file as ``workshops.table`` of link.yaml
@@ -110,6 +111,8 @@ class WorkshopsConfig(Model):
     def _nothing_in_the_clear(self) -> WorkshopsConfig:
         if self.tls is None and not is_loopback_host(self.listen_host):
             raise ValueError("listen_host: needs tls; allowed without: 127.0.0.1")
+        if self.tls is None and self.hub_listener is not None:
+            raise ValueError("hub_listener: needs tls, since whoever connects there is the hub")
         return self
 
 

@@ -13,7 +13,8 @@ c.JupyterHub.template_paths = [str(pages / "templates")]
 c.JupyterHub.jinja_environment_options = {
     "extensions": [jinja.translation(pages / "locale", gateway.banner_of(config.link_at), config.workshops is not None)]
 }
-c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages, config.workshops)
+guests = config.guests_at is not None
+c.JupyterHub.extra_handlers = routes.routes(config.link_at, pages, config.workshops_at, guests)
 c.JupyterHub.tornado_settings.update(
     {
         # Without this, the browser's Back button would show a person's page to the next person at the same browser.

@@ -28,7 +28,7 @@ if config.guests_at is not None and (config.login is not None or config.password
     guests.check_names(config)
     kind = "PasswordsWithGuests" if config.login is None else "FederatedWithGuests"
     c.JupyterHub.authenticator_class = f"factoryspawner.login.guests.{kind}"
-    c.GuestLogin.workshops_socket = str(config.guests_at)
+    c.GuestLogin.workshops_at = config.guests_at
 
 workshops = "access:services!service=workshops"
 of_person = [factories] if config.workshops is None else [factories, workshops]

@@ -16,7 +16,8 @@ EMULATION = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 _LEFT_OUT = ("doc", "doc-base", "groff", "info", "linda", "lintian", "locale", "man")
 # Mount points. The folders for state are writable for root's group, whatever the UID is.
 _FOLDERS = {"etc/factorygate": "0755", "run/secrets/factorygate": "0755",
-            "run/factorygate": "0770", "var/lib/factorygate": "0770"}  # fmt: skip
+            "run/factorygate": "0770", "run/factorygate-workshops": "0770",
+            "var/lib/factorygate": "0770"}  # fmt: skip
 _HOOKS = (
     *(f'install --directory --mode={mode} "$1/{folder}"' for folder, mode in _FOLDERS.items()),
     # Container engines and ch-run mount the machine's own files over these.

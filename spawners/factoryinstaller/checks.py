@@ -21,6 +21,7 @@ PORTS = {
     8002: "factorygate-proxy.service",
     8081: "factorygate-hub.service",
     8090: "factorygate-link.service",
+    8092: "factorygate-workshops.service",
     9099: "factorygate-link.service",
 }
 _TCP_LISTEN = "0A"

@@ -23,10 +23,15 @@ ACME_ROOT = f"{CADDY}/factorygate-acme-root.pem"
 COMMAND = "/usr/local/bin/factorygate"
 SYSTEMD = "/etc/systemd/system"
 JOURNALD = "/etc/systemd/journald.conf.d/factorygate.conf"
-UNITS = ("factorygate-link.service", "factorygate-hub.service", "factorygate-proxy.service")
+WORKSHOPS_UNIT = "factorygate-workshops.service"
+UNITS = ("factorygate-link.service", WORKSHOPS_UNIT, "factorygate-hub.service", "factorygate-proxy.service")
 TIMER = "factorygate-backup.timer"
 UNIT_FILES = (*UNITS, "factorygate-backup.service", TIMER)  # file names in docs/systemd
-TOKENS = ("proxy-token", "service-token", "admin-token", "crypt.key")
+TOKENS = ("proxy-token", "service-token", "workshops-token", "admin-token", "crypt.key")
+WORKSHOPS_SOCKET = "/run/factorygate-workshops/workshops.sock"
+# The files of workshops, as the service's and the link's configuration name them.
+_TABLE, _POOLS = f"{VAR}/shared/workshops-projects.json", "workshop-pools.yaml"
+_LINK_SOCKET = "/run/factorygate/link-workshops.sock"
 PASSWORDS, OIDC_SECRET = "passwords.json", "oidc.secret"  # file names
 
 
@@ -75,8 +80,13 @@ def secret(name: str, text: str) -> WantedFile:
 
 
 def configuration(options: Options, tokens: Mapping[str, str]) -> list[WantedFile]:
-    """Return the configuration files of hub, link, proxy and web server."""
+    """Return the configuration files of hub, link, workshops service, proxy and web server."""
+    workshops = [
+        WantedFile(f"{ETC}/workshops.yaml", workshops_yaml(options), 0o640, "root", USER, edited_by_operator=True),
+        WantedFile(f"{ETC}/{_POOLS}", pools_yaml(), 0o640, "root", USER, edited_by_operator=True),
+    ]
     return [
+        *(workshops if options.workshops else ()),
         WantedFile(f"{ETC}/hub.yaml", hub_yaml(options), 0o640, "root", USER, edited_by_operator=True),
         WantedFile(f"{ETC}/link.yaml", link_yaml(options), 0o640, "root", USER, edited_by_operator=True),
         secret("proxy.env", f"CONFIGPROXY_AUTH_TOKEN={tokens['proxy-token']}\nBASE_URL=/\n"),
@@ -100,6 +110,7 @@ def hub_yaml(options: Options) -> str:
         f"db_file: {VAR}/hub/jupyterhub.sqlite",
         f"cookie_secret_file: {VAR}/hub/cookie_secret",
         "admin_token_file: secrets/admin-token",
+        *(workshops_lines("hub.yaml") if options.workshops else ()),
     ]
     if options.login == "passwords":
         lines += [f"passwords_file: secrets/{PASSWORDS}", f"admins: [{_value(options.admin)}]"]
@@ -140,6 +151,7 @@ def rules(options: Options) -> list[dict[str, Any]]:
 
 def link_yaml(options: Options) -> str:
     """Return the text of link.yaml without any factory; ``factorygate factory add`` adds factories."""
+    workshops = "".join(f"{line}\n" for line in workshops_lines("link.yaml")) if options.workshops else ""
     return f"""\
 # Written by factorygate-install, which leaves the file alone once you have changed it.
 # All keys: docs/operators.md, docs/configuration/link.yaml. `factorygate factory add` adds a factory.
@@ -151,7 +163,50 @@ hub:
   token_file: secrets/service-token
   name: {options.name}
 metrics: {{host: 127.0.0.1, port: 9099}}   # for Prometheus
-factories: {{}}
+{workshops}factories: {{}}
+"""
+
+
+def workshops_lines(name: str) -> list[str]:
+    """Return the lines by which ``hub.yaml`` or ``link.yaml`` knows the workshops service."""
+    if name == "link.yaml":
+        return ["workshops:", f"  table: {_TABLE}", f"  pools: {_POOLS}", f"  socket: {_LINK_SOCKET}"]
+    return ["workshops:", f"  socket: {WORKSHOPS_SOCKET}", "  token_file: secrets/workshops-token"]
+
+
+def workshops_yaml(options: Options) -> str:
+    """Return the text of workshops.yaml."""
+    return f"""\
+# Written by factorygate-install, which leaves the file alone once you have changed it.
+# All keys: docs/operators.md, docs/configuration/workshops.yaml. After a change: factorygate check, then
+# systemctl restart factorygate-workshops
+state_dir: {VAR}/workshops
+socket: {WORKSHOPS_SOCKET}
+pools: {_POOLS}                  # what workshops may use
+table: {_TABLE}
+hub:
+  public_url: {_value(options.public_url)}
+  token_file: secrets/workshops-token
+link:
+  socket: {_LINK_SOCKET}
+trainers: {{people: [], groups: [], everybody: false}}   # who may create workshops, beside the administrators
+approval: operator                          # an administrator approves each workshop; or none
+# With these, people without an account join with their mail address:
+# joining:
+#   sender: workshops@example.org
+#   smtp: {{host: mail.example.org, port: 587, user: gateway, password_file: secrets/smtp-password}}
+"""
+
+
+def pools_yaml() -> str:
+    """Return the text of workshop-pools.yaml without any pool."""
+    return """\
+# What workshops may use: until a pool is here, none can be created. Written by factorygate-install, which leaves the
+# file alone once you have changed it. All keys: docs/configuration/workshop-pools.yaml. Link and workshops service read
+# it again when it changes. For example:
+# pools:
+#   - {id: courses, factory: it4lia, sizes: [gpu-1], seats: 20, account: EUHPC_D00_001}
+pools: []
 """
 
 
@@ -185,6 +240,7 @@ export FACTORYGATE_HUB_CONFIG=${{FACTORYGATE_HUB_CONFIG:-{ETC}/hub.yaml}}
 export FACTORYGATE_LINK=${{FACTORYGATE_LINK:-{ETC}/link.yaml}}
 export FACTORYGATE_SOCKET=${{FACTORYGATE_SOCKET:-/run/factorygate/link.sock}}
 export FACTORYGATE_CATALOGUE=${{FACTORYGATE_CATALOGUE:-{ETC}/factories}}
+export FACTORYGATE_WORKSHOPS_SOCKET=${{FACTORYGATE_WORKSHOPS_SOCKET:-{WORKSHOPS_SOCKET}}}
 exec {CURRENT}/venv/bin/factorygate "$@"
 """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ _ANSWER_SECONDS = 180  # seconds for the certificate and all services; Let's Enc
 # The files that a service reads at its start. If the installer writes one of them, it restarts the service.
 _READS = {
     "factorygate-link.service": (f"{files.ETC}/link.yaml", f"{files.ETC}/secrets/service-token"),
+    files.WORKSHOPS_UNIT: (f"{files.ETC}/workshops.yaml", f"{files.ETC}/secrets/workshops-token"),
     "factorygate-hub.service": (
         f"{files.ETC}/hub.yaml",
         *(f"{files.ETC}/secrets/{name}" for name in (*files.TOKENS, files.OIDC_SECRET)),
@@ -62,9 +64,11 @@ def install(machine: Machine, options: Options) -> int:
     folder = build(machine, sources)
     for wanted in [*files.configuration(options, secrets.tokens), *catalogue(folder), *units(folder)]:
         machine.write(wanted)
+    for line in left_to_the_operator(machine, options):
+        say(f"note  {line}")
     web_server(machine, options)
     use(machine, folder)
-    services(machine)
+    services(machine, options)
     wait_for_answer(options)
     code = check()
     if machine.changes:
@@ -86,7 +90,8 @@ def before(machine: Machine, options: Options) -> str:
     remark = checks.name(options.domain, checks.resolve, checks.is_ours)
     if remark:
         say(f"note  {remark}")
-    checks.ports(lambda service: machine.succeeds("systemctl", "--quiet", "is-active", service))
+    ports = {port: unit for port, unit in checks.PORTS.items() if options.workshops or unit != files.WORKSHOPS_UNIT}
+    checks.ports(lambda service: machine.succeeds("systemctl", "--quiet", "is-active", service), ports)
     text = _caddyfile(machine)
     if text is not None and files.CADDY_IMPORT not in text.splitlines() and not _is_packaged(machine, text):
         raise InstallerError(
@@ -116,7 +121,7 @@ def packages(machine: Machine) -> None:
 
 
 def account(machine: Machine) -> None:
-    """Create the account of hub and link."""
+    """Create the account of hub, link and workshops service."""
     if machine.succeeds("id", files.USER):
         return
     options = ("--system", "--user-group", "--home-dir", files.VAR, "--no-create-home", "--shell", "/usr/sbin/nologin")
@@ -158,6 +163,16 @@ def units(folder: Path) -> Iterator[WantedFile]:
     for name in files.UNIT_FILES:
         yield WantedFile(f"{files.SYSTEMD}/{name}", (systemd / name).read_text(encoding="utf-8"))
     yield WantedFile(files.JOURNALD, (systemd / "journald-factorygate.conf").read_text(encoding="utf-8"))
+
+
+def left_to_the_operator(machine: Machine, options: Options) -> Iterator[str]:
+    """Yield what the operator must change in hub.yaml and link.yaml so that both name the workshops service or neither
+    does: files that an operator has changed are left alone."""
+    for name in ("hub.yaml", "link.yaml"):
+        text = machine.path(f"{files.ETC}/{name}").read_text(encoding="utf-8")
+        if bool(re.search(r"^workshops:", text, re.MULTILINE)) != options.workshops:
+            lines = "\n".join(f"        {line}" for line in files.workshops_lines(name))
+            yield f"{name} was changed by you: {'add' if options.workshops else 'remove'} these lines\n{lines}"
 
 
 def use(machine: Machine, folder: Path) -> None:
@@ -209,11 +224,17 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 # --- services
 
 
-def services(machine: Machine) -> None:
+def services(machine: Machine, options: Options) -> None:
     """Start services that do not run, and restart services whose files have changed since their start."""
     machine.run("systemctl", "daemon-reload")
     written = machine.written()
-    for unit in ("systemd-journald.service", *UNITS, "caddy.service"):
+    wanted = [unit for unit in UNITS if options.workshops or unit != files.WORKSHOPS_UNIT]
+    for unit in set(UNITS).difference(wanted):
+        if machine.succeeds("systemctl", "--quiet", "is-enabled", unit):
+            machine.run("systemctl", "disable", "--now", unit)
+            machine.keep_started(unit, "")
+            machine.changed(f"{unit} was stopped")
+    for unit in ("systemd-journald.service", *wanted, "caddy.service"):
         reads = {name: written.get(name) for name in (f"{files.SYSTEMD}/{unit}", *_READS[unit])}
         made_of = files.digest(repr(sorted(reads.items())))
         runs = machine.succeeds("systemctl", "--quiet", "is-active", unit)

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _CLIENT = re.compile(r"[!-~]{1,255}")
 _RULE = re.compile(r"[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*=[^\[\]\x00-\x1f\x7f]{1,255}")
 _EVERYBODY = "everybody"
+_GUEST = "guest."  # as in factorycommon.models.base
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Options:
     oidc_client: str = ""
     oidc_secret_file: str = ""  # read once; its text is stored in secrets/oidc.secret
     allow: tuple[str, ...] = ()
+    workshops: bool = True  # whether the service for workshops runs
 
     @property
     def public_url(self) -> str:
@@ -91,17 +93,27 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="who may log in by the provider, such as 'email=*@example.org' or 'groups=ai-*'; or: everybody. May be "
         "given more than once",
     )
+    parser.add_argument(
+        "--workshops",
+        action=argparse.BooleanOptionalAction,
+        help="run the service for workshops, in which trainers plan classes (yes, for a new gateway)",
+    )
 
 
 def chosen(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Options:
     """Return the options: those that are given, otherwise those that an earlier run stored. Raises InstallerError with
-    all mistakes."""
+    all mistakes.
+
+    A gateway of a release without workshops gets them only on request: its operator may have changed files that would
+    name them.
+    """
     values: dict[str, Any] = {}
     for field in fields(Options):
         value = given.get(field.name)
         value = kept.get(field.name) if value is None else value
         if value is not None:
             values[field.name] = tuple(value) if isinstance(value, list) else value
+    values.setdefault("workshops", not kept)
     missing = [f"--{name}" for name in ("domain", "email", "admin", "login") if not values.get(name)]
     if missing:
         raise InstallerError(f"These options are needed: {', '.join(missing)}. See factorygate-install --help.")
@@ -130,6 +142,8 @@ def _general(options: Options) -> list[str]:
 def _passwords(options: Options) -> list[str]:
     if not _NAME.fullmatch(options.admin):
         return [f"--admin {options.admin!r} must be a name of small letters, digits and ._- (--login passwords)."]
+    if options.admin.startswith(_GUEST):
+        return [f"--admin {options.admin!r} is a name for guests of workshops."]
     return []
 
 

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -137,7 +138,7 @@ class Layout:
             say(f"Building release {version} in {folder} (some minutes).")
             _copy_parts(origin, folder)
             say("Installing its Python packages, by the hashes of its lock.")
-            _make_environment(origin, folder)
+            _make_environment(origin, folder, say)
             say("Installing its proxy.")
             _install_proxy(folder)
             made = Release(folder.name, folder, proxy_digest(folder))
@@ -183,16 +184,35 @@ def _copy_parts(origin: Path, folder: Path) -> None:
             shutil.copy2(origin / name, target)
 
 
-def _make_environment(origin: Path, folder: Path) -> None:
+def _make_environment(origin: Path, folder: Path, say: Callable[[str], None]) -> None:
     """Make the virtual environment with the packages of the lock file, checked by their hashes, and the release's
     wheel, which is built here if the sources are a checkout."""
     python = os.fspath(folder / "venv" / "bin" / "python")
     _run([_base_python(), "-m", "venv", os.fspath(folder / "venv")])
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    _run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(folder / sources.LOCK)])
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
+    locked = [*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(folder / sources.LOCK)]
+    run_with_progress(locked, PipProgress(folder).text, say)
     if sources.is_checkout(origin):
+        say("Building its wheel.")
         _run([python, "-m", "hatchling", "build", "-t", "wheel", "-d", os.fspath(folder)], cwd=origin)
-    _run([*pip, "--no-index", os.fspath(sources.wheel(folder))])
+    _run([*pip, "--quiet", "--no-index", os.fspath(sources.wheel(folder))])
+
+
+@dataclass(frozen=True)
+class PipProgress:
+    """How far pip is with the packages of a release's lock file. ``folder``: the release's."""
+
+    folder: Path
+
+    def text(self, said: str) -> str:
+        """Return how many packages pip has found or, after that, installed. ``said``: pip's output so far."""
+        lock = (self.folder / sources.LOCK).read_text(encoding="utf-8")
+        total = len(re.findall(r"^[A-Za-z0-9][^\s=]*==", lock, re.MULTILINE))
+        installed = len(list(self.folder.glob("venv/lib/python3*/site-packages/*.dist-info"))) - 1  # without pip itself
+        if "\nInstalling collected packages" in said:
+            return f"{min(max(installed, 0), total)} of {total} packages are installed"
+        found = re.findall(r"^Collecting ([A-Za-z0-9._-]+)", said, re.MULTILINE)
+        return f"package {len(found)} of {total}: {found[-1]}" if found else "pip starts"
 
 
 def _base_python() -> str:
@@ -234,13 +254,51 @@ def proxy_digest(folder: Path) -> str:
     return found.hexdigest()
 
 
+def run_with_progress(
+    argv: list[str], progress: Callable[[str], str], say: Callable[[str], None], seconds: float = 3
+) -> None:
+    """Run a program to its end, and say every few seconds how far it is. Raises ReleaseError.
+
+    ``progress``: returns a text about the program's output so far.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="factorygate-") as folder:
+        output = Path(folder, "output")
+        with output.open("wb") as file:
+            started = subprocess.Popen(
+                argv, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT, umask=0o022,
+            )  # fmt: skip
+        with started:
+            try:
+                while (code := _ended(started, seconds)) is None:
+                    text = progress(output.read_text(encoding="utf-8", errors="replace"))
+                    say(f"{text} ({time.monotonic() - began:.0f} s)")
+            except BaseException:
+                started.kill()
+                raise
+        if code:
+            raise _failed(argv, output.read_text(encoding="utf-8", errors="replace"))
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Wait some seconds for a program's end; return its exit code, or None if it still runs."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def _run(argv: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(
         argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, umask=0o022
     )
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[-1000:]
-        raise ReleaseError(f"{Path(argv[0]).name} {' '.join(argv[1:4])} failed: {said}")
+        raise _failed(argv, done.stderr or done.stdout)
+
+
+def _failed(argv: list[str], said: str) -> ReleaseError:
+    return ReleaseError(f"{Path(argv[0]).name} {' '.join(argv[1:4])} failed: {' '.join(said.split())[-1000:]}")
 
 
 def _write(path: Path, text: str) -> None:

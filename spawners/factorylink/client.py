@@ -12,7 +12,6 @@ import random
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -59,9 +58,9 @@ from factorycommon.models import (
     UsageLine,
 )
 from factorycommon.models.plain import plain_text
-from factorycommon.tls import TlsFiles, dialing
+from factorycommon.service_address import ServiceAddress, transport_to
 
-__all__ = ["By", "LinkAddress", "LinkClient", "LinkProblem", "LinkSilent", "NetworkLink", "TableChange"]
+__all__ = ["By", "LinkAddress", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
 
 T = TypeVar("T")
 LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
@@ -111,15 +110,7 @@ async def pass_on(request: httpx.Request) -> None:
         request.headers[request_id.HEADER] = current
 
 
-@dataclass(frozen=True)
-class NetworkLink:
-    """The address of a link on another host. ``tls``: the hub's certificate."""
-
-    url: str
-    tls: TlsFiles
-
-
-LinkAddress = Path | NetworkLink  # path of a Unix socket, or an address in the network
+LinkAddress = ServiceAddress
 
 
 class LinkClient:
@@ -127,10 +118,7 @@ class LinkClient:
     for the hub."""
 
     def __init__(self, at: LinkAddress) -> None:
-        if isinstance(at, NetworkLink):
-            base_url, transport = at.url, httpx.AsyncHTTPTransport(verify=dialing(at.tls), limits=LIMITS)
-        else:
-            base_url, transport = "http://link", httpx.AsyncHTTPTransport(uds=str(at), limits=LIMITS)
+        base_url, transport = transport_to(at, "link", LIMITS)
         self._http = httpx.AsyncClient(
             transport=transport,
             base_url=base_url,

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 
 from factorycommon.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
 from factorycommon.service.database import Database
+from factorycommon.service.listeners import Host, HubListener, Port
 from factorycommon.service.logs import LogFormat
 from factorycommon.tls import TlsFiles, is_loopback_host
 
@@ -23,7 +24,6 @@ def _in_order(ports: tuple[int, int]) -> tuple[int, int]:
     return ports
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 Ports = Annotated[tuple[Port, Port], AfterValidator(_in_order)]  # first and last port, both included
 Seconds = Annotated[int, Field(ge=1, le=10**9)]
 
@@ -266,15 +266,7 @@ class Mail(Model):
     public_url: PublicUrl | None = None
 
 
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]  # a name or an address
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # addresses to listen at, which nobody can dial
-
-
-class HubListener(Model):
-    """The listener for a hub on another host. It accepts only clients whose certificate has the name ``hub``."""
-
-    host: Host
-    port: Port
 
 
 class SessionListeners(Model):

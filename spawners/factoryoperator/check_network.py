@@ -92,6 +92,9 @@ def _workshops_ports(gateway: Gateway) -> Iterator[GatewayPort]:
     if config is not None:
         where, port = gateway.workshops.at("listen_port"), config.listen_port
         yield GatewayPort(where, "workshops service", config.listen_host, port, lambda: _is_workshops(config))
+        if (own := config.hub_listener) is not None:
+            where, what = gateway.workshops.at("hub_listener", "port"), "workshops service, for the hub"
+            yield GatewayPort(where, what, own.host, own.port, lambda: _is_workshops(config))
 
 
 def _address(url: SplitResult) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Checks of the certificates of hub, link and proxy on separate hosts."""
+"""Checks of the certificates of hub, link, workshops service and proxy on separate hosts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from factorycommon.tls import HUB, LINK, TlsError, TlsFiles, dialing, listening
+from factorycommon.tls import HUB, LINK, WORKSHOPS, TlsError, TlsFiles, dialing, listening
 from factoryoperator import certificates
 from factoryoperator.certificates import CertificateProblem, TlsCertificate
 from factoryoperator.findings import Finding, note
@@ -22,13 +22,17 @@ _HELLOS = 4  # message rounds in which a TLS handshake between two ends is compl
 
 
 def own(gateway: Gateway) -> Iterator[Finding]:
-    """Check the certificates of hub and link as the other side would."""
-    hub, link = gateway.hub.config, gateway.link.config
+    """Check the certificates of hub, link and workshops service as the other side would."""
+    hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:
         yield from _usable(hub.tls, HUB, _dialed(hub.hub_url), gateway.hub.at)
     if link is not None and link.tls is not None:
         own_hosts = set() if hub is None else _dialed(hub.link_url, "" if hub.link is None else hub.link.url)
         yield from _usable(link.tls, LINK, {link.sessions.dialed, *own_hosts}, gateway.link.at)
+    if workshops is not None and workshops.tls is not None:
+        theirs = None if hub is None else hub.workshops
+        own_hosts = set() if theirs is None else _dialed(theirs.url, theirs.hub_api_url or "")
+        yield from _usable(workshops.tls, WORKSHOPS, own_hosts, gateway.workshops.at)
     if hub is not None and hub.tls is not None and link is not None and link.tls is not None:
         for files, other, where in (
             (hub.tls, link.tls, gateway.hub.at("tls", "authority")),
@@ -103,16 +107,21 @@ def _of_another_authority(authority: Path, certificate: Path) -> bool:
 
 
 def peers(gateway: Gateway) -> Iterator[Finding]:
-    """Check that the servers that hub and link connect to have a trusted certificate, and accept ours."""
-    hub, link = gateway.hub.config, gateway.link.config
+    """Check that the servers that hub, link and workshops service connect to have a trusted certificate, and accept
+    ours."""
+    hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:
         urls = {"link_url": hub.link_url, "proxy_api_url": hub.proxy_api_url}
         if hub.link is not None:
             urls["link"] = hub.link.url
+        if hub.workshops is not None:
+            urls["workshops"] = hub.workshops.hub_api_url or hub.workshops.url
         for key, url in urls.items():
             yield from _look(gateway.hub.at(key), url, hub.tls)
     if link is not None and link.tls is not None:
         yield from _look(gateway.link.at("hub", "url"), link.hub.url, link.tls)
+    if workshops is not None and workshops.tls is not None:
+        yield from _look(gateway.workshops.at("hub", "url"), workshops.hub.url, workshops.tls)
 
 
 def _look(where: str, url: str, tls: TlsFiles) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -103,7 +104,10 @@ def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
         theirs = hub.config.workshops
         scheme = "http" if config.tls is None else "https"
         listens = f"{scheme}://{config.listen_host}:{config.listen_port}"
-        yield from _same(at("socket"), config.socket, hub.at("workshops", "socket"), theirs.socket)
+        if theirs.hub_api_url is None:
+            yield from _same(at("socket"), config.socket, hub.at("workshops", "socket"), theirs.socket)
+        else:
+            yield from _listener(gateway, config, theirs.hub_api_url)
         if config.tls is None:
             yield from _same(at("listen_port"), listens, hub.at("workshops", "url"), theirs.url)
         yield from _same(at("hub", "base_url"), config.hub.base_url, hub.at("base_url"), hub.config.base_url)
@@ -116,6 +120,15 @@ def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
         yield from _same(at("pools"), config.pools, link.at("workshops", "pools"), files.pools)
         ours = None if config.link is None else config.link.socket
         yield from _same(at("link", "socket"), ours, link.at("workshops", "socket"), files.socket)
+
+
+def _listener(gateway: Gateway, config: WorkshopsConfig, url: str) -> Iterator[Finding]:
+    """Check that the service listens where a hub on another host looks for it."""
+    here, own = gateway.hub.at("workshops", "hub_api_url"), config.hub_listener
+    if own is None:
+        yield Finding(here, f"is {url}, but {gateway.workshops.path} has no hub_listener: the service listens nowhere")
+    elif urlsplit(url).port != own.port:
+        yield Finding(here, f"is {url}, but {gateway.workshops.at('hub_listener', 'port')} is {own.port}")
 
 
 def _same(where: str, ours: Any, there: str, theirs: Any) -> Iterator[Finding]:

@@ -65,15 +65,19 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:
-    """Read both configuration files; None: the file at its usual path, which may be missing."""
+    """Read the configuration files; None: the file at its usual path, which may be missing.
+
+    A host that runs the workshops service alone has only its file, which ``FACTORYGATE_WORKSHOPS`` names.
+    """
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)
     )
-    if not any(side.config or side.problems for side in (found.hub, found.link)):
+    found = replace(found, workshops=_of_workshops(found))
+    if not any(side.config or side.problems for side in (found.hub, found.link, found.workshops)):
         raise CatalogueError(
             [f"Neither {found.hub.path} nor {found.link.path} is there: name them by --hub and --link"]
         )
-    return replace(found, workshops=_of_workshops(found))
+    return found
 
 
 def _of_workshops(gateway: Gateway) -> Side[WorkshopsConfig]:

@@ -21,14 +21,19 @@ from factorycommon.service.yaml_file import CatalogueError
 from factorylink.catalogue.loading import load_link_config
 from factoryoperator.accounts import group_number, user_number
 from factoryoperator.backup import digest, postgres, schema_and_tables
+from factoryoperator.gateway import WORKSHOPS
 from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest, Owned
-from factoryoperator.stores import HUB_DUMP
+from factoryoperator.stores import HUB_DUMP, WORKSHOPS_DUMP
 from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfigError
+from workshops.config import load as load_workshops_config
 
 _LARGEST_MANIFEST = 16 * 2**20
 # suffixes of files of a replaced database, which must not be used with the new one
 _SQLITE_BESIDE = ("-wal", "-shm", "-journal")
+
+# By the name of a key in a state folder: the lock of the process that uses the folder, and that process.
+_LOCKS = {"hmac.key": ("link.lock", "link"), "joining.key": ("workshops.lock", "workshops service")}
 
 
 @dataclass(frozen=True)
@@ -168,16 +173,18 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 
 
 def _nothing_runs(found: Opened, under: Path) -> None:
-    """Raise BackupError if the hub or the link runs, since they must not write to stores that are being replaced."""
+    """Raise BackupError if hub, link or workshops service runs, since they must not write to stores that are being
+    replaced."""
     for kept in found.manifest.stores:
-        if Path(kept.path).name != "hmac.key":
+        path = under / kept.path.lstrip("/")
+        if path.name not in _LOCKS:
             continue
-        state = (under / kept.path.lstrip("/")).parent
-        with suppress(OSError), (state / "link.lock").open("rb") as lock:
+        name, program = _LOCKS[path.name]
+        with suppress(OSError), (path.parent / name).open("rb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise BackupError(f"A link runs with {state}: stop it first") from error
+                raise BackupError(f"A {program} runs with {path.parent}: stop it first") from error
     if under != Path("/") or found.manifest.hub is None:
         return
     try:
@@ -189,7 +196,7 @@ def _nothing_runs(found: Opened, under: Path) -> None:
 
 
 def _config(manifest: Manifest, folder: Path, path: str) -> Path:
-    """Return the path of the backup's copy of hub.yaml or link.yaml."""
+    """Return the path of the backup's copy of hub.yaml, link.yaml or workshops.yaml."""
     member = next((one.member for one in manifest.stores if one.path == path), None)
     if member is None:
         raise BackupError(f"The backup lacks {path}")
@@ -236,13 +243,19 @@ def _owned(path: Path, kept: KeptFolder | Kept) -> None:
 
 def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
     """Return the URL of a database on a server, according to the configuration in the backup."""
-    of_hub = Path(kept.path) == HUB_DUMP
-    file = manifest.hub if of_hub else manifest.link
+    path = Path(kept.path)
+    workshops = next((one.path for one in manifest.stores if one.what == WORKSHOPS), None)
+    file = {HUB_DUMP: manifest.hub, WORKSHOPS_DUMP: workshops}.get(path, manifest.link)
     if file is None:
         raise BackupError(f"{kept.what}: the backup does not say where its database is")
     config = _config(manifest, folder, file)
     try:
-        url = make_url(hub_config.load(config).database) if of_hub else load_link_config(config).database.url
+        if path == HUB_DUMP:
+            url = make_url(hub_config.load(config).database)
+        elif path == WORKSHOPS_DUMP:
+            url = load_workshops_config(config).store.url
+        else:
+            url = load_link_config(config).database.url
     except (HubConfigError, CatalogueError) as error:
         raise BackupError(f"{kept.what}: {error}") from error
     return url.set(drivername="postgresql")

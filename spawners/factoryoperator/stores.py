@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sqlalchemy.engine import URL, make_url
 
+from factorycommon.service.database import Database
 from factorycommon.tls import TlsFiles
 from factorylink.catalogue import catalogue as federation
 from factorylink.config import KeyCredentials, LinkConfig, SshTransportSettings
 from factoryoperator.check_files import named_files
-from factoryoperator.gateway import Gateway
+from factoryoperator.gateway import WORKSHOPS, Gateway
 from factoryspawner.config.hub_config import HubConfig
 
 Kind = Literal["file", "sqlite", "postgresql", "other"]
 
 # Databases on a server have no path; these are their names in a backup.
-HUB_DUMP, LEDGER_DUMP = Path("/hub.dump"), Path("/ledger.dump")
+HUB_DUMP, LEDGER_DUMP, WORKSHOPS_DUMP = Path("/hub.dump"), Path("/ledger.dump"), Path("/workshops.dump")
 # Files beside hub.yaml for the proxy's unit (docs/systemd).
 _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
@@ -88,6 +89,12 @@ def _by_url(url: URL, what: str, name: Path) -> KeptStore:
     return KeptStore("other", name, what, url)
 
 
+def _passfile(database: Database, what: str) -> Iterator[KeptStore]:
+    passfile = database.url.query.get("passfile")
+    if isinstance(passfile, str):
+        yield KeptStore("file", Path(passfile).absolute(), what)
+
+
 def _scheme(store: KeptStore) -> str:
     return "a database" if store.url is None else store.url.get_backend_name()
 
@@ -98,9 +105,7 @@ def _link(gateway: Gateway) -> Iterator[KeptStore]:
         return
     yield KeptStore("file", gateway.link.path, "link.yaml")
     yield _by_url(config.database.url, "the ledger", LEDGER_DUMP)
-    passfile = config.database.url.query.get("passfile")
-    if isinstance(passfile, str):
-        yield KeptStore("file", Path(passfile).absolute(), "the ledger's password")
+    yield from _passfile(config.database, "the ledger's password")
     yield KeptStore("file", config.keys / "hmac.key", "what the gateway knows its jobs by")
     yield KeptStore("file", config.keys / "link_ed25519", "what opens the doors of sessions")
     yield KeptStore("file", config.hub.token_file, "token of the service factories")
@@ -117,10 +122,9 @@ def _workshops(gateway: Gateway) -> Iterator[KeptStore]:
     config = gateway.workshops.config
     if config is None:
         return
-    yield KeptStore("file", gateway.workshops.path, "workshops.yaml")
-    found = _by_url(config.store.url, "the workshops", Path("/workshops.dump"))
-    # This command backs up the service's own file only.
-    yield replace(found, kind="other") if found.kind == "postgresql" else found
+    yield KeptStore("file", gateway.workshops.path, WORKSHOPS)
+    yield _by_url(config.store.url, "the workshops", WORKSHOPS_DUMP)
+    yield from _passfile(config.store, "the password of the workshops' database")
     yield KeptStore("file", config.state_dir / "joining.key", "what the hashes of join codes are made with")
     if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
         yield KeptStore("file", config.joining.smtp.password_file, "password of the mail server")

@@ -25,7 +25,7 @@ from factoryinstaller.releases import INSTALLED, Layout, Release
 from factoryoperator import restore as restoring
 from factoryoperator import store_schemas, stores
 from factoryoperator.backup import make
-from factoryoperator.gateway import Gateway, read
+from factoryoperator.gateway import WORKSHOPS, Gateway, read
 from factoryoperator.manifest import BackupError, FullPath
 from factoryoperator.running_gateway import GatewaySilent, Observed, losses, observe
 from factoryoperator.store_schemas import SchemaError, StoreSchema
@@ -112,7 +112,12 @@ class Upgrade:
         if not old:
             return journal
         copies = _free_name(Path(journal.backup).parent, f"stores-{journal.old}")
-        wanted = {"hub.yaml", "link.yaml", *(one.what for one in old)}  # these files name the databases on a server
+        wanted = {
+            "hub.yaml",
+            "link.yaml",
+            WORKSHOPS,
+            *(one.what for one in old),
+        }  # these files name the databases on a server
         kept = [store for store in stores.of(gateway) if store.what in wanted]
         make(copies, kept, gateway.hub.path if gateway.hub.config else None,
              gateway.link.path if gateway.link.config else None)  # fmt: skip
@@ -231,7 +236,7 @@ class Upgrade:
             gateway = read(self.hub, self.link)
         except CatalogueError as error:
             raise UpgradeError(str(error)) from error
-        problems = [*gateway.hub.problems, *gateway.link.problems]
+        problems = [*gateway.hub.problems, *gateway.link.problems, *gateway.workshops.problems]
         if problems:
             raise UpgradeError("\n".join([*problems, "This release cannot read that. Nothing was changed"]))
         return gateway

@@ -7,10 +7,10 @@ from typing import Any
 
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
-from factoryspawner.config.hub_config import WorkshopsSettings
 from factoryspawner.pages import checklist, operator, project, public
 from factoryspawner.pages.workshops import ending, joining
 from factoryspawner.pages.workshops import pages as of_workshops
@@ -19,12 +19,14 @@ _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from exten
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
 
-def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | None = None) -> list[tuple[Any, ...]]:
+def routes(
+    link_at: LinkAddress, pages: Path, workshops_at: ServiceAddress | None = None, guests: bool = False
+) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
 
     Also replaces JupyterHub's handlers that start and stop servers, and gives each request an id. ``link_at``: the
-    link's address; ``pages``: folder of our templates, pictures and catalogues; ``workshops``: the workshops service,
-    None: there are no workshops."""
+    link's address; ``pages``: folder of our templates, pictures and catalogues; ``workshops_at``: the workshops
+    service's address, None: there are no workshops; ``guests``: whether people may join with a mail address alone."""
     server_api.replace_handlers()
     logs.give_request_ids()
     to_link = {"link_at": link_at, "locale": pages / "locale"}
@@ -33,10 +35,10 @@ def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | Non
         *public.routes(link_at, pages / "locale"),
         *project.routes(link_at, pages),
         *checklist.routes(link_at, pages),
-        *joining.routes(link_at, pages, workshops),
+        *joining.routes(link_at, pages, workshops_at, guests),
         *operator.routes(link_at, pages),
-        *of_workshops.routes(link_at, pages, None if workshops is None else workshops.socket),
-        *ending.routes(link_at, pages, None if workshops is None else workshops.socket),
+        *of_workshops.routes(link_at, pages, workshops_at),
+        *ending.routes(link_at, pages, workshops_at),
         (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]

@@ -40,7 +40,7 @@ class FactorySpawner(BatchspawnerFace):
     user_options: Any  # JupyterHub's attribute: the options that were posted last
     # JupyterHub's attribute, which it sets at a stop only
     _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None
-    link_at = AnyTrait(help="Where the link listens for the hub: a path, or a NetworkLink").tag(config=True)
+    link_at = AnyTrait(help="Where the link listens for the hub: a path, or a NetworkAddress").tag(config=True)
     gateway_url = Unicode(help="Where people get in, without base_url; empty: addresses are paths").tag(config=True)
     start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
     http_timeout = Integer(60).tag(config=True)

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -79,6 +81,26 @@ def user_of(page: Page) -> str:
     return str(page.evaluate("window.jhdata.user"))
 
 
+def workshop(gateway: Gateway, method: str, path: str = "", **body: Any) -> dict[str, Any]:
+    """Create a workshop as a trainer, or look at one; empty if the service does not answer yet."""
+    url = f"{gateway.root}/services/workshops/api/workshops{path}"
+    headers = {"Authorization": f"Bearer {gateway.token('grace')}"}
+    try:
+        answer = httpx.request(method, url, headers=headers, json=body or None, timeout=10)
+    except httpx.HTTPError:
+        return {}
+    found: dict[str, Any] = answer.json() if answer.is_success else {}
+    return {key: found.get(key) for key in ("slug", "title", "state", "opens", "seats", "places")} if found else {}
+
+
+def plan() -> dict[str, Any]:
+    """Return a workshop that opens tomorrow."""
+    hours = {"opens": 24, "starts": 25, "ends": 28, "closes": 29}
+    times = {name: (datetime.now(UTC) + timedelta(hours=by)).isoformat() for name, by in hours.items()}
+    place = {"factory": "brainpp", "size": "gpu-1"}
+    return {"title": "After the flood", **times, "seats": 2, "hours": 2, "places": [place]}
+
+
 def lose_the_machine(gateway: Gateway) -> None:
     """kill -9 all that belongs to the gateway, and remove all that it kept. The factory and its jobs go on."""
     folder = gateway.path.parent
@@ -111,6 +133,9 @@ def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, p
     before = {user: gateway.session(user, "drill") for user in (KIM, "grace")}
     kernel = gateway.notebook(KIM, "drill").kernel()
     gateway.notebook(KIM, "drill").run("kept = 42", kernel)
+    slug = workshop(gateway, "POST", **plan())["slug"]
+    planned = workshop(gateway, "GET", f"/{slug}")
+    assert planned["title"] == "After the flood"
     assert "Nothing is wrong." in factorygate("check", *configuration(gateway))
 
     backup = tmp_path / "backup.tar.gz"
@@ -120,9 +145,11 @@ def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, p
 
     folder = DemoFolder(gateway.path.parent, Ports(httpx.URL(gateway.url).port or 0), install.program_folder(), "oidc")
     environ = environment_passed_on()
-    running = [run(program) for program in (folder.link(environ), folder.hub(environ), folder.proxy(environ))]
+    parts = (folder.link, folder.workshops, folder.hub, folder.proxy)
+    running = [run(part(environ)) for part in parts]
     try:
         eventually(lambda: back(gateway), 120, what="hub, proxy and link answer")
+        eventually(lambda: workshop(gateway, "GET", f"/{slug}") == planned, 60, what="the workshop is as it was")
         for user in (KIM, "grace"):
             # the same sessions with the same jobs as the same site accounts
             found = gateway.wait_session(user, "drill", "running", 120)

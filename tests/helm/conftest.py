@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import podman
 
-IMAGES = ("hub", "link", "proxy")
+IMAGES = ("hub", "link", "workshops", "proxy")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The configuration that the chart writes for hub and link, as hub and link themselves read it."""
+"""The configuration that the chart writes for hub, link and workshops service, as these read it themselves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
 from collections.abc import Mapping
@@ -21,13 +22,16 @@ from cryptography import x509
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import load_link_config, offered
 from factorylink.config import LinkConfig, SshTransportSettings
-from factorylink.projects import book
+from factorylink.projects import book, workshop_table
 from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfig
 from tests.support.chart import CHART, VARIANTS, Object, files, named, objects, pods, variant
+from workshops import config as workshops_config
+from workshops.config import WorkshopsConfig
 
 CHECKOUT = CHART.parents[1]
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIKxyfXLJVRIUjZb7YnKJvAVlBo33XbQQpSvYv6YUEDvF"
+PYTHONPATH = f"{CHECKOUT}/spawners:{CHECKOUT}/extensions"
 ROOTS = ("/etc/factorygate", "/run/secrets", "/var/lib/factorygate", "/run/factorygate", "/opt/factorygate")
 
 
@@ -149,6 +153,69 @@ def test_hub_link_and_proxy_agree_on_addresses_and_tokens(tmp_path: Path, name: 
     assert "--api-ssl-reject-unauthorized" in arguments["all"]
 
 
+WITH_WORKSHOPS = ["together", "apart"]
+
+
+@pytest.mark.parametrize("name", WITH_WORKSHOPS)
+def test_the_workshops_service_reads_its_files(tmp_path: Path, name: str) -> None:
+    folder = written(variant(name), "workshops", tmp_path)
+    config = workshops_config.load(folder / "workshops.yaml")
+    link = load_link_config(written(variant(name), "link", tmp_path / "link") / "link.yaml")
+    values = yaml.safe_load(VARIANTS[name].read_text())["workshops"]
+    assert config.approval == values.get("approval", "operator")
+    assert config.trainers.people == tuple(values.get("trainers", {}).get("people", ()))
+    assert len(hub_config.read_secret(config.hub.token_file)) == 64
+    known = federation.load(link.catalogue, federation.antennas_beside(link.catalogue)).factories
+    pools = workshop_table.read_pools(config.pools, known, link.factories)
+    assert [pool.id for pool in pools.pools] == [pool["id"] for pool in values.get("pools", ())]
+    smtp = config.joining.smtp
+    assert (None if smtp is None else smtp.user) == values.get("mail", {}).get("smtp", {}).get("user")
+    if smtp is not None:
+        assert smtp.password_file is not None
+        assert hub_config.read_secret(smtp.password_file)
+    assert config.store.url.get_backend_name() == ("postgresql" if name == "apart" else "sqlite")
+    mounts = {mount["mountPath"]: mount for mount in _container(variant(name), "workshops")["volumeMounts"]}
+    for path in (config.state_dir, config.table, config.socket):
+        folder = next(one for one in path.parents if f"/{one.relative_to(tmp_path)}" in mounts)
+        assert "readOnly" not in mounts[f"/{folder.relative_to(tmp_path)}"]
+
+
+@pytest.mark.parametrize("name", WITH_WORKSHOPS)
+def test_hub_and_link_know_the_workshops_service(tmp_path: Path, name: str) -> None:
+    found = variant(name)
+    hub = hub_config.load(written(found, "hub", tmp_path / "hub") / "hub.yaml")
+    link = load_link_config(written(found, "link", tmp_path / "link") / "link.yaml")
+    own = workshops_config.load(written(found, "workshops", tmp_path / "workshops") / "workshops.yaml")
+    assert hub.workshops is not None
+    assert link.workshops is not None
+    assert own.link is not None
+    assert _text(hub.workshops.token_file) == _text(own.hub.token_file)
+    theirs = (link.workshops.table, link.workshops.pools, link.workshops.socket)
+    for here, there in zip((own.table, own.pools, own.link.socket), theirs, strict=True):
+        assert there is not None
+        assert here.relative_to(tmp_path / "workshops") == there.relative_to(tmp_path / "link")
+    assert (own.hub.url, own.hub.base_url, own.hub.public_url) == (hub.hub_url, hub.base_url, hub.public_url)
+    if own.tls is None:
+        assert hub.workshops.socket is not None
+        assert hub.workshops.socket.relative_to(tmp_path / "hub") == own.socket.relative_to(tmp_path / "workshops")
+        assert hub.workshops.url == f"http://{own.listen_host}:{own.listen_port}"
+        return
+    assert own.hub_listener is not None
+    service = named(found, "Service", "x-factorygate-workshops")
+    ports = [f"https://x-factorygate-workshops:{port['port']}" for port in service["spec"]["ports"]]
+    assert [hub.workshops.url, hub.workshops.hub_api_url] == ports
+    assert [own.listen_port, own.hub_listener.port] == [port["targetPort"] for port in service["spec"]["ports"]]
+
+
+def test_the_workshops_service_sees_no_secret_of_hub_and_link() -> None:
+    for name in WITH_WORKSHOPS:
+        mounted = {mount["name"] for mount in _container(variant(name), "workshops")["volumeMounts"]}
+        assert not [one for one in mounted if one.startswith(("hub-", "link-", "factory-")) or one == "run"]
+        link = {mount["name"]: mount for mount in _container(variant(name), "link")["volumeMounts"]}
+        assert link["workshops-state"]["readOnly"] is True
+        assert "workshops-secrets" not in link
+
+
 def _text(path: Path) -> str:
     return path.read_text()
 
@@ -193,7 +260,7 @@ def test_jupyterhub_reads_the_whole_configuration(tmp_path: Path) -> None:
     read = subprocess.run(
         [sys.executable, "-c", WHOLE, str(CHECKOUT / "hub_config/jupyterhub_config.py")],
         cwd=tmp_path,
-        env={**os.environ, "FACTORYGATE_HUB_CONFIG": str(folder / "hub.yaml"), "PYTHONPATH": f"{CHECKOUT}/spawners"},
+        env={**os.environ, "FACTORYGATE_HUB_CONFIG": str(folder / "hub.yaml"), "PYTHONPATH": PYTHONPATH},
         capture_output=True,
         text=True,
         check=False,
@@ -201,7 +268,13 @@ def test_jupyterhub_reads_the_whole_configuration(tmp_path: Path) -> None:
     )
     assert read.returncode == 0, f"{extra}: {read.stderr}"
     config = json.loads(read.stdout)
-    assert {"factories", "admin", "restore-routes", "metrics"} <= set(config["services"])
+    assert {"factories", "workshops", "admin", "restore-routes", "metrics"} <= set(config["services"])
+    assert config["roles"]["workshops"] == [
+        "list:users",
+        "read:users:name",
+        "read:servers",
+        "access:services!service=workshops",
+    ]
     assert config["roles"]["restore-routes"] == ["proxy"]
     assert config["roles"]["metrics"] == ["read:metrics"]
     secret = files(named(found, "Secret", "x-factorygate"))
@@ -293,17 +366,18 @@ def test_without_a_catalogue_in_the_values_that_of_the_image_is_read(tmp_path: P
 
 
 def test_every_key_of_both_files_is_named_or_set_by_the_chart() -> None:
-    """A new key of hub.yaml or link.yaml must be set by the chart, or listed here with the reason."""
+    """A new key of one of the files must be set by the chart, or listed here with the reason."""
     left_out = {
         "pages": "the image has ours",
         "key_dir": "the link keeps its keys on its volume",
-        "workshops": "the chart does not run the workshops service yet",
     }
     seen: set[str] = set()
     for name in VARIANTS:
         seen |= yaml.safe_load(files(named(variant(name), "ConfigMap", "-hub"))["hub.yaml"]).keys()
         seen |= yaml.safe_load(files(named(variant(name), "ConfigMap", "-link"))["link.yaml"]).keys()
-    known = HubConfig.model_fields.keys() | LinkConfig.model_fields.keys()
+    for name in WITH_WORKSHOPS:
+        seen |= yaml.safe_load(files(named(variant(name), "ConfigMap", "-workshops"))["workshops.yaml"]).keys()
+    known = HubConfig.model_fields.keys() | LinkConfig.model_fields.keys() | WorkshopsConfig.model_fields.keys()
     assert seen <= known
     assert known - seen == left_out.keys()
 
@@ -316,6 +390,7 @@ def test_the_names_in_certificates_are_those_that_are_dialled(tmp_path: Path) ->
         "hub": ["x-factorygate-hub"],
         "link": ["x-factorygate-link"],
         "proxy": ["x-factorygate-proxy-api"],
+        "workshops": ["x-factorygate-workshops"],
     }.items():
         secret = files(named(found, "Secret", f"x-factorygate-{part}-tls"))
         leaf = x509.load_pem_x509_certificate(secret["tls.crt"].encode())
@@ -329,12 +404,13 @@ def test_the_names_in_certificates_are_those_that_are_dialled(tmp_path: Path) ->
         leaf.verify_directly_issued_by(authority)
 
 
-def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
-    folder = written(variant("demo"), "hub", tmp_path / "pod")
+@pytest.mark.parametrize(("name", "part"), [("demo", "hub"), ("together", "workshops")])
+def test_a_backup_is_made_and_old_ones_go(tmp_path: Path, name: str, part: str) -> None:
+    folder = written(variant(name), part, tmp_path / "pod")
     kept = tmp_path / "backups"
     kept.mkdir(mode=0o700)
-    for name, days in (("old", 20), ("young", 3)):
-        made = kept / f"factorygate-{name}.tar.gz"
+    for old, days in (("old", 20), ("young", 3)):
+        made = kept / f"factorygate-{old}.tar.gz"
         made.touch()
         os.utime(made, (time.time() - days * 86400,) * 2)
     program = tmp_path / "bin"
@@ -343,16 +419,19 @@ def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
         f"#!{sys.executable}\nfrom factoryoperator.cli import main\nraise SystemExit(main())\n"
     )
     (program / "factorygate").chmod(0o755)
-    arguments = named(variant("demo"), "CronJob", "-hub-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    (_, script, *rest) = arguments["containers"][0]["args"]
+    job = named(variant(name), "CronJob", f"-{part}-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = job["containers"]
+    (_, script, *rest) = container["args"]
     assert script == "/etc/factorygate-backup/backup.py"
     rest = [word.replace("/etc/factorygate", str(folder)).replace("/backup", str(kept)) for word in rest]
+    env = {one["name"]: one["value"].replace("/etc/factorygate", str(folder)) for one in container["env"]}
     done = subprocess.run(
         [sys.executable, CHART / "files/backup.py", *rest],
         env={
             "PATH": f"{program}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{CHECKOUT}/spawners",
+            "PYTHONPATH": PYTHONPATH,
             "FACTORYGATE_LINK": "/etc/factorygate/link.yaml",  # as in the image; this pod has no such file
+            **env,
         },
         capture_output=True,
         text=True,
@@ -363,7 +442,13 @@ def test_a_backup_is_made_and_old_ones_go(tmp_path: Path) -> None:
     found = {path.name for path in kept.iterdir()}
     assert "factorygate-old.tar.gz" not in found
     assert "factorygate-young.tar.gz" in found
-    assert len(found) == 2
+    (made,) = (kept / one for one in found - {"factorygate-young.tar.gz"})
+    with tarfile.open(made) as tar:
+        manifest = tar.extractfile("manifest.json")
+        assert manifest is not None
+        names = {Path(one["path"]).name for one in json.load(manifest)["stores"]}
+    expected = {"hub": {"hub.yaml", "admin-token"}, "workshops": {"workshops.yaml", "workshops-token", "password"}}
+    assert expected[part] <= names
 
 
 def test_metrics_behind_certificates(tmp_path: Path) -> None:

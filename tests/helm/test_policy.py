@@ -150,11 +150,29 @@ def test_apart_each_port_is_open_for_its_callers_only() -> None:
         ("hub", 8081): {"proxy", "link"},
         ("link", 8443): {"hub"},
         ("link", 8090): {"hub", "proxy"},
+        ("link", 8444): {"hub"},
+        ("link", 8092): {"hub", "proxy"},
         ("link", 20000): {"hub", "proxy"},
         ("link", 9099): {"outside"},
         ("proxy", 8000): {"outside"},
         ("proxy", 8001): {"hub"},
         ("proxy", 8002): {"outside"},
+    }
+
+
+def test_without_workshops_nothing_of_them_is_there() -> None:
+    assert "workshops" not in repr(variant("demo"))
+    found = variant("together")
+    assert "workshops" in repr(found)
+    off = objects(VARIANTS["together"], more={"workshops": {"enabled": False}})
+    assert "workshops" not in repr([one for one in off if one["kind"] != "ConfigMap"])
+    names = {(one["kind"], one["metadata"]["name"]) for one in found}
+    assert names - {(one["kind"], one["metadata"]["name"]) for one in off} == {
+        ("ConfigMap", "x-factorygate-workshops"),
+        ("ConfigMap", "x-factorygate-workshop-pools"),
+        ("PersistentVolumeClaim", "x-factorygate-workshops"),
+        ("PersistentVolumeClaim", "x-factorygate-workshops-backup"),
+        ("CronJob", "x-factorygate-workshops-backup"),
     }
 
 
@@ -186,6 +204,8 @@ def test_a_backup_is_made_before_an_upgrade_and_no_other_time() -> None:
         return [one["metadata"]["name"] for one in found if one["kind"] == "Job"]
 
     assert hooks() == []
+    with_workshops = objects(VARIANTS["together"], "--is-upgrade")
+    assert named(with_workshops, "Job", "-workshops-backup-before-upgrade")
     assert hooks("--is-upgrade") == [
         "x-factorygate-hub-backup-before-upgrade",
         "x-factorygate-link-backup-before-upgrade",
@@ -193,10 +213,10 @@ def test_a_backup_is_made_before_an_upgrade_and_no_other_time() -> None:
 
 
 def test_backups_run_beside_the_pod_whose_volume_they_read() -> None:
-    for part in ("hub", "link"):
+    for part, beside in (("hub", "hub"), ("link", "link"), ("workshops", "link")):
         job = named(variant("apart"), "CronJob", f"-{part}-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         (term,) = job["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-        assert term["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == part
+        assert term["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == beside
 
 
 def test_a_changed_configuration_starts_the_pods_that_read_it() -> None:
@@ -207,6 +227,9 @@ def test_a_changed_configuration_starts_the_pods_that_read_it() -> None:
         ({"hub": {"config": {"Spawner": {"default_url": "/tree"}}}}, {"hub"}),
         ({"link": {"limits": {"sessions_per_person": 3}}}, {"link"}),
         ({"hub": {"baseUrl": "/other/"}}, {"hub", "link", "proxy"}),
+        ({"workshops": {"approval": "operator"}}, {"link"}),
+        ({"workshops": {"guests": True}}, {"hub"}),
+        ({"workshops": {"pools": [{"id": "p", "factory": "it4lia", "sizes": ["gpu-1"], "seats": 9}]}}, set()),
         ({"internalTls": {"generation": 2}}, {"hub", "link", "proxy"}),
         ({"projects": [{"id": "p", "title": "P", "factories": {"it4lia": {"account": "a"}}}]}, {"link"}),
     ]

@@ -87,6 +87,16 @@ REFUSED = [  # description, and a value that the schema must refuse at exactly t
     ("proxy.service.type", "ExternalName"),
     ("backup.schedule", "daily"),
     ("metrics.tls", "yes"),
+    ("workshops.enabled", "yes"),
+    ("workshops.size", 3),
+    ("workshops.approval", "nobody"),
+    ("workshops.pools", [{"id": "p", "factory": "it4lia", "sizes": [], "seats": 9}]),
+    ("workshops.pools", [{"id": "p", "factory": "it4lia", "sizes": ["gpu-1"], "seats": 0}]),
+    ("workshops.trainers", {"names": ["ada"]}),
+    ("workshops.limits.seats", 100_000),
+    ("workshops.mail.folder", "/tmp"),
+    ("workshops.mail.smtp", {"host": "m", "user": "u", "password_file": "/etc/p"}),
+    ("workshops.db.url", "postgresql://workshops:word@db.example.org/workshops"),
     ("hub.image.digest", "sha256:1"),
 ]
 
@@ -121,6 +131,9 @@ WORDS = [
     (DEMO, {"httpRoute": {"enabled": True}}, "httpRoute.gateway.name: is needed"),
     (DEMO, {"catalogue": {"antennas": {"antennas": [], "sources": {}, "said": []}}}, "catalogue.antennas: needs"),
     (TOGETHER, {"metrics": {"tls": True}}, "metrics.tls: is for the topology apart"),
+    (TOGETHER, {"workshops": {"mailSecret": {"name": ""}}}, "workshops.mailSecret.name: give both or none"),
+    (DEMO, {"workshops": {"mailSecret": {"name": "s"}}}, "workshops.mailSecret.name: give both or none"),
+    (DEMO, {"workshops": {"db": {"type": "postgres"}}}, "workshops.db: postgres needs url and passwordSecret.name"),
 ]
 
 

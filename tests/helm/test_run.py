@@ -43,7 +43,8 @@ FACTORY, PERSON = "it4lia", "ada"
 RECORDED = (
     Path(__file__).parents[1] / "unit" / "recorded" / "gateway-2026-11-27" / "ledger.sql"
 )  # a ledger of an earlier release
-INNER = {"hub": 8081, "proxy-api": 8001, "link": 8443}  # ports that only hub, link and proxy may open, by Service
+# Ports that only the processes of the gateway may open, by Service.
+INNER = {"hub": 8081, "proxy-api": 8001, "link": 8443, "workshops": 8444}
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,10 @@ def values(images: Path, topology: str, found: SlurmCluster) -> dict[str, Any]:
         "backup": {"enabled": False},
         "hostAliases": [{"ip": "192.0.2.40", "hostnames": ["db.example.org"]}],
         "factories": {FACTORY: {"existingSecret": "it4lia-ssh", "egress": egress, "access": access}},
+        "workshops": {
+            "enabled": True,
+            "pools": [{"id": "class", "factory": FACTORY, "sizes": ["gpu-1"], "seats": 8}],
+        },
     }
 
 
@@ -190,7 +195,7 @@ def test_the_gateway_knows_its_factory_and_shows_numbers_to_those_who_may(played
 
 def test_nobody_without_a_certificate_gets_an_answer_of_hub_link_and_proxy(played: Played) -> None:
     if played.topology == "together":  # these ports listen on the pod's loopback only
-        for port in (*INNER.values(), 8090):
+        for port in (*INNER.values(), 8090, 8092):
             with pytest.raises(httpx.ConnectError):
                 httpx.get(f"http://{played.engine.address('public')}:{port}/", timeout=5)
         return
@@ -200,11 +205,21 @@ def test_nobody_without_a_certificate_gets_an_answer_of_hub_link_and_proxy(playe
     for file in files:
         file.write_bytes(certificate[file.name])
     hub.load_cert_chain(*files)
-    for service, port in (*INNER.items(), ("link", 8090)):
+    for service, port in (*INNER.items(), ("link", 8090), ("workshops", 8092)):
         url = f"https://{played.engine.address(service)}:{port}/"
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             httpx.get(url, verify=anybody, timeout=10)
         assert httpx.get(url, verify=hub, timeout=10).status_code < 500
+
+
+def test_workshops_answer_through_the_proxy_and_on_the_hub_s_pages(played: Played, page: Page) -> None:
+    health = f"{played.url}/services/workshops/health"
+    eventually(lambda: httpx.get(health, timeout=10).status_code == 200, PATIENCE, what="the service answers")
+    log_in(page, played.gateway, PERSON)
+    page.goto(f"{played.gateway.hub}/workshops")
+    page.get_by_role("link", name="New workshop").wait_for()  # the page has it only if the service answers the hub
+    table = played.engine.claim("x-factorygate-workshops") / "workshops-projects.json"
+    eventually(table.exists, PATIENCE, what="the link gets its table")
 
 
 def without_names() -> ssl.SSLContext:

@@ -10,7 +10,7 @@ import pytest
 from tests.images.engine import Engine
 from tests.support import podman
 
-NAMES = ("base", "hub", "link", "proxy", "notebook-cpu")
+NAMES = ("base", "hub", "link", "workshops", "proxy", "notebook-cpu")
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def test_an_image_has_no_compiler_and_no_file_that_only_root_may_read(engine: En
 
 
 def test_people_log_in_and_see_the_status_page(engine: Engine, images: Path, tmp_path: Path) -> None:
-    secrets = {"service-token": "s" * 64, "proxy-token": "p" * 64, "admin-token": "a" * 64}
+    secrets = {"service-token": "s" * 64, "proxy-token": "p" * 64, "admin-token": "a" * 64, "workshops-token": "w" * 64}
     etc, state, run = (tmp_path / name for name in ("etc", "state", "run"))
     for folder in (etc, state, run):
         folder.mkdir(mode=0o700)
@@ -74,16 +74,27 @@ def test_people_log_in_and_see_the_status_page(engine: Engine, images: Path, tmp
         "db_file": "/var/lib/factorygate/jupyterhub.sqlite",
         "cookie_secret_file": "/var/lib/factorygate/cookie_secret",
         "passwords_file": "passwords.json",
+        "workshops": {"socket": "/run/factorygate/workshops.sock", "token_file": "workshops-token"},
     }
     link = {
         "catalogue": "/opt/factorygate/hub_config/factories",
         "state_dir": "/var/lib/factorygate/link",
         "socket": "/run/factorygate/link.sock",
         "hub": {"token_file": "service-token", "name": "test"},
+        "workshops": {"table": "/var/lib/factorygate/workshops-projects.json", "pools": "pools.yaml"},
         "factories": {},
+    }
+    workshops = {
+        "state_dir": "/var/lib/factorygate/workshops",
+        "socket": "/run/factorygate/workshops.sock",
+        "table": "/var/lib/factorygate/workshops-projects.json",
+        "pools": "pools.yaml",
+        "hub": {"public_url": "http://127.0.0.1:8000", "token_file": "workshops-token"},
     }
     (etc / "hub.yaml").write_text(yaml.safe_dump(hub))
     (etc / "link.yaml").write_text(yaml.safe_dump(link))
+    (etc / "workshops.yaml").write_text(yaml.safe_dump(workshops))
+    (etc / "pools.yaml").write_text("pools: []\n")
     (tmp_path / "proxy.env").write_text(f"CONFIGPROXY_AUTH_TOKEN={secrets['proxy-token']}\n")
     for path in (etc, state, run, *etc.iterdir()):
         os.chown(path, UID, 0)
@@ -91,13 +102,34 @@ def test_people_log_in_and_see_the_status_page(engine: Engine, images: Path, tmp
                f"--volume={run}:/run/factorygate")  # fmt: skip
     proxy = engine.start(engine.load(images, "proxy"), f"--env-file={tmp_path / 'proxy.env'}")
     shared = f"container:{proxy}"
-    engine.start(engine.load(images, "link"), *volumes, network=shared)
+    for name in ("link", "workshops"):
+        engine.start(engine.load(images, name), *volumes, network=shared)
     started = engine.start(engine.load(images, "hub"), *volumes, network=shared)
     done = engine("exec", "--interactive", started, "python", "-", stdin=(HERE / "visit.py").read_text(), check=False)
     logs = engine.logs()
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{logs}"
     seen = json.loads(done.stdout)
-    assert seen == {"status": [200, True], "wrong": 403, "right": [200, True, 200], "lost": [503, True]}, logs
+    assert seen == {
+        "status": [200, True],
+        "wrong": 403,
+        "right": [200, True, 200],
+        "workshops": [200, {"status": "ok"}],
+        "lost": [503, True],
+    }, logs
+
+
+def test_the_image_of_workshops_has_the_layers_of_the_link_s(engine: Engine, images: Path) -> None:
+    def layers(name: str) -> list[str]:
+        listed = engine("image", "inspect", "--format={{json .RootFS.Layers}}", engine.load(images, name)).stdout
+        return [str(one) for one in json.loads(listed)]
+
+    assert layers("workshops") == layers("link")
+
+
+def test_zones_under_older_names_are_known_in_the_image_of_workshops(engine: Engine, images: Path) -> None:
+    code = "from workshops.times import zone_info; print(zone_info('Asia/Calcutta'), zone_info('Europe/Berlin'))"
+    image = engine.load(images, "workshops")
+    assert engine.run(image, "python", "-c", code).split() == ["Asia/Calcutta", "Europe/Berlin"]
 
 
 def test_the_operators_command_runs_in_the_image_of_the_link(engine: Engine, images: Path) -> None:

@@ -96,7 +96,7 @@ def test_every_image_has_its_sources() -> None:
     lists = {name for recipe in RECIPES.values() for name in recipe.roots}
     assert lists == {path.stem for path in (IMAGES / "apt").glob("*.txt")}
     assert all((REQUIREMENTS / f"{recipe.lock}.txt").is_file() for recipe in WITH_LOCK)
-    assert {"base", "hub", "link", "proxy", "notebook-cpu", "notebook-gpu"} == set(RECIPES)
+    assert {"base", "hub", "link", "workshops", "proxy", "notebook-cpu", "notebook-gpu"} == set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
@@ -164,7 +164,7 @@ def test_the_link_has_the_hubs_versions_and_neither_jupyterhub_nor_node() -> Non
 
 
 def imports(package: str) -> Iterator[str]:
-    for path in (CHECKOUT / "spawners" / package).rglob("*.py"):
+    for path in [path for top in ("spawners", "extensions") for path in (CHECKOUT / top / package).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -178,6 +178,12 @@ def test_the_lock_of_the_link_has_what_its_code_imports() -> None:
     wanted = {name for package in ours for name in imports(package)}
     wanted -= {*sys.stdlib_module_names, *ours, "factoryspawner"}
     assert {canonicalize_name({"yaml": "pyyaml"}.get(name, name)) for name in wanted} <= link.keys()
+
+
+@pytest.mark.parametrize("lock", ["hub", "link"])
+def test_hub_and_workshops_service_know_the_same_time_zones(lock: str) -> None:
+    """A system may lack the older names of zones, such as Asia/Calcutta, which browsers send."""
+    assert "tzdata" in locks.read(REQUIREMENTS / f"{lock}.txt", "x86_64")
 
 
 @pytest.mark.parametrize(

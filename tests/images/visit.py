@@ -11,10 +11,11 @@ browser = httpx.Client(base_url="http://127.0.0.1:8000", follow_redirects=True, 
 
 
 def up() -> bool:
-    """Return whether hub and link both answer through the proxy."""
+    """Return whether hub, link and workshops service answer through the proxy."""
     try:
         answer = browser.get("/hub/status.json")
-        return answer.status_code == 200 and answer.json()["link"] == "ok"
+        workshops = browser.get("/services/workshops/health")
+        return answer.status_code == workshops.status_code == 200 and answer.json()["link"] == "ok"
     except (httpx.TransportError, ValueError, KeyError):
         return False
 
@@ -30,6 +31,7 @@ form = browser.get("/hub/login")
 field = re.search(r'name="_xsrf"\s+value="([^"]+)"', form.text)
 assert field is not None, form.text
 wrong = browser.post("/hub/login", data={"username": "ada", "password": "no", "_xsrf": field[1]})
+workshops = browser.get("/services/workshops/health")
 right = browser.post("/hub/login", data={"username": "ada", "password": "ada-secret", "_xsrf": field[1]})
 
 # A route to a port without a listener gives the proxy's own error page.
@@ -45,6 +47,7 @@ print(
             "status": [status.status_code, "Service status" in status.text],
             "wrong": wrong.status_code,
             "right": [right.status_code, "ada" in right.text, browser.get("/hub/home").status_code],
+            "workshops": [workshops.status_code, workshops.json()],
             "lost": [lost.status_code, "Nothing is lost" in lost.text],
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from factoryinstaller import files, install
 from factoryinstaller.options import LETS_ENCRYPT, Options
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import load_link_config
+from factorylink.projects import workshop_table
+from factoryoperator import check_workshops, gateway
 from factoryspawner.config import hub_config
 from factoryspawner.login import passwords
 
@@ -64,6 +67,32 @@ def test_both_sides_use_the_same_files_and_addresses(options: Options) -> None:
     assert hub["link_socket"] == link["socket"]
     assert hub["service_token_file"] == link["hub"]["token_file"]
     assert hub["public_url"] == link["hub"]["public_url"]
+
+
+def test_workshops_are_known_to_all_three_and_have_no_pool_yet(options: Options, tmp_path: Path) -> None:
+    secrets = files.Secrets(TOKENS, (files.PASSWORDS, "{}\n"))
+    for file in [*secrets.files(), *files.configuration(options, TOKENS)]:
+        if file.path.startswith(files.ETC):
+            path = tmp_path / file.path.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file.text.replace("/var/lib", f"{tmp_path}/var/lib").replace("/run/", f"{tmp_path}/run/"))
+            path.chmod(file.mode)
+    etc = tmp_path / files.ETC.lstrip("/")
+    found = gateway.read(etc / "hub.yaml", etc / "link.yaml")
+    assert found.workshops.config is not None, found.workshops.problems
+    assert found.workshops.config.approval == "operator"
+    said = [str(one) for one in check_workshops.workshops_file(found) if one.mistake]
+    assert said == []
+    link = found.link.config
+    assert link is not None
+    assert link.workshops is not None
+    assert workshop_table.read_pools(link.workshops.pools, {}, {}).pools == ()
+
+
+def test_a_gateway_without_workshops_names_them_nowhere(options: Options) -> None:
+    written = files.configuration(replace(options, workshops=False), TOKENS)
+    naming = {file.path for file in written if "workshops" in file.text}
+    assert naming == {files.COMMAND}  # the socket, for a service that somebody starts later
 
 
 def test_secrets_are_for_the_gateway_only(options: Options) -> None:

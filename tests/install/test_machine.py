@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,24 @@ def test_files_that_the_operator_changed_are_kept(tmp_path: Path, capsys: pytest
     assert "link.yaml was changed after it was written" in capsys.readouterr().err
     assert "/etc/factorygate/hub.yaml" in changes  # nobody had changed this file
     assert "other.example.org" in (tmp_path / "etc/factorygate/hub.yaml").read_text()
+
+
+def test_an_operator_is_told_what_workshops_need_in_their_own_file(tmp_path: Path) -> None:
+    off = replace(OPTIONS, workshops=False)
+    write_all(tmp_path, off)
+    link = tmp_path / "etc/factorygate/link.yaml"
+    link.write_text(link.read_text() + "apply_url: https://apply.example.org\n")
+    assert list(install.left_to_the_operator(machine(tmp_path), off)) == []
+    write_all(tmp_path)
+    (told,) = install.left_to_the_operator(machine(tmp_path), OPTIONS)
+    assert told.startswith(
+        "link.yaml was changed by you: add these lines\n        workshops:\n          table: /var/lib"
+    )
+    link.write_text(link.read_text() + "\n".join(files.workshops_lines("link.yaml")) + "\n")
+    assert list(install.left_to_the_operator(machine(tmp_path), OPTIONS)) == []
+    write_all(tmp_path, off)
+    (told,) = install.left_to_the_operator(machine(tmp_path), off)
+    assert told.startswith("link.yaml was changed by you: remove these lines")
 
 
 def test_a_secret_that_is_there_stays(tmp_path: Path) -> None:

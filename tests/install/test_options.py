@@ -29,6 +29,7 @@ OIDC = GOOD | {
         (GOOD | {"email": "ops"}, "--email 'ops'"),
         (GOOD | {"email": "ops@example.org {"}, "--email"),
         (GOOD | {"admin": "Ada Lovelace"}, "--admin"),
+        (GOOD | {"admin": "guest.ada"}, "a name for guests"),
         (GOOD | {"acme": "http://ca.example.org"}, "--acme"),
         (GOOD | {"acme": "https://ca.example.org/\n}"}, "--acme"),
         (GOOD | {"hub_name": "A hub"}, "--hub-name"),
@@ -62,6 +63,25 @@ def test_a_later_run_needs_no_options(given: dict[str, object]) -> None:
 def test_an_option_that_is_given_anew_counts() -> None:
     kept = options.of_json(options.chosen(GOOD, {}).to_json())
     assert options.chosen({"email": "other@example.org"}, kept).email == "other@example.org"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "workshops"),
+    [
+        ({}, {}, True),
+        ({"workshops": False}, {}, False),
+        ({}, {"workshops": False}, False),
+        ({}, {"workshops": True}, True),
+        ({}, {"hub_name": "h"}, False),  # installed by a release without workshops
+        ({"workshops": True}, {"workshops": False}, True),
+    ],
+)
+def test_a_new_gateway_has_workshops_and_an_older_one_on_request(
+    given: dict[str, object], kept: dict[str, object], workshops: bool
+) -> None:
+    chosen = options.chosen(GOOD | given, kept)
+    assert chosen.workshops is workshops
+    assert options.chosen({}, options.of_json(chosen.to_json())) == chosen
 
 
 def test_options_of_another_release_are_not_guessed() -> None:

@@ -64,3 +64,14 @@ def test_the_proxy_leaves_the_web_servers_headers_and_cuts_dead_answers() -> Non
     text = (UNITS / "factorygate-proxy.service").read_text()
     assert "--no-x-forward" in text
     assert "hub_config/proxy/cut.cjs" in text
+
+
+def test_nothing_stops_with_the_workshops_service() -> None:
+    """No unit requires the service, and the service removes no folder of another unit when it ends."""
+    owned = {}
+    for path in UNITS.glob("*.service"):
+        text = path.read_text()
+        assert not re.search(r"^(Requires|BindsTo|PartOf|Requisite)=", text, re.MULTILINE), path.name
+        owned[path.name] = set(re.findall(r"^RuntimeDirectory=(.*)$", text, re.MULTILINE))
+    assert owned["factorygate-workshops.service"] == {"factorygate-workshops"}
+    assert not owned["factorygate-workshops.service"] & owned["factorygate-link.service"]

@@ -57,14 +57,26 @@ db_file: /var/lib/factorygate/hub/jupyterhub.sqlite
 cookie_secret_file: /var/lib/factorygate/hub/cookie_secret
 admin_token_file: admin-token
 extra_config: extra.py
+workshops: {socket: /run/factorygate-workshops/workshops.sock, token_file: workshops-token}
 """
 LINK_BY_HAND = """\
 catalogue: /etc/factorygate/factories
 state_dir: /var/lib/factorygate/link
 socket: /run/factorygate/link.sock
 hub: {token_file: service-token}
+workshops: {table: /var/lib/factorygate/shared/workshops-projects.json, pools: workshop-pools.yaml,
+            socket: /run/factorygate/link-workshops.sock}
 factories: {}
 """
+WORKSHOPS_BY_HAND = """\
+state_dir: /var/lib/factorygate/workshops
+socket: /run/factorygate-workshops/workshops.sock
+pools: workshop-pools.yaml
+table: /var/lib/factorygate/shared/workshops-projects.json
+hub: {public_url: "http://127.0.0.1:8000", token_file: workshops-token}
+link: {socket: /run/factorygate/link-workshops.sock}
+"""
+SERVICES = ("factorygate-link", "factorygate-workshops", "factorygate-hub", "factorygate-proxy")
 LATER = "9.8.7"  # the version of a release after this one
 LONGEST_BOOT = 10.0  # seconds until https answers
 KEPT = ("/etc/factorygate", "/etc/systemd/system", "/etc/caddy", "/usr/local/bin", "/opt/factorygate/current")
@@ -198,12 +210,12 @@ def test_a_second_run_changes_nothing(machine: Vm) -> None:
 
 
 def starts(machine: Vm) -> str:
-    units = ("factorygate-link", "factorygate-hub", "factorygate-proxy", "caddy", "systemd-journald")
+    units = (*SERVICES, "caddy", "systemd-journald")
     return machine.run("systemctl", "show", "--property=MainPID,ActiveEnterTimestampMonotonic", *units).stdout
 
 
 def test_the_services_are_confined(machine: Vm) -> None:
-    for unit in ("factorygate-link", "factorygate-hub", "factorygate-proxy"):
+    for unit in SERVICES:
         said = machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
         found = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
         assert found is not None
@@ -214,12 +226,28 @@ def test_the_services_are_confined(machine: Vm) -> None:
         assert re.search(r"^Seccomp:\s*2$", status, re.MULTILINE), status
 
 
+def test_workshops_answer_and_nothing_stops_with_them(machine: Vm) -> None:
+    health = ("curl", "--silent", "--fail", f"https://{DOMAIN}/services/workshops/health")
+    assert machine.run(*health).stdout == '{"status":"ok"}'
+    assert "WORKSHOP" in machine.run("factorygate", "workshops", "list").stdout
+    machine.run("systemctl", "stop", "factorygate-workshops")
+    others = [unit for unit in SERVICES if unit != "factorygate-workshops"]
+    assert machine.run("systemctl", "is-active", *others).stdout.split() == ["active"] * len(others)
+    assert answers(machine)
+    machine.run("systemctl", "restart", "factorygate-link")  # removes the folder of the link's socket
+    machine.run("systemctl", "start", "factorygate-workshops")
+    eventually(lambda: machine.run(*health, check=False).stdout == '{"status":"ok"}', timeout=60)
+    machine.run("systemctl", "restart", "factorygate-link")
+    assert "WORKSHOP" in machine.run("factorygate", "workshops", "list").stdout
+
+
 def test_a_backup_is_made(machine: Vm) -> None:
     machine.run("systemctl", "start", "factorygate-backup.service")
     made = machine.run("ls", "/var/backups/factorygate").stdout.split()
     assert made
     said = machine.run("factorygate", "restore", "--list", f"/var/backups/factorygate/{made[0]}").stdout
-    for name in ("jupyterhub.sqlite", "ledger.sqlite", "hub.yaml", "proxy.env", "admin-token", "passwords.json"):
+    for name in ("jupyterhub.sqlite", "ledger.sqlite", "hub.yaml", "proxy.env", "admin-token", "passwords.json",
+                 "workshops.sqlite", "workshops.yaml", "workshop-pools.yaml", "workshops-token"):  # fmt: skip
         assert name in said
 
 
@@ -333,7 +361,7 @@ def answers(machine: Vm) -> bool:
 @pytest.mark.usefixtures("site")
 def test_a_session_outlives_all_services(machine: Vm) -> None:
     seen = visitor(machine, "cell", "kept = 41\nprint(kept + 1)")
-    units = ("factorygate-link", "factorygate-hub", "factorygate-proxy", "caddy")
+    units = (*SERVICES, "caddy")
     machine.run("systemctl", "kill", "--signal=SIGKILL", *units)
     machine.run("systemctl", "restart", "--no-block", *units)
     eventually(lambda: answers(machine), timeout=60)
@@ -479,10 +507,12 @@ def test_the_way_by_hand(machine: Vm) -> None:
     for words in (("update",), ("install", "-y", "--no-install-recommends", "curl", "python3-venv")):
         machine.run("apt-get", "-qq", *words, env={"DEBIAN_FRONTEND": "noninteractive"})
     machine.run("bash", "-ec", f"cd {CHECKOUT}\n{operators_page.by_hand(__version__)}", timeout=1800)
-    tokens = {name: secrets.token_hex(32) for name in ("proxy", "service", "admin")}
+    tokens = {name: secrets.token_hex(32) for name in ("proxy", "service", "workshops", "admin")}
     written = {
         "hub.yaml": HUB_BY_HAND,
         "link.yaml": LINK_BY_HAND,
+        "workshops.yaml": WORKSHOPS_BY_HAND,
+        "workshop-pools.yaml": "pools: []\n",
         "extra.py": "c.JupyterHub.authenticator_class = 'dummy'\n",
         "proxy.env": f"CONFIGPROXY_AUTH_TOKEN={tokens['proxy']}\n",
         "restore-routes.header": f"Authorization: token {tokens['admin']}\n",
@@ -494,9 +524,8 @@ def test_the_way_by_hand(machine: Vm) -> None:
     program = "/opt/factorygate/current/venv/bin/factorygate"
     said = machine.run(program, "check", check=False).stdout
     assert said.endswith("Nothing is wrong.\n"), said
-    units = ("factorygate-link", "factorygate-hub", "factorygate-proxy", "factorygate-backup.timer")
     machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "enable", "--now", *units)
+    machine.run("systemctl", "enable", "--now", *SERVICES, "factorygate-backup.timer")
     own = ("curl", "--silent", "--fail", "http://127.0.0.1:8000/hub/status.json")
     found = eventually(lambda: machine.run(*own, check=False).stdout, timeout=120)
     assert (json.loads(found)["version"], json.loads(found)["hub"]) == (__version__, "ok")
@@ -539,7 +568,7 @@ def test_the_page_holds_on_ubuntu_and_for_an_archive(folder: Path, archive: Path
         assert "/login" not in seen
         for same in (program, "/opt/factorygate/current/bin/factorygate-install"):
             assert "Nothing was changed." in machine.run(same, timeout=1800).stderr
-        for unit in ("factorygate-link", "factorygate-hub", "factorygate-proxy"):
+        for unit in SERVICES:
             said = machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
             exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
             assert exposure is not None

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from factorycommon.service.database import Database
+from factorycommon.service.serving import alone
 from factoryoperator.cli import main
+from tests.support.postgres import Postgres
 from tests.unit.test_check import Configured
 from workshops.config import load
+from workshops.store import migrations
 from workshops.store.store import Store
 
 WORKSHOPS = """\
@@ -62,6 +66,7 @@ def test_a_right_service_has_no_mistake(configured: Configured, capsys: pytest.C
         ("workshops.yaml", "socket:", "sockett:", "workshops.yaml:2: sockett: unknown key"),
         ("workshops.yaml", "socket: w", "socket: v", "workshops.yaml:2: socket: is "),
         ("workshops.yaml", "listen_host:", "listen_port: 8093\nlisten_host:", "listen_port: is http://"),
+        ("hub.yaml", "socket: workshops.sock, ", "", "workshops: socket, hub_api_url: give one of them"),
         ("workshops.yaml", "table: t", "table: other-t", "workshops.yaml:5: table: is "),
         ("workshops.yaml", "8000", "8001", "hub.public_url: is http://"),
         ("pools.yaml", "gpu-1", "gpu-9", "pools.class.sizes: no size 'gpu-9'; allowed: "),
@@ -132,3 +137,71 @@ def test_the_stores_have_the_service_s(configured: Configured, capsys: pytest.Ca
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
     main(["stores", "check", *files])
     assert "the workshops: step 0002" in capsys.readouterr().out
+
+
+def test_a_host_with_the_service_alone_has_its_own_backup(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORYGATE_WORKSHOPS", str(configured.folder / "workshops.yaml"))
+    target = tmp_path / "backup.tar.gz"
+    assert main(["backup", str(target)]) == 0
+    (tmp_path / "other").mkdir()
+    assert main(["restore", str(target), "--under", str(tmp_path / "other")]) == 0
+    other = tmp_path / "other" / str(configured.folder).lstrip("/")
+    assert {path.name for path in other.iterdir()} >= {"workshops.yaml", "workshops-token", "workshops"}
+    assert not (other / "hub.yaml").exists()
+
+
+def test_a_service_that_runs_is_not_restored_under_its_feet(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = configured.folder / "workshops"
+    (state / "joining.key").write_text("0" * 64)
+    (state / "joining.key").chmod(0o600)
+    files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
+    target = tmp_path / "backup.tar.gz"
+    assert main(["backup", *files, str(target)]) == 0
+    with alone(state / "workshops.lock", "workshops service"):
+        assert main(["restore", "--overwrite", str(target)]) == 1
+    assert f"A workshops service runs with {state}: stop it first" in capsys.readouterr().err
+    assert main(["restore", "--overwrite", str(target)]) == 0
+    assert "start the link, the workshops service, the hub and the proxy" in capsys.readouterr().out
+
+
+async def test_a_database_on_postgresql_comes_back(configured: Configured, tmp_path: Path, postgres: Postgres) -> None:
+    url = postgres.new().url.set(drivername="postgresql").render_as_string(hide_password=False)
+    configured.change("workshops.yaml", "pools:", f"database: {url}\npools:")
+    database = load(configured.folder / "workshops.yaml").store
+    store = Store(database)
+    await store.open()
+    await store.close()
+    files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
+    kept, under = tmp_path / "backup.tar.gz", tmp_path / "under"
+    under.mkdir()
+    assert main(["backup", *files, str(kept)]) == 0
+    with postgres.connect() as connection:
+        owner = database.url.username
+        connection.execute(f"drop schema {owner} cascade")  # type: ignore[arg-type]
+        connection.execute(f"create schema {owner} authorization {owner}")  # type: ignore[arg-type]
+    assert step(database) is None
+    assert main(["restore", str(kept), "--under", str(under)]) == 0
+    assert step(database) == migrations.head()
+
+
+def step(database: Database) -> str | None:
+    """Return the step of the database's tables; None if it has none."""
+    engine = database.engine()
+    try:
+        with engine.connect() as db:
+            return migrations.is_at(db)
+    finally:
+        engine.dispose()
+
+
+def test_a_configuration_with_a_mistake_is_not_backed_up_by_halves(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured.change("workshops.yaml", "socket:", "sockett:")
+    files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
+    assert main(["backup", *files, str(tmp_path / "backup.tar.gz")]) == 1
+    assert "sockett: unknown key" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from factorycommon.mail import SmtpServer
 from factorycommon.models import projects as project_models
 from factorycommon.models.workshops import WorkshopPool, WorkshopPools
+from factorycommon.service.listeners import HubListener
 from factorycommon.tls import TlsFiles
 from factorylink import config as link_config
 from factorylink.catalogue import catalogue as federation
@@ -38,7 +39,7 @@ HUB = [
     login_settings.EntitlementMatch,
 ]
 LINK = [
-    link_config.LinkConfig, link_config.HubListener, link_config.SessionListeners, link_config.MetricsListener,
+    link_config.LinkConfig, HubListener, link_config.SessionListeners, link_config.MetricsListener,
     TlsFiles, link_config.WorkshopFiles, link_config.Hub, link_config.Limits, link_config.Mail, link_config.Access,
     link_config.SshTransportSettings, link_config.LocalTransportSettings, link_config.DoorAccess,
     link_config.KeyCredentials, link_config.CaCredentials, link_config.WrapperCredentials, link_config.EfpCredentials,
@@ -46,7 +47,7 @@ LINK = [
 PROJECT = [project_models.Project, project_models.ProjectAt]
 WORKSHOPS = [
     workshops_config.WorkshopsConfig, workshops_config.HubAddress, workshops_config.Trainers,
-    workshops_config.WorkshopLimits, TlsFiles, JoiningSettings, SmtpServer,
+    workshops_config.WorkshopLimits, HubListener, TlsFiles, JoiningSettings, SmtpServer,
 ]  # fmt: skip
 POOLS = [WorkshopPools, WorkshopPool]
 

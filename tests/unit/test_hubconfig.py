@@ -14,8 +14,8 @@ import yaml
 from jupyterhub.apihandlers import default_handlers
 
 from factorycommon.models import JobOptions
+from factorycommon.service_address import NetworkAddress
 from factorycommon.tls import TlsFiles
-from factorylink.client import NetworkLink
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
 from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
 from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
@@ -182,6 +182,10 @@ def check_secret(path: Path, owner: int, bits: int, fit: bool) -> None:
         ({"link_socket": None, "link": {"url": "http://link:8443"}}, "link.url: "),
         ({"hub_url": "https://hub:8081"}, "hub_url: must be http://"),
         ({"tls": TLS}, "hub_url: must be https://"),
+        ({"workshops": {**WORKSHOPS, "socket": None}}, "workshops: socket, hub_api_url: give one of them"),
+        ({"workshops": {**WORKSHOPS, "hub_api_url": "https://w:1"}}, "workshops: socket, hub_api_url: give one"),
+        ({"workshops": {"hub_api_url": "https://w:1", "token_file": "w"}}, "workshops.hub_api_url: needs tls"),
+        ({"workshops": {"hub_api_url": "http://w:1", "token_file": "w"}}, "workshops.hub_api_url"),
         ({"tls": TLS, "hub_url": "https://hub:8081"}, "link_url: must be https://"),
         (
             {"tls": TLS, "hub_url": "https://h", "hub_bind_url": "http://h", "link_url": "https://l"},
@@ -202,12 +206,14 @@ def test_a_link_on_another_host(tmp_path: Path) -> None:
         "hub_url": "https://hub:8081",
         "link_url": "https://l:1",
         "link": {"url": "https://link:8443"},
+        "workshops": {"hub_api_url": "https://link:8444", "url": "https://link:8092", "token_file": "w"},
     }
     path = write(tmp_path, **change)
     path.write_text(path.read_text().replace(f"link_socket: {LEAST['link_socket']}\n", ""))
     config = load(path)
     files = TlsFiles(certificate=tmp_path / "c", key=tmp_path / "k", authority=tmp_path / "a")
-    assert config.link_at == NetworkLink("https://link:8443", files)
+    assert config.link_at == NetworkAddress("https://link:8443", files)
+    assert config.workshops_at == config.guests_at == NetworkAddress("https://link:8444", files)
     assert load(write(tmp_path)).link_at == Path("/run/link.sock")
 
 

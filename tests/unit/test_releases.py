@@ -186,7 +186,7 @@ def packed(
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """Return a layout whose installations skip the packages."""
-    monkeypatch.setattr(releases, "_make_environment", lambda _origin, folder: (folder / "venv").mkdir())
+    monkeypatch.setattr(releases, "_make_environment", lambda _origin, folder, _say: (folder / "venv").mkdir())
     monkeypatch.setattr(releases, "_install_proxy", lambda folder: (folder / "node").mkdir())
     return Layout(tmp_path / "opt/factorygate")
 
@@ -378,3 +378,44 @@ def test_the_installer_needs_only_the_standard_library() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert {name.split(".")[0] for name in json.loads(done.stdout.replace("'", '"'))} == {"factoryinstaller"}
+
+
+# --- progress
+
+
+@pytest.mark.parametrize(
+    ("installed", "said", "text"),
+    [
+        (0, "", "pip starts"),
+        (0, "Collecting alembic==1.20.1 (from -r lock)\n  Downloading a.whl\n", "package 1 of 3: alembic"),
+        (0, "Collecting a==1\nCollecting zope.event==2\n", "package 2 of 3: zope.event"),
+        (2, "Collecting a==1\nInstalling collected packages: a, b, c\n", "2 of 3 packages are installed"),
+    ],
+)
+def test_the_progress_of_pip_is_counted(tmp_path: Path, installed: int, said: str, text: str) -> None:
+    lock = tmp_path / LOCK
+    lock.parent.mkdir(parents=True)
+    lock.write_text("a==1 \\\n    --hash=sha256:0\nb==2 ; python_version < '3.12' \\\n    --hash=sha256:1\nc==3\n")
+    for number in range(installed + 1):  # pip itself is one
+        (tmp_path / f"venv/lib/python3.13/site-packages/p{number}-1.dist-info").mkdir(parents=True)
+    assert releases.PipProgress(tmp_path).text(said) == text
+
+
+def test_a_program_that_takes_long_is_reported_meanwhile(tmp_path: Path) -> None:
+    said: list[str] = []
+    go_on = tmp_path / "go-on"
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "begun" in line:
+            go_on.touch()
+
+    code = "import os, sys, time; print('begun')\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)"
+    releases.run_with_progress([sys.executable, "-c", code, str(go_on)], str.strip, say, seconds=0.01)
+    assert any(line.startswith("begun (") for line in said)
+
+
+def test_a_program_that_fails_is_reported_with_its_words() -> None:
+    argv = [sys.executable, "-c", "import sys; print('no matching hash'); sys.exit(1)"]
+    with pytest.raises(ReleaseError, match="failed: no matching hash"):
+        releases.run_with_progress(argv, str.strip, print)

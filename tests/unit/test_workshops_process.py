@@ -14,10 +14,17 @@ import httpx
 import pytest
 import yaml
 
-from factoryoperator import cli
+from factorycommon.service.yaml_file import CatalogueError
+from factorycommon.service_address import NetworkAddress
+from factoryoperator import certificates, cli
+from factoryspawner.pages.workshops.joining_client import JoiningClient
 from testbed import ports
 from tests.unit.hub_process import ROOT
+from tests.unit.test_tls import of
 from tests.unit.workshops_world import write_config
+from workshops.client import WorkshopsClient, WorkshopsSilent
+from workshops.config import load
+from workshops.models.callers import WorkshopCaller
 
 
 async def start(config: Path) -> asyncio.subprocess.Process:
@@ -76,6 +83,34 @@ async def test_the_service_runs_alone_and_ends_on_sigterm(tmp_path: Path) -> Non
     assert b"Traceback" not in await first.stderr.read()
     assert await asyncio.wait_for(first.wait(), 60) == 0
     assert not (tmp_path / "workshops.sock").exists()
+
+
+async def test_a_hub_on_another_host_reaches_it_and_nobody_else(tmp_path: Path) -> None:
+    for name in ("workshops", "hub", "proxy"):
+        certificates.make(tmp_path / "tls", name, [], 30)
+    own = {"certificate": "tls/workshops/tls.crt", "key": "tls/workshops/tls.key", "authority": "tls/workshops/ca.crt"}
+    port = ports.single()
+    listener = {"host": "127.0.0.1", "port": port}
+    process = await start(write_config(tmp_path, listen_port=ports.single(), tls=own, hub_listener=listener))
+    await until_up(process)
+    try:
+        url = f"https://localhost:{port}"
+        at, other = (NetworkAddress(url, of(tmp_path / "tls" / name)) for name in ("hub", "proxy"))
+        hub, proxy, joining = WorkshopsClient(at), WorkshopsClient(other), JoiningClient(at)
+        assert [pool.id for pool in await hub.pools(WorkshopCaller("olga", operator=True))] == ["class", "other"]
+        with pytest.raises(WorkshopsSilent):
+            await proxy.pools(WorkshopCaller("olga", operator=True))
+        assert (await joining.memberships("paul")).memberships == ()
+        for client in (hub, proxy, joining):
+            await client.close()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def test_only_tls_lets_a_hub_on_another_host_in(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="hub_listener: needs tls"):
+        load(write_config(tmp_path, hub_listener={"host": "127.0.0.1", "port": 8444}))
 
 
 async def test_a_killed_service_goes_on_where_it_was_and_the_table_stays(

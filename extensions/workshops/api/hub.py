@@ -30,6 +30,11 @@ def hub_app(workshops: Workshops, joining: Joining, more: Sequence[Routes] = ())
     ) -> WorkshopCaller:
         return WorkshopCaller(name, operator, frozenset(group))
 
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Answer that the service runs."""
+        return {"status": "ok"}
+
     app.include_router(router(workshops, who))
     app.include_router(people_router(workshops, joining, who))
     for routes in more:

@@ -1,4 +1,4 @@
-{{- /* Makes hub.yaml and link.yaml: values are written by toYaml, and never pasted into code. */ -}}
+{{- /* Makes hub.yaml, link.yaml and workshops.yaml: values are written by toYaml, and never pasted into code. */ -}}
 
 {{- define "factorygate.host" -}}
 {{- (urlParse .Values.publicUrl).hostname -}}
@@ -31,6 +31,17 @@
 {{- $_ := set $yaml "proxy_api_url" "http://127.0.0.1:8001" -}}
 {{- $_ := set $yaml "link_socket" "/run/factorygate/link.sock" -}}
 {{- $_ := set $yaml "link_url" "http://127.0.0.1:8090" -}}
+{{- end -}}
+{{- if .Values.workshops.enabled -}}
+{{- $workshops := dict "guests" .Values.workshops.guests "token_file" (printf "%s/workshops-token" $secrets) -}}
+{{- if include "factorygate.apart" . -}}
+{{- $_ := set $workshops "hub_api_url" (printf "https://%s-workshops:8444" $name) -}}
+{{- $_ := set $workshops "url" (printf "https://%s-workshops:8092" $name) -}}
+{{- else -}}
+{{- $_ := set $workshops "socket" "/run/factorygate-workshops/workshops.sock" -}}
+{{- $_ := set $workshops "url" "http://127.0.0.1:8092" -}}
+{{- end -}}
+{{- $_ := set $yaml "workshops" $workshops -}}
 {{- end -}}
 {{- if eq .Values.hub.db.type "postgres" -}}
 {{- $_ := set $yaml "db_url" .Values.hub.db.url -}}
@@ -106,6 +117,53 @@ authority: /run/secrets/factorygate-tls/ca.crt
 {{- with .Values.link.mail }}{{ $_ := set $yaml "mail" . }}{{ end -}}
 {{- with .Values.link.applyUrl }}{{ $_ := set $yaml "apply_url" . }}{{ end -}}
 {{- if .Values.projects }}{{ $_ := set $yaml "projects" "/etc/factorygate-projects/projects.yaml" }}{{ end -}}
+{{- if .Values.workshops.enabled }}{{ $_ := set $yaml "workshops" (include "factorygate.workshopFiles" . | fromYaml) }}{{ end -}}
+{{- toYaml $yaml -}}
+{{- end -}}
+
+{{- /* What link and workshops service share. */ -}}
+{{- define "factorygate.workshopFiles" -}}
+table: /var/lib/factorygate-workshops/workshops-projects.json
+pools: /etc/factorygate-pools/workshop-pools.yaml
+socket: /run/factorygate-workshops/link.sock
+{{- end -}}
+
+{{- define "factorygate.workshopsYaml" -}}
+{{- $name := include "factorygate.fullname" . -}}
+{{- $apart := include "factorygate.apart" . -}}
+{{- $files := include "factorygate.workshopFiles" . | fromYaml -}}
+{{- $hub := dict
+  "url" (ternary (printf "https://%s-hub:8081" $name) "http://127.0.0.1:8081" (not (not $apart)))
+  "base_url" .Values.hub.baseUrl
+  "public_url" .Values.publicUrl
+  "token_file" "/run/secrets/factorygate/workshops-token"
+-}}
+{{- $yaml := dict
+  "state_dir" "/var/lib/factorygate-workshops/state"
+  "socket" "/run/factorygate-workshops/workshops.sock"
+  "listen_port" 8092
+  "log_format" .Values.logFormat
+  "table" $files.table
+  "pools" $files.pools
+  "link" (dict "socket" $files.socket)
+  "hub" $hub
+  "approval" .Values.workshops.approval
+-}}
+{{- if $apart -}}
+{{- $_ := set $yaml "tls" (include "factorygate.tlsFiles" . | fromYaml) -}}
+{{- $_ := set $yaml "listen_host" "0.0.0.0" -}}
+{{- $_ := set $yaml "hub_listener" (dict "host" "0.0.0.0" "port" 8444) -}}
+{{- end -}}
+{{- if eq .Values.workshops.db.type "postgres" }}{{ $_ := set $yaml "database" .Values.workshops.db.url }}{{ end -}}
+{{- with .Values.workshops.trainers }}{{ $_ := set $yaml "trainers" . }}{{ end -}}
+{{- with .Values.workshops.limits }}{{ $_ := set $yaml "limits" . }}{{ end -}}
+{{- if .Values.workshops.mail -}}
+{{- $mail := deepCopy .Values.workshops.mail -}}
+{{- if and $mail.smtp .Values.workshops.mailSecret.name -}}
+{{- $_ := set $mail.smtp "password_file" "/run/secrets/factorygate-mail/password" -}}
+{{- end -}}
+{{- $_ := set $yaml "joining" $mail -}}
+{{- end -}}
 {{- toYaml $yaml -}}
 {{- end -}}
 
@@ -138,13 +196,17 @@ authority: /run/secrets/factorygate-tls/ca.crt
 {{- if gt (int (index $ports 0)) (int (index $ports 1)) -}}
 {{- fail "link.sessionPorts: is no range: give the lowest port, then the highest" -}}
 {{- end -}}
-{{- range $what, $of := dict "hub.db" .Values.hub.db "link.ledger" .Values.link.ledger -}}
+{{- range $what, $of := dict "hub.db" .Values.hub.db "link.ledger" .Values.link.ledger "workshops.db" .Values.workshops.db -}}
 {{- if and (eq $of.type "postgres") (not (and $of.url $of.passwordSecret.name)) -}}
 {{- fail (printf "%s: postgres needs url and passwordSecret.name" $what) -}}
 {{- end -}}
 {{- if and (ne $of.type "postgres") $of.url -}}
 {{- fail (printf "%s: url is for the type postgres" $what) -}}
 {{- end -}}
+{{- end -}}
+{{- $user := dig "smtp" "user" "" .Values.workshops.mail -}}
+{{- if ne (not $user) (not .Values.workshops.mailSecret.name) -}}
+{{- fail "workshops.mail.smtp.user, workshops.mailSecret.name: give both or none: the Secret has the user's password" -}}
 {{- end -}}
 {{- if and .Values.catalogue.antennas (not .Values.catalogue.factories) -}}
 {{- fail "catalogue.antennas: needs catalogue.factories: those of the image have their own" -}}

@@ -1,4 +1,5 @@
-{{- /* The containers of hub, link and proxy with their volumes: all in one pod, or each in its own. */ -}}
+{{- /* The containers of hub, link, workshops service and proxy with their volumes: all in one pod, or hub, link and
+proxy each in its own. The workshops service is always in the link's pod. */ -}}
 
 {{- define "factorygate.curl" -}}
 {{- $url := index . 1 -}}
@@ -55,6 +56,9 @@
 - {name: hub-tls, mountPath: /run/secrets/factorygate-tls, readOnly: true}
 {{- else }}
 - {name: run, mountPath: /run/factorygate}
+{{- if .Values.workshops.enabled }}
+- {name: workshops-run, mountPath: /run/factorygate-workshops}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -100,7 +104,7 @@
     secretName: {{ include "factorygate.secretName" . }}
     defaultMode: {{ .Values.secretMode }}
     items:
-      {{- range $key := list "cookie-secret" "crypt.key" "proxy-token" "service-token" "admin-token" "restore-routes-token" "metrics-token" }}
+      {{- range $key := include "factorygate.secretKeys" . | fromJsonArray }}
       - {key: {{ $key }}, path: {{ $key }}}
       {{- end }}
 {{- if .Values.hub.login }}
@@ -151,6 +155,27 @@
 {{- define "factorygate.runVolume" -}}
 - name: run
   emptyDir: {}
+{{- end -}}
+
+{{- /* The sockets of link and workshops service for each other. The link's socket for the hub is not among them. */ -}}
+{{- define "factorygate.workshopsRunVolume" -}}
+{{- if .Values.workshops.enabled -}}
+- name: workshops-run
+  emptyDir: {}
+{{- end }}
+{{- end -}}
+
+{{- /* What the workshops service writes and the link reads, and what both read. */ -}}
+{{- define "factorygate.workshopsDataVolumes" -}}
+{{- if .Values.workshops.enabled -}}
+- name: workshops-state
+  persistentVolumeClaim:
+    claimName: {{ include "factorygate.fullname" . }}-workshops
+- name: workshop-pools
+  configMap:
+    name: {{ include "factorygate.fullname" . }}-workshop-pools
+    defaultMode: 292
+{{- end }}
 {{- end -}}
 
 {{- define "factorygate.link" -}}
@@ -206,6 +231,11 @@
 - {name: link-state, mountPath: /var/lib/factorygate}
 - {name: link-tmp, mountPath: /tmp}
 - {name: run, mountPath: /run/factorygate}
+{{- if .Values.workshops.enabled }}
+- {name: workshops-run, mountPath: /run/factorygate-workshops}
+- {name: workshops-state, mountPath: /var/lib/factorygate-workshops, readOnly: true}
+- {name: workshop-pools, mountPath: /etc/factorygate-pools, readOnly: true}
+{{- end }}
 {{- if include "factorygate.apart" . }}
 - {name: link-tls, mountPath: /run/secrets/factorygate-tls, readOnly: true}
 {{- end }}
@@ -257,6 +287,86 @@
   secret:
     secretName: {{ $name }}-link-tls
     defaultMode: {{ .Values.secretMode }}
+{{- end }}
+{{- end -}}
+
+{{- define "factorygate.workshops" -}}
+{{- if .Values.workshops.enabled -}}
+- name: workshops
+  {{- include "factorygate.container" (list . .Values.workshops.image) | nindent 2 }}
+  args: [python, -m, workshops, --config, /etc/factorygate/workshops.yaml]
+  {{- if include "factorygate.apart" . }}
+  ports:
+    - {name: workshops-api, containerPort: 8092}
+    - {name: workshops-hub, containerPort: 8444}
+  {{- end }}
+  env:
+    {{- include "factorygate.workshopsEnv" . | nindent 4 }}
+  {{- include "factorygate.probes" (list .Values.workshops (list "curl" "--fail" "--silent" "--show-error" "--output" "/dev/null" "--max-time" "5" "--unix-socket" "/run/factorygate-workshops/workshops.sock" "http://workshops/health")) | nindent 2 }}
+  resources:
+    {{- toYaml .Values.workshops.resources | nindent 4 }}
+  volumeMounts:
+    {{- include "factorygate.workshopsMounts" . | nindent 4 }}
+{{- end }}
+{{- end -}}
+
+{{- define "factorygate.workshopsEnv" -}}
+- {name: FACTORYGATE_WORKSHOPS, value: /etc/factorygate/workshops.yaml}
+- {name: FACTORYGATE_WORKSHOPS_SOCKET, value: /run/factorygate-workshops/workshops.sock}
+{{- if eq .Values.workshops.db.type "postgres" }}
+- name: PGPASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.workshops.db.passwordSecret.name }}, key: {{ .Values.workshops.db.passwordSecret.key }}}
+{{- end }}
+{{- end -}}
+
+{{- define "factorygate.workshopsMounts" -}}
+- {name: workshops-config, mountPath: /etc/factorygate, readOnly: true}
+- {name: workshop-pools, mountPath: /etc/factorygate-pools, readOnly: true}
+- {name: workshops-secrets, mountPath: /run/secrets/factorygate, readOnly: true}
+{{- if .Values.workshops.mailSecret.name }}
+- {name: workshops-mail, mountPath: /run/secrets/factorygate-mail, readOnly: true}
+{{- end }}
+- {name: workshops-state, mountPath: /var/lib/factorygate-workshops}
+- {name: workshops-tmp, mountPath: /tmp}
+- {name: workshops-run, mountPath: /run/factorygate-workshops}
+{{- if include "factorygate.apart" . }}
+- {name: workshops-tls, mountPath: /run/secrets/factorygate-tls, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- /* The volumes that only the workshops service mounts. */ -}}
+{{- define "factorygate.workshopsVolumes" -}}
+{{- if .Values.workshops.enabled -}}
+{{- $name := include "factorygate.fullname" . -}}
+- name: workshops-tmp
+  emptyDir: {}
+- name: workshops-config
+  configMap:
+    name: {{ $name }}-workshops
+    defaultMode: 292
+- name: workshops-secrets
+  secret:
+    secretName: {{ include "factorygate.secretName" . }}
+    defaultMode: {{ .Values.secretMode }}
+    items:
+      - {key: workshops-token, path: workshops-token}
+{{- with .Values.workshops.mailSecret }}
+{{- if .name }}
+- name: workshops-mail
+  secret:
+    secretName: {{ .name }}
+    defaultMode: {{ $.Values.secretMode }}
+    items:
+      - {key: {{ .key }}, path: password}
+{{- end }}
+{{- end }}
+{{- if include "factorygate.apart" . }}
+- name: workshops-tls
+  secret:
+    secretName: {{ $name }}-workshops-tls
+    defaultMode: {{ .Values.secretMode }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

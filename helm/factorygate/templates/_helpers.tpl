@@ -19,10 +19,11 @@
 {{- if eq .Values.topology "apart" }}true{{ end -}}
 {{- end -}}
 
-{{- /* The pod in which a part (hub, link or proxy) runs. Argument: a list of context and part. */ -}}
+{{- /* The pod in which a part (hub, link, workshops or proxy) runs. Argument: a list of context and part. The workshops
+service runs beside the link, which reads its table of projects from its volume. */ -}}
 {{- define "factorygate.component" -}}
 {{- $root := index . 0 -}}
-{{- if include "factorygate.apart" $root }}{{ index . 1 }}{{ else }}gateway{{ end -}}
+{{- if include "factorygate.apart" $root }}{{ ternary "link" (index . 1) (eq (index . 1) "workshops") }}{{ else }}gateway{{ end -}}
 {{- end -}}
 
 {{- define "factorygate.selector" -}}
@@ -180,6 +181,10 @@ spec:
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 {{- end }}
+{{- end -}}
+
+{{- define "factorygate.workshopsEgress" -}}
+{{- if .Values.workshops.enabled }}{{ include "factorygate.egress" .Values.workshops.networkPolicy.egress }}{{ end -}}
 {{- end -}}
 
 {{- define "factorygate.publicIngress" -}}

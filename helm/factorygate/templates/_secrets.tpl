@@ -5,6 +5,13 @@ same value. */ -}}
 {{- default (include "factorygate.fullname" .) .Values.hub.existingSecret -}}
 {{- end -}}
 
+{{- /* The keys of the gateway's Secret, as JSON. */ -}}
+{{- define "factorygate.secretKeys" -}}
+{{- $keys := list "cookie-secret" "crypt.key" "proxy-token" "service-token" "admin-token" "restore-routes-token" "metrics-token" -}}
+{{- if .Values.workshops.enabled }}{{ $keys = append $keys "workshops-token" }}{{ end -}}
+{{- toJson $keys -}}
+{{- end -}}
+
 {{- /* Fills .Values._made with two maps, secrets and tls, from a name to a value in base64. All templates of a chart
 share .Values. */ -}}
 {{- define "factorygate.make" -}}
@@ -15,7 +22,7 @@ share .Values. */ -}}
 {{- if $found }}{{ $kept = default dict $found.data }}{{ end -}}
 {{- $made := dict -}}
 {{- $given := dict "cookie-secret" .Values.hub.cookieSecret "proxy-token" .Values.proxy.secretToken -}}
-{{- range $key := list "cookie-secret" "crypt.key" "proxy-token" "service-token" "admin-token" "restore-routes-token" "metrics-token" -}}
+{{- range $key := include "factorygate.secretKeys" . | fromJsonArray -}}
 {{- $value := index $kept $key -}}
 {{- with index $given $key }}{{ $value = b64enc . }}{{ end -}}
 {{- $_ := set $made $key (default (randAlphaNum 64 | sha256sum | b64enc) $value) -}}
@@ -51,6 +58,7 @@ share .Values. */ -}}
 {{- end -}}
 {{- $_ := set .Values._made "authority" (dict "tls.crt" (b64enc $authority.Cert) "tls.key" (b64enc $authority.Key) "trusted.crt" (b64enc $trusted)) -}}
 {{- $parts := list "hub" "link" "proxy" -}}
+{{- if .Values.workshops.enabled }}{{ $parts = append $parts "workshops" }}{{ end -}}
 {{- if .Values.metrics.tls }}{{ $parts = append $parts "prometheus" }}{{ end -}}
 {{- range $part := $parts -}}
 {{- $secret := printf "%s-%s-tls" $name $part -}}
@@ -97,6 +105,7 @@ checksum/secrets: {{ toJson $secrets | sha256sum }}
 {{- define "factorygate.checked.link" -}}
 {{- include "factorygate.linkYaml" . }}
 {{ toJson .Values.catalogue }}{{ .Values.internalTls.generation }}
+{{- if .Values.workshops.enabled }}{{ include "factorygate.workshopsYaml" . }}{{ end -}}
 {{- end -}}
 
 {{- /* Node.js reads its certificate only at its start, so a new certificate must start a new proxy. */ -}}

@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from factorylink.api import workshop_history, workshop_room, workshop_seats
 from factorylink.api.http import Bounded, new_app
 from factorylink.api.workshop_scope import WorkshopScope
-from factorylink.projects.account_holds import AccountHolds
 from factorylink.ledger.charges import Charges
 from factorylink.ledger.project_history import ProjectHistory
+from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.book import ProjectBook
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.workshop_feed import WorkshopFeed

@@ -19,8 +19,8 @@ from sqlalchemy.engine import make_url
 from factorycommon.models import Model, Person, is_guest
 from factorycommon.private_files import open_to_others
 from factorycommon.service.yaml_file import CatalogueError, read_model
+from factorycommon.service_address import NetworkAddress, ServiceAddress
 from factorycommon.tls import TlsFiles
-from factorylink.client import LinkAddress, NetworkLink
 from factoryspawner.config.errors import ConfigurationError
 from factoryspawner.config.login_settings import LoginSettings, is_loopback
 
@@ -53,14 +53,22 @@ class LinkSettings(Model):
 
 
 class WorkshopsSettings(Model):
-    """The workshops service. ``socket``: its Unix socket; ``url``: the address of its user API, which is the service
+    """The workshops service. ``socket``: its Unix socket, or ``hub_api_url``: the address of its listener for the hub
+    (``hub_listener`` of ``workshops.yaml``) on another host; ``url``: the address of its user API, which is the service
     ``workshops``; ``token_file``: file with that service's token, the same as ``hub.token_file`` of its own
     configuration; ``guests``: whether people may join workshops with a mail address alone."""
 
-    socket: Path
+    socket: Path | None = None
+    hub_api_url: Annotated[Url, StringConstraints(pattern=r"^https://")] | None = None
     url: Url = "http://127.0.0.1:8092"
     token_file: Path
     guests: bool = True
+
+    @model_validator(mode="after")
+    def _one_way_to_it(self) -> Self:
+        if (self.socket is None) == (self.hub_api_url is None):
+            raise ValueError("socket, hub_api_url: give one of them")
+        return self
 
 
 class HubConfig(Model):
@@ -134,6 +142,8 @@ class HubConfig(Model):
             raise ValueError("link_socket, link: give one of them")
         if self.link is not None and self.tls is None:
             raise ValueError("link: needs tls, the certificate by which the link knows this hub")
+        if self.workshops is not None and self.workshops.hub_api_url is not None and self.tls is None:
+            raise ValueError("workshops.hub_api_url: needs tls, the certificate by which the service knows this hub")
         scheme, reason = ("http", "missing") if self.tls is None else ("https", "set")
         urls = {"hub_url": self.hub_url, "hub_bind_url": self.hub_bind_url or self.hub_url, "link_url": self.link_url}
         urls |= {} if self.workshops is None else {"workshops.url": self.workshops.url}
@@ -161,16 +171,25 @@ class HubConfig(Model):
         return self
 
     @property
-    def link_at(self) -> LinkAddress:
+    def link_at(self) -> ServiceAddress:
         """Return the link's address for this hub."""
         if self.link is not None and self.tls is not None:
-            return NetworkLink(self.link.url, self.tls)
+            return NetworkAddress(self.link.url, self.tls)
         return cast(Path, self.link_socket)  # the validator requires one of the two
 
     @property
-    def guests_at(self) -> Path | None:
-        """Return the socket of the service that knows the guests; None if there are none."""
-        return self.workshops.socket if self.workshops is not None and self.workshops.guests else None
+    def workshops_at(self) -> ServiceAddress | None:
+        """Return the workshops service's address for this hub; None if there are no workshops."""
+        if self.workshops is None:
+            return None
+        if self.workshops.hub_api_url is not None and self.tls is not None:
+            return NetworkAddress(self.workshops.hub_api_url, self.tls)
+        return self.workshops.socket
+
+    @property
+    def guests_at(self) -> ServiceAddress | None:
+        """Return the address of the service that knows the guests; None if there are none."""
+        return self.workshops_at if self.workshops is not None and self.workshops.guests else None
 
     @property
     def database(self) -> str:

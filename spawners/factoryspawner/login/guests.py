@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jupyterhub import orm
 from jupyterhub.auth import Authenticator
-from traitlets import Unicode
+from traitlets import Any as AnyTrait
 
 from factorycommon.models import PersonBody, is_guest
 from factorycommon.models.joining import GuestView
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkProblem, LinkSilent
 from factoryspawner import access
 from factoryspawner.access import Refusal, TermsOf
@@ -47,8 +47,8 @@ class _Answer(NamedTuple):
 class GuestStatuses:
     """What the service last said about each guest."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, at: ServiceAddress) -> None:
+        self._at = at
         self._answers: dict[str, _Answer] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._silent_at = float("-inf")
@@ -67,7 +67,7 @@ class GuestStatuses:
             if ticks() - self._silent_at < _SILENT and not now:
                 return self._last(known)
             try:
-                found: GuestView | None = await joining(self._socket).guest(name)
+                found: GuestView | None = await joining(self._at).guest(name)
             except LinkProblem as error:
                 if error.status != 404:
                     return self._last(known)
@@ -88,11 +88,11 @@ class GuestStatuses:
 class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     """Admits guests beside the people of another authenticator, to which this class is added."""
 
-    workshops_socket = Unicode(help="the socket of the service workshops, for the hub").tag(config=True)
+    workshops_at = AnyTrait(help="where the service workshops listens for the hub").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.guests = GuestStatuses(Path(self.workshops_socket))
+        self.guests = GuestStatuses(self.workshops_at)
         self._shut_out_at: dict[str, float] = {}  # when the link was last told so, in the loop's seconds
         self._sweeping: asyncio.Task[None] | None = None
 

@@ -10,6 +10,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorycommon.models.joining import MOST_NAME
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner.pages.operator import REASONS as ENDED
 from factoryspawner.pages.workshops.handler import WorkshopHandler
@@ -99,11 +100,11 @@ class PrivacyPage(WorkshopHandler):
         await self.show("workshop_end/privacy.html", privacy=privacy)
 
 
-def routes(link_at: LinkAddress, pages: Path, socket: Path | None) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none without ``socket``, which is the service's."""
-    if socket is None:
+def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
+    if service_at is None:
         return []
-    to_service = {"link_at": link_at, "locale": pages / "locale", "socket": socket}
+    to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}
     names = "|".join(name.replace(".", r"\.") for name in _TYPES)
     return [
         (r"/workshops/certificates/([A-Za-z0-9.-]{1,80})", CertificatePage, to_service),

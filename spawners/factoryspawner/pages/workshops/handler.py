@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from tornado import web
 
 from factorycommon.language import N_
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner import access
 from factoryspawner.pages.public import PublicHandler
@@ -22,16 +23,16 @@ SILENT = N_("The service for workshops does not answer just now. Classes go on; 
 _KEPT_SECONDS = 600.0  # for a code that was made, until its page is shown
 _MOST_KEPT = 1000
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, WorkshopsClient]] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ServiceAddress, WorkshopsClient]] = WeakKeyDictionary()
 _codes: dict[tuple[str, str], tuple[float, CreatedView]] = {}
 
 
-def client_of(socket: Path) -> WorkshopsClient:
+def client_of(at: ServiceAddress) -> WorkshopsClient:
     """Return this process's client of the service; call this in the event loop."""
     mine = _clients.setdefault(asyncio.get_running_loop(), {})
-    if socket not in mine:
-        mine[socket] = WorkshopsClient(socket)
-    return mine[socket]
+    if at not in mine:
+        mine[at] = WorkshopsClient(at)
+    return mine[at]
 
 
 def keep_code(person: str, created: CreatedView) -> str:
@@ -55,15 +56,15 @@ def take_code(person: str, key: str) -> CreatedView | None:
 class WorkshopHandler(PublicHandler):
     """A page of workshops, for people who are logged in."""
 
-    def initialize(self, link_at: LinkAddress, locale: Path, socket: Path = Path()) -> None:
-        """Keep ``socket``: where the workshops service listens; the others as for other pages."""
+    def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
+        """Keep ``service_at``: where the workshops service listens; the others as for other pages."""
         super().initialize(link_at, locale)
-        self._socket = socket
+        self._service_at = service_at
 
     @property
     def client(self) -> WorkshopsClient:
         """Return the client of the service."""
-        return client_of(self._socket)
+        return client_of(self._service_at)
 
     @property
     def caller(self) -> WorkshopCaller:

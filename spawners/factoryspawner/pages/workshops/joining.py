@@ -30,10 +30,10 @@ from factorycommon.models.joining import (
     ReturnedBody,
     TicketView,
 )
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
 from factoryspawner import access
 from factoryspawner.access import KeepsTerms
-from factoryspawner.config.hub_config import WorkshopsSettings
 from factoryspawner.gateway import gateway
 from factoryspawner.pages.public import PublicHandler
 from factoryspawner.pages.workshops.joining_client import JoiningClient, joining
@@ -72,11 +72,13 @@ class Document(NamedTuple):
 class _JoiningHandler(PublicHandler):
     """What both pages share."""
 
-    def initialize(self, link_at: LinkAddress, locale: Path, workshops: WorkshopsSettings) -> None:  # type: ignore[override]
+    def initialize(  # type: ignore[override]
+        self, link_at: LinkAddress, locale: Path, workshops_at: ServiceAddress, guests: bool
+    ) -> None:
         """Keep where link and service listen, and whether people may join as guests."""
         super().initialize(link_at, locale)
-        self._workshops_at = workshops.socket
-        self._guests = workshops.guests
+        self._workshops_at = workshops_at
+        self._guests = guests
 
     @property
     def _service(self) -> JoiningClient:
@@ -473,10 +475,12 @@ def _may_start(joined: JoinedView) -> bool:
     return takes_part and workshop.begun and datetime.now(UTC) < workshop.closes
 
 
-def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | None) -> list[tuple[Any, ...]]:
+def routes(
+    link_at: LinkAddress, pages: Path, workshops_at: ServiceAddress | None, guests: bool
+) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
-    if workshops is None:
+    if workshops_at is None:
         return []
-    given = {"link_at": link_at, "locale": pages / "locale", "workshops": workshops}
+    given = {"link_at": link_at, "locale": pages / "locale", "workshops_at": workshops_at, "guests": guests}
     found: list[tuple[Any, ...]] = [(r"/join/([a-z0-9][a-z0-9-]{0,62})", JoinPage, given)]
-    return [*found, (r"/join/?", ReturnPage, given)] if workshops.guests else found
+    return [*found, (r"/join/?", ReturnPage, given)] if guests else found

@@ -1,4 +1,5 @@
-"""Client of the service ``workshops`` for joining and for guests' logins: typed methods over its Unix socket.
+"""Client of the service ``workshops`` for joining and for guests' logins: typed methods over its Unix socket, or over
+TLS from another host.
 
 Its methods raise LinkProblem if the service refuses, with a reason, and LinkSilent if it does not answer.
 """
@@ -6,7 +7,6 @@ Its methods raise LinkProblem if the service refuses, with a reason, and LinkSil
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -31,6 +31,7 @@ from factorycommon.models.joining import (
     TicketOnly,
     TicketView,
 )
+from factorycommon.service_address import ServiceAddress, transport_to
 
 T = TypeVar("T")
 
@@ -45,13 +46,14 @@ _MEMBERSHIPS = TypeAdapter(MembershipsView)
 
 
 class JoiningClient:
-    """The hub's client of the service. ``socket``: where the service listens for the hub."""
+    """The hub's client of the service. ``at``: where the service listens for the hub."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, at: ServiceAddress) -> None:
         limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
+        base_url, transport = transport_to(at, "workshops", limits)
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits),
-            base_url="http://workshops",
+            transport=transport,
+            base_url=base_url,
             timeout=_SECONDS,
             trust_env=False,
         )
@@ -119,12 +121,12 @@ def _read(answer: TypeAdapter[T], content: bytes) -> T:
         raise LinkSilent(f"the answer is not understood: {error.error_count()} errors") from error
 
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, JoiningClient]] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ServiceAddress, JoiningClient]] = WeakKeyDictionary()
 
 
-def joining(socket: Path) -> JoiningClient:
-    """Return the process's client of the service at that socket; call this in the event loop."""
+def joining(at: ServiceAddress) -> JoiningClient:
+    """Return the process's client of the service at that address; call this in the event loop."""
     mine = _clients.setdefault(asyncio.get_running_loop(), {})
-    if socket not in mine:
-        mine[socket] = JoiningClient(socket)
-    return mine[socket]
+    if at not in mine:
+        mine[at] = JoiningClient(at)
+    return mine[at]

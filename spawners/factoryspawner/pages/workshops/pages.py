@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 import math
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,14 @@ from tornado.httputil import url_concat
 
 from factorycommon.language import N_
 from factorycommon.models.plain import plain_text
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner.pages.workshops import forms, room
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
 from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
-from workshops.models.seats import SeatingView
 from workshops.models.ending import ClosingView
+from workshops.models.seats import SeatingView
 from workshops.models.views import Action, WorkshopView
 from workshops.times import zone_info
 
@@ -420,11 +421,11 @@ def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
     return [(title, ones) for title, ones in groups if ones]
 
 
-def routes(link_at: LinkAddress, pages: Path, socket: Path | None) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none without ``socket``, which is the service's."""
-    if socket is None:
+def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
+    if service_at is None:
         return []
-    to_service = {"link_at": link_at, "locale": pages / "locale", "socket": socket}
+    to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}
     return [
         (r"/workshops/?", WorkshopsPage, to_service),
         (r"/workshops/new", NewWorkshopPage, to_service),

@@ -16,6 +16,7 @@ from tornado import web
 
 from factorycommon.language import N_
 from factorycommon.models import Problem
+from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner import access
 from factoryspawner.api.handler import NOTHING, PROBLEM, GatewayHandler
@@ -50,15 +51,15 @@ class RoomPage(WorkshopHandler):
 class _RoomData(GatewayHandler):
     """The base of the room's data: JSON for people who are logged in by cookie."""
 
-    def initialize(self, link_at: LinkAddress, locale: Path, socket: Path = Path()) -> None:
-        """Keep ``socket``: where the workshops service listens; the others as for other data."""
+    def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
+        """Keep ``service_at``: where the workshops service listens; the others as for other data."""
         super().initialize(link_at, locale)
-        self._socket = socket
+        self._service_at = service_at
 
     @property
     def client(self) -> WorkshopsClient:
         """Return the client of the service."""
-        return client_of(self._socket)
+        return client_of(self._service_at)
 
     @property
     def caller(self) -> WorkshopCaller:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from factorylink.cli import main as cli
-from factoryoperator import cli_backup, cli_certificates, cli_check, cli_passwords, cli_upgrade, cli_workshops
+from factoryoperator.cli import backup, certificates, check, passwords, upgrade, workshops
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code, as ``factorylink.cli.main`` does."""
-    more = (cli_check, cli_backup, cli_certificates, cli_passwords, cli_upgrade, cli_workshops)
+    more = (check, backup, certificates, passwords, upgrade, workshops)
     return cli.main(argv, [part.add for part in more])

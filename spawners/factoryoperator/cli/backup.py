@@ -13,7 +13,7 @@ from factorycommon.service.yaml_file import CatalogueError
 from factoryoperator import restore as restoring
 from factoryoperator import stores
 from factoryoperator.backup import make
-from factoryoperator.gateway import add_files, read
+from factoryoperator.gateway import WORKSHOPS, add_files, read
 from factoryoperator.manifest import BackupError
 
 _SHOWN = 10  # files that are named if many are in the way
@@ -22,13 +22,13 @@ _SHOWN = 10  # files that are named if many are in the way
 def add(parts: Any) -> None:
     """Add the commands ``backup`` and ``restore`` to the subparsers ``parts``."""
     backup: argparse.ArgumentParser = parts.add_parser(
-        "backup", help="write databases, keys, tokens and configuration into one file; hub and link may run"
+        "backup", help="write databases, keys, tokens and configuration into one file; the gateway may run"
     )
     add_files(backup)
     backup.add_argument("to", type=Path, help="the file to make, or a folder for a file named by the time")
     backup.set_defaults(run=_backup)
     restore: argparse.ArgumentParser = parts.add_parser(
-        "restore", help="put a backup in place; hub and link must not run"
+        "restore", help="put a backup in place; hub, link and workshops service must not run"
     )
     restore.add_argument("backup", type=Path, help="the file that factorygate backup made")
     restore.add_argument("--under", type=Path, default=Path("/"), metavar="FOLDER",
@@ -43,7 +43,7 @@ def add(parts: Any) -> None:
 
 def _backup(options: argparse.Namespace) -> int:
     gateway = read(options.hub, options.link)
-    problems = [*gateway.hub.problems, *gateway.link.problems]
+    problems = [*gateway.hub.problems, *gateway.link.problems, *gateway.workshops.problems]
     if problems:
         raise CatalogueError(problems)
     try:
@@ -98,7 +98,9 @@ def _restore(options: argparse.Namespace) -> int:
             [f"{error}. Nothing was changed." if "Only a part" not in str(error) else str(error)]
         ) from error
     _say(f"{len(planned.write)} restored, {len(planned.same)} were there as they are in the backup.")
-    _say("Next: factorygate check, then start the link, the hub and the proxy.")
+    workshops = any(kept.what == WORKSHOPS for kept in manifest.stores)
+    services = "the link, the workshops service, the hub" if workshops else "the link, the hub"
+    _say(f"Next: factorygate check, then start {services} and the proxy.")
     return 0
 
 
