@@ -52,6 +52,12 @@ class Trainers(Model):
         return self.everybody or person in self.people or not groups.isdisjoint(self.groups)
 
 
+class LinkAccess(Model):
+    """How the service reaches the link. ``socket``: the same file as ``workshops.socket`` of ``link.yaml``."""
+
+    socket: Path
+
+
 class WorkshopLimits(Model):
     """What a workshop may be. ``warm_minutes``: how long before it opens its seats may start; ``clear_minutes``: how
     long after its end its sessions and accounts are cleared before it is archived."""
@@ -77,6 +83,7 @@ class WorkshopsConfig(Model):
     pools: Path  # what workshops may use; the same file as ``workshops.pools`` of link.yaml
     table: Path  # the projects of workshops; the same file as ``workshops.table`` of link.yaml
     hub: HubAddress
+    link: LinkAccess | None = None  # None: there are no rooms, and nothing is sent into sessions
     trainers: Trainers = Trainers()
     approval: Literal["operator", "none"] = "operator"  # whether an operator has to approve each workshop
     limits: WorkshopLimits = WorkshopLimits()
@@ -105,6 +112,7 @@ def load(path: Path) -> WorkshopsConfig:
         update={
             **{name: base / getattr(config, name) for name in ("state_dir", "socket", "pools", "table")},
             "joining": config.joining.rebased(base),
+            "link": None if config.link is None else LinkAccess(socket=base / config.link.socket),
             "tls": None if config.tls is None else config.tls.rebased(base),
             "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),
         }

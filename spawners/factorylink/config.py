@@ -301,14 +301,17 @@ class MetricsListener(Model):
 
 class WorkshopFiles(Model):
     """The files by which the link knows workshops. ``table``: the projects, as the workshops service writes them;
-    ``pools``: what an operator lets workshops use at each factory."""
+    ``pools``: what an operator lets workshops use at each factory; ``socket``: Unix socket, 0660, for the workshops
+    service, None: it sees no sessions."""
 
     table: Path
     pools: Path
+    socket: Path | None = None
 
     def rebased(self, base: Path) -> WorkshopFiles:
         """Return a copy in which relative paths are taken from ``base``."""
-        return WorkshopFiles(table=base / self.table, pools=base / self.pools)
+        socket = None if self.socket is None else base / self.socket
+        return WorkshopFiles(table=base / self.table, pools=base / self.pools, socket=socket)
 
 
 class LinkConfig(Model):

@@ -114,6 +114,8 @@ def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
         files = link.config.workshops
         yield from _same(at("table"), config.table, link.at("workshops", "table"), files.table)
         yield from _same(at("pools"), config.pools, link.at("workshops", "pools"), files.pools)
+        ours = None if config.link is None else config.link.socket
+        yield from _same(at("link", "socket"), ours, link.at("workshops", "socket"), files.socket)
 
 
 def _same(where: str, ours: Any, there: str, theirs: Any) -> Iterator[Finding]:

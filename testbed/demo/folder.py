@@ -94,6 +94,11 @@ class DemoFolder:
         return f"http://127.0.0.1:{self.ports.workshops}"
 
     @property
+    def link_workshops_socket(self) -> Path:
+        """Return the path of the Unix socket on which the link listens for the workshops service."""
+        return self.path / "link" / "workshops.sock"
+
+    @property
     def workshops_socket(self) -> Path:
         """Return the path of the Unix socket on which the workshops service listens for the hub."""
         return self.path / "workshops" / "hub.sock"
@@ -191,7 +196,11 @@ class DemoFolder:
             "listen_port": self.ports.link,
             "session_ports": list(self.ports.sessions),
             "metrics": {"host": "127.0.0.1", "port": self.ports.link_metrics},
-            "workshops": {"table": str(self.path / WORKSHOPS_TABLE), "pools": str(self.path / WORKSHOP_POOLS)},
+            "workshops": {
+                "table": str(self.path / WORKSHOPS_TABLE),
+                "pools": str(self.path / WORKSHOP_POOLS),
+                "socket": str(self.link_workshops_socket),
+            },
             "hub": {
                 "url": self.hub_url,
                 "base_url": self.base_url,
@@ -229,6 +238,7 @@ class DemoFolder:
                 "public_url": self.public_url,
                 "token_file": str(self.path / "workshops.token"),
             },
+            "link": {"socket": str(self.link_workshops_socket)},
             "trainers": {"people": [*PEOPLE, ADMIN, TRAINER]},
             "joining": {"sender": "workshops@demo.example", "folder": str(self.mailbox)},
         }

@@ -11,15 +11,15 @@ from fastapi import FastAPI, Query
 
 from factorycommon.models import Group, Person
 from workshops.api.people import people_router
-from workshops.api.routes import router, workshops_app
+from workshops.api.routes import Routes, router, workshops_app
 from workshops.joining import hub_routes
 from workshops.joining.service import Joining
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.service import Workshops
 
 
-def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
-    """Return the app."""
+def hub_app(workshops: Workshops, joining: Joining, *more: Routes) -> FastAPI:
+    """Return the app. ``more``: the operations of further parts of the service."""
     app = workshops_app("Workshops, for the hub")
 
     async def who(
@@ -31,5 +31,7 @@ def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
 
     app.include_router(router(workshops, who))
     app.include_router(people_router(workshops, joining, who))
+    for routes in more:
+        app.include_router(routes(who))
     hub_routes.add(app, joining)
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
 from factorycommon.models.base import Hours, JobId, Model, Person, SessionId, Slug
 from factorycommon.models.clusters import Cluster
@@ -30,6 +30,12 @@ def _written_out(moment: object) -> object:
 
 Until = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # newlines are the only control characters that are allowed
+MessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+MessageText = Annotated[
+    str, StringConstraints(max_length=1000, pattern=rf"^{_LINES}*[^\s\x00-\x1f\x7f-\x9f]{_LINES}*$")
+]
+LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+MessageTexts = Annotated[dict[LanguageCode, MessageText], Field(max_length=30)]
 
 
 class Problem(Coded):
@@ -82,11 +88,12 @@ class ExtendBody(Model):
 
 class MessageBody(Model):
     """Body of ``POST /sessions/{id}/messages``: a message that the people in the session see. The same ``id`` is shown
-    only once."""
+    only once. ``texts``: the message in more languages, by code; a person who wants none of them gets ``text``."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    text: str = Field(max_length=1000, pattern=rf"^{_LINES}*[^\s\x00-\x1f\x7f-\x9f]{_LINES}*$")
+    id: MessageId
+    text: MessageText
     kind: Literal["info", "success", "warning", "error"] = "info"
+    texts: MessageTexts = Field(default_factory=dict)
 
 
 class TokenBody(Model):

@@ -83,8 +83,8 @@ def new_server(listener: Listener) -> uvicorn.Server:
     return _Server(settings)
 
 
-def unix_socket(path: Path) -> socket.socket:
-    """Return a listening socket at ``path``, which has mode 0600 from its creation.
+def unix_socket(path: Path, mode: int = 0o600) -> socket.socket:
+    """Return a listening socket at ``path``, which has this mode from its creation.
 
     An existing file at ``path`` is replaced, since it belongs to a process that has ended.
     """
@@ -94,7 +94,7 @@ def unix_socket(path: Path) -> socket.socket:
     except OSError as error:
         raise StartError(f"Cannot listen on {path}: {error}") from error
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
+    before = os.umask(0o777 & ~mode)
     try:
         sock.bind(str(path))
     except OSError as error:

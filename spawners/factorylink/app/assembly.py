@@ -14,6 +14,7 @@ from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.hub import hub_app
 from factorylink.api.user import user_app
+from factorylink.api.workshops import workshops_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.background.measuring import Measuring, measure_loop
@@ -51,6 +52,7 @@ from factorylink.sessions.session_views import SessionViews
 from factorylink.sessions.submission import Submission
 from factorylink.sessions.submitter import Submitter
 from factorylink.sessions.termination import Termination
+from factorylink.sessions.workshop_feed import WorkshopFeed
 from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
@@ -82,6 +84,7 @@ class LinkParts:
     owners: JobOwners
     views: SessionViews
     feed: LiveFeed
+    workshop_feed: WorkshopFeed
     account_work: AccountWork
     extender: Extender
     listener: DoorListener
@@ -140,10 +143,15 @@ class LinkParts:
 
     async def close(self) -> None:
         """Stop everything that runs in this process; jobs and notebooks continue."""
-        self.feed.close()
+        self.end_streams()
         await self.tasks.close()
         await self.doors.shutdown()
         await self.factories.close()
+
+    def end_streams(self) -> None:
+        """End all event streams, so that the servers can close their connections."""
+        self.feed.close()
+        self.workshop_feed.close()
 
     def measure(self) -> None:
         """Start the measurements that take too long for Prometheus to wait for them."""
@@ -177,6 +185,15 @@ class LinkParts:
             ledger=self.ledger,
             operator=self.operator,
             metrics=self.metrics,
+        )
+
+    def workshops_app(self) -> FastAPI:
+        """Return the app for the workshops service."""
+        return workshops_app(
+            projects=self.projects,
+            live_sessions=self.live_sessions,
+            sessions=self.sessions,
+            feed=self.workshop_feed,
         )
 
     def metrics_app(self) -> FastAPI:
@@ -337,6 +354,7 @@ def assemble(
         owners=owners,
         views=views,
         feed=feed,
+        workshop_feed=WorkshopFeed(table, views),
         account_work=account_work,
         extender=extender,
         listener=listener,

@@ -78,6 +78,9 @@ async def _serve(
         Listener(from_doors, unix_socket(back_socket)),
         Listener(user_app, tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB, LINK))),
     ]
+    workshops = None if config.workshops is None else config.workshops.socket
+    if workshops is not None:  # of the group of the shared files, as the table of projects is
+        listeners.append(Listener(parts.workshops_app(), unix_socket(workshops, mode=0o660)))
     if (own := config.hub_listener) is not None:
         listeners.append(Listener(hub_app, tcp_socket(own.host, own.port), _tls(config, (HUB,))))
     if (read := config.metrics) is not None:
@@ -96,7 +99,7 @@ async def _serve(
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
     log.info("The link ends; jobs and notebooks go on")
-    parts.feed.close()
+    parts.end_streams()
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
@@ -104,7 +107,7 @@ async def _serve(
     await hub.close()
     await back.close()
     stopping.cancel()
-    for path in (config.socket, user_socket, back_socket):
+    for path in filter(None, (config.socket, user_socket, back_socket, workshops)):
         path.unlink(missing_ok=True)
 
 

@@ -30,12 +30,13 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 
-from factorycommon.models import AuditLine, Choice, EndReason, FailureCount, JobId, LogLine, SessionId
+from factorycommon.models import AuditLine, Choice, EndReason, FailureCount, JobId, LogLine, ProjectId, SessionId
 from factorycommon.models.plain import plain_text
 from factorycommon.service import columns
 from factorycommon.service.database import Database, InUse, in_the_way
@@ -188,6 +189,17 @@ class Ledger:
             if value is not None
         ]
         return await self.transact(lambda db: self._rows(db, *where, limit=limit))
+
+    async def last_ended(self, project_id: ProjectId) -> list[SessionRecord]:
+        """Return the last session of each person that was charged to a project and has ended."""
+        table, charged = schema.sessions.c, select(schema.charges.c.id).where(schema.charges.c.project == project_id)
+        newest = (
+            select(table.user, func.max(table.created))
+            .where(table.id.in_(charged), table.ended.is_not(None))
+            .group_by(table.user)
+        )
+        last = (table.id.in_(charged), table.ended.is_not(None), tuple_(table.user, table.created).in_(newest))
+        return await self.transact(lambda db: self._rows(db, *last))
 
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
         """Return how many sessions ended since then before their notebook answered, by factory and reason.

@@ -16,6 +16,7 @@ from factorycommon.models import (
     EndReason,
     LogLine,
     MessageBody,
+    ProjectId,
     Session,
     SessionId,
     SessionRequest,
@@ -61,6 +62,7 @@ _BY: dict[str, str] = {
     "person": Message("stop-asked", "You asked to stop it."),
     "hub": Message("stopped-by-gateway", "The gateway stopped it."),
     "operator": Message("stopped-by-operator", "An operator stopped it."),
+    "trainer": Message("stopped-by-trainer", "The people who run the workshop stopped it."),
 }
 
 
@@ -290,7 +292,11 @@ class Sessions:
             for record in rows
         ]
 
-    async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
+    async def last_ended(self, project_id: ProjectId) -> list[Session]:
+        """Return the last session of each person that was charged to a project and has ended. Raises LedgerError."""
+        return [from_record(record) for record in await self._ledger.last_ended(project_id) if not record.head]
+
+    async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator", "trainer"]) -> None:
         """Request the end of a session; return when the ledger holds the request.
 
         Raises ProblemError for an unknown session. An unknown session that is requested later is not started either.

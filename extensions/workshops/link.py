@@ -1,0 +1,165 @@
+"""The client of the link's socket for this service: sessions of workshops' people, and what is done to them.
+
+Every answer is bounded and parsed into a strict model. If the link refuses, its refusal is passed on as it is; if the
+link does not answer, callers get a ``LinkAway``, and the class goes on without this service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from factorycommon import request_id
+from factorycommon.connections import IDLE_SECONDS
+from factorycommon.event_stream import StreamEvent, read_events
+from factorycommon.messages import Message
+from factorycommon.models import Model, Problem
+from factorycommon.service.problems import ProblemError, conflict, unreachable
+
+T = TypeVar("T")
+Query = Mapping[str, str | int | float | bool]
+
+MOST_BYTES = 32 * 2**20  # of one answer, and of one event
+_SECONDS = 10.0  # for an answer
+_QUIET_SECONDS = 40.0  # a stream has a heartbeat every 15 s
+
+NOTHING = TypeAdapter[None](None)
+_AWAY = Message("workshop-link-away", "The gateway’s link does not answer just now. Sessions go on.")
+
+
+class LinkAway(ProblemError):
+    """Raised if the link does not answer, or its answer cannot be parsed: it may have done what was requested."""
+
+    def __init__(self) -> None:
+        super().__init__(unreachable(_AWAY).problem)
+
+
+class LinkRefused(ProblemError):
+    """Raised if the link refuses a request, with its reason."""
+
+
+class LinkSocket:
+    """Makes requests about projects of workshops. ``socket``: the link's Unix socket; None: this service has no link,
+    so every method raises ProblemError. ``path`` in methods begins after ``/projects/ID``. Each method raises LinkAway
+    and LinkRefused."""
+
+    def __init__(self, socket: Path | None) -> None:
+        self._http: httpx.AsyncClient | None = None
+        if socket is not None:
+            limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
+            self._http = httpx.AsyncClient(
+                base_url="http://link",
+                transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits),
+                timeout=_SECONDS,
+            )
+
+    @property
+    def there(self) -> bool:
+        """Return whether this service has a link."""
+        return self._http is not None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._http is not None:
+            await self._http.aclose()
+
+    async def get(
+        self, shape: TypeAdapter[T], project: str, path: str, query: Query | None = None, seconds: float = _SECONDS
+    ) -> T:
+        """Return the answer to a GET request about a project. ``seconds``: how long to wait for it."""
+        return await self._ask(shape, "GET", project, path, query=query, seconds=seconds)
+
+    async def post(
+        self,
+        shape: TypeAdapter[T],
+        project: str,
+        path: str,
+        body: Model | None = None,
+        seconds: float = _SECONDS,
+    ) -> T:
+        """Return the answer to a POST request about a project. ``seconds``: how long to wait for it."""
+        return await self._ask(shape, "POST", project, path, body=body, seconds=seconds)
+
+    async def delete(self, shape: TypeAdapter[T], project: str, path: str) -> T:
+        """Return the answer to a DELETE request about a project."""
+        return await self._ask(shape, "DELETE", project, path)
+
+    async def stream(self, path: str) -> AsyncGenerator[StreamEvent]:
+        """Yield the events of a stream until it ends. ``path``: the whole path; one stream is for all projects."""
+        timeout = httpx.Timeout(_SECONDS, read=_QUIET_SECONDS)
+        try:
+            async with self._client().stream("GET", path, timeout=timeout, headers=_headers()) as response:
+                if response.is_error:
+                    raise _refusal(response, await _bounded(response))
+                async for event in read_events(response.aiter_bytes(), MOST_BYTES):
+                    yield event
+        except httpx.HTTPError as error:
+            raise LinkAway from error
+
+    async def _ask(
+        self,
+        shape: TypeAdapter[T],
+        method: str,
+        project: str,
+        path: str,
+        query: Query | None = None,
+        body: Model | None = None,
+        seconds: float = _SECONDS,
+    ) -> T:
+        content = None if body is None else body.model_dump_json().encode()
+        headers = _headers() | ({} if content is None else {"Content-Type": "application/json"})
+        url = f"/projects/{quote(project, safe='')}{path}"
+        params = None if query is None else dict(query)
+        try:
+            async with self._client().stream(
+                method, url, params=params, content=content, headers=headers, timeout=seconds
+            ) as response:
+                answer = await _bounded(response)
+        except httpx.HTTPError as error:
+            raise LinkAway from error
+        if response.is_error:
+            raise _refusal(response, answer)
+        try:
+            # a link of a newer release may say more than this service knows
+            return shape.validate_json(answer, extra="ignore") if answer else shape.validate_python(None)
+        except ValidationError as error:
+            raise LinkAway from error
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            raise conflict(
+                Message(
+                    "workshop-no-link", "This gateway’s service for workshops sees no sessions: it has no link socket."
+                )
+            )
+        return self._http
+
+
+def _headers() -> dict[str, str]:
+    current = request_id.current()
+    return {request_id.HEADER: current} if current else {}
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    """Return the body of a response. Raises LinkAway if it is too long."""
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > MOST_BYTES:
+            raise LinkAway
+    return bytes(content)
+
+
+def _refusal(response: httpx.Response, content: bytes) -> ProblemError:
+    """Return the error for a response with an error status."""
+    if response.status_code >= 500:
+        return LinkAway()
+    try:
+        return LinkRefused(Problem.model_validate_json(content, extra="ignore"))
+    except ValidationError:
+        return LinkAway()

@@ -1,0 +1,104 @@
+"""What link and workshops service tell each other about the sessions of a workshop's people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from factorycommon.models.base import Model, Person, ProjectId, ServerName, SessionId, Slug
+from factorycommon.models.bodies import MessageId, MessageText, MessageTexts
+from factorycommon.models.sessions import EndReason, Notice, Session, SessionState, Words
+from factorycommon.models.workshops import MOST_SEATS
+
+MOST_SESSIONS = 20_000  # of all workshops together
+MessageKind = Literal["info", "success", "warning", "error"]
+StoppedBy = Annotated[str, StringConstraints(max_length=255)]
+
+
+class WorkshopSession(Model):
+    """One session of a workshop, as its room shows it.
+
+    ``reason``: what it waits for, or why it has ended; ``before``: while it is ``unreachable``, its last known state;
+    ``stopping``: its end was requested; ``open``: messages reach its notebook now; ``gpu_percent``: use of its busiest
+    GPU in the last minute, None: not known."""
+
+    id: SessionId
+    person: Person
+    server: ServerName
+    project: ProjectId
+    factory: Slug
+    size: Slug
+    state: SessionState
+    before: SessionState | None = None
+    stopping: bool = False
+    reason: Words | None = None
+    position: int | None = None
+    expected_start: datetime | None = None
+    created: datetime
+    started: datetime | None = None
+    ready: datetime | None = None
+    ends: datetime | None = None
+    ended: datetime | None = None
+    end_reason: EndReason | None = None
+    notice: Notice | None = None
+    open: bool = False
+    last_activity: datetime | None = None
+    busy: bool = False
+    gpu_percent: int | None = None
+    extend_hours: float | None = None
+
+    @classmethod
+    def of(cls, session: Session) -> WorkshopSession:
+        """Return what a room shows of a session that is for a workshop."""
+        return cls(
+            id=session.id,
+            person=session.user,
+            server=session.server,
+            project=session.choice.project or "",
+            factory=session.choice.factory,
+            size=session.choice.size,
+            state=session.state,
+            before=session.before,
+            stopping=session.wish == "stop" and session.state != SessionState.ENDED,
+            reason=session.end if session.state == SessionState.ENDED else session.waits_for,
+            position=session.position,
+            expected_start=session.expected_start,
+            created=session.created,
+            started=session.started,
+            ready=session.ready,
+            ends=session.ends,
+            ended=session.ended,
+            end_reason=session.end_reason,
+            notice=session.notice,
+            open=session.door_open and session.environment_sent,
+            last_activity=session.last_activity,
+            busy=session.busy,
+            gpu_percent=session.gpu_percent,
+            extend_hours=session.extend_hours,
+        )
+
+
+class WorkshopSessions(Model):
+    """Sessions of workshops: all, or those that have changed."""
+
+    sessions: tuple[WorkshopSession, ...] = Field(default=(), max_length=MOST_SESSIONS)
+
+
+class ClassMessageBody(Model):
+    """A message to people of one workshop, in one or more languages. Each session shows the same ``id`` once.
+
+    ``texts``: by language code; a person gets the first of their own languages, else ``text``."""
+
+    id: MessageId
+    text: MessageText
+    texts: MessageTexts = Field(default_factory=dict)
+    kind: MessageKind = "info"
+    people: tuple[Person, ...] = Field(min_length=1, max_length=2 * MOST_SEATS)
+
+
+class ToldView(Model):
+    """The people whose session has taken a message."""
+
+    people: tuple[Person, ...] = Field(max_length=2 * MOST_SEATS)

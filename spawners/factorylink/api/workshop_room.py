@@ -1,0 +1,79 @@
+"""The operations for the room of a workshop: what its sessions do, messages into them, and the stop of one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fastapi import APIRouter
+
+from factorycommon.models import MessageBody, Person, SessionState
+from factorycommon.models.workshop_sessions import ClassMessageBody, ToldView, WorkshopSession, WorkshopSessions
+from factorylink.api.http import EventStream, events, says, tells
+from factorylink.api.workshop_scope import InProject, InSession, WorkshopScope
+from factorylink.explain import explain
+from factorylink.problems import ProblemError, of_words
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.workshop_feed import WorkshopFeed
+from factorylink.state.live_session import LiveSession
+
+log = logging.getLogger("factorylink")
+
+TELL_SECONDS = 4.0  # for a door to take a message; one that takes longer is told again by the service
+
+
+def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIRouter:
+    """Return the operations."""
+    routes = APIRouter()
+
+    @routes.get("/events", response_class=EventStream, responses=says(429) | tells("snapshot", "sessions"))
+    async def session_events() -> EventStream:
+        """Stream the sessions of all workshops: one stream serves all rooms that are open."""
+        if feed.full:
+            raise of_words("too-many", explain.own("too-many-streams"))
+        return events(feed.stream())
+
+    @routes.get("/projects/{project_id}/sessions", responses=says(404))
+    async def list_sessions(project_id: InProject) -> WorkshopSessions:
+        """Return the live sessions of a workshop, and the last session of each person that has ended."""
+        project = scope.project(project_id)
+        live = feed.live(project.id)
+        ids = {one.id for one in live}
+        ended = [WorkshopSession.of(one) for one in await sessions.last_ended(project.id) if one.id not in ids]
+        return WorkshopSessions(sessions=(*live, *ended))
+
+    @routes.post("/projects/{project_id}/messages", responses=says(403, 404))
+    async def send_message(project_id: InProject, body: ClassMessageBody) -> ToldView:
+        """Show a message to these people in their sessions; return whose session has taken it.
+
+        A session shows the same id only once, so a message may be sent again to those who are not in the answer.
+        """
+        project = scope.project(project_id)
+        scope.people(project, body.people)
+        wanted = set(body.people)
+        message = MessageBody(id=body.id, text=body.text, texts=body.texts, kind=body.kind)
+        there = [one for one in scope.sessions(project) if one.record.user in wanted and one.door_open]
+        told = await asyncio.gather(*(_tell(sessions, one, message) for one in there))
+        taken: set[Person] = {one.record.user for one, took in zip(there, told, strict=True) if took}
+        return ToldView(people=tuple(sorted(taken)))
+
+    @routes.post("/projects/{project_id}/sessions/{session_id}/stop", status_code=202, responses=says(404))
+    async def stop_session(project_id: InProject, session_id: InSession) -> None:
+        """Request the end of a session of the workshop; return when the ledger holds the request."""
+        scope.session(scope.project(project_id), session_id)
+        await sessions.stop(session_id, "trainer")
+
+    return routes
+
+
+async def _tell(sessions: Sessions, live_session: LiveSession, message: MessageBody) -> bool:
+    """Return whether a session's door has taken a message."""
+    if live_session.record.state not in (SessionState.STARTING, SessionState.RUNNING):
+        return False
+    try:
+        async with asyncio.timeout(TELL_SECONDS):
+            await sessions.tell(live_session.record.id, message)
+    except (ProblemError, TimeoutError) as error:
+        log.info("Session %s has not taken a message: %s", live_session.record.id, error)
+        return False
+    return True

@@ -1,0 +1,59 @@
+"""Finds what a request of the workshops service may concern: a workshop's project, its people and its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Path
+
+from factorycommon.messages import Message
+from factorycommon.models import Person, Project, SessionId
+from factorycommon.models.workshops import PREFIX, WorkshopProjectId
+from factorylink.problems import forbidden, gone
+from factorylink.projects.book import ProjectBook
+from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
+
+InProject = Annotated[WorkshopProjectId, Path()]
+InSession = Annotated[SessionId, Path()]
+
+
+class WorkshopScope:
+    """Refuses requests about projects, people and sessions that are no workshop's. Every method but ``sessions`` raises
+    ProblemError."""
+
+    def __init__(self, projects: ProjectBook, live_sessions: SessionTable) -> None:
+        self._projects = projects
+        self._live_sessions = live_sessions
+
+    def project(self, project_id: str) -> Project:
+        """Return the project of a workshop; one that is not in the table of workshops is not known."""
+        project = self._projects.get(project_id) if project_id.startswith(PREFIX) else None
+        if project is None:
+            raise gone(Message("workshop-project", "The project {project}").format(project=project_id))
+        return project
+
+    def people(self, project: Project, people: Iterable[Person]) -> None:
+        """Check that all these people are in the project."""
+        for person in people:
+            if not project.has(person, frozenset()):
+                said = Message("not-in-workshop", "{person} is not in the project {project}.")
+                raise forbidden(said.format(person=person, project=project.id))
+
+    def sessions(self, project: Project) -> list[LiveSession]:
+        """Return the live sessions of notebooks that are for the project."""
+        return [one for one in self._live_sessions.values() if is_of(one, project.id)]
+
+    def session(self, project: Project, session_id: SessionId) -> LiveSession:
+        """Return a live session that is for the project; one for another project is not known."""
+        found = self._live_sessions.get(session_id)
+        if found is None or not is_of(found, project.id):
+            raise gone(Message("live-session", "The live session {session}").format(session=session_id))
+        return found
+
+
+def is_of(live_session: LiveSession, project_id: str) -> bool:
+    """Return whether a live session runs a notebook for this project."""
+    record = live_session.record
+    return record.choice.project == project_id and not record.head and not live_session.withdrawn

@@ -1,0 +1,35 @@
+"""The link's API for the workshops service, on a Unix socket of its own.
+
+It reaches workshops only: each operation concerns one project of the table of workshops, its people and its sessions.
+So the socket in foreign hands opens no other session, and no ledger.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from factorylink.api import workshop_room
+from factorylink.api.http import Bounded, new_app
+from factorylink.api.workshop_scope import WorkshopScope
+from factorylink.projects.book import ProjectBook
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.workshop_feed import WorkshopFeed
+from factorylink.state.session_table import SessionTable
+
+MOST_BYTES = 1024 * 1024  # of a request's body
+
+
+def workshops_app(
+    *, projects: ProjectBook, live_sessions: SessionTable, sessions: Sessions, feed: WorkshopFeed
+) -> FastAPI:
+    """Return the app for the workshops service. It checks no token: only that service can open its socket."""
+    app = new_app("factorygate link, for the workshops service")
+    app.add_middleware(Bounded, most=MOST_BYTES)
+    scope = WorkshopScope(projects, live_sessions)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    app.include_router(workshop_room.router(scope, sessions, feed))
+    return app
