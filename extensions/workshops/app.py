@@ -14,12 +14,16 @@ from factorycommon.service.serving import Listener, StartError, alone, new_serve
 from factorycommon.tls import HUB, PROXY, TlsError, listening
 from workshops.api.callers import TokenCallers
 from workshops.api.hub import hub_app
+from workshops.api.material import material_router
 from workshops.api.room import room_router
 from workshops.api.user import user_app
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
+from workshops.material.deliveries import MaterialDelivery
+from workshops.material.fetcher import MaterialFetcher
+from workshops.material.service import MaterialActs, Materials
 from workshops.pools import PoolsFile
 from workshops.room.service import Room
 from workshops.service import Workshops
@@ -61,13 +65,16 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     def changed() -> None:
         clockwork.wake()
         room.wake()
+        materials.wake()
 
     joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
     clockwork = Clockwork(config, store, pools, now, joining.promote)
-    workshops = Workshops(config, store, pools, now, secret, changed)
+    materials = Materials(store, MaterialFetcher(config.state_dir / "material", config.material), now)
+    workshops = Workshops(config, store, pools, now, secret, changed, materials.status)
     link = LinkSocket(None if config.link is None else config.link.socket)
     room = Room(workshops, store, link, now)
-    more = (partial(room_router, room),)
+    delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
+    more = (partial(room_router, room), partial(material_router, MaterialActs(workshops, materials), delivery))
     callers = TokenCallers(config.hub, config.tls)
     tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
     listeners = [
@@ -80,6 +87,8 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     ]
     ticking = asyncio.create_task(clockwork.run(), name="the clock")
     following = asyncio.create_task(room.run(), name="the rooms")
+    fetching = asyncio.create_task(materials.run(), name="the material")
+    delivering = asyncio.create_task(delivery.run(), name="the delivery of material")
     servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))
@@ -93,9 +102,11 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-    for task in (ticking, following, stopping):
+    background = (ticking, following, fetching, delivering, stopping)
+    for task in background:
         task.cancel()
-    await asyncio.gather(ticking, following, stopping, return_exceptions=True)
+    await asyncio.gather(*background, return_exceptions=True)
+    await materials.close()
     await joining.mails.close()
     await callers.close()
     await link.close()

@@ -21,7 +21,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 }
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
-    "see-room", "broadcast", "stop-seat",
+    "see-room", "broadcast", "stop-seat", "fetch-material",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "broadcast" | "stop-seat":
+        case "warm" | "close" | "broadcast" | "stop-seat" | "fetch-material":
             return caller.operator or role in ("lead", "instructor")
         case _:
             return caller.operator or role == "lead"
@@ -72,6 +72,8 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
             return state == WorkshopState.DRAFT and workshop.submitted is None
         case "decline":
             return state == WorkshopState.DRAFT and workshop.submitted is not None
+        case "fetch-material":
+            return state not in FINAL and workshop.material is not None
         case "change" | "people":
             return state not in FINAL and state != WorkshopState.CLOSING
         case "broadcast" | "stop-seat":

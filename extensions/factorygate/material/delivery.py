@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -30,8 +31,9 @@ from factorygate.material.planning import DeliveredFile, MaterialOutcome, Materi
 from factorygate.material.records import RECORD, drop_bases, read_base, read_record, record_of, write_bases
 
 _MOST_BESIDE = 50  # versions of one file beside the person's
-_MOST_LISTED = 100  # paths of each list in a report
-_MOST_SHOWN = 300  # characters of a path in a report
+_MOST_LISTED = 50  # paths of each list in a report
+_MOST_SHOWN = 200  # characters of a path in a report
+_MOST_BYTES = 2500  # of each list, since the link reads a line of 16 KiB at most
 _CLOSED = frozenset(
     {errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOENT}
 )  # only this file fails
@@ -55,11 +57,19 @@ class DeliveryReport:
     def as_json(self) -> dict[str, object]:
         """Return the report as an object for JSON, with bounded lists."""
         counts = Counter(self.outcomes.values())
-        listed = {
-            str(kind): [path[:_MOST_SHOWN] for path, found in self.outcomes.items() if found == kind][:_MOST_LISTED]
-            for kind in (O.CONFLICT, O.BLOCKED, O.MERGED, O.REMOVED)
-        }
+        listed = {str(kind): self._listed(kind) for kind in (O.CONFLICT, O.BLOCKED, O.MERGED, O.REMOVED)}
         return {"commit": self.commit, "counts": {str(kind): counts[kind] for kind in O}, **listed}
+
+    def _listed(self, kind: MaterialOutcome) -> list[str]:
+        """Return the first paths with an outcome, as many as fit into a report."""
+        found: list[str] = []
+        left = _MOST_BYTES
+        for path in (path[:_MOST_SHOWN] for path, outcome in self.outcomes.items() if outcome == kind):
+            left -= len(json.dumps(path)) + 2
+            if left < 0 or len(found) >= _MOST_LISTED:
+                break
+            found.append(path)
+        return found
 
 
 def deliver(root: Path, name: str, archive: bytes, commit: str, restore: bool = False) -> DeliveryReport:

@@ -7,12 +7,13 @@ from typing import Literal
 
 from factorycommon.models import Model
 from workshops.models.bodies import MaterialBody, Role
+from workshops.models.material import MaterialStatus
 from workshops.states import WorkshopState
 
 SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
-    "see-room", "broadcast", "stop-seat",
+    "see-room", "broadcast", "stop-seat", "fetch-material",
 ]  # fmt: skip
 
 
@@ -40,7 +41,7 @@ class CodeView(Model):
 
 class StaffView(Model):
     """What only the people who run a workshop see of it. ``problem``: why the link does not get all that it asks for;
-    ``declined``: why an operator did not approve it."""
+    ``declined``: why an operator did not approve it; ``material``: whether it was fetched, None: it has none."""
 
     version: int
     made_by: str
@@ -51,6 +52,7 @@ class StaffView(Model):
     problem: str
     seated: int
     waiting: int
+    material: MaterialStatus | None
     codes: tuple[CodeView, ...]
 
 

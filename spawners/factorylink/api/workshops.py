@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from factorylink.api import workshop_room
+from factorylink.api import workshop_material, workshop_room
 from factorylink.api.http import Bounded, new_app
 from factorylink.api.workshop_scope import WorkshopScope
 from factorylink.projects.book import ProjectBook
+from factorylink.sessions.material import MaterialSender
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.workshop_feed import WorkshopFeed
 from factorylink.state.session_table import SessionTable
@@ -20,7 +21,12 @@ MOST_BYTES = 1024 * 1024  # of a request's body
 
 
 def workshops_app(
-    *, projects: ProjectBook, live_sessions: SessionTable, sessions: Sessions, feed: WorkshopFeed
+    *,
+    projects: ProjectBook,
+    live_sessions: SessionTable,
+    sessions: Sessions,
+    feed: WorkshopFeed,
+    material: MaterialSender,
 ) -> FastAPI:
     """Return the app for the workshops service. It checks no token: only that service can open its socket."""
     app = new_app("factorygate link, for the workshops service")
@@ -32,4 +38,5 @@ def workshops_app(
         return {"status": "ok"}
 
     app.include_router(workshop_room.router(scope, sessions, feed))
+    app.include_router(workshop_material.router(scope, material))
     return app

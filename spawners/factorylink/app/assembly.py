@@ -43,6 +43,7 @@ from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.mail import Mailer
+from factorylink.sessions.material import MaterialArchives, MaterialSender
 from factorylink.sessions.operator_overview import OperatorOverview
 from factorylink.sessions.orphans import OrphanFinder
 from factorylink.sessions.permission import Permission
@@ -194,6 +195,7 @@ class LinkParts:
             live_sessions=self.live_sessions,
             sessions=self.sessions,
             feed=self.workshop_feed,
+            material=MaterialSender(self.sessions, MaterialArchives(self.config.state_dir / "material")),
         )
 
     def metrics_app(self) -> FastAPI:

@@ -1,0 +1,54 @@
+"""The operations for a workshop's material: its archive, and the delivery into sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from factorycommon.messages import Message
+from factorycommon.models import SessionState
+from factorycommon.models.workshop_material import (
+    ArchiveDigest,
+    MaterialDeliveries,
+    MaterialOrder,
+    MaterialPiece,
+    MaterialUpload,
+)
+from factorycommon.service.problems import unreachable
+from factorylink.api.http import says
+from factorylink.api.workshop_scope import InProject, WorkshopScope
+from factorylink.sessions.material import MaterialSender
+
+Digested = Annotated[ArchiveDigest, Path()]
+_RUNS = (SessionState.STARTING, SessionState.RUNNING)
+
+
+def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
+    """Return the operations."""
+    routes = APIRouter()
+
+    @routes.post("/projects/{project_id}/material/{digest}", responses=says(404, 503))
+    async def upload(project_id: InProject, digest: Digested, body: MaterialPiece) -> MaterialUpload:
+        """Take a piece of an archive; the next piece begins where the answer says."""
+        scope.project(project_id)
+        try:
+            return await sender.archives.add(digest, body)
+        except OSError as error:
+            said = Message("material-no-room", "The link cannot keep the material: {why}.")
+            raise unreachable(said.format(why=error.strerror)) from error
+
+    @routes.post("/projects/{project_id}/material", responses=says(403, 404))
+    async def deliver(project_id: InProject, body: MaterialOrder) -> MaterialDeliveries:
+        """Bring an archive into the open sessions of these people, and return what it did in each."""
+        project = scope.project(project_id)
+        scope.people(project, body.people)
+        archive = sender.archives.find(body.digest)
+        if archive is None:
+            return MaterialDeliveries(missing=True)
+        wanted = set(body.people)
+        there = [one for one in scope.sessions(project) if one.record.user in wanted and one.door_open]
+        runs = [one for one in there if one.record.state in _RUNS]
+        return MaterialDeliveries(sessions=await sender.send(body, archive, runs))
+
+    return routes
