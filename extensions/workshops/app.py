@@ -78,9 +78,9 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     callers = TokenCallers(config.hub, config.tls)
     tls = None if config.tls is None else listening(config.tls, (PROXY, HUB))
     listeners = [
-        Listener(hub_app(workshops, joining, *more), unix_socket(config.socket)),
+        Listener(hub_app(workshops, joining, more), unix_socket(config.socket)),
         Listener(
-            user_app(workshops, joining, callers, config.hub.base_url, *more),
+            user_app(workshops, joining, callers, config.hub.base_url, more),
             tcp_socket(config.listen_host, config.listen_port),
             tls,
         ),

@@ -5,6 +5,7 @@ The query says for whom a request is: whoever can open the socket is the hub, wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import FastAPI, Query
@@ -18,7 +19,7 @@ from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.service import Workshops
 
 
-def hub_app(workshops: Workshops, joining: Joining, *more: Routes) -> FastAPI:
+def hub_app(workshops: Workshops, joining: Joining, more: Sequence[Routes] = ()) -> FastAPI:
     """Return the app. ``more``: the operations of further parts of the service."""
     app = workshops_app("Workshops, for the hub")
 

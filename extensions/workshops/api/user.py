@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import FastAPI, Request, Security
@@ -17,7 +18,9 @@ from workshops.service import Workshops
 _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=workshops.")
 
 
-def user_app(workshops: Workshops, joining: Joining, callers: TokenCallers, base_url: str, *more: Routes) -> FastAPI:
+def user_app(
+    workshops: Workshops, joining: Joining, callers: TokenCallers, base_url: str, more: Sequence[Routes] = ()
+) -> FastAPI:
     """Return the app. ``base_url``: the hub's base path, usually ``/``; ``more``: operations of further parts."""
     app = workshops_app("API of the workshops")
     prefix = f"{base_url}services/workshops"

@@ -6,7 +6,6 @@ passes on what the workshops service sends, in the reader's language.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -95,15 +94,15 @@ class RoomEvents(_RoomData):
 
     async def get(self, slug: str) -> None:
         """Answer server-sent events ``change``: first the whole room, then what changes."""
-        changes = self.client.room_events(self.caller, slug)
-        try:
-            first = await anext(changes)
-        except (WorkshopsProblem, WorkshopsSilent) as error:
-            self.refuse(error)
-        except StopAsyncIteration:
-            self.refuse(WorkshopsSilent(SILENT))
-        else:
-            await self.send(Source("change", _CHANGE, _all(first, changes)))
+        async with aclosing(self.client.room_events(self.caller, slug)) as changes:
+            try:
+                first = await anext(changes)
+            except (WorkshopsProblem, WorkshopsSilent) as error:
+                self.refuse(error)
+            except StopAsyncIteration:
+                self.refuse(WorkshopsSilent(SILENT))
+            else:
+                await self.send(Source("change", _CHANGE, _all(first, changes)))
 
 
 class RoomMessage(_RoomData):
@@ -112,9 +111,9 @@ class RoomMessage(_RoomData):
     async def post(self, slug: str) -> None:
         """Send a message to the class; the body is a ``BroadcastBody``. Answer a ``BroadcastView``."""
         try:
-            body = BroadcastBody.model_validate(json.loads(self.request.body))
+            body = BroadcastBody.model_validate_json(self.request.body)
             sent = await self.client.broadcast(self.caller, slug, body)
-        except (ValidationError, ValueError):
+        except ValidationError:
             self.set_status(400)
             self.answer(PROBLEM, Problem(kind="invalid", message=_NO_TEXT, field="text"))
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -138,13 +137,12 @@ class RoomStop(_RoomData):
 
 async def _all(first: RoomChange, rest: AsyncGenerator[RoomChange]) -> AsyncGenerator[RoomChange]:
     """Yield the first change and the rest; a service that falls silent ends the stream, and the page asks again."""
-    async with aclosing(rest):
-        yield first
-        try:
-            async for change in rest:
-                yield change
-        except (WorkshopsProblem, WorkshopsSilent):
-            return
+    yield first
+    try:
+        async for change in rest:
+            yield change
+    except (WorkshopsProblem, WorkshopsSilent):
+        return
 
 
 def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
