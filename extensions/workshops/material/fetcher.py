@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -23,6 +24,7 @@ log = logging.getLogger("workshops")
 _MORE_SECONDS = 20.0  # for the process to start and to end, beyond the time of a fetch
 _MOST_ANSWER = 1 << 20  # bytes
 _AT_ONCE = 2
+_KEPT_SECONDS = 3600.0  # that a file stays which nobody needs
 _KEPT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")  # variables that the process gets
 
 
@@ -55,12 +57,19 @@ class MaterialFetcher:
             said = Message("material-process", "The process that fetches ended without an answer; the log tells why.")
             return FetchResult(problem=said)
 
+    def has(self, digest: str) -> bool:
+        """Return whether an archive is there."""
+        return self.archive(digest).exists()
+
     def sweep(self, digests: Collection[str]) -> None:
         """Remove all archives but these, and what fetches have left that were cut short."""
         if not self._folder.is_dir():
             return
         kept = {f"{digest}.tar.gz" for digest in digests}
+        oldest = time.time() - _KEPT_SECONDS
         for path in self._folder.iterdir():
+            if path.stat().st_mtime > oldest:  # perhaps of a fetch that goes on
+                continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name not in kept:

@@ -125,9 +125,9 @@ class Materials:
         same = known is not None and (known.repository, known.commit_id) == (wanted.repository, wanted.commit)
         if known is not None and same and known.state == "failed":
             return
-        if known is not None and same and known.state == "ready" and known.digest is not None:
-            if await asyncio.to_thread(self.fetcher.archive(known.digest).exists):
-                return
+        ready = known is not None and same and known.state == "ready" and known.digest is not None
+        if ready and known is not None and await asyncio.to_thread(self.fetcher.has, known.digest or ""):
+            return
         self._begin(slug, wanted)
 
     def _begin(self, slug: str, material: MaterialBody) -> None:
