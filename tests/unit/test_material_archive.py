@@ -15,9 +15,10 @@ from factorycommon.material.names import fault_of, faults
 
 GOOD = ["README.md", "a/b/c.ipynb", ".gitignore", "Übung 1.ipynb", "data/x.tar.gz", "a b.txt", "日本語.md"]
 BAD = [
-    "", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/.", ".git/hooks/post-checkout", "sub/.GIT/config", "GIT~1/x",
-    ".factorygate/delivered.json", "-u", "a/-rf", "a\nb", "a\x1b[31m", "a\u202eb", "a\u200bb", "\ud800", "con", "AUX.txt",
-    "a/nul", "com1.ipynb", "a:b", "a\\b", "a?", "a*", 'a"', "<img onerror=x>", "a.", "a ", " a", "x" * 201, "a/" * 16 + "b",
+    "", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/.", ".git/hooks/post-checkout", "sub/.GIT/config",
+    "GIT~1/x", ".factorygate/delivered.json", "-u", "a/-rf", "a\nb", "a\x1b[31m", "a\u202eb", "a\u200bb", "\ud800",
+    "con", "AUX.txt", "a/nul", "com1.ipynb", "a:b", "a\\b", "a?", "a*", 'a"', "<img onerror=x>", "a.", "a ", " a",
+    "x" * 201, "a/" * 16 + "b",
 ]  # fmt: skip
 
 

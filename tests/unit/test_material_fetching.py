@@ -141,7 +141,8 @@ def test_hostile_addresses_are_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "host", "port"),
     [
-        ("https://github.com/org/name", "github.com", 443), ("https://git.example.org:8443/a/b.c/d.git", "git.example.org", 8443),
+        ("https://github.com/org/name", "github.com", 443),
+        ("https://git.example.org:8443/a/b.c/d.git", "git.example.org", 8443),
         ("https://git.sr.ht/~someone/name", "git.sr.ht", 443),
     ],
 )  # fmt: skip
@@ -154,8 +155,8 @@ def test_ordinary_addresses_are_allowed(url: str, host: str, port: int) -> None:
     "address",
     [
         "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.3.4", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-        "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-        "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "no address",
+        "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
+        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "no address",
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_of_the_public_internet_are_refused(address: str) -> None:

@@ -12,11 +12,15 @@ from typing import Any
 import yaml
 
 from factorycommon.models.workshops import WorkshopProjects
+from workshops.api.material import material_router
 from workshops.api.room import room_router
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig, load
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
+from workshops.material.deliveries import MaterialDelivery
+from workshops.material.fetcher import MaterialFetcher
+from workshops.material.service import MaterialActs, Materials
 from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
@@ -58,10 +62,14 @@ class WorkshopsWorld:
         pools = PoolsFile(config.pools)
         self.joining = Joining(store, config.joining, SECRET, config.hub.root, lambda: self.clockwork.wake(), clock)
         self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote)
-        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
+        self.fetcher = MaterialFetcher(config.state_dir / "material", config.material)
+        self.materials = Materials(store, self.fetcher, clock)
+        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake, self.materials.status)
         self.link = LinkSocket(None if config.link is None else config.link.socket)
         self.room = Room(self.workshops, store, self.link, clock)
-        self.more = (partial(room_router, self.room),)
+        self.delivery = MaterialDelivery(self.workshops, store, self.link, self.room.sessions, self.materials, clock)
+        acts = MaterialActs(self.workshops, self.materials)
+        self.more = (partial(room_router, self.room), partial(material_router, acts, self.delivery))
 
     def table(self) -> WorkshopProjects:
         """Return the table of projects that the link would read."""
@@ -127,5 +135,6 @@ async def workshops_world(folder: Path, **fields: Any) -> AsyncIterator[Workshop
         yield made
     finally:
         made.room.close()
+        await made.materials.close()
         await made.link.close()
         await store.close()
