@@ -16,6 +16,7 @@ from factorycommon.event_stream import read_events
 from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.models.material import MaterialRoom, MaterialStatus
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.views import (
     AccessView,
@@ -41,6 +42,7 @@ _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
 _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
+_MATERIAL, _STATUS = TypeAdapter(MaterialRoom), TypeAdapter(MaterialStatus)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -107,6 +109,14 @@ class WorkshopsClient:
     async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
         """Make a new code for joining."""
         return await self._ask(_CREATED, caller, "POST", _path(slug, "code"), body)
+
+    async def material(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
+        """Return the state of a workshop's material, and its last delivery to each person."""
+        return await self._ask(_MATERIAL, caller, "GET", _path(slug, "material"))
+
+    async def fetch_material(self, caller: WorkshopCaller, slug: str) -> None:
+        """Fetch the material of a workshop again."""
+        await self._ask(_STATUS, caller, "POST", _path(slug, "material", "fetch"))
 
     async def members(self, caller: WorkshopCaller, slug: str) -> list[MemberView]:
         """Return the people of a workshop."""

@@ -38,7 +38,7 @@ from factorycommon.models import (
     Words,
 )
 from factorycommon.models import SiteInfo as Place_
-from factorycommon.models.workshop_material import MaterialOrder, MaterialReport
+from factorycommon.models.workshop_material import DoorOrder, MaterialReport
 from factorygate.material.delivery import deliver
 from factorylink.app.assembly import assemble
 from factorylink.catalogue.catalogue import Catalogue
@@ -382,7 +382,7 @@ class FakeDoors:
     argv: dict[str, tuple[str, ...]] = field(default_factory=dict)
     entered: Any = None  # returned by ``enter``
     home: Path = Path()  # material is delivered into a folder for each session below it
-    orders: list[tuple[str, MaterialOrder]] = field(default_factory=list)
+    orders: list[tuple[str, DoorOrder]] = field(default_factory=list)
     no_material: str = ""  # why doors refuse material
     asked_to_stop: list[str] = field(default_factory=list)
     messages: list[tuple[str, MessageBody]] = field(default_factory=list)
@@ -442,7 +442,7 @@ class FakeDoors:
     async def tell(self, session_id: str, message: MessageBody) -> None:
         self.messages.append((session_id, message))
 
-    async def deliver(self, session_id: str, order: MaterialOrder, archive: Path) -> MaterialReport:
+    async def deliver(self, session_id: str, order: DoorOrder, archive: Path) -> MaterialReport:
         if self.no_material:
             raise Refused(self.no_material)
         self.orders.append((session_id, order))

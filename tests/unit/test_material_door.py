@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from factorycommon.material.archive import MaterialFile, hash_of, pack
-from factorycommon.models.workshop_material import MaterialOrder
+from factorycommon.models.workshop_material import DoorOrder
 from factorylink.doors.protocol import DoorMaterial, read_message
 from factorylink.errors import Misread, Refused
 from tests.support import recorded_release
@@ -19,11 +19,11 @@ from tests.unit.test_doorkeeper import KEY, kept, start
 NAME, COMMIT = "first-2345", "a" * 40
 
 
-def archive_of(folder: Path, files: dict[str, bytes]) -> tuple[MaterialOrder, Path]:
+def archive_of(folder: Path, files: dict[str, bytes]) -> tuple[DoorOrder, Path]:
     content = pack({path: MaterialFile(data) for path, data in files.items()})
     path = folder / "archive"
     path.write_bytes(content)
-    return MaterialOrder(digest=hash_of(content), commit=COMMIT, name=NAME, people=("ada",)), path
+    return DoorOrder(digest=hash_of(content), commit=COMMIT, name=NAME), path
 
 
 async def test_material_goes_through_the_door_into_the_notebooks_folder(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ async def test_the_link_refuses_other_projects_people_and_names(
         with_fetcher(world, tmp_path)
         slug = await taught(world, room, "ada")
         await opened(world, room, 1, "ada")
-        order = {"digest": "0" * 64, "commit": "a" * 40, "name": slug, **content}
+        order = {"digest": "0" * 64, "commit": "a" * 40, **content}
         http = world.link._http
         assert http is not None
         answer = await http.post(path.format(project=f"workshop-{slug}"), json=order)

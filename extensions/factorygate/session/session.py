@@ -248,6 +248,8 @@ class JobSession:
         """Collect the exit status of ended processes of the notebook that the door has adopted."""
         while True:
             await asyncio.sleep(_TIDY)
+            if self._delivering.locked():  # the exit status of its program is not to be taken away
+                continue
             keep = () if self._notebook.pid is None else (self._notebook.pid,)
             await asyncio.to_thread(processes.reap_orphans, keep)
 

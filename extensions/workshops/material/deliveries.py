@@ -176,7 +176,6 @@ class MaterialDelivery:
         order = MaterialOrder(
             digest=digest,
             commit=record.commit_id,
-            name=slug,
             people=tuple(sorted({one.person for one in sessions})),
         )
         answer = await self._order(PREFIX + slug, order)

@@ -38,13 +38,22 @@ class MaterialUpload(Model):
     whole: bool
 
 
+class DoorOrder(Model):
+    """What a door gets with an archive: bring it into the folder ``name`` below the notebook's files. ``restore``:
+    write again what the person has deleted."""
+
+    name: Slug
+    digest: ArchiveDigest
+    commit: CommitId
+    restore: bool = False
+
+
 class MaterialOrder(Model):
-    """Bring an archive that the link has into sessions of these people, into the folder ``name``. ``restore``: write
-    again what people have deleted."""
+    """Bring an archive that the link has into sessions of these people, into a folder with the workshop's slug as its
+    name. ``restore``: write again what people have deleted."""
 
     digest: ArchiveDigest
     commit: CommitId
-    name: Slug
     restore: bool = False
     people: tuple[Person, ...] = Field(min_length=1, max_length=2 * MOST_SEATS)
 

@@ -10,11 +10,13 @@ from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.workshop_material import (
     ArchiveDigest,
+    DoorOrder,
     MaterialDeliveries,
     MaterialOrder,
     MaterialPiece,
     MaterialUpload,
 )
+from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import unreachable
 from factorylink.api.http import says
 from factorylink.api.workshop_scope import InProject, WorkshopScope
@@ -49,6 +51,8 @@ def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
         wanted = set(body.people)
         there = [one for one in scope.sessions(project) if one.record.user in wanted and one.door_open]
         runs = [one for one in there if one.record.state in _RUNS]
-        return MaterialDeliveries(sessions=await sender.send(body, archive, runs))
+        name = project.id.removeprefix(PREFIX)  # not the service's choice, so that it writes nowhere else
+        order = DoorOrder(name=name, digest=body.digest, commit=body.commit, restore=body.restore)
+        return MaterialDeliveries(sessions=await sender.send(order, archive, runs))
 
     return routes

@@ -15,7 +15,7 @@ import asyncssh
 
 from factorycommon import request_id
 from factorycommon.models.plain import plain_text
-from factorycommon.models.workshop_material import MaterialOrder, MaterialReport
+from factorycommon.models.workshop_material import DoorOrder, MaterialReport
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.material import send_material
 from factorylink.doors.port_forwarder import FarSide
@@ -281,7 +281,7 @@ class DoorConnection:
             raise Unreachable("The door closed before it answered.")
         return read_message(model, said)
 
-    async def deliver(self, order: MaterialOrder, archive: Path) -> MaterialReport:
+    async def deliver(self, order: DoorOrder, archive: Path) -> MaterialReport:
         """Send a workshop's material; return what was done with it. Raises Refused, Unreachable."""
         connection, _ = self._now()
         return (await send_material(connection, order, archive)).report()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from pathlib import Path
 from typing import IO
 
 import asyncssh
 
 from factorycommon import request_id
-from factorycommon.models.workshop_material import MaterialOrder
+from factorycommon.models.workshop_material import DoorOrder
 from factorylink.doors.protocol import (
     LINE_LIMIT,
     PROTOCOL,
@@ -29,7 +28,7 @@ _TOO_OLD = (
 )
 
 
-async def send_material(connection: asyncssh.SSHClientConnection, order: MaterialOrder, archive: Path) -> DoorMaterial:
+async def send_material(connection: asyncssh.SSHClientConnection, order: DoorOrder, archive: Path) -> DoorMaterial:
     """Send an archive to a door; return what was done with it. Raises Refused with the door's message, Unreachable."""
     try:
         async with asyncio.timeout(SECONDS):
@@ -47,10 +46,7 @@ async def send_material(connection: asyncssh.SSHClientConnection, order: Materia
     return read_message(DoorMaterial, said)
 
 
-async def _sent(
-    connection: asyncssh.SSHClientConnection, order: MaterialOrder, archive: Path
-) -> tuple[bytes, int | None]:
-    head = order.model_dump(include={"name", "commit", "digest", "restore"})
+async def _sent(connection: asyncssh.SSHClientConnection, order: DoorOrder, archive: Path) -> tuple[bytes, int | None]:
     request = request_id.current()
     process = await connection.create_process(
         "material",
@@ -60,7 +56,7 @@ async def _sent(
     )
     try:
         with contextlib.suppress(BrokenPipeError):  # the door may refuse before it has read all
-            process.stdin.write(json.dumps(head).encode() + b"\n")
+            process.stdin.write(order.model_dump_json().encode() + b"\n")
             with archive.open("rb") as file:
                 while piece := await asyncio.to_thread(_read, file):
                     process.stdin.write(piece)

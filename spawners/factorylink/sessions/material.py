@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from factorycommon.models.workshop_material import MaterialDelivered, MaterialOrder, MaterialPiece, MaterialUpload
+from factorycommon.models.workshop_material import DoorOrder, MaterialDelivered, MaterialPiece, MaterialUpload
 from factorylink.problems import ProblemError
 from factorylink.sessions.service import Sessions
 from factorylink.state.live_session import LiveSession
@@ -81,12 +81,12 @@ class MaterialSender:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def send(
-        self, order: MaterialOrder, archive: Path, there: Sequence[LiveSession]
+        self, order: DoorOrder, archive: Path, there: Sequence[LiveSession]
     ) -> tuple[MaterialDelivered, ...]:
         """Send an archive to these sessions; return what came of each."""
         return tuple(await asyncio.gather(*(self._one(order, archive, one) for one in there)))
 
-    async def _one(self, order: MaterialOrder, archive: Path, live_session: LiveSession) -> MaterialDelivered:
+    async def _one(self, order: DoorOrder, archive: Path, live_session: LiveSession) -> MaterialDelivered:
         record = live_session.record
         try:
             async with self._slots:

@@ -23,7 +23,7 @@ from factorycommon.models import (
     SessionRequest,
     SessionState,
 )
-from factorycommon.models.workshop_material import MaterialOrder, MaterialReport
+from factorycommon.models.workshop_material import DoorOrder, MaterialReport
 from factorylink.doors.manager import DoorManager
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
@@ -338,7 +338,7 @@ class Sessions:
         """Show a message to the person in the session. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.tell(session_id, message))
 
-    async def deliver(self, session_id: SessionId, order: MaterialOrder, archive: Path) -> MaterialReport:
+    async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
         """Bring a workshop's material into the session's folder; return what was done. Raises ProblemError."""
         found: list[MaterialReport] = []
 

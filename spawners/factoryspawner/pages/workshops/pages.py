@@ -73,6 +73,7 @@ HAPPENED = {
     "guesses": N_("many wrong codes were tried"),
     "message": N_("sent a message to the class"),
     "stopped": N_("stopped the session of a seat"),
+    "material": N_("its material"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -89,6 +90,13 @@ DONE = {
     "ban": N_("The person cannot join any more, and what they run for the workshop ends."),
     "readmit": N_("The person may join again with the code."),
     "list": N_("The list is stored. Its people get their roles when they join."),
+    "fetch": N_("The material is being fetched. Reload this page to see how it went."),
+}
+MATERIAL = {
+    "waiting": N_("It waits to be fetched."),
+    "fetching": N_("It is being fetched."),
+    "ready": N_("It is ready."),
+    "failed": N_("It could not be fetched."),
 }
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
@@ -287,6 +295,8 @@ class WorkshopPage(WorkshopHandler):
             case "list":
                 files = self.request.files.get("list", [])
                 await client.put_list(caller, slug, files[0].body if files else b"")
+            case "fetch":
+                await client.fetch_material(caller, slug)
             case "remove":
                 await client.drop_member(caller, slug, self.get_body_argument("person", ""))
             case _:
@@ -299,6 +309,7 @@ class WorkshopPage(WorkshopHandler):
             staff = "see-people" in workshop.may
             people = await self.client.members(self.caller, slug) if staff else []
             events = await self.client.events(self.caller, slug) if staff else []
+            material = await self.client.material(self.caller, slug) if staff and workshop.material else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         await self.show(
@@ -306,6 +317,8 @@ class WorkshopPage(WorkshopHandler):
             workshop=workshop,
             people=people,
             events=events,
+            material=material,
+            material_states=MATERIAL,
             done=done,
             wrong=wrong,
             created=take_code(self.caller.person, self.get_query_argument("code", "")),
