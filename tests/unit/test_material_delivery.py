@@ -279,7 +279,7 @@ def test_a_full_disk_leaves_all_as_it_was(home: Path, monkeypatch: pytest.Monkey
     assert not (home / NAME / "new").exists()
 
 
-@pytest.mark.parametrize("nth", range(5))
+@pytest.mark.parametrize("nth", range(10))
 def test_a_delivery_that_was_cut_short_is_completed_by_the_next(
     home: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:

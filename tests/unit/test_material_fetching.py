@@ -310,6 +310,13 @@ def test_gits_words_are_told_plainly(said: str, meaning: str) -> None:
 # --- the process
 
 
+@pytest.fixture
+def found_by_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let programs that are started find the packages."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+
+
+@pytest.mark.usefixtures("found_by_programs")
 async def test_the_process_is_not_told_file_addresses_by_any_configuration(
     tmp_path: Path, repository: Repository
 ) -> None:
@@ -320,6 +327,7 @@ async def test_the_process_is_not_told_file_addresses_by_any_configuration(
     assert "address such as" in result.problem
 
 
+@pytest.mark.usefixtures("found_by_programs")
 async def test_the_process_fetches_and_its_answer_is_parsed(tmp_path: Path) -> None:
     fetcher = MaterialFetcher(tmp_path / "material", MaterialSettings())
     result = await fetcher.fetch(MaterialBody(repository="https://localhost/a.git", commit="0" * 40))

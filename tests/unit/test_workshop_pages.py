@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from tests.unit.serving import serving
 from tests.unit.workshops_world import BEGIN, WorkshopsWorld, body, workshops_world
 from workshops.api.hub import hub_app
 from workshops.models.callers import WorkshopCaller
+from workshops.models.material import FetchResult, RefusedFile
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADA, BOB = WorkshopCaller("ada", operator=True), WorkshopCaller("bob")
@@ -267,3 +269,31 @@ async def test_the_room_is_for_the_people_who_run_the_workshop(
     wrong = await ada.post(f"{path}/messages", json={"text": "", "free": 1}, headers=adas)
     assert (wrong.status_code, wrong.json()["field"]) == (400, "text")
     assert (await ada.post(f"{path}/messages", json={"text": "x"}, headers=adas)).status_code == 409  # without a link
+
+
+async def test_the_page_tells_how_the_fetch_of_the_material_went_and_tries_again(
+    bob: httpx.AsyncClient, world: WorkshopsWorld
+) -> None:
+    material = {"repository": "https://localhost/first.git", "commit": "a" * 40}
+    path = await created(bob, **material)
+    slug = path.partition("?")[0].rpartition("/")[2]
+    page = (await bob.get(f"/hub/workshops/{slug}")).text
+    assert "It waits to be fetched." in page
+    refused = FetchResult(problem="It is too large.", refused=(RefusedFile(path="<img onerror=x>", why="A dash."),))
+    world.materials.fetcher.fetch = AsyncMock(return_value=refused)  # type: ignore[method-assign]
+    await world.materials.look()
+    await world.materials.settle()
+    page = (await bob.get(f"/hub/workshops/{slug}")).text
+    assert "It could not be fetched." in page
+    assert "It is too large." in page
+    assert "&lt;img onerror=x&gt;" in page
+    answer = await send(bob, f"/hub/workshops/{slug}", order="fetch")
+    assert answer.headers["Location"].endswith("done=fetch")
+    await world.materials.settle()
+    assert world.materials.fetcher.fetch.await_count == 2
+
+
+async def test_a_hostile_address_of_a_repository_is_told_at_its_field(bob: httpx.AsyncClient) -> None:
+    answer = await send(bob, "/hub/workshops/new", **fields(repository="https://a@b/x", commit="a" * 40))
+    assert answer.status_code == 400
+    assert "without a password or a query" in answer.text

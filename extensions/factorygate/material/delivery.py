@@ -34,9 +34,8 @@ _MOST_BESIDE = 50  # versions of one file beside the person's
 _MOST_LISTED = 50  # paths of each list in a report
 _MOST_SHOWN = 200  # characters of a path in a report
 _MOST_BYTES = 2500  # of each list, since the link reads a line of 16 KiB at most
-_CLOSED = frozenset(
-    {errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOENT}
-)  # only this file fails
+# Errors that concern one file only.
+_CLOSED = frozenset({errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOENT})
 
 O = MaterialOutcome  # noqa: E741  (as the table of states has it)
 
@@ -101,10 +100,12 @@ class _Delivery:
             self._stage = stage
             try:
                 self._prepare()
-            except OSError as error:
+            except (OSError, FolderBlocked) as error:
                 remove_tree(self._folder, name)
+                drop_bases(self._folder, self._last.values())
                 self._folder.forget_made()
-                raise DeliveryFailed(f"Nothing was changed: {error.strerror}.") from error
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                raise DeliveryFailed(f"Nothing was changed: {why}.") from error
             number = -1
             try:
                 for number, step in enumerate(self._steps):
@@ -166,7 +167,7 @@ class _Delivery:
         if known is not None:
             self._known[step.path] = known
         if outcome is O.BLOCKED:
-            self._unstage(staged)
+            self._unstage_ours(step, staged)
 
     def _done(self, step: MaterialStep, staged: str) -> tuple[MaterialOutcome, DeliveredFile | None]:
         match step.outcome:
@@ -198,14 +199,16 @@ class _Delivery:
         if step.outcome is O.UPDATED:
             self._unstage(staged)  # the version of an earlier delivery, which the person had not changed
         else:
-            self._away(step, staged)
+            with contextlib.suppress(OSError, FolderBlocked):  # otherwise it stays in the stage, which is kept
+                self._away(step, staged)
         return step.outcome, step.known
 
     def _changed_meanwhile(self, step: MaterialStep, staged: str) -> tuple[MaterialOutcome, DeliveredFile | None]:
-        self._unstage(staged)
+        self._unstage_ours(step, staged)
         file, known = self._files[step.path], self._last.get(step.path)
-        write_file(self._stage, staged, file.content, 0o777 if file.executable else 0o666)
-        return self._beside(beside(step.path, file, known), staged)
+        fresh = f"{staged}.new"
+        write_file(self._stage, fresh, file.content, 0o777 if file.executable else 0o666)
+        return self._beside(beside(step.path, file, known), fresh)
 
     def _away(self, step: MaterialStep, staged: str) -> None:
         """Keep the person's file as it was before a merge."""
@@ -273,6 +276,12 @@ class _Delivery:
     def _unstage(self, staged: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(staged, dir_fd=self._stage)
+
+    def _unstage_ours(self, step: MaterialStep, staged: str) -> None:
+        """Remove a staged file, unless it is the person's, which came out of its place in this moment."""
+        found = read_file(self._stage, staged)
+        if found is not None and step.content is not None and found.content == step.content:
+            self._unstage(staged)
 
     # --- afterwards
 

@@ -43,7 +43,8 @@ class PersonFolder:
 
     def __init__(self, root: Path, name: str) -> None:
         self._descriptors: list[int] = []
-        self._made: list[tuple[int, str, tuple[int, int]]] = []  # folders, by the folder above and the inode
+        # the folders that were made: whether below ``.factorygate``, the names of the path, and the inode
+        self._made: list[tuple[bool, tuple[str, ...], tuple[int, int]]] = []
         try:
             top = self._keep(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             self.fd = self._keep(self._folder(top, name, make=True))
@@ -105,12 +106,12 @@ class PersonFolder:
         """
         descriptor = os.dup(self.own if own else self.fd)
         try:
-            for name in names:
-                new = not _is_there(descriptor, name)
+            for depth, name in enumerate(names, 1):
+                new = make and not _is_there(descriptor, name)
                 below = self._folder(descriptor, name, make)
                 if new:
                     found = os.fstat(below)
-                    self._made.append((self._keep(os.dup(descriptor)), name, (found.st_dev, found.st_ino)))
+                    self._made.append((own, tuple(names[:depth]), (found.st_dev, found.st_ino)))
                 os.close(descriptor)
                 descriptor = below
             yield descriptor
@@ -119,11 +120,11 @@ class PersonFolder:
 
     def forget_made(self) -> None:
         """Remove the empty folders that were made since this folder was opened."""
-        for above, name, inode in reversed(self._made):
-            with contextlib.suppress(OSError):
-                found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        for own, names, inode in reversed(self._made):
+            with contextlib.suppress(OSError, FolderBlocked), self.folder(names[:-1], own=own) as above:
+                found = os.stat(names[-1], dir_fd=above, follow_symlinks=False)
                 if (found.st_dev, found.st_ino) == inode:
-                    os.rmdir(name, dir_fd=above)
+                    os.rmdir(names[-1], dir_fd=above)
         self._made.clear()
 
     def drop_empty(self, names: Sequence[str]) -> None:
@@ -145,6 +146,8 @@ class PersonFolder:
                 return read_file(folder, name)
         except (FileNotFoundError, FolderBlocked):
             return None
+        except OSError:  # the person may not enter the folder
+            return FolderFile(None)
 
 
 @contextlib.contextmanager
@@ -189,15 +192,17 @@ def read_file(folder: int, name: str, most: int = MOST_READ) -> FolderFile | Non
         return None
     except OSError:  # a link, a socket, or a file that the person may not read
         return FolderFile(None)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > most:
             return FolderFile(None)
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(most + 1)
-        except OSError:
-            return FolderFile(None)
-        return FolderFile(content if len(content) <= most else None)
+    except OSError:
+        return FolderFile(None)
+    finally:
+        os.close(descriptor)
+    return FolderFile(content if len(content) <= most else None)
 
 
 def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> None:
@@ -270,10 +275,15 @@ def _has(folder: int, name: str, expected: str) -> bool:
         descriptor = os.open(name, _FILE, dir_fd=folder)
     except OSError:
         return False
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return False
-        return hashlib.file_digest(file, "sha256").hexdigest() == expected
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == expected
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _is_there(folder: int, name: str) -> bool:

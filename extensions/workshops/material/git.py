@@ -49,14 +49,15 @@ class GitRepository:
     def start(self, *argv: str, stdin: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         """Start git in the repository. Raises GitFailed if there is no git."""
         try:
-            return subprocess.Popen(
-                ["git", *argv],
-                cwd=self.folder,
-                env=dict(self.environment),
-                stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=subprocess.PIPE,
-                stderr=(self.folder / "errors").open("wb"),
-            )
+            with (self.folder / "errors").open("wb") as errors:
+                return subprocess.Popen(
+                    ["git", *argv],
+                    cwd=self.folder,
+                    env=dict(self.environment),
+                    stdin=subprocess.DEVNULL if stdin is None else stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                )
         except FileNotFoundError as error:
             raise GitFailed("git is not installed") from error
 
