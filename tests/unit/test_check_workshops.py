@@ -132,3 +132,15 @@ def test_the_stores_have_the_service_s(configured: Configured, capsys: pytest.Ca
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
     main(["stores", "check", *files])
     assert "the workshops: step 0002" in capsys.readouterr().out
+
+
+def test_a_deploy_token_that_others_read_is_named(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
+    token = "{prefix: 'https://git.example.org/courses/', file: git-token}"
+    configured.change("workshops.yaml", "socket:", f"material: {{tokens: [{token}]}}\nsocket:")
+    configured.write("git-token", "g" * 16)
+    (configured.folder / "git-token").chmod(0o640)
+    assert configured.check("--offline") == 1
+    said = capsys.readouterr().out
+    assert "git-token: must be 0600" in said and "g" * 16 not in said
+    (configured.folder / "git-token").chmod(0o600)
+    assert configured.check("--offline") == 0

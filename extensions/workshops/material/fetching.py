@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,4 +194,7 @@ def limit_process(settings: MaterialSettings) -> None:
     for kind, most in wanted.items():
         _, hard = resource.getrlimit(kind)
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (allowed, allowed))
+        try:
+            resource.setrlimit(kind, (allowed, allowed))
+        except (OSError, ValueError) as error:  # a sandbox around the service may forbid this; its own limits hold
+            sys.stderr.write(f"A limit of the fetching process cannot be set: {error}\n")
