@@ -16,7 +16,7 @@ from factorycommon.event_stream import read_events
 from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
-from workshops.models.material import MaterialRoom, MaterialStatus
+from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.views import (
     AccessView,
@@ -117,6 +117,10 @@ class WorkshopsClient:
     async def fetch_material(self, caller: WorkshopCaller, slug: str) -> None:
         """Fetch the material of a workshop again."""
         await self._ask(_STATUS, caller, "POST", _path(slug, "material", "fetch"))
+
+    async def restore_material(self, caller: WorkshopCaller, slug: str, person: str) -> None:
+        """Bring files and cells that a person has deleted back into the person's open session."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "material", "restore"), RestoreBody(person=person))
 
     async def members(self, caller: WorkshopCaller, slug: str) -> list[MemberView]:
         """Return the people of a workshop."""

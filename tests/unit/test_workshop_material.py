@@ -233,6 +233,24 @@ async def test_an_update_in_class_comes_back_with_its_conflicts(tmp_path: Path) 
         assert (seat.report.counts.conflict, seat.report.counts.new, seat.report.conflict) == (1, 1, ("a.txt",))
 
 
+async def test_what_a_person_deleted_stays_deleted_until_a_trainer_brings_it_back(tmp_path: Path) -> None:
+    async with room_world(tmp_path) as room, room.service() as world:
+        with_fetcher(world, tmp_path)
+        slug = await taught(world, room, "ada")
+        with pytest.raises(ProblemError, match="no open session"):
+            await world.delivery.restore(TINA, slug, "ada")
+        await opened(world, room, 1, "ada")
+        await world.delivery.look()
+        (room.link.doors.home / f"{1:032x}" / slug / "a.txt").unlink()
+        await world.delivery.look()
+        assert files_of(room, 1) == {}
+        await world.workshops.put_member(TINA, slug, "otto", "helper")
+        with pytest.raises(ProblemError, match="people who teach"):
+            await world.delivery.restore(OTTO, slug, "ada")
+        await world.delivery.restore(TINA, slug, "ada")
+        assert files_of(room, 1) == {"a.txt": "one"}
+
+
 async def test_a_door_that_refuses_is_told_in_words_and_tried_again(tmp_path: Path) -> None:
     async with room_world(tmp_path) as room, room.service() as world:
         with_fetcher(world, tmp_path)

@@ -12,7 +12,7 @@ from workshops.api.routes import Slugged
 from workshops.material.deliveries import MaterialDelivery
 from workshops.material.service import MaterialActs
 from workshops.models.callers import WorkshopCaller
-from workshops.models.material import MaterialRoom, MaterialStatus
+from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 
 
 def material_router(acts: MaterialActs, delivery: MaterialDelivery, who: Callable[..., Any]) -> APIRouter:
@@ -29,5 +29,10 @@ def material_router(acts: MaterialActs, delivery: MaterialDelivery, who: Callabl
     async def fetch_again(slug: Slugged, caller: WorkshopCaller = caller_of) -> MaterialStatus:
         """Fetch the material of a workshop again."""
         return await acts.again(caller, slug)
+
+    @routes.post("/workshops/{slug}/material/restore", status_code=204, responses=says(401, 403, 404, 409, 503))
+    async def restore(slug: Slugged, body: RestoreBody, caller: WorkshopCaller = caller_of) -> None:
+        """Bring files and cells that a person has deleted back into the person's open session."""
+        await delivery.restore(caller, slug, body.person)
 
     return routes

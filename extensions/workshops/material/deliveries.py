@@ -18,6 +18,7 @@ from typing import IO
 
 from pydantic import TypeAdapter
 
+from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.workshop_material import (
     MOST_PIECE,
@@ -28,7 +29,7 @@ from factorycommon.models.workshop_material import (
 )
 from factorycommon.models.workshop_sessions import WorkshopSession
 from factorycommon.models.workshops import PREFIX
-from factorycommon.service.problems import ProblemError
+from factorycommon.service.problems import ProblemError, conflict
 from workshops.link import LinkSocket
 from workshops.material import rows
 from workshops.material.service import Materials
@@ -38,7 +39,7 @@ from workshops.room.broadcasts import receivers
 from workshops.room.sessions import SessionCopy
 from workshops.service import Workshops
 from workshops.store.material_tables import MaterialDeliveryRecord, MaterialRecord
-from workshops.store.schema import MembershipRecord
+from workshops.store.schema import EventRecord, MembershipRecord
 from workshops.store.store import Store, StoreError
 
 log = logging.getLogger("workshops")
@@ -132,6 +133,29 @@ class MaterialDelivery:
             ),
         )
 
+    async def restore(self, caller: WorkshopCaller, slug: str, person: str) -> None:
+        """Deliver to a person again, with what the person has deleted. Raises ProblemError, StoreError."""
+        workshop = await self._workshops.may(caller, slug, "fetch-material")
+        await self._load([slug])
+        async with self._locks[slug]:
+            record = self._materials.record(slug)
+            people = receivers((await self._store.members([slug]))[slug])
+            there = [
+                one
+                for one in self._sessions.live()
+                if one.project == workshop.project and one.open and one.state in _RUNS and one.person == person
+            ]
+            if record is None or record.digest is None:
+                raise conflict(Message("material-not-ready", "The material is not ready."))
+            if not there or person not in {one.person for one in people}:
+                said = Message("material-no-session", "{person} has no open session now.")
+                raise conflict(said.format(person=person))
+            await self._store.note(EventRecord(slug, self._now(), caller.person, "material", f"restore: {person}"))
+            try:
+                await self._send(record, record.digest, there, restore=True)
+            except OSError as error:
+                raise conflict(Message("material-not-ready", "The material is not ready.")) from error
+
     async def _load(self, slugs: Iterable[str]) -> None:
         missing = [slug for slug in slugs if slug not in self._done]
         if missing:
@@ -171,11 +195,14 @@ class MaterialDelivery:
                     log.error("Who has the material of the workshop %s is not in the database: %s", slug, error)  # noqa: TRY400
                     return
 
-    async def _send(self, record: MaterialRecord, digest: str, sessions: list[WorkshopSession]) -> None:
+    async def _send(
+        self, record: MaterialRecord, digest: str, sessions: list[WorkshopSession], restore: bool = False
+    ) -> None:
         slug = record.workshop
         order = MaterialOrder(
             digest=digest,
             commit=record.commit_id,
+            restore=restore,
             people=tuple(sorted({one.person for one in sessions})),
         )
         answer = await self._order(PREFIX + slug, order)

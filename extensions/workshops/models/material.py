@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from factorycommon.material.archive import MOST
-from factorycommon.models import Model
+from factorycommon.models import Model, Person
 from factorycommon.models.plain import plain_text
 from factorycommon.models.workshop_material import ArchiveDigest, CommitId, MaterialReport
 
@@ -95,6 +95,12 @@ class MaterialStatus(Model):
     problem: str = ""
     refused: tuple[RefusedFile, ...] = ()
     at: datetime
+
+
+class RestoreBody(Model):
+    """Deliver the material to a person again, with the files and the cells that the person has deleted."""
+
+    person: Person
 
 
 class SeatDelivery(Model):

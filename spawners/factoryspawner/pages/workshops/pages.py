@@ -90,6 +90,7 @@ DONE = {
     "ban": N_("The person cannot join any more, and what they run for the workshop ends."),
     "readmit": N_("The person may join again with the code."),
     "list": N_("The list is stored. Its people get their roles when they join."),
+    "restore": N_("What the person had deleted of the material is there again."),
     "fetch": N_("The material is being fetched. Reload this page to see how it went."),
 }
 MATERIAL = {
@@ -297,6 +298,8 @@ class WorkshopPage(WorkshopHandler):
                 await client.put_list(caller, slug, files[0].body if files else b"")
             case "fetch":
                 await client.fetch_material(caller, slug)
+            case "restore":
+                await client.restore_material(caller, slug, self.get_body_argument("person", ""))
             case "remove":
                 await client.drop_member(caller, slug, self.get_body_argument("person", ""))
             case _:
