@@ -120,7 +120,9 @@ class WorkshopsClient:
 
     async def restore_material(self, caller: WorkshopCaller, slug: str, person: str) -> None:
         """Bring files and cells that a person has deleted back into the person's open session."""
-        await self._ask(_NOTHING, caller, "POST", _path(slug, "material", "restore"), RestoreBody(person=person))
+        await self._ask(
+            _NOTHING, caller, "POST", _path(slug, "material", "restore"), RestoreBody(person=person), _SLOW_SECONDS
+        )
 
     async def members(self, caller: WorkshopCaller, slug: str) -> list[MemberView]:
         """Return the people of a workshop."""

@@ -137,6 +137,27 @@ def test_deleted_files_come_back_if_asked_for(home: Path) -> None:
     assert (home / NAME / "a.txt").read_text() == "b"
 
 
+def test_deleted_cells_come_back_if_asked_for_and_nothing_else_changes(home: Path) -> None:
+    def notebook(*sources: str) -> str:
+        cells = [{"cell_type": "markdown", "id": one, "metadata": {}, "source": [one]} for one in sources]
+        return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+    def sources() -> list[str]:
+        return [cell["id"] for cell in json.loads((home / NAME / "n.ipynb").read_text())["cells"]]
+
+    first = {"n.ipynb": notebook("a", "b"), "a.txt": LONG, "b.txt": "b"}
+    give(home, first)
+    (home / NAME / "n.ipynb").write_text(notebook("a", "mine"))
+    (home / NAME / "a.txt").write_text(LONG.replace("line 1\n", ""))
+    (home / NAME / "b.txt").write_text("my b")
+    assert set(give(home, first).outcomes.values()) == {"kept"}
+    assert sources() == ["a", "mine"]
+    report = give(home, first, restore=True)
+    assert report.outcomes == {"n.ipynb": "merged", "a.txt": "kept", "b.txt": "kept"}
+    assert sources() == ["a", "b", "mine"]
+    assert set(give(home, first, restore=True).outcomes.values()) == {"kept"}
+
+
 def test_a_file_becomes_a_folder_and_a_folder_a_file(home: Path) -> None:
     give(home, {"a": "file", "b/c": "in a folder"})
     assert give(home, {"a/x": "in a folder", "b": "file"}, 1).outcomes == {

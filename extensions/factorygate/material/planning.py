@@ -110,14 +110,18 @@ def _decided(
         return MaterialStep(path, MaterialOutcome.UNCHANGED, known=current)
     if found.hash is not None and found.hash == base:
         return MaterialStep(path, MaterialOutcome.UPDATED, file.content, file.executable, found.hash, current)
-    if known is not None and known.offered == new:
-        return MaterialStep(path, MaterialOutcome.KEPT, known=known)
+    kept = MaterialStep(path, MaterialOutcome.KEPT, known=known)
+    has_it = known is not None and known.offered == new
+    if has_it and not restore:
+        return kept
     old = None if base is None else base_of(base)
     if found.content is not None and old is not None:
         merged = merge(path, old, found.content, file.content, restore)
+        if merged == found.content and has_it:
+            return kept
         if merged is not None:
             return MaterialStep(path, MaterialOutcome.MERGED, merged, file.executable, found.hash, current)
-    return beside(path, file, known)
+    return kept if has_it else beside(path, file, known)
 
 
 def beside(path: str, file: MaterialFile, known: DeliveredFile | None) -> MaterialStep:
