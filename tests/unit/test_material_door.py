@@ -51,7 +51,7 @@ async def test_material_goes_through_the_door_into_the_notebooks_folder(tmp_path
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"no json\n", b"[]\n", b'{"name": "../x", "commit": "a", "digest": "b", "restore": false}\n',
+    [b"\n", b"no json\n", b"[]\n", b'{"name": "../x", "commit": "a", "digest": "b", "restore": false}\n',
      b'{"name": "x\\u0000", "commit": "a", "digest": "b", "restore": false}\n', b"{" * 5000],
 )  # fmt: skip
 async def test_an_order_that_is_none_is_refused(sent: bytes) -> None:

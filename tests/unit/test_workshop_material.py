@@ -133,7 +133,7 @@ async def test_only_people_who_teach_the_workshop_fetch_again(tmp_path: Path) ->
             await world.workshops.may(TINA, none, "fetch-material")
 
 
-@pytest.mark.parametrize("url", ["https://user:secret@host/a.git", "https://host/../a", "https://host/-u/a"])
+@pytest.mark.parametrize("url", ["https://host/a.git?token=x", "https://host/../a", "https://host/-u/a"])
 async def test_a_hostile_address_is_refused_when_it_is_given(tmp_path: Path, url: str) -> None:
     hostile = {**MATERIAL, "repository": url}
     async with workshops_world(tmp_path) as world:
