@@ -16,6 +16,7 @@ from factorycommon.tls import HUB, PROXY, TlsError, listening
 from workshops.api.callers import TokenCallers
 from workshops.api.ending import ending_router, public_router
 from workshops.api.hub import hub_app
+from workshops.api.material import material_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.api.user import user_app
@@ -24,6 +25,9 @@ from workshops.config import WorkshopsConfig
 from workshops.ending.service import WorkshopEnding
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
+from workshops.material.deliveries import MaterialDelivery
+from workshops.material.fetcher import MaterialFetcher
+from workshops.material.service import MaterialActs, Materials
 from workshops.pools import PoolsFile
 from workshops.room.service import Room
 from workshops.seats.runner import SeatRunner
@@ -66,18 +70,22 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     def changed() -> None:
         clockwork.wake()
         room.wake()
+        materials.wake()
 
     joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
     link = LinkSocket(None if config.link is None else config.link.socket)
     seats = SeatRunner(store, link, now)
     ending = WorkshopEnding.of(config, store, link, pools, joining, secret, now)
     clockwork = Clockwork(config, store, pools, now, joining.promote, seats, ending.keep)
-    workshops = Workshops(config, store, pools, now, secret, changed)
+    materials = Materials(store, MaterialFetcher(config.state_dir / "material", config.material), now)
+    workshops = Workshops(config, store, pools, now, secret, changed, materials.status)
     room = Room(workshops, store, link, now)
+    delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
     more = (
         partial(room_router, room),
         partial(seats_router, workshops, store, seats),
         partial(ending_router, workshops, ending),
+        partial(material_router, MaterialActs(workshops, materials), delivery),
     )
     callers = TokenCallers(config.hub, config.tls)
     for_hub = hub_app(workshops, joining, (*more, partial(public_router, ending)))
@@ -90,6 +98,8 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
         listeners.append(Listener(for_hub, tcp_socket(own.host, own.port), _tls(config, (HUB,))))
     ticking = asyncio.create_task(clockwork.run(), name="the clock")
     following = asyncio.create_task(room.run(), name="the rooms")
+    fetching = asyncio.create_task(materials.run(), name="the material")
+    delivering = asyncio.create_task(delivery.run(), name="the delivery of material")
     servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))
@@ -103,10 +113,12 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-    for task in (ticking, following, stopping):
+    background = (ticking, following, fetching, delivering, stopping)
+    for task in background:
         task.cancel()
-    await asyncio.gather(ticking, following, stopping, return_exceptions=True)
+    await asyncio.gather(*background, return_exceptions=True)
     await seats.close()
+    await materials.close()
     await joining.mails.close()
     await callers.close()
     await link.close()

@@ -25,6 +25,7 @@ from workshops.models.ending import (
     PrivacyView,
     ReportView,
 )
+from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.seats import SeatingView
 from workshops.models.views import (
@@ -58,6 +59,7 @@ _MAILED = TypeAdapter(MailedView)
 _CHECK, _PRIVACY = TypeAdapter(CertificateCheck), TypeAdapter(PrivacyView)
 _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
 _SEATING = TypeAdapter(SeatingView)
+_MATERIAL, _STATUS = TypeAdapter(MaterialRoom), TypeAdapter(MaterialStatus)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -121,6 +123,20 @@ class WorkshopsClient:
     async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
         """Make a new code for joining."""
         return await self._ask(_CREATED, caller, "POST", _path(slug, "code"), body)
+
+    async def material(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
+        """Return the state of a workshop's material, and its last delivery to each person."""
+        return await self._ask(_MATERIAL, caller, "GET", _path(slug, "material"))
+
+    async def fetch_material(self, caller: WorkshopCaller, slug: str) -> None:
+        """Fetch the material of a workshop again."""
+        await self._ask(_STATUS, caller, "POST", _path(slug, "material", "fetch"))
+
+    async def restore_material(self, caller: WorkshopCaller, slug: str, person: str) -> None:
+        """Bring files and cells that a person has deleted back into the person's open session."""
+        await self._ask(
+            _NOTHING, caller, "POST", _path(slug, "material", "restore"), RestoreBody(person=person), _SLOW_SECONDS
+        )
 
     async def members(self, caller: WorkshopCaller, slug: str) -> list[MemberView]:
         """Return the people of a workshop."""

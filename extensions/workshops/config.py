@@ -14,6 +14,7 @@ from factorycommon.service.logs import LogFormat
 from factorycommon.service.yaml_file import read_model
 from factorycommon.tls import TlsFiles, is_loopback_host
 from workshops.models.joining import JoiningSettings
+from workshops.models.material import MaterialSettings
 
 Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")]
 BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
@@ -98,6 +99,7 @@ class WorkshopsConfig(Model):
     approval: Literal["operator", "none"] = "operator"  # whether an operator has to approve each workshop
     limits: WorkshopLimits = WorkshopLimits()
     joining: JoiningSettings = JoiningSettings()  # mails to people who join
+    material: MaterialSettings = MaterialSettings()  # what workshops may fetch, and from where
     log_format: LogFormat = "text"  # json: each line of the log is a JSON object
 
     @property
@@ -124,6 +126,7 @@ def load(path: Path) -> WorkshopsConfig:
         update={
             **{name: base / getattr(config, name) for name in ("state_dir", "socket", "pools", "table")},
             "joining": config.joining.rebased(base),
+            "material": config.material.rebased(base),
             "link": None if config.link is None else LinkAccess(socket=base / config.link.socket),
             "tls": None if config.tls is None else config.tls.rebased(base),
             "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),

@@ -22,7 +22,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "broadcast", "stop-seat", "go-on",
+    "see-room", "broadcast", "stop-seat", "go-on", "fetch-material",
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on":
+        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on" | "fetch-material":
             return caller.operator or role in ("lead", "instructor")
         case "report":
             return caller.operator or role in ("lead", "instructor", "helper")
@@ -77,6 +77,8 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
             return state == WorkshopState.DRAFT and workshop.submitted is None
         case "decline":
             return state == WorkshopState.DRAFT and workshop.submitted is not None
+        case "fetch-material":
+            return state not in FINAL and workshop.material is not None
         case "change" | "people":
             return state not in FINAL and state != WorkshopState.CLOSING
         case "extend":

@@ -13,11 +13,12 @@ from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Problem, is_guest
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, invalid, limit
-from workshops import permissions, plans
+from workshops import permissions, plans, repositories
 from workshops.config import WorkshopsConfig
 from workshops.joining import codes
-from workshops.models.bodies import CodeBody, Role, WorkshopBody, WorkshopChange
+from workshops.models.bodies import CodeBody, MaterialBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import WorkshopCaller
+from workshops.models.material import MaterialStatus
 from workshops.models.views import (
     AccessView,
     Action,
@@ -47,6 +48,7 @@ _MAY_NOT: dict[Action, Message] = {
     "see-room": _ONLY_STAFF,
     "broadcast": _ONLY_TRAINERS,
     "stop-seat": _ONLY_TRAINERS,
+    "fetch-material": _ONLY_TRAINERS,
 }
 # What a person is told who may do something with a workshop, but not in its present state.
 _NOT_NOW = {
@@ -64,7 +66,8 @@ _ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this worksh
 
 class Workshops:
     """All that people may do. ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after each
-    change, so that the table of projects is written soon."""
+    change, so that the table of projects is written soon; ``material_of``: returns the state of a workshop's
+    material."""
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Workshops:
         now: Callable[[], datetime],
         secret: bytes,
         changed: Callable[[], None] = lambda: None,
+        material_of: Callable[[str], MaterialStatus | None] = lambda _slug: None,
     ) -> None:
         self._config = config
         self._store = store
@@ -81,6 +85,7 @@ class Workshops:
         self._now = now
         self._secret = secret
         self._changed = changed
+        self._material_of = material_of
 
     # --- reading
 
@@ -146,6 +151,7 @@ class Workshops:
     async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
         """Create a workshop that the caller leads; return it with its code. Raises ProblemError."""
         self._check_trainer(caller)
+        _check_material(body.material)
         now = self._now()
         record = self._made(caller, body, now)
         live = await self._store.all(over=False)
@@ -182,6 +188,7 @@ class Workshops:
         workshop, mine = await self._allowed(caller, slug, "change")
         if body.version != workshop.version:
             raise _stale()
+        _check_material(body.material)
         now, pools = self._now(), self._pools.pools()
         values = {name: getattr(body, name) for name in body.model_fields_set - {"version"}}
         zone = values.get("zone") or workshop.zone
@@ -503,6 +510,7 @@ class Workshops:
             problem=workshop.problem,
             seated=sum(one.state == "seated" for one in people),
             waiting=sum(one.state == "waiting" for one in people),
+            material=self._material_of(workshop.slug),
             codes=tuple(
                 CodeView(made=c.made, made_by=c.made_by, expires=c.expires, uses=c.uses, used=c.used, domains=c.domains)
                 for c in valid
@@ -527,6 +535,12 @@ def stepped(workshop: WorkshopRecord, event: WorkshopEvent, now: datetime) -> di
     if state in (WorkshopState.ARCHIVED, WorkshopState.CANCELLED):
         values["over"] = now
     return values
+
+
+def _check_material(material: MaterialBody | None) -> None:
+    fault = None if material is None else repositories.fault_of(material.repository)
+    if fault is not None:
+        raise invalid(fault, "material.repository")
 
 
 def _slug(title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def workshops_file(gateway: Gateway) -> Iterator[Finding]:
     if side.config is not None:
         yield from _token(gateway, side.config)
         yield from _agree(gateway, side.config)
-        yield from _mail_password(gateway, side.config)
+        yield from _secrets(gateway, side.config)
         yield from _database(gateway, side.config)
 
 
@@ -83,11 +84,20 @@ def _token(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
         yield Finding(where, f"the token differs from that of {key}: the hub would refuse the service")
 
 
-def _mail_password(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
-    file = None if config.joining.smtp is None else config.joining.smtp.password_file
-    if file is None:
-        return
-    where = gateway.workshops.at("joining", "smtp", "password_file")
+def _secrets(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
+    """Check the password of the mail server and the deploy tokens for material, and whether there is a git."""
+    at = gateway.workshops.at
+    if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
+        yield from _secret(at("joining", "smtp", "password_file"), config.joining.smtp.password_file)
+    for number, token in enumerate(config.material.tokens):
+        yield from _secret(at("material", "tokens", number, "file"), token.file)
+    if (certificates := config.material.ca_file) is not None and not certificates.is_file():
+        yield Finding(at("material", "ca_file"), f"{certificates}: there is no such file")
+    if shutil.which("git") is None:
+        yield note(str(gateway.workshops.path), "git is not installed here: workshops can have no material")
+
+
+def _secret(where: str, file: Path) -> Iterator[Finding]:
     try:
         if open_to_others(file.stat()):
             yield Finding(where, f"{file}: must be 0600: run chmod 600 {file}")

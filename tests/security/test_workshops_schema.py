@@ -24,11 +24,12 @@ from tests.unit.serving import mocked, serving
 from tests.unit.workshops_world import TINA, body, workshops_world
 from workshops.api.callers import TokenCallers
 from workshops.api.hub import hub_app
+from workshops.api.material import material_router
 from workshops.api.room import room_router
 from workshops.api.user import user_app
 
 SLUG = "known-2345"
-MORE = (partial(room_router, Mock()),)
+MORE = (partial(room_router, Mock()), partial(material_router, Mock(), Mock()))
 # Half of the values exist; the others are any that the description allows, or forbids.
 WORDS = {"slug": [SLUG], "as": ["tina", "otto"], "person": ["paul"], "operator": ["true"]}
 CONFIG = {

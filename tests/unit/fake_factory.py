@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -38,11 +39,14 @@ from factorycommon.models import (
     Words,
 )
 from factorycommon.models import SiteInfo as Place_
+from factorycommon.models.workshop_material import DoorOrder, MaterialReport
+from factorygate.material.delivery import deliver
 from factorylink.app.assembly import assemble
 from factorylink.catalogue.catalogue import Catalogue
 from factorylink.config import Access, Hub, Limits, LinkConfig
 from factorylink.doors.carriers import Route, Tcp
 from factorylink.doors.manager import NO_PORT
+from factorylink.doors.protocol import DoorMaterial, read_message
 from factorylink.errors import FactoryError, Gone, Refused, Unreachable
 from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import Found, OwnJob, of_one, verify
@@ -388,6 +392,9 @@ class FakeDoors:
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     argv: dict[str, tuple[str, ...]] = field(default_factory=dict)
     entered: Any = None  # returned by ``enter``
+    home: Path = Path()  # material is delivered into a folder for each session below it
+    orders: list[tuple[str, DoorOrder]] = field(default_factory=list)
+    no_material: str = ""  # why doors refuse material
     asked_to_stop: list[str] = field(default_factory=list)
     messages: list[tuple[str, MessageBody]] = field(default_factory=list)
     told_ends: list[datetime] = field(default_factory=list)
@@ -445,6 +452,15 @@ class FakeDoors:
 
     async def tell(self, session_id: str, message: MessageBody) -> None:
         self.messages.append((session_id, message))
+
+    async def deliver(self, session_id: str, order: DoorOrder, archive: Path) -> MaterialReport:
+        if self.no_material:
+            raise Refused(self.no_material)
+        self.orders.append((session_id, order))
+        home = self.home / session_id
+        home.mkdir(parents=True, exist_ok=True)
+        found = await asyncio.to_thread(deliver, home, order.name, archive.read_bytes(), order.commit, order.restore)
+        return read_message(DoorMaterial, json.dumps(found.as_json())).report()
 
     async def new_end(self, session_id: str, ends: datetime) -> None:
         self.told_ends.append(ends)

@@ -136,7 +136,7 @@ def test_a_backup_has_the_service_s_files(configured: Configured, tmp_path: Path
 def test_the_stores_have_the_service_s(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
     main(["stores", "check", *files])
-    assert "the workshops: step 0002" in capsys.readouterr().out
+    assert f"the workshops: step {migrations.head()}" in capsys.readouterr().out
 
 
 def test_a_host_with_the_service_alone_has_its_own_backup(
@@ -205,3 +205,15 @@ def test_a_configuration_with_a_mistake_is_not_backed_up_by_halves(
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
     assert main(["backup", *files, str(tmp_path / "backup.tar.gz")]) == 1
     assert "sockett: unknown key" in capsys.readouterr().err
+
+
+def test_a_deploy_token_that_others_read_is_named(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
+    token = "{prefix: 'https://git.example.org/courses/', file: git-token}"
+    configured.change("workshops.yaml", "socket:", f"material: {{tokens: [{token}]}}\nsocket:")
+    configured.write("git-token", "g" * 16)
+    (configured.folder / "git-token").chmod(0o640)
+    assert configured.check("--offline") == 1
+    said = capsys.readouterr().out
+    assert "git-token: must be 0600" in said and "g" * 16 not in said
+    (configured.folder / "git-token").chmod(0o600)
+    assert configured.check("--offline") == 0

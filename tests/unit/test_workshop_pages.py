@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from tests.unit.workshops_world import BEGIN, SECRET, WorkshopsWorld, body, work
 from workshops.api.hub import hub_app
 from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
+from workshops.models.material import FetchResult, RefusedFile
 from workshops.models.seats import SeatProgress
 from workshops.seats import rows
 from workshops.store.seat_tables import SeatRow, WarmUpRow
@@ -338,3 +340,31 @@ async def test_the_end_of_a_workshop_on_its_pages(
         early = await browser.get(f"{path}/certificate")
         assert early.status_code == (409 if name == "carl" else 403)
         await browser.aclose()
+
+
+async def test_the_page_tells_how_the_fetch_of_the_material_went_and_tries_again(
+    bob: httpx.AsyncClient, world: WorkshopsWorld
+) -> None:
+    material = {"repository": "https://localhost/first.git", "commit": "a" * 40}
+    path = await created(bob, **material)
+    slug = path.partition("?")[0].rpartition("/")[2]
+    page = (await bob.get(f"/hub/workshops/{slug}")).text
+    assert "It waits to be fetched." in page
+    refused = FetchResult(problem="It is too large.", refused=(RefusedFile(path="<img onerror=x>", why="A dash."),))
+    world.materials.fetcher.fetch = AsyncMock(return_value=refused)  # type: ignore[method-assign]
+    await world.materials.look()
+    await world.materials.settle()
+    page = (await bob.get(f"/hub/workshops/{slug}")).text
+    assert "It could not be fetched." in page
+    assert "It is too large." in page
+    assert "&lt;img onerror=x&gt;" in page
+    answer = await send(bob, f"/hub/workshops/{slug}", order="fetch")
+    assert answer.headers["Location"].endswith("done=fetch")
+    await world.materials.settle()
+    assert world.materials.fetcher.fetch.await_count == 2
+
+
+async def test_a_hostile_address_of_a_repository_is_told_at_its_field(bob: httpx.AsyncClient) -> None:
+    answer = await send(bob, "/hub/workshops/new", **fields(repository="https://b/../x", commit="a" * 40))
+    assert answer.status_code == 400
+    assert "without a password or a query" in answer.text

@@ -13,6 +13,7 @@ import yaml
 
 from factorycommon.models.workshops import WorkshopProjects
 from workshops.api.ending import ending_router, public_router
+from workshops.api.material import material_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.clockwork import Clockwork
@@ -20,6 +21,9 @@ from workshops.config import WorkshopsConfig, load
 from workshops.ending.service import WorkshopEnding
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
+from workshops.material.deliveries import MaterialDelivery
+from workshops.material.fetcher import MaterialFetcher
+from workshops.material.service import MaterialActs, Materials
 from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
@@ -64,13 +68,18 @@ class WorkshopsWorld:
         self.link = LinkSocket(None if config.link is None else config.link.socket)
         self.ending = WorkshopEnding.of(config, store, self.link, pools, self.joining, SECRET, clock)
         self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote, keep=self.ending.keep)
-        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
+        self.fetcher = MaterialFetcher(config.state_dir / "material", config.material)
+        self.materials = Materials(store, self.fetcher, clock)
+        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake, self.materials.status)
         self.room = Room(self.workshops, store, self.link, clock)
         self.seats = SeatRunner(store, self.link, clock)
+        self.delivery = MaterialDelivery(self.workshops, store, self.link, self.room.sessions, self.materials, clock)
+        acts = MaterialActs(self.workshops, self.materials)
         self.more = (
             partial(room_router, self.room),
             partial(seats_router, self.workshops, store, self.seats),
             partial(ending_router, self.workshops, self.ending),
+            partial(material_router, acts, self.delivery),
         )
         self.of_hub = (*self.more, partial(public_router, self.ending))
 
@@ -138,5 +147,6 @@ async def workshops_world(folder: Path, **fields: Any) -> AsyncIterator[Workshop
         yield made
     finally:
         made.room.close()
+        await made.materials.close()
         await made.link.close()
         await store.close()

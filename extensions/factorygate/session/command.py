@@ -6,17 +6,23 @@ import asyncio
 import contextlib
 import json
 import logging
+import tempfile
+from pathlib import Path
+from typing import IO
 
 import asyncssh
 
 from factorycommon import request_id
+from factorycommon.material.archive import MOST
 from factorygate.session.session import JobSession, SessionConflict
 from factorygate.session.status import OLDEST_PROTOCOL, PROTOCOL_VARIABLE, DoorStatusLine, spoken
 
 log = logging.getLogger(__name__)
 
-COMMANDS = ("hello", "environment", "token", "stop", "ends", "tell", "watch")
+COMMANDS = ("hello", "environment", "token", "stop", "ends", "tell", "material", "watch")
 MAX_INPUT = 1 << 20  # maximum bytes of a command's input
+MAX_MATERIAL = MOST.archive_bytes + (64 << 10)  # of the command ``material``: an archive, after a line of JSON
+_LONGEST_ORDER = 4096  # bytes of that line
 WATCH_SECONDS = 30.0
 
 
@@ -29,6 +35,8 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._name = ""
         self._protocol = OLDEST_PROTOCOL
         self._input = bytearray()
+        self._material_input: IO[bytes] | None = None  # on disk, since an archive is large
+        self._problem = ""
         self._read = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -74,11 +82,29 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
 
     def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
         """Keep the input until its end."""
+        if self._name == "material":
+            self._keep_material(data)
+            return
         if len(self._input) + len(data) > MAX_INPUT:
             log.warning("refused: more than %d bytes for command %s", MAX_INPUT, self._name)
             self._chan.abort()
             return
         self._input += data
+
+    def _keep_material(self, data: bytes) -> None:
+        if self._problem:
+            return
+        try:
+            if self._material_input is None:
+                folder = Path(self._session.status.notebook_sock).parent
+                self._material_input = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  (closed at the end)
+            if self._material_input.tell() + len(data) > MAX_MATERIAL:
+                self._problem = "The archive is too large."
+            else:
+                self._material_input.write(data)
+        except OSError as error:
+            log.warning("the material cannot be kept: %s", error)
+            self._problem = f"The node has no room for the material: {error.strerror}."
 
     def eof_received(self) -> bool:
         """Note that the input is complete; return True, since the answer is still to come."""
@@ -89,6 +115,8 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         """Cancel the command, since the client that would read its answer is gone."""
         if self._task is not None:
             self._task.cancel()
+        if self._material_input is not None:
+            self._material_input.close()
 
     def pause_writing(self) -> None:
         """Pause sending, since the link reads too slowly."""
@@ -135,6 +163,14 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
     async def _tell(self) -> None:
         await self._read.wait()
         self._say(self._session.tell(json.loads(self._input)))
+
+    async def _material(self) -> None:
+        await self._read.wait()
+        if self._problem or self._material_input is None:
+            raise SessionConflict(self._problem or "The archive is missing.")
+        self._material_input.seek(0)
+        order = json.loads(self._material_input.readline(_LONGEST_ORDER))
+        self._say(await self._session.deliver(order, self._material_input))
 
     async def _watch(self) -> None:
         while True:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from factorycommon.language import VARIABLE as LANGUAGE
+from factorygate.material import program
 from factorygate.session import processes
 from factorygate.session.deadlines import Activity, Facts, SessionLimits, decide
 from factorygate.session.messages import Messages, read_message
@@ -61,6 +62,8 @@ class JobSession:
         self._given: tuple[dict[str, str], list[str]] | None = None
         self._last_content = ""  # the last content of the clock's file
         self._messages = Messages()
+        self._umask = umask
+        self._delivering = asyncio.Lock()
         self._handed = asyncio.Event()
         self._look = asyncio.Event()
         self._end: asyncio.Future[tuple[Reason, str, float]] = asyncio.get_running_loop().create_future()
@@ -140,6 +143,20 @@ class JobSession:
         self._messages.add(read_message(body, time.time(), languages.split(":")))
         self._tell_notebook()
         return self.status
+
+    async def deliver(self, order: object, archive: IO[bytes]) -> dict[str, object]:
+        """Bring a workshop's material into the folder of the notebook's files; return what was done (see ``material``).
+
+        Raises SessionConflict if the session is ending or gets material already; ValueError with an explanation.
+        """
+        if self._end.done():
+            raise SessionConflict("the session is ending")
+        if self._delivering.locked():
+            raise SessionConflict("The session gets material just now.")
+        async with self._delivering:
+            report = await program.run(program.argv_of(order, self._root, self._umask), archive)
+        log.info("material: %s", report.get("counts"))
+        return report
 
     def scheduler_warned(self) -> None:
         """Handle the batch scheduler's signal that the job's time limit is near: end the session.
@@ -231,6 +248,8 @@ class JobSession:
         """Collect the exit status of ended processes of the notebook that the door has adopted."""
         while True:
             await asyncio.sleep(_TIDY)
+            if self._delivering.locked():  # the exit status of its program is not to be taken away
+                continue
             keep = () if self._notebook.pid is None else (self._notebook.pid,)
             await asyncio.to_thread(processes.reap_orphans, keep)
 

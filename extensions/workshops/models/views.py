@@ -7,13 +7,14 @@ from typing import Literal
 
 from factorycommon.models import Model
 from workshops.models.bodies import MaterialBody, Role
+from workshops.models.material import MaterialStatus
 from workshops.states import WorkshopState
 
 SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "broadcast", "stop-seat", "go-on",
+    "see-room", "broadcast", "stop-seat", "go-on", "fetch-material",
 ]  # fmt: skip
 
 
@@ -41,7 +42,7 @@ class CodeView(Model):
 
 class StaffView(Model):
     """What only the people who run a workshop see of it. ``problem``: why the link does not get all that it asks for;
-    ``declined``: why an operator did not approve it."""
+    ``declined``: why an operator did not approve it; ``material``: whether it was fetched, None: it has none."""
 
     version: int
     made_by: str
@@ -52,6 +53,7 @@ class StaffView(Model):
     problem: str
     seated: int
     waiting: int
+    material: MaterialStatus | None
     codes: tuple[CodeView, ...]
 
 

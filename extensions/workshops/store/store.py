@@ -21,7 +21,7 @@ from factorycommon.service.sqlite_copy import copy_before_migration
 from workshops.models.ending import ReportView
 from workshops.states import FINAL, WorkshopState
 from workshops.store import joining_tables as tables
-from workshops.store import migrations, room_tables, schema, seat_tables
+from workshops.store import material_tables, migrations, room_tables, schema, seat_tables
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 
 log = logging.getLogger("workshops")
@@ -152,7 +152,7 @@ class Store:
         """Delete the people, the codes and the log of a workshop that is over, and guests who are in no other one."""
 
         def work(db: Connection) -> None:
-            of_rooms = (room_tables.deliveries, room_tables.messages)
+            of_rooms = (room_tables.deliveries, room_tables.messages, material_tables.material_deliveries)
             mine_too = (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets)
             of_seats = (seat_tables.seats, seat_tables.warm_ups)
             for table in (*of_rooms, *of_seats, *mine_too):

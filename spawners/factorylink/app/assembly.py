@@ -46,6 +46,7 @@ from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.mail import Mailer
+from factorylink.sessions.material import MaterialArchives, MaterialSender
 from factorylink.sessions.operator_overview import OperatorOverview
 from factorylink.sessions.orphans import OrphanFinder
 from factorylink.sessions.permission import Permission
@@ -207,6 +208,7 @@ class LinkParts:
             history=ProjectHistory(self.ledger, SizeCosts(self.factories)),
             charges=self.charges,
             factories=self.factories,
+            material=MaterialSender(self.sessions, MaterialArchives(self.config.state_dir / "material")),
         )
 
     def metrics_app(self) -> FastAPI:

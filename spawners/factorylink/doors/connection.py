@@ -15,7 +15,9 @@ import asyncssh
 
 from factorycommon import request_id
 from factorycommon.models.plain import plain_text
+from factorycommon.models.workshop_material import DoorOrder, MaterialReport
 from factorylink.doors.carriers import Route, Stdio
+from factorylink.doors.material import send_material
 from factorylink.doors.port_forwarder import FarSide
 from factorylink.doors.protocol import (
     LINE_LIMIT,
@@ -278,6 +280,11 @@ class DoorConnection:
         if code != 0:
             raise Unreachable("The door closed before it answered.")
         return read_message(model, said)
+
+    async def deliver(self, order: DoorOrder, archive: Path) -> MaterialReport:
+        """Send a workshop's material; return what was done with it. Raises Refused, Unreachable."""
+        connection, _ = self._now()
+        return (await send_material(connection, order, archive)).report()
 
     async def answers(self, path: str) -> bool:
         """Return whether the notebook answers ``GET path`` with 200; False if the connection is lost."""

@@ -19,6 +19,7 @@ import asyncssh
 
 from factorycommon.malloc import keep_blocks
 from factorycommon.models import MessageBody, SessionId
+from factorycommon.models.workshop_material import DoorOrder, MaterialReport
 from factorycommon.tls import HUB, PROXY, listening
 from factorylink.config import LinkConfig
 from factorylink.doors.carriers import Route, Stdio
@@ -178,6 +179,10 @@ class DoorManager:
     async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
         """Show a message to the person in the session; a message with an id that was sent already is ignored."""
         return await self._door(session_id).command("tell", DoorStatus, message.model_dump_json())
+
+    async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
+        """Send a workshop's material into the session; return what was done with it."""
+        return await self._door(session_id).deliver(order, archive)
 
     def _door(self, session_id: SessionId) -> DoorConnection:
         door = self._doors.get(session_id)

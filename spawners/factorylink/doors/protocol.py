@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from factorycommon.models import Moment, Notice, SessionId
 from factorycommon.models.plain import plain_text
+from factorycommon.models.workshop_material import MaterialCounts, MaterialReport
 from factorylink.errors import Misread
 
 # A link supports this protocol version and the one before, so that it can reach the doors of running sessions, and of
@@ -103,6 +104,29 @@ class DoorToken(_DoorMessage):
     """The response to the command ``token``."""
 
     token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
+
+
+MaterialCount = Annotated[int, Field(ge=0, le=1_000_000)]
+MaterialPaths = Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Field(max_length=100)]
+
+
+class DoorMaterial(_DoorMessage):
+    """The response to the command ``material``: how many files had each outcome, and some of their paths."""
+
+    counts: Annotated[dict[Annotated[str, Field(max_length=20)], MaterialCount], Field(max_length=20)]
+    conflict: MaterialPaths = ()
+    blocked: MaterialPaths = ()
+    merged: MaterialPaths = ()
+    removed: MaterialPaths = ()
+
+    def report(self) -> MaterialReport:
+        """Return what the workshops service gets of this response. Raises Misread."""
+        known = {name: count for name, count in self.counts.items() if name in MaterialCounts.model_fields}
+        lists = {name: getattr(self, name) for name in ("conflict", "blocked", "merged", "removed")}
+        try:
+            return MaterialReport(counts=MaterialCounts(**known), **lists)
+        except ValidationError as error:
+            raise Misread("The door's report on the material was not understood.") from error
 
 
 class DoorRefusal(_DoorMessage):

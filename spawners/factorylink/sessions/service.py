@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from factorycommon.messages import Message
@@ -22,6 +23,7 @@ from factorycommon.models import (
     SessionRequest,
     SessionState,
 )
+from factorycommon.models.workshop_material import DoorOrder, MaterialReport
 from factorylink.doors.manager import DoorManager
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
@@ -341,6 +343,16 @@ class Sessions:
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
         """Show a message to the person in the session. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.tell(session_id, message))
+
+    async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
+        """Bring a workshop's material into the session's folder; return what was done. Raises ProblemError."""
+        found: list[MaterialReport] = []
+
+        async def send() -> None:
+            found.append(await self._doors.deliver(session_id, order, archive))
+
+        await self._through_door(session_id, send)
+        return found[0]
 
     async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
         """Run a command at the session's door. Raises ProblemError."""

@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 import workshops.store.joining_tables
+import workshops.store.material_tables
 import workshops.store.room_tables
 import workshops.store.seat_tables  # noqa: F401  (they are the service's, too)
 from workshops.store.schema import metadata

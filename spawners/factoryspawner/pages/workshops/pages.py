@@ -92,6 +92,7 @@ HAPPENED = {
     "stopped": N_("stopped the session of a seat"),
     "halted": N_("warming up was halted: seats failed"),
     "go on": N_("let warming up go on"),
+    "material": N_("its material"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -111,6 +112,14 @@ DONE = {
     "readmit": N_("The person may join again with the code."),
     "go-on": N_("Warming up goes on: seats that failed begin again."),
     "list": N_("The list is stored. Its people get their roles when they join."),
+    "restore": N_("What the person had deleted of the material is there again."),
+    "fetch": N_("The material is being fetched. Reload this page to see how it went."),
+}
+MATERIAL = {
+    "waiting": N_("It waits to be fetched."),
+    "fetching": N_("It is being fetched."),
+    "ready": N_("It is ready."),
+    "failed": N_("It could not be fetched."),
 }
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
@@ -323,6 +332,10 @@ class WorkshopPage(WorkshopHandler):
             case "list":
                 files = self.request.files.get("list", [])
                 await client.put_list(caller, slug, files[0].body if files else b"")
+            case "fetch":
+                await client.fetch_material(caller, slug)
+            case "restore":
+                await client.restore_material(caller, slug, self.get_body_argument("person", ""))
             case "remove":
                 await client.drop_member(caller, slug, self.get_body_argument("person", ""))
             case _:
@@ -335,6 +348,7 @@ class WorkshopPage(WorkshopHandler):
             staff = "see-people" in workshop.may
             people = await self.client.members(self.caller, slug) if staff else []
             events = await self.client.events(self.caller, slug) if staff else []
+            material = await self.client.material(self.caller, slug) if staff and workshop.material else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None
@@ -346,6 +360,8 @@ class WorkshopPage(WorkshopHandler):
             seating=seating,
             progress={} if seating is None else Counter(str(one.state or "none") for one in seating.seats),
             steps=PROGRESS,
+            material=material,
+            material_states=MATERIAL,
             done=done,
             wrong=wrong,
             closing=await self._closing(workshop),

@@ -1,0 +1,300 @@
+"""The folder of a workshop in a person's home. Follows no link below it, and never overwrites a file of the person.
+
+The folder ``.factorygate`` in it has what the gateway knows of earlier deliveries, and what it has moved away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from factorygate.material.file_moves import exchange, move_new
+from factorygate.material.planning import FolderFile
+
+OWN = ".factorygate"
+MOST_READ = 64 << 20  # bytes; a larger file of the person is never touched
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
+
+
+class FolderBlocked(Exception):
+    """Raised if a file or a link is where a folder has to be."""
+
+
+class FolderBusy(Exception):
+    """Raised if another delivery into the same folder is going on."""
+
+
+class PersonFolder:
+    """The open folder, which is made if it is missing. Close it after use.
+
+    ``fd`` and ``own``: descriptors of the folder, and of ``.factorygate`` in it. Raises OSError, FolderBlocked and
+    FolderBusy.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._descriptors: list[int] = []
+        # the folders that were made: whether below ``.factorygate``, the names of the path, and the inode
+        self._made: list[tuple[bool, tuple[str, ...], tuple[int, int]]] = []
+        try:
+            top = self._keep(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            self.fd = self._keep(self._folder(top, name, make=True))
+            self.own = self._keep(self._folder(self.fd, OWN, make=True))
+            self._check_owner()
+            self._lock()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close all descriptors, which ends the lock."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _keep(self, descriptor: int) -> int:
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    def _check_owner(self) -> None:
+        if os.fstat(self.own).st_uid != os.geteuid():
+            raise FolderBlocked(f"{OWN} belongs to another account")
+
+    def _lock(self) -> None:
+        lock = self._keep(
+            os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.own)
+        )
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FolderBusy("Another session of this person gets the material just now.") from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:  # some network file systems have no locks
+                raise
+
+    # --- folders
+
+    def _folder(self, above: int, name: str, make: bool) -> int:
+        try:
+            return os.open(name, _FOLDER, dir_fd=above)
+        except FileNotFoundError:
+            if not make:
+                raise
+        except OSError as error:
+            raise _blocked(error, name) from error
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700 if name == OWN else 0o777, dir_fd=above)
+        try:
+            found = os.open(name, _FOLDER, dir_fd=above)
+        except OSError as error:
+            raise _blocked(error, name) from error
+        return found
+
+    @contextlib.contextmanager
+    def folder(self, names: Sequence[str], make: bool = False, own: bool = False) -> Iterator[int]:
+        """Open a folder by the names of the path to it, below ``.factorygate`` if ``own``; yield its descriptor.
+
+        ``make``: make what is missing. Raises FileNotFoundError, FolderBlocked, OSError.
+        """
+        descriptor = os.dup(self.own if own else self.fd)
+        try:
+            for depth, name in enumerate(names, 1):
+                new = make and not _is_there(descriptor, name)
+                below = self._folder(descriptor, name, make)
+                if new:
+                    found = os.fstat(below)
+                    self._made.append((own, tuple(names[:depth]), (found.st_dev, found.st_ino)))
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def forget_made(self) -> None:
+        """Remove the empty folders that were made since this folder was opened."""
+        for own, names, inode in reversed(self._made):
+            with contextlib.suppress(OSError, FolderBlocked), self.folder(names[:-1], own=own) as above:
+                found = os.stat(names[-1], dir_fd=above, follow_symlinks=False)
+                if (found.st_dev, found.st_ino) == inode:
+                    os.rmdir(names[-1], dir_fd=above)
+        self._made.clear()
+
+    def drop_empty(self, names: Sequence[str]) -> None:
+        """Remove a folder and the folders above it, as far as they are empty."""
+        for depth in range(len(names), 0, -1):
+            try:
+                with self.folder(names[: depth - 1]) as above:
+                    os.rmdir(names[depth - 1], dir_fd=above)
+            except (OSError, FolderBlocked):
+                return
+
+    # --- files
+
+    def look(self, path: str) -> FolderFile | None:
+        """Return what is at a path; None if nothing is there."""
+        *names, name = path.split("/")
+        try:
+            with self.folder(names) as folder:
+                return read_file(folder, name)
+        except (FileNotFoundError, FolderBlocked):
+            return None
+        except OSError:  # the person may not enter the folder
+            return FolderFile(None)
+
+
+@contextlib.contextmanager
+def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
+    """Make a fresh folder for files that are to be moved to their places; yield its descriptor and name.
+
+    What is left in it afterwards may be the person's, and is kept in ``.factorygate/replaced``.
+    """
+    for name in os.listdir(folder.own):
+        if name.startswith("staging-"):  # of a delivery that was cut short
+            keep_rest(folder, name)
+    name = f"staging-{secrets.token_hex(6)}"
+    os.mkdir(name, 0o700, dir_fd=folder.own)
+    descriptor = os.open(name, _FOLDER, dir_fd=folder.own)
+    try:
+        yield descriptor, name
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            keep_rest(folder, name)
+
+
+def keep_rest(folder: PersonFolder, name: str) -> None:
+    """Remove a folder of ``.factorygate`` if it is empty; otherwise move it to ``replaced``."""
+    try:
+        os.rmdir(name, dir_fd=folder.own)
+    except OSError:
+        with folder.folder(["replaced"], make=True, own=True) as replaced:
+            os.rename(name, name, src_dir_fd=folder.own, dst_dir_fd=replaced)
+
+
+def remove_tree(folder: PersonFolder, name: str) -> None:
+    """Remove a folder of ``.factorygate`` with all that is in it, as far as possible."""
+    shutil.rmtree(name, ignore_errors=True, dir_fd=folder.own)
+
+
+def read_file(folder: int, name: str, most: int = MOST_READ) -> FolderFile | None:
+    """Return what has a name in an open folder; None if nothing has it."""
+    try:
+        descriptor = os.open(name, _FILE, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError:  # a link, a socket, or a file that the person may not read
+        return FolderFile(None)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            return FolderFile(None)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    except OSError:
+        return FolderFile(None)
+    finally:
+        os.close(descriptor)
+    return FolderFile(content if len(content) <= most else None)
+
+
+def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> None:
+    """Write a new file and wait until the disk has it. Raises FileExistsError, OSError."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def replace_file(folder: int, name: str, stage: int, staged: str, expected: str) -> bool:
+    """Replace a file that has the hash ``expected`` by a staged file, which is the old file afterwards.
+
+    Return False, with all as it was, if the person has changed the file meanwhile. Raises OSError.
+    """
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777
+        os.chmod(staged, mode, dir_fd=stage)
+    try:
+        if exchange(stage, staged, folder, name):
+            if _has(stage, staged, expected):
+                return True
+            exchange(stage, staged, folder, name)
+            return False
+    except FileNotFoundError:  # the person has deleted the file meanwhile
+        return False
+    return _replace_in_steps(folder, name, stage, staged, expected)
+
+
+def _replace_in_steps(folder: int, name: str, stage: int, staged: str, expected: str) -> bool:
+    old = f"{staged}.old"
+    try:
+        os.rename(name, old, src_dir_fd=folder, dst_dir_fd=stage)
+    except FileNotFoundError:
+        return False
+    if not _has(stage, old, expected):
+        with contextlib.suppress(FileExistsError):  # otherwise it stays in the stage, which is kept
+            move_new(stage, old, folder, name)
+        return False
+    try:
+        move_new(stage, staged, folder, name)
+    except FileExistsError:  # the person has written another one in this moment; the old one is kept with the stage
+        return False
+    except OSError:
+        move_new(stage, old, folder, name)
+        raise
+    os.rename(old, staged, src_dir_fd=stage, dst_dir_fd=stage)
+    return True
+
+
+def move_away(folder: int, name: str, target: int, new_name: str, expected: str) -> bool:
+    """Move a file that has the hash ``expected`` to a free name in another folder.
+
+    Return False, with all as it was, if the person has changed the file meanwhile. Raises FileExistsError, OSError.
+    """
+    try:
+        move_new(folder, name, target, new_name)
+    except FileNotFoundError:
+        return False
+    if _has(target, new_name, expected):
+        return True
+    with contextlib.suppress(FileExistsError):
+        move_new(target, new_name, folder, name)
+    return False
+
+
+def _has(folder: int, name: str, expected: str) -> bool:
+    try:
+        descriptor = os.open(name, _FILE, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == expected
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _is_there(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _blocked(error: OSError, name: str) -> Exception:
+    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EMLINK):
+        return FolderBlocked(f"{name} is no folder")
+    return error

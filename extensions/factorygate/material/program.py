@@ -1,0 +1,67 @@
+"""Runs a delivery in a process of its own, so that the door goes on meanwhile, whatever the folder has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+SECONDS = 120.0  # for one delivery
+_MOST_ANSWER = 64 << 10  # bytes
+_FIELDS = {"name": str, "commit": str, "digest": str, "restore": bool}
+
+
+class DeliveryRefused(ValueError):
+    """Raised if the material was not delivered; the text says why."""
+
+
+def argv_of(order: object, root: Path, umask: int) -> list[str]:
+    """Return the program's argv for an order ``{"name", "commit", "digest", "restore"}``. Raises DeliveryRefused."""
+    if not isinstance(order, dict) or any(not isinstance(order.get(name), kind) for name, kind in _FIELDS.items()):
+        raise DeliveryRefused("an object with `name`, `commit`, `digest` and `restore` is needed")
+    words = [f"--{name}={order[name]}" for name in ("name", "commit", "digest")]
+    if any("\0" in word for word in words):
+        raise DeliveryRefused("a text has a null character")
+    more = ["--restore"] if order["restore"] else []
+    return [sys.executable, "-P", "-m", "factorygate.material", f"--root={root}", f"--umask={umask:o}", *words, *more]
+
+
+async def run(argv: list[str], archive: IO[bytes], environment: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Run the program with an archive as its input; return its report. Raises DeliveryRefused."""
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=archive.fileno(),
+        stdout=asyncio.subprocess.PIPE,
+        env=None if environment is None else dict(environment),
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            answer = await _all_of(process)
+            code = await process.wait()
+    except TimeoutError as error:
+        raise DeliveryRefused(f"The material was not delivered within {SECONDS:.0f} seconds.") from error
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    try:
+        report = json.loads(answer)
+    except ValueError as error:
+        raise DeliveryRefused(f"The delivery ended with exit code {code}; the job's log tells why.") from error
+    if not isinstance(report, dict) or code != 0:
+        why = report.get("error") if isinstance(report, dict) else None
+        raise DeliveryRefused(str(why or "The delivery failed."))
+    return report
+
+
+async def _all_of(process: asyncio.subprocess.Process) -> bytes:
+    answer = b""
+    while process.stdout is not None and (piece := await process.stdout.read(_MOST_ANSWER)):
+        answer += piece
+        if len(answer) > _MOST_ANSWER:
+            return b""
+    return answer

@@ -1,0 +1,22 @@
+"""``python -P -m workshops.material``: fetches what a request on stdin names, and prints the result. Both are JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from workshops.material.fetching import fetched, limit_process
+from workshops.models.material import FetchRequest
+
+
+def main() -> int:
+    """Fetch once. Return 0 if there is a result, also if that is a problem."""
+    os.umask(0o077)
+    request = FetchRequest.model_validate_json(sys.stdin.buffer.read(1 << 20))
+    limit_process(request.settings)
+    sys.stdout.write(fetched(request).model_dump_json() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The material of all workshops: fetched when a workshop gets it, and again when a trainer asks for that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from factorycommon.messages import Message
+from factorycommon.service.problems import conflict
+from workshops.material import rows
+from workshops.material.fetcher import MaterialFetcher
+from workshops.models.bodies import MaterialBody
+from workshops.models.callers import WorkshopCaller
+from workshops.models.material import FetchResult, MaterialStatus
+from workshops.service import Workshops
+from workshops.store.material_tables import MaterialRecord
+from workshops.store.schema import EventRecord, WorkshopRecord
+from workshops.store.store import Store, StoreError
+
+log = logging.getLogger("workshops")
+
+LOOK_SECONDS = 5.0
+
+
+class Materials:
+    """Fetches what workshops name. Start ``run``; call ``wake`` after each change of a workshop. ``now``: the clock."""
+
+    def __init__(self, store: Store, fetcher: MaterialFetcher, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+        self.fetcher = fetcher
+        self._known: dict[str, MaterialRecord] = {}
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._loaded = False
+        self._woken = asyncio.Event()
+        self.on_ready: list[Callable[[], None]] = []  # called when a workshop's material is ready
+
+    def wake(self) -> None:
+        """Look at the workshops again at once."""
+        self._woken.set()
+
+    def record(self, slug: str) -> MaterialRecord | None:
+        """Return what is known of a workshop's material; None: nothing."""
+        return self._known.get(slug)
+
+    def status(self, slug: str) -> MaterialStatus | None:
+        """Return the state of a workshop's material; None: it has none, or the service has not looked yet."""
+        record = self._known.get(slug)
+        if record is None:
+            return None
+        return MaterialStatus(
+            state=record.state,
+            repository=record.repository,
+            commit=record.commit_id,
+            files=record.files,
+            bytes=record.bytes,
+            digest=record.digest,
+            problem=record.problem,
+            refused=record.refused,
+            at=record.at,
+        )
+
+    async def run(self) -> None:
+        """Fetch what is missing whenever a workshop is changed, and every ``LOOK_SECONDS``."""
+        while True:
+            try:
+                await self.look()
+            except Exception:  # any error: this loop must continue, since nothing else fetches
+                log.exception("The material of workshops is looked at again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+            self._woken.clear()
+
+    async def close(self) -> None:
+        """End all fetches; they begin again when the service starts."""
+        tasks = list(self._fetching.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait until all fetches have ended."""
+        while self._fetching:
+            await asyncio.gather(*self._fetching.values(), return_exceptions=True)
+
+    async def look(self) -> None:
+        """Begin to fetch what workshops name and is not there. Raises StoreError."""
+        live = {one.slug: one for one in await self._store.all(over=False)}
+        if not self._loaded:
+            self._known = await self._store.transact(lambda db: rows.materials(db, list(live)))
+            self._loaded = True
+        for slug in self._known.keys() - live.keys():
+            del self._known[slug]
+        for workshop in live.values():
+            await self._look_at(workshop)
+        if not self._fetching:
+            digests = {one.digest for one in self._known.values() if one.digest is not None}
+            await asyncio.to_thread(self.fetcher.sweep, digests)
+
+    async def again(self, workshop: WorkshopRecord, caller: WorkshopCaller) -> MaterialStatus:
+        """Fetch the material of a workshop again. Raises ProblemError, StoreError."""
+        if workshop.material is None:
+            raise conflict(Message("material-none", "This workshop has no material."))
+        if workshop.slug in self._fetching:
+            raise conflict(Message("material-fetching", "The material is being fetched already."))
+        await self._store.note(EventRecord(workshop.slug, self._now(), caller.person, "material", "fetch"))
+        self._begin(workshop.slug, workshop.material)
+        status = self.status(workshop.slug)
+        if status is None:
+            raise AssertionError
+        return status
+
+    async def _look_at(self, workshop: WorkshopRecord) -> None:
+        slug, wanted, known = workshop.slug, workshop.material, self._known.get(workshop.slug)
+        if wanted is None:
+            if known is not None:
+                await self._store.transact(lambda db: rows.drop(db, slug))
+                self._known.pop(slug, None)
+            return
+        if slug in self._fetching:
+            return
+        same = known is not None and (known.repository, known.commit_id) == (wanted.repository, wanted.commit)
+        if known is not None and same and known.state == "failed":
+            return
+        ready = known is not None and same and known.state == "ready" and known.digest is not None
+        if ready and known is not None and await asyncio.to_thread(self.fetcher.has, known.digest or ""):
+            return
+        self._begin(slug, wanted)
+
+    def _begin(self, slug: str, material: MaterialBody) -> None:
+        self._known[slug] = MaterialRecord(slug, material.repository, material.commit, "fetching", self._now())
+        task = asyncio.create_task(self._fetch(slug, material), name=f"material of {slug}")
+        self._fetching[slug] = task
+        task.add_done_callback(lambda _: self._fetching.pop(slug, None))
+
+    async def _fetch(self, slug: str, material: MaterialBody) -> None:
+        try:
+            result = await self.fetcher.fetch(material)
+        except OSError as error:
+            said = Message("material-disk", "The gateway cannot keep the material: {why}")
+            result = FetchResult(problem=said.format(why=error.strerror or type(error).__name__))
+        failed = bool(result.problem) or result.digest is None
+        record = MaterialRecord(
+            slug,
+            material.repository,
+            material.commit,
+            "failed" if failed else "ready",
+            self._now(),
+            digest=None if failed else result.digest,
+            files=result.files,
+            bytes=result.bytes,
+            problem=result.problem,
+            refused=result.refused,
+        )
+        event = EventRecord(slug, record.at, "", "material", f"{record.state}: {result.problem}"[:500])
+        try:
+            await self._store.transact(lambda db: rows.put(db, record))
+            await self._store.note(event)
+        except StoreError as error:
+            log.error("The material of the workshop %s is fetched again: %s", slug, error)  # noqa: TRY400
+            return
+        self._known[slug] = record
+        log.info("The material of the workshop %s is %s", slug, record.state)
+        if not failed:
+            for on_ready in self.on_ready:
+                on_ready()
+
+
+class MaterialActs:
+    """What people do with the material of a workshop."""
+
+    def __init__(self, workshops: Workshops, materials: Materials) -> None:
+        self._workshops = workshops
+        self._materials = materials
+
+    async def again(self, caller: WorkshopCaller, slug: str) -> MaterialStatus:
+        """Fetch the material again. Raises ProblemError, StoreError."""
+        return await self._materials.again(await self._workshops.may(caller, slug, "fetch-material"), caller)

@@ -1,0 +1,121 @@
+"""The material of a workshop: the operator's settings, what a fetch takes and gives, and what staff see of it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from factorycommon.material.archive import MOST
+from factorycommon.models import Model, Person
+from factorycommon.models.plain import plain_text
+from factorycommon.models.workshop_material import ArchiveDigest, CommitId, MaterialReport
+
+MaterialState = Literal["waiting", "fetching", "ready", "failed"]
+Shown = Annotated[str, Field(max_length=300), AfterValidator(plain_text)]
+MOST_REFUSED = 50  # files that a problem names
+
+
+def _a_folder(prefix: str) -> str:
+    if not re.fullmatch(r"https://[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?/([A-Za-z0-9_~][A-Za-z0-9._~+-]*/)*", prefix):
+        raise ValueError("an address such as https://git.example.org/courses/ is needed, with a slash at its end")
+    return prefix
+
+
+class DeployToken(Model):
+    """A token for private repositories. ``prefix``: the repositories that it is for, as the beginning of their
+    address; ``file``: a 0600 file with the token; ``user``: the name that the server wants with it."""
+
+    prefix: Annotated[str, AfterValidator(_a_folder)]
+    file: Path
+    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "oauth2"
+
+
+class MaterialSettings(Model):
+    """What material may be, and from where it may come. Sizes are in MiB. ``seconds``: the longest fetch; ``networks``:
+    networks that are not of the public internet, and may be fetched from all the same; ``tokens``: for private
+    repositories, the first whose prefix fits; every trainer may use them. ``ca_file``: certificates of own servers."""
+
+    files: int = Field(default=1000, ge=1, le=MOST.files)
+    file_mib: int = Field(default=16, ge=1, le=MOST.file_bytes >> 20)
+    total_mib: int = Field(default=32, ge=1, le=MOST.total_bytes >> 20)
+    seconds: int = Field(default=120, ge=5, le=900)
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    tokens: tuple[DeployToken, ...] = ()
+    ca_file: Path | None = None
+
+    def rebased(self, base: Path) -> MaterialSettings:
+        """Return a copy in which relative paths are taken from ``base``."""
+        tokens = tuple(one.model_copy(update={"file": base / one.file}) for one in self.tokens)
+        ca_file = None if self.ca_file is None else base / self.ca_file
+        return self.model_copy(update={"tokens": tokens, "ca_file": ca_file})
+
+
+class FetchRequest(Model):
+    """What the fetching process gets. ``folder``: where the archive is written; ``schemes``: https, and in tests of
+    this package also file, which no configuration can choose."""
+
+    repository: str = Field(max_length=500)
+    commit: CommitId
+    folder: Path
+    settings: MaterialSettings
+    schemes: tuple[Literal["https", "file"], ...] = ("https",)
+
+
+class RefusedFile(Model):
+    """A file of a repository that may not be in a workshop's material, and why."""
+
+    path: Shown
+    why: Shown
+
+
+class FetchResult(Model):
+    """What the fetching process answers. ``problem``: why there is no archive, "": there is one."""
+
+    problem: Annotated[str, Field(max_length=1000), AfterValidator(plain_text)] = ""
+    refused: tuple[RefusedFile, ...] = Field(default=(), max_length=MOST_REFUSED)
+    digest: ArchiveDigest | None = None
+    files: int = Field(default=0, ge=0)
+    bytes: int = Field(default=0, ge=0)
+
+
+class MaterialStatus(Model):
+    """The state of a workshop's material, for the people who run it. ``at``: since when it is in this state."""
+
+    state: MaterialState
+    repository: str
+    commit: str
+    files: int = 0
+    bytes: int = 0
+    digest: str | None = None
+    problem: str = ""
+    refused: tuple[RefusedFile, ...] = ()
+    at: datetime
+
+
+class RestoreBody(Model):
+    """Deliver the material to a person again, with the files and the cells that the person has deleted."""
+
+    person: Person
+
+
+class SeatDelivery(Model):
+    """The last delivery of material to one person. ``report`` None: it failed; ``problem`` says why."""
+
+    person: str
+    seat: int | None
+    commit: str
+    at: datetime
+    report: MaterialReport | None
+    problem: str
+
+
+class MaterialRoom(Model):
+    """The material of a workshop, and its last delivery to each person who has a session."""
+
+    material: MaterialStatus | None
+    seats: tuple[SeatDelivery, ...] = ()

@@ -1,0 +1,72 @@
+"""The tables of workshops' material, beside those of ``store.schema``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
+
+from factorycommon.models.workshop_material import MaterialReport
+from factorycommon.service.columns import MomentColumn, ParsedColumn
+from workshops.models.material import MaterialState, RefusedFile
+from workshops.store.schema import metadata
+
+# ``repository``, ``commit_id``: what the row is about; ``digest``: of the archive.
+materials = Table(
+    "materials",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("repository", String, nullable=False),
+    Column("commit_id", String, nullable=False),
+    Column("state", ParsedColumn(MaterialState), nullable=False),
+    Column("at", MomentColumn, nullable=False),
+    Column("digest", String),
+    Column("files", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("refused", ParsedColumn(tuple[RefusedFile, ...]), nullable=False),
+)
+# The last delivery into each session. ``report``: what it did, None: it failed.
+material_deliveries = Table(
+    "material_deliveries",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("person", String, primary_key=True),
+    Column("session", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("commit_id", String, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+    Column("report", ParsedColumn(MaterialReport)),
+    Column("problem", Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class MaterialRecord:
+    """The material of one workshop."""
+
+    workshop: str
+    repository: str
+    commit_id: str
+    state: MaterialState
+    at: datetime
+    digest: str | None = None
+    files: int = 0
+    bytes: int = 0
+    problem: str = ""
+    refused: tuple[RefusedFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class MaterialDeliveryRecord:
+    """The last delivery of material into one session."""
+
+    workshop: str
+    person: str
+    session: str
+    digest: str
+    commit_id: str
+    at: datetime
+    report: MaterialReport | None = None
+    problem: str = ""

@@ -1,0 +1,111 @@
+"""Packs a workshop's material to one archive, and unpacks it. Pure, bounded, and the same bytes for the same files.
+
+The archive is a gzipped tar of regular files. It is identified by the SHA-256 of its bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from factorycommon.material.names import faults
+
+_HEADERS = 8192  # maximum bytes of a file's headers and padding in the tar
+
+
+class BadArchive(Exception):
+    """Raised if an archive is damaged, or has what no material may have; the text says what."""
+
+
+@dataclass(frozen=True)
+class MaterialFile:
+    """One file of the material. ``executable``: True if git keeps it as a program."""
+
+    content: bytes
+    executable: bool = False
+
+    @cached_property
+    def hash(self) -> str:
+        """Return the SHA-256 of the content, as hexadecimal digits."""
+        return hash_of(self.content)
+
+
+@dataclass(frozen=True)
+class MaterialLimits:
+    """The most that a material may have. ``archive_bytes``: of the packed archive."""
+
+    files: int = 2000
+    file_bytes: int = 32 << 20
+    total_bytes: int = 64 << 20
+    archive_bytes: int = 64 << 20
+
+
+MOST = MaterialLimits()  # nothing larger is packed, carried or unpacked
+
+
+def hash_of(content: bytes) -> str:
+    """Return the SHA-256 of a content, as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def pack(files: Mapping[str, MaterialFile], limits: MaterialLimits = MOST) -> bytes:
+    """Return the archive of these files, by path. Raises BadArchive if the limits or the rules of names refuse them."""
+    _check(files, limits)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(files):
+            member = tarfile.TarInfo(path)
+            member.size = len(files[path].content)
+            member.mode = 0o755 if files[path].executable else 0o644
+            tar.addfile(member, io.BytesIO(files[path].content))
+    archive = gzip.compress(packed.getvalue(), mtime=0)
+    if len(archive) > limits.archive_bytes:
+        raise BadArchive(f"The material has more than {limits.archive_bytes} bytes when it is packed.")
+    return archive
+
+
+def unpack(archive: bytes, limits: MaterialLimits = MOST) -> dict[str, MaterialFile]:
+    """Return the files of an archive, by path. Raises BadArchive."""
+    if len(archive) > limits.archive_bytes:
+        raise BadArchive(f"The archive has more than {limits.archive_bytes} bytes.")
+    most = limits.total_bytes + limits.files * _HEADERS + (1 << 20)
+    unzipping = zlib.decompressobj(wbits=31)
+    try:
+        raw = unzipping.decompress(archive, most)
+    except zlib.error as error:
+        raise BadArchive(f"The archive is damaged: {error}") from error
+    if not unzipping.eof or unzipping.unused_data:
+        raise BadArchive("The archive is incomplete, or larger than the material may be.")
+    files: dict[str, MaterialFile] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                if not member.isreg() or member.issparse() or member.name in files:
+                    raise BadArchive("The archive has something that is no regular file, or a file twice.")
+                if len(files) >= limits.files:
+                    raise BadArchive(f"The material has more than {limits.files} files.")
+                content = tar.extractfile(member)
+                read = b"" if content is None else content.read()
+                files[member.name] = MaterialFile(read, bool(member.mode & 0o100))
+    except (tarfile.TarError, EOFError, ValueError, OSError, RecursionError) as error:
+        raise BadArchive(f"The archive is damaged: {error}") from error
+    _check(files, limits)
+    return files
+
+
+def _check(files: Mapping[str, MaterialFile], limits: MaterialLimits) -> None:
+    if len(files) > limits.files:
+        raise BadArchive(f"The material has more than {limits.files} files.")
+    sizes = [len(file.content) for file in files.values()]
+    if max(sizes, default=0) > limits.file_bytes:
+        raise BadArchive(f"A file of the material has more than {limits.file_bytes} bytes.")
+    if sum(sizes) > limits.total_bytes:
+        raise BadArchive(f"The material has more than {limits.total_bytes} bytes.")
+    for path, fault in faults(files).items():
+        raise BadArchive(f"{path[:100]!r}: {fault}")

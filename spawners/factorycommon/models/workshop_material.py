@@ -1,0 +1,98 @@
+"""What workshops service, link and door tell each other about a workshop's material and its delivery."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, Base64Bytes, Field, StringConstraints
+
+from factorycommon.material.archive import MOST
+from factorycommon.models.base import Model, Person, SessionId, Slug
+from factorycommon.models.plain import plain_text
+from factorycommon.models.workshops import MOST_SEATS
+
+MOST_PIECE = 512 * 1024  # bytes of an archive in one request
+MOST_PATHS = 100  # of each list in a report
+
+ArchiveDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+CommitId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
+Count = Annotated[int, Field(ge=0, le=10 * MOST.files)]
+MaterialPath = Annotated[str, Field(max_length=300), AfterValidator(partial(plain_text, most=300))]
+Paths = Annotated[tuple[MaterialPath, ...], Field(max_length=MOST_PATHS)]
+Why = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]
+
+
+class MaterialPiece(Model):
+    """A piece of an archive. ``begin``: its first byte; ``total``: bytes of the whole archive."""
+
+    begin: int = Field(ge=0, le=MOST.archive_bytes)
+    total: int = Field(ge=1, le=MOST.archive_bytes)
+    data: Annotated[Base64Bytes, Field(max_length=MOST_PIECE)]
+
+
+class MaterialUpload(Model):
+    """How many bytes of an archive the link has. ``whole``: all, and they are right."""
+
+    has: int
+    whole: bool
+
+
+class DoorOrder(Model):
+    """What a door gets with an archive: bring it into the folder ``name`` below the notebook's files. ``restore``:
+    write again what the person has deleted."""
+
+    name: Slug
+    digest: ArchiveDigest
+    commit: CommitId
+    restore: bool = False
+
+
+class MaterialOrder(Model):
+    """Bring an archive that the link has into sessions of these people, into a folder with the workshop's slug as its
+    name. ``restore``: write again what people have deleted."""
+
+    digest: ArchiveDigest
+    commit: CommitId
+    restore: bool = False
+    people: tuple[Person, ...] = Field(min_length=1, max_length=2 * MOST_SEATS)
+
+
+class MaterialCounts(Model):
+    """How many files had each outcome."""
+
+    new: Count = 0
+    unchanged: Count = 0
+    updated: Count = 0
+    kept: Count = 0
+    merged: Count = 0
+    conflict: Count = 0
+    deleted: Count = 0
+    removed: Count = 0
+    blocked: Count = 0
+
+
+class MaterialReport(Model):
+    """What a delivery did in a person's folder: how many files had each outcome, and some of their paths."""
+
+    counts: MaterialCounts
+    conflict: Paths = ()
+    blocked: Paths = ()
+    merged: Paths = ()
+    removed: Paths = ()
+
+
+class MaterialDelivered(Model):
+    """The delivery into one session. ``report`` None: it failed; ``problem`` says why."""
+
+    session: SessionId
+    person: Person
+    report: MaterialReport | None = None
+    problem: Why = ""
+
+
+class MaterialDeliveries(Model):
+    """What came of an order, by session. ``missing``: the link does not have the archive, so nothing was delivered."""
+
+    missing: bool = False
+    sessions: tuple[MaterialDelivered, ...] = Field(default=(), max_length=4 * MOST_SEATS)

@@ -1,0 +1,58 @@
+"""The operations for a workshop's material: its archive, and the delivery into sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from factorycommon.messages import Message
+from factorycommon.models import SessionState
+from factorycommon.models.workshop_material import (
+    ArchiveDigest,
+    DoorOrder,
+    MaterialDeliveries,
+    MaterialOrder,
+    MaterialPiece,
+    MaterialUpload,
+)
+from factorycommon.models.workshops import PREFIX
+from factorycommon.service.problems import unreachable
+from factorylink.api.http import says
+from factorylink.api.workshop_scope import InProject, WorkshopScope
+from factorylink.sessions.material import MaterialSender
+
+Digested = Annotated[ArchiveDigest, Path()]
+_RUNS = (SessionState.STARTING, SessionState.RUNNING)
+
+
+def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
+    """Return the operations."""
+    routes = APIRouter()
+
+    @routes.post("/projects/{project_id}/material/{digest}", responses=says(404, 503))
+    async def upload(project_id: InProject, digest: Digested, body: MaterialPiece) -> MaterialUpload:
+        """Take a piece of an archive; the next piece begins where the answer says."""
+        scope.project(project_id)
+        try:
+            return await sender.archives.add(digest, body)
+        except OSError as error:
+            said = Message("material-no-room", "The link cannot keep the material: {why}.")
+            raise unreachable(said.format(why=error.strerror)) from error
+
+    @routes.post("/projects/{project_id}/material", responses=says(403, 404))
+    async def deliver(project_id: InProject, body: MaterialOrder) -> MaterialDeliveries:
+        """Bring an archive into the open sessions of these people, and return what it did in each."""
+        project = scope.project(project_id)
+        scope.people(project, body.people)
+        archive = sender.archives.find(body.digest)
+        if archive is None:
+            return MaterialDeliveries(missing=True)
+        wanted = set(body.people)
+        there = [one for one in scope.sessions(project) if one.record.user in wanted and one.door_open]
+        runs = [one for one in there if one.record.state in _RUNS]
+        name = project.id.removeprefix(PREFIX)  # not the service's choice, so that it writes nowhere else
+        order = DoorOrder(name=name, digest=body.digest, commit=body.commit, restore=body.restore)
+        return MaterialDeliveries(sessions=await sender.send(order, archive, runs))
+
+    return routes
