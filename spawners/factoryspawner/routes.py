@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.config.hub_config import WorkshopsSettings
 from factoryspawner.pages import checklist, operator, project, public
+from factoryspawner.pages.check import handlers as check
+from factoryspawner.pages.check.limits import CheckLimits
 from factoryspawner.pages.workshops import joining
 from factoryspawner.pages.workshops import pages as of_workshops
 
@@ -31,6 +34,7 @@ def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | Non
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
         *public.routes(link_at, pages / "locale"),
+        *check.routes(link_at, pages / "locale", CheckLimits(time.monotonic)),
         *project.routes(link_at, pages),
         *checklist.routes(link_at, pages),
         *joining.routes(link_at, pages, workshops),
