@@ -14,6 +14,7 @@ from factorycommon.connections import IDLE_SECONDS
 from factorycommon.models import Model, Problem
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.models.checks import CheckBody, ChecksView
 from workshops.models.views import (
     AccessView,
     Action,
@@ -35,6 +36,7 @@ _CREATED = TypeAdapter(CreatedView)
 _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
+_CHECKS = TypeAdapter(ChecksView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -132,6 +134,14 @@ class WorkshopsClient:
         if response.is_error:
             _parsed(_NOTHING, response)
         return response.text
+
+    async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:
+        """Send the caller's connection check to a workshop."""
+        await self._ask(_NOTHING, caller, "PUT", _path(slug, "check"), body)
+
+    async def checks(self, caller: WorkshopCaller, slug: str) -> ChecksView:
+        """Return the connection checks of a workshop's people."""
+        return await self._ask(_CHECKS, caller, "GET", _path(slug, "checks"))
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log."""

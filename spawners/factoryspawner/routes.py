@@ -34,7 +34,7 @@ def routes(link_at: LinkAddress, pages: Path, workshops: WorkshopsSettings | Non
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
         *public.routes(link_at, pages / "locale"),
-        *check.routes(link_at, pages / "locale", CheckLimits(time.monotonic)),
+        *check.routes(link_at, pages / "locale", CheckLimits(time.monotonic), workshops),
         *project.routes(link_at, pages),
         *checklist.routes(link_at, pages),
         *joining.routes(link_at, pages, workshops),

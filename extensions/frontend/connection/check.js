@@ -2,6 +2,7 @@
 
 import "./catalogue.js";
 
+import { Trouble, ask } from "../pages/api.js";
 import { announce, byId, h, render, settings } from "../common/dom.js";
 import { dayAndTime } from "../common/format.js";
 import { measure } from "./measure.js";
@@ -82,6 +83,21 @@ async function copy() {
   }
 }
 
+/** Sends the verdicts, without figures, to a workshop of the person's. */
+async function send(event) {
+  event.preventDefault();
+  const tests = Object.fromEntries(state.results.map((one) => [one.test, one.verdict]));
+  byId("fg-sent").textContent = W.sending;
+  try {
+    await ask(byId("fg-send").dataset.url, { method: "POST", body: { workshop: byId("fg-workshop").value, tests } });
+    byId("fg-sent").textContent = W.sent;
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    byId("fg-sent").textContent = error.message;
+  }
+}
+
+byId("fg-send")?.addEventListener("submit", send);
 byId("fg-check-again").addEventListener("click", run);
 byId("fg-copy").addEventListener("click", copy);
 run();

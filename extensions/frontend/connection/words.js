@@ -190,6 +190,8 @@ export const W = {
   help: t("What you can do:"),
   staff: t("For your IT department:"),
   line: (name, verdict) => t("{what}: {name}", { what: name, name: verdict }),
+  sending: t("Sending…"),
+  sent: t("Sent."),
   copied: t("Copied."),
   selected: t("Selected: press Ctrl+C to copy it."),
   reportHead: (host, when) => t("Connection check of {host}, {when}", { host, when }),

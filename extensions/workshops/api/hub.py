@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query
 
 from factorycommon.models import Group, Person
+from workshops.api.checks import checks_router
 from workshops.api.people import people_router
 from workshops.api.routes import router, workshops_app
 from workshops.joining import hub_routes
@@ -31,5 +32,6 @@ def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
 
     app.include_router(router(workshops, who))
     app.include_router(people_router(workshops, joining, who))
+    app.include_router(checks_router(workshops, who))
     hub_routes.add(app, joining)
     return app

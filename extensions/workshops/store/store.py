@@ -19,8 +19,8 @@ from factorycommon.service.columns import intact
 from factorycommon.service.database import Database, InUse
 from factorycommon.service.sqlite_copy import copy_before_migration
 from workshops.states import FINAL, WorkshopState
+from workshops.store import check_table, migrations, schema
 from workshops.store import joining_tables as tables
-from workshops.store import migrations, schema
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 
 log = logging.getLogger("workshops")
@@ -151,7 +151,8 @@ class Store:
         """Delete the people, the codes and the log of a workshop that is over, and guests who are in no other one."""
 
         def work(db: Connection) -> None:
-            for table in (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets):
+            people = (schema.memberships, tables.invitations, tables.tickets, check_table.checks)
+            for table in (*people, schema.codes, schema.events):
                 db.execute(delete(table).where(table.c.workshop == slug))
             mine = select(schema.memberships.c.person)
             db.execute(delete(tables.guests).where(tables.guests.c.name.not_in(mine)))

@@ -2,7 +2,7 @@
 
 The browser does the tests, one after the other, over the same proxies as a notebook. Nobody needs a login. What the
 tests get is small and bounded (``limits.py``), contains nothing that the browser sent, and goes to pages of this hub
-only. Nothing of a test is stored.
+only. Nothing of a test is stored, unless a person who is logged in sends the verdicts to a workshop of theirs.
 """
 
 from __future__ import annotations
@@ -16,14 +16,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from tornado import web
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler
 
+from factorycommon.models import Model
+from factorycommon.models.workshops import WorkshopSlug
 from factorylink.client import LinkAddress
+from factoryspawner.config.hub_config import WorkshopsSettings
 from factoryspawner.event_stream import begin_stream
 from factoryspawner.pages.check.limits import CheckKind, CheckLimits
 from factoryspawner.pages.public import PublicHandler
+from factoryspawner.pages.workshops.handler import SILENT, WorkshopHandler
+from workshops.client import WorkshopsProblem, WorkshopsSilent
+from workshops.models.checks import CheckBody, CheckTests
+from workshops.models.views import WorkshopView
+from workshops.states import FINAL
 
 COOKIE = "fg-check"
 DOWNLOAD_BYTES = 2 * 1024 * 1024
@@ -40,15 +49,64 @@ _PIECE = 64 * 1024
 _COUNT = re.compile(r"[0-9]{1,4}")
 
 
-class CheckPage(PublicHandler):
+class ResultBody(Model):
+    """Body of ``POST /hub/check/result``: what a person sends to a workshop of theirs."""
+
+    workshop: WorkshopSlug
+    tests: CheckTests
+
+
+class CheckPage(WorkshopHandler):
     """The page of the check. It loads the script that does the tests."""
+
+    def initialize(self, link_at: LinkAddress, locale: Path, socket: Path | None = None) -> None:
+        """Keep ``socket``: where the workshops service listens; None: there are no workshops."""
+        super().initialize(link_at, locale, socket or Path())
+        self._has_workshops = socket is not None
 
     async def get(self) -> None:
         """Answer HTML, and set the cookie that the test of cookies expects."""
         path = f"{self.hub.base_url}check"
         options = {**self.settings.get("cookie_options", {}), "httponly": True, "samesite": "Lax", "path": path}
         self.set_cookie(COOKIE, "1", **options)
-        await self.page("check.html")
+        await self.page("check.html", classes=await self._classes())
+
+    async def _classes(self) -> list[WorkshopView]:
+        """Return the workshops to which the person who is logged in may send the result."""
+        if self.current_user is None or not self._has_workshops:
+            return []
+        try:
+            found = await self.client.all(self.caller)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.log.warning("The check page does not know the person's workshops: %s", error)
+            return []
+        return [one for one in found if one.role is not None and one.state not in FINAL]
+
+
+class CheckResult(WorkshopHandler):
+    """Takes the result of a person's check for a workshop of theirs, at their click."""
+
+    async def post(self) -> None:
+        """Pass the verdict of each test on to the workshops service, and nothing else. Answer 204."""
+        if self.current_user is None:
+            raise web.HTTPError(401)
+        try:
+            body = ResultBody.model_validate_json(self.request.body)
+        except ValidationError:
+            raise web.HTTPError(400) from None
+        try:
+            await self.client.put_check(self.caller, body.workshop, CheckBody(tests=body.tests))
+        except WorkshopsProblem as error:
+            self._refuse(error.status, error.problem.as_message("message"))
+        except WorkshopsSilent:
+            self._refuse(503, SILENT)
+        else:
+            self.set_status(204)
+            self.finish()
+
+    def _refuse(self, status: int, why: str) -> None:
+        self.set_status(status)
+        self.finish({"message": self.language.said(why)})
 
 
 class _TestHandler(PublicHandler):
@@ -219,12 +277,17 @@ def _random() -> bytes:
     return os.urandom(DOWNLOAD_BYTES)
 
 
-def routes(link_at: LinkAddress, locale: Path, limits: CheckLimits) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+def routes(
+    link_at: LinkAddress, locale: Path, limits: CheckLimits, workshops: WorkshopsSettings | None
+) -> list[tuple[Any, ...]]:
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. ``workshops``: the
+    service to which results may be sent; None: there is none."""
     to_link = {"link_at": link_at, "locale": locale}
     limited = {**to_link, "limits": limits}
+    sent = [] if workshops is None else [(r"/check/result", CheckResult, {**to_link, "socket": workshops.socket})]
     return [
-        (r"/check", CheckPage, to_link),
+        *sent,
+        (r"/check", CheckPage, {**to_link, "socket": None if workshops is None else workshops.socket}),
         (r"/check/trip", CheckTrip, limited),
         (r"/check/download", CheckDownload, limited),
         (r"/check/upload", CheckUpload, limited),

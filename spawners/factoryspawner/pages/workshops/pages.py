@@ -88,6 +88,15 @@ DONE = {
     "readmit": N_("The person may join again with the code."),
     "list": N_("The list is stored. Its people get their roles when they join."),
 }
+TESTS = {
+    "browser": N_("Your browser"),
+    "cookies": N_("Cookies"),
+    "trip": N_("Answers of the gateway"),
+    "download": N_("Download"),
+    "upload": N_("Upload"),
+    "stream": N_("Live updates"),
+    "socket": N_("WebSocket, the connection to a notebook"),
+}
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
 _NO_NAME = N_("Give the person’s name at this hub.")
@@ -297,6 +306,7 @@ class WorkshopPage(WorkshopHandler):
             staff = "see-people" in workshop.may
             people = await self.client.members(self.caller, slug) if staff else []
             events = await self.client.events(self.caller, slug) if staff else []
+            checks = await self.client.checks(self.caller, slug) if staff else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         await self.show(
@@ -304,6 +314,8 @@ class WorkshopPage(WorkshopHandler):
             workshop=workshop,
             people=people,
             events=events,
+            checks=checks,
+            tests=TESTS,
             done=done,
             wrong=wrong,
             created=take_code(self.caller.person, self.get_query_argument("code", "")),
