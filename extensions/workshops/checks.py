@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Connection
 
-from workshops.models.checks import CheckTests, CheckVerdict, ChecksView, PersonCheckView
+from workshops.models.checks import ChecksView, CheckTests, CheckVerdict, PersonCheckView
 from workshops.store import check_table
 from workshops.store.schema import MembershipRecord
 from workshops.store.store import Store

@@ -13,8 +13,8 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 MOST_OF_A_PERSON = 20  # open streams of one person
-# An event at the beginning and then every 15 s. It tells proxies and pages that the stream is alive: a page that gets no
-# event asks for the values instead (``follow`` in extensions/frontend/pages/api.js), since a proxy holds the stream back.
+# An event at the beginning and every 15 s tells proxies and pages that the stream is alive. A page that gets no event
+# takes it that a proxy holds the stream back, and asks for the values instead (extensions/frontend/pages/api.js).
 _HEARTBEAT = 15.0  # seconds
 _ALIVE = b"event: alive\ndata: 1\n\n"
 

@@ -1,5 +1,5 @@
-"""The connection check in a real hub: what its tests answer to whom, and the page in a browser, also behind a proxy that
-holds back answers until they are complete and blocks WebSockets."""
+"""The connection check in a real hub: what its tests answer to whom, and the page in a browser, also behind a proxy
+that holds back answers until they are complete and blocks WebSockets."""
 
 from __future__ import annotations
 
