@@ -55,7 +55,7 @@ function draw() {
 async function run() {
   Object.assign(state, { results: [], now: null, ended: null });
   byId("fg-copied").textContent = "";
-  await measure(`${page.base}check/`, window.jhdata.xsrf_token, (test) => {
+  await measure(`${page.base}check/`, (test) => {
     state.now = test;
     draw();
   }, (test, facts) => {

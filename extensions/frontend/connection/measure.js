@@ -107,10 +107,10 @@ async function download(base) {
   return { bytes, ms: performance.now() - began };
 }
 
-async function upload(base, token) {
+async function upload(base) {
   const body = new Uint8Array(UPLOAD_BYTES);
   for (let at = 0; at < UPLOAD_BYTES; at += RANDOM_BYTES) crypto.getRandomValues(body.subarray(at, at + RANDOM_BYTES));
-  const headers = { "X-XSRFToken": token, "Content-Type": "application/octet-stream" };
+  const headers = { "Content-Type": "application/octet-stream" };
   const { response, began } = await get(`${base}upload`, 2 * PATIENCE, { method: "POST", headers, body });
   if (response.status === 429) return { busy: true };
   return { bytes: response.ok ? UPLOAD_BYTES : 0, ms: performance.now() - began };
@@ -172,13 +172,12 @@ function socket(base) {
 }
 
 /**
- * Does all tests, one after the other, and calls `hear(test, facts)` after each.
+ * Does all tests, one after the other, and calls `begin(test)` before and `hear(test, facts)` after each.
  * @param {string} base path of the check, with a slash at its end
- * @param {string} token the page's XSRF token
- * @param {(test: string, facts: Json) => void} hear
  * @param {(test: string) => void} begin
+ * @param {(test: string, facts: Json) => void} hear
  */
-export async function measure(base, token, begin, hear) {
+export async function measure(base, begin, hear) {
   begin("browser");
   const missing = Object.keys(NEEDED).filter((name) => !isThere(NEEDED[name]));
   hear("browser", { missing, storage: isThere(stores) });
@@ -190,7 +189,7 @@ export async function measure(base, token, begin, hear) {
   begin("download");
   hear("download", await orNothing(download(base), { bytes: 0, ms: 0 }));
   begin("upload");
-  hear("upload", await orNothing(upload(base, token), { bytes: 0, ms: 0 }));
+  hear("upload", await orNothing(upload(base), { bytes: 0, ms: 0 }));
   begin("stream");
   hear("stream", await orNothing(stream(base), { arrivals: [] }));
   begin("socket");
