@@ -108,7 +108,7 @@ describe("verdicts of the connection check", () => {
 });
 
 describe("a page that follows an event stream", () => {
-  let streams, asked, listeners, heard, troubles, following;
+  let streams, asked, listeners, heard, troubles, following, kept;
 
   class Stream {
     constructor(url) {
@@ -143,8 +143,12 @@ describe("a page that follows an event stream", () => {
     listeners = {};
     heard = [];
     troubles = [];
+    kept = new Map();
     mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_700_000_000_000 });
     globalThis.EventSource = Stream;
+    Object.defineProperty(globalThis, "sessionStorage", {
+      configurable: true, value: { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) },
+    });
     globalThis.window = { addEventListener: (name, listener) => (listeners[name] = listener), removeEventListener() {}, jhdata: { xsrf_token: "x" } };
     globalThis.document = {
       visibilityState: "visible", getElementById: () => null, removeEventListener() {},
@@ -160,7 +164,7 @@ describe("a page that follows an event stream", () => {
     following.stop();
     mock.timers.reset();
     mock.restoreAll();
-    for (const name of ["EventSource", "window", "document"]) delete globalThis[name];
+    for (const name of ["EventSource", "sessionStorage", "window", "document"]) delete globalThis[name];
   });
 
   async function begin(more = {}) {
@@ -214,6 +218,24 @@ describe("a page that follows an event stream", () => {
     const before = asked.length;
     await pass(NO_EVENT - 1);
     assert.equal(asked.length, before); // it is not asked any more
+  });
+
+  test("the tab's next page does not wait for a stream in vain, and not for longer than said", async () => {
+    await begin();
+    await pass(FIRST_EVENT);
+    following.stop();
+    await begin();
+    await pass(POLL);
+    assert.equal(streams.length, 1);
+    following.stop();
+    for (const key of kept.keys()) kept.set(key, "9e99");
+    await begin();
+    await pass(STREAM_AGAIN);
+    assert.equal(streams.length, 2);
+    streams[1].send("alive", 1);
+    following.stop();
+    await begin();
+    assert.equal(streams.length, 3); // streams work again
   });
 
   test("streams that end one after the other without an event are held back, too", async () => {

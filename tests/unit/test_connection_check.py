@@ -4,6 +4,7 @@ that holds back answers until they are complete and blocks WebSockets."""
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ from factoryspawner.pages.check.handlers import COOKIE, DOWNLOAD_BYTES, EVENT_SE
 from testbed import ports
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
-from tests.unit.hub_process import HubProcess
+from tests.unit.hub_process import HubProcess, is_ready
 from tests.unit.test_accessible_pages import findings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -191,7 +192,7 @@ async def test_all_is_well_without_a_proxy(hub: HubProcess, browser: Browser) ->
 
 
 async def test_a_proxy_that_blocks_websockets_and_holds_streams_back_is_said_in_words(
-    proxy: ObstructiveProxy, link: FakeLink, browser: Browser
+    proxy: ObstructiveProxy, browser: Browser
 ) -> None:
     context = await browser.new_context(
         base_url=proxy.url, locale="en-GB", viewport={"width": 360, "height": 780}, reduced_motion="reduce"
@@ -212,18 +213,37 @@ async def test_a_proxy_that_blocks_websockets_and_holds_streams_back_is_said_in_
     await expect(page.locator("#fg-report")).to_contain_text("Result: You cannot take part from here yet")
     await expect(page.locator("#fg-copied")).not_to_be_empty()
 
-    # Pages that follow a stream ask every few seconds instead, and say so.
+    await context.close()
+
+
+async def test_pages_ask_every_few_seconds_where_streams_are_held_back(
+    proxy: ObstructiveProxy, hub: HubProcess, link: FakeLink, browser: Browser
+) -> None:
+    context = await browser.new_context(
+        base_url=proxy.url, locale="en-GB", viewport={"width": 360, "height": 780}, reduced_motion="reduce"
+    )
     await page_states.signed_in(context)
+    page = await context.new_page()
     await page.clock.install()
     await page.goto("/hub/home?lang=en")
     await expect(page.locator("#fg-none")).to_be_visible()
     await page.clock.fast_forward(9000)
     await expect(page.locator("#fg-slow")).to_contain_text("holds live updates back")
-    link.add("a" * 32, "ada", "behind")
-    await link.change("a" * 32, position=2)
-    await page.clock.fast_forward(6000)
-    await expect(page.locator("#fg-live")).to_contain_text("behind")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
     assert await findings(page) == []
-    await link.end("a" * 32)
+    link.auto = False
+    asked = {"factory": "one", "size": "small"}
+    assert (await hub.api("POST", "/users/ada/servers/behind", json=asked)).status_code in (201, 202)
+    session = await link.until(None, lambda one: one.server == "behind")
+    await page.clock.fast_forward(6000)
+    await expect(page.locator("#fg-live")).to_contain_text("behind")
+
+    # The waiting page becomes the notebook, though no stream tells it so.
+    await page.goto("/hub/spawn-pending/ada/behind?lang=en")
+    await expect(page.locator("#fg-slow")).to_contain_text("holds live updates back")
+    await link.open_door(session.id)
+    await hub.until("ada", is_ready, "behind")
+    await page.clock.fast_forward(6000)  # it asks for the session
+    await page.clock.fast_forward(9000)  # JupyterHub's own stream is silent, too
+    await page.wait_for_url(re.compile("/user/ada/behind/"))
     await context.close()

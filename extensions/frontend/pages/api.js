@@ -109,6 +109,26 @@ export async function startAgain(to, session) {
   }
 }
 
+// In the tab's storage, so that its next page does not wait for a stream in vain.
+const HELD = "fg-streams-held-until";
+
+/** Until when no stream is tried, in ms since 1970; 0: streams were not held back. */
+function heldUntil() {
+  try {
+    return Math.min(Number(sessionStorage.getItem(HELD)) || 0, Date.now() + STREAM_AGAIN);
+  } catch {
+    return 0; // the browser forbids pages to store data
+  }
+}
+
+function remember(until) {
+  try {
+    sessionStorage.setItem(HELD, String(until));
+  } catch {
+    // the next page finds out by itself
+  }
+}
+
 /**
  * Keeps `onData` informed: one GET of `url`, then the event stream. After anything that may have broken the stream
  * unnoticed (a phone that slept, a network that changed) it asks anew. `also`: who hears other events of that stream, by
@@ -118,7 +138,8 @@ export async function startAgain(to, session) {
  * The gateway sends an event at the beginning of a stream and every 15 s. If none arrives though the connection is open,
  * or if several streams in a row end without one, something in between holds streams back: then `url` is asked every few
  * seconds instead, and `polled` (who hears the answers of further addresses, by address), and the page says so. From
- * time to time, and when the network changes, a stream is tried again.
+ * time to time, and when the network changes, a stream is tried again. The tab's next page begins with what this one
+ * found.
  * @param {{
  *   url: string, events: string, event: string, onData: (data: Json) => void,
  *   also?: Record<string, (data: Json) => void>, polled?: Record<string, (data: Json) => void>,
@@ -132,7 +153,7 @@ export function follow({ url, events, event, onData, also = {}, polled = {}, onT
   let silence = null;
   let tries = 0;
   let fruitless = 0; // streams in a row that ended without an event
-  let streamAt = 0; // until then, in ms since 1970, no stream is tried
+  let streamAt = heldUntil(); // until then, in ms since 1970, no stream is tried
   let stopped = false;
   let round = 0;
 
@@ -155,9 +176,9 @@ export function follow({ url, events, event, onData, also = {}, polled = {}, onT
   /** Asks every few seconds from now on. */
   function poll() {
     close();
-    showSlow(me, true);
     fruitless = 0;
     streamAt = Date.now() + STREAM_AGAIN;
+    remember(streamAt);
     open();
   }
 
@@ -184,6 +205,7 @@ export function follow({ url, events, event, onData, also = {}, polled = {}, onT
     if (mine !== round || stopped) return; // a handler may have stopped the stream
     if (Date.now() < streamAt) {
       tries = 0;
+      showSlow(me, true);
       await askPolled(mine);
       if (mine === round) timer = setTimeout(open, POLL);
       return;
@@ -199,6 +221,10 @@ export function follow({ url, events, event, onData, also = {}, polled = {}, onT
       alive = true;
       tries = 0;
       fruitless = 0;
+      if (streamAt) {
+        streamAt = 0;
+        remember(0);
+      }
       showSlow(me, false);
       clearTimeout(silence);
       silence = setTimeout(open, NO_EVENT);
