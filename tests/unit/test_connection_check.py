@@ -241,9 +241,11 @@ async def test_pages_ask_every_few_seconds_where_streams_are_held_back(
     # The waiting page becomes the notebook, though no stream tells it so.
     await page.goto("/hub/spawn-pending/ada/behind?lang=en")
     await expect(page.locator("#fg-slow")).to_contain_text("holds live updates back")
+    link.auto = True
     await link.open_door(session.id)
     await hub.until("ada", is_ready, "behind")
-    await page.clock.fast_forward(6000)  # it asks for the session
-    await page.clock.fast_forward(9000)  # JupyterHub's own stream is silent, too
-    await page.wait_for_url(re.compile("/user/ada/behind/"))
+    async with page.expect_request(re.compile("/user/ada/behind/")):
+        async with page.expect_response(re.compile(session.id)):
+            await page.clock.fast_forward(6000)  # it asks for the session
+        await page.clock.fast_forward(9000)  # JupyterHub's own stream is silent, too
     await context.close()
