@@ -59,7 +59,7 @@ describe("verdicts of the connection check", () => {
   });
 
   test("what does not work says what it means, what to do, and what an IT department can do", () => {
-    for (const [name, facts, verdict, code] of TABLE) {
+    for (const [, , verdict, code] of TABLE) {
       const { means, help, staff } = RESULT[code];
       if (verdict === "bad") assert.ok(means && help && staff, code);
       if (verdict === "limited") assert.ok(means && help, code);
