@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 from tornado import web
 from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from factorycommon.models import Model
 from factorycommon.models.workshops import WorkshopSlug
@@ -116,6 +116,7 @@ class _TestHandler(PublicHandler):
         """Keep ``limits``, which all handlers share."""
         super().initialize(link_at, locale)
         self._limits = limits
+        self._counted = ExitStack()
 
     async def prepare(self) -> None:
         """Refuse requests that a browser makes for pages of another site. Raises HTTPError 403."""
@@ -176,11 +177,6 @@ class CheckDownload(_TestHandler):
 @web.stream_request_body
 class CheckUpload(_TestHandler):
     """Takes bytes and throws them away, to measure how fast the browser sends data."""
-
-    def initialize(self, link_at: LinkAddress, locale: Path, limits: CheckLimits) -> None:
-        """Keep ``limits``, which all handlers share."""
-        super().initialize(link_at, locale, limits)
-        self._counted = ExitStack()
 
     async def prepare(self) -> None:
         """Refuse a body of more than ``UPLOAD_BYTES``, and too many at once, before it is read. Raises HTTPError 403,
@@ -259,13 +255,14 @@ class CheckSocket(WebSocketHandler):
             return
         self._end = asyncio.get_running_loop().call_later(SOCKET_SECONDS, self.close, 1000, "over")
 
-    def on_message(self, message: str | bytes) -> None:
+    async def on_message(self, message: str | bytes) -> None:
         """Send a number back; close the connection for anything else, and after ``SOCKET_MESSAGES``."""
         self._messages += 1
         if not isinstance(message, str) or not _COUNT.fullmatch(message) or self._messages > SOCKET_MESSAGES:
             self.close(1008, "numbers only")
             return
-        self.write_message(message)
+        with suppress(WebSocketClosedError):
+            await self.write_message(message)
 
     def on_close(self) -> None:
         """Stop counting the connection."""
