@@ -11,12 +11,15 @@ const HUB = join(HERE, "../../spawners/factoryspawner/built");
 const WIDGETS = join(HERE, "../factorygate/widgets/built");
 const SCRIPTS = ["admin", "every_page", "fresh", "home", "join", "project", "room", "start", "token", "waiting", "workshops"];
 const STYLES = [
-  "admin", "checklist", "gateway", "join", "network", "operator", "project", "sessions", "start", "token", "workshops",
+  "admin", "check", "checklist", "gateway", "join", "network", "operator", "project", "sessions", "start", "token", "workshops",
 ];
 const KINDS = ["picker", "panel"];
 
 const BUNDLES = [
-  { into: HUB, from: [...SCRIPTS.map((name) => `pages/${name}.js`), ...STYLES.map((name) => `styles/${name}.css`)] },
+  {
+    into: HUB,
+    from: ["connection/check.js", ...SCRIPTS.map((name) => `pages/${name}.js`), ...STYLES.map((name) => `styles/${name}.css`)],
+  },
   { into: WIDGETS, from: KINDS.flatMap((name) => [`widgets/${name}.js`, `widgets/${name}.css`]) },
 ];
 

@@ -16,5 +16,5 @@ declare const FACTORYGATE_TEXTS: unknown;
 
 interface Window {
   /** JupyterHub's own settings of a page. */
-  jhdata: { xsrf_token: string };
+  jhdata: { xsrf_token: string; base_url: string };
 }

@@ -16,6 +16,7 @@ from factorycommon.models import Model, Problem
 from factorycommon.service_address import ServiceAddress, transport_to
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.models.checks import CheckBody, ChecksView
 from workshops.models.ending import (
     CertificateBody,
     CertificateCheck,
@@ -60,6 +61,7 @@ _CHECK, _PRIVACY = TypeAdapter(CertificateCheck), TypeAdapter(PrivacyView)
 _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
 _SEATING = TypeAdapter(SeatingView)
 _MATERIAL, _STATUS = TypeAdapter(MaterialRoom), TypeAdapter(MaterialStatus)
+_CHECKS = TypeAdapter(ChecksView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -197,6 +199,14 @@ class WorkshopsClient:
     async def stop_seat(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Stop the session on a seat."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "stop"))
+
+    async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:
+        """Send the caller's connection check to a workshop."""
+        await self._ask(_NOTHING, caller, "PUT", _path(slug, "check"), body)
+
+    async def checks(self, caller: WorkshopCaller, slug: str) -> ChecksView:
+        """Return the connection checks of a workshop's people."""
+        return await self._ask(_CHECKS, caller, "GET", _path(slug, "checks"))
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log."""

@@ -13,11 +13,12 @@ from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Problem, is_guest
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, invalid, limit
-from workshops import permissions, plans, repositories
+from workshops import checks, permissions, plans, repositories
 from workshops.config import WorkshopsConfig
 from workshops.joining import codes
 from workshops.models.bodies import CodeBody, MaterialBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import WorkshopCaller
+from workshops.models.checks import CheckBody, ChecksView
 from workshops.models.material import MaterialStatus
 from workshops.models.views import (
     AccessView,
@@ -32,7 +33,7 @@ from workshops.models.views import (
     WorkshopView,
 )
 from workshops.pools import PoolsFile
-from workshops.states import TAKES_SEATS, NoSuchStep, WorkshopEvent, WorkshopState, after
+from workshops.states import FINAL, TAKES_SEATS, NoSuchStep, WorkshopEvent, WorkshopState, after
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import SeatTaken, SlugTaken, Stale, Store, seats_taken
 
@@ -145,6 +146,22 @@ class Workshops:
         return [
             EventView(at=one.at, by=one.by, what=one.what, detail=one.detail) for one in await self._store.events(slug)
         ]
+
+    # --- connection checks
+
+    async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:
+        """Store the caller's connection check in place of an earlier one. Raises ProblemError."""
+        workshop, mine = await self._find(caller, slug)
+        if mine is None:
+            raise forbidden(Message("check-not-in", "Only people who are in this workshop can send it their check."))
+        if workshop.state in FINAL:
+            raise conflict(Message("check-over", "This workshop is over."))
+        await checks.put(self._store, checks.CheckRecord(slug, caller.person, self._now(), body.tests))
+
+    async def checks(self, caller: WorkshopCaller, slug: str) -> ChecksView:
+        """Return how many people have checked their connection, and with which results. Raises ProblemError."""
+        await self._allowed(caller, slug, "see-people")
+        return checks.summary((await self._store.members([slug]))[slug], await checks.of(self._store, slug))
 
     # --- a workshop's life
 

@@ -13,7 +13,10 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 MOST_OF_A_PERSON = 20  # open streams of one person
-_HEARTBEAT = 15.0  # seconds; tells proxies that the stream is alive
+# An event at the beginning and every 15 s tells proxies and pages that the stream is alive. A page that gets no event
+# takes it that a proxy holds the stream back, and asks for the values instead (extensions/frontend/pages/api.js).
+_HEARTBEAT = 15.0  # seconds
+_ALIVE = b"event: alive\ndata: 1\n\n"
 
 
 class PageStreams:
@@ -83,8 +86,15 @@ class Stream:
                 await handler.flush()
 
 
+def begin_stream(handler: RequestHandler) -> None:
+    """Set the headers of a response that is a stream of events, which no proxy should store or hold back."""
+    handler.set_header("Content-Type", "text/event-stream")
+    handler.set_header("Cache-Control", "no-store")
+    handler.set_header("X-Accel-Buffering", "no")
+
+
 async def _beat(handler: RequestHandler) -> None:
     while True:
-        handler.write(b": \n\n")
+        handler.write(_ALIVE)
         await handler.flush()
         await asyncio.sleep(_HEARTBEAT)

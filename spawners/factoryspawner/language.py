@@ -26,6 +26,7 @@ COOKIE = "fg-lang"  # name of the cookie that the pages set
 
 _CODE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _SCRIPTS = ("extensions/frontend/common/", "extensions/frontend/pages/")
+_CHECK = "extensions/frontend/connection/"
 _MOST = 8  # languages that are read from one request
 
 
@@ -85,6 +86,11 @@ class PageLanguage(language.Language):
     def browser(self) -> dict[str, Any]:
         """Return the texts for the pages' scripts."""
         return self.page(lambda file: file.startswith(_SCRIPTS))
+
+    @cached_property
+    def connection_check(self) -> dict[str, Any]:
+        """Return the further texts of the connection check, which no other page needs."""
+        return self.page(lambda file: file.startswith(_CHECK))
 
 
 class Languages:

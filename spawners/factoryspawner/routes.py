@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from factorylink.client import LinkAddress
 from factoryspawner import logs, server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, operator, project, public
+from factoryspawner.pages.check import handlers as check
+from factoryspawner.pages.check.limits import CheckLimits
 from factoryspawner.pages.workshops import ending, joining
 from factoryspawner.pages.workshops import pages as of_workshops
 
@@ -33,6 +36,7 @@ def routes(
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
         *public.routes(link_at, pages / "locale"),
+        *check.routes(link_at, pages / "locale", CheckLimits(time.monotonic), workshops_at),
         *project.routes(link_at, pages),
         *checklist.routes(link_at, pages),
         *joining.routes(link_at, pages, workshops_at, guests),

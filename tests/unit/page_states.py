@@ -303,6 +303,7 @@ ALL = {
     "login": Shown("/hub/login", "#login_submit", who=None),
     "map": Shown("/hub/factories?antenna=be-aifa", ".fg-map .fg-spot", who=None),
     "status": Shown("/hub/status", "#fg-status table", who=None),
+    "check": Shown("/hub/check", "#fg-copy", who=None),
     "start": Shown(START, "#fg-summary p"),
     "first": Shown("/hub/spawn/bob", "#fg-asked p", who="bob"),
     "waiting": Shown("/hub/spawn-pending/ada/waits", "#fg-waiting .fg-facts"),

@@ -44,7 +44,7 @@ async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
     async for line in answer.aiter_lines():
         if line.startswith("event: "):
             event = line[7:]
-        elif line.startswith("data: "):
+        elif line.startswith("data: ") and event != "alive":
             yield event, json.loads(line[6:])
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factorycommon import leaky_counts
 from workshops.joining import codes, guess_limits, one_time
 from workshops.joining.guess_limits import GuessLimits
 from workshops.joining.one_time import OneTimeCode
@@ -113,6 +114,7 @@ def test_a_trainer_is_told_once_an_hour() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guess_limits, "KEPT", 10)
+    monkeypatch.setattr(leaky_counts, "KEPT", 10)
     limits = GuessLimits(Clock())
     for number in range(100):
         limits.wrong(f"{number}", f"192.0.2.{number}")

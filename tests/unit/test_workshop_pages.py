@@ -237,6 +237,37 @@ async def test_lists_are_sent_and_got_and_people_are_banned(
     assert (await bob.get(f"/hub/workshops/{other}/people.csv")).status_code == 404
 
 
+async def test_a_participant_sends_a_connection_check_and_the_trainer_sees_who_has_a_problem(
+    hub: HubProcess, world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    path = (await created(bob, title="Mine <b>x</b>")).split("?")[0]
+    slug = path.rpartition("/")[2]
+    other = (await created(bob, title="Not mine")).split("?")[0].rpartition("/")[2]
+    assert f'value="{slug}"' not in (await ada.get("/hub/check")).text  # an operator who does not take part
+    await send(bob, path, order="role", person="ada", role="participant")
+    await send(bob, path, order="role", person="cyd", role="participant")
+    page = (await ada.get("/hub/check")).text
+    assert f'<option value="{slug}">Mine &lt;b&gt;x&lt;/b&gt;</option>' in page and other not in page
+    assert 'id="fg-send"' not in (await hub.http.get("/hub/check")).text
+    tests = dict.fromkeys(("browser", "cookies", "trip", "download", "upload", "stream"), "good") | {"socket": "bad"}
+    forged = {"X-XSRFToken": ada.cookies["_xsrf"]}
+
+    async def result(**body: object) -> int:
+        answer = await ada.post("/hub/check/result", json=body, headers=forged)
+        return answer.status_code
+
+    assert await result(workshop=slug, tests=tests) == 204
+    assert await result(workshop=slug, tests={**tests, "agent": "Mozilla"}) == 400
+    assert await result(workshop="no-such-one", tests=tests) == 404
+    assert await result(workshop=other, tests=tests) == 403  # an operator, who is not in it
+    assert (await ada.post("/hub/check/result", json={"workshop": slug, "tests": tests})).status_code == 403
+    assert (await hub.http.post("/hub/check/result", json={"workshop": slug, "tests": tests})).status_code == 403
+    page = (await bob.get(path)).text
+    assert "1 of 2 people have sent a connection check." in page
+    assert "For 1 of them something does not work." in page
+    assert re.search(r"<li>ada, .*<ul><li>WebSocket, the connection to a notebook: Does not work</li></ul>", page, re.S)
+
+
 async def test_a_form_of_another_site_does_nothing(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
     before = len(await world.store.all())
     assert (await bob.post("/hub/workshops/new", data=fields())).status_code == 403

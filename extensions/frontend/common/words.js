@@ -18,6 +18,8 @@ export const W = {
   })[code] ?? t("The gateway answered with an error ({code}).", { code }),
   retrying: t("This page keeps trying; you do not need to reload."),
 
+  slow: t("This page asks for news every few seconds: something between you and the gateway, such as a proxy or a virus scanner, holds live updates back."),
+  toCheck: t("Check your connection"),
   pageOld: t("The gateway does not answer, so this page may be out of date. It keeps trying."),
 
   // Start: factories

@@ -1,7 +1,13 @@
 /** Requests to the gateway and the hub, and event streams. */
 
+import { showSlow } from "../common/slow.js";
 import { W } from "../common/words.js";
 
+export const FIRST_EVENT = 8000; // ms in which a stream must have its first event, which the gateway sends at once
+export const NO_EVENT = 40_000; // ms without an event after which a stream is opened anew; there is one every 15 s
+export const POLL = 5000; // ms between two requests where streams are held back
+export const STREAM_AGAIN = 300_000; // ms after which a stream is tried again
+const FRUITLESS = 3;
 const LEAST_WAIT = 1000;
 const MOST_WAIT = 30_000;
 const STILL_STOPPING = /is pending \w+$/; // JupyterHub's message while an ended server is being removed
@@ -35,7 +41,8 @@ async function readProblem(response) {
 export async function ask(url, { method = "GET", body, signal } = {}) {
   /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
-  if (method !== "GET") headers["X-XSRFToken"] = window.jhdata.xsrf_token;
+  // JupyterHub's own API wants the token also for a GET.
+  if (method !== "GET" || url.includes("/hub/api/")) headers["X-XSRFToken"] = window.jhdata.xsrf_token;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
@@ -102,26 +109,58 @@ export async function startAgain(to, session) {
   }
 }
 
+// In the tab's storage, so that its next page does not wait for a stream in vain.
+const HELD = "fg-streams-held-until";
+
+/** Until when no stream is tried, in ms since 1970; 0: streams were not held back. */
+function heldUntil() {
+  try {
+    return Math.min(Number(sessionStorage.getItem(HELD)) || 0, Date.now() + STREAM_AGAIN);
+  } catch {
+    return 0; // the browser forbids pages to store data
+  }
+}
+
+function remember(until) {
+  try {
+    sessionStorage.setItem(HELD, String(until));
+  } catch {
+    // the next page finds out by itself
+  }
+}
+
 /**
  * Keeps `onData` informed: one GET of `url`, then the event stream. After anything that may have broken the stream
  * unnoticed (a phone that slept, a network that changed) it asks anew. `also`: who hears other events of that stream, by
  * name. `onTrouble(error)` tells of failures, which are retried for ever. A hidden tab gives its connection back unless
  * `whileHidden`: browsers allow six to one server. Returns {stop, again}.
+ *
+ * The gateway sends an event at the beginning of a stream and every 15 s. If none arrives though the connection is open,
+ * or if several streams in a row end without one, something in between holds streams back: then `url` is asked every few
+ * seconds instead, and `polled` (who hears the answers of further addresses, by address), and the page says so. From
+ * time to time, and when the network changes, a stream is tried again. The tab's next page begins with what this one
+ * found.
  * @param {{
  *   url: string, events: string, event: string, onData: (data: Json) => void,
- *   also?: Record<string, (data: Json) => void>, onTrouble?: (error: Trouble) => void, whileHidden?: boolean,
+ *   also?: Record<string, (data: Json) => void>, polled?: Record<string, (data: Json) => void>,
+ *   onTrouble?: (error: Trouble) => void, whileHidden?: boolean,
  * }} what
  */
-export function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden = false }) {
+export function follow({ url, events, event, onData, also = {}, polled = {}, onTrouble, whileHidden = false }) {
+  const me = Symbol(url);
   let stream = null;
   let timer = null;
+  let silence = null;
   let tries = 0;
+  let fruitless = 0; // streams in a row that ended without an event
+  let streamAt = heldUntil(); // until then, in ms since 1970, no stream is tried
   let stopped = false;
   let round = 0;
 
   function close() {
     round += 1;
     clearTimeout(timer);
+    clearTimeout(silence);
     stream?.close();
     stream = null;
   }
@@ -132,6 +171,23 @@ export function follow({ url, events, event, onData, also = {}, onTrouble, while
     onTrouble?.(error);
     timer = setTimeout(open, backoff(tries));
     tries += 1;
+  }
+
+  /** Asks every few seconds from now on. */
+  function poll() {
+    close();
+    fruitless = 0;
+    streamAt = Date.now() + STREAM_AGAIN;
+    remember(streamAt);
+    open();
+  }
+
+  async function askPolled(mine) {
+    for (const [address, hear] of Object.entries(polled)) {
+      const data = await ask(address).catch(() => undefined); // it is asked again in a few seconds
+      if (mine !== round) return;
+      if (data !== undefined) hear(data);
+    }
   }
 
   async function open() {
@@ -147,18 +203,47 @@ export function follow({ url, events, event, onData, also = {}, onTrouble, while
     if (mine !== round || stopped) return;
     onData(data);
     if (mine !== round || stopped) return; // a handler may have stopped the stream
-    stream = new EventSource(events);
-    stream.onopen = () => {
+    if (Date.now() < streamAt) {
       tries = 0;
-    };
-    for (const [name, hear] of Object.entries({ [event]: onData, ...also })) {
+      showSlow(me, true);
+      await askPolled(mine);
+      if (mine === round) timer = setTimeout(open, POLL);
+      return;
+    }
+    openStream(mine);
+  }
+
+  function openStream(mine) {
+    let alive = false;
+    stream = new EventSource(events);
+
+    function hearing() {
+      alive = true;
+      tries = 0;
+      fruitless = 0;
+      if (streamAt) {
+        streamAt = 0;
+        remember(0);
+      }
+      showSlow(me, false);
+      clearTimeout(silence);
+      silence = setTimeout(open, NO_EVENT);
+    }
+
+    for (const [name, hear] of Object.entries({ alive: () => {}, [event]: onData, ...also })) {
       stream.addEventListener(name, (message) => {
-        if (mine === round) hear(JSON.parse(message.data));
+        if (mine !== round) return;
+        hearing();
+        hear(JSON.parse(message.data));
       });
     }
     stream.onerror = () => {
-      if (mine === round) later(new Trouble(0, W.streamLost));
+      if (mine !== round) return;
+      if (!alive) fruitless += 1;
+      if (fruitless >= FRUITLESS) poll();
+      else later(new Trouble(0, W.streamLost));
     };
+    silence = setTimeout(poll, FIRST_EVENT);
   }
 
   function wake() {
@@ -170,8 +255,14 @@ export function follow({ url, events, event, onData, also = {}, onTrouble, while
     }
   }
 
+  /** The network may be another one. */
+  function online() {
+    streamAt = 0;
+    wake();
+  }
+
   document.addEventListener("visibilitychange", wake);
-  window.addEventListener("online", wake);
+  window.addEventListener("online", online);
   window.addEventListener("pageshow", (shown) => shown.persisted && wake());
   open();
   return {
@@ -179,8 +270,9 @@ export function follow({ url, events, event, onData, also = {}, onTrouble, while
     stop() {
       stopped = true;
       close();
+      showSlow(me, false);
       document.removeEventListener("visibilitychange", wake);
-      window.removeEventListener("online", wake);
+      window.removeEventListener("online", online);
     },
   };
 }
@@ -214,6 +306,7 @@ export function addresses(base, user, userUrl) {
     spawn: (server) => `${base}spawn/${name}${part(server)}`,
     pending: (server) => `${base}spawn-pending/${name}${part(server)}`,
     open: (server) => (server ? `${userUrl}${encodeURIComponent(server)}/` : userUrl),
+    person: `${base}api/users/${name}`,
     tokens: `${base}api/users/${name}/tokens`,
     token: (id) => `${base}api/users/${name}/tokens/${encodeURIComponent(id)}`,
     home: `${base}home`,

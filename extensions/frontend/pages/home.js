@@ -314,6 +314,7 @@ function listen() {
       first = false;
     },
     also: { clusters: (told) => ownClusters.hear(told) },
+    polled: { [to.clusters]: (told) => ownClusters.hear(told.filter((one) => one.state !== "ended")) },
     onTrouble: setTrouble,
   });
 }

@@ -2,7 +2,7 @@
 
 import "./catalogue.js";
 
-import { Trouble, addresses, ask, backoff, follow, startAgain, stopSession } from "./api.js";
+import { FIRST_EVENT, POLL, Trouble, addresses, ask, backoff, follow, startAgain, stopSession } from "./api.js";
 import { announce, byId, h, render, settings } from "../common/dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
 import { change, endHead, isLive, isOutOfMemory, larger, names, ofServer, title } from "./session.js";
@@ -127,15 +127,18 @@ function followProgress() {
   let tries = 0;
   const open = () => {
     progress = new EventSource(page.progressUrl);
+    const silence = setTimeout(lookAtServer, FIRST_EVENT); // the hub sends an event at once
     progress.onmessage = (message) => {
       const event = JSON.parse(message.data);
       tries = 0;
+      clearTimeout(silence);
       if (event.session && !following) followSession(event.session.id); // the event's own text is English, for scripts
       if (event.ready || event.failed) progress.close();
       if (event.ready) ready();
       if (event.failed) failed();
     };
     progress.onerror = () => {
+      clearTimeout(silence);
       progress.close();
       tries += 1;
       // The stream cannot be opened: the hub was restarted, or no longer starts this server. The hub decides.
@@ -144,6 +147,22 @@ function followProgress() {
     };
   };
   open();
+}
+
+/** Where JupyterHub's stream is held back: asks every few seconds whether the hub has the server ready. */
+async function lookAtServer() {
+  progress?.close();
+  if (state.ready) return;
+  try {
+    const { servers } = await ask(to.person); // those that run or are being started
+    const server = servers?.[page.server];
+    if (server?.ready) ready();
+    else if (servers && !server) failed();
+    if (servers && (!server || server.ready)) return;
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+  }
+  setTimeout(lookAtServer, POLL);
 }
 
 function hear(session) {

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query
 
 from factorycommon.models import Group, Person
+from workshops.api.checks import checks_router
 from workshops.api.people import people_router
 from workshops.api.routes import Routes, router, workshops_app
 from workshops.joining import hub_routes
@@ -39,5 +40,6 @@ def hub_app(workshops: Workshops, joining: Joining, more: Sequence[Routes] = ())
     app.include_router(people_router(workshops, joining, who))
     for routes in more:
         app.include_router(routes(who))
+    app.include_router(checks_router(workshops, who))
     hub_routes.add(app, joining)
     return app

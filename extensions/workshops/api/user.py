@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Security
 from fastapi.security import HTTPBearer
 
 from workshops.api.callers import TokenCallers
+from workshops.api.checks import checks_router
 from workshops.api.people import people_router
 from workshops.api.routes import Routes, router, workshops_app
 from workshops.joining.service import Joining
@@ -37,4 +38,5 @@ def user_app(
     app.include_router(people_router(workshops, joining, who), prefix=f"{prefix}/api")
     for routes in more:
         app.include_router(routes(who), prefix=f"{prefix}/api")
+    app.include_router(checks_router(workshops, who), prefix=f"{prefix}/api")
     return app

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from factorycommon.leaky_counts import KEPT, LeakyCounts
+
 BROWSER = 10
 FORGIVEN_SECONDS = 30.0
 ADDRESS = 60  # wrong codes of an address that are answered at once, as many as a class mistypes
@@ -23,37 +25,15 @@ ADDRESS_SECONDS = 5.0  # seconds after which one of them is forgiven
 SLOWEST = 0.2
 NOTABLE = 100
 HOUR = 3600.0
-KEPT = 20_000  # entries of each kind that are kept; the oldest ones are forgotten first
-
-
-class _LeakyCounts:
-    """Counts by key, each of which falls by one in ``seconds``."""
-
-    def __init__(self, seconds: float, ticks: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._ticks = ticks
-        self._counts: OrderedDict[str, tuple[float, float]] = OrderedDict()  # count, and when it was that
-
-    def of(self, key: str) -> float:
-        count, at = self._counts.get(key, (0.0, 0.0))
-        return max(0.0, count - (self._ticks() - at) / self._seconds)
-
-    def add(self, key: str) -> float:
-        count = self.of(key) + 1
-        self._counts[key] = (count, self._ticks())
-        self._counts.move_to_end(key)
-        if len(self._counts) > KEPT:
-            self._counts.popitem(last=False)
-        return count
 
 
 class GuessLimits:
     """Counts wrong codes by browser, network address and workshop. ``ticks``: a clock in seconds that never jumps."""
 
     def __init__(self, ticks: Callable[[], float]) -> None:
-        self._browsers = _LeakyCounts(FORGIVEN_SECONDS, ticks)
-        self._addresses = _LeakyCounts(ADDRESS_SECONDS, ticks)
-        self._workshops = _LeakyCounts(HOUR / NOTABLE, ticks)
+        self._browsers = LeakyCounts(FORGIVEN_SECONDS, ticks)
+        self._addresses = LeakyCounts(ADDRESS_SECONDS, ticks)
+        self._workshops = LeakyCounts(HOUR / NOTABLE, ticks)
         self._ticks = ticks
         self._said: OrderedDict[str, float] = OrderedDict()  # workshops whose trainer was told, and when
 

@@ -78,6 +78,7 @@ class Letters:
             f"You can work from {_in_zone(workshop.opens, zone)} to {_in_zone(workshop.closes, zone)}.",
             "",
             f"Its page: {self._root}hub/join/{workshop.slug}",
+            f"Check your browser and network some days before: {self._root}hub/check",
         ]
 
     def _letter(self, to: str, subject: str, lines: list[str]) -> EmailMessage:

@@ -224,6 +224,8 @@ async def _show(client: WorkshopsClient, caller: WorkshopCaller, options: argpar
         _say(f"seats     {one.staff.seated} of {one.seats} taken, {one.staff.waiting} wait")
         for words in filter(None, (one.staff.problem, one.staff.declined)):
             _say(f"note      {words}")
+    checks = await client.checks(caller, options.slug)
+    _say(f"checks    {checks.checked} of {checks.people} connections checked, {checks.problems} with a problem")
     for member in await client.members(caller, options.slug):
         _say(f"{member.role:11} {member.person}" + (f", seat {member.seat}" if member.seat else ""))
     for event in reversed(await client.events(caller, options.slug)):

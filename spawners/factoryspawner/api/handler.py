@@ -19,7 +19,7 @@ from factorycommon.language import N_
 from factorycommon.models import Problem, Session
 from factorylink.client import LinkAddress, LinkProblem, LinkSilent
 from factoryspawner.errors import LINK_SILENT
-from factoryspawner.event_stream import Source, Stream
+from factoryspawner.event_stream import Source, Stream, begin_stream
 from factoryspawner.gateway import HubGateway, gateway
 from factoryspawner.language import PageLanguage, languages
 
@@ -90,9 +90,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             await self._send(*sources)
 
     async def _send(self, *sources: Source) -> None:
-        self.set_header("Content-Type", "text/event-stream")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Accel-Buffering", "no")
+        begin_stream(self)
         self.set_header("Content-Language", self.language.code)
         self._stream = Stream(*(one._replace(values=self._all_seen(one.values)) for one in sources))
         await self._stream.run(self)

@@ -36,6 +36,104 @@ function tn(n, one, many, parts = {}) {
 var texts = document.getElementById("fg-texts")?.textContent;
 if (texts) use(readCatalogue(JSON.parse(texts)));
 
+// common/dom.js
+var shown = (children) => (
+  /** @type {(Node | string)[]} */
+  children.flat(2).filter((child) => child !== null && child !== void 0 && child !== false)
+);
+function h(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === null || value === void 0 || value === false) continue;
+    if (name === "key") element.dataset.key = value;
+    else if (name.startsWith("on")) Object.assign(element, { [name]: value });
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  if (attributes?.value !== void 0 && "value" in element) Object.assign(element, { value: attributes.value });
+  element.append(...shown(children));
+  return element;
+}
+function render(parent, ...fresh) {
+  const holder = document.createElement("div");
+  holder.append(...shown(fresh));
+  morphChildren(parent, holder);
+}
+var isElement = (node) => node?.nodeType === Node.ELEMENT_NODE;
+function sameKind(old, fresh) {
+  if (old.nodeType !== fresh.nodeType) return false;
+  if (!isElement(old) || !isElement(fresh)) return true;
+  return old.tagName === fresh.tagName && old.dataset.key === fresh.dataset.key;
+}
+var elements = (element) => [.../** @type {HTMLCollectionOf<HTMLElement>} */
+element.children];
+function morphChildren(parent, holder) {
+  const staying = new Set(elements(holder).map((child) => child.dataset.key));
+  const keyed = /* @__PURE__ */ new Map();
+  for (const child of elements(parent)) {
+    if (child.dataset.key === void 0) continue;
+    if (staying.has(child.dataset.key)) keyed.set(child.dataset.key, child);
+    else child.remove();
+  }
+  let place2 = parent.firstChild;
+  for (const fresh of [...holder.childNodes]) {
+    const key = isElement(fresh) ? fresh.dataset.key : void 0;
+    let old = key === void 0 ? place2 : keyed.get(key);
+    if (key === void 0) {
+      while (isElement(old) && old.dataset.key !== void 0) old = old.nextSibling;
+    }
+    if (old && sameKind(old, fresh)) {
+      if (old === place2) place2 = old.nextSibling;
+      else parent.insertBefore(old, place2);
+      morph(old, fresh);
+    } else {
+      parent.insertBefore(fresh, place2);
+    }
+  }
+  while (place2) {
+    const next = place2.nextSibling;
+    parent.removeChild(place2);
+    place2 = next;
+  }
+}
+var HANDLERS = (
+  /** @type {const} */
+  ["onclick", "onchange", "oninput"]
+);
+function morph(old, fresh) {
+  if (!isElement(old) || !isElement(fresh)) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  }
+  for (const { name, value } of [...fresh.attributes]) {
+    if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
+  }
+  for (const handler of HANDLERS) {
+    if (old[handler] !== fresh[handler]) Object.assign(old, { [handler]: fresh[handler] });
+  }
+  if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
+    if (old.checked !== fresh.checked) old.checked = fresh.checked;
+    const given = fresh.hasAttribute("value");
+    const { activeElement } = (
+      /** @type {Document | ShadowRoot} */
+      old.getRootNode()
+    );
+    if (given && old !== activeElement && old.value !== fresh.value) old.value = fresh.value;
+    return;
+  }
+  morphChildren(old, fresh);
+}
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+function announce(text) {
+  const region = document.getElementById("fg-announce");
+  if (region) setText(region, text);
+}
+var byId = (id) => document.getElementById(id);
+
 // common/state_words.js
 var sessionName = (name) => name || t("Main session");
 var stateWords = () => (
@@ -64,6 +162,8 @@ var W = {
     503: t("The gateway cannot reach the factories right now.")
   })[code] ?? t("The gateway answered with an error ({code}).", { code }),
   retrying: t("This page keeps trying; you do not need to reload."),
+  slow: t("This page asks for news every few seconds: something between you and the gateway, such as a proxy or a virus scanner, holds live updates back."),
+  toCheck: t("Check your connection"),
   pageOld: t("The gateway does not answer, so this page may be out of date. It keeps trying."),
   // Start: factories
   freeNow: t("Free now"),
@@ -379,104 +479,6 @@ var MOST_WAIT = 3e4;
 function backoff(n, random = Math.random()) {
   return Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(n, 10)) * (0.75 + random / 2);
 }
-
-// common/dom.js
-var shown = (children) => (
-  /** @type {(Node | string)[]} */
-  children.flat(2).filter((child) => child !== null && child !== void 0 && child !== false)
-);
-function h(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (value === null || value === void 0 || value === false) continue;
-    if (name === "key") element.dataset.key = value;
-    else if (name.startsWith("on")) Object.assign(element, { [name]: value });
-    else element.setAttribute(name, value === true ? "" : String(value));
-  }
-  if (attributes?.value !== void 0 && "value" in element) Object.assign(element, { value: attributes.value });
-  element.append(...shown(children));
-  return element;
-}
-function render(parent, ...fresh) {
-  const holder = document.createElement("div");
-  holder.append(...shown(fresh));
-  morphChildren(parent, holder);
-}
-var isElement = (node) => node?.nodeType === Node.ELEMENT_NODE;
-function sameKind(old, fresh) {
-  if (old.nodeType !== fresh.nodeType) return false;
-  if (!isElement(old) || !isElement(fresh)) return true;
-  return old.tagName === fresh.tagName && old.dataset.key === fresh.dataset.key;
-}
-var elements = (element) => [.../** @type {HTMLCollectionOf<HTMLElement>} */
-element.children];
-function morphChildren(parent, holder) {
-  const staying = new Set(elements(holder).map((child) => child.dataset.key));
-  const keyed = /* @__PURE__ */ new Map();
-  for (const child of elements(parent)) {
-    if (child.dataset.key === void 0) continue;
-    if (staying.has(child.dataset.key)) keyed.set(child.dataset.key, child);
-    else child.remove();
-  }
-  let place2 = parent.firstChild;
-  for (const fresh of [...holder.childNodes]) {
-    const key = isElement(fresh) ? fresh.dataset.key : void 0;
-    let old = key === void 0 ? place2 : keyed.get(key);
-    if (key === void 0) {
-      while (isElement(old) && old.dataset.key !== void 0) old = old.nextSibling;
-    }
-    if (old && sameKind(old, fresh)) {
-      if (old === place2) place2 = old.nextSibling;
-      else parent.insertBefore(old, place2);
-      morph(old, fresh);
-    } else {
-      parent.insertBefore(fresh, place2);
-    }
-  }
-  while (place2) {
-    const next = place2.nextSibling;
-    parent.removeChild(place2);
-    place2 = next;
-  }
-}
-var HANDLERS = (
-  /** @type {const} */
-  ["onclick", "onchange", "oninput"]
-);
-function morph(old, fresh) {
-  if (!isElement(old) || !isElement(fresh)) {
-    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
-    return;
-  }
-  for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
-  }
-  for (const { name, value } of [...fresh.attributes]) {
-    if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
-  }
-  for (const handler of HANDLERS) {
-    if (old[handler] !== fresh[handler]) Object.assign(old, { [handler]: fresh[handler] });
-  }
-  if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
-    if (old.checked !== fresh.checked) old.checked = fresh.checked;
-    const given = fresh.hasAttribute("value");
-    const { activeElement } = (
-      /** @type {Document | ShadowRoot} */
-      old.getRootNode()
-    );
-    if (given && old !== activeElement && old.value !== fresh.value) old.value = fresh.value;
-    return;
-  }
-  morphChildren(old, fresh);
-}
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-function announce(text) {
-  const region = document.getElementById("fg-announce");
-  if (region) setText(region, text);
-}
-var byId = (id) => document.getElementById(id);
 
 // pages/fresh.js
 var EVERY = 2e4;

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
 
 from factorycommon.link_errors import LinkError, LinkProblem
 from factorycommon.models import GUEST
+from factorycommon.service_address import ServiceAddress
 from factoryspawner.pages.workshops.joining_client import joining
 
 log = logging.getLogger("factoryspawner")
@@ -26,11 +26,11 @@ _UNKNOWN = 404
 
 
 class GuestSweep:
-    """Deletes users of guests. ``socket``: where the workshops service listens for the hub; ``users``: the hub's
+    """Deletes users of guests. ``at``: where the workshops service listens for the hub; ``users``: the hub's
     users; ``authenticator``: the hub's, which is told of each deletion."""
 
-    def __init__(self, socket: Path, users: Any, authenticator: Any) -> None:
-        self._socket = socket
+    def __init__(self, at: ServiceAddress, users: Any, authenticator: Any) -> None:
+        self._at = at
         self._users = users
         self._authenticator = authenticator
 
@@ -51,7 +51,7 @@ class GuestSweep:
         gone = []
         for name in self._unused(datetime.now(UTC)):
             try:
-                await joining(self._socket).guest(name)
+                await joining(self._at).guest(name)
             except LinkProblem as error:
                 if error.status == _UNKNOWN and await self._delete(name):
                     gone.append(name)

@@ -146,7 +146,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     def _begin_sweep(self) -> None:
         """Delete users of guests from now on, unless that has begun. The hub calls no authenticator at its start."""
         if self._sweeping is None and hasattr(self.parent, "users"):
-            sweep = GuestSweep(Path(self.workshops_socket), self.parent.users, self)
+            sweep = GuestSweep(self.workshops_at, self.parent.users, self)
             self._sweeping = asyncio.get_running_loop().create_task(sweep.keep())
 
     async def standing(self, user: Any) -> Refusal | None:

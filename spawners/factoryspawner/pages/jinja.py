@@ -47,6 +47,7 @@ class Translation(InternationalizationExtension):
         environment.policies["ext.i18n.trimmed"] = True
         environment.globals.update(language=self._language, languages=self._all, said=self._said, here=_here)
         environment.globals.update(said_html=self._said_html, browser_texts=_texts, request_id=request_id.current)
+        environment.globals.update(check_texts=_check_texts)
         environment.globals.update(banner=self.banner, has_workshops=self.has_workshops)
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
@@ -116,3 +117,7 @@ def _here(context: Context) -> str:
 
 def _texts(language: PageLanguage) -> str:
     return htmlsafe_json_dumps(language.browser)
+
+
+def _check_texts(language: PageLanguage) -> str:
+    return htmlsafe_json_dumps(language.connection_check)

@@ -121,6 +121,15 @@ MATERIAL = {
     "ready": N_("It is ready."),
     "failed": N_("It could not be fetched."),
 }
+TESTS = {
+    "browser": N_("Your browser"),
+    "cookies": N_("Cookies"),
+    "trip": N_("Answers of the gateway"),
+    "download": N_("Download"),
+    "upload": N_("Upload"),
+    "stream": N_("Live updates"),
+    "socket": N_("WebSocket, the connection to a notebook"),
+}
 _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withdraw", "cancel", "warm", "close")}
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
 _NO_MINUTES = N_("Give a number of minutes from 1 to 1,440.")
@@ -349,6 +358,7 @@ class WorkshopPage(WorkshopHandler):
             people = await self.client.members(self.caller, slug) if staff else []
             events = await self.client.events(self.caller, slug) if staff else []
             material = await self.client.material(self.caller, slug) if staff and workshop.material else None
+            checks = await self.client.checks(self.caller, slug) if staff else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None
@@ -362,6 +372,8 @@ class WorkshopPage(WorkshopHandler):
             steps=PROGRESS,
             material=material,
             material_states=MATERIAL,
+            checks=checks,
+            tests=TESTS,
             done=done,
             wrong=wrong,
             closing=await self._closing(workshop),
