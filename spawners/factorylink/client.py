@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-import httpx
+import aiohttp
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
+from yarl import URL
 
 from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
@@ -58,12 +60,12 @@ from factorycommon.models import (
     UsageLine,
 )
 from factorycommon.models.plain import plain_text
-from factorycommon.service_address import ServiceAddress, transport_to
+from factorycommon.service_address import NetworkAddress, ServiceAddress
+from factorycommon.tls import dialing
 
 __all__ = ["By", "LinkAddress", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
 
 T = TypeVar("T")
-LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
 By = Literal["person", "hub", "operator"]  # who requests the end of a session
 log = logging.getLogger(__name__)
 
@@ -104,12 +106,6 @@ class TableChange:
     banner: BannerView | None = None
 
 
-async def pass_on(request: httpx.Request) -> None:
-    """Add the id of the request that this process works for to a request that it sends to the link."""
-    if current := request_id.current():
-        request.headers[request_id.HEADER] = current
-
-
 LinkAddress = ServiceAddress
 
 
@@ -118,18 +114,32 @@ class LinkClient:
     for the hub."""
 
     def __init__(self, at: LinkAddress) -> None:
-        base_url, transport = transport_to(at, "link", LIMITS)
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            base_url=base_url,
-            timeout=_ANSWER_SECONDS,
-            trust_env=False,
-            event_hooks={"request": [pass_on]},
-        )
+        self._at = at
+        self._base = at.url.rstrip("/") if isinstance(at, NetworkAddress) else "http://link"
+        self._opened: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        """Close all connections. Later requests raise LinkSilent."""
+        self._closed = True
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _http(self) -> aiohttp.ClientSession:
+        """Return the HTTP client, which needs a running event loop. Raises LinkSilent, TlsError.
+
+        Each request that waits for an answer has a connection of its own, so the number of connections is not limited.
+        """
+        if self._closed:
+            raise LinkSilent("this client is closed")
+        if self._opened is None:
+            unlimited: dict[str, Any] = {"limit": 0, "limit_per_host": 0, "keepalive_timeout": IDLE_SECONDS}
+            if isinstance(self._at, NetworkAddress):
+                connector: aiohttp.BaseConnector = aiohttp.TCPConnector(ssl=dialing(self._at.tls), **unlimited)
+            else:
+                connector = aiohttp.UnixConnector(str(self._at), **unlimited)
+            self._opened = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._opened
 
     # --- sessions
 
@@ -161,10 +171,13 @@ class LinkClient:
 
     async def send_environment(
         self, session_id: SessionId, environment: Mapping[str, str], argv: Sequence[str]
-    ) -> None:
-        """Send the environment, with its tokens, through the session's door, which then starts the notebook."""
+    ) -> Session:
+        """Send the environment, with its tokens, through the session's door, which then starts the notebook.
+
+        Return the session.
+        """
         body = EnvironmentBody(environment=dict(environment), argv=list(argv)).model_dump()
-        await self._request("POST", f"/sessions/{session_id}/environment", json=body, timeout=30)
+        return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/environment", json=body, timeout=30)
 
     async def token(self, session_id: SessionId) -> str | None:
         """Return the hub token of the session's notebook, as its door reports it."""
@@ -224,7 +237,7 @@ class LinkClient:
     async def usage_csv(self, project: str, since: date | None = None, person: str | None = None) -> bytes:
         """Return the use of jobs as CSV, selected as in ``usage``."""
         params = _usage_of(project, since, person)
-        return (await self._request("GET", "/usage.csv", params=params, timeout=60)).content
+        return await self._request("GET", "/usage.csv", params=params, timeout=60)
 
     async def projects(self, user: str) -> list[ProjectView]:
         """Return the person's projects, also projects that have ended or not begun."""
@@ -277,7 +290,9 @@ class LinkClient:
 
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:
         """Return the person's sessions, also ended ones, newest first."""
-        return await self._ask(_SESSIONS, "GET", f"/people/{quote(user, safe='')}/sessions", params={"limit": limit})
+        return await self._ask(
+            _SESSIONS, "GET", f"/people/{quote(user, safe='')}/sessions", params=_given({"limit": limit})
+        )
 
     async def person_clusters(self, user: str) -> list[Cluster]:
         """Return the person's clusters without their jobs: the live ones and the last that have ended, newest first."""
@@ -359,28 +374,52 @@ class LinkClient:
     # --- helpers
 
     async def _ask(self, answer: TypeAdapter[T], method: str, path: str, **kwargs: Any) -> T:
-        return _read(answer, (await self._request(method, path, **kwargs)).content)
+        return _read(answer, await self._request(method, path, **kwargs))
 
-    async def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: JsonValue = None,
+        timeout: float = _ANSWER_SECONDS,
+    ) -> bytes:
+        """Return the body of the link's answer. ``path`` is percent-encoded. Raises LinkSilent, LinkProblem."""
+        async with self._response(method, path, params, json, timeout) as response:
+            return await response.read()
+
+    @asynccontextmanager
+    async def _response(
+        self, method: str, path: str, params: Mapping[str, str] | None, json: JsonValue, quiet: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request; provide the response. Raises LinkSilent, LinkProblem.
+
+        ``quiet``: the longest time in seconds without a byte from the link.
+        """
+        url = URL(self._base + path, encoded=True)
         try:
-            response = await self._http.request(method, path, **kwargs)
-        except httpx.HTTPError as error:
-            raise LinkSilent(str(error) or type(error).__name__) from error
-        if response.is_error:
-            raise read_problem(response.status_code, response.content)
-        return response
+            async with self._http().request(
+                method,
+                url,
+                params=params,
+                json=json,
+                headers={request_id.HEADER: current} if (current := request_id.current()) else None,
+                timeout=aiohttp.ClientTimeout(sock_connect=_ANSWER_SECONDS, sock_read=quiet),
+                allow_redirects=False,
+            ) as response:
+                if response.status >= 400:
+                    raise read_problem(response.status, await response.read())
+                yield response
+        except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError, too
+            cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            raise LinkSilent(str(cause) or type(cause).__name__) from error
 
     async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
         """Yield server-sent events as (event, data). Raises LinkSilent when the connection ends."""
-        timeout = httpx.Timeout(_ANSWER_SECONDS, read=_QUIET_SECONDS)
-        try:
-            async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
-                if response.is_error:
-                    raise read_problem(response.status_code, await response.aread())
-                async for event in read_events(response.aiter_bytes()):
-                    yield event
-        except httpx.HTTPError as error:
-            raise LinkSilent(str(error) or type(error).__name__) from error
+        async with self._response("GET", path, params, None, _QUIET_SECONDS) as response:
+            async for event in read_events(response.content.iter_any()):
+                yield event
         raise LinkSilent("the stream ended")
 
     async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
@@ -398,15 +437,20 @@ class LinkClient:
 def _order(message: str, by: str | None) -> dict[str, Any]:
     """Return the body of an operator's order. ``by`` is left out if it is empty, since older links do not know the
     field."""
-    return DrainBody.model_validate(_given({"message": message, "by": by})).model_dump(exclude_unset=True)
+    return DrainBody(message=message, **({} if by is None else {"by": by})).model_dump(exclude_unset=True)
 
 
-def _usage_of(project: str | None, since: date | None, person: str | None) -> dict[str, Any]:
+def _usage_of(project: str | None, since: date | None, person: str | None) -> dict[str, str]:
     return _given({"project": project, "since": since.isoformat() if since else None, "person": person})
 
 
-def _given(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
+def _given(params: Mapping[str, str | float | None]) -> dict[str, str]:
+    """Return the parameters of a query that have a value, as texts."""
+    return {name: _text(value) for name, value in params.items() if value is not None}
+
+
+def _text(value: str | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _snapshot(data: str) -> TableChange:

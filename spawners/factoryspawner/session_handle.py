@@ -87,12 +87,16 @@ class SessionHandle:
         self.token = ""  # nosec B105
         self.asked_to_stop = False
 
-    async def find(self, wait: bool = True) -> Session | None:
+    async def find(self, wait: bool = True, ask: bool = True) -> Session | None:
         """Return the live session of this server, or None. Raises StartFailed if the link does not answer.
 
-        If the only session is stopping, wait for its end; with ``wait=False`` return None at once.
+        If the only session is stopping, wait for its end; with ``wait=False`` return None at once. ``ask=False``: if
+        the table is up to date and has no session of this server, do not ask the link. The link refuses to begin a
+        second session of a server in any case.
         """
         while True:
+            if not (ask or self._table.silent or self._table.of(self._user, self._server)):
+                return None
             known = {session.id: session for session in self._table.of(self._user, self._server)}
             try:
                 live = await self._link.sessions(user=self._user, server=self._server, live=True)
@@ -226,14 +230,17 @@ class SessionHandle:
     async def _send(self, environment: Environment) -> bool:
         """Send the environment through the door; return whether the link confirms that it has arrived."""
         variables, argv = environment()
+        known = self.session
         try:
-            await self._link.send_environment(self.session_id, variables, argv)
+            self._table.answered(await self._link.send_environment(self.session_id, variables, argv), known)
         except LinkSilent as error:
             log.warning("The environment of session %s is sent again: %s", self.session_id, error)
             return False
         except LinkProblem as error:  # the door closed meanwhile, or has an environment already
             log.info("The door of session %s took no environment: %s", self.session_id, error)
-        return await self._refresh() and self.session is not None and self.session.environment_sent
+            if not await self._refresh():
+                return False
+        return self.session is not None and self.session.environment_sent
 
     async def _refresh(self) -> bool:
         try:

@@ -202,7 +202,7 @@ class FactorySpawner(BatchspawnerFace):
     async def _claim_session(self, request: SessionRequest | None) -> Session | None:
         attempts = _ATTEMPTS
         while True:
-            session = await self.handle.find(wait=request is not None)
+            session = await self.handle.find(wait=request is not None, ask=request is None or attempts < _ATTEMPTS)
             self._still_wanted()
             old = self.handle.token
             if session is not None:

@@ -35,7 +35,7 @@ async def test_the_next_request_after_a_pause_opens_a_connection_of_its_own(tmp_
     socket = tmp_path / "link.sock"
     server = await asyncio.start_unix_server(serve, socket)
     client, link = LinkClient(socket), Link(LinkRoute("http://gateway", "token", str(socket)))
-    for ask in (lambda: client._http.get("/"), lambda: link._http.get("/")):
+    for ask in (client.sessions, lambda: link._http.get("/")):
         connections.clear()
         await ask()
         await ask()

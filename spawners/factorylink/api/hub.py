@@ -145,9 +145,10 @@ def hub_app(
     async def session_events(session_id: SessionId) -> EventStream:
         return events(feed.session(session_id, await sessions.session(session_id)))
 
-    @app.post("/sessions/{session_id}/environment", status_code=204, responses=says(404, 409))
-    async def send_environment(session_id: SessionId, body: EnvironmentBody) -> None:
+    @app.post("/sessions/{session_id}/environment", responses=says(404, 409))
+    async def send_environment(session_id: SessionId, body: EnvironmentBody) -> Session:
         await sessions.send_environment(session_id, body.environment, body.argv)
+        return await sessions.session(session_id)
 
     @app.get("/sessions/{session_id}/token", responses=says(404, 409))
     async def get_token(session_id: SessionId) -> TokenBody:
