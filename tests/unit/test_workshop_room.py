@@ -320,7 +320,7 @@ async def test_a_message_is_deleted_with_the_people_of_its_workshop(both: Both) 
     await made.runs(1, ADA)
     await comes(lambda: [one.open for one in service.room.sessions.of(f"workshop-{slug}")] == [True])
     await service.room.broadcast(TINA, slug, BroadcastBody(text="secret"))
-    for days in (5, 40):  # it is archived, and then its days of retention are over
+    for days in (5, 1, 40):  # it closes, it is archived, its days of retention are over
         service.clock.forward(days=days)
         await service.clockwork.look()
     rows = await service.store.transact(lambda db: broadcasts.rows.of(db, [slug])[slug])
