@@ -301,6 +301,7 @@ var W = {
     environment: t("Environment"),
     cost: t("Charged")
   },
+  ofWorkshop: (title) => t("Workshop: {title}", { title }),
   sizeFor: (size, hours) => t("{size}, for {hours}", { size, hours }),
   charged: (amount2) => t("Charged: {amount}", { amount: amount2 }),
   startLarger: (size) => t("Start again with {size}", { size }),
@@ -1147,7 +1148,7 @@ var link = (href, text, kind) => h("a", { href, class: `btn btn-sm ${kind}` }, t
 function button(text, kind, onclick, more = {}) {
   return h("button", { type: "button", class: `btn btn-sm ${kind}`, onclick, ...more }, text);
 }
-function sessionCard(session, factories, now, to2, on2, busy, asking, trouble) {
+function sessionCard(session, factories, now, to2, on2, busy, asking, trouble, workshop = "") {
   const named = names(session, factories);
   const stopping = busy.has(session.id) || session.state === "ending" || session.wish === "stop";
   const stop2 = stopping ? W.stopping : session.state === "pending" ? W.cancel : W.stop;
@@ -1173,7 +1174,8 @@ function sessionCard(session, factories, now, to2, on2, busy, asking, trouble) {
       { class: "fg-session-what" },
       h("strong", {}, named.machine),
       ` · ${named.size}`,
-      h("span", { class: "fg-quiet fg-line" }, named.environment)
+      h("span", { class: "fg-quiet fg-line" }, named.environment),
+      workshop ? h("span", { class: "fg-line" }, W.ofWorkshop(workshop)) : null
     ),
     session.state === "running" && share !== null ? h("div", {
       class: "fg-bar",
@@ -1419,6 +1421,7 @@ var page = settings("fg-home");
 var to = addresses(page.base, page.user, page.userUrl);
 var RECENT2 = 6;
 var STOP_PATIENCE = 15e3;
+var WORKSHOP = "workshop-";
 var state = {
   sessions: null,
   factories: [],
@@ -1432,10 +1435,21 @@ var state = {
   moreAsked: /* @__PURE__ */ new Map(),
   starting: null,
   told: /* @__PURE__ */ new Set(),
+  titles: /* @__PURE__ */ new Map(),
+  // of workshops, by the ids of their projects
   heard: 0,
   // number of received updates of the sessions
   servers: JSON.parse(byId("fg-servers").textContent)
 };
+var workshopOf = (session) => state.titles.get(session.choice.project) ?? "";
+async function askTitles(sessions) {
+  const fresh = sessions.map((one) => one.choice.project).filter((id) => id?.startsWith(WORKSHOP) && !state.titles.has(id));
+  if (!fresh.length) return;
+  for (const id of fresh) state.titles.set(id, "");
+  const projects = await attempt(() => ask(to.projects), () => void 0);
+  for (const one of projects ?? []) if (one.id.startsWith(WORKSHOP)) state.titles.set(one.id, one.title || one.id);
+  draw();
+}
 var live = () => (state.sessions ?? []).filter(isLive);
 var moment = (session) => Date.parse(session.ended ?? session.created);
 function hubOnly() {
@@ -1474,7 +1488,17 @@ function draw() {
   const only = state.sessions ? [] : hubOnly();
   render(
     byId("fg-live"),
-    running.map((one) => sessionCard(one, state.factories, now, to, on, state.busy, state.moreAsked, state.troubles.get(one.id))),
+    running.map((one) => sessionCard(
+      one,
+      state.factories,
+      now,
+      to,
+      on,
+      state.busy,
+      state.moreAsked,
+      state.troubles.get(one.id),
+      workshopOf(one)
+    )),
     only.map((server) => hubCard(server, to, on))
   );
   byId("fg-none").hidden = running.length + only.length > 0;
@@ -1488,6 +1512,7 @@ function draw() {
   ownClusters.show({ factories: state.factories, sessions: state.sessions ?? [] });
 }
 function hear(sessions, whole) {
+  askTitles(sessions);
   const before = new Map((state.sessions ?? []).map((one) => [one.id, one]));
   for (const one of sessions) {
     const known = before.get(one.id);

@@ -301,6 +301,7 @@ var W = {
     environment: t("Environment"),
     cost: t("Charged")
   },
+  ofWorkshop: (title) => t("Workshop: {title}", { title }),
   sizeFor: (size, hours) => t("{size}, for {hours}", { size, hours }),
   charged: (amount2) => t("Charged: {amount}", { amount: amount2 }),
   startLarger: (size) => t("Start again with {size}", { size }),
@@ -625,6 +626,9 @@ var findFactory = (factories, id) => factories.find((factory) => factory.id === 
 var findSize = (factory, id) => factory?.sizes.find((view) => view.size.id === id) ?? null;
 var findEnvironment = (factory, id) => factory?.environments.find((one) => one.id === id) ?? null;
 var fits = (view, environment) => view.offer.environments.includes(environment);
+function mostHours(view, limit) {
+  return Math.max(view.offer.hours.least, Math.min(view.size.max_hours, limit ?? Infinity));
+}
 function ladder(maxHours) {
   return [...LADDER.filter((step) => step < maxHours), maxHours];
 }
@@ -1253,9 +1257,9 @@ function noEnvironment(factory, choice) {
   if (!factory.environments.length) return W.noEnvironments(factory.site.machine);
   return findSize(factory, choice.size).offer.environments.length ? null : W.cannotEnvironment;
 }
-function hoursPicker(factory, choice, estimateOf2, now, on) {
+function hoursPicker(factory, choice, estimateOf2, now, on, limit = null) {
   const view = findSize(factory, choice.size);
-  const max = view.size.max_hours;
+  const max = mostHours(view, limit);
   const steps = ladder(max);
   const start = hoursStart(view, estimateOf2(choice.hours), now);
   const begin2 = start.at ?? now;
@@ -1412,10 +1416,14 @@ async function gatherSources() {
   sessionStorage.removeItem(POSTED);
   return { posted: kept ? JSON.parse(kept) : null, link: fromQuery(location.search), again: session?.choice, last };
 }
+function allowedHours(factory, choice) {
+  return Math.min(choice.hours, mostHours(findSize(factory, choice.size), payer(factory, choice, state.projects)?.max_hours));
+}
 function choose(change, { settled = true } = {}) {
   const wanted = { ...state.choice, ...change };
   const factory = findFactory(state.factories, wanted.factory);
   state.choice = settled ? settle(wanted, factory) : wanted;
+  if (settled && !("hours" in change)) state.choice = { ...state.choice, hours: allowedHours(factory, state.choice) };
   draw();
   clearTimeout(timer);
   timer = setTimeout(askEstimates, DEBOUNCE);
@@ -1488,7 +1496,14 @@ function draw() {
   render(byId("fg-sizes"), sizeCards(factory, choice, now));
   render(byId("fg-environments"), environmentCards(factory, choice));
   render(byId("fg-hours"), [
-    ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })),
+    ...hoursPicker(
+      factory,
+      choice,
+      estimateOf,
+      now,
+      (hours) => choose({ hours }),
+      payer(factory, choice, state.projects)?.max_hours
+    ),
     ...windows(factory, choice, now, choose)
   ]);
   const told = summary(
@@ -1637,7 +1652,8 @@ async function askProjects() {
     render(byId("fg-ready-list"), readyList(ready, page.base));
     if (first && !isFolded()) byId("fg-ready").open = lacks(ready);
   }
-  if (state.factories) draw();
+  if (first && state.choice) choose({});
+  else if (state.factories) draw();
 }
 async function begin() {
   const sources = gatherSources();

@@ -301,6 +301,7 @@ var W = {
     environment: t("Environment"),
     cost: t("Charged")
   },
+  ofWorkshop: (title) => t("Workshop: {title}", { title }),
   sizeFor: (size, hours) => t("{size}, for {hours}", { size, hours }),
   charged: (amount) => t("Charged: {amount}", { amount }),
   startLarger: (size) => t("Start again with {size}", { size }),

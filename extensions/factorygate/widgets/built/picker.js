@@ -185,6 +185,9 @@ function earliest(factories, now) {
 var findFactory = (factories, id) => factories.find((factory) => factory.id === id) ?? null;
 var findSize = (factory, id) => factory?.sizes.find((view) => view.size.id === id) ?? null;
 var fits = (view, environment) => view.offer.environments.includes(environment);
+function mostHours(view, limit) {
+  return Math.max(view.offer.hours.least, Math.min(view.size.max_hours, limit ?? Infinity));
+}
 function ladder(maxHours) {
   return [...LADDER.filter((step2) => step2 < maxHours), maxHours];
 }
@@ -586,6 +589,7 @@ var W = {
     environment: t("Environment"),
     cost: t("Charged")
   },
+  ofWorkshop: (title) => t("Workshop: {title}", { title }),
   sizeFor: (size, hours) => t("{size}, for {hours}", { size, hours }),
   charged: (amount2) => t("Charged: {amount}", { amount: amount2 }),
   startLarger: (size) => t("Start again with {size}", { size }),
@@ -872,9 +876,9 @@ function noEnvironment(factory, choice) {
   if (!factory.environments.length) return W.noEnvironments(factory.site.machine);
   return findSize(factory, choice.size).offer.environments.length ? null : W.cannotEnvironment;
 }
-function hoursPicker(factory, choice, estimateOf2, now, on) {
+function hoursPicker(factory, choice, estimateOf2, now, on, limit = null) {
   const view = findSize(factory, choice.size);
-  const max = view.size.max_hours;
+  const max = mostHours(view, limit);
   const steps = ladder(max);
   const start = hoursStart(view, estimateOf2(choice.hours), now);
   const begin = start.at ?? now;
