@@ -6,7 +6,7 @@ function hoursUntil(until, now) {
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
 }
 
-// pages/workshops.js
+// pages/workshops/workshops.js
 var CLOCK = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/;
 function later(time, minutes) {
   const at = /* @__PURE__ */ new Date(`${time}:00Z`);
