@@ -301,6 +301,7 @@ var W = {
     environment: t("Environment"),
     cost: t("Charged")
   },
+  ofWorkshop: (title) => t("Workshop: {title}", { title }),
   sizeFor: (size, hours) => t("{size}, for {hours}", { size, hours }),
   charged: (amount2) => t("Charged: {amount}", { amount: amount2 }),
   startLarger: (size) => t("Start again with {size}", { size }),

@@ -1,3 +1,11 @@
+// common/format.js
+var MINUTE = 6e4;
+var DAY = 24 * 60 * MINUTE;
+function hoursUntil(until, now) {
+  const minutes = Math.max(0, Math.ceil((until - now) / 6e4));
+  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
+}
+
 // pages/workshops/workshops.js
 var CLOCK = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/;
 function later(time, minutes) {
@@ -22,6 +30,14 @@ opens?.addEventListener("change", () => {
     if (one && !one.value) one.value = later(opens.value, minutes);
   }
 });
+var timers = document.querySelectorAll("[data-until]");
+var count = () => timers.forEach((one) => {
+  one.textContent = hoursUntil(Date.parse(one.dataset.until ?? ""), Date.now());
+});
+if (timers.length) {
+  count();
+  setInterval(count, 5e3);
+}
 export {
   later
 };

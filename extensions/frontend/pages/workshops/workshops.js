@@ -1,7 +1,7 @@
 // The form of a workshop: fills in the browser's time zone, and moves the later times along with the first one. On the
 // page of a workshop, counts down the time that is left.
 
-import { hoursUntil } from "../common/format.js";
+import { hoursUntil } from "../../common/format.js";
 
 const CLOCK = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/;
 

@@ -85,7 +85,7 @@ class CertificatePage(WorkshopHandler):
             raise web.HTTPError(503, self.words_of(error)) from error
         if not check.valid:
             self.set_status(404)
-        await self.show("workshop_end/certificate.html", check=check, number=number, name=name, most_name=MOST_NAME)
+        await self.show("workshop_end/certificate.html", check=check, number=number, typed=name, most_name=MOST_NAME)
 
 
 class PrivacyPage(WorkshopHandler):
