@@ -8,17 +8,21 @@ import signal
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from factorycommon.private_files import read_or_make_key
 from factorycommon.service.serving import Listener, StartError, alone, new_server, own_folder, tcp_socket, unix_socket
 from factorycommon.tls import HUB, PROXY, TlsError, listening
 from workshops.api.callers import TokenCallers
 from workshops.api.hub import hub_app
+from workshops.api.room import room_router
 from workshops.api.user import user_app
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig
 from workshops.joining.service import Joining
+from workshops.link import LinkSocket
 from workshops.pools import PoolsFile
+from workshops.room.service import Room
 from workshops.service import Workshops
 from workshops.store.store import Store
 
@@ -54,11 +58,20 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
         secret = read_or_make_key(config.state_dir / "joining.key")
     except (OSError, ValueError) as error:
         raise StartError(f"The key of the join codes cannot be used: {error}") from error
-    joining = Joining(store, config.joining, secret, config.hub.root, lambda: clockwork.wake(), now)
+
+    def changed() -> None:
+        clockwork.wake()
+        room.wake()
+
+    joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
     clockwork = Clockwork(config, store, pools, now, joining.promote)
-    workshops = Workshops(config, store, pools, now, secret, clockwork.wake)
+    workshops = Workshops(config, store, pools, now, secret, changed)
+    link = LinkSocket(None if config.link is None else config.link.socket)
+    room = Room(workshops, store, link, now)
+    more = (partial(room_router, room),)
     callers = TokenCallers(config.hub, config.tls)
-    for_hub, for_people = hub_app(workshops, joining), user_app(workshops, joining, callers, config.hub.base_url)
+    for_hub = hub_app(workshops, joining, more)
+    for_people = user_app(workshops, joining, callers, config.hub.base_url, more)
     listeners = [
         Listener(for_hub, unix_socket(config.socket)),
         Listener(for_people, tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB))),
@@ -66,6 +79,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     if (own := config.hub_listener) is not None:
         listeners.append(Listener(for_hub, tcp_socket(own.host, own.port), _tls(config, (HUB,))))
     ticking = asyncio.create_task(clockwork.run(), name="the clock")
+    following = asyncio.create_task(room.run(), name="the rooms")
     servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))
@@ -75,14 +89,16 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
     log.info("The workshops service ends; classes go on")
+    room.close()
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-    ticking.cancel()
-    stopping.cancel()
-    await asyncio.gather(ticking, stopping, return_exceptions=True)
+    for task in (ticking, following, stopping):
+        task.cancel()
+    await asyncio.gather(ticking, following, stopping, return_exceptions=True)
     await joining.mails.close()
     await callers.close()
+    await link.close()
     config.socket.unlink(missing_ok=True)
 
 

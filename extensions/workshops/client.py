@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -10,10 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
+from factorycommon.event_stream import read_events
 from factorycommon.models import Model, Problem
 from factorycommon.service_address import ServiceAddress, transport_to
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
+from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.views import (
     AccessView,
     Action,
@@ -27,7 +30,9 @@ from workshops.models.views import (
 
 T = TypeVar("T")
 
-_SECONDS = 10.0  # for an answer
+_SECONDS, _SLOW_SECONDS = 10.0, 30.0  # for an answer; for one that waits for sessions
+_QUIET_SECONDS = 60.0  # a stream shows from time to time that it is alive
+_MOST_BYTES = 8 * 2**20  # of one event
 _ACCESS = TypeAdapter(AccessView)
 _POOLS = TypeAdapter(list[PoolView])
 _VIEW, _VIEWS = TypeAdapter(WorkshopView), TypeAdapter(list[WorkshopView])
@@ -35,6 +40,7 @@ _CREATED = TypeAdapter(CreatedView)
 _MEMBER, _MEMBERS = TypeAdapter(MemberView), TypeAdapter(list[MemberView])
 _EVENTS = TypeAdapter(list[EventView])
 _LISTED = TypeAdapter(ListedView)
+_ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -130,32 +136,86 @@ class WorkshopsClient:
             _parsed(_NOTHING, response)
         return response.text
 
+    async def room(self, caller: WorkshopCaller, slug: str) -> RoomView:
+        """Return the room of a workshop."""
+        return await self._ask(_ROOM, caller, "GET", _path(slug, "room"))
+
+    async def room_events(self, caller: WorkshopCaller, slug: str) -> AsyncGenerator[RoomChange]:
+        """Yield the whole room, then what changes in it, until the service ends the stream."""
+        timeout = httpx.Timeout(_SECONDS, read=_QUIET_SECONDS)
+        path = _path(slug, "room", "events")
+        try:
+            async with self._http.stream("GET", path, params=_params(caller), timeout=timeout) as response:
+                if response.is_error:
+                    await response.aread()
+                    _parsed(_NOTHING, response)
+                async for event in read_events(response.aiter_bytes(), _MOST_BYTES):
+                    if event.name == "room":
+                        yield _whole(_ROOM.validate_json(event.data, extra="ignore"))
+                    elif event.name == "change":
+                        yield _CHANGE.validate_json(event.data, extra="ignore")
+        except (httpx.HTTPError, ValidationError) as error:
+            raise _silent(error) from error
+
+    async def broadcast(self, caller: WorkshopCaller, slug: str, body: BroadcastBody) -> BroadcastView:
+        """Send a message to the class."""
+        return await self._ask(_BROADCAST, caller, "POST", _path(slug, "broadcast"), body, _SLOW_SECONDS)
+
+    async def stop_seat(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
+        """Stop the session on a seat."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "stop"))
+
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log."""
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
 
     async def _ask(
-        self, shape: TypeAdapter[T], caller: WorkshopCaller, method: str, path: str, body: Model | None = None
+        self,
+        shape: TypeAdapter[T],
+        caller: WorkshopCaller,
+        method: str,
+        path: str,
+        body: Model | None = None,
+        seconds: float = _SECONDS,
     ) -> T:
         content = None if body is None else body.model_dump_json(exclude_unset=True).encode()
-        return _parsed(shape, await self._send(caller, method, path, content, "application/json"))
+        return _parsed(shape, await self._send(caller, method, path, content, "application/json", seconds))
 
     async def _send(
-        self, caller: WorkshopCaller, method: str, path: str, content: bytes | None, kind: str = ""
+        self,
+        caller: WorkshopCaller,
+        method: str,
+        path: str,
+        content: bytes | None,
+        kind: str = "",
+        seconds: float = _SECONDS,
     ) -> httpx.Response:
-        groups = sorted(caller.groups)[:MOST_GROUPS]
-        params: list[tuple[str, str | int | float | bool | None]] = [
-            ("as", caller.person), ("operator", caller.operator), *(("group", one) for one in groups)
-        ]  # fmt: skip
         headers = {"Content-Type": kind} if content is not None else {}
         if current := request_id.current():
             headers[request_id.HEADER] = current
         try:
-            return await self._http.request(method, path, params=params, content=content, headers=headers)
+            return await self._http.request(
+                method, path, params=_params(caller), content=content, headers=headers, timeout=seconds
+            )
         except httpx.HTTPError as error:
-            raise WorkshopsSilent(
-                f"The workshops service does not answer: {str(error) or type(error).__name__}"
-            ) from error
+            raise _silent(error) from error
+
+
+def _params(caller: WorkshopCaller) -> list[tuple[str, str | int | float | bool | None]]:
+    groups = sorted(caller.groups)[:MOST_GROUPS]
+    return [("as", caller.person), ("operator", caller.operator), *(("group", one) for one in groups)]
+
+
+def _silent(error: Exception) -> WorkshopsSilent:
+    if isinstance(error, ValidationError):
+        return WorkshopsSilent("The workshops service sent an event that cannot be read.")
+    return WorkshopsSilent(f"The workshops service does not answer: {str(error) or type(error).__name__}")
+
+
+def _whole(room: RoomView) -> RoomChange:
+    """Return a whole room as a change of all of it."""
+    head = RoomHead(**{name: getattr(room, name) for name in RoomHead.model_fields})
+    return RoomChange(head=head, seats=room.seats)
 
 
 def _parsed(shape: TypeAdapter[T], response: httpx.Response) -> T:

@@ -68,9 +68,11 @@ class LinkSocket:
         if self._http is not None:
             await self._http.aclose()
 
-    async def get(self, shape: TypeAdapter[T], project: str, path: str, query: Query | None = None) -> T:
-        """Return the answer to a GET request about a project."""
-        return await self._ask(shape, "GET", project, path, query=query)
+    async def get(
+        self, shape: TypeAdapter[T], project: str, path: str, query: Query | None = None, seconds: float = _SECONDS
+    ) -> T:
+        """Return the answer to a GET request about a project. ``seconds``: how long to wait for it."""
+        return await self._ask(shape, "GET", project, path, query=query, seconds=seconds)
 
     async def post(
         self,

@@ -21,6 +21,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 }
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
+    "see-room", "broadcast", "stop-seat",
 )  # fmt: skip
 
 
@@ -32,6 +33,11 @@ def sees(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
 def is_staff(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
     """Return whether the caller sees what only the people who run the workshop see."""
     return caller.operator or _role(membership) in _STAFF
+
+
+def sees_names(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
+    """Return whether the caller sees in the room who has which seat; observers see the seats only."""
+    return caller.operator or _role(membership) in _STAFF - {"observer"}
 
 
 def actions(
@@ -47,9 +53,9 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
     match action:
         case "approve" | "decline":
             return caller.operator
-        case "see-people":
+        case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close":
+        case "warm" | "close" | "broadcast" | "stop-seat":
             return caller.operator or role in ("lead", "instructor")
         case _:
             return caller.operator or role == "lead"
@@ -68,6 +74,8 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
             return state == WorkshopState.DRAFT and workshop.submitted is not None
         case "change" | "people":
             return state not in FINAL and state != WorkshopState.CLOSING
+        case "broadcast" | "stop-seat":
+            return state in IN_TABLE
         case "code":
             return state in JOINABLE or state not in FINAL | IN_TABLE
         case _:

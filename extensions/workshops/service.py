@@ -38,9 +38,15 @@ from workshops.store.store import SeatTaken, SlugTaken, Stale, Store, seats_take
 _TRIES = 5  # of a slug or a seat that somebody else takes at the same moment
 # Changes of these need a new approval, once there was one.
 _APPROVED_VALUES = ("opens", "starts", "ends", "closes", "seats", "hours", "places", "gpu_hours", "person_gpu_hours")
+_ONLY_STAFF = Message("workshop-only-staff", "Only the people who run this workshop may see this.")
+_ONLY_TRAINERS = Message("workshop-only-trainers", "Only the people who teach this workshop may do this.")
 _MAY_NOT: dict[Action, Message] = {
     "approve": Message("workshop-only-operators", "Only the gateway's operators may do this."),
     "decline": Message("workshop-only-operators", "Only the gateway's operators may do this."),
+    "see-people": _ONLY_STAFF,
+    "see-room": _ONLY_STAFF,
+    "broadcast": _ONLY_TRAINERS,
+    "stop-seat": _ONLY_TRAINERS,
 }
 _ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this workshop may do this.")
 

@@ -7,8 +7,10 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import schemathesis
@@ -22,9 +24,11 @@ from tests.unit.serving import mocked, serving
 from tests.unit.workshops_world import TINA, body, workshops_world
 from workshops.api.callers import TokenCallers
 from workshops.api.hub import hub_app
+from workshops.api.room import room_router
 from workshops.api.user import user_app
 
 SLUG = "known-2345"
+MORE = (partial(room_router, Mock()),)
 # Half of the values exist; the others are any that the description allows, or forbids.
 WORDS = {"slug": [SLUG], "as": ["tina", "otto"], "person": ["paul"], "operator": ["true"]}
 CONFIG = {
@@ -33,7 +37,7 @@ CONFIG = {
         f"{where}.{name}": {"dictionary": name, "probability": 0.5} for name in WORDS for where in ("path", "query")
     },
     # Valid in form; pools, roles and states decide the rest.
-    "checks": {"positive_data_acceptance": {"expected-statuses": [200, 201, 204, 400, 401, 403, 404, 409]}},
+    "checks": {"positive_data_acceptance": {"expected-statuses": [200, 201, 202, 204, 400, 401, 403, 404, 409]}},
 }
 TOKENS = {"person": "tina-token", "service": "workshops-token", "nobody": "nobody-s"}
 few = settings(max_examples=20, deadline=None, derandomize=True)
@@ -45,11 +49,11 @@ def described(app: FastAPI, **more: Any) -> schemathesis.BaseSchema:
 
 
 def people_side(caller: str) -> schemathesis.BaseSchema:
-    app = mocked(user_app, base_url="/")
+    app = mocked(user_app, base_url="/", more=MORE)
     return described(app, auth={"openapi": {"HTTPBearer": {"bearer": TOKENS[caller]}}})
 
 
-hub_side = described(mocked(hub_app))
+hub_side = described(mocked(hub_app, more=MORE))
 by_person, by_service, by_nobody = (people_side(caller) for caller in TOKENS)
 
 
@@ -78,8 +82,10 @@ class Served:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("workshops.service._slug", lambda _title: SLUG)
                 await world.workshops.create(TINA, body())
-            self.hub = await stack.enter_async_context(serving(hub_app(world.workshops, world.joining)))
-            self.user = await stack.enter_async_context(serving(user_app(world.workshops, world.joining, callers, "/")))
+            self.hub = await stack.enter_async_context(serving(hub_app(world.workshops, world.joining, world.more)))
+            user_side = user_app(world.workshops, world.joining, callers, "/", world.more)
+            self.user = await stack.enter_async_context(serving(user_side))
+            world.room.close()  # streams end after the whole room
             self._up.set()
             await self._over.wait()
 

@@ -10,6 +10,7 @@ import * as cost from "../../extensions/frontend/common/cost.js";
 import * as format from "../../extensions/frontend/common/format.js";
 import { codeIn } from "../../extensions/frontend/pages/join_code.js";
 import { loginState } from "../../extensions/frontend/pages/logins.js";
+import * as room from "../../extensions/frontend/pages/workshops/room_view.js";
 import * as session from "../../extensions/frontend/pages/session.js";
 import * as soon from "../../extensions/frontend/pages/soon.js";
 import * as view from "../../extensions/frontend/common/start_view.js";
@@ -628,6 +629,57 @@ describe("logins of the person's own", () => {
     assert.equal(loginState({ until: inMinutes(20) }, NOW), "soon");
     assert.equal(loginState({ until: inMinutes(-1) }, NOW), "over");
     assert.equal(loginState({ until: null }, NOW), "over");
+  });
+});
+
+describe("the room of a workshop", () => {
+  const seat = (number, more = {}) => ({
+    seat: number, taken: true, person: `p${number}`, name: "", state: "running", ready: true, stopping: false, words: null,
+    position: null, expected_start: null, ends: null, last_activity: null, busy: false, gpu_percent: null, ...more,
+  });
+  const head = { total: 3, taken: 2, ready: 1 };
+  const waits = seat(2, { state: "pending", ready: false, position: 3, words: { what: "Other jobs come first.", do: "Wait." } });
+  const free = seat(3, { taken: false, person: null, state: null, ready: false });
+
+  test("changes are put into the seats, and seats beyond the last one go", () => {
+    assert.equal(room.merged(null, { head: null, seats: [] }), null);
+    const first = room.merged(null, { head, seats: [seat(1), waits, free] });
+    const next = room.merged(first, { head: null, seats: [seat(2)] });
+    assert.deepEqual(next.seats.map((one) => one.ready), [true, true, false]);
+    assert.equal(next.total, 3);
+    assert.deepEqual(room.merged(next, { head: { ...head, total: 1 }, seats: [] }).seats.map((one) => one.seat), [1]);
+  });
+
+  test("each state has words and a mark of its own", () => {
+    const states = [
+      seat(1), waits, free, seat(1, { state: null, ready: false }), seat(1, { ready: false }), seat(1, { stopping: true }),
+      seat(1, { state: "ended", ready: false, stopping: true }), seat(1, { state: "unreachable", ready: false }),
+    ].map(room.standing);
+    assert.deepEqual(states, ["ready", "pending", "free", "none", "running", "ending", "ended", "unreachable"]);
+    assert.deepEqual(states.map(room.standingWords),
+      ["Ready", "In the queue", "Free", "Not started", "Starting", "Ending", "Ended", "Not answering"]);
+  });
+
+  test("who is not ready is found", () => {
+    const numbers = (filter) => room.shown([seat(1), waits, free], filter).map((one) => one.seat);
+    assert.deepEqual([numbers("all"), numbers("taken"), numbers("waiting")], [[1, 2, 3], [1, 2], [2]]);
+  });
+
+  test("a seat says why it waits, and what it does", () => {
+    assert.equal(room.line(waits, NOW), "number 3 in the queue · Other jobs come first. Wait.");
+    const works = seat(1, { last_activity: inMinutes(-1), busy: true, gpu_percent: 37 });
+    assert.equal(room.line(works, NOW), "computing · GPU 37%");
+    assert.match(room.line(seat(1, { last_activity: inMinutes(-20) }), NOW), /^idle for 20 mins?$/);
+    assert.equal(room.line(free, NOW), "");
+  });
+
+  test("how many are ready is announced rarely, and at once when all are", () => {
+    const told = room.announcer();
+    assert.equal(told({ ...head, taken: 3, ready: 0 }, 0), null); // what the page shows is read anyway
+    assert.equal(told({ ...head, taken: 3, ready: 1 }, 1000), null);
+    assert.equal(told({ ...head, taken: 3, ready: 2 }, 15_000), "2 of 3 ready");
+    assert.equal(told({ ...head, taken: 3, ready: 2 }, 60_000), null);
+    assert.equal(told({ ...head, taken: 3, ready: 3 }, 60_500), "Everybody who has a seat is ready.");
   });
 });
 

@@ -9,9 +9,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from factorycommon.models import Words
+from factorycommon.models.workshop_sessions import WorkshopSessions
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
+from tests.unit.room_world import session
 from tests.unit.serving import serving
 from tests.unit.test_accessible_pages import findings, theme
 from tests.unit.workshops_world import WorkshopsWorld, body, workshops_world
@@ -20,6 +23,7 @@ from workshops.models.callers import WorkshopCaller
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADA, BOB = WorkshopCaller("ada", operator=True), WorkshopCaller("bob")
+HOSTILE = '<img src=x onerror="document.title=1">'
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützen" * 2
 
 
@@ -29,6 +33,7 @@ class Shown:
 
     people: dict[str, BrowserContext]
     paths: dict[str, tuple[str, str]]
+    world: WorkshopsWorld
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -38,7 +43,7 @@ async def shown(
     folder = tmp_path_factory.mktemp("w")
     async with (
         workshops_world(folder, trainers={"people": ["bob"]}) as world,
-        serving(hub_app(world.workshops, world.joining), folder / "w.sock"),
+        serving(hub_app(world.workshops, world.joining, world.more), folder / "w.sock"),
     ):
         extra = "c.Authenticator.admin_users = {'ada'}"
         made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra, workshops=folder / "w.sock")
@@ -47,7 +52,7 @@ async def shown(
         people = {name: await browser.new_context(**options) for name in ("ada", "bob")}
         for name, context in people.items():
             await page_states.signed_in(context, name)
-        yield Shown(people, await pages(world))
+        yield Shown(people, await pages(world), world)
         for context in people.values():
             await context.close()
         await made.kill()
@@ -73,10 +78,32 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
         "waits": ("bob", f"/hub/workshops/{waits}"),
         "declined": ("bob", f"/hub/workshops/{declined}"),
         "scheduled": ("bob", f"/hub/workshops/{runs}?done=approve"),
+        "room": ("bob", f"/hub/workshops/{await room(world)}/room"),
+        "empty room": ("bob", f"/hub/workshops/{runs}/room?names=no"),
     }
 
 
-NAMES = ("list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled")
+async def room(world: WorkshopsWorld) -> str:
+    """Make a workshop whose seats are in every state; return its slug."""
+    slug = (await world.workshops.create(BOB, body(seats=5, languages=["en", "de"]))).slug
+    await world.workshops.approve(ADA, slug)
+    await world.clockwork.look()
+    for name in (HOSTILE, LONG, "guest.a", "guest.b"):
+        await world.workshops.put_member(BOB, slug, name, "participant")
+    waits = Words(code="queue", what=f"Other jobs come first. {HOSTILE}", do="Wait.")
+    sessions = (
+        session(1, HOSTILE, slug, busy=True, gpu_percent=80),
+        session(2, LONG, slug, state="pending", ready=None, open=False, reason=waits, position=2),
+        session(3, "guest.a", slug, state="ended", reason=Words(code="oom", what="It ran out of memory.")),
+    )
+    world.room.sessions.take(True, WorkshopSessions(sessions=sessions))
+    return slug
+
+
+NAMES = (
+    "list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled",
+    "room", "empty room",
+)  # fmt: skip
 
 
 async def opened(shown: Shown, name: str) -> Page:
@@ -85,6 +112,8 @@ async def opened(shown: Shown, name: str) -> Page:
     answer = await page.goto(path)
     assert answer is not None
     assert answer.status == 200
+    if "room" in name:
+        await expect(page.locator("#fg-ready")).to_contain_text("ready")
     await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     return page
 
@@ -102,7 +131,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(shown: Shown, name: str)
     await page.close()
 
 
-@pytest.mark.parametrize("name", ["list", "form", "to be approved", "scheduled"])
+@pytest.mark.parametrize("name", ["list", "form", "to be approved", "scheduled", "room"])
 async def test_the_keyboard_reaches_all_that_can_be_used(shown: Shown, name: str) -> None:
     page = await opened(shown, name)
     wanted = await page.evaluate(page_states.USABLE)
@@ -136,5 +165,38 @@ async def test_a_workshop_is_created_by_keyboard_alone_and_a_mistake_has_the_foc
     await page.get_by_role("button", name="Store it as a draft").press("Enter")
     await expect(page.get_by_role("heading", name="By keys")).to_be_visible()
     await expect(page.get_by_role("heading", name="The code for joining")).to_be_visible()
+    assert await findings(page) == []
+    await page.close()
+
+
+async def test_the_room_follows_its_seats_and_shows_names_as_text(shown: Shown) -> None:
+    page = await opened(shown, "room")
+    slug = shown.paths["room"][1].split("/")[3]
+    await expect(page.get_by_role("heading", name="1 of 4 ready")).to_be_visible()
+    await expect(page.locator("#fg-seats")).to_contain_text(HOSTILE)
+    assert await page.locator("#fg-seats img").count() == 0
+    await page.get_by_label("Not ready").check()
+    await expect(page.locator("#fg-seats li")).to_have_count(3)
+    await page.get_by_role("button", name="Stop the session on seat 2").focus()
+    shown.world.room.sessions.take(False, WorkshopSessions(sessions=(session(2, LONG, slug),)))
+    await expect(page.get_by_role("heading", name="2 of 4 ready")).to_be_visible(timeout=2000)
+    await expect(page.locator("#fg-seats li")).to_have_count(2)
+    await page.get_by_label("All seats").check()
+    await page.get_by_label("Show names").uncheck()
+    await expect(page.locator("#fg-seats")).not_to_contain_text("guest.a")
+    assert await page.title() != "1"
+    await page.close()
+
+
+async def test_what_cannot_be_done_in_a_room_is_said_in_words(shown: Shown) -> None:
+    page = await opened(shown, "room")
+    await page.get_by_label("Message", exact=True).fill("Hello")
+    await page.get_by_role("button", name="Send to everybody").press("Enter")
+    await expect(page.locator("#fg-sent")).to_contain_text("has no way to the sessions")  # this one has no link
+    await expect(page.get_by_label("Message", exact=True)).to_have_value("Hello")  # nothing is lost
+    await page.get_by_role("button", name="Stop the session on seat 1").press("Enter")
+    await expect(page.get_by_role("button", name="Keep it running")).to_be_focused()
+    await page.get_by_role("button", name="Stop it").press("Enter")
+    await expect(page.locator("#fg-said")).to_contain_text("has no way to the sessions")
     assert await findings(page) == []
     await page.close()

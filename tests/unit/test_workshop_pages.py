@@ -26,7 +26,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Works
     folder = tmp_path_factory.mktemp("w")
     async with (
         workshops_world(folder, trainers={"people": ["bob"]}) as made,
-        serving(hub_app(made.workshops, made.joining), folder / "w.sock"),
+        serving(hub_app(made.workshops, made.joining, made.more), folder / "w.sock"),
     ):
         yield made
 
@@ -244,3 +244,26 @@ async def test_who_may_not_create_one_is_told_so(hub: HubProcess, world: Worksho
     assert (refused.status_code, "You may not create workshops here." in refused.text) == (403, True)
     world.config.trainers.__dict__["people"] = ("bob",)
     await browser.aclose()
+
+
+async def test_the_room_is_for_the_people_who_run_the_workshop(
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    slug = (await world.scheduled(ADA)).slug
+    path = f"/hub/workshops/{slug}/room"
+    assert f'{path}"' in (await ada.get(f"/hub/workshops/{slug}")).text
+    page = await ada.get(path)
+    assert (page.status_code, f'data-slug="{slug}"' in page.text) == (200, True)
+    assert len((await ada.get(f"{path}/seats")).json()["seats"]) == 6
+    for answer in (await bob.get(path), await bob.get(f"{path}/seats"), await bob.get(f"{path}/events")):
+        assert answer.status_code == 404
+    await world.workshops.put_member(ADA, slug, "bob", "participant")
+    for answer in (await bob.get(path), await bob.get(f"{path}/seats"), await bob.get(f"{path}/events")):
+        assert answer.status_code == 403
+    bobs, adas = ({"X-XSRFToken": one.cookies["_xsrf"]} for one in (bob, ada))
+    for what in ("messages", "seats/1/stop"):
+        assert (await ada.post(f"{path}/{what}", json={"text": "x"})).status_code == 403  # without the page's token
+        assert (await bob.post(f"{path}/{what}", json={"text": "x"}, headers=bobs)).status_code == 403
+    wrong = await ada.post(f"{path}/messages", json={"text": "", "free": 1}, headers=adas)
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "text")
+    assert (await ada.post(f"{path}/messages", json={"text": "x"}, headers=adas)).status_code == 409  # without a link

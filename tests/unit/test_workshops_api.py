@@ -51,8 +51,8 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         callers = TokenCallers(hub)
         socket = tmp_path / "w.sock"
         async with (
-            serving(user_app(world.workshops, world.joining, callers, "/")) as url,
-            serving(hub_app(world.workshops, world.joining), socket),
+            serving(user_app(world.workshops, world.joining, callers, "/", world.more)) as url,
+            serving(hub_app(world.workshops, world.joining, world.more), socket),
             httpx.AsyncClient(base_url=f"{url}/services/workshops", timeout=30) as people,
         ):
             client = WorkshopsClient(socket)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from factorycommon.models.workshops import WorkshopProjects
+from workshops.api.room import room_router
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig, load
 from workshops.joining.service import Joining
+from workshops.link import LinkSocket
 from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
 from workshops.pools import PoolsFile
+from workshops.room.service import Room
 from workshops.service import Workshops
 from workshops.store.store import Store
 
@@ -55,6 +59,9 @@ class WorkshopsWorld:
         self.joining = Joining(store, config.joining, SECRET, config.hub.root, lambda: self.clockwork.wake(), clock)
         self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote)
         self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake)
+        self.link = LinkSocket(None if config.link is None else config.link.socket)
+        self.room = Room(self.workshops, store, self.link, clock)
+        self.more = (partial(room_router, self.room),)
 
     def table(self) -> WorkshopProjects:
         """Return the table of projects that the link would read."""
@@ -115,7 +122,10 @@ async def workshops_world(folder: Path, **fields: Any) -> AsyncIterator[Workshop
     config.state_dir.mkdir(mode=0o700, exist_ok=True)
     store = Store(config.store)
     await store.open()
+    made = WorkshopsWorld(config, store, Clock())
     try:
-        yield WorkshopsWorld(config, store, Clock())
+        yield made
     finally:
+        made.room.close()
+        await made.link.close()
         await store.close()

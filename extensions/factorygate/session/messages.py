@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, cast, get_args
 
@@ -27,13 +28,15 @@ class ShownMessage:
     at: str
 
 
-def read_message(body: object, now: float) -> ShownMessage:
-    """Parse a message ``{"id", "text", "kind"}``. ``now``: seconds since the epoch.
+def read_message(body: object, now: float, languages: Sequence[str] = ()) -> ShownMessage:
+    """Parse a message ``{"id", "text", "kind", "texts"}``. ``now``: seconds since the epoch.
 
+    ``texts`` has the message in more languages, by code; the first of the person's ``languages`` is taken from it.
     Raises ValueError with an explanation if ``body`` is not such a message.
     """
     found = body if isinstance(body, dict) else {}
-    name, text, kind = found.get("id"), found.get("text"), found.get("kind", "info")
+    name, kind = found.get("id"), found.get("kind", "info")
+    text = _in_language(found.get("texts"), languages) or found.get("text")
     if not isinstance(name, str) or not _ID.fullmatch(name):
         raise ValueError("`id`: up to 64 letters, digits, dots, dashes and underscores are needed")
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST or _CONTROL.search(text):
@@ -41,6 +44,12 @@ def read_message(body: object, now: float) -> ShownMessage:
     if kind not in get_args(Kind):
         raise ValueError(f"`kind`: one of {', '.join(get_args(Kind))} is needed")
     return ShownMessage(name, text.strip(), cast(Kind, kind), moment(now) or "")
+
+
+def _in_language(texts: object, languages: Sequence[str]) -> object:
+    """Return the text in the first of these languages that there is one in; None if there is none."""
+    codes = [code for wanted in languages for code in (wanted, wanted.partition("-")[0])]
+    return next((texts[code] for code in codes if code in texts), None) if isinstance(texts, dict) else None
 
 
 class Messages:

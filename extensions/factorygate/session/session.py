@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from factorycommon.language import VARIABLE as LANGUAGE
 from factorygate.session import processes
 from factorygate.session.deadlines import Activity, Facts, SessionLimits, decide
 from factorygate.session.messages import Messages, read_message
@@ -135,7 +136,8 @@ class JobSession:
 
         Raises ValueError.
         """
-        self._messages.add(read_message(body, time.time()))
+        languages = "" if self._given is None else self._given[0].get(LANGUAGE, "")
+        self._messages.add(read_message(body, time.time(), languages.split(":")))
         self._tell_notebook()
         return self.status
 

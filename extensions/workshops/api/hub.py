@@ -5,21 +5,22 @@ The query says for whom a request is: whoever can open the socket is the hub, wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import FastAPI, Query
 
 from factorycommon.models import Group, Person
 from workshops.api.people import people_router
-from workshops.api.routes import router, workshops_app
+from workshops.api.routes import Routes, router, workshops_app
 from workshops.joining import hub_routes
 from workshops.joining.service import Joining
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
 from workshops.service import Workshops
 
 
-def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
-    """Return the app."""
+def hub_app(workshops: Workshops, joining: Joining, more: Sequence[Routes] = ()) -> FastAPI:
+    """Return the app. ``more``: the operations of further parts of the service."""
     app = workshops_app("Workshops, for the hub")
 
     async def who(
@@ -36,5 +37,7 @@ def hub_app(workshops: Workshops, joining: Joining) -> FastAPI:
 
     app.include_router(router(workshops, who))
     app.include_router(people_router(workshops, joining, who))
+    for routes in more:
+        app.include_router(routes(who))
     hub_routes.add(app, joining)
     return app

@@ -30,6 +30,7 @@ log = logging.getLogger("workshops")
 MOST_BYTES = 256 * 1024  # of a request's body
 Slugged = Annotated[WorkshopSlug, Path()]
 Named = Annotated[Person, Path()]
+Routes = Callable[[Callable[..., Any]], APIRouter]  # makes operations from the dependency that finds the caller
 
 
 def workshops_app(title: str) -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import FastAPI, Request, Security
@@ -9,7 +10,7 @@ from fastapi.security import HTTPBearer
 
 from workshops.api.callers import TokenCallers
 from workshops.api.people import people_router
-from workshops.api.routes import router, workshops_app
+from workshops.api.routes import Routes, router, workshops_app
 from workshops.joining.service import Joining
 from workshops.models.callers import WorkshopCaller
 from workshops.service import Workshops
@@ -17,8 +18,10 @@ from workshops.service import Workshops
 _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=workshops.")
 
 
-def user_app(workshops: Workshops, joining: Joining, callers: TokenCallers, base_url: str) -> FastAPI:
-    """Return the app. ``base_url``: the hub's base path, usually ``/``."""
+def user_app(
+    workshops: Workshops, joining: Joining, callers: TokenCallers, base_url: str, more: Sequence[Routes] = ()
+) -> FastAPI:
+    """Return the app. ``base_url``: the hub's base path, usually ``/``; ``more``: operations of further parts."""
     app = workshops_app("API of the workshops")
     prefix = f"{base_url}services/workshops"
 
@@ -32,4 +35,6 @@ def user_app(workshops: Workshops, joining: Joining, callers: TokenCallers, base
 
     app.include_router(router(workshops, who), prefix=f"{prefix}/api")
     app.include_router(people_router(workshops, joining, who), prefix=f"{prefix}/api")
+    for routes in more:
+        app.include_router(routes(who), prefix=f"{prefix}/api")
     return app

@@ -11,8 +11,9 @@ from workshops.states import WorkshopState
 
 SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
-    "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people"
-]
+    "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
+    "see-room", "broadcast", "stop-seat",
+]  # fmt: skip
 
 
 class PlaceView(Model):

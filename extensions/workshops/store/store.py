@@ -20,7 +20,7 @@ from factorycommon.service.database import Database, InUse
 from factorycommon.service.sqlite_copy import copy_before_migration
 from workshops.states import FINAL, WorkshopState
 from workshops.store import joining_tables as tables
-from workshops.store import migrations, schema
+from workshops.store import migrations, room_tables, schema
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 
 log = logging.getLogger("workshops")
@@ -151,7 +151,9 @@ class Store:
         """Delete the people, the codes and the log of a workshop that is over, and guests who are in no other one."""
 
         def work(db: Connection) -> None:
-            for table in (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets):
+            of_rooms = (room_tables.deliveries, room_tables.messages)
+            mine_too = (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets)
+            for table in (*of_rooms, *mine_too):
                 db.execute(delete(table).where(table.c.workshop == slug))
             mine = select(schema.memberships.c.person)
             db.execute(delete(tables.guests).where(tables.guests.c.name.not_in(mine)))

@@ -17,6 +17,7 @@ from factorycommon.service.yaml_file import read_model
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody, WorkshopBody
 from workshops.models.callers import WorkshopCaller
+from workshops.models.room import BroadcastBody
 from workshops.models.views import Action, CreatedView, WorkshopView
 from workshops.times import in_zone
 
@@ -61,6 +62,9 @@ def add(parts: Any) -> None:
     role.add_argument("role", choices=_ROLES)
     remove = _named(_order(orders, "remove", "remove a person", _remove))
     remove.add_argument("person")
+    _named(_order(orders, "room", "show the seats with what runs on them", _room))
+    message = _named(_order(orders, "message", "send a message to everybody in the class", _message))
+    message.add_argument("text")
 
 
 Work = Callable[[WorkshopsClient, WorkshopCaller, argparse.Namespace], Awaitable[None]]
@@ -105,6 +109,23 @@ def _with_service(work: Work) -> Callable[[argparse.Namespace], int]:
         return 1
 
     return start
+
+
+async def _room(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    room = await client.room(caller, options.slug)
+    if room.trouble is not None:
+        _say(room.trouble.text)
+    _say(f"{room.ready} of {room.taken} ready, {room.total} seats")
+    for seat in room.seats:
+        if seat.taken:
+            state = "ready" if seat.ready else str(seat.state or "not started")
+            line = f"{seat.seat:4}  {plain_text(seat.person or '')}  {state}  {seat.factory or ''}  {seat.reason or ''}"
+            _say(plain_text(line).rstrip())
+
+
+async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    sent = await client.broadcast(caller, options.slug, BroadcastBody(text=options.text))
+    _say(f"{sent.told} of {sent.people} people have it; the others get it when their session starts")
 
 
 async def _list(client: WorkshopsClient, caller: WorkshopCaller, _options: argparse.Namespace) -> None:

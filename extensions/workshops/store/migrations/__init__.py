@@ -15,7 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-import workshops.store.joining_tables  # noqa: F401  (they are the service's, too)
+import workshops.store.joining_tables
+import workshops.store.room_tables  # noqa: F401  (they are the service's, too)
 from workshops.store.schema import metadata
 
 log = logging.getLogger("workshops")

@@ -1,1 +1,1 @@
-"""The pages of workshops. They ask the workshops service over its socket, and work without JavaScript."""
+"""The pages of workshops. They ask the workshops service over its socket, and work without JavaScript, but the room."""

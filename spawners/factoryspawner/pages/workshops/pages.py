@@ -16,7 +16,7 @@ from factorycommon.language import N_
 from factorycommon.models.plain import plain_text
 from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
-from factoryspawner.pages.workshops import forms
+from factoryspawner.pages.workshops import forms, room
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
 from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
@@ -72,6 +72,8 @@ HAPPENED = {
     "readmitted": N_("ended a ban"),
     "list": N_("sent a list of people"),
     "guesses": N_("many wrong codes were tried"),
+    "message": N_("sent a message to the class"),
+    "stopped": N_("stopped the session of a seat"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -346,4 +348,5 @@ def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None)
         (rf"/workshops/{SLUG}", WorkshopPage, to_service),
         (rf"/workshops/{SLUG}/people\.csv", PeopleList, to_service),
         (rf"/workshops/{SLUG}/change", ChangeWorkshopPage, to_service),
+        *room.routes(SLUG, to_service),
     ]

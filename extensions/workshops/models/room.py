@@ -1,0 +1,113 @@
+"""The room of a workshop: what the people who run it see of its seats, and what they send into its sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from factorycommon.models import EndReason, Model, SessionState, Words
+from factorycommon.models.bodies import LanguageCode, MessageText, MessageTexts
+from factorycommon.models.messages import Phrase
+from factorycommon.models.workshop_sessions import MessageKind
+from workshops.models.views import Action
+from workshops.states import WorkshopState
+
+GivenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,40}$")]
+
+
+class SeatView(Model):
+    """One seat. ``person`` None: nobody has it yet, or the caller sees no names; ``taken``: somebody has it.
+
+    ``state``: of the session on it, None: there is none; ``before``: while it is unreachable, the last known state.
+    ``ready``: its notebook answers. ``reason``: what the session waits for or why it has ended, in words, which are in
+    ``words`` with their code. ``hand``: always None for now."""
+
+    seat: int
+    taken: bool = False
+    person: str | None = None
+    name: str = ""
+    server: str | None = None
+    session: str | None = None
+    state: SessionState | None = None
+    before: SessionState | None = None
+    ready: bool = False
+    stopping: bool = False
+    factory: str | None = None
+    size: str | None = None
+    reason: str | None = None
+    words: Words | None = None
+    end_reason: EndReason | None = None
+    position: int | None = None
+    expected_start: datetime | None = None
+    started: datetime | None = None
+    ends: datetime | None = None
+    ended: datetime | None = None
+    last_activity: datetime | None = None
+    busy: bool = False
+    gpu_percent: int | None = None
+    hand: None = None
+
+
+class ClassMessageView(Model):
+    """A message that was sent to the class. ``told``: how many people's sessions have taken it."""
+
+    id: str
+    at: datetime
+    by: str
+    text: str
+    texts: dict[str, str]
+    kind: MessageKind
+    told: int
+
+
+class RoomHead(Model):
+    """What a room shows beside its seats. ``trouble``: why what it shows may be old, None: it is not; ``total``:
+    its seats, ``taken``: those that somebody has, ``ready``: those of them whose notebook answers; ``names``: the
+    caller sees names."""
+
+    slug: str
+    title: str
+    state: WorkshopState
+    total: int
+    taken: int
+    ready: int
+    names: bool
+    may: tuple[Action, ...]
+    trouble: Phrase | None = None
+    messages: tuple[ClassMessageView, ...] = ()
+
+
+class RoomView(RoomHead):
+    """The whole room, with every seat in the order of numbers."""
+
+    seats: tuple[SeatView, ...]
+
+
+class RoomChange(Model):
+    """What has changed in a room: its head if that has, and seats."""
+
+    head: RoomHead | None = None
+    seats: tuple[SeatView, ...] = ()
+
+
+class BroadcastBody(Model):
+    """A message to everybody in the class. ``texts``: the same in more languages, by code: each person reads the first
+    of their own languages, else ``text``, which is in ``language``, None: the workshop's first language. ``id``: the
+    same one twice is one message; None: a new message."""
+
+    text: MessageText
+    language: LanguageCode | None = None
+    texts: MessageTexts = Field(default_factory=dict)
+    kind: MessageKind = "info"
+    id: GivenId | None = None
+
+
+class BroadcastView(Model):
+    """Response to a message: its id, how many people have a running session that has taken it, and how many people get
+    it, now or when their session starts."""
+
+    id: str
+    told: int
+    people: int

@@ -1,0 +1,50 @@
+"""Reads and writes the rows of messages to a class, within a transaction of the caller."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from factorycommon.service.columns import intact
+from workshops.store import room_tables as tables
+from workshops.store import schema
+from workshops.store.room_tables import MessageRecord
+from workshops.store.schema import EventRecord
+
+Told = dict[str, set[str]]  # people by message
+
+
+def add(db: Connection, message: MessageRecord, event: EventRecord) -> None:
+    """Store a message. Raises IntegrityError if the workshop has one with this id."""
+    db.execute(insert(tables.messages).values(message.__dict__))
+    db.execute(insert(schema.events).values(event.__dict__))
+
+
+def of(db: Connection, slugs: Collection[str]) -> dict[str, list[MessageRecord]]:
+    """Return the messages of these workshops, by workshop, the oldest first."""
+    table = tables.messages
+    query = select(table).where(table.c.workshop.in_(slugs)).order_by(table.c.at, table.c.id)
+    found: dict[str, list[MessageRecord]] = {slug: [] for slug in slugs}
+    for row in db.execute(query).mappings():
+        if (values := intact(table, row)) is not None:
+            found[row["workshop"]].append(MessageRecord(**values))
+    return found
+
+
+def told(db: Connection, slugs: Collection[str]) -> dict[str, Told]:
+    """Return by workshop the people whose session has taken each message."""
+    table = tables.deliveries
+    found: dict[str, Told] = {slug: defaultdict(set) for slug in slugs}
+    for row in db.execute(select(table).where(table.c.workshop.in_(slugs))):
+        found[row.workshop][row.message].add(row.person)
+    return found
+
+
+def set_told(db: Connection, message: MessageRecord, people: Iterable[str], at: datetime) -> None:
+    """Store that the sessions of these people have taken a message; they are not among those that are stored."""
+    rows = [{"workshop": message.workshop, "message": message.id, "person": one, "at": at} for one in sorted(people)]
+    if rows:
+        db.execute(insert(tables.deliveries), rows)

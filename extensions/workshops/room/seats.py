@@ -1,0 +1,125 @@
+"""Makes the seats of a room from the workshop's people and their sessions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from factorycommon.messages import Message, joined
+from factorycommon.models import SessionState, Words
+from factorycommon.models.messages import Phrase
+from factorycommon.models.workshop_sessions import WorkshopSession
+from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatView
+from workshops.models.views import Action
+from workshops.store.schema import MembershipRecord, WorkshopRecord
+
+_RANK = {  # of several sessions of a person, the room shows the one that comes first here
+    SessionState.RUNNING: 0,
+    SessionState.STARTING: 1,
+    SessionState.UNREACHABLE: 2,
+    SessionState.PENDING: 3,
+    SessionState.ENDING: 4,
+    SessionState.ENDED: 5,
+}
+
+
+def room_of(
+    workshop: WorkshopRecord,
+    people: Sequence[MembershipRecord],
+    sessions: Iterable[WorkshopSession],
+    *,
+    may: tuple[Action, ...] = (),
+    names: bool = True,
+    trouble: Message | None = None,
+    messages: tuple[ClassMessageView, ...] = (),
+) -> RoomView:
+    """Return the room of a workshop.
+
+    ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
+    caller sees who sits where; ``trouble``: why the sessions may be old.
+    """
+    mine = shown_sessions(sessions)
+    holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
+    seats = tuple(_seat(number, holders.get(number), mine, names) for number in range(1, workshop.seats + 1))
+    return RoomView(
+        slug=workshop.slug,
+        title=workshop.title,
+        state=workshop.state,
+        total=workshop.seats,
+        taken=sum(one.taken for one in seats),
+        ready=sum(one.ready for one in seats),
+        names=names,
+        may=may,
+        trouble=None if trouble is None else Phrase(text=trouble),
+        messages=messages,
+        seats=seats,
+    )
+
+
+def shown_sessions(sessions: Iterable[WorkshopSession]) -> dict[str, WorkshopSession]:
+    """Return by person the session that the room shows: a live one before an ended one, else the newest."""
+    found: dict[str, WorkshopSession] = {}
+    for one in sessions:
+        known = found.get(one.person)
+        if known is None or _order(one) < _order(known):
+            found[one.person] = one
+    return found
+
+
+def changes(before: RoomView, after: RoomView) -> RoomChange | None:
+    """Return what differs between two views of one room; None if nothing does."""
+    heads = [_head(one) for one in (before, after)]
+    known = {one.seat: one for one in before.seats}
+    seats = tuple(one for one in after.seats if known.get(one.seat) != one)
+    if heads[0] == heads[1] and not seats:
+        return None
+    return RoomChange(head=None if heads[0] == heads[1] else heads[1], seats=seats)
+
+
+def in_words(words: Words | None) -> str | None:
+    """Return an explanation as one English text, with what to do; None if there is none."""
+    return None if words is None else str(joined(words.what, words.do))
+
+
+def _head(room: RoomView) -> RoomHead:
+    return RoomHead(**{name: getattr(room, name) for name in RoomHead.model_fields})
+
+
+def _order(session: WorkshopSession) -> tuple[int, float, str]:
+    return _RANK[session.state], -session.created.timestamp(), session.id
+
+
+def _seat(
+    number: int, holder: MembershipRecord | None, sessions: Mapping[str, WorkshopSession], names: bool
+) -> SeatView:
+    if holder is None:
+        return SeatView(seat=number)
+    session = sessions.get(holder.person)
+    person = holder.person if names else None
+    name = (holder.name or "") if names else ""
+    if session is None:
+        return SeatView(seat=number, taken=True, person=person, name=name)
+    return SeatView(
+        seat=number,
+        taken=True,
+        person=person,
+        name=name,
+        server=session.server if names else None,
+        session=session.id,
+        state=session.state,
+        before=session.before,
+        ready=session.state == SessionState.RUNNING and session.ready is not None,
+        stopping=session.stopping,
+        factory=session.factory,
+        size=session.size,
+        reason=in_words(session.reason),
+        words=session.reason,
+        end_reason=session.end_reason,
+        position=session.position,
+        expected_start=session.expected_start,
+        started=session.started,
+        ends=session.ends,
+        ended=session.ended,
+        last_activity=session.last_activity,
+        busy=session.busy,
+        gpu_percent=session.gpu_percent,
+    )

@@ -1,0 +1,201 @@
+"""What people do in a room: see it, follow it, send a message to the class, and stop the session of a seat."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+
+from factorycommon.messages import Message
+from factorycommon.models import SessionState
+from factorycommon.models.workshops import PREFIX
+from factorycommon.service.problems import ProblemError, conflict, gone, too_many
+from workshops import permissions
+from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket
+from workshops.models.callers import WorkshopCaller
+from workshops.models.room import BroadcastBody, BroadcastView, RoomView
+from workshops.room.broadcasts import Broadcasts
+from workshops.room.seats import changes, room_of
+from workshops.room.sessions import SessionCopy
+from workshops.service import Workshops
+from workshops.states import IN_TABLE
+from workshops.store.schema import EventRecord
+from workshops.store.store import Store, StoreError
+
+log = logging.getLogger("workshops")
+
+BATCH_SECONDS = 0.5  # between two events of a stream
+LOOK_SECONDS = 5.0  # until a stream looks again at who is in the workshop, if nothing is told
+MOST_STREAMS = 20  # of one person
+FORGET_SECONDS = 600.0
+HEARTBEAT_SECONDS = 15.0  # without a change, after which a stream shows that it is alive
+_NO_LINK = Message("room-no-link", "This gateway’s service for workshops has no way to the sessions.")
+_AWAY = Message("room-link-away", "The gateway’s link does not answer just now, so this may be old. Sessions go on.")
+
+
+class _Follower:
+    """One stream of a room."""
+
+    def __init__(self, project: str, person: str) -> None:
+        self.project = project
+        self.person = person
+        self.woken = asyncio.Event()
+
+
+class Room:
+    """The rooms of all workshops. Start ``run``. ``now``: the clock."""
+
+    def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
+        self._workshops = workshops
+        self._store = store
+        self._link = link
+        self._now = now
+        self.sessions = SessionCopy(link)
+        self.broadcasts = Broadcasts(store, link, self.sessions, now)
+        self._followers: set[_Follower] = set()
+        self._closed = False
+        self.sessions.on_change.append(self._changed)
+        self.broadcasts.on_change.append(self._changed)
+
+    async def run(self) -> None:
+        """Follow the link's sessions, and send messages to those that start late, without end."""
+        if not self._link.there:
+            return
+        await self._load()
+        await asyncio.gather(self.sessions.run(), self.broadcasts.run(), self._forget())
+
+    def close(self) -> None:
+        """End all streams."""
+        self._closed = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at all rooms that are followed: a workshop or its people have changed."""
+        for one in self._followers:
+            one.woken.set()
+
+    async def view(self, caller: WorkshopCaller, slug: str) -> RoomView:
+        """Return the room of a workshop, as the caller may see it. Raises ProblemError, StoreError."""
+        workshop = await self._workshops.may(caller, slug, "see-room")
+        people = (await self._store.members([slug]))[slug]
+        mine = next((one for one in people if one.person == caller.person), None)
+        trouble = await self._complete(workshop.project) if workshop.state in IN_TABLE else None
+        return room_of(
+            workshop,
+            people,
+            self.sessions.of(workshop.project),
+            may=permissions.actions(caller, mine, workshop),
+            names=permissions.sees_names(caller, mine),
+            trouble=trouble,
+            messages=self.broadcasts.shown(slug),
+        )
+
+    async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:
+        """Return server-sent events: ``room``, the whole room, then ``change``, what has changed in it.
+
+        The stream ends when the caller may not see the room any more. Raises ProblemError, StoreError.
+        """
+        first = await self.view(caller, slug)
+        if sum(one.person == caller.person for one in self._followers) >= MOST_STREAMS:
+            raise too_many(Message("room-streams", "You have as many rooms open as one person may have."))
+        return self._events(caller, slug, first)
+
+    async def broadcast(self, caller: WorkshopCaller, slug: str, body: BroadcastBody) -> BroadcastView:
+        """Send a message to the class. Raises ProblemError, StoreError."""
+        workshop = await self._workshops.may(caller, slug, "broadcast")
+        if not self._link.there:
+            raise conflict(_NO_LINK)
+        people = (await self._store.members([slug]))[slug]
+        return await self.broadcasts.send(workshop, people, caller.person, body)
+
+    async def stop(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
+        """Request the end of what runs on a seat for the workshop. Raises ProblemError, StoreError."""
+        workshop = await self._workshops.may(caller, slug, "stop-seat")
+        if not self._link.there:
+            raise conflict(_NO_LINK)
+        people = (await self._store.members([slug]))[slug]
+        holder = next((one for one in people if one.seat == seat and one.state == "seated"), None)
+        if holder is None:
+            raise gone(Message("room-seat", "A person on seat {seat}").format(seat=seat))
+        await self.sessions.complete(workshop.project)
+        live = [
+            one
+            for one in self.sessions.of(workshop.project)
+            if one.person == holder.person and one.state != SessionState.ENDED
+        ]
+        if not live:
+            raise conflict(Message("room-nothing-runs", "Nothing runs on seat {seat}.").format(seat=seat))
+        for one in live:
+            await self._link.post(NOTHING, workshop.project, f"/sessions/{one.id}/stop")
+        await self._store.note(EventRecord(slug, self._now(), caller.person, "stopped", f"seat {seat}"))
+
+    async def _complete(self, project: str) -> Message | None:
+        """Ask for what is not known of a project's sessions; return why what is known may be old, None: it is new."""
+        if not self._link.there:
+            return _NO_LINK
+        try:
+            await self.sessions.complete(project)
+        except LinkRefused:  # the link has not read the new table of projects yet, so no session can exist
+            return None
+        except LinkAway:
+            return _AWAY
+        return None if self.sessions.fresh else _AWAY
+
+    async def _events(self, caller: WorkshopCaller, slug: str, first: RoomView) -> AsyncIterator[bytes]:
+        follower, before, clock = _Follower(PREFIX + slug, caller.person), first, asyncio.get_running_loop().time
+        self._followers.add(follower)
+        try:
+            yield _event("room", first.model_dump_json())
+            sent = clock()
+            while not self._closed:
+                await asyncio.sleep(BATCH_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(follower.woken.wait(), LOOK_SECONDS)
+                follower.woken.clear()
+                try:
+                    now = await self.view(caller, slug)
+                except (ProblemError, StoreError) as error:
+                    log.info("A room is not followed any more: %s", error)
+                    return
+                if (change := changes(before, now)) is not None:
+                    before, sent = now, clock()
+                    yield _event("change", change.model_dump_json())
+                elif clock() - sent >= HEARTBEAT_SECONDS:
+                    sent = clock()
+                    yield b": still here\n\n"
+        finally:
+            self._followers.discard(follower)
+
+    async def _load(self) -> None:
+        """Read the messages from the database, as soon as that is possible."""
+        while True:
+            try:
+                await self.broadcasts.load()
+            except StoreError as error:
+                log.error("Messages to classes cannot be read: %s", error)  # noqa: TRY400
+            else:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _forget(self) -> None:
+        """Forget what is known of workshops that are over, from time to time."""
+        while True:
+            await asyncio.sleep(FORGET_SECONDS)
+            try:
+                live = await self._store.all(over=False)
+            except StoreError as error:
+                log.error("The workshops cannot be read: %s", error)  # noqa: TRY400
+                continue
+            self.sessions.forget_all_but(one.project for one in live)
+            self.broadcasts.forget_all_but(one.slug for one in live)
+
+    def _changed(self, projects: frozenset[str]) -> None:
+        for one in self._followers:
+            if not projects or one.project in projects:
+                one.woken.set()
+
+
+def _event(name: str, data: str) -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()

@@ -1,0 +1,106 @@
+"""This service's copy of the sessions of all workshops: one reader of the link's events for all rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from pydantic import TypeAdapter, ValidationError
+
+from factorycommon.models import SessionState
+from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
+from workshops.link import LinkAway, LinkRefused, LinkSocket
+
+log = logging.getLogger("workshops")
+
+ANSWER_SECONDS = 3.0  # for the link: a room is shown without it, too
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds until a link that did not answer is asked again
+_SESSIONS = TypeAdapter(WorkshopSessions)
+
+
+class SessionCopy:
+    """The live sessions of workshops, and the last session of each person that has ended. Start ``run``, which follows
+    the link. ``on_change``: functions that are called with the projects whose sessions have changed; an empty set:
+    whether the link answers has changed."""
+
+    def __init__(self, link: LinkSocket) -> None:
+        self._link = link
+        self._live: dict[str, dict[str, WorkshopSession]] = defaultdict(dict)  # by project and id
+        self._ended: dict[str, dict[str, WorkshopSession]] = defaultdict(dict)  # by project and person
+        self._whole: set[str] = set()  # projects whose ended sessions are known
+        self.fresh = False  # the link's events are followed now
+        self.on_change: list[Callable[[frozenset[str]], None]] = []
+
+    def of(self, project: str) -> list[WorkshopSession]:
+        """Return what is known of a project's sessions."""
+        return [*self._live.get(project, {}).values(), *self._ended.get(project, {}).values()]
+
+    def live(self) -> list[WorkshopSession]:
+        """Return the live sessions of all projects."""
+        return [one for ones in self._live.values() for one in ones.values()]
+
+    def forget_all_but(self, projects: Iterable[str]) -> None:
+        """Forget the ended sessions of all other projects."""
+        kept = set(projects)
+        for project in [one for one in self._ended if one not in kept]:
+            del self._ended[project]
+        self._whole &= kept
+
+    async def complete(self, project: str) -> None:
+        """Ask for the sessions of a project that have ended, unless they are known. Raises ProblemError."""
+        if project in self._whole:
+            return
+        found = await self._link.get(_SESSIONS, project, "/sessions", seconds=ANSWER_SECONDS)
+        if self.fresh:  # otherwise sessions that end before the events are followed would be missed
+            self._whole.add(project)
+        for one in found.sessions:
+            if one.state == SessionState.ENDED:
+                self._keep_ended(one)
+            elif not self.fresh:
+                self._live[project][one.id] = one
+
+    async def run(self) -> None:
+        """Follow the link's events without end."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async for event in self._link.stream("/events"):
+                    if event.name in ("snapshot", "sessions"):
+                        self.take(event.name == "snapshot", _SESSIONS.validate_json(event.data, extra="ignore"))
+                        pause = FIRST_PAUSE
+            except (LinkAway, LinkRefused, ValidationError) as error:
+                log.info("The link's events are asked for again: %s", error)
+            except Exception:  # any error: this loop must continue, since no room changes without it
+                log.exception("The link's events are asked for again")
+            if self.fresh:
+                self.fresh = False
+                self._tell(frozenset())
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def take(self, whole: bool, said: WorkshopSessions) -> None:
+        """Take sessions that the link has sent. ``whole``: they are all live ones."""
+        changed = {one.project for one in said.sessions}
+        if whole:
+            changed |= {project for project, ones in self._live.items() if ones}
+            self._live.clear()
+            self._whole.clear()  # some may have ended while the link was away
+            self.fresh = True
+        for one in said.sessions:
+            if one.state == SessionState.ENDED:
+                self._live[one.project].pop(one.id, None)
+                self._keep_ended(one)
+            else:
+                self._live[one.project][one.id] = one
+        self._tell(frozenset(changed))
+
+    def _keep_ended(self, one: WorkshopSession) -> None:
+        known = self._ended[one.project].get(one.person)
+        if known is None or known.created <= one.created:
+            self._ended[one.project][one.person] = one
+
+    def _tell(self, projects: frozenset[str]) -> None:
+        for on_change in self.on_change:
+            on_change(projects)

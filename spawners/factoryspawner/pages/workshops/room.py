@@ -1,0 +1,157 @@
+"""The room of a workshop: its page, and the data that the page's script asks for.
+
+The script follows an event stream, since the room changes all the time; without JavaScript there is no room. The hub
+passes on what the workshops service sends, in the reader's language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from tornado import web
+
+from factorycommon.language import N_
+from factorycommon.models import Problem
+from factorycommon.service_address import ServiceAddress
+from factorylink.client import LinkAddress
+from factoryspawner import access
+from factoryspawner.api.handler import NOTHING, PROBLEM, GatewayHandler
+from factoryspawner.event_stream import Source
+from factoryspawner.language import languages
+from factoryspawner.pages.workshops.handler import SILENT, WorkshopHandler, client_of
+from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
+from workshops.models.callers import WorkshopCaller
+from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomView
+
+_ROOM, _CHANGE, _SENT = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
+_NO_TEXT = N_("Write a message of 1 to 1000 characters: everybody in the class reads it.")
+
+
+class RoomPage(WorkshopHandler):
+    """The page of a room."""
+
+    @web.authenticated
+    async def get(self, slug: str) -> None:
+        """Answer HTML; 403 to people who do not run the workshop. Query: ``names=no``: for a projector."""
+        try:
+            workshop = await self.client.one(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            raise web.HTTPError(503, self.words_of(error)) from error
+        if "see-room" not in workshop.may:
+            raise web.HTTPError(403)
+        named = {one.code: one.name for one in languages(self._locale)}
+        with_names = self.get_query_argument("names", "") != "no"
+        await self.show("workshop_room.html", workshop=workshop, languages_named=named, with_names=with_names)
+
+
+class _RoomData(GatewayHandler):
+    """The base of the room's data: JSON for people who are logged in by cookie."""
+
+    def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
+        """Keep ``service_at``: where the workshops service listens; the others as for other data."""
+        super().initialize(link_at, locale)
+        self._service_at = service_at
+
+    @property
+    def client(self) -> WorkshopsClient:
+        """Return the client of the service."""
+        return client_of(self._service_at)
+
+    @property
+    def caller(self) -> WorkshopCaller:
+        """Return who asks, as the hub knows them."""
+        user = self.current_user
+        return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
+
+    def refuse(self, error: WorkshopsProblem | WorkshopsSilent) -> None:
+        """Finish with what the service said."""
+        if isinstance(error, WorkshopsProblem):
+            self.set_status(error.status)
+            self.answer(PROBLEM, error.problem)
+        else:
+            self.set_status(503)
+            self.answer(PROBLEM, Problem(kind="unreachable", message=SILENT))
+
+
+class RoomData(_RoomData):
+    """The whole room."""
+
+    async def get(self, slug: str) -> None:
+        """Answer a ``RoomView``."""
+        try:
+            room = await self.client.room(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.refuse(error)
+        else:
+            self.answer(_ROOM, room)
+
+
+class RoomEvents(_RoomData):
+    """The room, live."""
+
+    async def get(self, slug: str) -> None:
+        """Answer server-sent events ``change``: first the whole room, then what changes."""
+        async with aclosing(self.client.room_events(self.caller, slug)) as changes:
+            try:
+                first = await anext(changes)
+            except (WorkshopsProblem, WorkshopsSilent) as error:
+                self.refuse(error)
+            except StopAsyncIteration:
+                self.refuse(WorkshopsSilent(SILENT))
+            else:
+                await self.send(Source("change", _CHANGE, _all(first, changes)))
+
+
+class RoomMessage(_RoomData):
+    """Messages to the class."""
+
+    async def post(self, slug: str) -> None:
+        """Send a message to the class; the body is a ``BroadcastBody``. Answer a ``BroadcastView``."""
+        try:
+            body = BroadcastBody.model_validate_json(self.request.body)
+            sent = await self.client.broadcast(self.caller, slug, body)
+        except ValidationError:
+            self.set_status(400)
+            self.answer(PROBLEM, Problem(kind="invalid", message=_NO_TEXT, field="text"))
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.refuse(error)
+        else:
+            self.answer(_SENT, sent)
+
+
+class RoomStop(_RoomData):
+    """The stop of one seat."""
+
+    async def post(self, slug: str, seat: str) -> None:
+        """Stop the session on a seat."""
+        try:
+            await self.client.stop_seat(self.caller, slug, int(seat))
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.refuse(error)
+        else:
+            self.answer(NOTHING, {})
+
+
+async def _all(first: RoomChange, rest: AsyncGenerator[RoomChange]) -> AsyncGenerator[RoomChange]:
+    """Yield the first change and the rest; a service that falls silent ends the stream, and the page asks again."""
+    yield first
+    try:
+        async for change in rest:
+            yield change
+    except (WorkshopsProblem, WorkshopsSilent):
+        return
+
+
+def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the routes of rooms. ``slug``: the pattern of a workshop's slug; ``to_service``: as for all pages."""
+    return [
+        (rf"/workshops/{slug}/room", RoomPage, to_service),
+        (rf"/workshops/{slug}/room/seats", RoomData, to_service),
+        (rf"/workshops/{slug}/room/events", RoomEvents, to_service),
+        (rf"/workshops/{slug}/room/messages", RoomMessage, to_service),
+        (rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})/stop", RoomStop, to_service),
+    ]
