@@ -21,6 +21,7 @@ from factorylink.projects import book, workshop_table
 from factoryspawner.config import hub_config, login_settings
 from workshops import config as workshops_config
 from workshops.models.joining import JoiningSettings
+from workshops.models.material import DeployToken, MaterialSettings
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "docs" / "configuration"
@@ -46,7 +47,7 @@ LINK = [
 PROJECT = [project_models.Project, project_models.ProjectAt]
 WORKSHOPS = [
     workshops_config.WorkshopsConfig, workshops_config.HubAddress, workshops_config.Trainers,
-    workshops_config.WorkshopLimits, TlsFiles, JoiningSettings, SmtpServer,
+    workshops_config.WorkshopLimits, TlsFiles, JoiningSettings, SmtpServer, MaterialSettings, DeployToken,
 ]  # fmt: skip
 POOLS = [WorkshopPools, WorkshopPool]
 
