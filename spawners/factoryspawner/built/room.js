@@ -648,7 +648,7 @@ function secondsBetween(from, to) {
   return a === null || b === null ? null : (b - a) / 1e3;
 }
 
-// pages/room_view.js
+// pages/workshops/room_view.js
 var QUIET = 15e3;
 var ACTIVE = 120;
 var R = {
@@ -786,7 +786,7 @@ function messageItems(messages, now) {
   ));
 }
 
-// pages/room.js
+// pages/workshops/room.js
 var page = settings("fg-room");
 var address = `${page.base}workshops/${page.slug}/room`;
 var STOP_PATIENCE = 15e3;
