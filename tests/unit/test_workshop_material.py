@@ -339,3 +339,6 @@ async def test_an_archive_arrives_in_pieces_and_only_if_it_is_right(tmp_path: Pa
     wrong = await archives.add("0" * 64, piece(MOST_PIECE, total))
     assert (wrong.has, wrong.whole) == (0, False)
     assert archives.find("0" * 64) is None
+    for number in range(40):  # unfinished ones do not fill the disk
+        await archives.add(f"{number:064x}", piece(0, MOST_PIECE))
+    assert len(list((tmp_path / "material").iterdir())) == 30

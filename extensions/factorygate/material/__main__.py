@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from factorycommon.material.archive import MOST, BadArchive
@@ -18,13 +19,13 @@ from factorygate.material.delivery import DeliveryFailed, deliver
 from factorygate.material.person_folder import FolderBlocked, FolderBusy
 
 
-def _matching(pattern: str) -> type[str]:
+def _matching(pattern: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
             raise argparse.ArgumentTypeError(f"{pattern} is needed")
         return text
 
-    return check  # type: ignore[return-value]
+    return check
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

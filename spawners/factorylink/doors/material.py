@@ -38,7 +38,7 @@ async def send_material(connection: asyncssh.SSHClientConnection, order: DoorOrd
             raise Refused(_TOO_OLD) from error
         raise Unreachable(f"The door did not open a channel: {error}") from error
     except (asyncssh.Error, OSError, TimeoutError) as error:
-        raise Unreachable(f"The door did not take the material: {error or 'too slow'}") from error
+        raise Unreachable(f"The door did not take the material: {str(error) or 'too slow'}") from error
     if code == 1:
         raise Refused(read_message(DoorRefusal, said).error)
     if code != 0:

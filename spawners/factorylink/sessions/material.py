@@ -50,6 +50,8 @@ class MaterialArchives:
             return MaterialUpload(has=found.stat().st_size, whole=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         part = self._folder / f"{digest}.part"
+        if not part.exists():
+            self._drop_oldest()
         with part.open("ab") as file:
             has = file.tell()
             if piece.begin == has and has + len(piece.data) <= piece.total:
@@ -63,12 +65,12 @@ class MaterialArchives:
             part.unlink()
             return MaterialUpload(has=0, whole=False)
         part.replace(self._folder / digest)
-        self._drop_oldest()
         return MaterialUpload(has=has, whole=True)
 
     def _drop_oldest(self) -> None:
+        """Make room for one more archive, whole or not."""
         there = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in there[_KEPT:]:
+        for path in there[_KEPT - 1 :]:
             path.unlink(missing_ok=True)
 
 
