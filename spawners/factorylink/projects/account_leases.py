@@ -218,12 +218,11 @@ class AccountLeases:
         """Return whether the account is being wiped."""
         return (factory, account) in self._wiping
 
-    def wipe(self, connection: FactoryConnection, account: str) -> asyncio.Task[None]:
-        """Wipe an idle account in the background, and end its lease if that succeeds; return the task."""
+    def wipe(self, connection: FactoryConnection, account: str) -> None:
+        """Wipe an idle account in the background, and end its lease if that succeeds."""
         key = (connection.factory.id, account)
         if key not in self._wiping:
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
-        return self._wiping[key]
 
     async def end(self, factory: Slug, account: str) -> None:
         """End the lease of an account that nobody has used. Raises LedgerError."""
@@ -246,7 +245,8 @@ class AccountLeases:
             raise of_words("limit", explain.own("pool-empty"))
         # those whose last wipe failed come last
         account = min(left, key=lambda name: ((factory, name) in self._wiping, (factory, name) in self.failed))
-        return self.wipe(connection, account)
+        self.wipe(connection, account)
+        return self._wiping[factory, account]
 
     async def _wipe(self, connection: FactoryConnection, account: str) -> None:
         key = (connection.factory.id, account)
