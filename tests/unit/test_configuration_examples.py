@@ -22,7 +22,6 @@ from factorylink.projects import book, workshop_table
 from factoryspawner.config import hub_config, login_settings
 from workshops import config as workshops_config
 from workshops.models.joining import JoiningSettings
-from workshops.models.material import DeployToken, MaterialSettings
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "docs" / "configuration"

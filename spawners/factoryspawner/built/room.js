@@ -36,6 +36,112 @@ function tn(n, one, many, parts2 = {}) {
 var texts = document.getElementById("fg-texts")?.textContent;
 if (texts) use(readCatalogue(JSON.parse(texts)));
 
+// common/dom.js
+var shown = (children) => (
+  /** @type {(Node | string)[]} */
+  children.flat(2).filter((child) => child !== null && child !== void 0 && child !== false)
+);
+function h(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === null || value === void 0 || value === false) continue;
+    if (name === "key") element.dataset.key = value;
+    else if (name.startsWith("on")) Object.assign(element, { [name]: value });
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  if (attributes?.value !== void 0 && "value" in element) Object.assign(element, { value: attributes.value });
+  element.append(...shown(children));
+  return element;
+}
+function render(parent, ...fresh) {
+  const holder = document.createElement("div");
+  holder.append(...shown(fresh));
+  morphChildren(parent, holder);
+}
+var isElement = (node) => node?.nodeType === Node.ELEMENT_NODE;
+function sameKind(old, fresh) {
+  if (old.nodeType !== fresh.nodeType) return false;
+  if (!isElement(old) || !isElement(fresh)) return true;
+  return old.tagName === fresh.tagName && old.dataset.key === fresh.dataset.key;
+}
+var elements = (element) => [.../** @type {HTMLCollectionOf<HTMLElement>} */
+element.children];
+function morphChildren(parent, holder) {
+  const staying = new Set(elements(holder).map((child) => child.dataset.key));
+  const keyed = /* @__PURE__ */ new Map();
+  for (const child of elements(parent)) {
+    if (child.dataset.key === void 0) continue;
+    if (staying.has(child.dataset.key)) keyed.set(child.dataset.key, child);
+    else child.remove();
+  }
+  let place = parent.firstChild;
+  for (const fresh of [...holder.childNodes]) {
+    const key = isElement(fresh) ? fresh.dataset.key : void 0;
+    let old = key === void 0 ? place : keyed.get(key);
+    if (key === void 0) {
+      while (isElement(old) && old.dataset.key !== void 0) old = old.nextSibling;
+    }
+    if (old && sameKind(old, fresh)) {
+      if (old === place) place = old.nextSibling;
+      else parent.insertBefore(old, place);
+      morph(old, fresh);
+    } else {
+      parent.insertBefore(fresh, place);
+    }
+  }
+  while (place) {
+    const next = place.nextSibling;
+    parent.removeChild(place);
+    place = next;
+  }
+}
+var HANDLERS = (
+  /** @type {const} */
+  ["onclick", "onchange", "oninput"]
+);
+function morph(old, fresh) {
+  if (!isElement(old) || !isElement(fresh)) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  }
+  for (const { name, value } of [...fresh.attributes]) {
+    if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
+  }
+  for (const handler of HANDLERS) {
+    if (old[handler] !== fresh[handler]) Object.assign(old, { [handler]: fresh[handler] });
+  }
+  if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
+    if (old.checked !== fresh.checked) old.checked = fresh.checked;
+    const given = fresh.hasAttribute("value");
+    const { activeElement } = (
+      /** @type {Document | ShadowRoot} */
+      old.getRootNode()
+    );
+    if (given && old !== activeElement && old.value !== fresh.value) old.value = fresh.value;
+    return;
+  }
+  morphChildren(old, fresh);
+}
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+function announce(text) {
+  const region = document.getElementById("fg-announce");
+  if (region) setText(region, text);
+}
+var byId = (id) => document.getElementById(id);
+function settings(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no element ${id}`);
+  return (
+    /** @type {Record<string, string>} */
+    { ...element.dataset }
+  );
+}
+
 // common/state_words.js
 var sessionName = (name) => name || t("Main session");
 var stateWords = () => (
@@ -64,6 +170,8 @@ var W = {
     503: t("The gateway cannot reach the factories right now.")
   })[code] ?? t("The gateway answered with an error ({code}).", { code }),
   retrying: t("This page keeps trying; you do not need to reload."),
+  slow: t("This page asks for news every few seconds: something between you and the gateway, such as a proxy or a virus scanner, holds live updates back."),
+  toCheck: t("Check your connection"),
   pageOld: t("The gateway does not answer, so this page may be out of date. It keeps trying."),
   // Start: factories
   freeNow: t("Free now"),
@@ -374,7 +482,29 @@ var W = {
   named: (what, name) => t("{what}: {name}", { what, name })
 };
 
+// common/slow.js
+var slow = /* @__PURE__ */ new Set();
+function showSlow(part, isSlow) {
+  if (slow.has(part) === isSlow) return;
+  if (isSlow) slow.add(part);
+  else slow.delete(part);
+  const place = byId("fg-slow");
+  if (!place) return;
+  render(place, slow.size ? h("div", { class: "container fg-page" }, h(
+    "p",
+    { class: "fg-notice fg-notice-warn" },
+    W.slow,
+    " ",
+    h("a", { href: `${window.jhdata.base_url}check` }, W.toCheck)
+  )) : null);
+}
+
 // pages/api.js
+var FIRST_EVENT = 8e3;
+var NO_EVENT = 4e4;
+var POLL = 5e3;
+var STREAM_AGAIN = 3e5;
+var FRUITLESS = 3;
 var LEAST_WAIT = 1e3;
 var MOST_WAIT = 3e4;
 var Trouble = class extends Error {
@@ -395,7 +525,7 @@ async function readProblem(response) {
 }
 async function ask(url, { method = "GET", body, signal } = {}) {
   const headers = { Accept: "application/json" };
-  if (method !== "GET") headers["X-XSRFToken"] = window.jhdata.xsrf_token;
+  if (method !== "GET" || url.includes("/hub/api/")) headers["X-XSRFToken"] = window.jhdata.xsrf_token;
   if (body !== void 0) headers["Content-Type"] = "application/json";
   let response;
   try {
@@ -429,15 +559,34 @@ async function ask(url, { method = "GET", body, signal } = {}) {
 function backoff(n, random = Math.random()) {
   return Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(n, 10)) * (0.75 + random / 2);
 }
-function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden = false }) {
+var HELD = "fg-streams-held-until";
+function heldUntil() {
+  try {
+    return Math.min(Number(sessionStorage.getItem(HELD)) || 0, Date.now() + STREAM_AGAIN);
+  } catch {
+    return 0;
+  }
+}
+function remember(until) {
+  try {
+    sessionStorage.setItem(HELD, String(until));
+  } catch {
+  }
+}
+function follow({ url, events, event, onData, also = {}, polled = {}, onTrouble, whileHidden = false }) {
+  const me = Symbol(url);
   let stream = null;
   let timer = null;
+  let silence = null;
   let tries = 0;
+  let fruitless = 0;
+  let streamAt = heldUntil();
   let stopped = false;
   let round = 0;
   function close() {
     round += 1;
     clearTimeout(timer);
+    clearTimeout(silence);
     stream?.close();
     stream = null;
   }
@@ -447,6 +596,20 @@ function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden 
     onTrouble?.(error);
     timer = setTimeout(open, backoff(tries));
     tries += 1;
+  }
+  function poll() {
+    close();
+    fruitless = 0;
+    streamAt = Date.now() + STREAM_AGAIN;
+    remember(streamAt);
+    open();
+  }
+  async function askPolled(mine) {
+    for (const [address2, hear2] of Object.entries(polled)) {
+      const data = await ask(address2).catch(() => void 0);
+      if (mine !== round) return;
+      if (data !== void 0) hear2(data);
+    }
   }
   async function open() {
     close();
@@ -461,18 +624,45 @@ function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden 
     if (mine !== round || stopped) return;
     onData(data);
     if (mine !== round || stopped) return;
-    stream = new EventSource(events);
-    stream.onopen = () => {
+    if (Date.now() < streamAt) {
       tries = 0;
-    };
-    for (const [name, hear2] of Object.entries({ [event]: onData, ...also })) {
+      showSlow(me, true);
+      await askPolled(mine);
+      if (mine === round) timer = setTimeout(open, POLL);
+      return;
+    }
+    openStream(mine);
+  }
+  function openStream(mine) {
+    let alive = false;
+    stream = new EventSource(events);
+    function hearing() {
+      alive = true;
+      tries = 0;
+      fruitless = 0;
+      if (streamAt) {
+        streamAt = 0;
+        remember(0);
+      }
+      showSlow(me, false);
+      clearTimeout(silence);
+      silence = setTimeout(open, NO_EVENT);
+    }
+    for (const [name, hear2] of Object.entries({ alive: () => {
+    }, [event]: onData, ...also })) {
       stream.addEventListener(name, (message) => {
-        if (mine === round) hear2(JSON.parse(message.data));
+        if (mine !== round) return;
+        hearing();
+        hear2(JSON.parse(message.data));
       });
     }
     stream.onerror = () => {
-      if (mine === round) later(new Trouble(0, W.streamLost));
+      if (mine !== round) return;
+      if (!alive) fruitless += 1;
+      if (fruitless >= FRUITLESS) poll();
+      else later(new Trouble(0, W.streamLost));
     };
+    silence = setTimeout(poll, FIRST_EVENT);
   }
   function wake() {
     if (stopped) return;
@@ -482,8 +672,12 @@ function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden 
       open();
     }
   }
+  function online() {
+    streamAt = 0;
+    wake();
+  }
   document.addEventListener("visibilitychange", wake);
-  window.addEventListener("online", wake);
+  window.addEventListener("online", online);
   window.addEventListener("pageshow", (shown3) => shown3.persisted && wake());
   open();
   return {
@@ -491,116 +685,11 @@ function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden 
     stop() {
       stopped = true;
       close();
+      showSlow(me, false);
       document.removeEventListener("visibilitychange", wake);
-      window.removeEventListener("online", wake);
+      window.removeEventListener("online", online);
     }
   };
-}
-
-// common/dom.js
-var shown = (children) => (
-  /** @type {(Node | string)[]} */
-  children.flat(2).filter((child) => child !== null && child !== void 0 && child !== false)
-);
-function h(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (value === null || value === void 0 || value === false) continue;
-    if (name === "key") element.dataset.key = value;
-    else if (name.startsWith("on")) Object.assign(element, { [name]: value });
-    else element.setAttribute(name, value === true ? "" : String(value));
-  }
-  if (attributes?.value !== void 0 && "value" in element) Object.assign(element, { value: attributes.value });
-  element.append(...shown(children));
-  return element;
-}
-function render(parent, ...fresh) {
-  const holder = document.createElement("div");
-  holder.append(...shown(fresh));
-  morphChildren(parent, holder);
-}
-var isElement = (node) => node?.nodeType === Node.ELEMENT_NODE;
-function sameKind(old, fresh) {
-  if (old.nodeType !== fresh.nodeType) return false;
-  if (!isElement(old) || !isElement(fresh)) return true;
-  return old.tagName === fresh.tagName && old.dataset.key === fresh.dataset.key;
-}
-var elements = (element) => [.../** @type {HTMLCollectionOf<HTMLElement>} */
-element.children];
-function morphChildren(parent, holder) {
-  const staying = new Set(elements(holder).map((child) => child.dataset.key));
-  const keyed = /* @__PURE__ */ new Map();
-  for (const child of elements(parent)) {
-    if (child.dataset.key === void 0) continue;
-    if (staying.has(child.dataset.key)) keyed.set(child.dataset.key, child);
-    else child.remove();
-  }
-  let place = parent.firstChild;
-  for (const fresh of [...holder.childNodes]) {
-    const key = isElement(fresh) ? fresh.dataset.key : void 0;
-    let old = key === void 0 ? place : keyed.get(key);
-    if (key === void 0) {
-      while (isElement(old) && old.dataset.key !== void 0) old = old.nextSibling;
-    }
-    if (old && sameKind(old, fresh)) {
-      if (old === place) place = old.nextSibling;
-      else parent.insertBefore(old, place);
-      morph(old, fresh);
-    } else {
-      parent.insertBefore(fresh, place);
-    }
-  }
-  while (place) {
-    const next = place.nextSibling;
-    parent.removeChild(place);
-    place = next;
-  }
-}
-var HANDLERS = (
-  /** @type {const} */
-  ["onclick", "onchange", "oninput"]
-);
-function morph(old, fresh) {
-  if (!isElement(old) || !isElement(fresh)) {
-    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
-    return;
-  }
-  for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
-  }
-  for (const { name, value } of [...fresh.attributes]) {
-    if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
-  }
-  for (const handler of HANDLERS) {
-    if (old[handler] !== fresh[handler]) Object.assign(old, { [handler]: fresh[handler] });
-  }
-  if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
-    if (old.checked !== fresh.checked) old.checked = fresh.checked;
-    const given = fresh.hasAttribute("value");
-    const { activeElement } = (
-      /** @type {Document | ShadowRoot} */
-      old.getRootNode()
-    );
-    if (given && old !== activeElement && old.value !== fresh.value) old.value = fresh.value;
-    return;
-  }
-  morphChildren(old, fresh);
-}
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-function announce(text) {
-  const region = document.getElementById("fg-announce");
-  if (region) setText(region, text);
-}
-var byId = (id) => document.getElementById(id);
-function settings(id) {
-  const element = document.getElementById(id);
-  if (!element) throw new Error(`the page has no element ${id}`);
-  return (
-    /** @type {Record<string, string>} */
-    { ...element.dataset }
-  );
 }
 
 // common/format.js
