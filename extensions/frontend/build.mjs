@@ -9,7 +9,10 @@ import { build } from "esbuild";
 const HERE = import.meta.dirname;
 const HUB = join(HERE, "../../spawners/factoryspawner/built");
 const WIDGETS = join(HERE, "../factorygate/widgets/built");
-const SCRIPTS = ["admin", "every_page", "fresh", "home", "join", "project", "room", "start", "token", "waiting", "workshops"];
+const SCRIPTS = [
+  "admin", "every_page", "fresh", "home", "join", "project", "start", "token", "waiting", "workshops/room",
+  "workshops/workshops",
+];
 const STYLES = [
   "admin", "checklist", "gateway", "join", "network", "operator", "project", "sessions", "start", "token", "workshops",
 ];

@@ -10,7 +10,7 @@ import * as cost from "../../extensions/frontend/common/cost.js";
 import * as format from "../../extensions/frontend/common/format.js";
 import { codeIn } from "../../extensions/frontend/pages/join_code.js";
 import { loginState } from "../../extensions/frontend/pages/logins.js";
-import * as room from "../../extensions/frontend/pages/room_view.js";
+import * as room from "../../extensions/frontend/pages/workshops/room_view.js";
 import * as session from "../../extensions/frontend/pages/session.js";
 import * as soon from "../../extensions/frontend/pages/soon.js";
 import * as view from "../../extensions/frontend/common/start_view.js";

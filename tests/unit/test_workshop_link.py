@@ -58,7 +58,7 @@ async def sessions(http: httpx.AsyncClient, project_id: str = MINE) -> list[Work
 async def test_a_workshop_s_sessions_are_told_without_secrets(world: World, http: httpx.AsyncClient) -> None:
     await world.running(ID, user="ada", project=MINE)
     await world.running(OTHER, user="ben", project=THEIRS)
-    await world.put(THIRD, user="ben", project="p")
+    await world.put(THIRD, user="ben", server="plain", project="p")
     (mine,) = await sessions(http)
     assert (mine.id, mine.person, mine.project, mine.state, mine.open) == (ID, "ada", MINE, "running", True)
     assert [one.id for one in await sessions(http, THEIRS)] == [OTHER]

@@ -320,14 +320,14 @@ async def test_a_message_is_deleted_with_the_people_of_its_workshop(both: Both) 
     await made.runs(1, ADA)
     await comes(lambda: [one.open for one in service.room.sessions.of(f"workshop-{slug}")] == [True])
     await service.room.broadcast(TINA, slug, BroadcastBody(text="secret"))
-    for days in (5, 40):  # it is archived, and then its days of retention are over
+    for days in (5, 1, 40):  # it closes, it is archived, its days of retention are over
         service.clock.forward(days=days)
         await service.clockwork.look()
     rows = await service.store.transact(lambda db: broadcasts.rows.of(db, [slug])[slug])
     assert rows == []
 
 
-async def test_while_the_link_is_away_the_room_says_so_and_a_message_waits(tmp_path: Path) -> None:
+async def test_when_the_link_goes_the_room_says_so_and_shows_what_it_knew(tmp_path: Path) -> None:
     async with room_world(tmp_path) as made, made.service() as service:
         slug = await made.workshop(service, ADA)
         await made.runs(1, ADA)
@@ -339,7 +339,18 @@ async def test_while_the_link_is_away_the_room_says_so_and_a_message_waits(tmp_p
         assert room.trouble is not None
         assert "does not answer" in room.trouble.text
         assert room.seats[0].state == "running"  # as last heard
-        assert (await service.room.broadcast(TINA, slug, BroadcastBody(text="later"))).told == 0
+
+
+async def test_without_an_answer_of_the_link_a_message_waits(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path, link={"socket": "nobody.sock"}) as world:
+        slug = (await world.scheduled()).slug
+        await world.workshops.put_member(TINA, slug, ADA, "participant")
+        assert (await world.room.broadcast(TINA, slug, BroadcastBody(text="later"))).told == 0
+        room = await world.room.view(TINA, slug)
+        assert room.trouble is not None
+        assert [(one.text, one.told) for one in room.messages] == [("later", 0)]
+        with pytest.raises(ProblemError, match="does not answer"):
+            await world.room.stop(TINA, slug, 1)
 
 
 # --- the copy of the sessions

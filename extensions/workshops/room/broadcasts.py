@@ -102,10 +102,11 @@ class Broadcasts:
         self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], by: str, body: BroadcastBody
     ) -> BroadcastView:
         """Store a message, and send it to everybody who has an open session now. Raises ProblemError, StoreError."""
+        last = self._messages[workshop.slug][-1:]
         message = MessageRecord(
             workshop=workshop.slug,
             id=body.id or secrets.token_hex(8),
-            at=self._now(),
+            at=max([self._now(), *(one.at + timedelta(milliseconds=1) for one in last)]),  # they stay in their order
             by=by,
             kind=body.kind,
             text=body.text,

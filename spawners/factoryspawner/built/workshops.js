@@ -1,4 +1,4 @@
-// pages/workshops.js
+// pages/workshops/workshops.js
 var CLOCK = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/;
 function later(time, minutes) {
   const at = /* @__PURE__ */ new Date(`${time}:00Z`);

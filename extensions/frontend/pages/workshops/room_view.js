@@ -1,9 +1,9 @@
 /** The room of a workshop: its state from what the gateway sends, and its elements. */
 
-import { h } from "../common/dom.js";
-import { clock, number, percent, secondsBetween, span } from "../common/format.js";
-import { stateWords } from "../common/state_words.js";
-import { t, tn } from "../common/translate.js";
+import { h } from "../../common/dom.js";
+import { clock, number, percent, secondsBetween, span } from "../../common/format.js";
+import { stateWords } from "../../common/state_words.js";
+import { t, tn } from "../../common/translate.js";
 
 const QUIET = 15_000; // ms between two announcements of how many are ready
 const ACTIVE = 120; // seconds since the last activity, during which a person counts as active

@@ -1,10 +1,10 @@
 /** The room of a workshop, live: its seats, the stop of a seat, and messages to the class. */
 
-import "./catalogue.js";
+import "../catalogue.js";
 
-import { Trouble, ask, follow } from "./api.js";
-import { announce, byId as at, h, render, settings, setText } from "../common/dom.js";
-import { W } from "../common/words.js";
+import { Trouble, ask, follow } from "../api.js";
+import { announce, byId as at, h, render, settings, setText } from "../../common/dom.js";
+import { W } from "../../common/words.js";
 import { R, announcer, merged, messageItems, seatItem, shown } from "./room_view.js";
 
 const page = settings("fg-room");
