@@ -243,6 +243,8 @@ def old(tmp_path: Path) -> Configured:
     asyncio.run(open_ledger(tmp_path / "link" / "ledger.sqlite"))
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE log_lines DROP COLUMN parameters")
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE log_lines DROP COLUMN code")
+    ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE sessions DROP COLUMN unopened_until")
+    ask(tmp_path / "link" / "ledger.sqlite", "DROP TABLE holds")
     set_step(tmp_path / "link" / "ledger.sqlite", "0009")
     return made
 
