@@ -78,7 +78,6 @@ def report(
         for member, person in _people(people, runs.keys() | clusters.keys())
     ]
     participants = [row for row in rows if row.role == "participant" and _had_seat(row.person, people)]
-    spent = [*history.runs, *history.clusters]
     return ReportView(
         **{name: getattr(workshop, name) for name in ("slug", "title", "state", "zone", "seats")},
         **{name: getattr(workshop, name) for name in ("opens", "starts", "ends", "closes", "erased")},
@@ -93,7 +92,7 @@ def report(
         hours=_hours(notebooks),
         gpu_hours=math.fsum(run.gpu_hours for run in history.runs),
         cluster_gpu_hours=math.fsum(one.gpu_hours for one in history.clusters),
-        costs=_costs(one.own for one in spent),
+        costs=_costs(history.runs, history.clusters),
         waits=_waits(notebooks),
         failures=_failures(notebooks),
         people=tuple(rows),
@@ -161,7 +160,7 @@ def _row(
         cluster_gpu_hours=math.fsum(one.gpu_hours for one in clusters),
         longest_wait=max(waits, default=None),
         failures=sum(run.end_reason in FAILURES for run in runs),
-        costs=_costs(one.own for one in (*all_runs, *clusters)),
+        costs=_costs(all_runs, clusters),
     )
 
 
@@ -205,9 +204,9 @@ def _failures(runs: Iterable[PastRun]) -> tuple[FailureSum, ...]:
     )
 
 
-def _costs(amounts: Iterable[Amount | None]) -> tuple[Amount, ...]:
+def _costs(runs: Iterable[PastRun], clusters: Iterable[ClusterUse]) -> tuple[Amount, ...]:
     sums: defaultdict[str, list[float]] = defaultdict(list)
-    for one in amounts:
+    for one in (*(run.own for run in runs), *(each.own for each in clusters)):
         if one is not None:
             sums[one.unit].append(one.amount)
     return tuple(Amount(amount=math.fsum(some), unit=unit) for unit, some in sorted(sums.items()))
