@@ -63,6 +63,7 @@ def test_a_right_service_has_no_mistake(configured: Configured, capsys: pytest.C
         ("workshops.yaml", "socket:", "sockett:", "workshops.yaml:2: sockett: unknown key"),
         ("workshops.yaml", "socket: w", "socket: v", "workshops.yaml:2: socket: is "),
         ("workshops.yaml", "listen_host:", "listen_port: 8093\nlisten_host:", "listen_port: is http://"),
+        ("workshops.yaml", "listen_host:", "link: {socket: s.sock}\nlisten_host:", "link.socket: is "),
         ("workshops.yaml", "table: t", "table: other-t", "workshops.yaml:5: table: is "),
         ("workshops.yaml", "8000", "8001", "hub.public_url: is http://"),
         ("pools.yaml", "gpu-1", "gpu-9", "pools.class.sizes: no size 'gpu-9'; allowed: "),
