@@ -190,6 +190,24 @@ def test_git_is_bound_to_the_address_that_was_checked_and_to_its_protocols(tmp_p
     assert not environment.keys() & {"GIT_DIR", "GIT_SSH_COMMAND", "HTTPS_PROXY", "https_proxy"}
 
 
+async def test_git_connects_to_the_pinned_address_whatever_the_name_server_says(tmp_path: Path) -> None:
+    came = asyncio.Event()
+
+    def on_connection(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        writer.close()
+
+    server = await asyncio.start_server(on_connection, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    repository = git.GitRepository(tmp_path, git.environment_of(tmp_path, ["https"]))
+    repository.run(*git.init("0" * 40))
+    argv = git.fetch(f"https://nowhere.invalid:{port}/a.git", "0" * 40, f"nowhere.invalid:{port}:127.0.0.1", None)
+    with pytest.raises(git.GitFailed):
+        await asyncio.to_thread(repository.run, *argv)
+    assert came.is_set()
+    server.close()
+
+
 def test_a_deploy_token_is_for_its_prefix_only_and_in_no_argv(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("very-secret\n")
     (tmp_path / "token").chmod(0o600)
