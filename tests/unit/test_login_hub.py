@@ -258,6 +258,21 @@ async def test_an_expired_token_is_renewed_and_a_revoked_one_is_a_new_login(
     assert await browser.name() == "stay-1"
 
 
+async def test_a_session_is_adopted_without_asking_for_a_new_login(
+    hub: HubProcess, link: FakeLink, provider: OidcProvider, sub: str
+) -> None:
+    provider.says(sub, given_name="Seated", eduperson_entitlement=[ENTITLEMENT.format("one")])
+    await Browser(hub).login(sub)
+    provider.says(sub, given_name="Seated", eduperson_entitlement=[])
+    seat = link.add("c" * 32, "seated-1")  # begun for a workshop; whether it goes on is for the link to decide
+    answer = await hub.api("POST", "/users/seated-1/server", json={"adopt": seat.id})
+    assert answer.status_code in (201, 202), answer.text
+    assert answer.json()["id"] == seat.id
+    answer = await hub.api("POST", "/users/seated-1/servers/more", json={"factory": "one"})
+    assert answer.status_code == 403, answer.text
+    await link.end(seat.id)
+
+
 async def test_a_person_who_never_logged_in_starts_nothing(hub: HubProcess, link: FakeLink) -> None:
     assert (await hub.api("POST", "/users/nobody")).status_code == 201
     answer = await hub.api("POST", "/users/nobody/server", json={"factory": "one"})

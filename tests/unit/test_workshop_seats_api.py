@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,16 @@ async def test_the_hub_hears_of_seats_soon(seats: Seats) -> None:
     seats.world.parts.workshop_seats.on_begun = recovery.look_soon
     await seats.begun("ada")
     assert recovery._came.is_set()
+
+
+async def test_a_site_that_has_not_agreed_gets_no_job_before_its_person(seats: Seats) -> None:
+    place = seats.world.factories["one"]
+    agreement = place.factory.agreement
+    assert agreement is not None
+    silent = place.factory.model_copy(update={"agreement": agreement.model_copy(update={"teaching": ()})})
+    seats.world.factories.offered = {"one": replace(place, factory=silent)}
+    (one,) = await seats.begun("ada")
+    assert (one["answer"], one["problem"]["code"]) == ("refused", "seat-no-prestart")
+    (shown,) = (await seats.http.get(f"/projects/{W}/seats")).json()["places"]
+    assert shown["problem"]["code"] == "seat-no-prestart"
+    assert (await seats.world.put(ID, "ada", project=W)).state == "pending"  # they start by themselves

@@ -264,3 +264,15 @@ async def test_a_dead_service_changes_nothing_and_the_end_comes_all_the_same(
     assert gone is not None
     assert gone < clock.now()
     await world.down()
+
+
+def test_a_live_site_must_agree_to_accounts_that_are_lent(files: Files) -> None:
+    files.pools({"id": "x", "factory": "one", "sizes": ["gpu-1"], "seats": 2, "site_accounts": ["t1"]})
+    live = factory()
+    assert live.agreement is not None
+    silent = live.model_copy(update={"agreement": live.agreement.model_copy(update={"teaching": ()})})
+    with pytest.raises(CatalogueError) as wrong:
+        read_pools(files.files.pools, {"one": silent}, {"one": Access()})
+    assert "'agreement.teaching' of one does not name 'pool_accounts'" in wrong.value.problems[0]
+    for there, access in ((live, Access()), (silent, Access(testbed=True))):
+        assert read_pools(files.files.pools, {"one": there}, {"one": access}).pools

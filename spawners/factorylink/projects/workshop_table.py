@@ -86,8 +86,13 @@ def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[
 
 
 def agrees(factory: Factory, access: Access, act: TeachingAct) -> bool:
-    """Return whether a site allows something for workshops; a testbed allows all."""
-    return access.testbed or (factory.agreement is not None and act in factory.agreement.teaching)
+    """Return whether a site allows something for workshops; a testbed allows all.
+
+    A site that is not live runs nothing anyway, so nothing is asked of its agreement.
+    """
+    if access.testbed or factory.state != "live":
+        return True
+    return factory.agreement is not None and act in factory.agreement.teaching
 
 
 def reserved(projects: Mapping[ProjectId, Project]) -> list[str]:
