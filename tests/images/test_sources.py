@@ -177,7 +177,7 @@ def test_the_lock_of_the_link_has_what_its_code_imports() -> None:
     ours = {"factorycommon", "factorylink", "factoryoperator", "factoryinstaller", "workshops"}
     wanted = {name for package in ours for name in imports(package)}
     wanted -= {*sys.stdlib_module_names, *ours, "factoryspawner"}
-    assert {canonicalize_name({"yaml": "pyyaml"}.get(name, name)) for name in wanted} <= link.keys()
+    assert {canonicalize_name({"yaml": "pyyaml", "fpdf": "fpdf2"}.get(name, name)) for name in wanted} <= link.keys()
 
 
 @pytest.mark.parametrize("lock", ["hub", "link"])

@@ -129,7 +129,7 @@ async def test_only_people_who_teach_the_workshop_fetch_again(tmp_path: Path) ->
         await world.workshops.may(OPERATOR, slug, "fetch-material")
         assert (await world.workshops.one(PAUL, slug)).staff is None
         none = (await world.workshops.create(TINA, body())).slug
-        with pytest.raises(ProblemError, match="not possible now"):
+        with pytest.raises(ProblemError, match="not possible while the workshop is a draft"):
             await world.workshops.may(TINA, none, "fetch-material")
 
 

@@ -331,9 +331,9 @@ async def test_a_halted_warm_up_is_explained_and_goes_on(
 
 async def test_the_end_of_a_workshop_on_its_pages(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
     world.clock.at = BEGIN
-    slug = (await world.scheduled(BOB, title="<i>End</i>", zone="Europe/Berlin")).slug
+    slug = (await world.scheduled(BOB, title="<i>End</i>", zone="Europe/Berlin", seats=2)).slug
     await world.workshops.put_member(BOB, slug, "carl", "participant")
-    other = (await world.scheduled(ADA)).slug
+    other = (await world.scheduled(ADA, seats=2)).slug
     async with httpx.AsyncClient(base_url=bob.base_url) as stranger:
         privacy = await stranger.get(f"/hub/workshops/{slug}/privacy")
         assert privacy.status_code == 200
