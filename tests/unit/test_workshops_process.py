@@ -23,8 +23,8 @@ from testbed import ports
 from tests.unit import test_link_process as link_process
 from tests.unit.hub_process import ROOT
 from tests.unit.test_tls import of
-from tests.unit.workshops_world import write_config
-from workshops.client import WorkshopsClient, WorkshopsSilent
+from tests.unit.workshops_world import OPERATOR, POOLS, body, write_config
+from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.config import load
 from workshops.models.callers import WorkshopCaller
 
