@@ -46,7 +46,15 @@ RECIPES = {
         Recipe("base", 180, "base"),
         Recipe("hub", 400, "hub", lock="hub", extras=("hub",), without=DEMO_ONLY, configuration=(".",)),
         Recipe("link", 350, "link", lock="link", extras=("link",), configuration=CATALOGUE),
-        Recipe("workshops", 350, "workshops", lock="link", extras=("link",), configuration=CATALOGUE),
+        Recipe(
+            "workshops",
+            480,
+            "workshops",
+            roots=("base", "workshops"),
+            lock="link",
+            extras=("link",),
+            configuration=CATALOGUE,
+        ),
         Recipe("proxy", 320, "proxy", node=True),
         Recipe(
             "notebook-cpu",

@@ -27,6 +27,7 @@ ROOT = "/opt/factorygate"
 PACKAGES = {  # Debian packages, by a file that each one contains
     "/usr/bin/caddy": "caddy",
     "/usr/bin/curl": "curl",
+    "/usr/bin/git": "git",  # for the material of workshops
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
 _CADDYFILE = f"{files.CADDY}/Caddyfile"
