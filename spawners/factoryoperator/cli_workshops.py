@@ -152,7 +152,7 @@ async def _go_on(client: WorkshopsClient, caller: WorkshopCaller, options: argpa
 
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
     sent = await client.broadcast(caller, options.slug, BroadcastBody(text=options.text))
-    _say(f"{sent.told} of {sent.people} people have it; the others get it when their session starts")
+    _say(f"{sent.received} of {sent.people} people have it; the others get it when their session starts")
 
 
 async def _list(client: WorkshopsClient, caller: WorkshopCaller, _options: argparse.Namespace) -> None:
