@@ -202,7 +202,8 @@ class LinkClient:
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
         """Show a message to the person in the session; a message with an id that was sent already is ignored."""
-        await self._request("POST", f"/sessions/{session_id}/messages", json=message.model_dump(), timeout=30)
+        body = message.model_dump(exclude_defaults=True)  # a link of an earlier release knows no texts
+        await self._request("POST", f"/sessions/{session_id}/messages", json=body, timeout=30)
 
     async def table(self) -> AsyncGenerator[TableChange]:
         """Subscribe to the whole table, and yield its changes; the first is a snapshot.

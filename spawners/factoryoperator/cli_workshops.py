@@ -129,7 +129,7 @@ async def _room(client: WorkshopsClient, caller: WorkshopCaller, options: argpar
 
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
     sent = await client.broadcast(caller, options.slug, BroadcastBody(text=options.text))
-    _say(f"{sent.told} of {sent.people} people have it; the others get it when their session starts")
+    _say(f"{sent.received} of {sent.people} people have it; the others get it when their session starts")
 
 
 async def _extend(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ import yaml
 from factoryoperator.cli import main
 from tests.unit.test_check import Configured
 from workshops.config import load
+from workshops.store import migrations
 from workshops.store.store import Store
 
 WORKSHOPS = """\
@@ -62,6 +63,7 @@ def test_a_right_service_has_no_mistake(configured: Configured, capsys: pytest.C
         ("workshops.yaml", "socket:", "sockett:", "workshops.yaml:2: sockett: unknown key"),
         ("workshops.yaml", "socket: w", "socket: v", "workshops.yaml:2: socket: is "),
         ("workshops.yaml", "listen_host:", "listen_port: 8093\nlisten_host:", "listen_port: is http://"),
+        ("workshops.yaml", "listen_host:", "link: {socket: s.sock}\nlisten_host:", "link.socket: is "),
         ("workshops.yaml", "table: t", "table: other-t", "workshops.yaml:5: table: is "),
         ("workshops.yaml", "8000", "8001", "hub.public_url: is http://"),
         ("pools.yaml", "gpu-1", "gpu-9", "pools.class.sizes: no size 'gpu-9'; allowed: "),
@@ -131,4 +133,4 @@ def test_a_backup_has_the_service_s_files(configured: Configured, tmp_path: Path
 def test_the_stores_have_the_service_s(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
     main(["stores", "check", *files])
-    assert "the workshops: step 0002" in capsys.readouterr().out
+    assert f"the workshops: step {migrations.head()}" in capsys.readouterr().out

@@ -28,7 +28,7 @@ async def test_the_workshop_is_open_and_the_next_start_finds_it(
     folder = DemoFolder(tmp_path / "demo", Ports(8000), tmp_path, workshop=True)
     folder.prepare()
     async with workshops_world(tmp_path, trainers={"people": [TRAINER]}) as opened:
-        world = WorkshopsWorld(opened.config, opened.store, Clock(datetime.now(UTC) + timedelta(seconds=1)))
+        world = WorkshopsWorld(opened.config, opened.store, Clock(datetime.now(UTC) + timedelta(minutes=1)))
         async with serving(hub_app(world.workshops, world.joining), folder.workshops_socket):
             ticking = asyncio.create_task(world.clockwork.run())
             found = await demo_workshop.ready(folder, ["one", "two"], retry)

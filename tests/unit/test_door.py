@@ -255,6 +255,16 @@ async def test_the_door_accepts_messages_for_its_person() -> None:
         assert len(json.loads(clock.read_text())["messages"]) == 1
 
 
+async def test_a_message_is_shown_in_the_language_of_its_person() -> None:
+    async with running_door() as door:
+        link = await door.enter()
+        environment = {**ENVIRONMENT, "FACTORYGATE_LANGUAGE": "de-AT:en"}
+        status = await ask(link, "environment", {"environment": environment, "argv": ARGV})
+        await ask(link, "tell", {"id": "one", "text": "Hello", "texts": {"en": "Hello", "de": "Hallo"}})
+        clock = Path(str(status["notebook_sock"])).with_name("clock.json")
+        assert [one["text"] for one in json.loads(clock.read_text())["messages"]] == ["Hallo"]
+
+
 async def test_a_run_after_a_requeue_starts_anew() -> None:
     async with running_door() as door:
         (door.folder / "end.json").write_text("{}")

@@ -106,6 +106,29 @@ async def test_the_link_knows_its_projects_and_people(tmp_path: Path) -> None:
     assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
+async def test_the_workshops_service_has_a_socket_of_its_own(tmp_path: Path) -> None:
+    config = link_yaml(tmp_path)
+    (tmp_path / "pools.yaml").write_text("pools: []")
+    files = {"table": "table.json", "pools": "pools.yaml", "socket": "workshops.sock"}
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"workshops": files}))
+    process = await start(config)
+    assert process.stderr is not None
+    async for line in process.stderr:
+        if b"The link is up" in line:
+            break
+    socket_of_service = tmp_path / "workshops.sock"
+    assert stat.S_IMODE(socket_of_service.stat().st_mode) == 0o660
+    transport = httpx.AsyncHTTPTransport(uds=str(socket_of_service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
+        assert (await http.get("/health")).json() == {"status": "ok"}
+        assert (await http.get("/table")).status_code == 404  # that is the hub's
+        assert (await http.get("/projects/workshop-x/sessions")).status_code == 404
+    process.send_signal(signal.SIGTERM)
+    assert b"Traceback" not in await process.stderr.read()
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+    assert not socket_of_service.exists()
+
+
 def has_version_6() -> bool:
     with socket.socket(socket.AF_INET6) as probe:
         try:

@@ -224,7 +224,7 @@ async def test_a_message_reaches_everybody_once_also_who_starts_late(both: Both)
     await comes(lambda: [one.open for one in service.room.sessions.of(f"workshop-{slug}")] == [True])
     body = BroadcastBody(text="Open the first notebook.", texts={"de": "Öffnet das erste Notebook."}, id="m-1234567")
     sent = await service.room.broadcast(TINA, slug, body)
-    assert (sent.told, sent.people) == (1, 3)
+    assert (sent.received, sent.people) == (1, 3)
     assert (await service.room.broadcast(TINA, slug, body)).id == sent.id  # a second click
     assert told(made) == [(1, body.text)]
     await made.runs(2, BEN)
@@ -237,7 +237,7 @@ async def test_a_message_reaches_everybody_once_also_who_starts_late(both: Both)
     assert {message.id for _, message in made.link.doors.messages} == {"class-m-1234567"}
     assert made.link.doors.messages[0][1].texts == {"en": body.text, **body.texts}
     shown = (await service.room.view(TINA, slug)).messages
-    assert [(one.by, one.told) for one in shown] == [("tina", 2)]
+    assert [(one.by, one.received) for one in shown] == [("tina", 2)]
 
 
 async def test_a_killed_service_tells_nobody_twice_and_forgets_nobody(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ async def test_what_was_sent_and_not_noted_is_sent_again_with_the_same_id(
             await made.runs(1, ADA)
             await comes(lambda: [one.open for one in service.room.sessions.of(f"workshop-{slug}")] == [True])
             with monkeypatch.context() as patch:
-                patch.setattr(broadcasts.rows, "set_told", killed)
+                patch.setattr(broadcasts.rows, "add_receipts", killed)
                 with pytest.raises(OSError, match="killed"):
                     await service.room.broadcast(TINA, slug, BroadcastBody(text="first"))
         async with made.service() as service:
@@ -292,7 +292,7 @@ async def test_a_door_that_does_not_answer_delays_nobody_else(both: Both, monkey
 
     monkeypatch.setattr(made.link.doors, "tell", tell)
     for text in ("first", "second"):
-        assert (await service.room.broadcast(TINA, slug, BroadcastBody(text=text))).told == 1
+        assert (await service.room.broadcast(TINA, slug, BroadcastBody(text=text))).received == 1
     assert told(made) == [(2, "first"), (2, "second")]
     stuck.set()
     service.room.broadcasts._pauses.clear()
@@ -345,10 +345,10 @@ async def test_without_an_answer_of_the_link_a_message_waits(tmp_path: Path) -> 
     async with workshops_world(tmp_path, link={"socket": "nobody.sock"}) as world:
         slug = (await world.scheduled()).slug
         await world.workshops.put_member(TINA, slug, ADA, "participant")
-        assert (await world.room.broadcast(TINA, slug, BroadcastBody(text="later"))).told == 0
+        assert (await world.room.broadcast(TINA, slug, BroadcastBody(text="later"))).received == 0
         room = await world.room.view(TINA, slug)
         assert room.trouble is not None
-        assert [(one.text, one.told) for one in room.messages] == [("later", 0)]
+        assert [(one.text, one.received) for one in room.messages] == [("later", 0)]
         with pytest.raises(ProblemError, match="does not answer"):
             await world.room.stop(TINA, slug, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import stat
@@ -16,8 +17,10 @@ import yaml
 
 from factoryoperator import cli
 from testbed import ports
+from tests.unit import test_link_process as link_process
 from tests.unit.hub_process import ROOT
-from tests.unit.workshops_world import write_config
+from tests.unit.workshops_world import OPERATOR, POOLS, body, write_config
+from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 
 
 async def start(config: Path) -> asyncio.subprocess.Process:
@@ -134,3 +137,42 @@ async def test_a_service_that_cannot_start_says_why(tmp_path: Path, fields: dict
     assert process.returncode == 2
     assert says.encode() in said
     assert b"Traceback" not in said
+
+
+async def test_the_room_outlives_a_killed_link(tmp_path: Path) -> None:
+    of_link = link_process.link_yaml(tmp_path)
+    files = {"table": "workshops-projects.json", "pools": "workshop-pools.yaml", "socket": "link.sock"}
+    of_link.write_text(yaml.safe_dump(yaml.safe_load(of_link.read_text()) | {"workshops": files}))
+    config = write_config(
+        tmp_path, listen_port=ports.single(), state_dir="of-service", approval="none", link={"socket": "link.sock"}
+    )
+    (tmp_path / "workshop-pools.yaml").write_text(yaml.safe_dump({"pools": POOLS["pools"][:1]}))
+    link, service = await link_process.start(of_link), await start(config)
+    await until_up(service)
+    client = WorkshopsClient(tmp_path / "workshops.sock")
+    day = datetime.now(UTC) + timedelta(days=1)
+    times = {name: (day + timedelta(hours=by)).isoformat() for by, name in enumerate(("opens", "starts", "ends"))}
+    slug = (await client.create(OPERATOR, body(**times, closes=times["ends"]))).slug
+
+    async def troubled(whether: bool) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(WorkshopsProblem, WorkshopsSilent):
+                    view, room = await client.one(OPERATOR, slug), await client.room(OPERATOR, slug)
+                    if view.state == "scheduled" and (room.trouble is not None) is whether:
+                        return
+                await asyncio.sleep(0.2)
+
+    await troubled(False)
+    link.kill()
+    await link.wait()
+    await troubled(True)
+    assert len((await client.room(OPERATOR, slug)).seats) == 6
+    link = await link_process.start(of_link)
+    await troubled(False)
+    await client.close()
+    for process in (service, link):
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert b"Traceback" not in await process.stderr.read()
+        assert await asyncio.wait_for(process.wait(), 60) == 0

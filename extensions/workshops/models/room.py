@@ -51,7 +51,7 @@ class SeatView(Model):
 
 
 class ClassMessageView(Model):
-    """A message that was sent to the class. ``told``: how many people's sessions have taken it."""
+    """A message that was sent to the class. ``received``: how many people's sessions have taken it."""
 
     id: str
     at: datetime
@@ -59,7 +59,7 @@ class ClassMessageView(Model):
     text: str
     texts: dict[str, str]
     kind: MessageKind
-    told: int
+    received: int
 
 
 class RoomHead(Model):
@@ -109,5 +109,5 @@ class BroadcastView(Model):
     it, now or when their session starts."""
 
     id: str
-    told: int
+    received: int
     people: int

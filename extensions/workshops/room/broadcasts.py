@@ -53,7 +53,7 @@ class Broadcasts:
         self._sessions = sessions
         self._now = now
         self._messages: dict[str, list[MessageRecord]] = defaultdict(list)  # by workshop
-        self._told: dict[str, rows.Told] = defaultdict(lambda: defaultdict(set))
+        self._received: dict[str, rows.Receipts] = defaultdict(lambda: defaultdict(set))
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         # by workshop and person whose session did not take a message: until when it is not tried again, and the pause
         self._pauses: dict[tuple[str, str], tuple[float, float]] = {}
@@ -65,26 +65,26 @@ class Broadcasts:
         """Read the messages of all workshops that are not over. Raises StoreError."""
         slugs = [one.slug for one in await self._store.all(over=False)]
 
-        def read(db: Connection) -> tuple[dict[str, list[MessageRecord]], dict[str, rows.Told]]:
-            return rows.of(db, slugs), rows.told(db, slugs)
+        def read(db: Connection) -> tuple[dict[str, list[MessageRecord]], dict[str, rows.Receipts]]:
+            return rows.of(db, slugs), rows.receipts(db, slugs)
 
-        messages, told = await self._store.transact(read)
+        messages, received = await self._store.transact(read)
         self._messages.update(messages)
-        self._told.update(told)
+        self._received.update(received)
 
     def forget_all_but(self, slugs: Iterable[str]) -> None:
         """Forget the messages of all other workshops."""
         kept = set(slugs)
-        for slug in {*self._messages, *self._told, *self._locks} - kept:
+        for slug in {*self._messages, *self._received, *self._locks} - kept:
             self._messages.pop(slug, None)
-            self._told.pop(slug, None)
+            self._received.pop(slug, None)
             self._locks.pop(slug, None)
         now = asyncio.get_running_loop().time()
         self._pauses = {key: pause for key, pause in self._pauses.items() if pause[0] > now}
 
     def shown(self, slug: str) -> tuple[ClassMessageView, ...]:
         """Return the last messages of a workshop, the newest first."""
-        told = self._told[slug]
+        received = self._received[slug]
         return tuple(
             ClassMessageView(
                 id=one.id,
@@ -93,7 +93,7 @@ class Broadcasts:
                 text=one.text,
                 texts=one.texts,
                 kind=one.kind,
-                told=len(told[one.id]),
+                received=len(received[one.id]),
             )
             for one in reversed(self._messages[slug][-SHOWN:])
         )
@@ -116,8 +116,8 @@ class Broadcasts:
             await self._keep(message)
         self._tell(workshop.project)
         await self._deliver(workshop.slug, {one.person for one in receivers(people)})
-        told = self._told[workshop.slug][message.id]
-        return BroadcastView(id=message.id, told=len(told), people=len(receivers(people)))
+        received = self._received[workshop.slug][message.id]
+        return BroadcastView(id=message.id, received=len(received), people=len(receivers(people)))
 
     async def run(self) -> None:
         """Send messages to sessions that open, and again to those that did not take them, without end."""
@@ -167,7 +167,7 @@ class Broadcasts:
             for one in self._sessions.of(PREFIX + slug)
             if one.open and one.state in _RUNS and self._pauses.get((slug, one.person), (0.0, 0.0))[0] <= now
         }
-        left = [(one, there - self._told[slug][one.id]) for one in recent]
+        left = [(one, there - self._received[slug][one.id]) for one in recent]
         return [(one, people) for one, people in left if people]
 
     async def _deliver(self, slug: str, entitled: set[str]) -> None:
@@ -208,9 +208,9 @@ class Broadcasts:
         )
         project = PREFIX + message.workshop
         answer = await self._link.post(_TOLD, project, "/messages", body, seconds=_ANSWER_SECONDS)
-        taken = (set(answer.people) & people) - self._told[message.workshop][message.id]
-        await self._store.transact(lambda db: rows.set_told(db, message, taken, self._now()))
-        self._told[message.workshop][message.id] |= taken
+        taken = (set(answer.people) & people) - self._received[message.workshop][message.id]
+        await self._store.transact(lambda db: rows.add_receipts(db, message, taken, self._now()))
+        self._received[message.workshop][message.id] |= taken
         return taken
 
     def _sessions_changed(self, projects: frozenset[str]) -> None:

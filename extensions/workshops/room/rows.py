@@ -14,7 +14,7 @@ from workshops.store import schema
 from workshops.store.room_tables import MessageRecord
 from workshops.store.schema import EventRecord
 
-Told = dict[str, set[str]]  # people by message
+Receipts = dict[str, set[str]]  # people by message
 
 
 def add(db: Connection, message: MessageRecord, event: EventRecord) -> None:
@@ -34,16 +34,16 @@ def of(db: Connection, slugs: Collection[str]) -> dict[str, list[MessageRecord]]
     return found
 
 
-def told(db: Connection, slugs: Collection[str]) -> dict[str, Told]:
+def receipts(db: Connection, slugs: Collection[str]) -> dict[str, Receipts]:
     """Return by workshop the people whose session has taken each message."""
     table = tables.deliveries
-    found: dict[str, Told] = {slug: defaultdict(set) for slug in slugs}
+    found: dict[str, Receipts] = {slug: defaultdict(set) for slug in slugs}
     for row in db.execute(select(table).where(table.c.workshop.in_(slugs))):
         found[row.workshop][row.message].add(row.person)
     return found
 
 
-def set_told(db: Connection, message: MessageRecord, people: Iterable[str], at: datetime) -> None:
+def add_receipts(db: Connection, message: MessageRecord, people: Iterable[str], at: datetime) -> None:
     """Store that the sessions of these people have taken a message; they are not among those that are stored."""
     rows = [{"workshop": message.workshop, "message": message.id, "person": one, "at": at} for one in sorted(people)]
     if rows:

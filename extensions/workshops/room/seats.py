@@ -67,12 +67,12 @@ def shown_sessions(sessions: Iterable[WorkshopSession]) -> dict[str, WorkshopSes
 
 def changes(before: RoomView, after: RoomView) -> RoomChange | None:
     """Return what differs between two views of one room; None if nothing does."""
-    heads = [_head(one) for one in (before, after)]
+    head_before, head = _head(before), _head(after)
     known = {one.seat: one for one in before.seats}
     seats = tuple(one for one in after.seats if known.get(one.seat) != one)
-    if heads[0] == heads[1] and not seats:
+    if head_before == head and not seats:
         return None
-    return RoomChange(head=None if heads[0] == heads[1] else heads[1], seats=seats)
+    return RoomChange(head=None if head_before == head else head, seats=seats)
 
 
 def in_words(words: Words | None) -> str | None:

@@ -53,8 +53,8 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
         wanted = set(body.people)
         message = MessageBody(id=body.id, text=body.text, texts=body.texts, kind=body.kind)
         there = [one for one in scope.sessions(project) if one.record.user in wanted and one.door_open]
-        told = await asyncio.gather(*(_tell(sessions, one, message) for one in there))
-        taken: set[Person] = {one.record.user for one, took in zip(there, told, strict=True) if took}
+        took = await asyncio.gather(*(_tell(sessions, one, message) for one in there))
+        taken: set[Person] = {one.record.user for one, yes in zip(there, took, strict=True) if yes}
         return ToldView(people=tuple(sorted(taken)))
 
     @routes.post("/projects/{project_id}/sessions/{session_id}/stop", status_code=202, responses=says(404))

@@ -783,7 +783,7 @@ function messageItems(messages, now) {
     "li",
     { key: one.id },
     h("p", {}, one.text),
-    h("p", { class: "fg-quiet" }, `${R.sentAt(clock(one.at, now), one.by)} · ${R.toldTo(one.told)}`)
+    h("p", { class: "fg-quiet" }, `${R.sentAt(clock(one.at, now), one.by)} · ${R.toldTo(one.received)}`)
   ));
 }
 
@@ -876,7 +876,7 @@ byId("fg-message-form").addEventListener("submit", async (event) => {
     const sent = await ask(`${address}/messages`, { method: "POST", body });
     messageId = crypto.randomUUID?.() ?? String(Date.now());
     form.reset();
-    render(byId("fg-sent"), h("p", { class: "fg-notice" }, R.sent(sent.told, sent.people)));
+    render(byId("fg-sent"), h("p", { class: "fg-notice" }, R.sent(sent.received, sent.people)));
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     render(byId("fg-sent"), h("p", { class: "fg-notice fg-notice-bad" }, error.message));

@@ -100,7 +100,7 @@ at("fg-message-form").addEventListener("submit", async (event) => {
     const sent = await ask(`${address}/messages`, { method: "POST", body });
     messageId = crypto.randomUUID?.() ?? String(Date.now());
     form.reset();
-    render(at("fg-sent"), h("p", { class: "fg-notice" }, R.sent(sent.told, sent.people)));
+    render(at("fg-sent"), h("p", { class: "fg-notice" }, R.sent(sent.received, sent.people)));
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     render(at("fg-sent"), h("p", { class: "fg-notice fg-notice-bad" }, error.message));

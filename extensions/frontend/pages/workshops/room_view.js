@@ -142,5 +142,5 @@ export function seatItem(seat, { names, mayStop, busy, on, now }) {
 /** The messages that were sent, the newest first. */
 export function messageItems(messages, now) {
   return messages.map((one) => h("li", { key: one.id },
-    h("p", {}, one.text), h("p", { class: "fg-quiet" }, `${R.sentAt(clock(one.at, now), one.by)} · ${R.toldTo(one.told)}`)));
+    h("p", {}, one.text), h("p", { class: "fg-quiet" }, `${R.sentAt(clock(one.at, now), one.by)} · ${R.toldTo(one.received)}`)));
 }
