@@ -102,6 +102,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
         tarred(member("a"), member("a")), tarred(member("a"), member("A")), b"", b"\x1f\x8b", b"x" * 100,
         tarred(member("a")) + b"more", gzip.compress(b"no tar" * 1000),
     ],
+    ids=str.split("symlink hardlink device fifo folder above absolute twice case empty magic garbage more no-tar"),
 )  # fmt: skip
 def test_an_archive_with_anything_but_regular_files_is_refused(archive: bytes) -> None:
     with pytest.raises(BadArchive):

@@ -429,7 +429,9 @@ def test_the_program_delivers_and_reports(home: Path) -> None:
     assert (home / NAME / "a.txt").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("archive", [b"", b"no archive", packed({"a.txt": "a" * 5000})[:-20]])
+@pytest.mark.parametrize(
+    "archive", [b"", b"no archive", packed({"a.txt": "a" * 5000})[:-20]], ids=["empty", "garbage", "cut"]
+)
 def test_the_program_says_that_an_archive_is_damaged(home: Path, archive: bytes) -> None:
     code, report = run_program(home, archive)
     assert code == 1
