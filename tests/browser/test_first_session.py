@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import uuid
@@ -43,6 +44,8 @@ def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
     editor = page.locator(".jp-Notebook .cm-content").first
     output = page.locator(".jp-OutputArea-output", has_text=shown).first
+    # in ms; short at first, since the first attempt is the one that may be lost
+    patience = itertools.chain((1000, 2000), itertools.repeat(3000))
 
     def ran() -> bool:
         editor.fill(
@@ -50,7 +53,7 @@ def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
         )  # repeated each time, since on a slow machine the loading file may overwrite text that was typed early
         editor.press("Control+Enter")
         with contextlib.suppress(TimeoutError):
-            output.wait_for(timeout=3000)
+            output.wait_for(timeout=next(patience))
         return output.is_visible()
 
     # JupyterLab 4.6 shows "idle" shortly before it can send cells to a kernel that is still connecting
