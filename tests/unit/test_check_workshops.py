@@ -131,4 +131,4 @@ def test_a_backup_has_the_service_s_files(configured: Configured, tmp_path: Path
 def test_the_stores_have_the_service_s(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
     main(["stores", "check", *files])
-    assert "the workshops: step 0002" in capsys.readouterr().out
+    assert "the workshops: step 0003" in capsys.readouterr().out
