@@ -88,7 +88,8 @@ async def follow(browser: httpx.AsyncClient, path: str, came: asyncio.Queue[Room
     async with browser.stream("GET", path) as response:
         assert response.status_code == 200
         async for event in read_events(response.aiter_bytes()):
-            came.put_nowait(RoomChange.model_validate_json(event.data))
+            if event.name != "alive":
+                came.put_nowait(RoomChange.model_validate_json(event.data))
 
 
 async def test_a_full_room_is_shown_soon_and_costs_the_hub_little(world: WorkshopsWorld, hub: HubProcess) -> None:
