@@ -56,7 +56,7 @@ class Service:
 
 def body() -> WorkshopBody:
     now = datetime.now(UTC)
-    times = {"opens": now + timedelta(minutes=20), "starts": now + timedelta(minutes=30)}
+    times = {"opens": now + timedelta(minutes=60), "starts": now + timedelta(minutes=70)}
     times |= {"ends": now + timedelta(hours=2), "closes": now + timedelta(hours=3)}
     return WorkshopBody.model_validate(
         {
