@@ -138,7 +138,8 @@ async def test_all_texts_of_the_other_pages_come_from_the_catalogue(context: Bro
     page = await context.new_page()
     await page.goto(f"{page_states.ALL[name].path.partition('?')[0]}?lang={PSEUDO}")
     assert await page.evaluate("document.documentElement.lang") == PSEUDO
-    await expect(page.locator(page_states.ALL[name].ready).first).to_be_visible()
+    if name == "check":  # its texts come one after the other
+        await expect(page.locator(page_states.ALL[name].ready).first).to_be_visible()
     names = page_states.names()
     told = [text for text in await page.evaluate(READ) if text not in names]
     assert len(told) > 8
