@@ -22,6 +22,7 @@ from factorylink.projects import book, workshop_table
 from factoryspawner.config import hub_config, login_settings
 from workshops import config as workshops_config
 from workshops.models.joining import JoiningSettings
+from workshops.models.material import DeployToken, MaterialSettings
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "docs" / "configuration"
@@ -47,7 +48,8 @@ LINK = [
 PROJECT = [project_models.Project, project_models.ProjectAt]
 WORKSHOPS = [
     workshops_config.WorkshopsConfig, workshops_config.HubAddress, workshops_config.Trainers,
-    workshops_config.WorkshopLimits, HubListener, TlsFiles, JoiningSettings, SmtpServer,
+    workshops_config.WorkshopLimits, HubListener, TlsFiles, JoiningSettings, SmtpServer, MaterialSettings, DeployToken,
+    workshops_config.LinkAccess,
 ]  # fmt: skip
 POOLS = [WorkshopPools, WorkshopPool]
 

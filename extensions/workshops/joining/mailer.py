@@ -36,8 +36,8 @@ class MailSender:
 
     async def settle(self) -> None:
         """Wait until all mails are sent or given up."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while running := [task for task in self._tasks if not task.done()]:
+            await asyncio.gather(*running, return_exceptions=True)
 
     async def close(self) -> None:
         """Give up all mails that are not sent yet."""

@@ -83,8 +83,9 @@ class Materials:
 
     async def settle(self) -> None:
         """Wait until all fetches have ended."""
-        while self._fetching:
-            await asyncio.gather(*self._fetching.values(), return_exceptions=True)
+        while running := list(self._fetching.values()):
+            await asyncio.wait(running)
+            await asyncio.sleep(0)  # each task that has ended is taken out now
 
     async def look(self) -> None:
         """Begin to fetch what workshops name and is not there. Raises StoreError."""
