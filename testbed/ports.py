@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
+from collections import deque
 
 from testbed.errors import CannotRun
 
 FIRST, LAST = 10000, 19999
 SINGLE = range(31100, 32700)
+BLOCK = 50  # ports that a process claims together
 _claims: list[socket.socket] = []  # sockets that claim ports until this process ends
+_own: deque[int] = deque()  # the single ports that this process has claimed; the one that it gave last is last
 
 
 def allocate(count: int, seed: str) -> list[int]:
@@ -32,14 +35,23 @@ def allocate(count: int, seed: str) -> list[int]:
 
 
 def single() -> int:
-    """Return a port that is free now.
+    """Return a port that is free now, and that no other process gets from here until this process ends.
 
     The system assigns none of these ports to a connection, so a program that starts, or restarts, later still finds the
-    port free.
+    port free. The port that this process was given longest ago comes first. Raises CannotRun.
     """
-    while not is_free(port := random.choice(SINGLE)):  # noqa: S311  # nosec B311
-        pass
-    return port
+    for _ in range(len(_own)):
+        _own.rotate(-1)
+        if is_free(_own[-1]):
+            return _own[-1]
+    starts = list(range(SINGLE.start, SINGLE.stop, BLOCK))
+    random.shuffle(starts)
+    for start in starts:
+        block = [port for port in range(start, start + BLOCK) if is_free(port)]
+        if block and _claim(start):
+            _own.extend(block)
+            return _own[-1]
+    raise CannotRun(f"a free port between {SINGLE.start} and {SINGLE.stop - 1}")
 
 
 def _claim(start: int) -> bool:

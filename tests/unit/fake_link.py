@@ -265,7 +265,7 @@ class FakeLink:
             await self.change(session_id, environment_sent=True)
             if self.auto:
                 await self.change(session_id, state=SessionState.RUNNING, reachable=True, url=self.notebook, ready=NOW)
-            return Response(status_code=204)
+            return _json(self.sessions[session_id])
 
         @app.get("/sessions/{session_id}/token")
         async def token(session_id: str) -> dict[str, str | None]:
