@@ -184,7 +184,11 @@ export function secondsBetween(from, to) {
   return a === null || b === null ? null : (b - a) / 1000;
 }
 
-/** The time until a moment in hours and minutes, such as 1:05; never less than 0:00. Both are in ms since 1970. */
+/**
+ * The time until a moment in hours and minutes, such as 1:05; never less than 0:00. Both are in ms since 1970.
+ * @param {number} until
+ * @param {number} now
+ */
 export function hoursUntil(until, now) {
   const minutes = Math.max(0, Math.ceil((until - now) / 60_000));
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}`;
