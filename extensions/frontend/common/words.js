@@ -157,7 +157,8 @@ export const W = {
     finished: t("Finished"), stopped: t("Stopped by you"), idle: t("Ended: idle"), unopened: t("Ended: never opened"),
     walltime: t("Time limit reached"), "out-of-memory": t("Out of memory"), "node-failed": t("The node failed"),
     preempted: t("Made room for another job"), "cancelled-by-site": t("Cancelled by the factory"), refused: t("Not accepted"),
-    "gave-up": t("Waited too long"), "never-opened-door": t("Did not start up"), "access-lost": t("Access ended"), failed: t("Failed"),
+    "gave-up": t("Waited too long"), "never-opened-door": t("Did not start up"), "access-lost": t("Access ended"),
+    moved: t("The class moved"), failed: t("Failed"),
   },
   whose: {
     you: t("What you can do"), site: t("The factory has to act"), operator: t("The gateway’s operators have to act"),
