@@ -174,9 +174,8 @@ async def _move(client: WorkshopsClient, caller: WorkshopCaller, options: argpar
     for place in found.places:
         leaving = f", {place.leaving} jobs there still have to end" if place.leaving else ""
         trouble = "" if place.trouble is None else f": {place.trouble.text}"
-        _say(
-            f"plan {LETTERS[place.number - 1]}  {place.factory}, {place.ready} of {place.seats} seats ready{leaving}{trouble}"
-        )
+        ready = f"{place.ready} of {place.seats} seats ready"
+        _say(f"plan {LETTERS[place.number - 1]}  {place.factory}, {ready}{leaving}{trouble}")
 
 
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:

@@ -138,6 +138,10 @@ _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withd
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
 _NO_MINUTES = N_("Give a number of minutes from 1 to 1,440.")
 _NO_NAME = N_("Give the person’s name at this hub.")
+_NO_SEATS = N_("Give numbers of seats, such as 3, 5-8, or leave this empty.")
+# The field of an order that may be wrong, and what is then said.
+FIELDS = {"decline": "reason", "role": "person", "list": "list", "extend": "minutes", "move": "seats"}
+_WRONG = {"reason": _NO_REASON, "minutes": _NO_MINUTES, "seats": _NO_SEATS}
 _NOT_UNDERSTOOD = N_("This request is not understood.")
 
 
@@ -305,12 +309,12 @@ class WorkshopPage(WorkshopHandler):
     async def post(self, slug: str) -> None:
         """Do something: ``order``, a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
         order = self.get_body_argument("order", "")
-        field = {"decline": "reason", "role": "person", "list": "list", "extend": "minutes"}.get(order, "")
+        field = FIELDS.get(order, "")
         try:
             query = await self._order(slug, order)
         except ValidationError:
             self.set_status(400)
-            await self._show(slug, "", {field: {"reason": _NO_REASON, "minutes": _NO_MINUTES}.get(field, _NO_NAME)})
+            await self._show(slug, "", {field: _WRONG.get(field, _NO_NAME)})
         except (WorkshopsProblem, WorkshopsSilent) as error:
             await self._show(slug, "", {field: self.words_of(error)})
         else:
