@@ -34,6 +34,12 @@ def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | No
     return found
 
 
+def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
+    """Return the workshop with the place where a seat belongs as its first one, for what a person starts there."""
+    mine = place_of(workshop, orders, seat).place
+    return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))
+
+
 def by_place(
     workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
 ) -> dict[int, list[MembershipRecord]]:
