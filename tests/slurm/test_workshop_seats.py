@@ -108,3 +108,33 @@ def test_all_seats_run_and_open_at_once_before_the_class(gateway: Gateway) -> No
         service.ask("take", slug, "close")
         for person in people:
             gateway.stopped(person)
+
+
+def test_a_class_moves_to_plan_b_while_plan_a_is_cut(gateway: Gateway) -> None:
+    service, people = Service(gateway), [gateway.make_user() for _ in range(2)]
+    places = ({"factory": "it4lia", "size": "gpu-1"}, {"factory": "jaif", "size": "gpu-1"})
+    slug = service.ask("create", body(places=places, seats=2)).slug
+    project = f"workshop-{slug}"
+    service.ask("take", slug, "approve")
+    eventually(lambda: service.ask("one", slug).state == "scheduled", what="the workshop is scheduled")
+    for person in people:
+        service.ask("put_member", slug, person, "participant")
+    try:
+        service.ask("take", slug, "warm")
+        for person in people:
+            eventually(lambda p=person: (gateway.server(p) or {}).get("ready"), READY_SECONDS, what="the seat")  # type: ignore[misc]
+        before = {one["id"] for one in gateway.everybody() if one["choice"]["project"] == project}
+        with gateway.cut("it4lia"):
+            service.ask("move", slug, MoveBody(place=1))
+            for person in people:
+                eventually(lambda p=person: at(gateway, p) == "jaif", READY_SECONDS, what="the new seat")  # type: ignore[misc]
+            left = service.ask("moving", slug)
+            assert [one.leaving for one in left.places] == [2, 0]
+        eventually(lambda: service.ask("moving", slug).places[0].leaving == 0, READY_SECONDS, what="A is cleared")
+        now = [one for one in gateway.everybody() if one["choice"]["project"] == project]
+        assert sorted((one["user"], one["choice"]["factory"]) for one in now) == [(p, "jaif") for p in sorted(people)]
+        assert not before & {one["id"] for one in now}
+    finally:
+        service.ask("take", slug, "close")
+        for person in people:
+            gateway.stopped(person)
