@@ -287,9 +287,7 @@ async def test_another_start_of_the_same_server_is_adopted(hub: HubProcess, link
     assert [s.id for s in link.live(user)] == [other.id]
 
 
-async def test_a_start_goes_on_with_the_new_seat_if_its_class_moves(
-    hub: HubProcess, link: FakeLink, user: str
-) -> None:
+async def test_a_start_goes_on_with_the_new_seat_if_its_class_moves(hub: HubProcess, link: FakeLink, user: str) -> None:
     link.auto = False
     answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
     assert answer.status_code == 202
