@@ -49,9 +49,8 @@ from workshops.joining.people_list import Invited, Listed, same_mail
 from workshops.joining.rows import GuestRow, InvitationRow, TicketRow
 from workshops.models.joining import JoiningSettings
 from workshops.models.views import SeatState
-from workshops.seats import placement
-from workshops.seats.rows import orders as move_orders
 from workshops.states import FINAL, JOINABLE, WorkshopState
+from workshops.store import moves
 from workshops.store.schema import CodeRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store
 
@@ -293,7 +292,7 @@ class Joining:
         mine = MembershipRecord(**values)
         rows.put_member(db, mine)
         rows.drop_ticket(db, row.digest)
-        there = placement.seen_from(workshop, move_orders(db, workshop.slug), mine.seat)
+        there = moves.seen_from(workshop, moves.orders(db, workshop.slug), mine.seat)
         return views.joined(there, mine, rows.members(db, workshop.slug), known)
 
     @staticmethod
@@ -467,8 +466,8 @@ class Joining:
             workshop = await self._store.get(one.workshop)
             if workshop is not None:
                 people = (await self._store.members([workshop.slug]))[workshop.slug]
-                orders = await self._store.transact(partial(move_orders, slug=workshop.slug))
-                there = placement.seen_from(workshop, orders, one.seat)
+                orders = await self._store.transact(partial(moves.orders, slug=workshop.slug))
+                there = moves.seen_from(workshop, orders, one.seat)
                 found.append(views.joined(there, one, people, known=True))
         return MembershipsView(memberships=tuple(found))
 

@@ -20,6 +20,7 @@ from workshops.seats import placement, rows, suggestion
 from workshops.seats.runner import SeatRunner
 from workshops.seats.suggestion import PlaceFacts
 from workshops.service import Workshops
+from workshops.store import moves
 from workshops.store.schema import MembershipRecord, PlaceRecord, WorkshopRecord
 from workshops.store.seat_tables import MoveRow, SeatRow
 from workshops.store.store import Store
@@ -72,7 +73,7 @@ class ClassMoves:
         return await self._shown(workshop)
 
     def _order(self, db: Connection, workshop: WorkshopRecord, place: PlaceRecord, by: str, body: MoveBody) -> None:
-        known = rows.orders(db, workshop.slug)
+        known = moves.orders(db, workshop.slug)
         if len(known) >= MOST_ORDERS:
             raise conflict(Message("move-limit", "This class was moved as often as one may be."))
         number = 1 + max((one.number for one in known), default=0)
@@ -85,7 +86,7 @@ class ClassMoves:
         slug = workshop.slug
 
         def read(db: Connection) -> tuple[list[MoveRow], dict[str, SeatRow]]:
-            return rows.orders(db, slug), {row.person: row for row in rows.of_workshop(db, slug)}
+            return moves.orders(db, slug), {row.person: row for row in rows.of_workshop(db, slug)}
 
         orders, known = await self._store.transact(read)
         people = [one for one in (await self._store.members([slug]))[slug] if one.state == "seated"]
@@ -94,7 +95,7 @@ class ClassMoves:
         factories = {one.number: one.factory for one in workshop.places}
         reason = suggestion.suggested(self._facts(slug, places), workshop.starts, self._now())
         return MovingView(
-            current=placement.place_of(workshop, orders, None).place.number,
+            current=moves.place_of(workshop, orders, None).place.number,
             places=places,
             suggestion=None if reason is None else Phrase(text=reason),
             moves=tuple(

@@ -1,43 +1,17 @@
-"""Decides at which place each seat of a workshop belongs, by the orders of its trainers. Pure: no I/O and no clock.
+"""Decides which seats are yet to be begun at a place, after trainers have moved some. Pure: no I/O and no clock.
 
-An order moves all seats, or those that it names, to a place. Orders are never changed; the last one that names a seat
-counts. So what is stored of a seat, which is where it was begun, shows what is left to do, whenever the service was
-killed.
+What is stored of a seat is where it was begun, and the orders say where it belongs. So the difference shows what is
+left to do, whenever the service was killed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from workshops.seats.waves import SeatFacts
+from workshops.store.moves import place_of
 from workshops.store.schema import MembershipRecord, PlaceRecord, WorkshopRecord
 from workshops.store.seat_tables import MoveRow, SeatRow
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a seat belongs. ``order``: the last order that moved it, None: it was never moved."""
-
-    place: PlaceRecord
-    order: MoveRow | None = None
-
-
-def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> Placement:
-    """Return where a seat belongs. ``seat`` None: where seats of people who join from now on belong, as far as no order
-    names them."""
-    places = {place.number: place for place in workshop.places}
-    found = Placement(workshop.places[0])
-    for order in sorted(orders, key=lambda one: one.number):
-        if order.place in places and (order.seats is None or seat in order.seats):
-            found = Placement(places[order.place], order)
-    return found
-
-
-def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
-    """Return the workshop with the place where a seat belongs as its first one, for what a person starts there."""
-    mine = place_of(workshop, orders, seat).place
-    return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))
 
 
 def by_place(

@@ -69,13 +69,6 @@ def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
     return True
 
 
-def orders(db: Connection, slug: str) -> list[MoveRow]:
-    """Return the orders to move seats of a workshop, the oldest first."""
-    table = tables.moves
-    found = db.execute(select(table).where(table.c.workshop == slug).order_by(table.c.number)).mappings()
-    return [MoveRow(**values) for values in _intact(table, found)]
-
-
 def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
     """Store an order with a line of the log, and end a halt; return False if there is one with this id.
 

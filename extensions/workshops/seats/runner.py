@@ -37,9 +37,10 @@ from factorycommon.service.problems import ProblemError, conflict
 from workshops.link import LinkSocket
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import placement, rows, waves
-from workshops.seats.placement import Placement
 from workshops.seats.waves import Halt, NextWave, Pace, Rate, SeatFacts
 from workshops.states import WorkshopState
+from workshops.store import moves
+from workshops.store.moves import Placement
 from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 from workshops.store.seat_tables import MoveRow, SeatRow, WarmUpRow
 from workshops.store.store import Store, StoreError
@@ -128,11 +129,11 @@ class SeatRunner:
         slug = workshop.slug
         found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
         warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
-        orders = await self._store.transact(lambda db: rows.orders(db, slug))
-        place = placement.place_of(workshop, orders, None).place
+        orders = await self._store.transact(lambda db: moves.orders(db, slug))
+        place = moves.place_of(workshop, orders, None).place
         rate = (await self.rates()).get((place.factory, place.size))
         seated = [one for one in people if one.state == "seated"]
-        there = {one.person: placement.place_of(workshop, orders, one.seat).place for one in seated}
+        there = {one.person: moves.place_of(workshop, orders, one.seat).place for one in seated}
         return SeatingView(
             seats=tuple(_shown(one, _at(found.get(one.person), there[one.person])) for one in seated),
             halted=halt_view(warm_up),
@@ -173,7 +174,7 @@ class SeatRunner:
     async def _look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
         slug = workshop.slug
         known = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
-        orders = await self._store.transact(lambda db: rows.orders(db, slug))
+        orders = await self._store.transact(lambda db: moves.orders(db, slug))
         warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
         seated = [one for one in people if one.state == "seated"]
         if left := known.keys() - {one.person for one in seated}:
@@ -182,7 +183,7 @@ class SeatRunner:
         work: list[_Share] = []
         for place in workshop.places:
             here = shares[place.number]
-            mine = [one for one in here if _gets_seat(workshop, one, placement.place_of(workshop, orders, one.seat))]
+            mine = [one for one in here if _gets_seat(workshop, one, moves.place_of(workshop, orders, one.seat))]
             unanswered = [
                 row
                 for one in here
@@ -190,7 +191,7 @@ class SeatRunner:
             ]
             facts = placement.facts_at(place, mine, known)
             due = warm_up.halted is None and any(waves.is_due(seat, self._now()) for seat in facts)
-            wanted = workshop.seats if place == placement.place_of(workshop, orders, None).place else len(here)
+            wanted = workshop.seats if place == moves.place_of(workshop, orders, None).place else len(here)
             work.append(_Share(place, mine, unanswered, due, wanted, moved=_were_moved(workshop, orders, here)))
         busy = [one for one in work if one.unanswered or one.due]
         if busy or slug not in self._places or self._is_look_due(workshop):  # else link and factory are left alone
@@ -367,7 +368,7 @@ def _were_moved(
     workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
 ) -> frozenset[str]:
     """Return the people whose seat was moved."""
-    return frozenset(one.person for one in people if placement.place_of(workshop, orders, one.seat).order is not None)
+    return frozenset(one.person for one in people if moves.place_of(workshop, orders, one.seat).order is not None)
 
 
 def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
