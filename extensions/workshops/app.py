@@ -17,6 +17,7 @@ from workshops.api.callers import TokenCallers
 from workshops.api.ending import ending_router, public_router
 from workshops.api.hub import hub_app
 from workshops.api.material import material_router
+from workshops.api.moving import moving_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.api.user import user_app
@@ -30,6 +31,7 @@ from workshops.material.fetcher import MaterialFetcher
 from workshops.material.service import MaterialActs, Materials
 from workshops.pools import PoolsFile
 from workshops.room.service import Room
+from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
 from workshops.store.store import Store
@@ -74,7 +76,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
 
     joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
     link = LinkSocket(None if config.link is None else config.link.socket)
-    seats = SeatRunner(store, link, now)
+    seats = SeatRunner(store, link, now, config.hub.root)
     ending = WorkshopEnding.of(config, store, link, pools, joining, secret, now)
     clockwork = Clockwork(config, store, pools, now, joining.promote, seats, ending.keep)
     materials = Materials(store, MaterialFetcher(config.state_dir / "material", config.material), now)
@@ -84,6 +86,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     more = (
         partial(room_router, room),
         partial(seats_router, workshops, store, seats),
+        partial(moving_router, ClassMoves(workshops, store, seats, now, changed)),
         partial(ending_router, workshops, ending),
         partial(material_router, MaterialActs(workshops, materials), delivery),
     )

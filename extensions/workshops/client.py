@@ -27,6 +27,7 @@ from workshops.models.ending import (
     ReportView,
 )
 from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
+from workshops.models.moving import MoveBody, MovingView
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.seats import SeatingView
 from workshops.models.views import (
@@ -59,7 +60,7 @@ _REPORT, _CLOSING = TypeAdapter(ReportView), TypeAdapter(ClosingView)
 _MAILED = TypeAdapter(MailedView)
 _CHECK, _PRIVACY = TypeAdapter(CertificateCheck), TypeAdapter(PrivacyView)
 _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
-_SEATING = TypeAdapter(SeatingView)
+_SEATING, _MOVING = TypeAdapter(SeatingView), TypeAdapter(MovingView)
 _MATERIAL, _STATUS = TypeAdapter(MaterialRoom), TypeAdapter(MaterialStatus)
 _CHECKS = TypeAdapter(ChecksView)
 _NOTHING = TypeAdapter[None](None)
@@ -219,6 +220,14 @@ class WorkshopsClient:
     async def go_on(self, caller: WorkshopCaller, slug: str) -> None:
         """Go on with warming up after it was halted."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
+
+    async def moving(self, caller: WorkshopCaller, slug: str) -> MovingView:
+        """Return at which places the seats of a workshop are."""
+        return await self._ask(_MOVING, caller, "GET", _path(slug, "move"))
+
+    async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
+        """Move a class, or some of its seats, to another place."""
+        return await self._ask(_MOVING, caller, "POST", _path(slug, "move"), body)
 
     # --- the end of a workshop
 

@@ -95,7 +95,7 @@ class Clockwork:
 
     async def _in_time(self, workshop: WorkshopRecord, rates: Mapping[tuple[str, str], Rate]) -> WorkshopRecord:
         """Take the steps of one workshop that are due; return it as it is then."""
-        place = workshop.places[0]
+        place = workshop.places[0]  # nothing is moved before it warms up
         warm = warm_time(
             workshop.seats, rates.get((place.factory, place.size)), timedelta(minutes=workshop.warm_minutes)
         )

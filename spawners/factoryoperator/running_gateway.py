@@ -27,7 +27,7 @@ _PAGE = 200  # people in one response of the hub
 # Reasons of the session, its person or its site, which would have ended it without an upgrade, too.
 _OF_ITS_OWN = {
     "finished", "stopped", "idle", "unopened", "walltime", "out-of-memory", "node-failed", "preempted",
-    "cancelled-by-site", "refused", "gave-up",
+    "cancelled-by-site", "refused", "gave-up", "moved",
 }  # fmt: skip
 
 

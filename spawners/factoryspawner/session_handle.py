@@ -11,13 +11,16 @@ import uuid
 from collections.abc import Callable
 
 from factorycommon.language import N_
-from factorycommon.models import Problem, Session, SessionId, SessionRequest, Words
+from factorycommon.models import EndReason, Problem, Session, SessionId, SessionRequest, Words
 from factorylink.client import LinkProblem, LinkSilent
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed, session_failed
 from factoryspawner.gateway import HubGateway
 from factoryspawner.retry_pauses import pauses
 
 log = logging.getLogger("factoryspawner")
+
+_SUCCESSOR_SECONDS = 20.0  # from the end of a session that was moved until the new one begins, at most
+_LOOK_SECONDS = 0.5  # between two looks for it
 
 Environment = Callable[[], tuple[dict[str, str], list[str]]]  # returns the variables, and the notebook's argv
 
@@ -80,6 +83,24 @@ class SessionHandle:
         if self._put is not None and not self._put.done():
             return False
         return self._table.over(self.session_id)
+
+    @property
+    def moved(self) -> bool:
+        """Return whether the session has ended since its seat was moved to another place, where a new one begins."""
+        session = self.session
+        return session is not None and session.end_reason == EndReason.MOVED and not self.asked_to_stop
+
+    async def successor(self) -> Session | None:
+        """Return the session that begins in place of one that was moved; None if none has begun within some seconds.
+
+        Raises StartFailed if the link does not answer.
+        """
+        end = asyncio.get_running_loop().time() + _SUCCESSOR_SECONDS
+        while (found := await self.find(wait=False)) is None:
+            if asyncio.get_running_loop().time() >= end:
+                return None
+            await asyncio.sleep(_LOOK_SECONDS)
+        return found
 
     def reset(self) -> None:
         """Forget the session."""

@@ -164,18 +164,34 @@ class FactorySpawner(BatchspawnerFace):
                 await access.check(self.gateway.link, self.authenticator, self.user, request.options)
             self._remember(await self._claim_session(request))
             try:
-                url = await self.handle.reachable(self._environment, spare)
+                url = await self._reachable(spare)
             except StartFailed:
                 # It was not known whether the session was live. Since it is gone, the person gets a new one.
-                if request is None or self.handle.was_certain or self.handle.asked_to_stop:
+                if request is None or self.handle.was_certain or self.handle.asked_to_stop or self.handle.moved:
                     raise
                 self.api_token = spare
                 self._remember(await self._claim_session(request))
-                url = await self.handle.reachable(self._environment, spare)
+                url = await self._reachable(spare)
             self.api_token = self.handle.token or spare
         finally:
             self._starting = False
         return url
+
+    async def _reachable(self, spare: str) -> str:
+        """Return the session's URL when the notebook answers. If its seat is moved to another place meanwhile, this
+        start goes on with the seat's new session. Raises StartFailed."""
+        while True:
+            try:
+                return await self.handle.reachable(self._environment, spare)
+            except StartFailed:
+                session = await self.handle.successor() if self.handle.moved else None
+                if session is None:
+                    raise
+                self._still_wanted()
+                old, self.api_token = self.handle.token, spare
+                self.handle.adopt(session, spare)
+                self._save(old)
+                self._remember(session)
 
     def _request(self) -> SessionRequest | None:
         """Return the request for the link.
@@ -267,7 +283,7 @@ class FactorySpawner(BatchspawnerFace):
                 if event != last:
                     last = event
                     yield event
-                if session is not None and (session.reachable or self.handle.over()):
+                if session is not None and (session.reachable or self.handle.over()) and not self.handle.moved:
                     return
                 await changed.wait()
 

@@ -7,15 +7,19 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.gateway import Gateway, eventually
+from tests.support.gateway import Factory, Gateway, eventually
 from workshops.client import WorkshopsClient, WorkshopsSilent
 from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
+from workshops.models.moving import MoveBody
 from workshops.models.seats import SeatingView
 
 pytestmark = pytest.mark.slurm
@@ -54,7 +58,7 @@ class Service:
         os.kill(int(programs["workshops"]["pid"]), signal.SIGKILL)
 
 
-def body() -> WorkshopBody:
+def body(**fields: Any) -> WorkshopBody:
     now = datetime.now(UTC)
     times = {"opens": now + timedelta(minutes=60), "starts": now + timedelta(minutes=70)}
     times |= {"ends": now + timedelta(hours=2), "closes": now + timedelta(hours=3)}
@@ -66,8 +70,28 @@ def body() -> WorkshopBody:
             "hours": 0.5,
             "gpu_hours": 10,
             "places": [{"factory": "it4lia", "size": "gpu-1"}],
+            **fields,
         }
     )
+
+
+@contextmanager
+def cut(factory: Factory) -> Iterator[None]:
+    """Let a factory's scheduler answer nothing."""
+    (line,) = [one for one in factory.ask("scontrol", "show", "config").splitlines() if one.startswith("SlurmctldPid")]
+    daemon = int(Path(line.split("=")[1].strip()).read_text())
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+
+
+def at(gateway: Gateway, person: str) -> str | None:
+    """Return the factory at which the hub's server of a person is ready."""
+    session = gateway.session(person)
+    ready = session is not None and session["reachable"] and (gateway.server(person) or {}).get("ready")
+    return session["choice"]["factory"] if session is not None and ready else None
 
 
 def test_all_seats_run_and_open_at_once_before_the_class(gateway: Gateway) -> None:
@@ -104,6 +128,38 @@ def test_all_seats_run_and_open_at_once_before_the_class(gateway: Gateway) -> No
             assert time.monotonic() - came < 10
         seen: SeatingView = service.ask("seating", slug)
         assert {seat.state for seat in seen.seats} <= {"running", "begun"}
+    finally:
+        service.ask("take", slug, "close")
+        for person in people:
+            gateway.stopped(person)
+
+
+def test_a_class_moves_to_plan_b_while_plan_a_is_cut(gateway: Gateway) -> None:
+    service, people = Service(gateway), [gateway.make_user() for _ in range(2)]
+    first = gateway.factories["it4lia"]
+    places = [{"factory": "it4lia", "size": "gpu-1"}, {"factory": "brainpp", "size": "gpu-1"}]
+    slug = service.ask("create", body(places=places, seats=2)).slug
+    service.ask("take", slug, "approve")
+    eventually(lambda: service.ask("one", slug).state == "scheduled", what="the workshop is scheduled")
+    for person in people:
+        service.ask("put_member", slug, person, "participant")
+    try:
+        service.ask("take", slug, "warm")
+        for person in people:
+            eventually(lambda p=person: at(gateway, p) == "it4lia", READY_SECONDS, what="the seat at A")  # type: ignore[misc]
+        before = {one["id"]: one["job"] for one in gateway.everybody() if one["user"] in people}
+        with cut(first):
+            service.ask("move", slug, MoveBody(place=1))
+            service.kill()  # the order is neither lost nor carried out twice
+            for person in people:
+                eventually(lambda p=person: at(gateway, p) == "brainpp", READY_SECONDS, what="the seat at B")  # type: ignore[misc]
+            eventually(lambda: service.ask("moving", slug).places[0].leaving == 2, 60, what="A has to end two jobs")
+        eventually(lambda: service.ask("moving", slug).places[0].leaving == 0, READY_SECONDS, what="A has ended them")
+        assert not first.jobs().keys() & set(before.values())
+        live = [one for one in gateway.everybody() if one["user"] in people]
+        found = sorted((one["user"], one["choice"]["factory"]) for one in live)
+        assert found == [(person, "brainpp") for person in sorted(people)]
+        assert not before.keys() & {one["id"] for one in live}
     finally:
         service.ask("take", slug, "close")
         for person in people:

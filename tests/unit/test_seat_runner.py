@@ -16,11 +16,14 @@ from factorycommon.models import Problem
 from factorycommon.models.sessions import EndReason, SessionState, Words
 from factorycommon.models.workshop_seats import HeldAccounts, HoldBody, SeatAnswer, SeatPlace, SeatPlaces, SeatsBody
 from factorycommon.service.problems import ProblemError
-from tests.unit.workshops_world import OPERATOR, SECRET, TINA, WorkshopsWorld, workshops_world
+from tests.unit.workshops_world import OPERATOR, PAUL, SECRET, TINA, WorkshopsWorld, workshops_world
 from workshops.clockwork import Clockwork
 from workshops.link import LinkAway
+from workshops.models.callers import WorkshopCaller
+from workshops.models.moving import MoveBody
 from workshops.models.seats import SeatProgress as P
 from workshops.pools import PoolsFile
+from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
 
@@ -40,17 +43,18 @@ class SeatLink:
         self.away = False
         self.loses = 0  # answers that get lost after the link has done its work
         self.place = SeatPlace(factory="one", per_minute=600)
+        self.other = SeatPlace(factory="two", per_minute=600)
 
     async def get(self, shape: TypeAdapter[Any], project: str, path: str) -> Any:
         if self.away:
             raise LinkAway
         assert path == "/seats"
-        return SeatPlaces(places=(self.place,))
+        return SeatPlaces(places=(self.place, self.other))
 
     async def put(self, shape: TypeAdapter[Any], project: str, path: str, body: HoldBody) -> Any:
         assert path == "/hold"
         self.held.append(body)
-        return SeatPlaces(places=(self.place,))
+        return SeatPlaces(places=(self.place, self.other))
 
     async def post(self, shape: TypeAdapter[Any], project: str, path: str, body: SeatsBody, seconds: float) -> Any:
         if self.away:
@@ -87,7 +91,8 @@ class Class:
     def restart(self) -> None:
         """Begin with nothing in memory, as a service that was killed."""
         world = self.world
-        self.runner = SeatRunner(world.store, self.link, world.clock)  # type: ignore[arg-type]
+        root = world.config.hub.root
+        self.runner = SeatRunner(world.store, self.link, world.clock, root)  # type: ignore[arg-type]
         pools = PoolsFile(world.config.pools)
         world.clockwork = Clockwork(world.config, world.store, pools, world.clock, world.joining.promote, self.runner)
         world.workshops = Workshops(world.config, world.store, pools, world.clock, SECRET)
@@ -250,6 +255,103 @@ async def test_the_next_workshop_there_warms_up_when_it_has_to(taught: Class) ->
     world.clock.forward(minutes=1)  # six seats at two in a minute, 30 s, a quarter more, and two minutes
     assert (await world.look(second)).state == "warming"
     await asyncio.sleep(0)
+
+
+PLAN = [{"factory": "one", "size": "gpu-1"}, {"factory": "two", "size": "gpu-1"}]
+
+
+@pytest_asyncio.fixture
+async def planned(tmp_path: Path) -> AsyncIterator[Class]:
+    """A workshop with a plan B, of which four seats run."""
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled(places=PLAN)
+        for number in range(1, 5):
+            await world.workshops.put_member(TINA, created.slug, f"p{number}", "participant")
+        made = Class(world, created.slug)
+        made.link.states = {f"p{number}": SessionState.RUNNING for number in range(1, 5)}
+        await made.look(**WARM)
+        yield made
+        await made.runner.close()
+
+
+def moves(taught: Class) -> ClassMoves:
+    return ClassMoves(taught.world.workshops, taught.world.store, taught.runner, taught.world.clock)
+
+
+async def test_a_moved_class_begins_at_plan_b_and_leaves_plan_a(planned: Class) -> None:
+    before = set(planned.link.begun)
+    view = await moves(planned).move(TINA, planned.slug, MoveBody(place=1))
+    assert (view.current, [(one.seats, one.ready) for one in view.places]) == (2, [(0, 0), (4, 0)])
+    assert set((await planned.states()).values()) == {None}
+    assert set((await planned.look(seconds=5)).values()) == {P.RUNNING}
+    body = planned.link.bodies[-1]
+    assert {(seat.factory, seat.moved) for seat in body.seats} == {("two", planned.world.clock.at)}
+    assert body.farewell is not None
+    assert "https://hub.example.org/hub/user-redirect/lab" in body.farewell
+    assert not {seat.session for seat in body.seats} & before
+    asked = len(planned.link.bodies)
+    planned.restart()
+    await planned.look(seconds=5)
+    assert (len(planned.link.begun), len(planned.link.bodies)) == (8, asked)  # each once at each place
+    view = await moves(planned).view(TINA, planned.slug)
+    assert [(one.seats, one.ready) for one in view.places] == [(0, 0), (4, 4)]
+
+
+async def test_some_seats_move_and_the_others_stay(planned: Class) -> None:
+    await moves(planned).move(TINA, planned.slug, MoveBody(place=1, seats=(2, 4)))
+    await planned.look(seconds=5)
+    assert [seat.person for seat in planned.link.bodies[-1].seats] == ["p2", "p4"]
+    await planned.world.workshops.put_member(TINA, planned.slug, "p5", "participant")
+    await planned.look(seconds=5)
+    (seat,) = planned.link.bodies[-1].seats
+    assert (seat.person, seat.factory, seat.moved) == ("p5", "one", None)  # who joins now does so at plan A
+
+
+@pytest.mark.parametrize("loses", [1, 2])
+async def test_a_service_that_is_killed_while_a_class_moves_doubles_no_seat(planned: Class, loses: int) -> None:
+    await moves(planned).move(TINA, planned.slug, MoveBody(place=1, id="one-order"))
+    await moves(planned).move(TINA, planned.slug, MoveBody(place=1, id="one-order"))  # a browser that sends it twice
+    for _ in range(loses):
+        planned.link.loses = 1
+        assert set((await planned.look(seconds=5)).values()) == {P.ASKED}
+        planned.restart()
+    assert set((await planned.look(seconds=5)).values()) == {P.RUNNING}
+    assert len(planned.link.begun) == 8
+    assert len((await moves(planned).view(TINA, planned.slug)).moves) == 1
+
+
+async def test_a_class_that_is_halted_goes_on_at_plan_b(planned: Class) -> None:
+    planned.link.place = planned.link.place.model_copy(update={"problem": Problem(kind="unreachable", message="Cut.")})
+    for number in range(1, 4):
+        assert (await moves(planned).view(TINA, planned.slug)).suggestion is None, number
+        await planned.look(seconds=20)
+    view = await moves(planned).view(TINA, planned.slug)
+    assert view.suggestion is not None
+    assert view.suggestion.text == "one does not answer. You can move the class to two."
+    assert view.current == 1  # it is never moved unasked
+    await moves(planned).move(TINA, planned.slug, MoveBody(place=1))
+    assert set((await planned.look(seconds=5)).values()) == {P.RUNNING}
+
+
+@pytest.mark.parametrize(("caller", "body", "status"), [
+    (PAUL, MoveBody(place=1), 404), (TINA, MoveBody(place=2), 400), (TINA, MoveBody(place=1, seats=(7,)), 400),
+])  # fmt: skip
+async def test_only_trainers_move_a_class_and_only_within_its_plan(
+    planned: Class, caller: WorkshopCaller, body: MoveBody, status: int
+) -> None:
+    with pytest.raises(ProblemError) as refused:
+        await moves(planned).move(caller, planned.slug, body)
+    assert refused.value.status == status
+
+
+async def test_a_person_of_whom_the_link_has_not_read_yet_holds_up_nobody(taught: Class) -> None:
+    stranger = Problem(kind="forbidden", message="Not in it.", code="not-in-workshop")
+    taught.link.refuses = {"p2": stranger}
+    states = await taught.look(**WARM)
+    assert (states["p1"], states["p2"]) == (P.BEGUN, P.ASKED)
+    assert (await taught.look(seconds=40))["p2"] == P.REFUSED  # it has had its time
+    taught.link.refuses = {}
+    assert (await taught.look(minutes=1))["p2"] == P.BEGUN
 
 
 async def test_seats_of_a_workshop_are_deleted_with_its_people(taught: Class) -> None:

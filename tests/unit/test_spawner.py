@@ -285,3 +285,18 @@ async def test_another_start_of_the_same_server_is_adopted(hub: HubProcess, link
     await link.open_door(other.id)
     await hub.until(user, is_ready)
     assert [s.id for s in link.live(user)] == [other.id]
+
+
+async def test_a_start_goes_on_with_the_new_seat_if_its_class_moves(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = False
+    answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    assert answer.status_code == 202
+    [old] = link.live(user)
+    await link.end(old.id, end_reason=EndReason.MOVED)
+    new = link.add("b" * 32, user, state=SessionState.PENDING)
+    link.auto = True
+    await link.open_door(new.id)
+    await hub.until(user, is_ready)
+    assert [session.id for session in link.live(user)] == [new.id]
+    assert not [path for method, path in link.asked if method == "PUT" and path.endswith(new.id)]
+    assert (old.id, "hub") not in link.stops

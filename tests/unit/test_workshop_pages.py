@@ -324,9 +324,36 @@ async def test_a_halted_warm_up_is_explained_and_goes_on(
     page = (await bob.get(path)).text
     assert "Halted: 2 of 3 seats of a wave failed" in page
     assert "The &lt;b&gt;node&lt;/b&gt; failed." in page
+    halted = (await bob.get(f"{path}/room/seats")).json()["halted"]  # the room says so, too
+    assert (halted["failed"], halted["of"], halted["why"]["what"]) == (2, 3, "The <b>node</b> failed.")
     assert (await send(bob, path, order="go-on")).status_code == 302
+    assert (await bob.get(f"{path}/room/seats")).json()["halted"] is None
     assert "Halted" not in (await bob.get(f"{path}?done=go-on")).text
     assert (await send(bob, path, order="go-on")).status_code == 409
+
+
+async def test_a_class_is_moved_from_its_page(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
+    world.clock.at = BEGIN
+    places = [{"factory": "one", "size": "gpu-1"}, {"factory": "two", "size": "gpu-1"}]
+    slug = (await world.scheduled(BOB, places=places)).slug
+    await world.workshops.put_member(BOB, slug, "carl", "participant")
+    path = f"/hub/workshops/{slug}"
+    assert "Move the class" not in (await bob.get(path)).text  # nothing runs yet
+    assert (await send(bob, path, order="move", place="1")).status_code == 409
+    assert (await send(bob, path, order="warm")).status_code == 302
+    page = (await bob.get(path)).text
+    assert "0 of 1 seats ready" in page
+    assert '<option value="1" selected>' in page
+    for place, seats in (("1", "3-x"), ("1", "5-3"), ("1", "0"), ("9", ""), ("", "")):
+        wrong = await send(bob, path, order="move", place=place, seats=seats)
+        assert wrong.status_code == 400, (place, seats)
+    assert "Give numbers of seats, such as 3, 5-8" in wrong.text
+    sent = await send(bob, path, order="move", place="1", seats="1, 3-4")
+    assert sent.headers["Location"] == f"{path}?done=move"
+    page = (await bob.get(sent.headers["Location"])).text
+    assert "moved the class, or some seats, to plan: B (two), 1, 3, 4" in page
+    (last, *_) = await world.workshops.events(BOB, slug)
+    assert (last.what, last.by) == ("moved", "bob")
 
 
 async def test_the_end_of_a_workshop_on_its_pages(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:

@@ -15,13 +15,22 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import AccessStatus, HubRules, PersonBody, Project, Reservation, ReservationView, Words
+from factorycommon.models import (
+    AccessStatus,
+    HubRules,
+    PersonBody,
+    Project,
+    ProjectAt,
+    Reservation,
+    ReservationView,
+    Words,
+)
 from factorylink.background.hub_recovery import AT_ONCE, HubRecovery
 from factorylink.config import Access, SshTransportSettings, WrapperCredentials
 from factorylink.projects import reservations
 from factorylink.sessions import workshop_seats
 from factorylink.util import clock
-from tests.unit.fake_factory import ID, World
+from tests.unit.fake_factory import ID, FakeScheduler, MortalScheduler, World, factory
 from tests.unit.fake_hub import served
 from tests.unit.fake_projects import Table, project, refusal
 
@@ -34,6 +43,7 @@ class Seats:
 
     def __init__(self, world: World, table: Table, http: httpx.AsyncClient) -> None:
         self.world, self.table, self.http = world, table, http
+        self.second = world.scheduler  # the scheduler of a second factory, if there is one
 
     async def ask(self, *people: str, workshop: str = W, session: int = 1, **fields: Any) -> httpx.Response:
         """Ask for the seats of these people. ``session``: the number of the first one's session."""
@@ -42,6 +52,7 @@ class Seats:
             for number, person in enumerate(people, session)
         ]
         body = {"seats": seats, "unopened_until": (clock.now() + HOUR).isoformat(), "early_hours": 0.5}
+        body |= {"farewell": "The class moves."}
         return await self.http.post(f"/projects/{workshop}/seats", json=body)
 
     async def begun(self, *people: str, **fields: Any) -> list[dict[str, Any]]:
@@ -51,7 +62,8 @@ class Seats:
         return found
 
     def set(self, **fields: Any) -> None:
-        given = {"members": ("ada", "ben"), "ends": clock.now() + 10 * HOUR, **fields}
+        both = {"one": ProjectAt(), "two": ProjectAt()}
+        given = {"members": ("ada", "ben"), "ends": clock.now() + 10 * HOUR, "factories": both, **fields}
         self.table.set(project(W, **given), project(OTHERS, members=("cleo", "ada")))
 
 
@@ -100,9 +112,10 @@ async def test_an_ended_seat_is_not_begun_again_under_its_id(seats: Seats) -> No
 
 
 async def test_only_people_of_the_workshop_get_its_seats(seats: Seats) -> None:
-    answer = await seats.ask("ada", "cleo")
-    assert answer.status_code == 403
-    assert not seats.world.scheduler.submitted  # nothing of a request with a stranger begins
+    mine, stranger = await seats.begun("ada", "cleo")
+    assert (mine["answer"], stranger["answer"]) == ("begun", "refused")  # who has just joined holds up nobody
+    assert stranger["problem"]["code"] == "not-in-workshop"
+    assert len(seats.world.scheduler.submitted) == 1
     for strange, status in (("workshop-x", 404), ("p", 400), ("EHPC-1", 400)):
         assert (await seats.ask("ada", workshop=strange)).status_code == status
         assert (await seats.http.get(f"/projects/{strange}/seats")).status_code == status
@@ -305,3 +318,130 @@ async def test_a_site_that_has_not_agreed_gets_no_job_before_its_person(seats: S
     (shown,) = (await seats.http.get(f"/projects/{W}/seats")).json()["places"]
     assert shown["problem"]["code"] == "seat-no-prestart"
     assert (await seats.world.put(ID, "ada", project=W)).state == "pending"  # they start by themselves
+
+
+# --- moving a class
+
+
+@pytest_asyncio.fixture
+async def moving(tmp_path: Path) -> AsyncIterator[Seats]:
+    """Two factories; on the first one, the seat of ada runs, and that of ben waits."""
+    world, table = World(tmp_path), Table()
+    world.workshops, world.scheduler = table, MortalScheduler(world.identity)
+    await world.up()
+    transport = httpx.ASGITransport(app=world.parts.workshops_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
+        made = Seats(world, table, http)
+        made.second = second_factory(world)
+        made.set()
+        await made.begun("ada", "ben")
+        ada = f"{1:032x}"
+        job = (await world.session(ada)).job
+        assert job is not None
+        world.scheduler.runs(job)
+        await world.scheduler.answer()
+        world.door_says(ada, phase="up", environment=True)
+        await world.until(ada, state="running")
+        yield made
+    await world.down()
+
+
+def second_factory(world: World) -> FakeScheduler:
+    """Offer a second factory, which nothing asks for jobs; return its scheduler."""
+    scheduler = FakeScheduler(world.identity)
+    there = replace(world.factories["one"], factory=factory("two"), site=scheduler)
+    world.factories.offered = {"one": world.factories["one"], "two": there}
+    return scheduler
+
+
+def cut(seats: Seats) -> MortalScheduler:
+    """Let the first factory answer nothing."""
+    scheduler = seats.world.scheduler
+    assert isinstance(scheduler, MortalScheduler)
+    scheduler.up = False
+    for session in list(seats.world.doors.opened):
+        seats.world.door_is_lost(session)
+    return scheduler
+
+
+async def test_moved_seats_begin_elsewhere_and_end_here_when_the_factory_answers(moving: Seats) -> None:
+    world, scheduler = moving.world, cut(moving)
+    now = clock.now()
+    moved = await moving.begun("ada", "ben", session=50, factory="two", moved=now.isoformat())
+    again = await moving.begun("ada", "ben", session=50, factory="two", moved=now.isoformat())
+    assert [(one["answer"], one["state"]) for one in moved] == [("begun", "pending")] * 2
+    assert [one["answer"] for one in again] == ["there"] * 2
+    assert len(moving.second.submitted) == 2
+    # the hub and people see the first ones as ended, although nobody knows of their jobs
+    for session in (f"{1:032x}", f"{2:032x}"):
+        shown = await world.session(session)
+        assert (shown.state, shown.end_reason, shown.end and shown.end.code) == ("ended", "moved", "moved")
+    assert {one.id for one in world.views.live()} == {f"{50:032x}", f"{51:032x}"}
+    one, two = (await moving.http.get(f"/projects/{W}/seats")).json()["places"]
+    assert (one["leaving"], two["leaving"]) == (2, 0)
+    assert (await world.charges.balance(W)).reserved > 8  # both places count
+    assert not scheduler.cancelled
+    scheduler.up = True
+    for session in (f"{1:032x}", f"{2:032x}"):
+        await world.answered_until(session, end_reason="moved", wish="stop")
+    await world.comes(lambda: len(scheduler.cancelled) == 2)
+    assert not scheduler.jobs_there
+    await scheduler.answer(3)
+    await world.comes(lambda: not world.live_sessions.at("one"))
+    assert (await world.charges.balance(W)).reserved < 6  # its hours are back
+    assert len(moving.second.submitted) == 2
+
+
+async def test_people_read_in_their_session_that_it_ends(moving: Seats) -> None:
+    await moving.begun("ada", session=50, factory="two", moved=clock.now().isoformat())
+    assert [(session, one.text) for session, one in moving.world.doors.messages] == [(f"{1:032x}", "The class moves.")]
+
+
+async def test_a_killed_link_still_cancels_what_was_left(moving: Seats) -> None:
+    cut(moving)
+    await moving.begun("ada", session=50, factory="two", moved=clock.now().isoformat())
+    await moving.world.down()
+    await moving.world.up()
+    second_factory(moving.world)
+    shown = await moving.world.session(f"{1:032x}")
+    assert (shown.state, shown.end_reason) == ("ended", "moved")
+    assert f"{1:032x}" in moving.world.live_sessions
+
+
+@pytest.mark.parametrize("why", ["closed", "budget", "share"])
+async def test_nothing_ends_if_a_seat_cannot_begin_at_the_other_place(moving: Seats, why: str) -> None:
+    if why == "closed":
+        await moving.world.factories.drain("two", "Maintenance", "op")
+    else:
+        moving.set(gpu_hours=5.1 if why == "budget" else 100, person_gpu_hours=2.6 if why == "share" else None)
+    (one,) = await moving.begun("ada", session=50, factory="two", moved=clock.now().isoformat())
+    assert one["answer"] == "refused"
+    assert one["problem"]["kind"] == ("draining" if why == "closed" else "limit")
+    assert (await moving.world.session(f"{1:032x}")).state == "running"
+    assert not moving.second.submitted
+
+
+async def test_what_a_person_began_after_the_move_is_left_alone(moving: Seats) -> None:
+    before = clock.now() - HOUR
+    (one,) = await moving.begun("ada", session=50, factory="two", moved=before.isoformat())
+    assert (one["answer"], one["live"]) == ("there", f"{1:032x}")
+    assert not moving.second.submitted
+
+
+async def test_the_hub_adopts_a_moved_seat_as_soon_as_its_server_has_stopped(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.workshops = Table(project(W, factories={"one": ProjectAt(), "two": ProjectAt()}))
+    await world.up()
+    async with served(tmp_path, world) as link:
+        scheduler = second_factory(world)
+        link.hub.users |= {"ada": {"": {"pending": None}}}  # the hub's server is that of the first session
+        transport = httpx.ASGITransport(app=world.parts.workshops_app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
+            seats = Seats(world, Table(), http)
+            await seats.begun("ada")
+            await seats.begun("ada", session=50, factory="two", moved=clock.now().isoformat())
+        assert len(scheduler.submitted) == 1
+        assert await link.bring_back.look()  # look again soon
+        link.hub.users["ada"] = {}
+        assert not await link.bring_back.look()
+        assert link.hub.started == [("ada", "")]

@@ -14,6 +14,7 @@ import yaml
 from factorycommon.models.workshops import WorkshopProjects
 from workshops.api.ending import ending_router, public_router
 from workshops.api.material import material_router
+from workshops.api.moving import moving_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.clockwork import Clockwork
@@ -29,6 +30,7 @@ from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
 from workshops.pools import PoolsFile
 from workshops.room.service import Room
+from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
 from workshops.store.store import Store
@@ -78,6 +80,7 @@ class WorkshopsWorld:
         self.more = (
             partial(room_router, self.room),
             partial(seats_router, self.workshops, store, self.seats),
+            partial(moving_router, ClassMoves(self.workshops, store, self.seats, clock, self.clockwork.wake)),
             partial(ending_router, self.workshops, self.ending),
             partial(material_router, acts, self.delivery),
         )

@@ -157,7 +157,8 @@ export const W = {
     finished: t("Finished"), stopped: t("Stopped by you"), idle: t("Ended: idle"), unopened: t("Ended: never opened"),
     walltime: t("Time limit reached"), "out-of-memory": t("Out of memory"), "node-failed": t("The node failed"),
     preempted: t("Made room for another job"), "cancelled-by-site": t("Cancelled by the factory"), refused: t("Not accepted"),
-    "gave-up": t("Waited too long"), "never-opened-door": t("Did not start up"), "access-lost": t("Access ended"), failed: t("Failed"),
+    "gave-up": t("Waited too long"), "never-opened-door": t("Did not start up"), "access-lost": t("Access ended"),
+    moved: t("The class moved"), failed: t("Failed"),
   },
   whose: {
     you: t("What you can do"), site: t("The factory has to act"), operator: t("The gateway’s operators have to act"),
@@ -222,6 +223,8 @@ export const W = {
   failedHead: t("Your session did not start"),
   memoryHead: t("Your session ran out of memory"),
   endedHead: t("Your session has ended"),
+  movedHead: t("Your class moves to another place"),
+  movedText: t("Your new seat is on its way. This page leads you there by itself."),
   comingBack: t("Your session is running; the gateway is reconnecting to it. Please wait."),
   schedulerReason: t("The scheduler’s reason"),
   logTail: t("The last lines of the job’s log"),

@@ -17,11 +17,12 @@ const FIND_AGAIN = 700;
 const STOP_PATIENCE = 15_000;
 const PRODUCT = document.title.split(" · ").at(-1); // the operator's name for the gateway
 const JUST_NOW = 15_000;
+const MOVING = 300_000; // ms after a class has moved, while the new seat is waited for
 
 /** @type {Json} */
 const state = {
   session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, ready: false,
-  again: null, againFailed: null,
+  again: null, againFailed: null, moved: false,
 };
 let following = null;
 let progress = null;
@@ -77,7 +78,9 @@ function draw() {
   const { session } = state;
   const now = Date.now();
   const named = session ? names(session, state.factories) : null;
-  if (session && !isLive(session)) {
+  if (state.moved && !session) {
+    render(body, h("h1", {}, W.movedHead), h("p", { class: "fg-lead" }, W.movedText));
+  } else if (session && !isLive(session)) {
     render(body, ending(session, now, buttonsAtEnd(), { factories: state.factories }), state.againFailed
       ? h("p", { class: "fg-notice fg-notice-bad", key: "again-failed", role: "alert" }, state.againFailed) : null);
   } else if (page.mode !== "stopped" || session) {
@@ -165,7 +168,27 @@ async function lookAtServer() {
   setTimeout(lookAtServer, POLL);
 }
 
+/** Whether a session has just ended since its class moved: its person gets a new one. */
+const isMoving = (session) =>
+  session.end_reason === "moved" && Date.parse(session.ended ?? session.created) > Date.now() - MOVING;
+
+/** Looks for the session at the place to which the class has moved. */
+function leave() {
+  following?.stop();
+  following = null;
+  state.session = null;
+  state.trouble = null;
+  if (!state.moved) announce(W.movedText);
+  state.moved = true;
+  draw();
+  setTimeout(look, FIND_AGAIN);
+}
+
 function hear(session) {
+  if (isMoving(session) && page.mode !== "stopping") {
+    leave();
+    return;
+  }
   const said = change(state.session, session);
   const before = state.session;
   state.session = session;
@@ -205,6 +228,7 @@ function isTold(session, message) {
 /** Whether the page is about this session. While the hub starts a session, an ended one is an older one. */
 function isMeant(session) {
   if (isLive(session)) return true;
+  if (isMoving(session)) return page.mode === "stopped" && !state.moved;
   if (page.mode !== "stopped") return false;
   return !page.failed || isTold(session, body.textContent);
 }
@@ -218,7 +242,7 @@ async function look() {
       if (isLive(session)) followSession(session.id);
       return;
     }
-    if (page.mode !== "pending") return;
+    if (page.mode !== "pending" && !state.moved) return;
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     state.trouble = error;

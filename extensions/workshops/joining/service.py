@@ -14,6 +14,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -49,6 +50,7 @@ from workshops.joining.rows import GuestRow, InvitationRow, TicketRow
 from workshops.models.joining import JoiningSettings
 from workshops.models.views import SeatState
 from workshops.states import FINAL, JOINABLE, WorkshopState
+from workshops.store import moves
 from workshops.store.schema import CodeRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store
 
@@ -290,7 +292,8 @@ class Joining:
         mine = MembershipRecord(**values)
         rows.put_member(db, mine)
         rows.drop_ticket(db, row.digest)
-        return views.joined(workshop, mine, rows.members(db, workshop.slug), known)
+        there = moves.seen_from(workshop, moves.orders(db, workshop.slug), mine.seat)
+        return views.joined(there, mine, rows.members(db, workshop.slug), known)
 
     @staticmethod
     def _refused(code: CodeRecord | None, mail: str | None, now: datetime) -> ProblemError | None:
@@ -463,7 +466,9 @@ class Joining:
             workshop = await self._store.get(one.workshop)
             if workshop is not None:
                 people = (await self._store.members([workshop.slug]))[workshop.slug]
-                found.append(views.joined(workshop, one, people, known=True))
+                orders = await self._store.transact(partial(moves.orders, slug=workshop.slug))
+                there = moves.seen_from(workshop, orders, one.seat)
+                found.append(views.joined(there, one, people, known=True))
         return MembershipsView(memberships=tuple(found))
 
     @property

@@ -11,6 +11,7 @@ from factorycommon.models import EndReason, Model, SessionState, Words
 from factorycommon.models.bodies import LanguageCode, MessageText, MessageTexts
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import MessageKind
+from workshops.models.seats import HaltView
 from workshops.models.views import Action
 from workshops.states import WorkshopState
 
@@ -65,7 +66,7 @@ class ClassMessageView(Model):
 class RoomHead(Model):
     """What a room shows beside its seats. ``trouble``: why what it shows may be old, None: it is not; ``total``:
     its seats, ``taken``: those that somebody has, ``ready``: those of them whose notebook answers; ``names``: the
-    caller sees names."""
+    caller sees names; ``halted``: why no further seats begin, None: they do."""
 
     slug: str
     title: str
@@ -76,6 +77,7 @@ class RoomHead(Model):
     names: bool
     may: tuple[Action, ...]
     trouble: Phrase | None = None
+    halted: HaltView | None = None
     messages: tuple[ClassMessageView, ...] = ()
 
 

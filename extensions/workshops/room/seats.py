@@ -9,6 +9,7 @@ from factorycommon.models import SessionState, Words
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import WorkshopSession
 from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatView
+from workshops.models.seats import HaltView
 from workshops.models.views import Action
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
@@ -31,11 +32,13 @@ def room_of(
     names: bool = True,
     trouble: Message | None = None,
     messages: tuple[ClassMessageView, ...] = (),
+    halted: HaltView | None = None,
 ) -> RoomView:
     """Return the room of a workshop.
 
     ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
-    caller sees who sits where; ``trouble``: why the sessions may be old.
+    caller sees who sits where; ``trouble``: why the sessions may be old; ``halted``: why no further
+    seats begin.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
@@ -51,6 +54,7 @@ def room_of(
         may=may,
         trouble=None if trouble is None else Phrase(text=trouble),
         messages=messages,
+        halted=halted,
         seats=seats,
     )
 

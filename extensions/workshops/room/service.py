@@ -19,6 +19,7 @@ from workshops.models.room import BroadcastBody, BroadcastView, RoomView
 from workshops.room.broadcasts import Broadcasts
 from workshops.room.seats import changes, room_of
 from workshops.room.sessions import SessionCopy
+from workshops.seats.runner import halt_of
 from workshops.service import Workshops
 from workshops.states import IN_TABLE
 from workshops.store.schema import EventRecord
@@ -90,6 +91,7 @@ class Room:
             names=permissions.sees_names(caller, mine),
             trouble=trouble,
             messages=self.broadcasts.shown(slug),
+            halted=await halt_of(self._store, workshop),
         )
 
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:

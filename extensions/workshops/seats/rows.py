@@ -14,7 +14,7 @@ from workshops.seats.waves import Rate
 from workshops.store import schema
 from workshops.store import seat_tables as tables
 from workshops.store.schema import EventRecord
-from workshops.store.seat_tables import SeatRow, WarmUpRow
+from workshops.store.seat_tables import MoveRow, SeatRow, WarmUpRow
 
 
 def of_workshop(db: Connection, slug: str) -> list[SeatRow]:
@@ -66,6 +66,21 @@ def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
     put_warm_up(db, WarmUpRow(slug, go_on=now))
     db.execute(update(tables.seats).where(tables.seats.c.workshop == slug).values(attempts=0))
     db.execute(insert(schema.events).values(EventRecord(slug, now, by, "go on").__dict__))
+    return True
+
+
+def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
+    """Store an order with a line of the log, and end a halt; return False if there is one with this id.
+
+    Raises IntegrityError if another order got its number meanwhile.
+    """
+    table = tables.moves
+    same = select(table.c.number).where(table.c.workshop == row.workshop, table.c.id == row.id)
+    if db.execute(same).first() is not None:
+        return False
+    db.execute(insert(table).values(row.__dict__))
+    put_warm_up(db, WarmUpRow(row.workshop, go_on=row.at))
+    db.execute(insert(schema.events).values(EventRecord(row.workshop, row.at, row.by, "moved", detail).__dict__))
     return True
 
 

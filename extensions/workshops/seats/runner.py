@@ -12,7 +12,7 @@ import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -36,11 +36,13 @@ from factorycommon.models.workshop_seats import (
 from factorycommon.service.problems import ProblemError, conflict
 from workshops.link import LinkSocket
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
-from workshops.seats import rows, waves
+from workshops.seats import placement, rows, waves
 from workshops.seats.waves import Halt, NextWave, Pace, Rate, SeatFacts
 from workshops.states import WorkshopState
+from workshops.store import moves
+from workshops.store.moves import Placement
 from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
-from workshops.store.seat_tables import SeatRow, WarmUpRow
+from workshops.store.seat_tables import MoveRow, SeatRow, WarmUpRow
 from workshops.store.store import Store, StoreError
 
 log = logging.getLogger("workshops")
@@ -51,6 +53,12 @@ _ANSWER_SECONDS = 60.0  # for the link to begin a wave
 _PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a matter of the person
 # refusals by a link that has not read the service's last table of projects yet
 _NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
+_STRANGER = "not-in-workshop"  # of a person who has just joined, until the link has read that
+JOINING = timedelta(seconds=30)  # until such a refusal counts
+LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
+FAREWELL = Message(
+    "move-farewell", "Your class moves to {factory}. Save your work; your new seat is here in a minute: {url}"
+)
 # ends of sessions before anybody could open them that are a fault of the place
 _FAULTS = frozenset(
     {
@@ -68,16 +76,20 @@ WARM_STATES = (WorkshopState.WARMING, WorkshopState.OPEN)
 
 
 class SeatRunner:
-    """Begins seats in the background. Call ``attend`` every few seconds; ``close`` at the end."""
+    """Begins seats in the background. Call ``attend`` every few seconds; ``close`` at the end. ``root``: the gateway's
+    address for people, with a slash at its end."""
 
-    def __init__(self, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, link: LinkSocket, now: Callable[[], datetime], root: str = "/") -> None:
         self._store = store
         self._link = link
         self._now = now
+        self._lab_url = f"{root}hub/user-redirect/lab"
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by workshop
-        self._places: dict[str, SeatPlace] = {}  # what the link last said, by workshop
+        self._places: dict[str, tuple[SeatPlace, ...]] = {}  # what the link last said, by workshop
+        self._looked: dict[str, datetime] = {}  # when that was
+        self._failed: dict[tuple[str, str], int] = {}  # looks in a row at which a factory did not answer the link
         self._away: set[str] = set()  # workshops for which the link did not answer
-        self._rated: set[str] = set()  # workshops whose rate is stored
+        self._rated: set[tuple[str, str]] = set()  # workshops and factories whose rate is stored
 
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
         """Do what is due for workshops that warm up or are open, each in the background."""
@@ -86,6 +98,8 @@ class SeatRunner:
         known = {workshop.slug for workshop in live}
         for one in self._places.keys() - known:
             del self._places[one]
+            self._looked.pop(one, None)
+        self._failed = {key: count for key, count in self._failed.items() if key[0] in known}
         for workshop in live:
             if workshop.state in WARM_STATES and workshop.slug not in self._tasks:
                 self._begin(workshop.slug, self.look(workshop, people.get(workshop.slug, ())))
@@ -112,22 +126,29 @@ class SeatRunner:
 
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
         """Return how warming up goes. ``most``: the longest time before the opening at which it may begin."""
-        found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))}
-        warm_up = await self._store.transact(lambda db: rows.warm_up(db, workshop.slug))
-        place = workshop.places[0]
+        slug = workshop.slug
+        found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
+        warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
+        orders = await self._store.transact(lambda db: moves.orders(db, slug))
+        place = moves.place_of(workshop, orders, None).place
         rate = (await self.rates()).get((place.factory, place.size))
-        halted = None
-        if warm_up.halted is not None:
-            halted = HaltView(
-                at=warm_up.halted, wave=warm_up.wave, failed=warm_up.failed, of=warm_up.of, why=warm_up.why
-            )
+        seated = [one for one in people if one.state == "seated"]
+        there = {one.person: moves.place_of(workshop, orders, one.seat).place for one in seated}
         return SeatingView(
-            seats=tuple(_shown(one, found.get(one.person)) for one in people if one.state == "seated"),
-            halted=halted,
-            place=self._places.get(workshop.slug),
+            seats=tuple(_shown(one, _at(found.get(one.person), there[one.person])) for one in seated),
+            halted=halt_view(warm_up),
+            place=self.seen(workshop).get(place.factory),
             rate=None if rate is None else rate.per_minute,
             warms=workshop.warmed or workshop.opens - waves.warm_time(workshop.seats, rate, most),
         )
+
+    def seen(self, workshop: WorkshopRecord) -> dict[str, SeatPlace]:
+        """Return what the link last said of the places of a workshop, by factory; empty: nothing yet."""
+        return {one.factory: one for one in self._places.get(workshop.slug, ())}
+
+    def failed_looks(self, slug: str, factory: str) -> int:
+        """Return at how many looks in a row a factory did not answer the link."""
+        return self._failed.get((slug, factory), 0)
 
     # --- one workshop
 
@@ -151,47 +172,89 @@ class SeatRunner:
             log.exception("The seats of %s are looked at again", workshop.slug)
 
     async def _look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
-        slug, place = workshop.slug, workshop.places[0]
-        mine = {one.person: one for one in people if one.state == "seated" and _gets_seat(workshop, one)}
+        slug = workshop.slug
         known = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
-        seated = {one.person for one in people if one.state == "seated"}
-        if left := known.keys() - seated:
-            await self._store.transact(lambda db: rows.drop(db, slug, left))
-        known = {person: row for person, row in known.items() if person in seated}
+        orders = await self._store.transact(lambda db: moves.orders(db, slug))
         warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
-        unanswered = [row for row in known.values() if not rows.is_answered(row)]
-        due = warm_up.halted is None and any(
-            waves.is_due(_facts(one, known.get(name)), self._now()) for name, one in mine.items()
-        )
-        if unanswered or due or slug not in self._places:  # otherwise the link and the factory are left alone
-            self._places[slug] = await self._place(workshop, place)
-            known |= await self._ask(workshop, place, unanswered)
+        seated = [one for one in people if one.state == "seated"]
+        if left := known.keys() - {one.person for one in seated}:
+            await self._store.transact(lambda db: rows.drop(db, slug, left))
+        shares = placement.by_place(workshop, orders, seated)
+        work: list[_Share] = []
+        for place in workshop.places:
+            here = shares[place.number]
+            mine = [one for one in here if _gets_seat(workshop, one, moves.place_of(workshop, orders, one.seat))]
+            unanswered = [
+                row
+                for one in here
+                if (row := _at(known.get(one.person), place)) is not None and not rows.is_answered(row)
+            ]
+            facts = placement.facts_at(place, mine, known)
+            due = warm_up.halted is None and any(waves.is_due(seat, self._now()) for seat in facts)
+            wanted = workshop.seats if place == moves.place_of(workshop, orders, None).place else len(here)
+            work.append(_Share(place, mine, unanswered, due, wanted, moved=_were_moved(workshop, orders, here)))
+        busy = [one for one in work if one.unanswered or one.due]
+        if busy or slug not in self._places or self._is_look_due(workshop):  # else link and factory are left alone
+            await self._look_at_places(workshop)
+        troubles: list[ProblemError] = []
+        for one in work:
+            if not one.mine and not one.unanswered:
+                continue
+            try:
+                await self._look_at(workshop, one, dict(known), warm_up)
+            except ProblemError as error:  # the other places of a class must not wait for this one
+                troubles.append(error)
+        if troubles:
+            raise troubles[0]
+
+    async def _look_at(
+        self, workshop: WorkshopRecord, share: _Share, known: dict[str, SeatRow], warm_up: WarmUpRow
+    ) -> None:
+        """Do what is due at one place of a workshop. Raises ProblemError, StoreError."""
+        slug, place = workshop.slug, share.place
+        if share.unanswered or share.due:
+            await self._hold(workshop, share)
+            known |= await self._ask(workshop, place, share.unanswered, share.moved)
         if warm_up.halted is not None:
             return
-        here, now = self._places[slug], self._now()
-        facts = [_facts(one, known.get(person)) for person, one in mine.items()]
+        here, now = _of(self._places[slug], place.factory), self._now()
+        facts = placement.facts_at(place, share.mine, known)
         pace = Pace(here.per_minute, _room(here, facts), here.problem is None)
         decided = waves.next_wave(facts, pace, warm_up.go_on, now)
+        rows_here = [row for one in share.mine if (row := _at(known.get(one.person), place)) is not None]
         if decided.halt is not None:
-            await self._halt(workshop, decided.halt, known.values(), warm_up)
+            await self._halt(workshop, decided.halt, rows_here, warm_up)
         elif decided.ask:
-            await self._ask(workshop, place, await self._intend(workshop, place, decided, known))
-        elif waves.is_settled(facts) and slug not in self._rated:
+            intended = await self._intend(workshop, place, decided, known)
+            await self._ask(workshop, place, intended, share.moved)
+        elif waves.is_settled(facts) and (slug, place.factory) not in self._rated:
             # late joiners say nothing of how fast a class comes up
-            early = [row for row in known.values() if row.factory == place.factory and row.asked <= workshop.opens]
+            early = [row for row in rows_here if row.asked <= workshop.opens]
             if await self._rate(place, early):
-                self._rated.add(slug)
+                self._rated.add((slug, place.factory))
 
-    async def _place(self, workshop: WorkshopRecord, place: PlaceRecord) -> SeatPlace:
-        """Return what the factory allows; accounts are held there if they are lent. Raises ProblemError."""
-        found = await self._link.get(_PLACES, workshop.project, "/seats")
-        here = _of(found, place.factory)
-        wanted = workshop.seats + math.ceil(SPARE_ACCOUNTS * workshop.seats)
-        accounts = here.accounts
+    def _is_look_due(self, workshop: WorkshopRecord) -> bool:
+        """Return whether to ask for the places of a workshop that has a plan B, although nothing is due."""
+        last = self._looked.get(workshop.slug)
+        return len(workshop.places) > 1 and (last is None or self._now() - last >= LOOK)
+
+    async def _look_at_places(self, workshop: WorkshopRecord) -> None:
+        """Ask the link what the places of a workshop allow, and count where a factory does not answer it."""
+        slug = workshop.slug
+        found = (await self._link.get(_PLACES, workshop.project, "/seats")).places
+        self._places[slug], self._looked[slug] = found, self._now()
+        for one in found:
+            silent = one.problem is not None and one.problem.kind == "unreachable"
+            self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if silent else 0
+
+    async def _hold(self, workshop: WorkshopRecord, share: _Share) -> None:
+        """Hold accounts at a place, if they are lent there. Raises ProblemError."""
+        factory = share.place.factory
+        accounts = _of(self._places[workshop.slug], factory).accounts
+        wanted = share.wanted + math.ceil(SPARE_ACCOUNTS * share.wanted)
         if accounts is not None and accounts.held - len(accounts.failed) < min(wanted, accounts.pool):
-            body = HoldBody(accounts={place.factory: wanted})
-            here = _of(await self._link.put(_PLACES, workshop.project, "/hold", body), place.factory)
-        return here
+            body = HoldBody(accounts={factory: wanted})
+            self._places[workshop.slug] = (await self._link.put(_PLACES, workshop.project, "/hold", body)).places
 
     async def _intend(
         self, workshop: WorkshopRecord, place: PlaceRecord, decided: NextWave, known: Mapping[str, SeatRow]
@@ -199,7 +262,7 @@ class SeatRunner:
         """Store the seats of a wave before they are asked for."""
         now, made = self._now(), list[SeatRow]()
         for person in decided.ask:
-            before = known.get(person)
+            before = _at(known.get(person), place)
             made.append(
                 SeatRow(
                     workshop=workshop.slug,
@@ -217,17 +280,21 @@ class SeatRunner:
         log.info("Wave %d of %s: %d seats at %s", decided.number, workshop.slug, len(made), place.factory)
         return made
 
-    async def _ask(self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]) -> dict[str, SeatRow]:
-        """Ask the link for these seats, or what became of them; return them as they are then. Raises ProblemError."""
+    async def _ask(
+        self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow], moved: Collection[str]
+    ) -> dict[str, SeatRow]:
+        """Ask the link for these seats, or what became of them; return them as they are then. ``moved``: people whose
+        seat was moved to this place. Raises ProblemError."""
         found: dict[str, SeatRow] = {}
         now = self._now()
         early = max(timedelta(), workshop.opens - now)
         for first in range(0, len(asked), MOST_AT_ONCE):
             part = asked[first : first + MOST_AT_ONCE]
             body = SeatsBody(
-                seats=tuple(_body(workshop, place, row) for row in part),
+                seats=tuple(_body(workshop, place, row, row.person in moved) for row in part),
                 unopened_until=max(workshop.starts, now) + UNOPENED,
                 early_hours=min(48.0, early / timedelta(hours=1)),
+                farewell=FAREWELL.format(factory=place.factory, url=self._lab_url),
             )
             answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _ANSWER_SECONDS)).seats
             if [one.session for one in answers] != [row.session for row in part]:
@@ -260,15 +327,53 @@ class SeatRunner:
         return True
 
 
-def _gets_seat(workshop: WorkshopRecord, one: MembershipRecord) -> bool:
-    """Return whether a person's seat is begun for them: late joiners get theirs only if the workshop says so."""
-    return workshop.state == WorkshopState.WARMING or workshop.seat_on_join or one.at <= workshop.opens
+@dataclass(frozen=True)
+class _Share:
+    """The seats of a workshop that belong to one place. ``mine``: the people whose seat the service begins;
+    ``unanswered``: seats of which the link is asked what became of them; ``wanted``: seats for which accounts are held;
+    ``moved``: people whose seat was moved to this place."""
+
+    place: PlaceRecord
+    mine: Sequence[MembershipRecord]
+    unanswered: Sequence[SeatRow]
+    due: bool
+    wanted: int
+    moved: frozenset[str]
 
 
-def _facts(one: MembershipRecord, row: SeatRow | None) -> SeatFacts:
-    if row is None:
-        return SeatFacts(one.person, one.seat or 0)
-    return SeatFacts(one.person, one.seat or 0, row.state, row.wave, row.asked, row.attempts)
+async def halt_of(store: Store, workshop: WorkshopRecord) -> HaltView | None:
+    """Return why no further seats of a workshop begin now; None: they do. Raises StoreError."""
+    if workshop.state not in WARM_STATES:
+        return None
+    return halt_view(await store.transact(lambda db: rows.warm_up(db, workshop.slug)))
+
+
+def halt_view(warm_up: WarmUpRow) -> HaltView | None:
+    """Return why no further seats begin; None: they do."""
+    if warm_up.halted is None:
+        return None
+    return HaltView(at=warm_up.halted, wave=warm_up.wave, failed=warm_up.failed, of=warm_up.of, why=warm_up.why)
+
+
+def _gets_seat(workshop: WorkshopRecord, one: MembershipRecord, belongs: Placement) -> bool:
+    """Return whether a person's seat is begun for them.
+
+    Late joiners get theirs only if the workshop says so, or if the seat was moved after they had joined.
+    """
+    moved = belongs.order is not None and one.at <= belongs.order.at
+    return workshop.state == WorkshopState.WARMING or workshop.seat_on_join or one.at <= workshop.opens or moved
+
+
+def _were_moved(
+    workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
+) -> frozenset[str]:
+    """Return the people whose seat was moved."""
+    return frozenset(one.person for one in people if moves.place_of(workshop, orders, one.seat).order is not None)
+
+
+def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
+    """Return what is stored of a seat at the place where it belongs; None if it was begun elsewhere, or not yet."""
+    return row if placement.is_there(row, place) else None
 
 
 def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
@@ -280,8 +385,8 @@ def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
     return min(rooms, default=None)
 
 
-def _of(found: SeatPlaces, factory: str) -> SeatPlace:
-    here = next((one for one in found.places if one.factory == factory), None)
+def _of(found: Iterable[SeatPlace], factory: str) -> SeatPlace:
+    here = next((one for one in found if one.factory == factory), None)
     if here is None:
         raise conflict(
             Message("workshop-place-gone", "The workshop may not use {factory} now.").format(factory=factory)
@@ -289,7 +394,7 @@ def _of(found: SeatPlaces, factory: str) -> SeatPlace:
     return here
 
 
-def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow) -> SeatBody:
+def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: bool) -> SeatBody:
     return SeatBody(
         session=row.session,
         person=row.person,
@@ -297,12 +402,15 @@ def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow) -> SeatBod
         size=row.size,
         environment=place.environment,
         hours=workshop.hours,
+        moved=row.asked if moved else None,  # what the person has begun elsewhere since then is their own affair
     )
 
 
 def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
     """Return a seat after the link's answer."""
-    if answer.problem is not None and answer.problem.code in _NOT_YET:
+    if answer.problem is not None and (
+        answer.problem.code in _NOT_YET or (answer.problem.code == _STRANGER and now - row.asked < JOINING)
+    ):
         return row  # it is asked for again, under the same id
     if answer.problem is not None:
         personal = answer.problem.kind in _PERSONAL

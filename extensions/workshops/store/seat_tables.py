@@ -53,6 +53,19 @@ rates = Table(
     Column("seats", Integer, nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
+# Orders of trainers to move seats; they are never changed. ``id``: given by the caller, so that the same order twice is
+# one; ``place``: the number of the place; ``seats``: the numbers of the seats, None: all.
+moves = Table(
+    "moves",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("id", String, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+    Column("by", String, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("seats", ParsedColumn(tuple[int, ...])),
+)
 
 
 @dataclass(frozen=True)
@@ -83,3 +96,16 @@ class WarmUpRow:
     of: int = 0
     why: Words | None = None
     go_on: datetime | None = None
+
+
+@dataclass(frozen=True)
+class MoveRow:
+    """One order to move seats. The fields are the columns of ``moves``."""
+
+    workshop: str
+    number: int
+    id: str
+    at: datetime
+    by: str
+    place: int
+    seats: tuple[int, ...] | None = None

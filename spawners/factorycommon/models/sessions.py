@@ -43,6 +43,7 @@ class EndReason(StrEnum):
     GAVE_UP = "gave-up"  # the session waited until its user's own "give up after" time
     NEVER_OPENED_DOOR = "never-opened-door"  # the environment never arrived, or the notebook did not start
     ACCESS_LOST = "access-lost"  # the person may no longer use the project
+    MOVED = "moved"  # its class moved to another place, where the person has a new session
     FAILED = "failed"
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from factorycommon.models.base import Hours, Model, Person, ServerName, SessionId, Slug, UnixAccount
-from factorycommon.models.bodies import Problem, Until
+from factorycommon.models.bodies import MessageText, Problem, Until
 from factorycommon.models.sessions import EndReason, SessionState, Words
 from factorycommon.models.workshops import MOST_SEATS
 
@@ -21,7 +21,9 @@ MOST_ACCOUNTS = 10_000  # of one pool
 
 class SeatBody(Model):
     """One seat to begin. ``session``: the id of its session, which the service has chosen and stored before it asks, so
-    that the same seat asked for twice is one job; ``hours``: the longest session; ``environment`` None: the default."""
+    that the same seat asked for twice is one job; ``hours``: the longest session; ``environment`` None: the default;
+    ``moved``: when the trainer moved the seat to this factory: the person's sessions of this workshop at other places
+    that are older end, as soon as it is known that the seat may begin here; None: it was not moved."""
 
     session: SessionId
     person: Person
@@ -30,16 +32,18 @@ class SeatBody(Model):
     size: Slug
     environment: Slug | None = None
     hours: Hours
+    moved: Until | None = None
 
 
 class SeatsBody(Model):
     """Body of ``POST /projects/{project}/seats``. ``unopened_until``: a seat that nobody has opened by then ends;
     ``early_hours``: how long before the class the seats begin, which is added to their hours as far as size, project
-    and budget allow."""
+    and budget allow; ``farewell``: what people read in sessions that end since their seat was moved."""
 
     seats: tuple[SeatBody, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
     unopened_until: Until
     early_hours: float = Field(default=0, ge=0, le=48, allow_inf_nan=False)
+    farewell: MessageText | None = None
 
 
 class SeatAnswer(Model):
@@ -95,13 +99,15 @@ class HeldAccounts(Model):
 class SeatPlace(Model):
     """What a factory allows a workshop now. ``problem``: why nothing can begin there; ``per_minute``: how many seats
     may begin in a minute, by the site's pace of submissions and logins; ``room``: how many more doors the link may keep
-    open there, None: no limit; ``accounts`` None: people have accounts there that are not lent."""
+    open there, None: no limit; ``accounts`` None: people have accounts there that are not lent; ``leaving``: jobs of
+    seats that were moved away, which end as soon as the factory answers."""
 
     factory: Slug
     problem: Problem | None = None
     per_minute: int = Field(ge=1, le=100_000)
     room: int | None = Field(default=None, ge=0, le=100 * MOST_SEATS)
     accounts: HeldAccounts | None = None
+    leaving: int = Field(default=0, ge=0, le=100 * MOST_SEATS)
 
 
 class SeatPlaces(Model):

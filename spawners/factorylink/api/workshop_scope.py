@@ -56,4 +56,5 @@ class WorkshopScope:
 def is_of(live_session: LiveSession, project_id: str) -> bool:
     """Return whether a live session runs a notebook for this project."""
     record = live_session.record
-    return record.choice.project == project_id and not record.head and not live_session.withdrawn
+    hidden = record.head or live_session.withdrawn or live_session.moved
+    return record.choice.project == project_id and not hidden

@@ -20,12 +20,13 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds) -> A
         """Return what each factory of the workshop allows now: its pace, its doors, and the accounts held there."""
         return seats.places(scope.project(project))
 
-    @routes.post("/projects/{project}/seats", responses=says(403, 404))
+    @routes.post("/projects/{project}/seats", responses=says(404))
     async def begin(project: InProject, body: SeatsBody) -> SeatsView:
-        """Begin seats of people of the workshop, or tell what became of them; each is begun once."""
-        found = scope.project(project)
-        scope.people(found, (seat.person for seat in body.seats))
-        return await seats.begin(found, body)
+        """Begin seats of people of the workshop, or tell what became of them; each is begun once.
+
+        A person who is not in the workshop, or not yet as far as the link knows, is refused alone.
+        """
+        return await seats.begin(scope.project(project), body)
 
     @routes.put("/projects/{project}/hold", responses=says(404))
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:

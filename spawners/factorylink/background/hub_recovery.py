@@ -87,7 +87,7 @@ class HubRecovery:
         for live_session in wanted:
             owner = (live_session.record.user, live_session.record.server)
             if owner in known:
-                put_off |= known[owner] in _UNDECIDED
+                put_off |= known[owner] in _UNDECIDED or _is_of_another(live_session, known[owner])
             elif _young(live_session):
                 put_off = True
             else:
@@ -135,6 +135,14 @@ def _wanted(live_session: LiveSession) -> bool:
         SessionState.ENDING,
         SessionState.ENDED,
     )
+
+
+def _is_of_another(live_session: LiveSession, pending: str | None) -> bool:
+    """Return whether the hub's server, which is up, is that of an earlier session: this one has never answered.
+
+    The hub stops such a server soon, since the seat of its person was moved to this session.
+    """
+    return pending is None and live_session.record.ready is None
 
 
 def _young(live_session: LiveSession) -> bool:

@@ -209,6 +209,11 @@ _ANSWERS = (
         N_("Your access to this project ended, so the session was stopped."),
         Move("you", N_("Your files are as you saved them. Ask whoever leads the project if this is a mistake.")),
     ),
+    Answer(
+        "moved",
+        N_("Your class moved to another place, and you have a new seat there."),
+        Move("you", N_("Go on in your new seat. What you saved stays at the place before.")),
+    ),
     Answer("not-offered", N_("This gateway no longer offers this factory, so nothing is known of the session."), _ASK),
     Answer("no-port", N_("The gateway has no port left for this session."), _ASK),
     # Accounts for charging

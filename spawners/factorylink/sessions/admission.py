@@ -11,7 +11,7 @@ from factorycommon.models import Choice, Reservation, ResolvedChoice, SessionReq
 from factorylink.catalogue.choices import paying
 from factorylink.catalogue.loading import ChoiceError, find_size, shortened
 from factorylink.catalogue.prices import gpus_of
-from factorylink.ledger.charges import Charges
+from factorylink.ledger.charges import Charges, OverBudget
 from factorylink.ledger.ledger import Ledger
 from factorylink.problems import ProblemError, invalid
 from factorylink.projects import reservations as reserved
@@ -27,10 +27,12 @@ LEAST_SEAT_HOURS = 0.25  # a share of the budget that allows less is refused, an
 @dataclass(frozen=True)
 class SeatTerms:
     """What is different for a session that is begun for a workshop. ``unopened_until``: it ends if nobody has opened it
-    by then; ``early_hours``: how long before the class it begins, which is added to its hours if possible."""
+    by then; ``early_hours``: how long before the class it begins, which is added to its hours if possible; ``leaves``:
+    how many sessions of the person end for it."""
 
     unopened_until: datetime
     early_hours: float = 0.0
+    leaves: int = 0
 
 
 class Admission:
@@ -58,16 +60,38 @@ class Admission:
         ``seat``: it is begun for a workshop, so that a login of any age is enough. Call this inside
         ``AccountLeases.beginning``.
         """
+        grant, choice, account = await self._admit(request, seat)
+        return grant.connection, choice, account
+
+    async def check(self, request: SessionRequest, seat: SeatTerms) -> None:
+        """Check that a session may start, and that the budget allows it, without starting it. Raises ProblemError.
+
+        Call this inside ``AccountLeases.beginning``.
+        """
+        grant, choice, _account = await self._admit(request, seat)
+        project, gpus = grant.project, gpus_of(grant.connection.factory, choice.size)
+        if project is None or not gpus:
+            return
+        needs = gpus * choice.hours
+        for granted, person in ((project.gpu_hours, None), (project.person_gpu_hours, request.user)):
+            if granted is None:
+                continue
+            used = await self._charges.balance(project.id, person)
+            left = max(0.0, granted - used.spent - used.reserved)
+            if left < needs:
+                raise OverBudget(project, left, needs, of_person=person is not None).problem()
+
+    async def _admit(self, request: SessionRequest, seat: SeatTerms | None) -> tuple[Grant, ResolvedChoice, str]:
         fresh = seat is None
         self._permission.person(request.user, fresh=fresh)
         grant, choice = await self._choose(request, seat)
         self._permission.at(grant.connection, request.user, fresh=fresh)
-        self._permission.one_more_session(request.user)
+        self._permission.one_more_session(request.user, 0 if seat is None else seat.leaves)
         account = await self._account_leases.account(grant, request.user)
         self._permission.account(grant.connection, account)
         if choice.reservation is not None:
             await self._reserved(grant, account, choice.reservation, request)
-        return grant.connection, choice, account
+        return grant, choice, account
 
     async def _choose(self, request: SessionRequest, seat: SeatTerms | None) -> tuple[Grant, ResolvedChoice]:
         user, choice = request.user, request.choice

@@ -32,7 +32,8 @@ WAITING_SHOWN = 200
 FAILURES_HOURS = 24
 REASONS_SHOWN = 3  # number of reasons that are shown for each factory
 _WAITS = (SessionState.PENDING, SessionState.STARTING, SessionState.UNREACHABLE)
-_NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP)  # reasons for which people end sessions themselves
+# reasons for which people end sessions themselves, or trainers those of their class
+_NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP, EndReason.MOVED)
 
 
 class OperatorOverview:

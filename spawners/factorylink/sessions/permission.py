@@ -135,8 +135,8 @@ class Permission:
 
     # --- limits of one person
 
-    def one_more_session(self, user: str) -> None:
-        """Check that this person may have one more session."""
+    def one_more_session(self, user: str, leaves: int = 0) -> None:
+        """Check that this person may have one more session. ``leaves``: how many of theirs end before it begins."""
         mine = [
             live_session.record
             for live_session in self._sessions.values()
@@ -144,10 +144,10 @@ class Permission:
         ]
         rows = [record for record in mine if record.wish == "run"]
         limits = self._limits
-        if len(rows) >= limits.sessions_per_person or len(mine) >= WITH_STOPPING * limits.sessions_per_person:
+        if len(rows) - leaves >= limits.sessions_per_person or len(mine) >= WITH_STOPPING * limits.sessions_per_person:
             raise of_words("limit", explain.own("limit-sessions"))
         pending = [record for record in rows if record.state == SessionState.PENDING]
-        if len(pending) >= limits.pending_per_person:
+        if len(pending) - leaves >= limits.pending_per_person:
             raise limit(
                 f"You have {len(pending)} sessions waiting, the most one may have.", "Cancel one on Home first."
             )

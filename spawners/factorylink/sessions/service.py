@@ -324,6 +324,21 @@ class Sessions:
             live_session, EndReason.ACCESS_LOST, "link", explain.own("access-lost").as_message("what")
         )
 
+    async def check(self, request: SessionRequest, seat: SeatTerms) -> None:
+        """Check that the seat of a workshop may begin, without beginning it. Raises ProblemError."""
+        with self._account_leases.beginning(request.user):
+            await self._admission.check(request, seat)
+
+    async def move(self, session_id: SessionId) -> None:
+        """End a session whose class moves to another place; return when the ledger holds this. Raises LedgerError.
+
+        The hub and its person see it as ended at once. Its job is cancelled now, or when the factory answers again.
+        """
+        live_session = self._table.get(session_id)
+        if live_session is not None:
+            say = explain.own("moved").as_message("what")
+            await self._termination.request_end(live_session, EndReason.MOVED, "trainer", say)
+
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Send environment and command through the session's door without storing them. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))

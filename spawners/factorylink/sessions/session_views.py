@@ -75,12 +75,15 @@ class SessionViews:
         return room(live_session, factory, connection.access, until, project, connection.site.maintenance())
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
-        """Return the live sessions that run a notebook: first those without a stop request, then the newest."""
+        """Return the live sessions that run a notebook: first those without a stop request, then the newest.
+
+        Sessions whose class has moved are left out: their people have new ones.
+        """
         found = [
             live_session
             for live_session in self._table.values()
             if user in (None, live_session.record.user) and server in (None, live_session.record.server)
-            if not live_session.record.head and not live_session.withdrawn
+            if not (live_session.record.head or live_session.withdrawn or live_session.moved)
         ]
         found.sort(
             key=lambda live_session: (live_session.record.wish != "run", -live_session.record.created.timestamp())

@@ -268,6 +268,7 @@ _OF_WISH = {
     EndReason.NEVER_OPENED_DOOR: "notebook-late",
     EndReason.REFUSED: "submit-doubtful",
     EndReason.ACCESS_LOST: "access-lost",
+    EndReason.MOVED: "moved",
 }
 
 

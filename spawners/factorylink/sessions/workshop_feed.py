@@ -55,7 +55,7 @@ class WorkshopFeed:
 
     def live(self, project_id: ProjectId | None = None) -> list[WorkshopSession]:
         """Return the live sessions of all workshops, or of one, the oldest first."""
-        found = [one for one in self._sessions.values() if _shows(one, project_id)]
+        found = [one for one in self._sessions.values() if _shows(one, project_id) and not one.moved]
         found.sort(key=lambda one: (one.record.created, one.record.id))
         return [WorkshopSession.of(self._views.of(one)) for one in found[:MOST_SESSIONS]]
 

@@ -7,11 +7,13 @@ that it has forgotten. All checks of a start apply, except the age of the person
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import Choice, Problem, Project, Session, SessionRequest
+from factorycommon.models import Choice, MessageBody, Problem, Project, Session, SessionRequest
 from factorycommon.models.workshop_seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
 from factorylink.config import Access, SshTransportSettings, WrapperCredentials
 from factorylink.problems import ProblemError, conflict, forbidden, limit
@@ -26,6 +28,7 @@ from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.session_table import SessionTable
 
+FAREWELL_SECONDS = 2.0  # for a session to show that its seat was moved
 LOGIN_SHARE = 0.8  # of a site's logins in a minute, so that the poller and people who start by themselves have some
 
 
@@ -57,16 +60,20 @@ class WorkshopSeats:
         Returns within some seconds. Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
-        answers = await asyncio.gather(*(self._one(project, seat, terms) for seat in body.seats))
+        answers = await asyncio.gather(*(self._one(project, seat, terms, body.farewell) for seat in body.seats))
         if any(answer.answer == "begun" for answer in answers):
             self.on_begun()
         return SeatsView(seats=tuple(answers))
 
-    async def _one(self, project: Project, seat: SeatBody, terms: SeatTerms) -> SeatAnswer:
+    async def _one(self, project: Project, seat: SeatBody, terms: SeatTerms, farewell: str | None) -> SeatAnswer:
+        if not project.has(seat.person, frozenset()):  # the link may not have read the newest list of people yet
+            said = Message("not-in-workshop", "{person} is not in the project {project}.")
+            return _refused(seat, forbidden(said.format(person=seat.person, project=project.id)).problem)
         live = [one for one in self._views.live(seat.person, seat.server) if one.wish == "run"]
-        if live and live[0].id != seat.session:
-            if live[0].choice.project == project.id:
-                return _answer(seat, live[0], begun=False)
+        left = [one for one in live if _is_left(project, seat, one)]
+        if others := [one for one in live if one not in left and one.id != seat.session]:
+            if others[0].choice.project == project.id:
+                return _answer(seat, others[0], begun=False)
             said = Message("seat-server-taken", "{person} has another session on this server: end it first.")
             return _refused(seat, conflict(said.format(person=seat.person)).problem)
         choice = Choice(
@@ -80,12 +87,24 @@ class WorkshopSeats:
         request = SessionRequest(user=seat.person, server=seat.server, choice=choice, options=options)
         try:
             _check_prestart(self._permission.connection(seat.factory))
+            if left:
+                await self._sessions.check(request, replace(terms, leaves=len(left)))
+                await asyncio.gather(*(self._leave(one, farewell) for one in left))
             session, begun = await self._sessions.put(seat.session, request, terms)
         except ProblemError as error:
             return _refused(seat, error.problem)
         if session.choice.project != project.id:  # the id of a session of something else tells nothing about it
             return _refused(seat, conflict(Message("seat-id-taken", "This id is of another session.")).problem)
         return _answer(seat, session, begun)
+
+    async def _leave(self, session: Session, farewell: str | None) -> None:
+        """End a session at the place before, after its person was told if that is possible. Raises LedgerError."""
+        if farewell is not None and session.door_open:
+            message = MessageBody(id=f"moved-{session.id}", text=farewell, kind="warning")
+            with contextlib.suppress(ProblemError, TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._sessions.tell(session.id, message)
+        await self._sessions.move(session.id)
 
     def places(self, project: Project) -> SeatPlaces:
         """Return what each factory of a workshop allows now."""
@@ -119,6 +138,7 @@ class WorkshopSeats:
             per_minute=pace(connection.access, shared=not at.site_accounts.pool and not connection.access.accounts),
             room=room,
             accounts=self._holds.seen(project, factory_id),
+            leaving=sum(one.moved and one.record.choice.project == project.id for one in self._table.at(factory_id)),
         )
 
 
@@ -136,6 +156,13 @@ def _check_prestart(connection: FactoryConnection) -> None:
     if not agrees(connection.factory, connection.access, "prestart"):
         said = Message("seat-no-prestart", "{factory} has not agreed to sessions that start before their person comes.")
         raise forbidden(said.format(factory=connection.factory.site.machine))
+
+
+def _is_left(project: Project, seat: SeatBody, session: Session) -> bool:
+    """Return whether a session ends since the seat of its person was moved to another place."""
+    if seat.moved is None or session.id == seat.session or session.choice.project != project.id:
+        return False
+    return session.choice.factory != seat.factory and session.created < seat.moved
 
 
 def _answer(seat: SeatBody, session: Session, begun: bool) -> SeatAnswer:

@@ -80,6 +80,12 @@ class LiveSession:
         return self.record.restarts if self.job is None else max(self.record.restarts, self.job.restarts)
 
     @property
+    def moved(self) -> bool:
+        """Return whether its class has moved to another place: people and the hub see it as ended, although its job is
+        cancelled only when the factory answers."""
+        return self.record.wish == "stop" and self.record.stopped_for == EndReason.MOVED
+
+    @property
     def submitting(self) -> bool:
         """Return whether this process is submitting the session's job now."""
         return self.submission is not None and not self.submission.done()
@@ -133,6 +139,14 @@ def show(
             "ended": record.log[-1].at if record.log else record.created,
             "end_reason": EndReason.REFUSED,
             "end": explain.own("not-taken"),
+        }
+        return from_record(record).model_copy(update=shown)
+    if live_session.moved and record.ended is None:
+        shown = {
+            "state": SessionState.ENDED,
+            "ended": record.log[-1].at if record.log else record.created,
+            "end_reason": EndReason.MOVED,
+            "end": explain.own("moved"),
         }
         return from_record(record).model_copy(update=shown)
     state, before, waits_for = seen_state(live_session, health, barred), None, None

@@ -17,11 +17,13 @@ from factorycommon.service.yaml_file import read_model
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody, WorkshopBody
 from workshops.models.callers import WorkshopCaller
+from workshops.models.moving import MoveBody
 from workshops.models.room import BroadcastBody
 from workshops.models.views import Action, CreatedView, WorkshopView
 from workshops.times import in_zone
 
 _VARIABLE = "FACTORYGATE_WORKSHOPS_SOCKET"
+LETTERS = "ABCDEFGHIJ"  # of the places of a plan
 _ROLES = ("lead", "instructor", "helper", "observer", "participant")
 _ACTIONS: dict[Action, str] = {
     "submit": "ask for approval",
@@ -65,6 +67,9 @@ def add(parts: Any) -> None:
     _named(_order(orders, "room", "show the seats with what runs on them", _room))
     _named(_order(orders, "seats", "show which seats were begun before the class, and why one failed", _seats))
     _named(_order(orders, "go-on", "go on with seats after too many have failed", _go_on))
+    move = _named(_order(orders, "move", "show where the seats are; with --to, move the class to another place", _move))
+    move.add_argument("--to", choices=LETTERS, metavar="LETTER", help="the place in the plan, such as B")
+    move.add_argument("--seat", type=int, action="append", metavar="N", help="move this seat only; may be repeated")
     message = _named(_order(orders, "message", "send a message to everybody in the class", _message))
     message.add_argument("text")
     extend = _named(_order(orders, "extend", "let a class go on for longer", _extend))
@@ -152,6 +157,25 @@ async def _seats(client: WorkshopsClient, caller: WorkshopCaller, options: argpa
 async def _go_on(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
     await client.go_on(caller, options.slug)
     _say("Warming up goes on.")
+
+
+def _move_body(options: argparse.Namespace) -> MoveBody:
+    seats = None if options.seat is None else tuple(options.seat)
+    return MoveBody(place=LETTERS.index(options.to), seats=seats)
+
+
+async def _move(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    if options.to is None:
+        found = await client.moving(caller, options.slug)
+    else:
+        found = await client.move(caller, options.slug, _move_body(options))
+    if found.suggestion is not None:
+        _say(found.suggestion.text)
+    for place in found.places:
+        leaving = f", {place.leaving} jobs there still have to end" if place.leaving else ""
+        trouble = "" if place.trouble is None else f": {place.trouble.text}"
+        ready = f"{place.ready} of {place.seats} seats ready"
+        _say(f"plan {LETTERS[place.number - 1]}  {place.factory}, {ready}{leaving}{trouble}")
 
 
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:

@@ -320,6 +320,7 @@ var W = {
     "gave-up": t("Waited too long"),
     "never-opened-door": t("Did not start up"),
     "access-lost": t("Access ended"),
+    moved: t("The class moved"),
     failed: t("Failed")
   },
   whose: {
@@ -397,6 +398,8 @@ var W = {
   failedHead: t("Your session did not start"),
   memoryHead: t("Your session ran out of memory"),
   endedHead: t("Your session has ended"),
+  movedHead: t("Your class moves to another place"),
+  movedText: t("Your new seat is on its way. This page leads you there by itself."),
   comingBack: t("Your session is running; the gateway is reconnecting to it. Please wait."),
   schedulerReason: t("The scheduler’s reason"),
   logTail: t("The last lines of the job’s log"),
@@ -769,7 +772,9 @@ var R = {
   ),
   sentAt: (when, by) => t("{when}, {by}", { when, by }),
   toldTo: (n) => tn(n, "{n} person has it", "{n} people have it"),
-  noMessages: t("None yet.")
+  noMessages: t("None yet."),
+  halted: (failed, of) => t("Halted: {failed} of {of} seats failed, so no others are begun.", { failed: number(failed), of: number(of) }),
+  goOn: t("Go on")
 };
 var MARKS = {
   ready: "✓",
@@ -882,7 +887,7 @@ var factories = JSON.parse(page.factories);
 var address = `${page.base}workshops/${page.slug}/room`;
 var STOP_PATIENCE = 15e3;
 var REDRAWN = 3e4;
-var state = { room: null, trouble: null, busy: /* @__PURE__ */ new Set(), stopping: null };
+var state = { room: null, trouble: null, busy: /* @__PURE__ */ new Set(), stopping: null, goingOn: false };
 var told = announcer();
 var names = () => byId("fg-names").checked;
 var filter = () => (
@@ -895,6 +900,7 @@ function draw() {
   const trouble = state.trouble ? `${R.silent} ${state.trouble.message} ${W.retrying}` : room?.trouble?.text;
   render(byId("fg-trouble"), trouble ? h("p", { class: "fg-notice fg-notice-warn" }, trouble) : null);
   if (room === null) return;
+  drawHalt(room);
   setText(byId("fg-ready"), R.ready(room.ready, room.taken));
   setText(byId("fg-taken"), R.taken(room.taken, room.total));
   byId("fg-bar").value = room.ready;
@@ -910,6 +916,31 @@ function draw() {
   render(byId("fg-messages"), room.messages.length ? messageItems(room.messages, now) : h("li", { key: "none" }, R.noMessages));
   const text = told(room, now);
   if (text !== null) announce(text);
+}
+function drawHalt(room) {
+  const { halted } = room;
+  const words = halted ? [R.halted(halted.failed, halted.of), halted.why?.what, halted.why?.do].filter(Boolean).join(" ") : "";
+  const button = halted && room.may.includes("go-on") ? h("button", {
+    type: "button",
+    class: "btn fg-primary",
+    key: "go-on",
+    "aria-disabled": String(state.goingOn),
+    onclick: goOn
+  }, R.goOn) : null;
+  render(byId("fg-halted"), halted ? h("div", { class: "fg-notice fg-notice-bad", key: "halted" }, h("p", {}, words), button) : null);
+}
+async function goOn() {
+  if (state.goingOn) return;
+  state.goingOn = true;
+  draw();
+  try {
+    await ask(`${address}/go-on`, { method: "POST" });
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    render(byId("fg-said"), h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, error.message));
+  }
+  state.goingOn = false;
+  draw();
 }
 function hear(change) {
   state.room = merged(state.room, change);

@@ -320,6 +320,7 @@ var W = {
     "gave-up": t("Waited too long"),
     "never-opened-door": t("Did not start up"),
     "access-lost": t("Access ended"),
+    moved: t("The class moved"),
     failed: t("Failed")
   },
   whose: {
@@ -397,6 +398,8 @@ var W = {
   failedHead: t("Your session did not start"),
   memoryHead: t("Your session ran out of memory"),
   endedHead: t("Your session has ended"),
+  movedHead: t("Your class moves to another place"),
+  movedText: t("Your new seat is on its way. This page leads you there by itself."),
   comingBack: t("Your session is running; the gateway is reconnecting to it. Please wait."),
   schedulerReason: t("The scheduler’s reason"),
   logTail: t("The last lines of the job’s log"),

@@ -320,6 +320,7 @@ var W = {
     "gave-up": t("Waited too long"),
     "never-opened-door": t("Did not start up"),
     "access-lost": t("Access ended"),
+    moved: t("The class moved"),
     failed: t("Failed")
   },
   whose: {
@@ -397,6 +398,8 @@ var W = {
   failedHead: t("Your session did not start"),
   memoryHead: t("Your session ran out of memory"),
   endedHead: t("Your session has ended"),
+  movedHead: t("Your class moves to another place"),
+  movedText: t("Your new seat is on its way. This page leads you there by itself."),
   comingBack: t("Your session is running; the gateway is reconnecting to it. Please wait."),
   schedulerReason: t("The scheduler’s reason"),
   logTail: t("The last lines of the job’s log"),
@@ -1138,6 +1141,7 @@ var FIND_AGAIN = 700;
 var STOP_PATIENCE = 15e3;
 var PRODUCT = document.title.split(" · ").at(-1);
 var JUST_NOW = 15e3;
+var MOVING = 3e5;
 var state = {
   session: null,
   factories: [],
@@ -1146,7 +1150,8 @@ var state = {
   cancelFailed: null,
   ready: false,
   again: null,
-  againFailed: null
+  againFailed: null,
+  moved: false
 };
 var following = null;
 var progress = null;
@@ -1209,7 +1214,9 @@ function draw() {
   const { session } = state;
   const now = Date.now();
   const named = session ? names(session, state.factories) : null;
-  if (session && !isLive(session)) {
+  if (state.moved && !session) {
+    render(body, h("h1", {}, W.movedHead), h("p", { class: "fg-lead" }, W.movedText));
+  } else if (session && !isLive(session)) {
     render(body, ending(session, now, buttonsAtEnd(), { factories: state.factories }), state.againFailed ? h("p", { class: "fg-notice fg-notice-bad", key: "again-failed", role: "alert" }, state.againFailed) : null);
   } else if (page.mode !== "stopped" || session) {
     const alive = page.mode === "stopped" ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
@@ -1291,7 +1298,22 @@ async function lookAtServer() {
   }
   setTimeout(lookAtServer, POLL);
 }
+var isMoving = (session) => session.end_reason === "moved" && Date.parse(session.ended ?? session.created) > Date.now() - MOVING;
+function leave() {
+  following?.stop();
+  following = null;
+  state.session = null;
+  state.trouble = null;
+  if (!state.moved) announce(W.movedText);
+  state.moved = true;
+  draw();
+  setTimeout(look, FIND_AGAIN);
+}
 function hear(session) {
+  if (isMoving(session) && page.mode !== "stopping") {
+    leave();
+    return;
+  }
   const said = change(state.session, session);
   const before = state.session;
   state.session = session;
@@ -1326,6 +1348,7 @@ function isTold(session, message) {
 }
 function isMeant(session) {
   if (isLive(session)) return true;
+  if (isMoving(session)) return page.mode === "stopped" && !state.moved;
   if (page.mode !== "stopped") return false;
   return !page.failed || isTold(session, body.textContent);
 }
@@ -1338,7 +1361,7 @@ async function look() {
       if (isLive(session)) followSession(session.id);
       return;
     }
-    if (page.mode !== "pending") return;
+    if (page.mode !== "pending" && !state.moved) return;
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     state.trouble = error;

@@ -43,6 +43,7 @@ REASONS = {
     "refused": N_("Refused"),
     "never-opened-door": N_("The notebook did not come up"),
     "access-lost": N_("Access lost"),
+    "moved": N_("The class moved"),
     "failed": N_("Failed"),
     "finished": N_("Ended"),
 }

@@ -14,7 +14,7 @@ const STOP_PATIENCE = 15_000; // ms until a stop may be asked for again
 const REDRAWN = 30_000; // ms; the times on the page grow older without a change
 
 /** @type {Json} */
-const state = { room: null, trouble: null, busy: new Set(), stopping: null };
+const state = { room: null, trouble: null, busy: new Set(), stopping: null, goingOn: false };
 const told = announcer();
 
 const names = () => at("fg-names").checked;
@@ -26,6 +26,7 @@ function draw() {
   const trouble = state.trouble ? `${R.silent} ${state.trouble.message} ${W.retrying}` : room?.trouble?.text;
   render(at("fg-trouble"), trouble ? h("p", { class: "fg-notice fg-notice-warn" }, trouble) : null);
   if (room === null) return; // the placeholder stays
+  drawHalt(room);
   setText(at("fg-ready"), R.ready(room.ready, room.taken));
   setText(at("fg-taken"), R.taken(room.taken, room.total));
   at("fg-bar").value = room.ready;
@@ -41,6 +42,30 @@ function draw() {
   render(at("fg-messages"), room.messages.length ? messageItems(room.messages, now) : h("li", { key: "none" }, R.noMessages));
   const text = told(room, now);
   if (text !== null) announce(text);
+}
+
+/** Why no further seats begin, in words, with the button to go on. */
+function drawHalt(room) {
+  const { halted } = room;
+  const words = halted ? [R.halted(halted.failed, halted.of), halted.why?.what, halted.why?.do].filter(Boolean).join(" ") : "";
+  const button = halted && room.may.includes("go-on") ? h("button", {
+    type: "button", class: "btn fg-primary", key: "go-on", "aria-disabled": String(state.goingOn), onclick: goOn,
+  }, R.goOn) : null;
+  render(at("fg-halted"), halted ? h("div", { class: "fg-notice fg-notice-bad", key: "halted" }, h("p", {}, words), button) : null);
+}
+
+async function goOn() {
+  if (state.goingOn) return;
+  state.goingOn = true;
+  draw();
+  try {
+    await ask(`${address}/go-on`, { method: "POST" });
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    render(at("fg-said"), h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, error.message));
+  }
+  state.goingOn = false;
+  draw();
 }
 
 function hear(change) {

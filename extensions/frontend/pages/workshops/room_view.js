@@ -34,6 +34,8 @@ export const R = {
   sentAt: (when, by) => t("{when}, {by}", { when, by }),
   toldTo: (n) => tn(n, "{n} person has it", "{n} people have it"),
   noMessages: t("None yet."),
+  halted: (failed, of) => t("Halted: {failed} of {of} seats failed, so no others are begun.", { failed: number(failed), of: number(of) }),
+  goOn: t("Go on"),
 };
 
 /**

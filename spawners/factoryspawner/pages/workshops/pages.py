@@ -21,9 +21,11 @@ from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner.pages.workshops import forms, room
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
+from factoryspawner.pages.workshops.moving import read_move
 from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
 from workshops.models.ending import ClosingView
+from workshops.models.moving import MovingView
 from workshops.models.seats import SeatingView
 from workshops.models.views import Action, WorkshopView
 from workshops.times import zone_info
@@ -92,6 +94,7 @@ HAPPENED = {
     "stopped": N_("stopped the session of a seat"),
     "halted": N_("warming up was halted: seats failed"),
     "go on": N_("let warming up go on"),
+    "moved": N_("moved the class, or some seats, to plan"),
     "material": N_("its material"),
 }
 DONE = {
@@ -111,6 +114,7 @@ DONE = {
     "ban": N_("The person cannot join any more, and what they run for the workshop ends."),
     "readmit": N_("The person may join again with the code."),
     "go-on": N_("Warming up goes on: seats that failed begin again."),
+    "move": N_("The seats begin at the other place. This takes a few minutes."),
     "list": N_("The list is stored. Its people get their roles when they join."),
     "restore": N_("What the person had deleted of the material is there again."),
     "fetch": N_("The material is being fetched. Reload this page to see how it went."),
@@ -134,6 +138,10 @@ _TAKEN: dict[str, Action] = {name: name for name in ("submit", "approve", "withd
 _NO_REASON = N_("Write a reason of 1 to 500 characters: the trainer reads it.")
 _NO_MINUTES = N_("Give a number of minutes from 1 to 1,440.")
 _NO_NAME = N_("Give the person’s name at this hub.")
+_NO_SEATS = N_("Give numbers of seats, such as 3, 5-8, or leave this empty.")
+# The field of an order that may be wrong, and what is then said.
+FIELDS = {"decline": "reason", "role": "person", "list": "list", "extend": "minutes", "move": "seats"}
+_WRONG = {"reason": _NO_REASON, "minutes": _NO_MINUTES, "seats": _NO_SEATS}
 _NOT_UNDERSTOOD = N_("This request is not understood.")
 
 
@@ -301,12 +309,12 @@ class WorkshopPage(WorkshopHandler):
     async def post(self, slug: str) -> None:
         """Do something: ``order``, a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
         order = self.get_body_argument("order", "")
-        field = {"decline": "reason", "role": "person", "list": "list", "extend": "minutes"}.get(order, "")
+        field = FIELDS.get(order, "")
         try:
             query = await self._order(slug, order)
         except ValidationError:
             self.set_status(400)
-            await self._show(slug, "", {field: {"reason": _NO_REASON, "minutes": _NO_MINUTES}.get(field, _NO_NAME)})
+            await self._show(slug, "", {field: _WRONG.get(field, _NO_NAME)})
         except (WorkshopsProblem, WorkshopsSilent) as error:
             await self._show(slug, "", {field: self.words_of(error)})
         else:
@@ -336,6 +344,8 @@ class WorkshopPage(WorkshopHandler):
                 await client.ban(caller, slug, self.get_body_argument("person", ""))
             case "go-on":
                 await client.go_on(caller, slug)
+            case "move":
+                await client.move(caller, slug, read_move(self.get_body_argument))
             case "readmit":
                 await client.readmit(caller, slug, self.get_body_argument("person", ""))
             case "list":
@@ -361,6 +371,7 @@ class WorkshopPage(WorkshopHandler):
             checks = await self.client.checks(self.caller, slug) if staff else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
+        moving = await self._moving(slug) if "move" in workshop.may else None
         seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None
         await self.show(
             "workshop.html",
@@ -368,6 +379,7 @@ class WorkshopPage(WorkshopHandler):
             people=people,
             events=events,
             seating=seating,
+            moving=moving,
             progress={} if seating is None else Counter(str(one.state or "none") for one in seating.seats),
             steps=PROGRESS,
             material=material,
@@ -394,6 +406,14 @@ class WorkshopPage(WorkshopHandler):
             return await self.client.seating(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
             self.log.warning("How %s warms up cannot be shown: %s", slug, error)
+            return None
+
+    async def _moving(self, slug: str) -> MovingView | None:
+        """Return at which places the seats are; None if that cannot be told now."""
+        try:
+            return await self.client.moving(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.log.warning("Where the seats of %s are cannot be shown: %s", slug, error)
             return None
 
     async def _closing(self, workshop: WorkshopView) -> ClosingView | None:

@@ -136,6 +136,19 @@ class RoomStop(_RoomData):
             self.answer(NOTHING, {})
 
 
+class RoomGoOn(_RoomData):
+    """The end of a halt."""
+
+    async def post(self, slug: str) -> None:
+        """Go on with seats after too many have failed."""
+        try:
+            await self.client.go_on(self.caller, slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.refuse(error)
+        else:
+            self.answer(NOTHING, {})
+
+
 async def _all(first: RoomChange, rest: AsyncGenerator[RoomChange]) -> AsyncGenerator[RoomChange]:
     """Yield the first change and the rest; a service that falls silent ends the stream, and the page asks again."""
     yield first
@@ -153,5 +166,6 @@ def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
         (rf"/workshops/{slug}/room/seats", RoomData, to_service),
         (rf"/workshops/{slug}/room/events", RoomEvents, to_service),
         (rf"/workshops/{slug}/room/messages", RoomMessage, to_service),
+        (rf"/workshops/{slug}/room/go-on", RoomGoOn, to_service),
         (rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})/stop", RoomStop, to_service),
     ]

@@ -1,0 +1,61 @@
+"""Moving a class, or some of its seats, to another place of its plan."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from factorycommon.models import Model
+from factorycommon.models.messages import Phrase
+from factorycommon.models.workshops import MOST_SEATS
+from workshops.models.bodies import MOST_PLACES
+
+OrderId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,40}$")]
+SeatNumbers = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MOST_SEATS)], ...], Field(min_length=1, max_length=MOST_SEATS)
+]
+
+
+class MoveBody(Model):
+    """An order to move a class. ``place``: the index in the list of places, so 0 is plan A and 1 is plan B; ``seats``:
+    the numbers of the seats that move, None: all; ``id``: the same one twice is one order, None: a new order."""
+
+    place: int = Field(ge=0, lt=MOST_PLACES)
+    seats: SeatNumbers | None = None
+    id: OrderId | None = None
+
+
+class MoveView(Model):
+    """One order. ``place``: the number of the place, 1 is plan A; ``seats`` None: all."""
+
+    at: datetime
+    by: str
+    place: int
+    factory: str
+    seats: tuple[int, ...] | None = None
+
+
+class MovingPlaceView(Model):
+    """One place of the plan. ``seats``: those that belong there, ``ready``: those of them that could be opened there;
+    ``leaving``: jobs of seats that moved away, which end when the factory answers, and whose GPU-hours count until
+    then; ``trouble``: why nothing begins there now."""
+
+    number: int
+    factory: str
+    size: str
+    seats: int
+    ready: int
+    leaving: int = 0
+    trouble: Phrase | None = None
+
+
+class MovingView(Model):
+    """Where a class is. ``current``: the number of the place of people who join from now on; ``suggestion``: why the
+    class should be moved, None: there is no reason; ``moves``: the last orders, the newest first."""
+
+    current: int
+    places: tuple[MovingPlaceView, ...]
+    suggestion: Phrase | None = None
+    moves: tuple[MoveView, ...] = ()

@@ -1,0 +1,40 @@
+"""Decides which seats are yet to be begun at a place, after trainers have moved some. Pure: no I/O and no clock.
+
+What is stored of a seat is where it was begun, and the orders say where it belongs. So the difference shows what is
+left to do, whenever the service was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from workshops.seats.waves import SeatFacts
+from workshops.store.moves import place_of
+from workshops.store.schema import MembershipRecord, PlaceRecord, WorkshopRecord
+from workshops.store.seat_tables import MoveRow, SeatRow
+
+
+def by_place(
+    workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
+) -> dict[int, list[MembershipRecord]]:
+    """Return the people by the number of the place at which their seat belongs."""
+    found: dict[int, list[MembershipRecord]] = {place.number: [] for place in workshop.places}
+    for one in people:
+        found[place_of(workshop, orders, one.seat).place.number].append(one)
+    return found
+
+
+def is_there(row: SeatRow | None, place: PlaceRecord) -> bool:
+    """Return whether the service has begun a seat, or is about to, at the place where it belongs."""
+    return row is not None and row.factory == place.factory
+
+
+def facts_at(place: PlaceRecord, people: Iterable[MembershipRecord], known: Mapping[str, SeatRow]) -> list[SeatFacts]:
+    """Return what is known of the seats that belong to a place: one that was begun elsewhere is yet to be begun."""
+    return [_facts(one, known.get(one.person), place) for one in people]
+
+
+def _facts(one: MembershipRecord, row: SeatRow | None, place: PlaceRecord) -> SeatFacts:
+    if row is None or not is_there(row, place):
+        return SeatFacts(one.person, one.seat or 0)
+    return SeatFacts(one.person, one.seat or 0, row.state, row.wave, row.asked, row.attempts)

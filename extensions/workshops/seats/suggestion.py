@@ -1,0 +1,42 @@
+"""Decides when to suggest to a trainer, in words, that the class be moved. It is never moved unasked. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from factorycommon.messages import Message
+
+FAILED_LOOKS = 3  # in a row, after which a place counts as out of reach
+LEAST_READY = 0.8  # of the seats, shortly before the class
+SHORTLY = timedelta(minutes=10)  # before the class starts
+
+_UNREACHABLE = Message("move-unreachable", "{factory} does not answer. You can move the class to {other}.")
+_FEW_READY = Message(
+    "move-few-ready",
+    "The class starts soon, and {ready} of {seats} seats are ready at {factory}. You can move the class to {other}.",
+)
+
+
+@dataclass(frozen=True)
+class PlaceFacts:
+    """The place where most of a class sits. ``failed_looks``: looks in a row at which it did not answer; ``seats``:
+    seats that belong there; ``ready``: those of them that could be opened; ``other``: the next place of the plan, None:
+    there is none."""
+
+    factory: str
+    failed_looks: int
+    seats: int
+    ready: int
+    other: str | None
+
+
+def suggested(facts: PlaceFacts, starts: datetime, now: datetime) -> Message | None:
+    """Return why the class should be moved; None: there is no reason, or no other place."""
+    if facts.other is None or not facts.seats:
+        return None
+    if facts.failed_looks >= FAILED_LOOKS:
+        return _UNREACHABLE.format(factory=facts.factory, other=facts.other)
+    if starts - SHORTLY <= now < starts and facts.ready < LEAST_READY * facts.seats:
+        return _FEW_READY.format(factory=facts.factory, other=facts.other, ready=facts.ready, seats=facts.seats)
+    return None

@@ -1,0 +1,50 @@
+"""The orders of trainers to move seats, and at which place each seat of a workshop belongs by them.
+
+An order moves all seats, or those that it names, to a place. Orders are never changed; the last one that names a seat
+counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from factorycommon.service.columns import intact
+from workshops.store import seat_tables
+from workshops.store.schema import PlaceRecord, WorkshopRecord
+from workshops.store.seat_tables import MoveRow
+
+
+def orders(db: Connection, slug: str) -> list[MoveRow]:
+    """Return the orders to move seats of a workshop, the oldest first."""
+    table = seat_tables.moves
+    found = db.execute(select(table).where(table.c.workshop == slug).order_by(table.c.number)).mappings()
+    intact_rows = (intact(table, row) for row in found)
+    return [MoveRow(**values) for values in intact_rows if values is not None]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a seat belongs. ``order``: the last order that moved it, None: it was never moved."""
+
+    place: PlaceRecord
+    order: MoveRow | None = None
+
+
+def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> Placement:
+    """Return where a seat belongs. ``seat`` None: where seats of people who join from now on belong, as far as no order
+    names them."""
+    places = {place.number: place for place in workshop.places}
+    found = Placement(workshop.places[0])
+    for order in sorted(orders, key=lambda one: one.number):
+        if order.place in places and (order.seats is None or seat in order.seats):
+            found = Placement(places[order.place], order)
+    return found
+
+
+def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
+    """Return the workshop with the place where a seat belongs as its first one, for what a person starts there."""
+    mine = place_of(workshop, orders, seat).place
+    return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))

@@ -1,0 +1,34 @@
+"""The form for moving a class: turns what a browser sends into an order to the service. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from factorycommon.models.workshops import MOST_SEATS
+from workshops.models.moving import MoveBody
+
+_RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
+
+
+def read_move(argument: Callable[[str, str], str]) -> MoveBody:
+    """Return the order that a form asks for. ``argument``: returns a field's text, else the second argument.
+
+    Raises ValidationError for a place or seats that cannot be read.
+    """
+    place, seats = argument("place", "").strip(), argument("seats", "").strip()
+    return MoveBody.model_validate({"place": place, "seats": _seats(seats) if seats else None})
+
+
+def _seats(text: str) -> list[int] | str:
+    """Return the seats of a list such as ``3, 5-8``; the text itself, which no model accepts, if it is none."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            return text
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= MOST_SEATS:
+            return text
+        found.extend(range(first, last + 1))
+    return found
