@@ -70,5 +70,10 @@ def unsigned(secret: bytes, result: RehearsalResult, signature: str | None) -> t
     return () if good else (Phrase(text=_UNSIGNED),)
 
 
+def foreign() -> tuple[Phrase, ...]:
+    """Return in words that a result was signed for another place or workshop."""
+    return (Phrase(text=_UNSIGNED),)
+
+
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -11,8 +11,9 @@ from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.models.rehearsal import RehearsalKind, RehearsalResult, RehearsedSeat
 from workshops.store.schema import metadata
 
-# ``seats``: of a rehearsal that goes on, stored before the link is asked; ``until``: when such a one ends at the latest,
-# None: it has ended; ``result`` and ``signature``: None while it goes on.
+# ``seats``: of a rehearsal that goes on, stored before the link is asked; ``until``: when such a one ends at the
+# latest, None: it has ended; while it goes on, ``result`` has only what it is made with, and
+# ``signature`` is None.
 rehearsals = Table(
     "rehearsals",
     metadata,
