@@ -27,6 +27,7 @@ from workshops.models.ending import (
     ReportView,
 )
 from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
+from workshops.models.rehearsal import RehearsalBody, RehearsalsView
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.seats import SeatingView
 from workshops.models.views import (
@@ -62,6 +63,7 @@ _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), Typ
 _SEATING = TypeAdapter(SeatingView)
 _MATERIAL, _STATUS = TypeAdapter(MaterialRoom), TypeAdapter(MaterialStatus)
 _CHECKS = TypeAdapter(ChecksView)
+_REHEARSALS = TypeAdapter(RehearsalsView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -219,6 +221,14 @@ class WorkshopsClient:
     async def go_on(self, caller: WorkshopCaller, slug: str) -> None:
         """Go on with warming up after it was halted."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
+
+    async def rehearsals(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
+        """Return the last rehearsals of a workshop at each place."""
+        return await self._ask(_REHEARSALS, caller, "GET", _path(slug, "rehearsals"), seconds=_SLOW_SECONDS)
+
+    async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
+        """Rehearse a workshop at a place."""
+        return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
     # --- the end of a workshop
 

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from pydantic import TypeAdapter
 
@@ -22,7 +23,7 @@ from factorycommon.models import Problem
 from factorycommon.models.workshop_rehearsal import RehearsalFacts, RehearsalPlace
 from factorycommon.models.workshop_seats import SeatsView
 from factorycommon.models.workshops import RehearsalWindow
-from factorycommon.service.problems import ProblemError, conflict, forbidden, gone
+from factorycommon.service.problems import ProblemError, conflict, gone
 from factorycommon.version import version
 from workshops import checks
 from workshops.joining.rows import invitations
@@ -168,7 +169,8 @@ class Rehearsals:
             if workshop is not None:
                 place = next((one for one in workshop.places if one.factory == row.factory), None)
             if workshop is None or place is None:
-                await self._store.transact(lambda db, row=row: rows.change(db, replace(row, until=None)))
+                # what runs ends, since the project is nobody's there any more
+                await self._store.transact(partial(rows.change, row=replace(row, until=None, result=None)))
                 continue
             try:
                 await self._follow(workshop, place, row)
@@ -217,6 +219,8 @@ class Rehearsals:
         seats, now = trial.settled(row.seats), self._now()
         here = (await self._places(workshop)).get(place.factory)
         result = self._result(workshop, place, row, here, trial.lines(seats), seats, now)
+        if row.result is not None:  # a change meanwhile makes it void
+            result = result.model_copy(update={"parts": row.result.parts})
         done = replace(row, until=None, seats=seats, result=result, signature=proof.sign(self._secret, result))
         rate = None if here is None else trial.rate(seats, here.seat.per_minute)
         said = EventRecord(workshop.slug, now, "", "rehearsed", f"{place.factory}: {result.colour}")
@@ -277,9 +281,8 @@ class Rehearsals:
             )
         now = self._now()
         until = now + trial.WINDOW
-        if workshop.state != WorkshopState.SCHEDULED or until > workshop.opens - timedelta(
-            minutes=workshop.warm_minutes
-        ):
+        warms = workshop.opens - timedelta(minutes=workshop.warm_minutes)
+        if workshop.state != WorkshopState.SCHEDULED or until > warms:
             said = Message(
                 "rehearsal-too-late",
                 "Seats can be rehearsed until {minutes} minutes before the workshop warms up. Rehearse without seats.",
@@ -291,7 +294,8 @@ class Rehearsals:
         if wrong:  # no seat could begin
             result = self._result(workshop, place, row, here, tuple(wrong), (), now)
             return replace(row, result=result, signature=proof.sign(self._secret, result))
-        return replace(row, until=until, seats=trial.begun(caller.person))
+        made_with = self._result(workshop, place, row, here, (), (), now)
+        return replace(row, until=until, seats=trial.begun(caller.person), result=made_with)
 
     def _result(
         self,

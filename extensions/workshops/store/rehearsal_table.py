@@ -12,8 +12,7 @@ from workshops.models.rehearsal import RehearsalKind, RehearsalResult, Rehearsed
 from workshops.store.schema import metadata
 
 # ``seats``: of a rehearsal that goes on, stored before the link is asked; ``until``: when such a one ends at the
-# latest, None: it has ended; while it goes on, ``result`` has only what it is made with, and
-# ``signature`` is None.
+# latest, None: it has ended; while it goes on, ``result`` says only what it is made with, and ``signature`` is None.
 rehearsals = Table(
     "rehearsals",
     metadata,
