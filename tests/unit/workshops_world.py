@@ -65,7 +65,7 @@ class WorkshopsWorld:
 
     def __init__(self, config: WorkshopsConfig, store: Store, clock: Clock) -> None:
         self.config, self.store, self.clock = config, store, clock
-        pools = PoolsFile(config.pools)
+        pools = self.pools = PoolsFile(config.pools)
         self.joining = Joining(store, config.joining, SECRET, config.hub.root, lambda: self.clockwork.wake(), clock)
         self.link = LinkSocket(None if config.link is None else config.link.socket)
         self.ending = WorkshopEnding.of(config, store, self.link, pools, self.joining, SECRET, clock)
