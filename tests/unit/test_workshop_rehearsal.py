@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -592,7 +592,6 @@ async def test_a_running_rehearsal_is_found_by_the_next_process(stage: Stage) ->
 
 async def test_the_link_tells_what_a_class_would_find(tmp_path: Path) -> None:
     async with room_world(tmp_path) as both, both.service() as world:
-        now = datetime.now(UTC)
         slug = await both.workshop(world, "paul")
         found = (await world.rehearsals.begin(TINA, slug, RehearsalBody(kind="dry"))).places[0].dry
         assert found is not None
@@ -602,7 +601,6 @@ async def test_the_link_tells_what_a_class_would_find(tmp_path: Path) -> None:
         assert lines["size"].text == "m has the node size gpu-1, for as many hours as a seat may last."
         assert lines["environment"].text == "The environment plain is there."
         assert lines["roster"].text == "1 of 6 seats are taken, and nobody is missing."
-        assert found.at <= now
         view = (await world.rehearsals.view(TINA, slug)).places[0]
         assert view.dry is not None
         assert view.dry.void == ()
@@ -614,3 +612,22 @@ async def test_the_link_tells_what_a_class_would_find(tmp_path: Path) -> None:
         void = (await world.rehearsals.view(TINA, slug)).places[0].dry
         assert void is not None
         assert [one.code for one in void.void] == ["rehearsal-void-agreement"]
+
+
+async def test_the_link_begins_the_seats_of_a_rehearsal_beside_each_other(tmp_path: Path) -> None:
+    async with room_world(tmp_path) as both, both.service() as world:
+        slug = await both.workshop(world)
+        rehearsals = world.rehearsals
+        await rehearsals.begin(TINA, slug, SEATS)
+        assert await rehearsals.look()
+        live = [one.record for one in both.link.live_sessions.values()]
+        assert {(one.user, one.server, one.choice.project) for one in live} == {
+            ("tina", name, f"workshop-{slug}") for name in ALL
+        }
+        assert {one.choice.hours for one in live} == {0.25}
+        world.clock.forward(minutes=12)
+        assert not await rehearsals.look()  # nobody's job has begun
+        done = (await rehearsals.view(TINA, slug)).places[0].seats
+        assert done is not None
+        assert {line.colour for line in done.lines} == {"red"}
+        assert {one.record.wish for one in both.link.live_sessions.values()} == {"stop"}
