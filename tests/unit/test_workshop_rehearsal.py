@@ -533,6 +533,18 @@ async def test_who_may_rehearse_and_when(stage: Stage) -> None:
         await stage.begin()
 
 
+async def test_seats_are_rehearsed_some_times_a_day_only(stage: Stage) -> None:
+    stage.link.refuses = Problem(kind="forbidden", message="Not you.", code="blocked")
+    for _ in range(rows.MOST_A_DAY):
+        await stage.begin()
+        await stage.look(seconds=1)
+    with pytest.raises(ProblemError, match="6 times a day"):
+        await stage.begin()
+    assert not (await stage.begin(RehearsalBody(kind="dry"))).running
+    stage.world.clock.forward(days=1)
+    assert (await stage.begin()).running
+
+
 async def test_a_change_of_the_material_makes_it_void(stage: Stage) -> None:
     await stage.begin()
     stage.link.runs = ALL

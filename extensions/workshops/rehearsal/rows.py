@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
 
 from factorycommon.service.columns import intact
 from workshops.seats.rows import put_rate
@@ -14,9 +14,16 @@ from workshops.store.rehearsal_table import RehearsalRow, rehearsals
 from workshops.store.schema import EventRecord, events
 from workshops.store.seat_tables import rates
 
+_DAY = timedelta(days=1)
+MOST_A_DAY = 6  # rehearsals with seats of one workshop: they use GPU-hours before its time
+
 
 class RehearsalGoesOn(Exception):
     """Raised if a rehearsal of the workshop with real seats goes on."""
+
+
+class RehearsedOften(Exception):
+    """Raised if the workshop had as many rehearsals with real seats as are allowed in a day."""
 
 
 def of_workshop(db: Connection, slug: str) -> list[RehearsalRow]:
@@ -30,9 +37,14 @@ def running(db: Connection) -> list[RehearsalRow]:
 
 
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
-    """Store a rehearsal in place of the last one of its kind there. Raises RehearsalGoesOn."""
+    """Store a rehearsal in place of the last one of its kind there. Raises RehearsalGoesOn, RehearsedOften."""
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
+    if row.until is not None:
+        mine = (events.c.workshop == row.workshop, events.c.what == event.what, events.c.at > row.at - _DAY)
+        lately = select(func.count()).select_from(events).where(*mine, events.c.detail.startswith("seats"))
+        if db.execute(lately).scalar_one() >= MOST_A_DAY:
+            raise RehearsedOften
     db.execute(delete(rehearsals).where(*_is(row)))
     db.execute(insert(rehearsals).values(row.__dict__))
     db.execute(insert(events).values(event.__dict__))
@@ -44,7 +56,7 @@ def change(db: Connection, row: RehearsalRow) -> bool:
     return bool(db.execute(query).rowcount)
 
 
-def put_first_rate(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:
+def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:
     """Store a measured rate, unless one was measured with more seats."""
     known = select(rates.c.seats).where(rates.c.factory == factory, rates.c.size == size)
     if (db.execute(known).scalar_one_or_none() or 0) <= seats:

@@ -23,7 +23,7 @@ from factorycommon.models import Problem
 from factorycommon.models.workshop_rehearsal import RehearsalFacts, RehearsalPlace
 from factorycommon.models.workshop_seats import SeatsView
 from factorycommon.models.workshops import RehearsalWindow
-from factorycommon.service.problems import ProblemError, conflict, gone
+from factorycommon.service.problems import ProblemError, conflict, gone, limit
 from factorycommon.version import version
 from workshops import checks
 from workshops.joining.rows import invitations
@@ -41,7 +41,7 @@ from workshops.models.rehearsal import (
 )
 from workshops.pools import PoolsFile
 from workshops.rehearsal import dry, proof, rows, trial
-from workshops.rehearsal.rows import RehearsalGoesOn
+from workshops.rehearsal.rows import RehearsalGoesOn, RehearsedOften
 from workshops.service import Workshops
 from workshops.states import WorkshopState
 from workshops.store.rehearsal_table import RehearsalRow
@@ -52,7 +52,7 @@ log = logging.getLogger("workshops")
 
 LOOK_SECONDS = 2.0  # between two looks at seats of a rehearsal
 NUMBER = 12  # digits of a signature that people see
-_SECONDS, _SEAT_SECONDS = 20.0, 60.0  # for the link to look at a place; to begin three seats
+_SECONDS, _SEAT_SECONDS = 8.0, 60.0  # for the link to look at a place; to begin three seats
 _GIVE_UP = timedelta(minutes=2)  # after the window, until a rehearsal ends also if the link does not answer
 _FACTS, _SEATS = TypeAdapter(RehearsalFacts), TypeAdapter(SeatsView)
 _GOES_ON = Message("rehearsal-goes-on", "Three seats of this workshop are being rehearsed. Wait until they have ended.")
@@ -113,6 +113,9 @@ class Rehearsals:
             await self._store.transact(lambda db: rows.put(db, row, said_in_log))
         except RehearsalGoesOn as error:
             raise conflict(_GOES_ON) from error
+        except RehearsedOften as error:
+            said = Message("rehearsal-often", "Seats can be rehearsed {count} times a day.")
+            raise limit(said.format(count=rows.MOST_A_DAY), N_("Try again tomorrow.")) from error
         if row.until is not None:
             log.info("Three seats of %s are rehearsed at %s", slug, place.factory)
             self._changed()
@@ -227,7 +230,7 @@ class Rehearsals:
         await self._store.transact(lambda db: rows.change(db, done))
         if rate is not None:
             await self._store.transact(
-                lambda db: rows.put_first_rate(db, place.factory, place.size, rate, len(seats), now)
+                lambda db: rows.put_rate_of_few(db, place.factory, place.size, rate, len(seats), now)
             )
         await self._store.note(said)
         log.info("Three seats of %s were rehearsed at %s: %s", workshop.slug, place.factory, result.colour)
