@@ -140,6 +140,7 @@ async def test_a_rehearsal_is_its_people_s_for_its_minutes_only(
     files.pools(pool | {"gpu_hours": 50})
     place = {"pool": "class", "sizes": ["gpu-1"], "reservation": "r1"}
     given = {"begins": (now + 60 * minute).isoformat(), "managers": [NAME], "factories": {"one": place}}
+    given["ends"] = (now + 600 * minute).isoformat()
     files.write(workshop(**given, gpu_hours=30, person_gpu_hours=1))
     before = await files.read()
     files.write(workshop(**given, gpu_hours=30, person_gpu_hours=1, rehearsal=window))
