@@ -177,10 +177,10 @@ def test_what_is_wrong_at_a_place_is_said(here: dict[str, Any], check: str, colo
 @pytest.mark.parametrize(
     ("fields", "check", "colour"),
     [
-        ({"people": ()}, "roster", "yellow"),
-        ({"invited": ("x@example.org",)}, "roster", "yellow"),
-        ({"invited": tuple(f"x{n}@example.org" for n in range(5))}, "roster", "yellow"),
-        ({"workshop": record(seats=3)}, "roster", "red"),
+        ({"people": ()}, "participants", "yellow"),
+        ({"invited": ("x@example.org",)}, "participants", "yellow"),
+        ({"invited": tuple(f"x{n}@example.org" for n in range(5))}, "participants", "yellow"),
+        ({"workshop": record(seats=3)}, "participants", "red"),
         ({"facts": RehearsalFacts(release="1", spent=9, reserved=0, gpu_hours=40, places=())}, "budget", "red"),
         ({"facts": RehearsalFacts(release="1", spent=0, reserved=0, places=())}, "budget", "green"),
         ({"workshop": record(person_gpu_hours=2.0)}, "budget", "yellow"),
@@ -612,7 +612,7 @@ async def test_the_link_tells_what_a_class_would_find(tmp_path: Path) -> None:
         assert {name for name, line in lines.items() if line.colour == "red"} == set()
         assert lines["size"].text == "m has the node size gpu-1, for as many hours as a seat may last."
         assert lines["environment"].text == "The environment plain is there."
-        assert lines["roster"].text == "1 of 6 seats are taken, and nobody is missing."
+        assert lines["participants"].text == "1 of 6 seats are taken, and nobody is missing."
         view = (await world.rehearsals.view(TINA, slug)).places[0]
         assert view.dry is not None
         assert view.dry.void == ()

@@ -17,7 +17,7 @@ from workshops.models.seats import SeatProgress
 
 RehearsalKind = Literal["dry", "seats"]
 RehearsalCheck = Literal[
-    "roster", "terms", "rules", "budget", "reservation", "maintenance", "place", "prestart", "accounts", "wipe", "size",
+    "participants", "terms", "rules", "budget", "reservation", "maintenance", "place", "prestart", "accounts", "wipe", "size",
     "environment", "material", "pace", "versions", "connections", "seat",
 ]  # fmt: skip
 RehearsalPart = Literal["plan", "environment", "catalogue", "agreement", "material"]

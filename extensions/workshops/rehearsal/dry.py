@@ -51,7 +51,7 @@ class DryFacts:
 def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
     """Return a line for each thing that was looked at, in a fixed order."""
     parts = (
-        _roster, _troubles, _budget, _place, _prestart, _size, _environment, _reservation, _maintenance, _accounts,
+        _participants, _troubles, _budget, _place, _prestart, _size, _environment, _reservation, _maintenance, _accounts,
         _pace, _material, _connections, _versions,
     )  # fmt: skip
     return tuple(line for part in parts for line in part(given))
@@ -65,7 +65,7 @@ def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[
 # --- people
 
 
-def _roster(given: DryFacts) -> Iterator[RehearsalLine]:
+def _participants(given: DryFacts) -> Iterator[RehearsalLine]:
     """Yield how many have joined, and who has not."""
     seats = given.workshop.seats
     seated = sum(one.state == "seated" for one in given.people)
@@ -73,25 +73,27 @@ def _roster(given: DryFacts) -> Iterator[RehearsalLine]:
     expected = seated + waiting + len(given.invited)
     parts = {"seated": seated, "seats": seats, "waiting": waiting, "invited": len(given.invited)}
     if expected > seats:
-        said = Message("rehearsal-roster-many", "There are {seats} seats for {people} people, with those invited.")
+        said = Message(
+            "rehearsal-participants-many", "There are {seats} seats for {people} people, with those invited."
+        )
         do = N_("Raise the number of seats, or tell those who will get none.")
         yield _line(
-            "roster", "red" if seated + waiting > seats else "yellow", said.format(**parts, people=expected), do
+            "participants", "red" if seated + waiting > seats else "yellow", said.format(**parts, people=expected), do
         )
     elif given.invited:
         said = Message(
-            "rehearsal-roster-invited",
+            "rehearsal-participants-invited",
             "{seated} of {seats} seats are taken. Of the people on your list, {invited} have not proved their address "
             "and joined: {names}.",
         )
         do = N_("Send them the link and the code again.")
-        yield _line("roster", "yellow", said.format(**parts, names=_names(sorted(given.invited))), do)
+        yield _line("participants", "yellow", said.format(**parts, names=_names(sorted(given.invited))), do)
     elif not seated:
-        said = Message("rehearsal-roster-nobody", "Nobody has joined yet, of {seats} seats.")
-        yield _line("roster", "yellow", said.format(**parts), N_("Send your class the link and the code."))
+        said = Message("rehearsal-participants-nobody", "Nobody has joined yet, of {seats} seats.")
+        yield _line("participants", "yellow", said.format(**parts), N_("Send your class the link and the code."))
     else:
-        said = Message("rehearsal-roster", "{seated} of {seats} seats are taken, and nobody is missing.")
-        yield _line("roster", "green", said.format(**parts))
+        said = Message("rehearsal-participants", "{seated} of {seats} seats are taken, and nobody is missing.")
+        yield _line("participants", "green", said.format(**parts))
 
 
 def _troubles(given: DryFacts) -> Iterator[RehearsalLine]:

@@ -23,7 +23,7 @@ COLOURS = {"green": N_("Green"), "yellow": N_("Yellow"), "red": N_("Red")}
 STYLES = {"green": "fg-status-free", "yellow": "fg-status-wait", "red": "fg-bad"}
 KINDS = {"dry": N_("Without seats"), "seats": N_("With three seats")}
 CHECKS = {
-    "roster": N_("Participants"),
+    "participants": N_("Participants"),
     "terms": N_("Terms"),
     "rules": N_("The site’s rules"),
     "budget": N_("Budget"),
