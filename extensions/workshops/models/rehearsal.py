@@ -17,8 +17,8 @@ from workshops.models.seats import SeatProgress
 
 RehearsalKind = Literal["dry", "seats"]
 RehearsalCheck = Literal[
-    "participants", "terms", "rules", "budget", "reservation", "maintenance", "place", "prestart", "accounts", "wipe", "size",
-    "environment", "material", "pace", "versions", "connections", "seat",
+    "participants", "terms", "rules", "budget", "reservation", "maintenance", "place", "prestart", "accounts", "wipe",
+    "size", "environment", "material", "pace", "versions", "connections", "seat",
 ]  # fmt: skip
 RehearsalPart = Literal["plan", "environment", "catalogue", "agreement", "material"]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -51,8 +51,8 @@ class DryFacts:
 def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
     """Return a line for each thing that was looked at, in a fixed order."""
     parts = (
-        _participants, _troubles, _budget, _place, _prestart, _size, _environment, _reservation, _maintenance, _accounts,
-        _pace, _material, _connections, _versions,
+        _participants, _troubles, _budget, _place, _prestart, _size, _environment, _reservation, _maintenance,
+        _accounts, _pace, _material, _connections, _versions,
     )  # fmt: skip
     return tuple(line for part in parts for line in part(given))
 
