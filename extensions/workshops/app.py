@@ -18,6 +18,7 @@ from workshops.api.ending import ending_router, public_router
 from workshops.api.hub import hub_app
 from workshops.api.material import material_router
 from workshops.api.moving import moving_router
+from workshops.api.rehearsal import rehearsal_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.api.user import user_app
@@ -30,6 +31,7 @@ from workshops.material.deliveries import MaterialDelivery
 from workshops.material.fetcher import MaterialFetcher
 from workshops.material.service import MaterialActs, Materials
 from workshops.pools import PoolsFile
+from workshops.rehearsal.service import Rehearsals
 from workshops.room.service import Room
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
@@ -78,9 +80,10 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     link = LinkSocket(None if config.link is None else config.link.socket)
     seats = SeatRunner(store, link, now, config.hub.root)
     ending = WorkshopEnding.of(config, store, link, pools, joining, secret, now)
-    clockwork = Clockwork(config, store, pools, now, joining.promote, seats, ending.keep)
     materials = Materials(store, MaterialFetcher(config.state_dir / "material", config.material), now)
     workshops = Workshops(config, store, pools, now, secret, changed, materials.status)
+    rehearsals = Rehearsals(workshops, store, link, pools, secret, now, changed, materials.status)
+    clockwork = Clockwork(config, store, pools, now, joining.promote, seats, ending.keep, rehearsals.windows)
     room = Room(workshops, store, link, now)
     delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
     more = (
@@ -89,6 +92,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
         partial(moving_router, ClassMoves(workshops, store, seats, now, changed)),
         partial(ending_router, workshops, ending),
         partial(material_router, MaterialActs(workshops, materials), delivery),
+        partial(rehearsal_router, rehearsals),
     )
     callers = TokenCallers(config.hub, config.tls)
     for_hub = hub_app(workshops, joining, (*more, partial(public_router, ending)))
@@ -103,6 +107,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     following = asyncio.create_task(room.run(), name="the rooms")
     fetching = asyncio.create_task(materials.run(), name="the material")
     delivering = asyncio.create_task(delivery.run(), name="the delivery of material")
+    rehearsing = asyncio.create_task(rehearsals.run(), name="the rehearsals")
     servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))
@@ -116,7 +121,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-    background = (ticking, following, fetching, delivering, stopping)
+    background = (ticking, following, fetching, delivering, rehearsing, stopping)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)

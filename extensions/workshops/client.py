@@ -28,6 +28,7 @@ from workshops.models.ending import (
 )
 from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 from workshops.models.moving import MoveBody, MovingView
+from workshops.models.rehearsal import RehearsalBody, RehearsalsView
 from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
 from workshops.models.seats import SeatingView
 from workshops.models.views import (
@@ -63,6 +64,7 @@ _ROOM, _CHANGE, _BROADCAST = TypeAdapter(RoomView), TypeAdapter(RoomChange), Typ
 _SEATING, _MOVING = TypeAdapter(SeatingView), TypeAdapter(MovingView)
 _MATERIAL, _STATUS = TypeAdapter(MaterialRoom), TypeAdapter(MaterialStatus)
 _CHECKS = TypeAdapter(ChecksView)
+_REHEARSALS = TypeAdapter(RehearsalsView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -228,6 +230,14 @@ class WorkshopsClient:
     async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
         """Move a class, or some of its seats, to another place."""
         return await self._ask(_MOVING, caller, "POST", _path(slug, "move"), body)
+
+    async def rehearsals(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
+        """Return the last rehearsals of a workshop at each place."""
+        return await self._ask(_REHEARSALS, caller, "GET", _path(slug, "rehearsals"), seconds=_SLOW_SECONDS)
+
+    async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
+        """Rehearse a workshop at a place."""
+        return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
     # --- the end of a workshop
 

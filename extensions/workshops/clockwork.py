@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from factorycommon.models.workshops import RehearsalWindow
 from workshops import projects
 from workshops.config import WorkshopsConfig
 from workshops.pools import PoolsFile
@@ -28,7 +29,8 @@ LOOK_SECONDS = 5.0  # between two looks at the clock
 class Clockwork:
     """Takes the steps that are due. ``now``: the clock; ``promote``: gives a workshop's free seats to its
     waiting list; ``seats``: begins seats; ``keep``: stores the sums of a workshop that is over, with True right before
-    its people are deleted. Call ``wake`` after each change of a workshop."""
+    its people are deleted; ``rehearsals``: returns those that go on, by workshop. Call ``wake`` after each change of a
+    workshop."""
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Clockwork:
         promote: Callable[[str], Awaitable[None]] | None = None,
         seats: SeatRunner | None = None,
         keep: Callable[[WorkshopRecord, bool], Awaitable[None]] | None = None,
+        rehearsals: Callable[[], Awaitable[Mapping[str, RehearsalWindow]]] | None = None,
     ) -> None:
         self._store = store
         self._pools = pools
@@ -47,6 +50,7 @@ class Clockwork:
         self._seats = seats
         self._measures = config.limits.warm_minutes is None
         self._keep = keep
+        self._rehearsals = rehearsals
         self._clear = timedelta(minutes=config.limits.clear_minutes)
         self._file = TableFile(config.table)
         self._woken = asyncio.Event()
@@ -78,7 +82,8 @@ class Clockwork:
             for one in free:
                 await self._fill(one)
             members = await self._store.members([one.slug for one in live])
-        table = projects.table_of(live, members)
+        rehearsals = {} if self._rehearsals is None else await self._rehearsals()
+        table = projects.table_of(live, members, rehearsals)
         if await asyncio.to_thread(self._file.write, table):
             log.info("The table of projects has %d workshops", len(table.projects))
         wrong = projects.problems(table, self._pools.pools())

@@ -22,7 +22,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "broadcast", "stop-seat", "go-on", "move", "fetch-material",
+    "see-room", "broadcast", "stop-seat", "go-on", "move", "fetch-material", "rehearse",
 )  # fmt: skip
 
 
@@ -56,7 +56,9 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on" | "move" | "fetch-material":
+        case (
+            "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on" | "move" | "fetch-material" | "rehearse"
+        ):
             return caller.operator or role in ("lead", "instructor")
         case "report":
             return caller.operator or role in ("lead", "instructor", "helper")
@@ -75,6 +77,8 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
             return state in (WorkshopState.WARMING, WorkshopState.OPEN)
         case "move":
             return state in (WorkshopState.WARMING, WorkshopState.OPEN) and len(workshop.places) > 1
+        case "rehearse":
+            return state in JOINABLE
         case "submit":
             return state == WorkshopState.DRAFT and workshop.submitted is None
         case "decline":

@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from factorycommon.models.workshops import (
+    RehearsalWindow,
     WorkshopPools,
     WorkshopProject,
     WorkshopProjectPlace,
@@ -26,8 +28,10 @@ MODE = 0o640  # the link may be another account of the same group
 LAST_MINUTES = timedelta(minutes=5)
 
 
-def project_of(workshop: WorkshopRecord, members: Iterable[MembershipRecord]) -> WorkshopProject:
-    """Return the project of a workshop.
+def project_of(
+    workshop: WorkshopRecord, members: Iterable[MembershipRecord], rehearsal: RehearsalWindow | None = None
+) -> WorkshopProject:
+    """Return the project of a workshop. ``rehearsal``: one that goes on; it counts before the workshop warms up only.
 
     Its people are those who have a seat and those who run it, without observers. While it warms up, it begins at the
     moment at which that began; if a trainer closes it early, it ends ``LAST_MINUTES`` later.
@@ -49,6 +53,7 @@ def project_of(workshop: WorkshopRecord, members: Iterable[MembershipRecord]) ->
             place.factory: WorkshopProjectPlace(pool=place.pool, sizes=(place.size,), reservation=place.reservation)
             for place in workshop.places
         },
+        rehearsal=rehearsal if workshop.state == WorkshopState.SCHEDULED else None,
     )
 
 
@@ -60,11 +65,18 @@ def share(workshop: WorkshopRecord) -> float | None:
 
 
 def table_of(
-    workshops: Sequence[WorkshopRecord], members: Mapping[str, Iterable[MembershipRecord]]
+    workshops: Sequence[WorkshopRecord],
+    members: Mapping[str, Iterable[MembershipRecord]],
+    rehearsals: Mapping[str, RehearsalWindow] = MappingProxyType({}),
 ) -> WorkshopProjects:
-    """Return the table: the projects of all workshops that are approved and not over, in a fixed order."""
+    """Return the table: the projects of all workshops that are approved and not over, in a fixed order.
+
+    ``rehearsals``: those that go on, by workshop."""
     there = [one for one in workshops if one.state in IN_TABLE or one.state == WorkshopState.APPROVED]
-    made = (project_of(one, members.get(one.slug, ())) for one in sorted(there, key=lambda one: one.slug))
+    made = (
+        project_of(one, members.get(one.slug, ()), rehearsals.get(one.slug))
+        for one in sorted(there, key=lambda one: one.slug)
+    )
     return WorkshopProjects(projects=tuple(made))
 
 
@@ -81,7 +93,8 @@ class TableFile:
 
     def write(self, table: WorkshopProjects) -> bool:
         """Replace the file, unless it has this content already; return whether it was replaced. Raises OSError."""
-        content = table.model_dump_json(indent=1).encode() + b"\n"
+        # without keys that are not set: a link of an older release reads the table as long as nobody rehearses
+        content = table.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
         with contextlib.suppress(OSError):
             if self._path.read_bytes() == content:
                 return False

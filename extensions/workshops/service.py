@@ -51,6 +51,7 @@ _MAY_NOT: dict[Action, Message] = {
     "stop-seat": _ONLY_TRAINERS,
     "move": _ONLY_TRAINERS,
     "fetch-material": _ONLY_TRAINERS,
+    "rehearse": _ONLY_TRAINERS,
 }
 # What a person is told who may do something with a workshop, but not in its present state.
 _NOT_NOW = {

@@ -15,7 +15,7 @@ from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, operator, project, public
 from factoryspawner.pages.check import handlers as check
 from factoryspawner.pages.check.limits import CheckLimits
-from factoryspawner.pages.workshops import ending, joining
+from factoryspawner.pages.workshops import ending, joining, rehearsal
 from factoryspawner.pages.workshops import pages as of_workshops
 
 _BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend
@@ -43,6 +43,7 @@ def routes(
         *operator.routes(link_at, pages),
         *of_workshops.routes(link_at, pages, workshops_at),
         *ending.routes(link_at, pages, workshops_at),
+        *rehearsal.routes(link_at, pages, workshops_at),
         (r"/gateway/static/([^/]+\.svg)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(_BUILT)}),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -21,6 +22,10 @@ from tests.unit.workshops_world import SECRET, WorkshopsWorld, body, workshops_w
 from workshops.api.hub import hub_app
 from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
+from workshops.models.rehearsal import RehearsalLine, RehearsalResult
+from workshops.rehearsal import proof, rows, trial
+from workshops.store.rehearsal_table import RehearsalRow
+from workshops.store.schema import EventRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADA, BOB = WorkshopCaller("ada", operator=True), WorkshopCaller("bob")
@@ -84,7 +89,26 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
         "privacy": ("bob", f"/hub/workshops/{runs}/privacy"),
         "certificate": ("bob", f"/hub/workshops/certificates/{certificates.certificate_id(SECRET, runs, LONG)}"),
         "empty room": ("bob", f"/hub/workshops/{runs}/room?names=no"),
+        "rehearsals": ("bob", f"/hub/workshops/{await rehearsed(world, runs)}/rehearsal"),
     }
+
+
+async def rehearsed(world: WorkshopsWorld, slug: str) -> str:
+    """Store a rehearsal that is over, with lines of all colours, and one that goes on; return the workshop's slug."""
+    now = world.clock()
+    lines = tuple(
+        RehearsalLine(check="place", colour=colour, text=f"{LONG} {HOSTILE}", do="Do something.")
+        for colour in ("green", "yellow", "red")
+    )
+    result = RehearsalResult(
+        workshop=slug, factory="two", kind="dry", at=now, ended=now, by="bob", lines=lines, parts={"plan": "0" * 64}
+    )
+    signed = RehearsalRow(slug, "two", "dry", now, "bob", result=result, signature=proof.sign(SECRET, result))
+    runs = RehearsalRow(slug, "two", "seats", now, "bob", until=now + trial.WINDOW, seats=trial.begun("bob"))
+    for row in (signed, runs):
+        event = EventRecord(slug, now, "bob", "rehearsal", row.kind)
+        await world.store.transact(partial(rows.put, row=row, event=event))
+    return slug
 
 
 async def room(world: WorkshopsWorld) -> str:
@@ -106,7 +130,7 @@ async def room(world: WorkshopsWorld) -> str:
 
 NAMES = (
     "list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled",
-    "room", "empty room", "report", "privacy", "certificate",
+    "room", "empty room", "report", "privacy", "certificate", "rehearsals",
 )  # fmt: skip
 
 
@@ -135,7 +159,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(shown: Shown, name: str)
     await page.close()
 
 
-@pytest.mark.parametrize("name", ["list", "form", "to be approved", "scheduled", "room"])
+@pytest.mark.parametrize("name", ["list", "form", "to be approved", "scheduled", "room", "rehearsals"])
 async def test_the_keyboard_reaches_all_that_can_be_used(shown: Shown, name: str) -> None:
     page = await opened(shown, name)
     wanted = await page.evaluate(page_states.USABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -20,8 +21,13 @@ from workshops.api.hub import hub_app
 from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
 from workshops.models.material import FetchResult, RefusedFile
+from workshops.models.rehearsal import RehearsalLine, RehearsalResult
 from workshops.models.seats import SeatProgress
+from workshops.rehearsal import proof
+from workshops.rehearsal import rows as rehearsed
 from workshops.seats import rows
+from workshops.store.rehearsal_table import RehearsalRow
+from workshops.store.schema import EventRecord
 from workshops.store.seat_tables import SeatRow, WarmUpRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -423,3 +429,38 @@ async def test_a_hostile_address_of_a_repository_is_told_at_its_field(bob: httpx
     answer = await send(bob, "/hub/workshops/new", **fields(repository="https://b/../x", commit="a" * 40))
     assert answer.status_code == 400
     assert "without a password or a query" in answer.text
+
+
+async def test_rehearsals_are_shown_in_words_with_what_to_do(
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    path = (await created(bob)).split("?")[0]
+    slug = path.split("/")[-1]
+    await send(ada, path, order="approve")
+    await world.clockwork.look()
+    assert "Not rehearsed yet." in (await bob.get(path)).text
+    now = world.clock()
+    line = RehearsalLine(check="place", colour="red", text="The <b>factory</b> is closed.", do="Wait.")
+    workshop = await world.store.get(slug)
+    assert workshop is not None
+    parts = proof.parts("dry", workshop, workshop.places[0], None)
+    result = RehearsalResult(
+        workshop=slug, factory="one", kind="dry", at=now, ended=now, by="bob", lines=(line,), parts=parts
+    )
+    row = RehearsalRow(slug, "one", "dry", now, "bob", result=result, signature=proof.sign(SECRET, result))
+    await world.store.transact(lambda db: rehearsed.put(db, row, EventRecord(slug, now, "bob", "rehearsal")))
+    page = (await bob.get(f"{path}/rehearsal")).text
+    assert "The &lt;b&gt;factory&lt;/b&gt; is closed." in page and "<em>Wait.</em>" in page
+    assert 'class="fg-dot"></span>Red</span>' in page and "Void" not in page
+    assert "it is not sure whether this still counts" in page  # without a link
+    assert 'class="fg-dot"></span>Red</span>' in (await bob.get(path)).text
+    refused = await send(bob, f"{path}/rehearsal", place="1", kind="dry")
+    assert (refused.status_code, "it has no link socket" in refused.text) == (409, True)
+    assert (await send(bob, f"{path}/rehearsal", place="1", kind="loud")).status_code == 400
+    await world.store.transact(lambda db: rehearsed.put(db, dataclasses.replace(row, signature="0" * 64),
+                                                        EventRecord(slug, now, "bob", "rehearsal")))  # fmt: skip
+    page = (await bob.get(path)).text
+    assert "Void" in page and "Its signature is not one of this gateway" in page
+    await world.workshops.put_member(BOB, slug, "ada", "participant")
+    other = (await world.workshops.create(ADA, body(submit=False))).slug
+    assert (await bob.get(f"/hub/workshops/{other}/rehearsal")).status_code == 404

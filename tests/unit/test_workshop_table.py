@@ -128,6 +128,46 @@ async def test_a_table_that_asks_for_more_is_refused_whole(
     assert list(await files.read() or ()) == ["workshop-w-1"]
 
 
+async def test_a_rehearsal_is_its_people_s_for_its_minutes_only(
+    files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, minute = clock.now(), timedelta(minutes=1)
+    window = {
+        "people": ["ada", "stranger"], "factory": "one", "begins": (now - minute).isoformat(),
+        "ends": (now + 9 * minute).isoformat(),
+    }  # fmt: skip
+    pool = {"id": "class", "factory": "one", "sizes": ["gpu-1"], "seats": 20, "reservations": ["r1"]}
+    files.pools(pool | {"gpu_hours": 50})
+    place = {"pool": "class", "sizes": ["gpu-1"], "reservation": "r1"}
+    given = {"begins": (now + 60 * minute).isoformat(), "managers": [NAME], "factories": {"one": place}}
+    given["ends"] = (now + 600 * minute).isoformat()
+    files.write(workshop(**given, gpu_hours=30, person_gpu_hours=1))
+    before = await files.read()
+    files.write(workshop(**given, gpu_hours=30, person_gpu_hours=1, rehearsal=window))
+    during = (await files.read() or {})["workshop-w-1"]
+    assert (during.members, during.managers) == (("ada",), ())  # nobody who is not in the workshop
+    assert (during.begins, during.ends) == (now - minute, now + 9 * minute)
+    assert (during.gpu_hours, during.person_gpu_hours, during.factories["one"].reservation) == (30, None, None)
+    files.files.table.write_text("{")  # by a service that is broken: the class must not stay shut out
+    assert (await files.read() or {})["workshop-w-1"] == during
+    assert "the last good ones are used" in caplog.text
+    monkeypatch.setattr(clock, "now", lambda: now + 9 * minute)
+    assert await files.read() == before
+    late = window | {"ends": (now + 99 * minute).isoformat()}
+    files.write(workshop(**given, rehearsal=late))
+    assert (await files.read() or {})["workshop-w-1"].members == ("ada",)
+    monkeypatch.setattr(clock, "now", lambda: now + 60 * minute)  # when the class opens, it is the class's
+    assert (await files.read() or {})["workshop-w-1"].members == (NAME, "ada")
+
+
+async def test_a_workshop_that_is_open_cannot_be_taken_by_a_rehearsal(files: Files) -> None:
+    now = clock.now()
+    window = {"people": ["ada"], "factory": "one", "begins": now.isoformat(),
+              "ends": (now + timedelta(hours=1)).isoformat()}  # fmt: skip
+    files.write(workshop(rehearsal=window))
+    assert (await files.read() or {})["workshop-w-1"].members == (NAME, "ada")
+
+
 async def test_before_anything_could_be_read_nothing_is_known(files: Files) -> None:
     files.files.table.write_text("{")
     assert await files.read() is None

@@ -144,6 +144,9 @@ async def test_a_killed_service_goes_on_where_it_was_and_the_table_stays(
     assert (code, f"{slug}  scheduled" in said, "1/2" in said) == (0, True, True), said
     code, said = await command(capsys, socket, "approve", slug)
     assert (code, "That is not possible while the workshop is scheduled." in said) == (1, True), said
+    code, said = await command(capsys, socket, "--as", "tina", "rehearse", slug, "--place", "1", "--kind", "seats")
+    assert (code, "it has no link socket" in said) == (1, True), said
+    assert await command(capsys, socket, "rehearsals", slug) == (0, "")
     assert (await command(capsys, socket, "cancel", slug))[1] == f"{slug} is cancelled.\n"
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 60) == 0

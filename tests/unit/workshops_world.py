@@ -15,6 +15,7 @@ from factorycommon.models.workshops import WorkshopProjects
 from workshops.api.ending import ending_router, public_router
 from workshops.api.material import material_router
 from workshops.api.moving import moving_router
+from workshops.api.rehearsal import rehearsal_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
 from workshops.clockwork import Clockwork
@@ -29,6 +30,7 @@ from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
 from workshops.pools import PoolsFile
+from workshops.rehearsal.service import Rehearsals
 from workshops.room.service import Room
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
@@ -65,14 +67,21 @@ class WorkshopsWorld:
 
     def __init__(self, config: WorkshopsConfig, store: Store, clock: Clock) -> None:
         self.config, self.store, self.clock = config, store, clock
-        pools = PoolsFile(config.pools)
+        pools = self.pools = PoolsFile(config.pools)
         self.joining = Joining(store, config.joining, SECRET, config.hub.root, lambda: self.clockwork.wake(), clock)
         self.link = LinkSocket(None if config.link is None else config.link.socket)
         self.ending = WorkshopEnding.of(config, store, self.link, pools, self.joining, SECRET, clock)
-        self.clockwork = Clockwork(config, store, pools, clock, self.joining.promote, keep=self.ending.keep)
         self.fetcher = MaterialFetcher(config.state_dir / "material", config.material)
         self.materials = Materials(store, self.fetcher, clock)
-        self.workshops = Workshops(config, store, pools, clock, SECRET, self.clockwork.wake, self.materials.status)
+        self.workshops = Workshops(
+            config, store, pools, clock, SECRET, lambda: self.clockwork.wake(), self.materials.status
+        )
+        self.rehearsals = Rehearsals(
+            self.workshops, store, self.link, pools, SECRET, clock, lambda: self.clockwork.wake(), self.materials.status
+        )
+        self.clockwork = Clockwork(
+            config, store, pools, clock, self.joining.promote, None, self.ending.keep, self.rehearsals.windows
+        )
         self.room = Room(self.workshops, store, self.link, clock)
         self.seats = SeatRunner(store, self.link, clock)
         self.delivery = MaterialDelivery(self.workshops, store, self.link, self.room.sessions, self.materials, clock)
@@ -83,6 +92,7 @@ class WorkshopsWorld:
             partial(moving_router, ClassMoves(self.workshops, store, self.seats, clock, self.clockwork.wake)),
             partial(ending_router, self.workshops, self.ending),
             partial(material_router, acts, self.delivery),
+            partial(rehearsal_router, self.rehearsals),
         )
         self.of_hub = (*self.more, partial(public_router, self.ending))
 

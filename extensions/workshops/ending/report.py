@@ -12,6 +12,7 @@ from typing import TypeVar
 from factorycommon.models import EndReason
 from factorycommon.models.history import ClusterUse, PastRun
 from factorycommon.models.prices import Amount
+from factorycommon.models.workshops import REHEARSAL
 from workshops.models.ending import AttendanceRow, FailureSum, ReportView, WaitSums
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
@@ -71,6 +72,7 @@ def report(
     """Return the report of a workshop, with a row for each of its people and for each other person who ran something
     for it."""
     notebooks = [run for run in history.runs if run.notebook]
+    of_class = [run for run in notebooks if not (run.server.startswith(REHEARSAL) and run.asked < workshop.opens)]
     period = class_period(workshop, now)
     runs, clusters = _by_person(history.runs), _by_person(history.clusters)
     rows = [
@@ -93,8 +95,8 @@ def report(
         gpu_hours=math.fsum(run.gpu_hours for run in history.runs),
         cluster_gpu_hours=math.fsum(one.gpu_hours for one in history.clusters),
         costs=_costs(history.runs, history.clusters),
-        waits=_waits(notebooks),
-        failures=_failures(notebooks),
+        waits=_waits(of_class),
+        failures=_failures(of_class),
         people=tuple(rows),
         whole=history.whole,
     )

@@ -6,6 +6,7 @@ reservations that may cost. The link reads both, so a service in foreign hands c
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -18,6 +19,8 @@ WorkshopSlug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,4
 WorkshopProjectId = Annotated[str, StringConstraints(pattern=r"^workshop-[a-z0-9][a-z0-9-]{0,47}$")]
 GpuHourLimit = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MOST_SEATS = 1000  # of one workshop
+REHEARSAL = "rehearsal-"  # the names of the servers on which seats of a rehearsal run begin with it
+MOST_REHEARSE = 10  # people of one rehearsal
 
 
 class WorkshopPool(Model):
@@ -79,9 +82,20 @@ class WorkshopProjectPlace(Model):
     reservation: Word | None = None
 
 
+class RehearsalWindow(Model):
+    """Some minutes before a workshop's own time in which some of its people, and nobody else, may start sessions for it
+    at one of its factories. They use its budget, and not its reservation, which has not begun."""
+
+    people: tuple[Person, ...] = Field(min_length=1, max_length=MOST_REHEARSE)
+    factory: Slug
+    begins: Time
+    ends: Time
+
+
 class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link. ``begins`` and ``ends``: when its people may
-    run anything; ``person_gpu_hours``: the most that each of them may use, None: no limit."""
+    run anything; ``person_gpu_hours``: the most that each of them may use, None: no limit; ``rehearsal``: in which
+    some of them may do so earlier."""
 
     id: WorkshopProjectId
     title: str = Field(default="", max_length=200)
@@ -93,11 +107,13 @@ class WorkshopProject(Model):
     person_gpu_hours: GpuHourLimit | None = None
     max_hours: Hours | None = None
     factories: dict[Slug, WorkshopProjectPlace] = Field(min_length=1, max_length=20)
+    rehearsal: RehearsalWindow | None = None
 
-    def project(self, pools: WorkshopPools) -> tuple[Project | None, tuple[str, ...]]:
+    def project(self, pools: WorkshopPools, now: datetime | None = None) -> tuple[Project | None, tuple[str, ...]]:
         """Return the project with what its pools allow, and what they do not allow, one text each.
 
-        A place that no pool allows is left out; a project without any place is None.
+        A place that no pool allows is left out; a project without any place is None. ``now``: during a rehearsal, the
+        project is what its people may use; None: no rehearsal counts.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours
@@ -127,7 +143,32 @@ class WorkshopProject(Model):
             max_hours=longest,
             factories=found,
         )
-        return made, tuple(wrong)
+        return self._rehearsed(made, now), tuple(wrong)
+
+    def changes(self) -> tuple[datetime, ...]:
+        """Return the times at which ``project`` returns something else than before."""
+        rehearsal = self.rehearsal
+        return () if rehearsal is None else (rehearsal.begins, rehearsal.ends, self.begins)
+
+    def _rehearsed(self, made: Project, now: datetime | None) -> Project:
+        """Return the project as it is during a rehearsal, if there is one now."""
+        rehearsal = self.rehearsal
+        if rehearsal is None or now is None or not rehearsal.begins <= now < min(rehearsal.ends, self.begins):
+            return made
+        at = made.factories.get(rehearsal.factory)
+        people = tuple(one for one in rehearsal.people if one in (*self.members, *self.managers))
+        if at is None or not people:
+            return made
+        return made.model_copy(
+            update={
+                "members": people,
+                "managers": tuple(one for one in self.managers if one in people),
+                "begins": rehearsal.begins,
+                "ends": rehearsal.ends,
+                "person_gpu_hours": None,  # one person has all seats of the rehearsal
+                "factories": {rehearsal.factory: at.model_copy(update={"reservation": None})},
+            }
+        )
 
 
 class WorkshopProjects(Model):

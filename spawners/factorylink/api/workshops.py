@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from factorylink.api import workshop_history, workshop_material, workshop_room, workshop_seats
+from factorylink.api import workshop_history, workshop_material, workshop_rehearsal, workshop_room, workshop_seats
 from factorylink.api.http import Bounded, new_app
 from factorylink.api.workshop_scope import WorkshopScope
 from factorylink.ledger.charges import Charges
@@ -16,6 +16,7 @@ from factorylink.ledger.project_history import ProjectHistory
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.book import ProjectBook
 from factorylink.sessions.material import MaterialSender
+from factorylink.sessions.permission import Permission
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.workshop_feed import WorkshopFeed
 from factorylink.sessions.workshop_seats import WorkshopSeats
@@ -39,6 +40,7 @@ def workshops_app(
     charges: Charges,
     factories: OfferedFactories,
     material: MaterialSender,
+    permission: Permission,
 ) -> FastAPI:
     """Return the app for the workshops service. It checks no token: only that service can open its socket."""
     app = new_app("factorygate link, for the workshops service")
@@ -53,4 +55,5 @@ def workshops_app(
     app.include_router(workshop_seats.router(scope, seats, holds))
     app.include_router(workshop_history.router(scope, history, charges, live_clusters, factories))
     app.include_router(workshop_material.router(scope, material))
+    app.include_router(workshop_rehearsal.router(scope, seats, permission, charges, factories))
     return app

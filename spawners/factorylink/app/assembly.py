@@ -209,6 +209,7 @@ class LinkParts:
             charges=self.charges,
             factories=self.factories,
             material=MaterialSender(self.sessions, MaterialArchives(self.config.state_dir / "material")),
+            permission=self.permission,
         )
 
     def metrics_app(self) -> FastAPI:

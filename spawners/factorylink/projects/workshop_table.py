@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
 
@@ -18,16 +20,19 @@ from factorycommon.models.rules import TeachingAct
 from factorycommon.models.workshops import PREFIX, WorkshopPool, WorkshopPools, WorkshopProjects
 from factorycommon.service.yaml_file import CatalogueError, Places, read_model
 from factorylink.config import Access, WorkshopFiles
+from factorylink.util import clock
 
 log = logging.getLogger("factorylink")
 
 MOST_BYTES = 8 * 2**20  # of the table
 Looks = tuple[int, int, int]  # a file's metadata
+TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 
 
 class WorkshopTable:
-    """The projects of workshops. Both files are read again when they change; ``projects`` is None until they could be
-    read for the first time. The pools are checked against ``factories``, the catalogue."""
+    """The projects of workshops. Both files are read again when they change, and when a rehearsal begins or ends;
+    ``projects`` is None until they could be read for the first time. The pools are checked against ``factories``, the
+    catalogue."""
 
     def __init__(
         self, files: WorkshopFiles, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
@@ -36,43 +41,61 @@ class WorkshopTable:
         self._factories = factories
         self._accesses = accesses
         self._read: tuple[Looks, Looks] | None = None
+        self._good: tuple[WorkshopProjects, WorkshopPools] | None = None  # the last good contents of both
+        self._next: datetime | None = None  # when these say something else
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
         """Read the files again if one of them has changed; return whether the projects have changed."""
-        looks = (_looks(self._files.table), _looks(self._files.pools))
-        if looks == self._read:
+        looks, now = (_looks(self._files.table), _looks(self._files.pools)), clock.now()
+        if looks == self._read and (self._next is None or now < self._next):
             return False
-        try:
-            projects, wrong = await asyncio.to_thread(load, self._files, self._factories, self._accesses)
-        except CatalogueError as error:
-            self._read = looks
-            kept = "nothing starts for a workshop" if self.projects is None else "the last good ones are used"
-            log.error("The projects of workshops cannot be used, and %s:\n%s", kept, error)  # noqa: TRY400
+        read = looks != self._read and await self._read_files(looks)
+        if self._good is None:
             return False
-        self._read = looks
-        for line in wrong:
+        projects, wrong, self._next = projects_of(*self._good, now)
+        for line in wrong if read else ():
             log.error("A workshop does not get all that it asks for: %s", line)
         changed = projects != self.projects
         self.projects = projects if changed else self.projects
         return changed
 
+    async def _read_files(self, looks: tuple[Looks, Looks]) -> bool:
+        """Read both files; return whether they are good."""
+        self._read = looks
+        try:
+            self._good = await asyncio.to_thread(load, self._files, self._factories, self._accesses)
+        except CatalogueError as error:
+            kept = "nothing starts for a workshop" if self.projects is None else "the last good ones are used"
+            log.error("The projects of workshops cannot be used, and %s:\n%s", kept, error)  # noqa: TRY400
+            return False
+        return True
+
 
 def load(
     files: WorkshopFiles, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
-) -> tuple[dict[ProjectId, Project], tuple[str, ...]]:
-    """Return the projects by id, and what their pools do not allow, one text each. Raises CatalogueError.
+) -> tuple[WorkshopProjects, WorkshopPools]:
+    """Return the contents of both files. Raises CatalogueError.
 
     A table that is not there yet has no projects: the service has not written it.
     """
     pools = read_pools(files.pools, factories, accesses)
-    projects, wrong = dict[ProjectId, Project](), list[str]()
-    for one in _table(files.table).projects:
-        project, refused = one.project(pools)
+    return _table(files.table), pools
+
+
+def projects_of(
+    table: WorkshopProjects, pools: WorkshopPools, now: datetime
+) -> tuple[dict[ProjectId, Project], tuple[str, ...], datetime | None]:
+    """Return the projects by id; what their pools do not allow, one text each; and when, if ever, the same table says
+    something else, since a rehearsal begins or ends then."""
+    projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
+    for one in table.projects:
+        project, refused = one.project(pools, now)
         wrong += refused
+        changes += one.changes()
         if project is not None:
             projects[project.id] = project
-    return projects, tuple(wrong)
+    return projects, tuple(wrong), min((at for at in changes if at > now), default=None)
 
 
 def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]) -> WorkshopPools:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import Choice, ProjectId, SessionState
+from factorycommon.models import Choice, ProjectId, SessionState, Words
 from factorylink.config import Limits
 from factorylink.explain import explain
 from factorylink.ledger import charges
@@ -76,6 +76,14 @@ class Permission:
         self.person(user, fresh=fresh)
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             raise of_words("forbidden", rules_open, "factory")
+
+    def missing(self, connection: FactoryConnection, user: str) -> Words | None:
+        """Return why this person could start nothing at the factory even in the time of their project; None if nothing
+        is missing. The age of the login does not count. Raises nothing."""
+        if self._projects.blocked(user):
+            return explain.own("blocked")
+        refused = self._people.refusal(user, fresh=False)
+        return refused if refused is not None else self._acceptances.open(user, connection.factory)
 
     def at(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
         """Check that this person may start something at the factory now."""

@@ -53,7 +53,7 @@ def offered(
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
         for one in reservations
-        if not one.maintenance and (coming or one.start <= now) and now < one.end and _in_it(one, account, pays, groups)
+        if not one.maintenance and (coming or one.start <= now) and now < one.end and admits(one, account, pays, groups)
     )
 
 
@@ -63,7 +63,7 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
     return not maintenance.nodes or not nodes or (bool(inside) and inside <= set(maintenance.nodes))
 
 
-def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
+def admits(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
     """Return whether a reservation admits a site account.
 
     If the reservation names users, accounts or groups, each of these lists must admit it. Slurm ignores letter case in

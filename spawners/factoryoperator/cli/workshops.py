@@ -18,12 +18,14 @@ from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody, WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody
+from workshops.models.rehearsal import RehearsalBody, RehearsalsView
 from workshops.models.room import BroadcastBody
 from workshops.models.views import Action, CreatedView, WorkshopView
 from workshops.times import in_zone
 
 _VARIABLE = "FACTORYGATE_WORKSHOPS_SOCKET"
 LETTERS = "ABCDEFGHIJ"  # of the places of a plan
+REHEARSAL_SECONDS = 3.0  # between two questions whether a rehearsal goes on
 _ROLES = ("lead", "instructor", "helper", "observer", "participant")
 _ACTIONS: dict[Action, str] = {
     "submit": "ask for approval",
@@ -70,6 +72,10 @@ def add(parts: Any) -> None:
     move = _named(_order(orders, "move", "show where the seats are; with --to, move the class to another place", _move))
     move.add_argument("--to", choices=LETTERS, metavar="LETTER", help="the place in the plan, such as B")
     move.add_argument("--seat", type=int, action="append", metavar="N", help="move this seat only; may be repeated")
+    rehearse = _named(_order(orders, "rehearse", "rehearse a class: without seats, or with three of them", _rehearse))
+    rehearse.add_argument("--place", type=int, default=1, metavar="N", help="the plan: 1 is plan A")
+    rehearse.add_argument("--kind", choices=("dry", "seats"), default="dry", help="seats: those of --as NAME")
+    _named(_order(orders, "rehearsals", "show the last rehearsals, and whether they still count", _rehearsals))
     message = _named(_order(orders, "message", "send a message to everybody in the class", _message))
     message.add_argument("text")
     extend = _named(_order(orders, "extend", "let a class go on for longer", _extend))
@@ -176,6 +182,34 @@ async def _move(client: WorkshopsClient, caller: WorkshopCaller, options: argpar
         trouble = "" if place.trouble is None else f": {place.trouble.text}"
         ready = f"{place.ready} of {place.seats} seats ready"
         _say(f"plan {LETTERS[place.number - 1]}  {place.factory}, {ready}{leaving}{trouble}")
+
+
+async def _rehearse(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    body = RehearsalBody(place=options.place, kind=options.kind)
+    found = await client.rehearse(caller, options.slug, body)
+    while options.kind == "seats" and found.running:
+        await asyncio.sleep(REHEARSAL_SECONDS)
+        found = await client.rehearsals(caller, options.slug)
+    _say_rehearsals(found, options.place, options.kind)
+
+
+async def _rehearsals(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    _say_rehearsals(await client.rehearsals(caller, options.slug))
+
+
+def _say_rehearsals(found: RehearsalsView, only: int | None = None, kind: str | None = None) -> None:
+    for place in found.places:
+        for one in (place.dry, place.seats):
+            if one is None or only not in (None, place.number) or kind not in (None, one.kind):
+                continue
+            _say(
+                f"plan {'ABCDEFGHIJ'[place.number - 1]}, {place.factory}, {one.kind}: {one.colour or 'goes on'}, "
+                f"{one.at:%Y-%m-%d %H:%M} UTC ({one.by}) {one.number}".rstrip()
+            )
+            for reason in one.void:
+                _say(plain_text(f"  void    {reason.text}"))
+            for line in one.lines:
+                _say(plain_text(f"  {line.colour:7} {line.text} {line.do if line.colour != 'green' else ''}".rstrip()))
 
 
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody
 from workshops.models.ending import ClosingView
 from workshops.models.moving import MovingView
+from workshops.models.rehearsal import RehearsalsView
 from workshops.models.seats import SeatingView
 from workshops.models.views import Action, WorkshopView
 from workshops.times import zone_info
@@ -96,6 +97,8 @@ HAPPENED = {
     "go on": N_("let warming up go on"),
     "moved": N_("moved the class, or some seats, to plan"),
     "material": N_("its material"),
+    "rehearsal": N_("rehearsed"),
+    "rehearsed": N_("three seats were rehearsed"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -389,6 +392,7 @@ class WorkshopPage(WorkshopHandler):
             done=done,
             wrong=wrong,
             closing=await self._closing(workshop),
+            rehearsals=await self._rehearsals(workshop) if staff else None,
             countdown=countdown(workshop, datetime.now(UTC)),
             class_is_over=workshop.state in ("closing", "archived")
             or (workshop.state == "open" and workshop.ends <= datetime.now(UTC)),
@@ -414,6 +418,16 @@ class WorkshopPage(WorkshopHandler):
             return await self.client.moving(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
             self.log.warning("Where the seats of %s are cannot be shown: %s", slug, error)
+            return None
+
+    async def _rehearsals(self, workshop: WorkshopView) -> RehearsalsView | None:
+        """Return the rehearsals of a workshop that has not taken place yet; None if they cannot be told now."""
+        if workshop.state not in ("scheduled", "warming"):
+            return None
+        try:
+            return await self.client.rehearsals(self.caller, workshop.slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.log.warning("The rehearsals of %s cannot be shown: %s", workshop.slug, error)
             return None
 
     async def _closing(self, workshop: WorkshopView) -> ClosingView | None:

@@ -1,0 +1,32 @@
+"""The operations of the API on rehearsals: see the last ones, and make one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from factorycommon.service.http import says
+from workshops.api.routes import Slugged
+from workshops.models.callers import WorkshopCaller
+from workshops.models.rehearsal import RehearsalBody, RehearsalsView
+from workshops.rehearsal.service import Rehearsals
+
+
+def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRouter:
+    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    routes = APIRouter()
+    caller_of, some = Depends(who), says(401, 403, 404, 409, 503)
+
+    @routes.get("/workshops/{slug}/rehearsals", responses=some)
+    async def get_rehearsals(slug: Slugged, caller: WorkshopCaller = caller_of) -> RehearsalsView:
+        """Return the last rehearsals at each place, and whether they still count."""
+        return await rehearsals.view(caller, slug)
+
+    @routes.post("/workshops/{slug}/rehearsals", status_code=201, responses=some)
+    async def rehearse(slug: Slugged, body: RehearsalBody, caller: WorkshopCaller = caller_of) -> RehearsalsView:
+        """Rehearse a workshop at a place. Without seats this is done at once; with three seats it takes minutes."""
+        return await rehearsals.begin(caller, slug, body)
+
+    return routes

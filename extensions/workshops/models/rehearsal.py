@@ -1,0 +1,127 @@
+"""Rehearsals of a workshop at one of its places: what was found, what it was found with, and whether it still holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from factorycommon.models import Model, Person, SessionId, Slug
+from factorycommon.models.messages import Coded, Phrase
+from factorycommon.models.plain import PlainText
+from factorycommon.models.sessions import Words
+from factorycommon.models.workshop_rehearsal import RehearsalColour
+from workshops.models.bodies import MOST_PLACES
+from workshops.models.seats import SeatProgress
+
+RehearsalKind = Literal["dry", "seats"]
+RehearsalCheck = Literal[
+    "participants", "terms", "rules", "budget", "reservation", "maintenance", "place", "prestart", "accounts", "wipe",
+    "size", "environment", "material", "pace", "versions", "connections", "seat",
+]  # fmt: skip
+RehearsalPart = Literal["plan", "environment", "catalogue", "agreement", "material"]
+Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_ORDER: tuple[RehearsalColour, ...] = ("red", "yellow")
+MOST_LINES = 100
+REHEARSED_SEATS = 3
+
+
+class RehearsalBody(Model):
+    """Body of ``POST workshops/SLUG/rehearsals``. ``place``: the number of the plan, 1 is plan A; ``kind``: ``dry``
+    starts nothing, ``seats`` runs three seats of the caller for some minutes."""
+
+    place: int = Field(default=1, ge=1, le=MOST_PLACES)
+    kind: RehearsalKind = "dry"
+
+
+class RehearsalLine(Coded):
+    """One thing that was looked at: how it is, and what to do."""
+
+    TEXTS = ("text", "do")
+
+    check: RehearsalCheck
+    colour: RehearsalColour
+    text: PlainText
+    do: PlainText = ""
+
+
+class RehearsedSeat(Model):
+    """One seat of a rehearsal. ``asked``: when the link took it; ``ran``: when it could be opened; ``why``: why it
+    failed or was refused."""
+
+    person: Person
+    server: str = Field(max_length=255)
+    session: SessionId
+    state: SeatProgress = SeatProgress.ASKED
+    asked: datetime | None = None
+    ran: datetime | None = None
+    why: Words | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it took from its begin until it could be opened; None if it could not."""
+        return None if self.asked is None or self.ran is None else (self.ran - self.asked).total_seconds()
+
+
+class RehearsalResult(Model):
+    """What a rehearsal found: this is what the service signs. ``parts``: a digest of each thing that it was rehearsed
+    with."""
+
+    workshop: str = Field(max_length=48)
+    factory: Slug
+    kind: RehearsalKind
+    at: datetime
+    ended: datetime
+    by: Person
+    lines: tuple[RehearsalLine, ...] = Field(max_length=MOST_LINES)
+    seats: tuple[RehearsedSeat, ...] = Field(default=(), max_length=REHEARSED_SEATS)
+    parts: dict[RehearsalPart, Signature] = Field(default_factory=dict)
+
+    @property
+    def colour(self) -> RehearsalColour:
+        """Return the worst colour of all lines."""
+        found = {line.colour for line in self.lines}
+        return next((one for one in _ORDER if one in found), "green")
+
+
+class RehearsalView(Model):
+    """A rehearsal as people see it. ``colour`` None: it goes on, ``until``: at most until then; ``number``: begins its
+    signature; ``void``: why it does not count any more; ``checked`` False: whether it still counts could not be told
+    wholly, since the link did not answer."""
+
+    kind: RehearsalKind
+    at: datetime
+    by: Person
+    until: datetime | None = None
+    ended: datetime | None = None
+    colour: RehearsalColour | None = None
+    lines: tuple[RehearsalLine, ...] = ()
+    seats: tuple[RehearsedSeat, ...] = ()
+    number: str = ""
+    void: tuple[Phrase, ...] = ()
+    checked: bool = True
+
+    @property
+    def running(self) -> bool:
+        """Return whether it goes on."""
+        return self.ended is None
+
+
+class PlaceRehearsals(Model):
+    """The last rehearsals at one place; ``number`` 1 is plan A. ``ready``: whether three seats were rehearsed there,
+    all went well, and nothing has changed since."""
+
+    number: int
+    factory: str
+    size: str
+    dry: RehearsalView | None = None
+    seats: RehearsalView | None = None
+    ready: bool = False
+
+
+class RehearsalsView(Model):
+    """The last rehearsals of a workshop, by place. ``running``: whether one goes on."""
+
+    places: tuple[PlaceRehearsals, ...]
+    running: bool = False

@@ -1,0 +1,79 @@
+"""What a rehearsal was made with, what of that has changed since, and the signature of its result. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from factorycommon.messages import Message
+from factorycommon.models.messages import Phrase
+from factorycommon.models.workshop_rehearsal import RehearsalPlace
+from workshops.models.rehearsal import RehearsalKind, RehearsalPart, RehearsalResult
+from workshops.store.schema import PlaceRecord, WorkshopRecord
+
+Parts = Mapping[RehearsalPart, str]
+
+_CHANGED: dict[RehearsalPart, Message] = {
+    "plan": Message("rehearsal-void-plan", "The plan of this place has changed since."),
+    "environment": Message("rehearsal-void-environment", "The environment there has changed since."),
+    "catalogue": Message("rehearsal-void-catalogue", "The node size there has changed in the catalogue since."),
+    "agreement": Message("rehearsal-void-agreement", "What was agreed with the site has changed since."),
+    "material": Message("rehearsal-void-material", "The material has changed since."),
+}
+_UNSIGNED = Message("rehearsal-void-signature", "Its signature is not one of this gateway, so it does not count.")
+
+
+def parts(
+    kind: RehearsalKind, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace | None
+) -> dict[RehearsalPart, str]:
+    """Return a digest of each thing that a rehearsal depends on.
+
+    ``here``: what the link tells of the place; None: it does not answer, and the parts that only it knows are left out.
+    """
+    material = workshop.material
+    plan = [place.factory, place.size, place.environment, place.pool]
+    if kind == "dry":  # three seats say nothing about the number of seats, the times and the budget
+        times = [workshop.opens, workshop.starts, workshop.ends, workshop.closes]
+        plan += [place.reservation, *(str(at.timestamp()) for at in times)]
+        plan += [str(one) for one in (workshop.seats, workshop.hours, workshop.gpu_hours, workshop.person_gpu_hours)]
+    found: dict[RehearsalPart, str] = {
+        "plan": _digest(plan),
+        "material": _digest(None if material is None else [material.repository, material.commit]),
+    }
+    if here is not None:
+        environment = here.environment(place.environment)
+        found["environment"] = _digest(None if environment is None else [environment.id, environment.digest])
+        found["catalogue"] = _digest(None if here.size is None else [here.size.id, here.size.digest])
+        found["agreement"] = _digest(here.agreement)
+    return found
+
+
+def changed(before: Parts, now: Parts) -> tuple[Phrase, ...]:
+    """Return what has changed, in words. Parts that are not known now are not compared."""
+    return tuple(
+        Phrase(text=words) for part, words in _CHANGED.items() if part in now and now[part] != before.get(part)
+    )
+
+
+def sign(secret: bytes, result: RehearsalResult) -> str:
+    """Return the signature of a result: 64 hexadecimal digits."""
+    content = json.dumps(result.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()
+    return hmac.new(secret, b"rehearsal of a workshop\0" + content, hashlib.sha256).hexdigest()
+
+
+def unsigned(secret: bytes, result: RehearsalResult, signature: str | None) -> tuple[Phrase, ...]:
+    """Return in words that a result is not as it was signed; nothing if it is."""
+    good = signature is not None and hmac.compare_digest(signature, sign(secret, result))
+    return () if good else (Phrase(text=_UNSIGNED),)
+
+
+def foreign() -> tuple[Phrase, ...]:
+    """Return in words that a result was signed for another place or workshop."""
+    return (Phrase(text=_UNSIGNED),)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""Reads and writes the rows of rehearsals, within a transaction of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
+
+from factorycommon.service.columns import intact
+from workshops.seats.rows import put_rate
+from workshops.seats.waves import Rate
+from workshops.store.rehearsal_table import RehearsalRow, rehearsals
+from workshops.store.schema import EventRecord, events
+from workshops.store.seat_tables import rates
+
+_DAY = timedelta(days=1)
+MOST_A_DAY = 6  # rehearsals with seats of one workshop: they use GPU-hours before its time
+
+
+class RehearsalGoesOn(Exception):
+    """Raised if a rehearsal of the workshop with real seats goes on."""
+
+
+class RehearsedOften(Exception):
+    """Raised if the workshop had as many rehearsals with real seats as are allowed in a day."""
+
+
+def of_workshop(db: Connection, slug: str) -> list[RehearsalRow]:
+    """Return the last rehearsals of a workshop."""
+    return _rows(db.execute(select(rehearsals).where(rehearsals.c.workshop == slug)).mappings())
+
+
+def running(db: Connection) -> list[RehearsalRow]:
+    """Return the rehearsals that go on, of all workshops."""
+    return _rows(db.execute(select(rehearsals).where(rehearsals.c.until.is_not(None))).mappings())
+
+
+def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
+    """Store a rehearsal in place of the last one of its kind there. Raises RehearsalGoesOn, RehearsedOften."""
+    if any(one.until is not None for one in of_workshop(db, row.workshop)):
+        raise RehearsalGoesOn
+    if row.until is not None:
+        mine = (events.c.workshop == row.workshop, events.c.what == event.what, events.c.at > row.at - _DAY)
+        lately = select(func.count()).select_from(events).where(*mine, events.c.detail.startswith("seats"))
+        if db.execute(lately).scalar_one() >= MOST_A_DAY:
+            raise RehearsedOften
+    db.execute(delete(rehearsals).where(*_is(row)))
+    db.execute(insert(rehearsals).values(row.__dict__))
+    db.execute(insert(events).values(event.__dict__))
+
+
+def change(db: Connection, row: RehearsalRow) -> bool:
+    """Store what became of a rehearsal that goes on; return False if it is not there any more."""
+    query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(row.__dict__)
+    return bool(db.execute(query).rowcount)
+
+
+def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:
+    """Store a measured rate, unless one was measured with more seats."""
+    known = select(rates.c.seats).where(rates.c.factory == factory, rates.c.size == size)
+    if (db.execute(known).scalar_one_or_none() or 0) <= seats:
+        put_rate(db, factory, size, rate, seats, now)
+
+
+def _is(row: RehearsalRow) -> tuple[ColumnElement[bool], ...]:
+    table = rehearsals.c
+    return table.workshop == row.workshop, table.factory == row.factory, table.kind == row.kind
+
+
+def _rows(found: Iterable[RowMapping]) -> list[RehearsalRow]:
+    return [RehearsalRow(**values) for row in found if (values := intact(rehearsals, row)) is not None]

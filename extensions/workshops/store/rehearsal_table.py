@@ -1,0 +1,43 @@
+"""The table of rehearsals: the last one of each kind at each factory of a workshop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, ForeignKey, String, Table
+
+from factorycommon.service.columns import MomentColumn, ParsedColumn
+from workshops.models.rehearsal import RehearsalKind, RehearsalResult, RehearsedSeat
+from workshops.store.schema import metadata
+
+# ``seats``: of a rehearsal that goes on, stored before the link is asked; ``until``: when such a one ends at the
+# latest, None: it has ended; while it goes on, ``result`` says only what it is made with, and ``signature`` is None.
+rehearsals = Table(
+    "rehearsals",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("factory", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("at", MomentColumn, nullable=False),
+    Column("by", String, nullable=False),
+    Column("until", MomentColumn),
+    Column("seats", ParsedColumn(tuple[RehearsedSeat, ...]), nullable=False),
+    Column("result", ParsedColumn(RehearsalResult)),
+    Column("signature", String),
+)
+
+
+@dataclass(frozen=True)
+class RehearsalRow:
+    """One rehearsal. The fields are the columns of ``rehearsals``."""
+
+    workshop: str
+    factory: str
+    kind: RehearsalKind
+    at: datetime
+    by: str
+    until: datetime | None = None
+    seats: tuple[RehearsedSeat, ...] = ()
+    result: RehearsalResult | None = None
+    signature: str | None = None
