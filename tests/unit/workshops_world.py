@@ -13,6 +13,7 @@ import yaml
 
 from factorycommon.models.workshops import WorkshopProjects
 from workshops.api.ending import ending_router, public_router
+from workshops.api.helping import help_router
 from workshops.api.material import material_router
 from workshops.api.room import room_router
 from workshops.api.seats import seats_router
@@ -77,6 +78,7 @@ class WorkshopsWorld:
         acts = MaterialActs(self.workshops, self.materials)
         self.more = (
             partial(room_router, self.room),
+            partial(help_router, self.room.helping),
             partial(seats_router, self.workshops, store, self.seats),
             partial(ending_router, self.workshops, self.ending),
             partial(material_router, acts, self.delivery),

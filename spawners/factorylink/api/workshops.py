@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from factorylink.api import workshop_history, workshop_material, workshop_room, workshop_seats
+from factorylink.api import workshop_help, workshop_history, workshop_material, workshop_room, workshop_seats
 from factorylink.api.http import Bounded, new_app
 from factorylink.api.workshop_scope import WorkshopScope
 from factorylink.ledger.charges import Charges
 from factorylink.ledger.project_history import ProjectHistory
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.book import ProjectBook
+from factorylink.sessions.help_relay import HelpRelay
 from factorylink.sessions.material import MaterialSender
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.workshop_feed import WorkshopFeed
@@ -39,6 +40,7 @@ def workshops_app(
     charges: Charges,
     factories: OfferedFactories,
     material: MaterialSender,
+    relay: HelpRelay,
 ) -> FastAPI:
     """Return the app for the workshops service. It checks no token: only that service can open its socket."""
     app = new_app("factorygate link, for the workshops service")
@@ -53,4 +55,5 @@ def workshops_app(
     app.include_router(workshop_seats.router(scope, seats, holds))
     app.include_router(workshop_history.router(scope, history, charges, live_clusters, factories))
     app.include_router(workshop_material.router(scope, material))
+    app.include_router(workshop_help.router(scope, relay))
     return app
