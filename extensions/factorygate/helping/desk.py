@@ -13,6 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from tornado.web import HTTPError
+
 from factorycommon.messages import of_error
 from factorycommon.models.workshop_help import HandBody, HelpState, LookBody, NotebookSnapshot
 from factorygate import language
@@ -128,7 +130,7 @@ class HelpDesk:
             if changed == self._sent:
                 return None
             snapshot = await self._files.read(self._path)
-        except Exception as error:  # any error: the file may be gone, and comes back with the next save
+        except (HTTPError, OSError, ValueError) as error:  # the file may be gone, and come back with the next save
             log.info("A notebook that helpers may see cannot be read now: %s", error)
             return None
         try:
