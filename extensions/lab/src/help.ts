@@ -119,8 +119,8 @@ export class HelpActions {
     });
     if (!answer.button.accept) return;
     await this.tried(async () => {
-      const context = this.documents.contextForWidget(this.documents.findWidget(notebook.path) ?? new Widget());
-      await context?.save();
+      const widget = this.documents.findWidget(notebook.path);
+      await (widget && this.documents.contextForWidget(widget))?.save();
       await this.watch.allowLook(notebook.path);
     });
   }
