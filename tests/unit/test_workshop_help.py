@@ -1,4 +1,4 @@
-"""Raised hands, and notebooks that their people let helpers see: who may do what, limits, and the way from a session."""
+"""Raised hands, and notebooks that helpers may see: who may do what, limits, and the way from a session."""
 
 from __future__ import annotations
 
@@ -168,9 +168,14 @@ async def test_a_restart_keeps_hands_and_no_notebook(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("role", "may"),
     [
-        ("lead", True), ("instructor", True), ("helper", True), ("observer", False), ("participant", False), (None, False),
+        ("lead", True),
+        ("instructor", True),
+        ("helper", True),
+        ("observer", False),
+        ("participant", False),
+        (None, False),
     ],
-)  # fmt: skip
+)
 async def test_each_role_sees_and_does_its_own(tmp_path: Path, role: Role | None, may: bool) -> None:
     async with open_class(tmp_path) as (world, slug):
         helping = world.room.helping
@@ -358,22 +363,18 @@ def test_an_image_is_a_png_of_a_size_that_a_browser_can_show(text: str) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        {"minutes": 31, "snapshot": snapshot().model_dump(mode="json")},
-        {"minutes": 0, "snapshot": snapshot().model_dump(mode="json")},
-        {"snapshot": {"file": "x", "saved": "2026-11-28T09:00:00Z", "cells": [{"kind": "html"}]}},
-        {"snapshot": {"file": "x", "saved": "2026-11-28T09:00:00Z", "cells": [{"kind": "raw"}] * 501}},
-        {
-            "snapshot": {
-                "file": "x",
-                "saved": "2026-11-28T09:00:00Z",
-                "cells": [{"kind": "raw", "source": "x" * 20_000}] * 41,
-            }
-        },
+        {"minutes": 31},
+        {"minutes": 0},
+        {"cells": [{"kind": "html"}]},
+        {"cells": [{"kind": "raw"}] * 501},
+        {"cells": [{"kind": "raw", "source": "x" * 20_000}] * 41},
     ],
 )
 def test_a_notebook_is_bounded_and_of_known_parts(sent: dict[str, Any]) -> None:
+    given = {"file": "x", "saved": BEGIN, "cells": [], **sent}
+    minutes = given.pop("minutes", 30)
     with pytest.raises(ValidationError):
-        LookBody.model_validate(sent)
+        LookBody.model_validate({"minutes": minutes, "snapshot": given})
 
 
 # --- from a session over the link
@@ -470,7 +471,6 @@ async def test_a_saved_notebook_is_sent_while_its_person_agrees(classroom: Class
 async def test_tokens_of_people_and_of_other_sessions_get_no_help(classroom: Classroom) -> None:
     await comes(lambda: classroom.made.link.parts.relay._readers)
     link = classroom.made.link
-    link.people._groups = {}
     with pytest.raises(LinkError) as caught:
         await classroom.link("ada-token").get("/help", HelpState)  # it is the person's own, not a session's
     assert caught.value.kind == "forbidden"
@@ -489,7 +489,6 @@ async def test_a_session_is_told_that_the_service_is_away(
     classroom: Classroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await classroom.made.runs(1, ADA)
-    relay = classroom.made.link.parts.relay
     live = next(iter(classroom.made.link.live_sessions.values()))
     monkeypatch.setattr(help_relay, "ANSWER_SECONDS", 0.05)
     alone = help_relay.HelpRelay()
@@ -503,7 +502,6 @@ async def test_a_session_is_told_that_the_service_is_away(
     assert caught.value.status == 503
     (ask,) = (await taking).asks
     assert (ask.person, ask.session) == (ADA, live.record.id)
-    assert relay is not alone
 
 
 async def test_one_session_asks_only_so_often(classroom: Classroom, monkeypatch: pytest.MonkeyPatch) -> None:
