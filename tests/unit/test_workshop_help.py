@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -495,12 +496,15 @@ async def test_a_session_is_told_that_the_service_is_away(
     with pytest.raises(ProblemError) as caught:
         await alone.ask(live, "state")  # nobody has asked for asks
     assert caught.value.status == 503
-    taking = asyncio.create_task(alone.take())
+    there, gone = AsyncMock(return_value=False), AsyncMock(return_value=True)
+    taking = asyncio.gather(alone.take(gone), alone.take(there))  # the first one's connection is lost
     await asyncio.sleep(0)
     with pytest.raises(ProblemError) as caught:
         await alone.ask(live, "state")  # taken, and never answered
     assert caught.value.status == 503
-    (ask,) = (await taking).asks
+    nothing, taken = await taking
+    assert nothing.asks == ()
+    (ask,) = taken.asks
     assert (ask.person, ask.session) == (ADA, live.record.id)
 
 

@@ -33,7 +33,7 @@ export function errorOf(outputs: unknown): string {
     if (typeof output !== "object" || output === null) continue;
     const { output_type: kind, traceback } = output as { output_type?: unknown; traceback?: unknown };
     if (kind !== "error" || !Array.isArray(traceback)) continue;
-    const lines = traceback.filter((line) => typeof line === "string").join("\n");
+    const lines = (traceback as unknown[]).filter((line) => typeof line === "string").join("\n");
     return plain(lines.replace(ESCAPES, "").slice(-MOST_SENT)).replace(/^\n+/, "");
   }
   return "";

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from factorycommon.models.workshop_help import AskId, HelpAnswer, HelpAsks
 from factorylink.api.http import says
@@ -19,9 +19,9 @@ def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/help")
-    async def take_asks() -> HelpAsks:
+    async def take_asks(request: Request) -> HelpAsks:
         """Return what sessions of workshops ask; the answer waits for some seconds until there is something."""
-        return await relay.take()
+        return await relay.take(request.is_disconnected)
 
     @routes.post("/projects/{project_id}/help/{ask_id}", status_code=204, responses=says(404))
     async def answer_ask(project_id: InProject, ask_id: InAsk, body: HelpAnswer) -> None:

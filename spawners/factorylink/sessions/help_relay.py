@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from factorycommon.messages import Message
@@ -97,8 +98,9 @@ class HelpRelay:
             raise ProblemError(answer.problem)
         return answer.state or HelpState()
 
-    async def take(self, seconds: float = ASK_SECONDS) -> HelpAsks:
-        """Return what sessions ask; wait so long for the first one."""
+    async def take(self, left: Callable[[], Awaitable[bool]], seconds: float = ASK_SECONDS) -> HelpAsks:
+        """Return what sessions ask; wait so long for the first one. ``left``: returns whether nobody reads the
+        answer any more, so that it takes no ask along."""
         self._readers += 1
         try:
             if not self._open():
@@ -108,6 +110,8 @@ class HelpRelay:
         finally:
             self._readers -= 1
             self._read_at = asyncio.get_running_loop().time()
+        if await left():
+            return HelpAsks()
         return HelpAsks(asks=tuple(self._queue.popleft() for _ in range(min(self._open(), MOST_ASKS))))
 
     def answer(self, project: str, ask_id: str, answer: HelpAnswer) -> None:
