@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from factorycommon.models import Words
+from factorycommon.models.workshop_help import LookBody
 from factorycommon.models.workshop_sessions import WorkshopSessions
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -21,6 +22,7 @@ from tests.unit.workshops_world import SECRET, WorkshopsWorld, body, workshops_w
 from workshops.api.hub import hub_app
 from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
+from workshops.store.hand_table import HandRecord
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADA, BOB = WorkshopCaller("ada", operator=True), WorkshopCaller("bob")
@@ -70,6 +72,7 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
     await world.clockwork.look()
     for name in ("guest-1", "guest-2", LONG):
         await world.workshops.put_member(BOB, runs, name, "participant")
+    with_room = await room(world)
     return {
         "list": ("bob", "/hub/workshops"),
         "operator's list": ("ada", "/hub/workshops"),
@@ -79,7 +82,8 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
         "waits": ("bob", f"/hub/workshops/{waits}"),
         "declined": ("bob", f"/hub/workshops/{declined}"),
         "scheduled": ("bob", f"/hub/workshops/{runs}?done=approve"),
-        "room": ("bob", f"/hub/workshops/{await room(world)}/room"),
+        "room": ("bob", f"/hub/workshops/{with_room}/room"),
+        "look": ("bob", f"/hub/workshops/{with_room}/room/seats/2/look"),
         "report": ("bob", f"/hub/workshops/{runs}/report"),
         "privacy": ("bob", f"/hub/workshops/{runs}/privacy"),
         "certificate": ("bob", f"/hub/workshops/certificates/{certificates.certificate_id(SECRET, runs, LONG)}"),
@@ -88,7 +92,7 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
 
 
 async def room(world: WorkshopsWorld) -> str:
-    """Make a workshop whose seats are in every state; return its slug."""
+    """Make a workshop whose seats are in every state, with hands and a notebook to see; return its slug."""
     slug = (await world.workshops.create(BOB, body(seats=5, languages=["en", "de"]))).slug
     await world.workshops.approve(ADA, slug)
     await world.clockwork.look()
@@ -101,12 +105,20 @@ async def room(world: WorkshopsWorld) -> str:
         session(3, "guest.a", slug, state="ended", reason=Words(code="oom", what="It ran out of memory.")),
     )
     world.room.sessions.take(True, WorkshopSessions(sessions=sessions))
+    said = {"question": HOSTILE, "source": HOSTILE, "error": HOSTILE}
+    for name, by in ((HOSTILE, ""), (LONG, "bob")):
+        await world.room.helping._hands.put(HandRecord(slug, name, world.clock(), **said, by=by))
+    outputs = [{"kind": "text", "text": HOSTILE}, {"kind": "error", "text": LONG}, {"kind": "left-out"}]
+    cells = [{"kind": "markdown", "source": HOSTILE}, {"kind": "code", "source": LONG * 5, "outputs": outputs}]
+    look = LookBody.model_validate({"snapshot": {"file": f"{LONG}.ipynb", "saved": world.clock(), "cells": cells}})
+    for name in (LONG, "guest.b"):
+        world.room.helping._looks.begin(slug, name, "a" * 32, look)
     return slug
 
 
 NAMES = (
     "list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled",
-    "room", "empty room", "report", "privacy", "certificate",
+    "room", "look", "empty room", "report", "privacy", "certificate",
 )  # fmt: skip
 
 
@@ -188,6 +200,22 @@ async def test_the_room_follows_its_seats_and_shows_names_as_text(shown: Shown) 
     await page.get_by_label("All seats").check()
     await page.get_by_label("Show names").uncheck()
     await expect(page.locator("#fg-seats")).not_to_contain_text("guest.a")
+    await expect(page.locator("#fg-hands")).to_contain_text("Hand up")  # and neither names nor what was sent
+    assert not [one for one in (HOSTILE, LONG, "bob") if one in (await page.locator("#fg-hands").inner_text())]
+    assert await page.title() != "1"
+    await page.close()
+
+
+async def test_what_a_participant_sent_is_shown_as_text(shown: Shown) -> None:
+    page = await opened(shown, "room")
+    await expect(page.locator("#fg-hands")).to_contain_text(HOSTILE)
+    await page.get_by_role("button", name="What the person on seat 1 sent").press("Enter")
+    await expect(page.locator("#fg-hand pre")).to_have_text([HOSTILE, HOSTILE])
+    assert await page.locator("#fg-hands img, #fg-hand img").count() == 0
+    await page.goto(shown.paths["look"][1])
+    frame = page.frame_locator("iframe.fg-look")
+    await expect(frame.locator("pre").first).to_have_text(HOSTILE)
+    assert await frame.locator("img, script").count() == 0
     assert await page.title() != "1"
     await page.close()
 

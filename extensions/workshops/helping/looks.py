@@ -15,7 +15,7 @@ MOST_LOOKS = 60  # of all workshops: each takes up to some megabytes of memory
 
 
 @dataclass
-class Look:
+class NotebookConsent:
     """One consent. ``seen_by``: the helpers who have looked, in order."""
 
     workshop: str
@@ -31,23 +31,23 @@ class Looks:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._looks: dict[tuple[str, str], Look] = {}  # by workshop and person
+        self._looks: dict[tuple[str, str], NotebookConsent] = {}  # by workshop and person
 
-    def get(self, slug: str, person: str) -> Look | None:
+    def get(self, slug: str, person: str) -> NotebookConsent | None:
         """Return a person's consent; None: there is none, or its time is over."""
         found = self._looks.get((slug, person))
         return found if found is not None and self._now() < found.until else None
 
-    def of(self, slug: str) -> list[Look]:
+    def of(self, slug: str) -> list[NotebookConsent]:
         """Return the consents of a workshop's people."""
         return [one for (of, person), one in self._looks.items() if of == slug and self.get(slug, person) is not None]
 
-    def begin(self, slug: str, person: str, session: str, body: LookBody) -> Look:
+    def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
         """Keep a consent in place of the person's earlier one, and return it. Raises ProblemError."""
         if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
             raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))
         until = self._now() + timedelta(minutes=body.minutes)
-        self._looks[slug, person] = look = Look(slug, person, session, until, body.snapshot)
+        self._looks[slug, person] = look = NotebookConsent(slug, person, session, until, body.snapshot)
         return look
 
     def renew(self, slug: str, person: str, session: str, snapshot: NotebookSnapshot) -> None:
@@ -57,15 +57,15 @@ class Looks:
             raise conflict(Message("look-over", "Helpers may not see this notebook any more."))
         look.snapshot = snapshot
 
-    def end(self, slug: str, person: str) -> Look | None:
+    def end(self, slug: str, person: str) -> NotebookConsent | None:
         """Delete a consent with its notebook; return it, None if there was none."""
         return self._looks.pop((slug, person), None)
 
-    def sweep(self) -> list[Look]:
+    def sweep(self) -> list[NotebookConsent]:
         """Delete the consents whose time is over, and return them."""
         over = [key for key, look in self._looks.items() if self._now() >= look.until]
         return [self._looks.pop(key) for key in over]
 
-    def others(self, slugs: Collection[str]) -> list[Look]:
+    def others(self, slugs: Collection[str]) -> list[NotebookConsent]:
         """Return the consents in all other workshops."""
         return [one for one in self._looks.values() if one.workshop not in slugs]

@@ -21,7 +21,7 @@ from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import conflict, forbidden, gone, invalid, too_many
 from workshops.helping.hands import Hands, place_of
 from workshops.helping.limits import MinuteLimit
-from workshops.helping.looks import Look, Looks
+from workshops.helping.looks import NotebookConsent, Looks
 from workshops.models.callers import WorkshopCaller
 from workshops.models.helping import HandContent, HandView, LookView, SeatHelp, SeatLookView
 from workshops.service import Workshops
@@ -283,7 +283,7 @@ def _up(hands: dict[str, HandRecord], members: Sequence[MembershipRecord]) -> di
     return {one.person: hands[one.person] for one in members if one.state == "seated" and one.person in hands}
 
 
-def _seen(look: Look, helper: str) -> None:
+def _seen(look: NotebookConsent, helper: str) -> None:
     if helper not in look.seen_by:
         look.seen_by.append(helper)
 
