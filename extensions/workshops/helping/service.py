@@ -21,7 +21,7 @@ from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import conflict, forbidden, gone, invalid, too_many
 from workshops.helping.hands import Hands, place_of
 from workshops.helping.limits import MinuteLimit
-from workshops.helping.looks import NotebookConsent, Looks
+from workshops.helping.looks import Looks, NotebookConsent
 from workshops.models.callers import WorkshopCaller
 from workshops.models.helping import HandContent, HandView, LookView, SeatHelp, SeatLookView
 from workshops.service import Workshops
