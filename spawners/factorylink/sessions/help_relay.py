@@ -35,8 +35,10 @@ from factorylink.state.live_session import LiveSession
 ANSWER_SECONDS = 8.0  # that a session waits for the service
 GONE_SECONDS = 10.0  # without a question of the service, after which it counts as away
 MOST_WAITING = 400  # asks of all sessions together
+MOST_NOTEBOOKS = 40  # of these that carry a notebook, which may have almost a megabyte
 MOST_OF_SESSION = 4  # asks of one session at the same time
 MOST_A_MINUTE = 60  # asks of one session; a session with a raised hand asks every five seconds
+_WITH_NOTEBOOK = ("look", "snapshot")
 _NO_WORKSHOP = Message("help-no-workshop", "This session is not for a workshop, so there is nobody to help.")
 _AWAY = Message("help-away", "The gateway’s service for workshops does not answer just now.")
 
@@ -73,7 +75,7 @@ class HelpRelay:
         project = record.choice.project
         if project is None or not project.startswith(PREFIX):
             raise conflict(_NO_WORKSHOP)
-        self._check(record.id)
+        self._check(record.id, act in _WITH_NOTEBOOK)
         ask = HelpAsk(
             id=secrets.token_hex(16),
             project=project,
@@ -130,7 +132,7 @@ class HelpRelay:
         self._queue = deque(one for one in self._queue if one.id in self._waiting)
         return len(self._queue)
 
-    def _check(self, session_id: SessionId) -> None:
+    def _check(self, session_id: SessionId, with_notebook: bool) -> None:
         now = asyncio.get_running_loop().time()
         if self._readers == 0 and now - self._read_at > GONE_SECONDS:
             raise unreachable(_AWAY)
@@ -138,7 +140,9 @@ class HelpRelay:
         times = self._times.setdefault(session_id, deque())
         while times and now - times[0] > 60:
             times.popleft()
-        if len(self._waiting) >= MOST_WAITING or mine >= MOST_OF_SESSION or len(times) >= MOST_A_MINUTE:
+        large = sum(one.ask.act in _WITH_NOTEBOOK for one in self._waiting.values()) if with_notebook else 0
+        full = len(self._waiting) >= MOST_WAITING or large >= MOST_NOTEBOOKS
+        if full or mine >= MOST_OF_SESSION or len(times) >= MOST_A_MINUTE:
             raise too_many(Message("help-too-many", "This session asks the people who teach the class too often."))
         times.append(now)
         if len(self._times) > 2 * MOST_WAITING:  # sessions that are over leave their times behind
