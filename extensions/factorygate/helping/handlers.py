@@ -106,17 +106,15 @@ class LookHandler(_Asking):
 
 def files_of(server: ServerApp) -> SavedNotebook:
     """Return how to read the server's notebooks: by its contents manager, with that manager's own limits."""
-    contents = server.contents_manager
+    contents: Any = server.contents_manager
 
     async def changed(path: str) -> datetime:
-        model = cast(dict[str, Any], await ensure_async(contents.get(path, content=False)))
-        return cast(datetime, model["last_modified"])
+        return cast(datetime, (await ensure_async(contents.get(path, content=False)))["last_modified"])
 
     async def read(path: str) -> NotebookSnapshot:
-        about = cast(dict[str, Any], await ensure_async(contents.get(path, content=False)))
-        if (about.get("size") or 0) > _MOST_FILE:
+        if ((await ensure_async(contents.get(path, content=False))).get("size") or 0) > _MOST_FILE:
             raise NotNotebook(_TOO_LARGE)
-        model = cast(dict[str, Any], await ensure_async(contents.get(path, content=True, type="file", format="text")))
+        model = await ensure_async(contents.get(path, content=True, type="file", format="text"))
         return snapshot_of(str(model["content"]), path.rpartition("/")[2], model["last_modified"])
 
     return SavedNotebook(changed, read)

@@ -61,8 +61,8 @@ def _size(cell: SnapshotCell) -> int:
 
 
 def _cell(found: dict[str, Any]) -> SnapshotCell:
-    kinds: dict[object, Literal["code", "markdown", "raw"]] = {"code": "code", "markdown": "markdown"}
-    kind, count = kinds.get(found.get("cell_type"), "raw"), found.get("execution_count")
+    kinds: dict[str, Literal["code", "markdown", "raw"]] = {"code": "code", "markdown": "markdown"}
+    kind, count = kinds.get(_text(found.get("cell_type")), "raw"), found.get("execution_count")
     outputs = found.get("outputs") if kind == "code" else None
     shown = [_output(one) for one in outputs if isinstance(one, dict)] if isinstance(outputs, list) else []
     return SnapshotCell(

@@ -41,12 +41,27 @@ class Hands:
                 hand = replace(hand, at=before.at, by=before.by, asked_by=before.asked_by)
             return await self._write(known, hand, None if before is not None else event)
 
-    async def change(self, slug: str, person: str, event: EventRecord, **values: str) -> HandRecord | None:
-        """Set values of a person's hand; return it, None: it is not up."""
+    async def change(
+        self,
+        slug: str,
+        person: str,
+        event: EventRecord | None = None,
+        *,
+        by: str | None = None,
+        asked_by: str | None = None,
+    ) -> HandRecord | None:
+        """Set who comes to a person's hand, or who asks to see the notebook; return it, None: it is not up."""
         async with self._locks[slug]:
             known = await self._load(slug)
             before = known.get(person)
-            return None if before is None else await self._write(known, replace(before, **values), event)
+            if before is None:
+                return None
+            after = replace(
+                before,
+                by=before.by if by is None else by,
+                asked_by=before.asked_by if asked_by is None else asked_by,
+            )
+            return await self._write(known, after, event)
 
     async def take_down(self, slug: str, person: str, event: EventRecord) -> bool:
         """Delete a person's hand with what was sent; return whether it was up."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Literal
 
 from factorycommon.messages import Message
 from factorycommon.models.workshop_help import (
@@ -212,7 +213,8 @@ class Helping:
             return
         if hand is not None and hand.by:
             raise conflict(Message("hand-taken", "Somebody else comes to seat {seat} already.").format(seat=seat))
-        await self._change(slug, holder, self._event(slug, caller.person, "comes", f"seat {seat}"), by=caller.person)
+        event = self._event(slug, caller.person, "comes", f"seat {seat}")
+        self._changed(slug, seat, await self._hands.change(slug, holder.person, event, by=caller.person))
 
     async def done(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Lower the hand of the person on a seat, who has got help."""
@@ -226,7 +228,7 @@ class Helping:
         """Ask the person on a seat, whose hand is up, to let helpers see a notebook."""
         holder = await self._holder(caller, slug, seat)
         event = self._event(slug, caller.person, "asks to look", f"seat {seat}")
-        await self._change(slug, holder, event, asked_by=caller.person)
+        self._changed(slug, seat, await self._hands.change(slug, holder.person, event, asked_by=caller.person))
 
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
         """Return the notebook of the person on a seat, if that person lets helpers see it."""
@@ -265,9 +267,9 @@ class Helping:
             raise gone(Message("room-seat", "A person on seat {seat}").format(seat=seat))
         return holder
 
-    async def _change(self, slug: str, holder: MembershipRecord, event: EventRecord, **values: str) -> None:
-        if await self._hands.change(slug, holder.person, event, **values) is None:
-            raise _not_up(holder.seat or 0)
+    def _changed(self, slug: str, seat: int, hand: HandRecord | None) -> None:
+        if hand is None:
+            raise _not_up(seat)
         self._tell(slug)
 
     def _event(self, slug: str, by: str, what: str, detail: str = "") -> EventRecord:
@@ -297,12 +299,13 @@ def _name(people: dict[str, MembershipRecord], person: str) -> str:
 def _shown(hand: HandRecord, place: int, people: dict[str, MembershipRecord], contents: bool) -> HandView:
     if not contents:
         return HandView(since=hand.at, place=place)
+    sent: dict[Literal["source", "error"], str] = {"source": hand.source, "error": hand.error}
     return HandView(
         since=hand.at,
         place=place,
         by=_name(people, hand.by),
         question=hand.question,
-        has=tuple(name for name, text in (("source", hand.source), ("error", hand.error)) if text),
+        has=tuple(name for name, text in sent.items() if text),
         asked_by=_name(people, hand.asked_by),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import struct
 from functools import partial
 from typing import Annotated, Literal, Self
 
@@ -47,7 +46,7 @@ def is_small_png(data: str) -> bool:
         return False
     if len(head) < 24 or not head.startswith(_PNG) or head[12:16] != b"IHDR":
         return False
-    width, height = struct.unpack(">II", head[16:24])
+    width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
     return 0 < width * height <= MOST_PIXELS
 
 
