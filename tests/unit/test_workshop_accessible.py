@@ -107,7 +107,7 @@ async def room(world: WorkshopsWorld) -> str:
     world.room.sessions.take(True, WorkshopSessions(sessions=sessions))
     said = {"question": HOSTILE, "source": HOSTILE, "error": HOSTILE}
     for name, by in ((HOSTILE, ""), (LONG, "bob")):
-        await world.room.helping._hands.put(HandRecord(slug, name, world.clock(), **said, by=by))
+        await world.room.helping._raised.put(HandRecord(slug, name, world.clock(), **said, by=by))
     outputs = [{"kind": "text", "text": HOSTILE}, {"kind": "error", "text": LONG}, {"kind": "left-out"}]
     cells = [{"kind": "markdown", "source": HOSTILE}, {"kind": "code", "source": LONG * 5, "outputs": outputs}]
     look = LookBody.model_validate({"snapshot": {"file": f"{LONG}.ipynb", "saved": world.clock(), "cells": cells}})

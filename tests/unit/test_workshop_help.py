@@ -248,7 +248,7 @@ async def test_hands_are_deleted_with_the_people_and_when_the_class_is_over(tmp_
             world.clock.forward(days=1)
             await world.clockwork.look()
         await helping.forget()
-        assert await helping._hands.of(slug) == {}
+        assert await helping._raised.of(slug) == {}
         assert helping._looks.of(slug) == []
 
 

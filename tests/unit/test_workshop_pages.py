@@ -404,7 +404,7 @@ async def test_a_hostile_address_of_a_repository_is_told_at_its_field(bob: httpx
 async def test_a_person_raises_a_hand_on_the_page_of_the_workshop(
     world: WorkshopsWorld, bob: httpx.AsyncClient
 ) -> None:
-    slug = (await world.scheduled(ADA)).slug
+    slug = (await world.scheduled(ADA, seats=1)).slug
     await world.workshops.put_member(ADA, slug, "bob", "participant")
     world.clock.at = BEGIN + timedelta(days=2, minutes=1)
     for _ in range(3):
@@ -426,7 +426,7 @@ async def test_a_person_raises_a_hand_on_the_page_of_the_workshop(
 async def test_nothing_of_a_notebook_that_helpers_see_can_run(
     world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
 ) -> None:
-    slug = (await world.scheduled(ADA)).slug
+    slug = (await world.scheduled(ADA, seats=1)).slug
     await world.workshops.put_member(ADA, slug, "bob", "participant")
     world.clock.at = BEGIN + timedelta(days=2, minutes=1)
     for _ in range(3):

@@ -20,9 +20,9 @@ from factorycommon.models.workshop_help import (
 )
 from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import conflict, forbidden, gone, invalid, too_many
-from workshops.helping.hands import Hands, place_of
 from workshops.helping.limits import MinuteLimit
 from workshops.helping.looks import Looks, NotebookConsent
+from workshops.helping.raised_hands import RaisedHands, place_of
 from workshops.models.callers import WorkshopCaller
 from workshops.models.helping import HandContent, HandView, LookView, SeatHelp, SeatLookView
 from workshops.service import Workshops
@@ -50,7 +50,7 @@ class Helping:
         self._workshops = workshops
         self._store = store
         self._now = now
-        self._hands = Hands(store)
+        self._raised = RaisedHands(store)
         self._looks = Looks(now)
         self._raises = MinuteLimit(RAISES_A_MINUTE, now)
         self._consents = MinuteLimit(LOOKS_A_MINUTE, now)
@@ -82,7 +82,7 @@ class Helping:
         live = [one.slug for one in await self._store.all(over=False)]
         for look in self._looks.others(live):
             self._looks.end(look.workshop, look.person)
-        await self._hands.forget_all_but(live)
+        await self._raised.forget_all_but(live)
 
     # --- the person who asks for help
 
@@ -90,11 +90,11 @@ class Helping:
         """Return what a person has asked for."""
         workshop, mine = await self._seat(person, slug)
         members = (await self._store.members([slug]))[slug]
-        people, hands = {one.person: one for one in members}, _up(await self._hands.of(slug), members)
-        hand, look = hands.get(person), self._looks.get(slug, person)
+        people, raised = {one.person: one for one in members}, _up(await self._raised.of(slug), members)
+        hand, look = raised.get(person), self._looks.get(slug, person)
         own_hand = None if hand is None else OwnHand(
             since=hand.at,
-            place=place_of(hand, hands.values()),
+            place=place_of(hand, raised.values()),
             by=_name(people, hand.by),
             asked_by=_name(people, hand.asked_by),
         )  # fmt: skip
@@ -109,14 +109,14 @@ class Helping:
         if not self._raises.allows(slug, person):
             raise too_many(Message("hand-rate", "You raise your hand too often."))
         hand = HandRecord(slug, person, self._now(), body.question, body.file, body.source, body.error)
-        await self._hands.put(hand, self._event(slug, person, "hand"))
+        await self._raised.put(hand, self._event(slug, person, "hand"))
         self._tell(slug)
         return await self.state(person, slug)
 
     async def lower(self, person: str, slug: str) -> HelpState:
         """Lower a person's hand, if it is up."""
         await self._seat(person, slug)
-        if await self._hands.take_down(slug, person, self._event(slug, person, "lowered")):
+        if await self._raised.take_down(slug, person, self._event(slug, person, "lowered")):
             self._tell(slug)
         return await self.state(person, slug)
 
@@ -129,7 +129,7 @@ class Helping:
         until = look.until.strftime("%H:%M:%S UTC")
         try:
             await self._store.note(self._event(slug, person, "look", f"{look.snapshot.file}, until {until}"))
-            await self._hands.change(slug, person, asked_by="")
+            await self._raised.change(slug, person, asked_by="")
         except StoreError:
             self._looks.end(slug, person)  # nobody looks without a line in the log
             raise
@@ -174,14 +174,14 @@ class Helping:
 
     async def of_room(self, slug: str, members: Sequence[MembershipRecord], contents: bool) -> dict[str, SeatHelp]:
         """Return what a room shows of help, by person. ``contents``: whether the caller sees more than raised hands."""
-        hands = _up(await self._hands.of(slug), members)
+        raised = _up(await self._raised.of(slug), members)
         looks = {one.person: one for one in self._looks.of(slug)} if contents else {}
         people = {one.person: one for one in members}
         shown = {}
-        for person in hands.keys() | looks.keys():
-            hand, look = hands.get(person), looks.get(person)
+        for person in raised.keys() | looks.keys():
+            hand, look = raised.get(person), looks.get(person)
             shown[person] = SeatHelp(
-                hand=None if hand is None else _shown(hand, place_of(hand, hands.values()), people, contents),
+                hand=None if hand is None else _shown(hand, place_of(hand, raised.values()), people, contents),
                 look=None if look is None else SeatLookView(file=look.snapshot.file, until=look.until),
             )
         return shown
@@ -189,7 +189,7 @@ class Helping:
     async def content(self, caller: WorkshopCaller, slug: str, seat: int) -> HandContent:
         """Return what the person on a seat sent with the raised hand."""
         holder = await self._holder(caller, slug, seat)
-        hand = await self._hands.get(slug, holder.person)
+        hand = await self._raised.get(slug, holder.person)
         if hand is None:
             raise _not_up(seat)
         people = {one.person: one for one in (await self._store.members([slug]))[slug]}
@@ -208,19 +208,19 @@ class Helping:
     async def come(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Say to the person on a seat that the caller comes."""
         holder = await self._holder(caller, slug, seat)
-        hand = await self._hands.get(slug, holder.person)
+        hand = await self._raised.get(slug, holder.person)
         if hand is not None and hand.by == caller.person:
             return
         if hand is not None and hand.by:
             raise conflict(Message("hand-taken", "Somebody else comes to seat {seat} already.").format(seat=seat))
         event = self._event(slug, caller.person, "comes", f"seat {seat}")
-        self._changed(slug, seat, await self._hands.change(slug, holder.person, event, by=caller.person))
+        self._changed(slug, seat, await self._raised.change(slug, holder.person, event, by=caller.person))
 
     async def done(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Lower the hand of the person on a seat, who has got help."""
         holder = await self._holder(caller, slug, seat)
         event = self._event(slug, caller.person, "helped", f"seat {seat}")
-        if not await self._hands.take_down(slug, holder.person, event):
+        if not await self._raised.take_down(slug, holder.person, event):
             raise _not_up(seat)
         self._tell(slug)
 
@@ -228,7 +228,7 @@ class Helping:
         """Ask the person on a seat, whose hand is up, to let helpers see a notebook."""
         holder = await self._holder(caller, slug, seat)
         event = self._event(slug, caller.person, "asks to look", f"seat {seat}")
-        self._changed(slug, seat, await self._hands.change(slug, holder.person, event, asked_by=caller.person))
+        self._changed(slug, seat, await self._raised.change(slug, holder.person, event, asked_by=caller.person))
 
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
         """Return the notebook of the person on a seat, if that person lets helpers see it."""
@@ -280,9 +280,9 @@ class Helping:
             on_change(frozenset({PREFIX + slug}))
 
 
-def _up(hands: dict[str, HandRecord], members: Sequence[MembershipRecord]) -> dict[str, HandRecord]:
+def _up(raised: dict[str, HandRecord], members: Sequence[MembershipRecord]) -> dict[str, HandRecord]:
     """Return the hands of those who still have a seat."""
-    return {one.person: hands[one.person] for one in members if one.state == "seated" and one.person in hands}
+    return {one.person: raised[one.person] for one in members if one.state == "seated" and one.person in raised}
 
 
 def _seen(look: NotebookConsent, helper: str) -> None:

@@ -11,7 +11,7 @@ from factorycommon.service.columns import MomentColumn
 from workshops.store.schema import metadata
 
 # ``by``: the helper who comes; ``asked_by``: the helper who asks to see the person's notebook; "": nobody.
-hands = Table(
+raised_hands = Table(
     "hands",
     metadata,
     Column("workshop", ForeignKey("workshops.slug"), primary_key=True),

@@ -154,7 +154,7 @@ class Store:
         def work(db: Connection) -> None:
             of_rooms = (room_tables.deliveries, room_tables.messages, material_tables.material_deliveries)
             mine_too = (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets)
-            of_seats = (seat_tables.seats, seat_tables.warm_ups, check_table.checks, hand_table.hands)
+            of_seats = (seat_tables.seats, seat_tables.warm_ups, check_table.checks, hand_table.raised_hands)
             for table in (*of_rooms, *of_seats, *mine_too):
                 db.execute(delete(table).where(table.c.workshop == slug))
             mine = select(schema.memberships.c.person)

@@ -18,6 +18,17 @@ from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.helping import HandContent
 
 _HAND = TypeAdapter(HandContent)
+# Of the frame, which loads nothing.
+_STYLE = """
+body { margin: 1rem; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif; }
+section { margin: 0 0 1.25rem; }
+pre { margin: 0 0 0.25rem; padding: 0.5rem 0.75rem; overflow-x: auto; font: 14px/1.45 ui-monospace, monospace; }
+pre.source { border: 1px solid #767676; background: #f6f6f6; }
+pre.markdown { white-space: pre-wrap; font-family: inherit; }
+pre.error { border-left: 4px solid #a3211a; }
+p { margin: 0 0 0.25rem; color: #595959; }
+img { max-width: 100%; height: auto; }
+"""
 
 
 class RoomHand(RoomRequest):
@@ -60,7 +71,7 @@ class LookPage(WorkshopHandler):
         except WorkshopsSilent as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         self.set_header("Cache-Control", "no-store")
-        await self.show("workshop_look.html", look=look, slug=slug)
+        await self.show("workshop_room/look.html", look=look, slug=slug, style=_STYLE)
 
 
 def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -45,7 +45,7 @@ class RoomPage(WorkshopHandler):
             raise web.HTTPError(403)
         named = {one.code: one.name for one in languages(self._locale)}
         with_names = self.get_query_argument("names", "") != "no"
-        await self.show("workshop_room.html", workshop=workshop, languages_named=named, with_names=with_names)
+        await self.show("workshop_room/room.html", workshop=workshop, languages_named=named, with_names=with_names)
 
 
 class RoomRequest(GatewayHandler):

@@ -10,12 +10,12 @@ from dataclasses import replace
 from sqlalchemy import Connection, delete, insert, select
 
 from workshops.store import schema
-from workshops.store.hand_table import HandRecord, hands
+from workshops.store.hand_table import HandRecord, raised_hands
 from workshops.store.schema import EventRecord
 from workshops.store.store import Store
 
 
-class Hands:
+class RaisedHands:
     """Reads and writes raised hands. Every method but ``forget_all_but`` raises StoreError."""
 
     def __init__(self, store: Store) -> None:
@@ -71,7 +71,7 @@ class Hands:
                 return False
 
             def work(db: Connection) -> None:
-                db.execute(delete(hands).where(hands.c.workshop == slug, hands.c.person == person))
+                db.execute(delete(raised_hands).where(raised_hands.c.workshop == slug, raised_hands.c.person == person))
                 db.execute(insert(schema.events).values(event.__dict__))
 
             await self._store.transact(work)
@@ -80,22 +80,26 @@ class Hands:
 
     async def forget_all_but(self, slugs: Collection[str]) -> None:
         """Delete the hands of all other workshops, which are over."""
-        await self._store.transact(lambda db: db.execute(delete(hands).where(hands.c.workshop.not_in(slugs))))
+        await self._store.transact(
+            lambda db: db.execute(delete(raised_hands).where(raised_hands.c.workshop.not_in(slugs)))
+        )
         for slug in [one for one in self._known if one not in slugs]:
             del self._known[slug]
             self._locks.pop(slug, None)
 
     async def _load(self, slug: str) -> dict[str, HandRecord]:
         if slug not in self._known:
-            found = await self._store.rows(hands, select(hands).where(hands.c.workshop == slug), HandRecord)
+            found = await self._store.rows(
+                raised_hands, select(raised_hands).where(raised_hands.c.workshop == slug), HandRecord
+            )
             self._known[slug] = {one.person: one for one in found}
         return self._known[slug]
 
     async def _write(self, known: dict[str, HandRecord], hand: HandRecord, event: EventRecord | None) -> HandRecord:
         def work(db: Connection) -> None:
-            mine = hands.c.workshop == hand.workshop, hands.c.person == hand.person
-            db.execute(delete(hands).where(*mine))
-            db.execute(insert(hands).values(hand.__dict__))
+            mine = raised_hands.c.workshop == hand.workshop, raised_hands.c.person == hand.person
+            db.execute(delete(raised_hands).where(*mine))
+            db.execute(insert(raised_hands).values(hand.__dict__))
             if event is not None:
                 db.execute(insert(schema.events).values(event.__dict__))
 
@@ -104,9 +108,9 @@ class Hands:
         return hand
 
 
-def place_of(hand: HandRecord, all_hands: Collection[HandRecord]) -> int:
+def place_of(hand: HandRecord, everybody: Collection[HandRecord]) -> int:
     """Return a hand's place in the queue, 1 for the next one; 0: a helper comes."""
     if hand.by:
         return 0
-    waiting = [one for one in all_hands if not one.by]
+    waiting = [one for one in everybody if not one.by]
     return 1 + sum((one.at, one.person) < (hand.at, hand.person) for one in waiting)
