@@ -837,7 +837,7 @@ function line(seat, now) {
   return why;
 }
 var RUNS = ["pending", "starting", "running", "ready", "unreachable"];
-function seatItem(seat, { names: names2, mayStop, busy, on, now, address: address2 }) {
+function seatItem(seat, { names: names2, factories: factories2, mayStop, busy, on, now, address: address2 }) {
   const state2 = standing(seat);
   const who = names2 ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
@@ -856,7 +856,7 @@ function seatItem(seat, { names: names2, mayStop, busy, on, now, address: addres
       { class: "fg-seat-state" },
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state2]),
       standingWords(state2),
-      seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${seat.factory}`) : null
+      seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories2[seat.factory] ?? seat.factory}`) : null
     ),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
     seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "✋ "), R.handUp) : null,
@@ -1019,6 +1019,7 @@ function handsPart(address2) {
 
 // pages/workshops/room.js
 var page = settings("fg-room");
+var factories = JSON.parse(page.factories);
 var address = `${page.base}workshops/${page.slug}/room`;
 var STOP_PATIENCE = 15e3;
 var REDRAWN = 3e4;
@@ -1042,7 +1043,15 @@ function draw() {
   byId("fg-bar").max = Math.max(1, room.taken);
   byId("fg-names-part").hidden = !room.names;
   const mayStop = room.may.includes("stop-seat");
-  const options = { names: room.names && names(), mayStop, busy: state.busy, on: { stop: askStop }, now, address };
+  const options = {
+    names: room.names && names(),
+    factories,
+    mayStop,
+    busy: state.busy,
+    on: { stop: askStop },
+    now,
+    address
+  };
   const seats = shown2(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(byId("fg-seats"), seats.map((seat) => seatItem(seat, options)));
