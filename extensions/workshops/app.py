@@ -15,6 +15,7 @@ from factorycommon.service.serving import Listener, StartError, alone, new_serve
 from factorycommon.tls import HUB, PROXY, TlsError, listening
 from workshops.api.callers import TokenCallers
 from workshops.api.ending import ending_router, public_router
+from workshops.api.helping import help_router
 from workshops.api.hub import hub_app
 from workshops.api.material import material_router
 from workshops.api.moving import moving_router
@@ -88,6 +89,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
     more = (
         partial(room_router, room),
+        partial(help_router, room.helping),
         partial(seats_router, workshops, store, seats),
         partial(moving_router, ClassMoves(workshops, store, seats, now, changed)),
         partial(ending_router, workshops, ending),

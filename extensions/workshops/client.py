@@ -13,6 +13,7 @@ from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import read_events
 from factorycommon.models import Model, Problem
+from factorycommon.models.workshop_help import HandBody, HelpState
 from factorycommon.service_address import ServiceAddress, transport_to
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller
@@ -26,6 +27,7 @@ from workshops.models.ending import (
     PrivacyView,
     ReportView,
 )
+from workshops.models.helping import HandContent, LookView
 from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 from workshops.models.moving import MoveBody, MovingView
 from workshops.models.rehearsal import RehearsalBody, RehearsalsView
@@ -65,6 +67,7 @@ _SEATING, _MOVING = TypeAdapter(SeatingView), TypeAdapter(MovingView)
 _MATERIAL, _STATUS = TypeAdapter(MaterialRoom), TypeAdapter(MaterialStatus)
 _CHECKS = TypeAdapter(ChecksView)
 _REHEARSALS = TypeAdapter(RehearsalsView)
+_HELP, _HAND, _LOOK = TypeAdapter(HelpState), TypeAdapter(HandContent), TypeAdapter(LookView)
 _NOTHING = TypeAdapter[None](None)
 
 
@@ -202,6 +205,38 @@ class WorkshopsClient:
     async def stop_seat(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Stop the session on a seat."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "stop"))
+
+    # --- help
+
+    async def own_help(self, caller: WorkshopCaller, slug: str) -> HelpState:
+        """Return what the caller has asked for in a workshop."""
+        return await self._ask(_HELP, caller, "GET", _path(slug, "hand"))
+
+    async def raise_hand(self, caller: WorkshopCaller, slug: str, body: HandBody) -> HelpState:
+        """Raise the caller's hand."""
+        return await self._ask(_HELP, caller, "PUT", _path(slug, "hand"), body)
+
+    async def lower_hand(self, caller: WorkshopCaller, slug: str) -> HelpState:
+        """Lower the caller's hand."""
+        return await self._ask(_HELP, caller, "DELETE", _path(slug, "hand"))
+
+    async def end_look(self, caller: WorkshopCaller, slug: str) -> HelpState:
+        """Let nobody see the caller's notebook any more."""
+        return await self._ask(_HELP, caller, "DELETE", _path(slug, "look"))
+
+    async def hand(self, caller: WorkshopCaller, slug: str, seat: int) -> HandContent:
+        """Return what the person on a seat sent with the raised hand."""
+        return await self._ask(_HAND, caller, "GET", _path(slug, "room", seat, "hand"))
+
+    async def help_seat(
+        self, caller: WorkshopCaller, slug: str, seat: int, act: Literal["come", "done", "ask-look"]
+    ) -> None:
+        """Come to a seat, lower its hand, or ask its person to let helpers see a notebook."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "hand", act))
+
+    async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
+        """Return the notebook that the person on a seat lets helpers see."""
+        return await self._ask(_LOOK, caller, "GET", _path(slug, "room", seat, "look"))
 
     async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:
         """Send the caller's connection check to a workshop."""

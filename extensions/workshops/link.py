@@ -85,6 +85,10 @@ class LinkSocket:
         """Return the answer to a POST request about a project. ``seconds``: how long to wait for it."""
         return await self._ask(shape, "POST", project, path, body=body, seconds=seconds)
 
+    async def get_of_all(self, shape: TypeAdapter[T], path: str, seconds: float = _SECONDS) -> T:
+        """Return the answer to a GET request about all projects. ``path``: the whole path."""
+        return await self._ask(shape, "GET", None, path, seconds=seconds)
+
     async def put(self, shape: TypeAdapter[T], project: str, path: str, body: Model) -> T:
         """Return the answer to a PUT request about a project."""
         return await self._ask(shape, "PUT", project, path, body=body)
@@ -109,7 +113,7 @@ class LinkSocket:
         self,
         shape: TypeAdapter[T],
         method: str,
-        project: str,
+        project: str | None,
         path: str,
         query: Query | None = None,
         body: Model | None = None,
@@ -117,7 +121,7 @@ class LinkSocket:
     ) -> T:
         content = None if body is None else body.model_dump_json().encode()
         headers = _headers() | ({} if content is None else {"Content-Type": "application/json"})
-        url = f"/projects/{quote(project, safe='')}{path}"
+        url = path if project is None else f"/projects/{quote(project, safe='')}{path}"
         params = None if query is None else dict(query)
         try:
             async with self._client().stream(

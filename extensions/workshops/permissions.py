@@ -22,7 +22,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "broadcast", "stop-seat", "go-on", "move", "fetch-material", "rehearse",
+    "see-room", "help", "broadcast", "stop-seat", "go-on", "move", "fetch-material", "rehearse",
 )  # fmt: skip
 
 
@@ -56,10 +56,10 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case (
-            "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on" | "move" | "fetch-material" | "rehearse"
-        ):
+        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on" | "move" | "fetch-material" | "rehearse":
             return caller.operator or role in ("lead", "instructor")
+        case "help":  # no operator as such: what participants send is for those who teach them
+            return role in ("lead", "instructor", "helper")
         case "report":
             return caller.operator or role in ("lead", "instructor", "helper")
         case _:
@@ -94,7 +94,7 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
         case "certificates":
             over = (WorkshopState.OPEN, WorkshopState.CLOSING, WorkshopState.ARCHIVED)
             return state in over and workshop.erased is None
-        case "broadcast" | "stop-seat":
+        case "broadcast" | "stop-seat" | "help":
             return state in IN_TABLE
         case "code":
             return state in JOINABLE or state not in FINAL | IN_TABLE

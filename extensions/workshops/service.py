@@ -19,6 +19,7 @@ from workshops.joining import codes
 from workshops.models.bodies import CodeBody, MaterialBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.checks import CheckBody, ChecksView
+from workshops.models.helping import HELP_EVENTS
 from workshops.models.material import MaterialStatus
 from workshops.models.views import (
     AccessView,
@@ -48,6 +49,7 @@ _MAY_NOT: dict[Action, Message] = {
     "see-people": _ONLY_STAFF,
     "see-room": _ONLY_STAFF,
     "broadcast": _ONLY_TRAINERS,
+    "help": Message("workshop-only-helpers", "Only the people who help in this workshop may do this."),
     "stop-seat": _ONLY_TRAINERS,
     "move": _ONLY_TRAINERS,
     "fetch-material": _ONLY_TRAINERS,
@@ -144,9 +146,12 @@ class Workshops:
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
         """Return the last lines of a workshop's log, the newest first. Raises ProblemError."""
-        await self._allowed(caller, slug, "see-people")
+        _, mine = await self._allowed(caller, slug, "see-people")
+        hidden = () if permissions.sees_names(caller, mine) else HELP_EVENTS
         return [
-            EventView(at=one.at, by=one.by, what=one.what, detail=one.detail) for one in await self._store.events(slug)
+            EventView(at=one.at, by=one.by, what=one.what, detail=one.detail)
+            for one in await self._store.events(slug)
+            if one.what not in hidden
         ]
 
     # --- connection checks

@@ -62,6 +62,8 @@ class FakeGateway:
     clusters: list[dict[str, Any]] = field(default_factory=list)
     extended: list[float] = field(default_factory=list)
     refusal: str = ""
+    helped: dict[str, Any] | None = None  # what the person has asked for in a workshop; None: the link knows no help
+    asked: list[tuple[str, Any]] = field(default_factory=list)  # what was asked for help, with its body
 
     def app(self) -> FastAPI:
         """Return the ASGI app."""
@@ -86,6 +88,15 @@ class FakeGateway:
                 return {"kind": "refused", "message": self.refusal}
             self.extended.append((await request.json())["hours"])
             return self.sessions[0]
+
+        @made.api_route(f"{base}/help{{what:path}}", methods=["GET", "PUT", "POST", "DELETE"])
+        async def help_(request: Request, response: Response, what: str) -> dict[str, Any]:
+            if self.helped is None:
+                response.status_code = 404
+                return {"kind": "gone", "message": "This address is not known here."}
+            if request.method != "GET":
+                self.asked.append((f"{request.method} {what}", json.loads(await request.body() or b"null")))
+            return self.helped
 
         return made
 

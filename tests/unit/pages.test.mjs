@@ -10,6 +10,7 @@ import * as cost from "../../extensions/frontend/common/cost.js";
 import * as format from "../../extensions/frontend/common/format.js";
 import { codeIn } from "../../extensions/frontend/pages/join_code.js";
 import { loginState } from "../../extensions/frontend/pages/logins.js";
+import * as hands from "../../extensions/frontend/pages/workshops/hands_view.js";
 import * as room from "../../extensions/frontend/pages/workshops/room_view.js";
 import * as session from "../../extensions/frontend/pages/session.js";
 import * as soon from "../../extensions/frontend/pages/soon.js";
@@ -675,6 +676,16 @@ describe("the room of a workshop", () => {
     assert.equal(room.line(works, NOW), "computing · GPU 37%");
     assert.match(room.line(seat(1, { last_activity: inMinutes(-20) }), NOW), /^idle for 20 mins?$/);
     assert.equal(room.line(free, NOW), "");
+  });
+
+  test("raised hands come in order of time, and those that nobody comes to come first", () => {
+    const raised = (number, minutes, place) => seat(number, { hand: { since: inMinutes(minutes), place } });
+    const seats = [seat(1), raised(2, -1, 2), raised(3, -9, 0), raised(4, -5, 1)];
+    assert.deepEqual(hands.hands(seats).map((one) => one.seat), [4, 2, 3]);
+    assert.equal(hands.newHands(null, seats), null); // what the page shows is read anyway
+    assert.equal(hands.newHands(seats, seats), null);
+    assert.equal(hands.newHands([raised(3, -9, 0)], seats), "Hand up: seat 4, 2");
+    assert.equal(hands.newHands(seats, [seat(2)]), null);
   });
 
   test("how many are ready is announced rarely, and at once when all are", () => {

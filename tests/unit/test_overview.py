@@ -190,7 +190,7 @@ async def test_without_gateway_and_door_the_overview_is_nearly_empty(tmp_path: P
 
     told = await Overview(tmp_path / "none", Gauge(), "", "", none).now()
     assert told.pop("now")
-    assert told == {"sessions": [], "clusters": [], "trouble": "", "use": None, "home": ""}
+    assert told == {"sessions": [], "clusters": [], "trouble": "", "use": None, "help": None, "home": ""}
 
 
 async def test_a_named_session_is_open_at_its_own_address(shown: Overview, link: FakeLink) -> None:

@@ -11,6 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from factorycommon.models import Words
+from factorycommon.models.workshop_help import LookBody
 from factorycommon.models.workshop_sessions import WorkshopSessions
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -24,6 +25,7 @@ from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
 from workshops.models.rehearsal import RehearsalLine, RehearsalResult
 from workshops.rehearsal import proof, rows, trial
+from workshops.store.hand_table import HandRecord
 from workshops.store.rehearsal_table import RehearsalRow
 from workshops.store.schema import EventRecord
 
@@ -75,6 +77,7 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
     await world.clockwork.look()
     for name in ("guest-1", "guest-2", LONG):
         await world.workshops.put_member(BOB, runs, name, "participant")
+    with_room = await room(world)
     return {
         "list": ("bob", "/hub/workshops"),
         "operator's list": ("ada", "/hub/workshops"),
@@ -84,7 +87,8 @@ async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
         "waits": ("bob", f"/hub/workshops/{waits}"),
         "declined": ("bob", f"/hub/workshops/{declined}"),
         "scheduled": ("bob", f"/hub/workshops/{runs}?done=approve"),
-        "room": ("bob", f"/hub/workshops/{await room(world)}/room"),
+        "room": ("bob", f"/hub/workshops/{with_room}/room"),
+        "look": ("bob", f"/hub/workshops/{with_room}/room/seats/2/look"),
         "report": ("bob", f"/hub/workshops/{runs}/report"),
         "privacy": ("bob", f"/hub/workshops/{runs}/privacy"),
         "certificate": ("bob", f"/hub/workshops/certificates/{certificates.certificate_id(SECRET, runs, LONG)}"),
@@ -112,7 +116,7 @@ async def rehearsed(world: WorkshopsWorld, slug: str) -> str:
 
 
 async def room(world: WorkshopsWorld) -> str:
-    """Make a workshop whose seats are in every state; return its slug."""
+    """Make a workshop whose seats are in every state, with hands and a notebook to see; return its slug."""
     slug = (await world.workshops.create(BOB, body(seats=5, languages=["en", "de"]))).slug
     await world.workshops.approve(ADA, slug)
     await world.clockwork.look()
@@ -125,12 +129,20 @@ async def room(world: WorkshopsWorld) -> str:
         session(3, "guest.a", slug, state="ended", reason=Words(code="oom", what="It ran out of memory.")),
     )
     world.room.sessions.take(True, WorkshopSessions(sessions=sessions))
+    said = {"question": HOSTILE, "source": HOSTILE, "error": HOSTILE}
+    for name, by in ((HOSTILE, ""), (LONG, "bob")):
+        await world.room.helping._raised.put(HandRecord(slug, name, world.clock(), **said, by=by))
+    outputs = [{"kind": "text", "text": HOSTILE}, {"kind": "error", "text": LONG}, {"kind": "left-out"}]
+    cells = [{"kind": "markdown", "source": HOSTILE}, {"kind": "code", "source": LONG * 5, "outputs": outputs}]
+    look = LookBody.model_validate({"snapshot": {"file": f"{LONG}.ipynb", "saved": world.clock(), "cells": cells}})
+    for name in (LONG, "guest.b"):
+        world.room.helping._looks.begin(slug, name, "a" * 32, look)
     return slug
 
 
 NAMES = (
     "list", "operator's list", "form", "change", "to be approved", "waits", "declined", "scheduled",
-    "room", "empty room", "report", "privacy", "certificate", "rehearsals",
+    "room", "look", "empty room", "report", "privacy", "certificate", "rehearsals",
 )  # fmt: skip
 
 
@@ -212,6 +224,22 @@ async def test_the_room_follows_its_seats_and_shows_names_as_text(shown: Shown) 
     await page.get_by_label("All seats").check()
     await page.get_by_label("Show names").uncheck()
     await expect(page.locator("#fg-seats")).not_to_contain_text("guest.a")
+    await expect(page.locator("#fg-hands")).to_contain_text("Hand up")  # and neither names nor what was sent
+    assert not [one for one in (HOSTILE, LONG, "bob") if one in (await page.locator("#fg-hands").inner_text())]
+    assert await page.title() != "1"
+    await page.close()
+
+
+async def test_what_a_participant_sent_is_shown_as_text(shown: Shown) -> None:
+    page = await opened(shown, "room")
+    await expect(page.locator("#fg-hands")).to_contain_text(HOSTILE)
+    await page.get_by_role("button", name="What the person on seat 1 sent").press("Enter")
+    await expect(page.locator("#fg-hand pre")).to_have_text([HOSTILE, HOSTILE])
+    assert await page.locator("#fg-hands img, #fg-hand img").count() == 0
+    await page.goto(shown.paths["look"][1])
+    frame = page.frame_locator("iframe.fg-look")
+    await expect(frame.locator("pre").first).to_have_text(HOSTILE)
+    assert await frame.locator("img, script").count() == 0
     assert await page.title() != "1"
     await page.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -13,9 +14,11 @@ import pytest
 import pytest_asyncio
 
 from factorycommon.models.sessions import Words
+from factorycommon.models.workshop_help import HandBody, LookBody
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.serving import serving
+from tests.unit.test_workshop_help import HOSTILE, png
 from tests.unit.workshops_world import BEGIN, SECRET, WorkshopsWorld, body, workshops_world
 from workshops.api.hub import hub_app
 from workshops.ending import certificates
@@ -464,3 +467,68 @@ async def test_rehearsals_are_shown_in_words_with_what_to_do(
     await world.workshops.put_member(BOB, slug, "ada", "participant")
     other = (await world.workshops.create(ADA, body(submit=False))).slug
     assert (await bob.get(f"/hub/workshops/{other}/rehearsal")).status_code == 404
+
+
+async def test_a_person_raises_a_hand_on_the_page_of_the_workshop(
+    world: WorkshopsWorld, bob: httpx.AsyncClient
+) -> None:
+    slug = (await world.scheduled(ADA, seats=1)).slug
+    await world.workshops.put_member(ADA, slug, "bob", "participant")
+    world.clock.at = BEGIN + timedelta(days=2, minutes=1)
+    for _ in range(3):
+        await world.clockwork.look()
+    try:
+        path = f"/hub/workshops/{slug}"
+        answer = await send(bob, path, order="raise", question=HOSTILE)
+        assert answer.headers["Location"] == f"{path}?done=raise"
+        assert "You are number 1 in the queue." in (await bob.get(path)).text
+        hand = (await world.room.view(ADA, slug)).seats[0].hand
+        assert hand is not None
+        assert hand.question == HOSTILE
+        assert (await send(bob, path, order="lower")).status_code == 302
+        assert (await world.room.view(ADA, slug)).seats[0].hand is None
+    finally:
+        world.clock.at = BEGIN
+
+
+async def test_nothing_of_a_notebook_that_helpers_see_can_run(
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+) -> None:
+    slug = (await world.scheduled(ADA, seats=1)).slug
+    await world.workshops.put_member(ADA, slug, "bob", "participant")
+    world.clock.at = BEGIN + timedelta(days=2, minutes=1)
+    for _ in range(3):
+        await world.clockwork.look()
+    try:
+        page = f"/hub/workshops/{slug}/room/seats/1"
+        adas = {"X-XSRFToken": ada.cookies["_xsrf"]}
+        assert (await ada.get(f"{page}/look")).status_code == 404  # without consent
+        await world.room.helping.raise_hand("bob", slug, HandBody(question=HOSTILE, source=HOSTILE))
+        assert (await ada.get(f"{page}/hand")).json()["source"] == HOSTILE  # the page sets it as text
+        assert (await ada.post(f"{page}/come")).status_code == 403  # without the page's token
+        assert (await ada.post(f"{page}/come", headers=adas)).status_code == 200
+        parts = [{"kind": "text", "text": HOSTILE}, {"kind": "error", "text": HOSTILE}, {"kind": "png", "text": png()}]
+        cells = [
+            {"kind": "markdown", "source": f"{HOSTILE}</pre></body></html><script>alert(1)</script>"},
+            {"kind": "code", "source": HOSTILE, "count": 1, "outputs": parts},
+        ]
+        shown = {"file": f"{HOSTILE}.ipynb", "saved": BEGIN, "cells": cells}
+        await world.room.helping.allow_look("bob", slug, "a" * 32, LookBody.model_validate({"snapshot": shown}))
+        look = await ada.get(f"{page}/look")
+        assert look.status_code == 200
+        (frame,) = re.findall(r"<iframe [^>]*>", look.text)
+        assert 'sandbox=""' in frame
+        (document,) = re.findall(r'srcdoc="([^"]*)"', frame)
+        inner = html.unescape(document)
+        assert "default-src 'none'; img-src data:" in inner
+        for text in (look.text.replace(frame, ""), inner):
+            assert "<img src=x" not in text
+            assert "<script>alert" not in text
+        assert inner.count("<img ") == 1
+        assert f'src="data:image/png;base64,{png()}"' in inner
+        assert inner.count("&lt;img src=x") >= 4  # it is there, as text
+        for answer in (await bob.get(f"{page}/look"), await bob.get(f"{page}/hand")):
+            assert answer.status_code == 403
+        assert "saw a notebook" in (await ada.get(f"/hub/workshops/{slug}")).text
+    finally:
+        world.clock.at = BEGIN

@@ -13,6 +13,7 @@ import yaml
 
 from factorycommon.models.workshops import WorkshopProjects
 from workshops.api.ending import ending_router, public_router
+from workshops.api.helping import help_router
 from workshops.api.material import material_router
 from workshops.api.moving import moving_router
 from workshops.api.rehearsal import rehearsal_router
@@ -88,6 +89,7 @@ class WorkshopsWorld:
         acts = MaterialActs(self.workshops, self.materials)
         self.more = (
             partial(room_router, self.room),
+            partial(help_router, self.room.helping),
             partial(seats_router, self.workshops, store, self.seats),
             partial(moving_router, ClassMoves(self.workshops, store, self.seats, clock, self.clockwork.wake)),
             partial(ending_router, self.workshops, self.ending),

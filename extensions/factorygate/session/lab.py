@@ -1,8 +1,9 @@
 """The HTTP handlers of the notebook server for the JupyterLab extension.
 
 ``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
-api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``). Only users
-with access to the server may make these requests; those that change something carry JupyterLab's XSRF token.
+api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``); those for
+help in a workshop are in ``factorygate.helping.handlers``. Only users with access to the server may make these
+requests; those that change something carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tornado import web
 from factorycommon.messages import of_error
 from factorygate import language
 from factorygate.examples import FIRST, FOLDER, copy_examples
+from factorygate.helping import handlers
+from factorygate.helping.desk import HelpDesk
 from factorygate.link import LinkError
 from factorygate.session import clock
 from factorygate.session.clock import Polled
@@ -126,12 +129,14 @@ def serve(server: ServerApp, gauge: Gauge) -> None:
     file = clock.place()
     if file is None:
         return
-    overview = Overview(file, gauge, *addresses())
+    desk = HelpDesk(handlers.files_of(server))
+    overview = Overview(file, gauge, *addresses(), helps=desk.shown)
+    handlers.serve(server, desk)
     base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
-    handlers = [
+    added = [
         (f"{base}/overview", Look, {"overview": overview}),
         (f"{base}/texts", Texts, {}),
         (f"{base}/extend", Extend, {"overview": overview}),
         (f"{base}/examples", Examples, {"root": Path(server.root_dir)}),
     ]
-    server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
+    server.web_app.add_handlers(".*$", added)  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,24 @@ class Overview:
     """The overview of one notebook server.
 
     ``home``: URL of the gateway's page of the person's sessions; ``servers``: URL prefix below which each session can
-    be opened.
+    be opened; ``helps``: returns what the person has asked for in the session's workshop.
     """
 
     def __init__(
-        self, clock: Path, gauge: Gauge, home: str, servers: str, link: Callable[[], Link] = Link.here
+        self,
+        clock: Path,
+        gauge: Gauge,
+        home: str,
+        servers: str,
+        link: Callable[[], Link] = Link.here,
+        helps: Callable[[], Awaitable[dict[str, Any] | None]] | None = None,
     ) -> None:
         self._clock = clock
         self._gauge = gauge
         self._home = home
         self._servers = servers
         self._link_of = link
+        self._helps = helps
         self._link: Link | None = None
         self._asking: asyncio.Task[None] | None = None
         self._asked = self._named = -NAMES_FRESH  # on the monotonic clock
@@ -61,7 +68,8 @@ class Overview:
         self._last: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
-        """Return the fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
+        """Return the fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``,
+        ``help``."""
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}
         if messages - self._messages:  # a new message means that something happened, perhaps to the session itself
@@ -78,6 +86,7 @@ class Overview:
             **clock,
             **self._last,
             "use": asdict(use) if use is not None else None,
+            "help": await self._helps() if self._helps is not None else None,
             "home": self._home,
             "now": moment(time.time()),
         }

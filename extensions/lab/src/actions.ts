@@ -6,6 +6,7 @@ import { type IDocumentManager } from "@jupyterlab/docmanager";
 import { type IDocumentWidget } from "@jupyterlab/docregistry";
 import { Token } from "@lumino/coreutils";
 
+import { HelpActions } from "./help.js";
 import { askHours } from "./hours.js";
 import { own } from "./model.js";
 import { saveAll } from "./saving.js";
@@ -15,12 +16,16 @@ import { type Words } from "./words.js";
 const SHOWN = 5000; // ms for which a short confirmation is shown
 
 export class Actions {
+  readonly help: HelpActions;
+
   constructor(
     private readonly watch: Watch,
     private readonly shell: JupyterFrontEnd.IShell,
     private readonly documents: IDocumentManager,
     readonly words: Words,
-  ) {}
+  ) {
+    this.help = new HelpActions(watch, shell, documents, words);
+  }
 
   /** Saves everything and shows the result; resolves to whether all was saved. */
   async save(): Promise<boolean> {

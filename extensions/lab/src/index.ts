@@ -67,6 +67,16 @@ const acting: JupyterFrontEndPlugin<Actions> = {
     for (const command of ["factorygate:save-all", "factorygate:more-time", "factorygate:start-again"]) {
       palette?.addItem({ command, category: words.title });
     }
+    const { help } = actions;
+    for (const [command, label, isEnabled, execute] of [
+      ["factorygate:raise-hand", words.raiseHand, () => help.now?.open === true, () => help.raise()],
+      ["factorygate:lower-hand", words.lowerHand, () => Boolean(help.now?.hand), () => help.lower()],
+      ["factorygate:allow-look", words.allowLook, () => help.now?.open === true, () => help.allowLook()],
+      ["factorygate:end-look", words.endLook, () => Boolean(help.now?.look), () => help.endLook()],
+    ] as const) {
+      commands.addCommand(command, { label, isVisible: () => help.now !== null, isEnabled, execute });
+      palette?.addItem({ command, category: words.title });
+    }
     return actions;
   },
 };

@@ -58,6 +58,29 @@ export interface Cluster {
   counts: [string, number][];
 }
 
+/** The person's raised hand. `place`: in the queue, 0: `by` comes; `askedBy`: who asks to see the notebook. */
+export interface Hand {
+  since: number;
+  place: number;
+  by: string;
+  askedBy: string;
+}
+
+/** A notebook that helpers may see until a time (epoch ms). */
+export interface Look {
+  file: string;
+  until: number;
+  seenBy: string[];
+}
+
+/** Help in the session's workshop; `open`: a hand can be raised now. */
+export interface Help {
+  open: boolean;
+  hand: Hand | null;
+  look: Look | null;
+  trouble: string;
+}
+
 export interface Overview {
   session: string;
   now: number;
@@ -67,6 +90,7 @@ export interface Overview {
   use: Use | null;
   sessions: Session[];
   clusters: Cluster[];
+  help: Help | null;
   home: string;
   trouble: string;
 }
@@ -161,6 +185,27 @@ function readCluster(told: Fields): Cluster | null {
   };
 }
 
+function readHand(told: unknown): Hand | null {
+  const { since, place, by, asked_by } = fields(told);
+  const at = moment(since);
+  return at === null ? null : { since: at, place: count(place) ?? 0, by: text(by), askedBy: text(asked_by) };
+}
+
+function readLook(told: unknown): Look | null {
+  const { file, until, seen_by } = fields(told);
+  const end = moment(until);
+  if (end === null || !text(file)) return null;
+  const seenBy = Array.isArray(seen_by) ? seen_by.map(text).filter(Boolean) : [];
+  return { file: text(file), until: end, seenBy };
+}
+
+/** What the person has asked for in the session's workshop; null: it is not for a workshop. */
+function readHelp(told: unknown): Help | null {
+  if (typeof told !== "object" || told === null) return null;
+  const { open, hand, look, trouble } = fields(told);
+  return { open: open === true, hand: readHand(hand), look: readLook(look), trouble: text(trouble) };
+}
+
 /** An answer of `api/factorygate/overview`. */
 export function readOverview(told: unknown): Overview {
   const all = fields(told);
@@ -175,6 +220,7 @@ export function readOverview(told: unknown): Overview {
     use: readUse(all.use),
     sessions: list(all.sessions, readSession),
     clusters: list(all.clusters, readCluster),
+    help: readHelp(all.help),
     home: address(all.home),
     trouble: text(all.trouble),
   };

@@ -7,7 +7,7 @@ import { h } from "../../frontend/common/dom.js";
 import { percent } from "../../frontend/common/format.js";
 import { type Actions } from "./actions.js";
 import { button } from "./button.js";
-import { endOf, own, type Cluster, type Overview, type Session, type Use } from "./model.js";
+import { endOf, own, type Cluster, type Help, type Overview, type Session, type Use } from "./model.js";
 import { type Watch } from "./watch.js";
 
 const icon = new LabIcon({
@@ -48,6 +48,7 @@ export class Panel extends Widget {
     const over = phase === "ended";
     const others = overview.sessions.filter((one) => one.id !== overview.session);
     this.part("about", [phase, this.seconds(overview), overview.notice, own(overview), overview.trouble], () => this.about(overview));
+    this.part("help", [over, overview.help], () => this.help(over ? null : overview.help));
     this.part("use", [over, use], () => (use && !over ? this.use(use) : h("div")));
     this.part("act", [over, room > 0, canStartAgain], () => this.act(over));
     this.part("sessions", [others, home], () => this.list(words.yourSessions, others.map((one) => this.session(one)), home));
@@ -99,6 +100,26 @@ export class Panel extends Widget {
       over ? null : button(words.saveAll, () => this.actions.save()),
       room > 0 && !over ? button(words.moreTime, () => this.actions.more()) : null,
       canStartAgain ? button(words.startAgain, () => this.actions.again()) : null);
+  }
+
+  /** The person's raised hand, and who may see a notebook. Nothing outside of a workshop. */
+  private help(help: Help | null): HTMLElement {
+    const { words, help: actions } = this.actions;
+    if (help === null || !(help.open || help.hand || help.look)) return h("div");
+    const { hand, look } = help;
+    const now = this.watch.now();
+    return h("section", { "aria-label": words.help, class: "fg-Help" },
+      h("h2", {}, words.help),
+      hand ? h("p", { class: "fg-Note" }, words.handIs(hand.place, hand.by)) : null,
+      hand?.askedBy && !look ? h("p", { class: "fg-Note" }, words.asksToLook(hand.askedBy)) : null,
+      look ? h("p", { class: "fg-Note" }, words.lookLasts(look.file, look.until, now)) : null,
+      look?.seenBy.length ? h("p", {}, words.seenBy(look.seenBy)) : null,
+      help.trouble ? h("p", { class: "fg-Note" }, help.trouble) : null,
+      h("div", { class: "fg-Buttons" },
+        help.open ? button(hand ? words.changeHand : words.raiseHand, () => actions.raise()) : null,
+        hand ? button(words.lowerHand, () => actions.lower()) : null,
+        look ? button(words.endLook, () => actions.endLook()) : null,
+        help.open && !look ? button(words.allowLook, () => actions.allowLook()) : null));
   }
 
   private use(use: Use): HTMLElement {

@@ -14,6 +14,7 @@ export class Status extends Widget {
   private readonly time = h("span", { class: "fg-Status-time" });
   private readonly use = h("span", { class: "fg-Status-use" });
   private readonly budget = h("span", { class: "fg-Status-budget" });
+  private readonly help = h("span", { class: "fg-Status-help" });
   private readonly timer: number;
 
   /** `onOpen`: called when the person wants to see more. */
@@ -23,7 +24,7 @@ export class Status extends Widget {
     onOpen: () => void,
   ) {
     super({ node: h("div", { class: "fg-Status", lang: words.language }) });
-    const line = h("button", { type: "button", title: words.showPanel }, this.place, this.time, this.use, this.budget);
+    const line = h("button", { type: "button", title: words.showPanel }, this.place, this.time, this.help, this.use, this.budget);
     line.addEventListener("click", onOpen);
     this.node.append(line);
     this.id = "factorygate-status";
@@ -49,6 +50,7 @@ export class Status extends Widget {
     this.node.dataset.near = phase === "here" && overview.notice ? (overview.notice.minutes > 5 ? "soon" : "now") : "";
     setText(this.place, session ? `${session.machine} · ${session.size}` : "");
     setText(this.time, this.left(overview));
+    setText(this.help, phase === "here" ? this.words.helpShort(overview.help) : "");
     setText(this.use, phase === "here" ? this.words.use(overview.use) : "");
     setText(this.budget, session && session.budget !== null ? this.words.budget(session.budget) : "");
   }

@@ -3,7 +3,7 @@
 import { Notification } from "@jupyterlab/apputils";
 
 import { type Actions } from "./actions.js";
-import { step, type Message } from "./model.js";
+import { step, type Help, type Message } from "./model.js";
 import { type Shown } from "./shown.js";
 import { type Watch } from "./watch.js";
 
@@ -13,6 +13,9 @@ export class Toasts {
   private near = ""; // the step whose toast is shown now
   private nearId = "";
   private overId = "";
+  private helper = ""; // who was said to come
+  private asker = ""; // who was said to ask for a look
+  private askId = "";
 
   constructor(
     private readonly watch: Watch,
@@ -27,6 +30,7 @@ export class Toasts {
     if (overview === null) return;
     this.warn();
     this.over(phase === "ended");
+    this.help(phase === "here" ? overview.help : null);
     for (const message of this.shown.fresh(overview.session, overview.messages)) this.tell(message);
   }
 
@@ -60,6 +64,21 @@ export class Toasts {
     const again = actions.canStartAgain && this.watch.over !== "access";
     const offers = again ? [offer(actions.words.startAgain, () => actions.again())] : [];
     this.overId = Notification.error(actions.words.over(this.watch.over), { autoClose: false, actions: offers });
+  }
+
+  /** Says once that a helper comes, and that a helper asks to see the notebook. */
+  private help(help: Help | null): void {
+    const { words, help: actions } = this.actions;
+    const helper = help?.hand?.by ?? "";
+    if (helper && helper !== this.helper) Notification.info(words.handIs(0, helper), { autoClose: READ });
+    this.helper = helper;
+    const asker = help?.look ? "" : (help?.hand?.askedBy ?? "");
+    if (asker === this.asker) return;
+    this.asker = asker;
+    if (this.askId) Notification.dismiss(this.askId);
+    this.askId = asker
+      ? Notification.info(words.asksToLook(asker), { autoClose: false, actions: [offer(words.allowLook, () => actions.allowLook())] })
+      : "";
   }
 
   private tell(message: Message): void {

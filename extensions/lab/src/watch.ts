@@ -7,6 +7,7 @@ import { Poll } from "@lumino/polling";
 import { Signal, type ISignal } from "@lumino/signaling";
 
 import { ENGLISH, readCatalogue } from "../../frontend/common/translate.js";
+import { type Sent } from "./hand.js";
 import { endOf, readOverview, type NoticeKind, type Overview } from "./model.js";
 
 type Catalogue = typeof ENGLISH;
@@ -43,6 +44,12 @@ export interface Watch {
    * with a message.
    */
   examples(): Promise<string>;
+  /** Raises the person's hand with what they chose to send. This and the following reject with a message. */
+  raiseHand(sent: Sent): Promise<void>;
+  lowerHand(): Promise<void>;
+  /** Lets helpers see the last saved state of a notebook. */
+  allowLook(path: string): Promise<void>;
+  endLook(): Promise<void>;
 }
 
 export const Watch = new Token<Watch>("factorygate-lab:Watch", "What is known of the session that this page is open in.");
@@ -106,6 +113,26 @@ export class SessionWatch implements Watch {
     const told = await this.ask("examples", { method: "POST" });
     if (typeof told === "object" && told !== null && "path" in told && typeof told.path === "string") return told.path;
     throw new Error();
+  }
+
+  async raiseHand(sent: Sent): Promise<void> {
+    await this.ask("hand", { method: "PUT", body: JSON.stringify(sent) });
+    await this.poll.refresh();
+  }
+
+  async lowerHand(): Promise<void> {
+    await this.ask("hand", { method: "DELETE" });
+    await this.poll.refresh();
+  }
+
+  async allowLook(path: string): Promise<void> {
+    await this.ask("look", { method: "PUT", body: JSON.stringify({ path }) });
+    await this.poll.refresh();
+  }
+
+  async endLook(): Promise<void> {
+    await this.ask("look", { method: "DELETE" });
+    await this.poll.refresh();
   }
 
   /** Rejects if there is no successful answer, so that polling slows down. */

@@ -3,7 +3,7 @@
 import { bytes, clock, countdown, hoursText, number, percent } from "../../frontend/common/format.js";
 import { sessionName, stateWords } from "../../frontend/common/state_words.js";
 import { language, t, tn } from "../../frontend/common/translate.js";
-import { type Cluster, type NoticeKind, type Session, type Use } from "./model.js";
+import { type Cluster, type Help, type NoticeKind, type Session, type Use } from "./model.js";
 
 function stateOf(state: string): string {
   const known: Record<string, string> = stateWords();
@@ -221,6 +221,99 @@ export const words = {
 
   get runAgain(): string {
     return t("Run again");
+  },
+
+  get help(): string {
+    return t("Help");
+  },
+
+  get raiseHand(): string {
+    return t("Raise your hand…");
+  },
+
+  get changeHand(): string {
+    return t("Send something else…");
+  },
+
+  get lowerHand(): string {
+    return t("Lower your hand");
+  },
+
+  get allowLook(): string {
+    return t("Let helpers see this notebook…");
+  },
+
+  get endLook(): string {
+    return t("Let nobody see it any more");
+  },
+
+  /** Where a raised hand stands in the queue; `place` 0: a helper comes. */
+  handIs(place: number, by: string): string {
+    if (place === 0) return by ? t("{helper} comes to help you.", { helper: by }) : t("Somebody comes to help you.");
+    return t("Your hand is up. You are number {place} in the queue.", { place: number(place) });
+  },
+
+  asksToLook(by: string): string {
+    return t("{helper} asks to see your notebook.", { helper: by });
+  },
+
+  lookLasts(file: string, until: number, now: number): string {
+    return t("Helpers can see the saved state of {file} until {when}.", { file, when: clock(until, now) });
+  },
+
+  seenBy(names: string[]): string {
+    return t("Seen by: {names}", { names: names.join(", ") });
+  },
+
+  /** For the status bar: a raised hand, and a notebook that helpers can see. */
+  helpShort(help: Help | null): string {
+    const hand = help?.hand ? t("Hand up") : "";
+    const look = help?.look ? t("Helpers see {file}", { file: help.look.file }) : "";
+    return [hand, look].filter(Boolean).join(" · ");
+  },
+
+  get handTitle(): string {
+    return t("Raise your hand?");
+  },
+
+  get handLong(): string {
+    return t("The people who help in your workshop see exactly what is ticked below, until your hand is down.");
+  },
+
+  get question(): string {
+    return t("Your question (if you like)");
+  },
+
+  sendSource(file: string): string {
+    return t("The code of the selected cell of {file}", { file });
+  },
+
+  get sendError(): string {
+    return t("The error of this cell");
+  },
+
+  get sendHand(): string {
+    return t("Raise");
+  },
+
+  get lookTitle(): string {
+    return t("Let helpers see a notebook?");
+  },
+
+  lookLong(file: string, minutes: number): string {
+    return t("The people who help in your workshop can read {file}, as it was last saved, for {minutes} minutes. They cannot change or run anything. You can end it at any time. The workshop’s log says that, with the file’s name, and who has looked.", { file, minutes: number(minutes) });
+  },
+
+  get lookSaves(): string {
+    return t("The notebook is saved now, and each time you save it they see the new state: code, texts and images, but nothing interactive.");
+  },
+
+  get lookOk(): string {
+    return t("Let them see it");
+  },
+
+  get noNotebook(): string {
+    return t("Open the notebook that they may see, and select it.");
   },
 
   get noAnswer(): string {

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { afterEach, describe, test } from "node:test";
 
 import { ENGLISH, readCatalogue, use } from "../lib/frontend/common/translate.js";
+import { errorOf, MOST_SENT, plain } from "../lib/lab/src/hand.js";
 import { endOf, NOTICES, own, readOverview, step } from "../lib/lab/src/model.js";
 import { Shown } from "../lib/lab/src/shown.js";
 import { words } from "../lib/lab/src/words.js";
@@ -36,7 +37,7 @@ describe("reading an overview", () => {
       const { now, ...read } = readOverview(told);
       assert.ok(Number.isFinite(now));
       assert.deepEqual(read, {
-        session: "", ends: null, notice: null, messages: [], use: null, sessions: [], clusters: [], home: "", trouble: "",
+        session: "", ends: null, notice: null, messages: [], use: null, sessions: [], clusters: [], help: null, home: "", trouble: "",
       });
     });
   }
@@ -100,6 +101,36 @@ describe("notices", () => {
     assert.equal(told({ messages: [message] }, null).notice, null); // access came back
     assert.equal(told({ messages: [message], trouble: "It is silent." }, null).notice.kind, "access");
     assert.equal(told({ sessions: [], messages: [{ ...message, id: "access-soon" }] }).messages.length, 1);
+  });
+});
+
+describe("help in a workshop", () => {
+  const hand = { since: "2026-03-10T11:50:00Z", place: 2, by: "", asked_by: "Tina" };
+  const look = { file: "a.ipynb", until: "2026-03-10T12:30:00Z", seen_by: ["Tina", 5] };
+
+  test("what the person asked for is read", () => {
+    const { help } = readOverview({ help: { open: true, hand, look, trouble: "" } });
+    assert.deepEqual(help.hand, { since: NOW - 600_000, place: 2, by: "", askedBy: "Tina" });
+    assert.deepEqual(help.look, { file: "a.ipynb", until: NOW + 1_800_000, seenBy: ["Tina"] });
+    assert.match(words.helpShort(help), /^Hand up · Helpers see a\.ipynb$/);
+    assert.equal(words.helpShort(null), "");
+  });
+
+  for (const told of [{ open: "yes" }, { hand: { since: "soon" }, look: { file: 5, until: 5 } }, { hand: [], look: "x" }]) {
+    test(`${JSON.stringify(told)} is no hand and no consent`, () =>
+      assert.deepEqual(readOverview({ help: told }).help, { open: false, hand: null, look: null, trouble: "" }));
+  }
+
+  test("what is shown and sent is plain text, and bounded", () => {
+    assert.equal(plain("if x:\n\ty()\r\n\u001b[31mz\u001b[0m\u202e\u0000"), "if x:\n    y()\nz\ufffd\ufffd");
+    assert.equal(plain("x".repeat(2 * MOST_SENT)).length, MOST_SENT);
+  });
+
+  test("the error of a cell is found in its outputs, without colours", () => {
+    const error = { output_type: "error", traceback: ["\u001b[0;31mNameError\u001b[0m", "x", 5] };
+    assert.equal(errorOf([{ output_type: "stream", text: "a" }, error]), "NameError\nx");
+    assert.ok(errorOf([{ output_type: "error", traceback: ["y".repeat(2 * MOST_SENT), "the end"] }]).endsWith("the end"));
+    for (const none of [undefined, null, 5, [], [null, 5, { output_type: "error" }]]) assert.equal(errorOf(none), "");
   });
 });
 

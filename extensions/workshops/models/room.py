@@ -11,6 +11,7 @@ from factorycommon.models import EndReason, Model, SessionState, Words
 from factorycommon.models.bodies import LanguageCode, MessageText, MessageTexts
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import MessageKind
+from workshops.models.helping import HandView, SeatLookView
 from workshops.models.seats import HaltView
 from workshops.models.views import Action
 from workshops.states import WorkshopState
@@ -23,7 +24,8 @@ class SeatView(Model):
 
     ``state``: of the session on it, None: there is none; ``before``: while it is unreachable, the last known state.
     ``ready``: its notebook answers. ``reason``: what the session waits for or why it has ended, in words, which are in
-    ``words`` with their code. ``hand``: always None for now."""
+    ``words`` with their code. ``hand``: the person's raised hand, None: it is not up; ``look``: a notebook that
+    the caller may see."""
 
     seat: int
     taken: bool = False
@@ -48,7 +50,8 @@ class SeatView(Model):
     last_activity: datetime | None = None
     busy: bool = False
     gpu_percent: int | None = None
-    hand: None = None
+    hand: HandView | None = None
+    look: SeatLookView | None = None
 
 
 class ClassMessageView(Model):

@@ -8,6 +8,7 @@ from factorycommon.messages import Message, joined
 from factorycommon.models import SessionState, Words
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import WorkshopSession
+from workshops.models.helping import SeatHelp
 from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatView
 from workshops.models.seats import HaltView
 from workshops.models.views import Action
@@ -33,16 +34,19 @@ def room_of(
     trouble: Message | None = None,
     messages: tuple[ClassMessageView, ...] = (),
     halted: HaltView | None = None,
+    helped: Mapping[str, SeatHelp] | None = None,
 ) -> RoomView:
     """Return the room of a workshop.
 
     ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
     caller sees who sits where; ``trouble``: why the sessions may be old; ``halted``: why no further
-    seats begin.
+    seats begin; ``helped``: by person, what the caller sees of help.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
-    seats = tuple(_seat(number, holders.get(number), mine, names) for number in range(1, workshop.seats + 1))
+    seats = tuple(
+        _seat(number, holders.get(number), mine, names, helped or {}) for number in range(1, workshop.seats + 1)
+    )
     return RoomView(
         slug=workshop.slug,
         title=workshop.title,
@@ -93,15 +97,20 @@ def _order(session: WorkshopSession) -> tuple[int, float, str]:
 
 
 def _seat(
-    number: int, holder: MembershipRecord | None, sessions: Mapping[str, WorkshopSession], names: bool
+    number: int,
+    holder: MembershipRecord | None,
+    sessions: Mapping[str, WorkshopSession],
+    names: bool,
+    helped: Mapping[str, SeatHelp],
 ) -> SeatView:
     if holder is None:
         return SeatView(seat=number)
     session = sessions.get(holder.person)
     person = holder.person if names else None
     name = (holder.name or "") if names else ""
+    helps = helped.get(holder.person, SeatHelp())
     if session is None:
-        return SeatView(seat=number, taken=True, person=person, name=name)
+        return SeatView(seat=number, taken=True, person=person, name=name, hand=helps.hand, look=helps.look)
     return SeatView(
         seat=number,
         taken=True,
@@ -126,4 +135,6 @@ def _seat(
         last_activity=session.last_activity,
         busy=session.busy,
         gpu_percent=session.gpu_percent,
+        hand=helps.hand,
+        look=helps.look,
     )

@@ -13,6 +13,8 @@ from factorycommon.models import SessionState
 from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import ProblemError, conflict, gone, too_many
 from workshops import permissions
+from workshops.helping.asks import SessionAsks
+from workshops.helping.service import Helping
 from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket
 from workshops.models.callers import WorkshopCaller
 from workshops.models.room import BroadcastBody, BroadcastView, RoomView
@@ -55,17 +57,21 @@ class Room:
         self._now = now
         self.sessions = SessionCopy(link)
         self.broadcasts = Broadcasts(store, link, self.sessions, now)
+        self.helping = Helping(workshops, store, now)
         self._followers: set[_Follower] = set()
         self._closed = False
         self.sessions.on_change.append(self._changed)
         self.broadcasts.on_change.append(self._changed)
+        self.helping.on_change.append(self._changed)
 
     async def run(self) -> None:
-        """Follow the link's sessions, and send messages to those that start late, without end."""
+        """Follow the link's sessions, send messages to those that start late, and answer those that ask for help,
+        without end."""
         if not self._link.there:
             return
         await self._load()
-        await asyncio.gather(self.sessions.run(), self.broadcasts.run(), self._forget())
+        asks = SessionAsks(self.helping, self._link)
+        await asyncio.gather(self.sessions.run(), self.broadcasts.run(), self.helping.run(), asks.run(), self._forget())
 
     def close(self) -> None:
         """End all streams."""
@@ -83,6 +89,7 @@ class Room:
         people = (await self._store.members([slug]))[slug]
         mine = next((one for one in people if one.person == caller.person), None)
         trouble = await self._complete(workshop.project) if workshop.state in IN_TABLE else None
+        helped = await self.helping.of_room(slug, people, permissions.holds("help", caller, mine))
         return room_of(
             workshop,
             people,
@@ -92,6 +99,7 @@ class Room:
             trouble=trouble,
             messages=self.broadcasts.shown(slug),
             halted=await halt_of(self._store, workshop),
+            helped=helped,
         )
 
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:

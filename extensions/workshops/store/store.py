@@ -20,7 +20,16 @@ from factorycommon.service.database import Database, InUse
 from factorycommon.service.sqlite_copy import copy_before_migration
 from workshops.models.ending import ReportView
 from workshops.states import FINAL, WorkshopState
-from workshops.store import check_table, material_tables, migrations, rehearsal_table, room_tables, schema, seat_tables
+from workshops.store import (
+    check_table,
+    hand_table,
+    material_tables,
+    migrations,
+    rehearsal_table,
+    room_tables,
+    schema,
+    seat_tables,
+)
 from workshops.store import joining_tables as tables
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 
@@ -156,7 +165,7 @@ class Store:
             mine_too = (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets)
             of_seats = (
                 seat_tables.seats, seat_tables.warm_ups, seat_tables.moves, check_table.checks,
-                rehearsal_table.rehearsals,
+                rehearsal_table.rehearsals, hand_table.raised_hands,
             )  # fmt: skip
             for table in (*of_rooms, *of_seats, *mine_too):
                 db.execute(delete(table).where(table.c.workshop == slug))

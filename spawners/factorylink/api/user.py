@@ -30,6 +30,7 @@ from factorycommon.models import (
     WorkerLog,
     WorkerName,
 )
+from factorylink.api import session_help
 from factorylink.api.auth import Caller, Callers
 from factorylink.api.docs import describe
 from factorylink.api.factory_views import Offers
@@ -38,6 +39,7 @@ from factorylink.api.hub import Limit
 from factorylink.api.stream_limits import ApiStreams
 from factorylink.clusters.service import Clusters
 from factorylink.sessions.extension import Extender
+from factorylink.sessions.help_relay import HelpRelay
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.service import Sessions
 
@@ -56,6 +58,7 @@ def user_app(
     feed: LiveFeed,
     clusters: Clusters,
     offers: Offers,
+    relay: HelpRelay,
     base_url: str,
 ) -> FastAPI:
     """Return the app for people and sessions. ``base_url``: the hub's base path, usually ``/``.
@@ -210,6 +213,8 @@ def user_app(
     async def end_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
         """End a Dask cluster with all its jobs."""
         return await clusters.end(mine(cluster_id, caller), caller.user)
+
+    app.include_router(session_help.router(relay, asking), prefix=f"{prefix}/api")
 
     async def own(session_id: SessionId, caller: Caller) -> Session:
         session = await sessions.session(session_id)

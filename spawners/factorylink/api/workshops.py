@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from factorylink.api import workshop_history, workshop_material, workshop_rehearsal, workshop_room, workshop_seats
+from factorylink.api import (
+    workshop_help,
+    workshop_history,
+    workshop_material,
+    workshop_rehearsal,
+    workshop_room,
+    workshop_seats,
+)
 from factorylink.api.http import Bounded, new_app
 from factorylink.api.workshop_scope import WorkshopScope
 from factorylink.ledger.charges import Charges
 from factorylink.ledger.project_history import ProjectHistory
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.book import ProjectBook
+from factorylink.sessions.help_relay import HelpRelay
 from factorylink.sessions.material import MaterialSender
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.service import Sessions
@@ -41,6 +49,7 @@ def workshops_app(
     factories: OfferedFactories,
     material: MaterialSender,
     permission: Permission,
+    relay: HelpRelay,
 ) -> FastAPI:
     """Return the app for the workshops service. It checks no token: only that service can open its socket."""
     app = new_app("factorygate link, for the workshops service")
@@ -56,4 +65,5 @@ def workshops_app(
     app.include_router(workshop_history.router(scope, history, charges, live_clusters, factories))
     app.include_router(workshop_material.router(scope, material))
     app.include_router(workshop_rehearsal.router(scope, seats, permission, charges, factories))
+    app.include_router(workshop_help.router(scope, relay))
     return app

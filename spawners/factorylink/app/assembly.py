@@ -44,6 +44,7 @@ from factorylink.sessions.account_work import AccountWork
 from factorylink.sessions.admission import Admission
 from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
+from factorylink.sessions.help_relay import HelpRelay
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.mail import Mailer
 from factorylink.sessions.material import MaterialArchives, MaterialSender
@@ -94,6 +95,7 @@ class LinkParts:
     workshop_seats: WorkshopSeats
     account_work: AccountWork
     extender: Extender
+    relay: HelpRelay
     listener: DoorListener
     admission: Admission
     sessions: Sessions
@@ -160,6 +162,7 @@ class LinkParts:
         """End all event streams, so that the servers can close their connections."""
         self.feed.close()
         self.workshop_feed.close()
+        self.relay.close()
 
     def measure(self) -> None:
         """Start the measurements that take too long for Prometheus to wait for them."""
@@ -210,6 +213,7 @@ class LinkParts:
             factories=self.factories,
             material=MaterialSender(self.sessions, MaterialArchives(self.config.state_dir / "material")),
             permission=self.permission,
+            relay=self.relay,
         )
 
     def metrics_app(self) -> FastAPI:
@@ -225,6 +229,7 @@ class LinkParts:
             feed=self.feed,
             clusters=self.clusters,
             offers=self.offers,
+            relay=self.relay,
             base_url=base_url,
         )
 
@@ -377,6 +382,7 @@ def assemble(
         workshop_seats=WorkshopSeats(table, views, sessions, factories, people, permission, account_holds),
         account_work=account_work,
         extender=extender,
+        relay=HelpRelay(),
         listener=listener,
         admission=admission,
         sessions=sessions,

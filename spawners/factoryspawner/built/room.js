@@ -761,6 +761,8 @@ var R = {
   stop: t("Stop"),
   stopSeat: (n) => t("Stop the session on seat {n}", { n: number(n) }),
   stopping: t("Stopping…"),
+  handUp: t("Hand up"),
+  look: (file) => t("See {file}", { file }),
   allReady: t("Everybody who has a seat is ready."),
   nobody: t("Nobody has joined yet."),
   silent: t("The room cannot be read just now, so this may be old. Sessions go on."),
@@ -840,7 +842,7 @@ function line(seat, now) {
   return why;
 }
 var RUNS = ["pending", "starting", "running", "ready", "unreachable"];
-function seatItem(seat, { names: names2, factories: factories2, mayStop, busy, on, now }) {
+function seatItem(seat, { names: names2, factories: factories2, mayStop, busy, on, now, address: address2 }) {
   const state2 = standing(seat);
   const who = names2 ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
@@ -862,6 +864,12 @@ function seatItem(seat, { names: names2, factories: factories2, mayStop, busy, o
       seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories2[seat.factory] ?? seat.factory}`) : null
     ),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
+    seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "✋ "), R.handUp) : null,
+    names2 && seat.look && !seat.hand ? h("p", {}, h("a", {
+      href: `${address2}/seats/${seat.seat}/look`,
+      target: "_blank",
+      rel: "noopener"
+    }, R.look(seat.look.file))) : null,
     mayStop && RUNS.includes(state2) ? h("button", {
       type: "button",
       class: "btn btn-sm btn-outline-contrast",
@@ -881,6 +889,139 @@ function messageItems(messages, now) {
   ));
 }
 
+// pages/workshops/hands_view.js
+var H = {
+  upSeats: (seats) => t("Hand up: seat {seats}", { seats }),
+  since: (since) => t("for {since}", { since }),
+  comes: (helper) => t("{helper} comes", { helper }),
+  somebody: t("somebody comes"),
+  show: t("What was sent"),
+  showSeat: (n) => t("What the person on seat {n} sent", { n: number(n) }),
+  come: t("I come"),
+  comeSeat: (n) => t("I come to seat {n}", { n: number(n) }),
+  done: t("Done"),
+  doneSeat: (n) => t("Lower the hand of seat {n}", { n: number(n) }),
+  askLook: t("Ask to see the notebook"),
+  askLookSeat: (n) => t("Ask the person on seat {n} to let helpers see the notebook", { n: number(n) }),
+  asked: (helper) => t("{helper} asks to see the notebook", { helper }),
+  reading: t("Reading what was sent…")
+};
+function hands(seats) {
+  const order = (seat) => [seat.hand.place === 0 ? 1 : 0, Date.parse(seat.hand.since), seat.seat];
+  return seats.filter((seat) => seat.hand).sort((a, b) => {
+    const [left, right] = [order(a), order(b)];
+    const differs = left.findIndex((value, index) => value !== right[index]);
+    return differs < 0 ? 0 : left[differs] - right[differs];
+  });
+}
+function newHands(before, seats) {
+  if (before === null) return null;
+  const known = new Set(before.filter((seat) => seat.hand).map((seat) => seat.seat));
+  const fresh = hands(seats).filter((seat) => !known.has(seat.seat)).map((seat) => number(seat.seat));
+  return fresh.length ? H.upSeats(fresh.join(", ")) : null;
+}
+function handItem(seat, { names: names2, mayHelp, busy, on, now, address: address2 }) {
+  const { hand, look, seat: n } = seat;
+  const waits = secondsBetween(hand.since, now);
+  const who = names2 ? seat.name || seat.person || "" : "";
+  const comes = hand.place > 0 ? "" : names2 && hand.by ? H.comes(hand.by) : H.somebody;
+  const state2 = [R.handUp, waits === null ? "" : H.since(span(waits, "short")), comes].filter(Boolean).join(" · ");
+  const press = (what, text, label) => h("button", {
+    type: "button",
+    class: "btn btn-sm btn-outline-contrast",
+    key: `${what}-${n}`,
+    onclick: () => on.act(seat, what),
+    "aria-disabled": String(busy.has(n)),
+    "aria-label": label
+  }, text);
+  const acts = names2 && mayHelp;
+  return h(
+    "li",
+    { class: "fg-hand", key: String(n), "data-comes": String(hand.place === 0) },
+    h(
+      "p",
+      { class: "fg-seat-head" },
+      h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, "✋"),
+      h("span", { class: "fg-seat-number" }, R.seat(n)),
+      who ? h("strong", {}, who) : null,
+      h("span", {}, state2)
+    ),
+    names2 && hand.question ? h("p", { class: "fg-hand-question" }, hand.question) : null,
+    names2 && hand.asked_by && !look ? h("p", { class: "fg-quiet" }, H.asked(hand.asked_by)) : null,
+    acts ? h(
+      "p",
+      { class: "fg-hand-acts" },
+      hand.has.length ? h("button", {
+        type: "button",
+        class: "btn btn-sm btn-outline-contrast",
+        key: `show-${n}`,
+        onclick: () => on.show(seat),
+        "aria-label": H.showSeat(n)
+      }, H.show) : null,
+      hand.place > 0 ? press("come", H.come, H.comeSeat(n)) : null,
+      press("done", H.done, H.doneSeat(n)),
+      look ? h("a", {
+        class: "btn btn-sm btn-outline-contrast",
+        key: `look-${n}`,
+        href: `${address2}/seats/${n}/look`,
+        target: "_blank",
+        rel: "noopener"
+      }, R.look(look.file)) : hand.asked_by ? null : press("ask-look", H.askLook, H.askLookSeat(n))
+    ) : null
+  );
+}
+
+// pages/workshops/hands.js
+function handsPart(address2) {
+  let last = null;
+  const busy = /* @__PURE__ */ new Set();
+  let redraw = () => {
+  };
+  async function act(seat, what) {
+    if (busy.has(seat.seat)) return;
+    busy.add(seat.seat);
+    redraw();
+    try {
+      await ask(`${address2}/seats/${seat.seat}/${what}`, { method: "POST" });
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      render(byId("fg-said"), h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, `${R.seat(seat.seat)}: ${error.message}`));
+    } finally {
+      busy.delete(seat.seat);
+      redraw();
+    }
+  }
+  async function show(seat) {
+    setText(byId("fg-hand-head"), R.seat(seat.seat));
+    render(byId("fg-hand-sent"), h("p", {}, H.reading));
+    byId("fg-hand").showModal();
+    try {
+      const sent = await ask(`${address2}/seats/${seat.seat}/hand`);
+      render(
+        byId("fg-hand-sent"),
+        sent.question ? h("p", {}, sent.question) : null,
+        sent.file ? h("p", { class: "fg-quiet" }, sent.file) : null,
+        ...[sent.source, sent.error].filter(Boolean).map((text) => h("pre", { class: "fg-sent", tabindex: "0" }, text))
+      );
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      render(byId("fg-hand-sent"), h("p", { class: "fg-notice fg-notice-bad" }, error.message));
+    }
+  }
+  return (room, names2, now) => {
+    redraw = () => {
+      const raised = hands(room.seats);
+      const options = { names: names2, mayHelp: room.may.includes("help"), busy, on: { act, show }, now, address: address2 };
+      byId("fg-hands-part").hidden = raised.length === 0;
+      render(byId("fg-hands"), raised.map((seat) => handItem(seat, options)));
+    };
+    redraw();
+    const text = newHands(last, room.seats);
+    last = room.seats;
+    if (text) announce(text);
+  };
+}
+
 // pages/workshops/room.js
 var page = settings("fg-room");
 var factories = JSON.parse(page.factories);
@@ -889,6 +1030,7 @@ var STOP_PATIENCE = 15e3;
 var REDRAWN = 3e4;
 var state = { room: null, trouble: null, busy: /* @__PURE__ */ new Set(), stopping: null, goingOn: false };
 var told = announcer();
+var drawHands = handsPart(address);
 var names = () => byId("fg-names").checked;
 var filter = () => (
   /** @type {HTMLInputElement} */
@@ -907,11 +1049,20 @@ function draw() {
   byId("fg-bar").max = Math.max(1, room.taken);
   byId("fg-names-part").hidden = !room.names;
   const mayStop = room.may.includes("stop-seat");
-  const options = { names: room.names && names(), factories, mayStop, busy: state.busy, on: { stop: askStop }, now };
+  const options = {
+    names: room.names && names(),
+    factories,
+    mayStop,
+    busy: state.busy,
+    on: { stop: askStop },
+    now,
+    address
+  };
   const seats = shown2(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(byId("fg-seats"), seats.map((seat) => seatItem(seat, options)));
   render(byId("fg-nothing"), nothing ? h("p", {}, nothing) : null);
+  drawHands(room, options.names, now);
   byId("fg-message-form").hidden = !room.may.includes("broadcast");
   render(byId("fg-messages"), room.messages.length ? messageItems(room.messages, now) : h("li", { key: "none" }, R.noMessages));
   const text = told(room, now);

@@ -5,6 +5,7 @@ import "../catalogue.js";
 import { Trouble, ask, follow } from "../api.js";
 import { announce, byId as at, h, render, settings, setText } from "../../common/dom.js";
 import { W } from "../../common/words.js";
+import { handsPart } from "./hands.js";
 import { R, announcer, merged, messageItems, seatItem, shown } from "./room_view.js";
 
 const page = settings("fg-room");
@@ -16,6 +17,7 @@ const REDRAWN = 30_000; // ms; the times on the page grow older without a change
 /** @type {Json} */
 const state = { room: null, trouble: null, busy: new Set(), stopping: null, goingOn: false };
 const told = announcer();
+const drawHands = handsPart(address);
 
 const names = () => at("fg-names").checked;
 const filter = () => /** @type {HTMLInputElement} */ (document.querySelector("input[name=shown]:checked")).value;
@@ -33,11 +35,14 @@ function draw() {
   at("fg-bar").max = Math.max(1, room.taken);
   at("fg-names-part").hidden = !room.names;
   const mayStop = room.may.includes("stop-seat");
-  const options = { names: room.names && names(), factories, mayStop, busy: state.busy, on: { stop: askStop }, now };
+  const options = {
+    names: room.names && names(), factories, mayStop, busy: state.busy, on: { stop: askStop }, now, address,
+  };
   const seats = shown(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(at("fg-seats"), seats.map((seat) => seatItem(seat, options)));
   render(at("fg-nothing"), nothing ? h("p", {}, nothing) : null);
+  drawHands(room, options.names, now);
   at("fg-message-form").hidden = !room.may.includes("broadcast");
   render(at("fg-messages"), room.messages.length ? messageItems(room.messages, now) : h("li", { key: "none" }, R.noMessages));
   const text = told(room, now);

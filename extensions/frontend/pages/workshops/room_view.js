@@ -26,6 +26,8 @@ export const R = {
   stop: t("Stop"),
   stopSeat: (n) => t("Stop the session on seat {n}", { n: number(n) }),
   stopping: t("Stopping…"),
+  handUp: t("Hand up"),
+  look: (file) => t("See {file}", { file }),
   allReady: t("Everybody who has a seat is ready."),
   nobody: t("Nobody has joined yet."),
   silent: t("The room cannot be read just now, so this may be old. Sessions go on."),
@@ -122,7 +124,7 @@ const RUNS = ["pending", "starting", "running", "ready", "unreachable"];
  * One seat. `on.stop(seat)` is called by its button; `busy`: numbers of seats whose stop was asked for; `names`: whether
  * people's names are shown; `factories`: their names, by id.
  */
-export function seatItem(seat, { names, factories, mayStop, busy, on, now }) {
+export function seatItem(seat, { names, factories, mayStop, busy, on, now, address }) {
   const state = standing(seat);
   const who = names ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
@@ -134,6 +136,10 @@ export function seatItem(seat, { names, factories, mayStop, busy, on, now }) {
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state]), standingWords(state),
       seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories[seat.factory] ?? seat.factory}`) : null),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
+    seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "✋ "), R.handUp) : null,
+    names && seat.look && !seat.hand ? h("p", {}, h("a", {
+      href: `${address}/seats/${seat.seat}/look`, target: "_blank", rel: "noopener",
+    }, R.look(seat.look.file))) : null,
     mayStop && RUNS.includes(state)
       ? h("button", {
         type: "button", class: "btn btn-sm btn-outline-contrast", key: `stop-${seat.seat}`, onclick: () => on.stop(seat),

@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 import workshops.store.check_table
+import workshops.store.hand_table
 import workshops.store.joining_tables
 import workshops.store.material_tables
 import workshops.store.room_tables

@@ -16,10 +16,11 @@ from tornado import web
 from tornado.httputil import url_concat
 
 from factorycommon.language import N_
-from factorycommon.models.plain import plain_text
+from factorycommon.models.plain import plain_lines, plain_text
+from factorycommon.models.workshop_help import MOST_QUESTION, HandBody, HelpState
 from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
-from factoryspawner.pages.workshops import forms, room
+from factoryspawner.pages.workshops import forms, helping, room
 from factoryspawner.pages.workshops.handler import WorkshopHandler, keep_code, take_code
 from factoryspawner.pages.workshops.moving import read_move
 from workshops.client import WorkshopsProblem, WorkshopsSilent
@@ -99,6 +100,14 @@ HAPPENED = {
     "material": N_("its material"),
     "rehearsal": N_("rehearsed"),
     "rehearsed": N_("three seats were rehearsed"),
+    "hand": N_("raised a hand"),
+    "lowered": N_("lowered the hand"),
+    "comes": N_("comes to help"),
+    "helped": N_("has helped"),
+    "asks to look": N_("asks to see a notebook"),
+    "look": N_("lets helpers see a notebook"),
+    "looked": N_("saw a notebook"),
+    "look ended": N_("nobody may see the notebook any more"),
 }
 DONE = {
     "draft": N_("The draft is stored."),
@@ -120,6 +129,9 @@ DONE = {
     "move": N_("The seats begin at the other place. This takes a few minutes."),
     "list": N_("The list is stored. Its people get their roles when they join."),
     "restore": N_("What the person had deleted of the material is there again."),
+    "raise": N_("Your hand is up."),
+    "lower": N_("Your hand is down."),
+    "end-look": N_("Nobody may see your notebook any more. The gateway’s copy is deleted."),
     "fetch": N_("The material is being fetched. Reload this page to see how it went."),
 }
 MATERIAL = {
@@ -356,6 +368,13 @@ class WorkshopPage(WorkshopHandler):
                 await client.put_list(caller, slug, files[0].body if files else b"")
             case "fetch":
                 await client.fetch_material(caller, slug)
+            case "raise":
+                question = plain_lines(self.get_body_argument("question", ""), MOST_QUESTION)
+                await client.raise_hand(caller, slug, HandBody(question=question))
+            case "lower":
+                await client.lower_hand(caller, slug)
+            case "end-look":
+                await client.end_look(caller, slug)
             case "restore":
                 await client.restore_material(caller, slug, self.get_body_argument("person", ""))
             case "remove":
@@ -375,6 +394,7 @@ class WorkshopPage(WorkshopHandler):
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(503, self.words_of(error)) from error
         moving = await self._moving(slug) if "move" in workshop.may else None
+        helped = await self._help(workshop)
         seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None
         await self.show(
             "workshop.html",
@@ -388,6 +408,8 @@ class WorkshopPage(WorkshopHandler):
             material=material,
             material_states=MATERIAL,
             checks=checks,
+            helped=helped,
+            most_question=MOST_QUESTION,
             tests=TESTS,
             done=done,
             wrong=wrong,
@@ -403,6 +425,16 @@ class WorkshopPage(WorkshopHandler):
             happened=HAPPENED,
             when=lambda field: _when(self, workshop, field),
         )
+
+    async def _help(self, workshop: WorkshopView) -> HelpState | None:
+        """Return what a person with a seat has asked for; None for others, and if that cannot be told now."""
+        if workshop.role != "participant" or workshop.state not in ("warming", "open"):
+            return None
+        try:
+            return await self.client.own_help(self.caller, workshop.slug)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.log.warning("Help in %s cannot be shown: %s", workshop.slug, error)
+            return None
 
     async def _seating(self, slug: str) -> SeatingView | None:
         """Return how warming up goes; None if that cannot be told now, which is no reason to show nothing."""
@@ -495,4 +527,5 @@ def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None)
         (rf"/workshops/{SLUG}/people\.csv", PeopleList, to_service),
         (rf"/workshops/{SLUG}/change", ChangeWorkshopPage, to_service),
         *room.routes(SLUG, to_service),
+        *helping.routes(SLUG, to_service),
     ]

@@ -45,10 +45,10 @@ class RoomPage(WorkshopHandler):
             raise web.HTTPError(403)
         named = {one.code: one.name for one in languages(self._locale)}
         with_names = self.get_query_argument("names", "") != "no"
-        await self.show("workshop_room.html", workshop=workshop, languages_named=named, with_names=with_names)
+        await self.show("workshop_room/room.html", workshop=workshop, languages_named=named, with_names=with_names)
 
 
-class _RoomData(GatewayHandler):
+class RoomRequest(GatewayHandler):
     """The base of the room's data: JSON for people who are logged in by cookie."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
@@ -77,7 +77,7 @@ class _RoomData(GatewayHandler):
             self.answer(PROBLEM, Problem(kind="unreachable", message=SILENT))
 
 
-class RoomData(_RoomData):
+class RoomData(RoomRequest):
     """The whole room."""
 
     async def get(self, slug: str) -> None:
@@ -90,7 +90,7 @@ class RoomData(_RoomData):
             self.answer(_ROOM, room)
 
 
-class RoomEvents(_RoomData):
+class RoomEvents(RoomRequest):
     """The room, live."""
 
     async def get(self, slug: str) -> None:
@@ -106,7 +106,7 @@ class RoomEvents(_RoomData):
                 await self.send(Source("change", _CHANGE, _all(first, changes)))
 
 
-class RoomMessage(_RoomData):
+class RoomMessage(RoomRequest):
     """Messages to the class."""
 
     async def post(self, slug: str) -> None:
@@ -123,7 +123,7 @@ class RoomMessage(_RoomData):
             self.answer(_SENT, sent)
 
 
-class RoomStop(_RoomData):
+class RoomStop(RoomRequest):
     """The stop of one seat."""
 
     async def post(self, slug: str, seat: str) -> None:

@@ -1,0 +1,148 @@
+"""Asks the gateway for help for the session's person, and follows what becomes of it.
+
+While a hand is up or helpers may see a notebook, the gateway is asked every few seconds; the notebook's saved state is
+sent whenever the file has changed. Otherwise the gateway is asked rarely, and never again if the session is not for a
+workshop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from tornado.web import HTTPError
+
+from factorycommon.messages import of_error
+from factorycommon.models.workshop_help import HandBody, HelpState, LookBody, NotebookSnapshot
+from factorygate import language
+from factorygate.link import Link, LinkError, NoLinkError
+
+log = logging.getLogger(__name__)
+
+FOLLOWED = 5.0  # seconds between two questions while a hand is up, or helpers may see a notebook
+RARELY = 120.0  # seconds between two questions otherwise
+PATIENCE = 2.0  # seconds that a page waits for the gateway's first answer
+_NEVER = ("conflict", "gone")  # kinds of a refusal: the session is not for a workshop, or the link is older
+
+
+class SavedNotebook(NamedTuple):
+    """How to read a file of the session. ``changed``: returns a value that differs after each save; ``read``: returns
+    the saved state. Both take the file's path; ``read`` raises NotNotebook, both raise HTTPError."""
+
+    changed: Callable[[str], Awaitable[object]]
+    read: Callable[[str], Awaitable[NotebookSnapshot]]
+
+
+class HelpDesk:
+    """The help that this session's person has asked for. Methods that ask raise LinkError."""
+
+    def __init__(self, files: SavedNotebook, link: Callable[[], Link] = Link.here) -> None:
+        self._files = files
+        self._link_of = link
+        self._link: Link | None = None
+        self._state: HelpState | None = None  # None: not known, or no workshop's session
+        self._trouble = ""
+        self._never = False
+        self._asked = float("-inf")
+        self._path = ""  # of the notebook that helpers may see
+        self._sent: object = None  # what ``changed`` returned for the state that was sent last
+        self._following: asyncio.Task[None] | None = None
+
+    async def shown(self) -> dict[str, Any] | None:
+        """Return the person's state for the page; None if this session is not for a workshop."""
+        if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
+            self._asked = time.monotonic()
+            self._following = asyncio.create_task(self._follow())
+            if self._state is None:
+                await asyncio.wait([self._following], timeout=PATIENCE)
+        if self._state is None:
+            return None
+        look = self._state.look
+        shown = self._state.model_dump(mode="json")
+        if look is not None:
+            shown["look"]["path"] = self._path
+        return shown | {"trouble": self._trouble}
+
+    async def raise_hand(self, body: HandBody) -> None:
+        """Raise the person's hand."""
+        self._take(await self._reached().put("/help/hand", body, HelpState))
+
+    async def lower(self) -> None:
+        """Lower the person's hand."""
+        self._take(await self._reached().delete("/help/hand", HelpState))
+
+    async def allow_look(self, path: str, minutes: int) -> None:
+        """Let helpers see a notebook. ``path``: of the file. Raises NotNotebook, HTTPError."""
+        changed = await self._files.changed(path)
+        body = LookBody(minutes=minutes, snapshot=await self._files.read(path))
+        self._take(await self._reached().put("/help/look", body, HelpState))
+        self._path, self._sent = path, changed
+
+    async def end_look(self) -> None:
+        """Let nobody see the notebook any more."""
+        self._take(await self._reached().delete("/help/look", HelpState))
+
+    def _take(self, state: HelpState) -> None:
+        self._state, self._trouble, self._asked = state, "", time.monotonic()
+        if state.look is None:
+            self._path = ""
+        if self._active and self._following is None:
+            self._following = asyncio.create_task(self._follow(FOLLOWED))
+
+    @property
+    def _active(self) -> bool:
+        return self._state is not None and (self._state.hand is not None or self._state.look is not None)
+
+    async def _follow(self, pause: float = 0) -> None:
+        """Ask until nothing is asked for any more."""
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                await self._look()
+                if not self._active:
+                    return
+                pause = FOLLOWED
+        finally:
+            self._following = None
+
+    async def _look(self) -> None:
+        try:
+            state = await self._renewed()
+            self._take(state if state is not None else await self._reached().get("/help", HelpState))
+        except NoLinkError:
+            self._never = True
+        except LinkError as error:
+            self._never = self._state is None and error.kind in _NEVER
+            if self._state is not None:
+                self._trouble = language.here().said(of_error(error))
+        except Exception:  # any error: the page goes on without help
+            log.exception("The gateway cannot be asked for help")
+
+    async def _renewed(self) -> HelpState | None:
+        """Send the notebook if it was saved since; return the answer, None if there is none to send."""
+        if not self._path:
+            return None
+        try:
+            changed = await self._files.changed(self._path)
+            if changed == self._sent:
+                return None
+            snapshot = await self._files.read(self._path)
+        except (HTTPError, OSError, ValueError) as error:  # the file may be gone, and come back with the next save
+            log.info("A notebook that helpers may see cannot be read now: %s", error)
+            return None
+        try:
+            state = await self._reached().post("/help/snapshot", snapshot, HelpState)
+        except LinkError as error:
+            if error.transient:
+                raise
+            self._path = ""  # helpers may not see it any more
+            return None
+        self._sent = changed
+        return state
+
+    def _reached(self) -> Link:
+        self._link = self._link or self._link_of()
+        return self._link

@@ -1,0 +1,127 @@
+"""The HTTP handlers of the notebook server for help: ``PUT`` and ``DELETE`` of ``api/factorygate/hand`` and ``…/look``.
+
+Only users with access to the server may make these requests, with JupyterLab's XSRF token. What they change is in the
+answer of ``api/factorygate/overview`` from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.utils import ensure_async, url_path_join
+from pydantic import Field, ValidationError
+from tornado import web
+
+from factorycommon.language import N_
+from factorycommon.messages import of_error
+from factorycommon.models import Model
+from factorycommon.models.workshop_help import LOOK_MINUTES, HandBody, NotebookSnapshot
+from factorygate import language
+from factorygate.helping.desk import HelpDesk, SavedNotebook
+from factorygate.helping.notebook import NotNotebook, snapshot_of
+from factorygate.link import LinkError
+
+_MOST_FILE = 50_000_000  # bytes of a notebook that is read
+_TOO_LARGE = N_("This notebook is too large to be shown. Clear its outputs and save it again.")
+# HTTP status by the kind of an error; 409 for all others
+_STATUS = {"invalid": 400, "forbidden": 403, "too-many": 429, "unreachable": 503}
+
+T = TypeVar("T", bound=Model)
+
+
+class LookOrder(Model):
+    """A person's consent. ``path``: of the notebook, as the contents API has it."""
+
+    path: str = Field(min_length=1, max_length=1000, pattern=r"\.ipynb$")
+    minutes: int = Field(default=LOOK_MINUTES, ge=1, le=LOOK_MINUTES)
+
+
+class _Asking(APIHandler):
+    """The base of both handlers."""
+
+    auth_resource = "contents"
+
+    def initialize(self, desk: HelpDesk) -> None:
+        """``desk``: asks the gateway."""
+        self.desk = desk
+
+    def read(self, kind: type[T]) -> T:
+        """Return the request's body. Raises HTTPError 400."""
+        try:
+            return kind.model_validate_json(self.request.body)
+        except ValidationError as error:
+            raise web.HTTPError(400, "This request is not understood.") from error
+
+    async def answer(self, act: Awaitable[None]) -> None:
+        """Act, then answer with the person's state, or with an error status and the refusal's ``message``."""
+        try:
+            await act
+        except LinkError as error:
+            self.set_status(_STATUS.get(error.kind, 409))
+            await self.finish({"message": language.here().said(of_error(error))})
+        except NotNotebook as error:
+            self.set_status(400)
+            await self.finish({"message": language.here().said(str(error))})
+        else:
+            await self.finish({"help": await self.desk.shown()})
+
+
+class HandHandler(_Asking):
+    """The person's raised hand."""
+
+    @web.authenticated
+    @authorized
+    async def put(self) -> None:
+        """Raise the hand; the body is a ``HandBody``."""
+        await self.answer(self.desk.raise_hand(self.read(HandBody)))
+
+    @web.authenticated
+    @authorized
+    async def delete(self) -> None:
+        """Lower the hand."""
+        await self.answer(self.desk.lower())
+
+
+class LookHandler(_Asking):
+    """The person's consent that helpers see a notebook."""
+
+    @web.authenticated
+    @authorized
+    async def put(self) -> None:
+        """Let helpers see a notebook; the body is a ``LookOrder``."""
+        order = self.read(LookOrder)
+        await self.answer(self.desk.allow_look(order.path, order.minutes))
+
+    @web.authenticated
+    @authorized
+    async def delete(self) -> None:
+        """Let nobody see the notebook any more."""
+        await self.answer(self.desk.end_look())
+
+
+def files_of(server: ServerApp) -> SavedNotebook:
+    """Return how to read the server's notebooks: by its contents manager, with that manager's own limits."""
+    contents: Any = server.contents_manager
+
+    async def changed(path: str) -> datetime:
+        return cast(datetime, (await ensure_async(contents.get(path, content=False)))["last_modified"])
+
+    async def read(path: str) -> NotebookSnapshot:
+        if ((await ensure_async(contents.get(path, content=False))).get("size") or 0) > _MOST_FILE:
+            raise NotNotebook(_TOO_LARGE)
+        model = await ensure_async(contents.get(path, content=True, type="file", format="text"))
+        return snapshot_of(str(model["content"]), path.rpartition("/")[2], model["last_modified"])
+
+    return SavedNotebook(changed, read)
+
+
+def serve(server: ServerApp, desk: HelpDesk) -> None:
+    """Add these handlers to ``server``."""
+    base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
+    handlers = [(f"{base}/hand", HandHandler, {"desk": desk}), (f"{base}/look", LookHandler, {"desk": desk})]
+    server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Help in a class: raised hands, and notebooks that their people let helpers see."""

@@ -1,0 +1,29 @@
+"""Limits how often each person does something."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+_MOST_KEYS = 5000
+
+
+class MinuteLimit:
+    """Allows each key so many acts a minute. ``now``: the clock."""
+
+    def __init__(self, most: int, now: Callable[[], datetime]) -> None:
+        self._most = most
+        self._now = now
+        self._times: dict[tuple[str, ...], deque[datetime]] = {}
+
+    def allows(self, *key: str) -> bool:
+        """Return whether there may be one more act now, and count it."""
+        now = self._now()
+        if key not in self._times and len(self._times) >= _MOST_KEYS:
+            self._times = {one: times for one, times in self._times.items() if now - times[-1] < timedelta(minutes=1)}
+        times = self._times.setdefault(key, deque(maxlen=self._most))
+        if len(times) == self._most and now - times[0] < timedelta(minutes=1):
+            return False
+        times.append(now)
+        return True

@@ -1,0 +1,71 @@
+"""Notebooks that their people let helpers see, in this process's memory only: no copy outlives the consent, or this
+process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from factorycommon.messages import Message
+from factorycommon.models.workshop_help import LookBody, NotebookSnapshot
+from factorycommon.service.problems import conflict, too_many
+
+MOST_LOOKS = 60  # of all workshops: each takes up to some megabytes of memory
+
+
+@dataclass
+class NotebookConsent:
+    """One consent. ``seen_by``: the helpers who have looked, in order."""
+
+    workshop: str
+    person: str
+    session: str
+    until: datetime
+    snapshot: NotebookSnapshot
+    seen_by: list[str] = field(default_factory=list)
+
+
+class Looks:
+    """The consents that last now. ``now``: the clock."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._looks: dict[tuple[str, str], NotebookConsent] = {}  # by workshop and person
+
+    def get(self, slug: str, person: str) -> NotebookConsent | None:
+        """Return a person's consent; None: there is none, or its time is over."""
+        found = self._looks.get((slug, person))
+        return found if found is not None and self._now() < found.until else None
+
+    def of(self, slug: str) -> list[NotebookConsent]:
+        """Return the consents of a workshop's people."""
+        return [one for (of, person), one in self._looks.items() if of == slug and self.get(slug, person) is not None]
+
+    def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
+        """Keep a consent in place of the person's earlier one, and return it. Raises ProblemError."""
+        if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
+            raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))
+        until = self._now() + timedelta(minutes=body.minutes)
+        self._looks[slug, person] = look = NotebookConsent(slug, person, session, until, body.snapshot)
+        return look
+
+    def renew(self, slug: str, person: str, session: str, snapshot: NotebookSnapshot) -> None:
+        """Keep the notebook's new saved state, from the session that began. Raises ProblemError."""
+        look = self.get(slug, person)
+        if look is None or look.session != session or look.snapshot.file != snapshot.file:
+            raise conflict(Message("look-over", "Helpers may not see this notebook any more."))
+        look.snapshot = snapshot
+
+    def end(self, slug: str, person: str) -> NotebookConsent | None:
+        """Delete a consent with its notebook; return it, None if there was none."""
+        return self._looks.pop((slug, person), None)
+
+    def sweep(self) -> list[NotebookConsent]:
+        """Delete the consents whose time is over, and return them."""
+        over = [key for key, look in self._looks.items() if self._now() >= look.until]
+        return [self._looks.pop(key) for key in over]
+
+    def others(self, slugs: Collection[str]) -> list[NotebookConsent]:
+        """Return the consents in all other workshops."""
+        return [one for one in self._looks.values() if one.workshop not in slugs]

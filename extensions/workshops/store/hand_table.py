@@ -1,0 +1,41 @@
+"""The table of raised hands. A hand is deleted when it is lowered; consents to look and notebooks are in no table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, ForeignKey, String, Table, Text
+
+from factorycommon.service.columns import MomentColumn
+from workshops.store.schema import metadata
+
+# ``by``: the helper who comes; ``asked_by``: the helper who asks to see the person's notebook; "": nobody.
+raised_hands = Table(
+    "hands",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("person", String, primary_key=True),
+    Column("at", MomentColumn, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("by", String, nullable=False),
+    Column("asked_by", String, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class HandRecord:
+    """One raised hand."""
+
+    workshop: str
+    person: str
+    at: datetime
+    question: str = ""
+    file: str = ""
+    source: str = ""
+    error: str = ""
+    by: str = ""
+    asked_by: str = ""

@@ -1,0 +1,179 @@
+"""What a session, the link and the workshops service tell each other about help: a raised hand, and a notebook to see.
+
+Everything in here is written by a participant or by code that runs in a session: it is bounded, and it is text or a
+checked PNG image, so that no page has to trust it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import partial
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+
+from factorycommon.models.base import Model, Moment, Person, ProjectId, SessionId
+from factorycommon.models.bodies import Problem
+from factorycommon.models.plain import plain_lines, plain_text
+
+MOST_QUESTION = 500  # characters
+MOST_SENT = 16_000  # characters of a cell's source, and of a traceback
+MOST_CELLS = 500
+MOST_OUTPUTS = 30  # of one cell
+MOST_OUTPUT = 20_000  # characters of one output
+MOST_IMAGE = 400_000  # characters of one image, in base64
+MOST_PIXELS = 40_000_000  # of one image
+MOST_SNAPSHOT = 800_000  # characters of all sources and outputs of a notebook: a request's body is below 1 MiB
+LOOK_MINUTES = 30
+MOST_ASKS = 8  # that the service takes at a time
+ASK_SECONDS = 25.0  # for which the link keeps the service's question for new asks open
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def plain_code(text: str, most: int = MOST_SENT) -> str:
+    """Return code or output as plain text that keeps its lines and its indentation."""
+    guarded = "|" + text[: 4 * most].replace("\r\n", "\n").expandtabs(4)  # so that the first line keeps its blanks
+    return plain_lines(guarded, most + 1)[1:]
+
+
+def is_small_png(data: str) -> bool:
+    """Return whether a text is the base64 of a PNG image whose size in pixels a browser can show."""
+    try:
+        head = base64.b64decode(data, validate=True)[:24]
+    except (binascii.Error, ValueError):
+        return False
+    if len(head) < 24 or not head.startswith(_PNG) or head[12:16] != b"IHDR":
+        return False
+    width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    return 0 < width * height <= MOST_PIXELS
+
+
+Question = Annotated[str, Field(max_length=4 * MOST_QUESTION), AfterValidator(partial(plain_lines, most=MOST_QUESTION))]
+SentCode = Annotated[str, Field(max_length=4 * MOST_SENT), AfterValidator(plain_code)]
+OutputText = Annotated[str, Field(max_length=4 * MOST_OUTPUT), AfterValidator(partial(plain_code, most=MOST_OUTPUT))]
+FileName = Annotated[str, Field(max_length=1000), AfterValidator(partial(plain_text, most=200))]
+HelperName = Annotated[str, Field(max_length=255), AfterValidator(partial(plain_text, most=255))]
+AskId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+HelpAct = Literal["state", "raise", "lower", "look", "snapshot", "unlook"]
+
+
+class HandBody(Model):
+    """What a person sends with a raised hand; everything but the hand itself may be left out. ``file``: the notebook's
+    name; ``source``: of a cell; ``error``: the cell's traceback."""
+
+    question: Question = ""
+    file: FileName = ""
+    source: SentCode = ""
+    error: SentCode = ""
+
+
+class SnapshotOutput(Model):
+    """One output of a cell. ``png``: an image, in base64; ``left-out``: something that is not shown here."""
+
+    kind: Literal["text", "error", "png", "left-out"]
+    text: Annotated[str, Field(max_length=MOST_IMAGE)] = ""
+
+    @field_validator("text")
+    @classmethod
+    def _checked(cls, text: str, info: ValidationInfo) -> str:
+        match info.data.get("kind"):
+            case "png":
+                if not is_small_png(text):
+                    raise ValueError("a PNG image in base64 is needed")
+                return text
+            case "left-out":
+                return ""
+            case _:
+                return plain_code(text, MOST_OUTPUT)
+
+
+class SnapshotCell(Model):
+    """One cell of a notebook. ``count``: its number in ``In [3]``."""
+
+    kind: Literal["code", "markdown", "raw"]
+    source: OutputText = ""
+    count: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    outputs: tuple[SnapshotOutput, ...] = Field(default=(), max_length=MOST_OUTPUTS)
+
+
+class NotebookSnapshot(Model):
+    """The last saved state of a notebook, as text and PNG images. ``cut``: it is not all of the notebook."""
+
+    file: FileName
+    saved: Moment
+    cut: bool = False
+    cells: tuple[SnapshotCell, ...] = Field(default=(), max_length=MOST_CELLS)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        sizes = (len(cell.source) + sum(len(one.text) for one in cell.outputs) for cell in self.cells)
+        if sum(sizes) > MOST_SNAPSHOT:
+            raise ValueError(f"cells: more than {MOST_SNAPSHOT} characters")
+        return self
+
+
+class LookBody(Model):
+    """A person's consent that helpers see the last saved state of a notebook, for so many minutes."""
+
+    minutes: int = Field(default=LOOK_MINUTES, ge=1, le=LOOK_MINUTES)
+    snapshot: NotebookSnapshot
+
+
+class OwnHand(Model):
+    """A person's raised hand, as that person sees it. ``place``: in the queue, 0: a helper comes; ``by``: that helper;
+    ``asked_by``: the helper who asks to see the notebook, "": nobody does."""
+
+    since: Moment
+    place: int = Field(ge=0)
+    by: HelperName = ""
+    asked_by: HelperName = ""
+
+
+class OwnLook(Model):
+    """A person's consent, as that person sees it. ``seen_by``: the helpers who have looked."""
+
+    file: FileName
+    until: Moment
+    seen_by: tuple[HelperName, ...] = ()
+
+
+class HelpState(Model):
+    """What a person has asked for in a workshop. ``open``: a hand can be raised now."""
+
+    open: bool = True
+    hand: OwnHand | None = None
+    look: OwnLook | None = None
+
+
+class HelpAsk(Model):
+    """What a session asks for its person. Project, person and session are the link's, which knows whose token it is."""
+
+    id: AskId
+    project: ProjectId
+    person: Person
+    session: SessionId
+    act: HelpAct
+    hand: HandBody | None = None
+    look: LookBody | None = None
+    snapshot: NotebookSnapshot | None = None
+
+
+class HelpAsks(Model):
+    """What sessions ask, the oldest first."""
+
+    asks: tuple[HelpAsk, ...] = Field(default=(), max_length=MOST_ASKS)
+
+
+class HelpAnswer(Model):
+    """The service's answer to an ask: the person's state afterwards, or why the ask is refused."""
+
+    state: HelpState | None = None
+    problem: Problem | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.state is None) == (self.problem is None):
+            raise ValueError("either state or problem is needed")
+        return self

@@ -1,0 +1,61 @@
+"""The operations of the user API on help in a workshop: with a session's own token, for that session's person only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from factorycommon.messages import Message
+from factorycommon.models.workshop_help import HandBody, HelpState, LookBody, NotebookSnapshot
+from factorylink.api.auth import Caller
+from factorylink.api.http import says
+from factorylink.problems import forbidden
+from factorylink.sessions.help_relay import HelpRelay
+from factorylink.state.live_session import LiveSession
+
+_NO_SESSION = Message("help-no-session", "Only a session of a workshop can ask for help; use its own token.")
+
+
+def router(relay: HelpRelay, asking: Any) -> APIRouter:
+    """Return the operations. ``asking``: the dependency that returns the Caller of a request, or raises."""
+    routes = APIRouter()
+    some = says(401, 403, 409, 429, 503)
+
+    @routes.get("/help", responses=some)
+    async def help_state(caller: Caller = asking) -> HelpState:
+        """Return whether your hand is up in the workshop of this session, and who may see your notebook."""
+        return await relay.ask(_own(caller), "state")
+
+    @routes.put("/help/hand", responses=some)
+    async def raise_hand(body: HandBody, caller: Caller = asking) -> HelpState:
+        """Raise your hand. A hand that is up stays in its place, with what you send now."""
+        return await relay.ask(_own(caller), "raise", hand=body)
+
+    @routes.delete("/help/hand", responses=some)
+    async def lower_hand(caller: Caller = asking) -> HelpState:
+        """Lower your hand; what you sent with it is deleted."""
+        return await relay.ask(_own(caller), "lower")
+
+    @routes.put("/help/look", responses=some)
+    async def allow_look(body: LookBody, caller: Caller = asking) -> HelpState:
+        """Let the helpers of your workshop see the last saved state of a notebook for some minutes."""
+        return await relay.ask(_own(caller), "look", look=body)
+
+    @routes.post("/help/snapshot", responses=some)
+    async def send_snapshot(body: NotebookSnapshot, caller: Caller = asking) -> HelpState:
+        """Send the notebook's new saved state; it is kept only while you let helpers see it."""
+        return await relay.ask(_own(caller), "snapshot", snapshot=body)
+
+    @routes.delete("/help/look", responses=some)
+    async def end_look(caller: Caller = asking) -> HelpState:
+        """Let nobody see your notebook any more; its copy is deleted."""
+        return await relay.ask(_own(caller), "unlook")
+
+    return routes
+
+
+def _own(caller: Caller) -> LiveSession:
+    if caller.session is None:
+        raise forbidden(_NO_SESSION)
+    return caller.session

@@ -1,0 +1,31 @@
+"""The operations for help in workshops: what sessions ask for their people, and the service's answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+
+from factorycommon.models.workshop_help import AskId, HelpAnswer, HelpAsks
+from factorylink.api.http import says
+from factorylink.api.workshop_scope import InProject, WorkshopScope
+from factorylink.sessions.help_relay import HelpRelay
+
+InAsk = Annotated[AskId, Path()]
+
+
+def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
+    """Return the operations."""
+    routes = APIRouter()
+
+    @routes.get("/help")
+    async def take_asks(request: Request) -> HelpAsks:
+        """Return what sessions of workshops ask; the answer waits for some seconds until there is something."""
+        return await relay.take(request.is_disconnected)
+
+    @routes.post("/projects/{project_id}/help/{ask_id}", status_code=204, responses=says(404))
+    async def answer_ask(project_id: InProject, ask_id: InAsk, body: HelpAnswer) -> None:
+        """Answer what a session of the workshop asks."""
+        relay.answer(scope.project(project_id).id, ask_id, body)
+
+    return routes

@@ -1,0 +1,149 @@
+"""Passes on what sessions of workshops ask for their people, to the workshops service, and its answers.
+
+Sessions reach the link only, and the service reaches the link by a socket that it opens itself. So an ask waits here
+until the service takes it, and its session waits for the answer. Nothing is stored: if the service does not answer in
+time, or either process ends, the session is told so and asks again, and every ask may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from factorycommon.messages import Message
+from factorycommon.models import SessionId
+from factorycommon.models.workshop_help import (
+    ASK_SECONDS,
+    MOST_ASKS,
+    HandBody,
+    HelpAct,
+    HelpAnswer,
+    HelpAsk,
+    HelpAsks,
+    HelpState,
+    LookBody,
+    NotebookSnapshot,
+)
+from factorycommon.models.workshops import PREFIX
+from factorylink.problems import ProblemError, conflict, too_many, unreachable
+from factorylink.state.live_session import LiveSession
+
+ANSWER_SECONDS = 8.0  # that a session waits for the service
+GONE_SECONDS = 10.0  # without a question of the service, after which it counts as away
+MOST_WAITING = 400  # asks of all sessions together
+MOST_NOTEBOOKS = 40  # of these that carry a notebook, which may have almost a megabyte
+MOST_OF_SESSION = 4  # asks of one session at the same time
+MOST_A_MINUTE = 60  # asks of one session; a session with a raised hand asks every five seconds
+_WITH_NOTEBOOK = ("look", "snapshot")
+_NO_WORKSHOP = Message("help-no-workshop", "This session is not for a workshop, so there is nobody to help.")
+_AWAY = Message("help-away", "The gateway’s service for workshops does not answer just now.")
+
+
+@dataclass
+class _Waiting:
+    ask: HelpAsk
+    answer: asyncio.Future[HelpAnswer]
+
+
+class HelpRelay:
+    """The asks that wait for an answer."""
+
+    def __init__(self) -> None:
+        self._queue: deque[HelpAsk] = deque()
+        self._waiting: dict[str, _Waiting] = {}
+        self._times: dict[SessionId, deque[float]] = {}
+        self._woken = asyncio.Event()
+        self._readers = 0
+        self._read_at = float("-inf")
+        self._closed = False
+
+    async def ask(
+        self,
+        live_session: LiveSession,
+        act: HelpAct,
+        *,
+        hand: HandBody | None = None,
+        look: LookBody | None = None,
+        snapshot: NotebookSnapshot | None = None,
+    ) -> HelpState:
+        """Ask the service for a session's person, and return the person's state. Raises ProblemError."""
+        record = live_session.record
+        project = record.choice.project
+        if project is None or not project.startswith(PREFIX):
+            raise conflict(_NO_WORKSHOP)
+        self._check(record.id, act in _WITH_NOTEBOOK)
+        ask = HelpAsk(
+            id=secrets.token_hex(16),
+            project=project,
+            person=record.user,
+            session=record.id,
+            act=act,
+            hand=hand,
+            look=look,
+            snapshot=snapshot,
+        )
+        waiting = _Waiting(ask, asyncio.get_running_loop().create_future())
+        self._waiting[ask.id] = waiting
+        self._queue.append(ask)
+        self._woken.set()
+        try:
+            answer = await asyncio.wait_for(waiting.answer, ANSWER_SECONDS)
+        except TimeoutError as error:
+            raise unreachable(_AWAY) from error
+        finally:
+            self._waiting.pop(ask.id, None)
+        if answer.problem is not None:
+            raise ProblemError(answer.problem)
+        return answer.state or HelpState()
+
+    async def take(self, left: Callable[[], Awaitable[bool]], seconds: float = ASK_SECONDS) -> HelpAsks:
+        """Return what sessions ask; wait so long for the first one. ``left``: returns whether nobody reads the
+        answer any more, so that it takes no ask along."""
+        self._readers += 1
+        try:
+            if not self._open():
+                self._woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), 0 if self._closed else seconds)
+        finally:
+            self._readers -= 1
+            self._read_at = asyncio.get_running_loop().time()
+        if await left():
+            return HelpAsks()
+        return HelpAsks(asks=tuple(self._queue.popleft() for _ in range(min(self._open(), MOST_ASKS))))
+
+    def answer(self, project: str, ask_id: str, answer: HelpAnswer) -> None:
+        """Answer an ask for this project; one that nobody waits for any more is forgotten."""
+        waiting = self._waiting.get(ask_id)
+        if waiting is not None and waiting.ask.project == project and not waiting.answer.done():
+            waiting.answer.set_result(answer)
+
+    def close(self) -> None:
+        """End the service's question, so that its connection can be closed."""
+        self._closed = True
+        self._woken.set()
+
+    def _open(self) -> int:
+        """Return how many asks may be taken; those whose session waits no longer are dropped."""
+        self._queue = deque(one for one in self._queue if one.id in self._waiting)
+        return len(self._queue)
+
+    def _check(self, session_id: SessionId, with_notebook: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._readers == 0 and now - self._read_at > GONE_SECONDS:
+            raise unreachable(_AWAY)
+        mine = sum(one.ask.session == session_id for one in self._waiting.values())
+        times = self._times.setdefault(session_id, deque())
+        while times and now - times[0] > 60:
+            times.popleft()
+        large = sum(one.ask.act in _WITH_NOTEBOOK for one in self._waiting.values()) if with_notebook else 0
+        full = len(self._waiting) >= MOST_WAITING or large >= MOST_NOTEBOOKS
+        if full or mine >= MOST_OF_SESSION or len(times) >= MOST_A_MINUTE:
+            raise too_many(Message("help-too-many", "This session asks the people who teach the class too often."))
+        times.append(now)
+        if len(self._times) > 2 * MOST_WAITING:  # sessions that are over leave their times behind
+            self._times = {one: kept for one, kept in self._times.items() if kept and now - kept[-1] <= 60}

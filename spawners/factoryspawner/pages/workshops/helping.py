@@ -1,0 +1,84 @@
+"""Help in a room: what people with a raised hand sent, the acts of those who help, and notebooks that they may see.
+
+A notebook is drawn from a strict model as text and PNG images, in a frame without scripts and without this page's
+origin; so nothing that a participant wrote can run here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from tornado import web
+
+from factoryspawner.api.handler import NOTHING
+from factoryspawner.pages.workshops.handler import WorkshopHandler
+from factoryspawner.pages.workshops.room import RoomRequest
+from workshops.client import WorkshopsProblem, WorkshopsSilent
+from workshops.models.helping import HandContent
+
+_HAND = TypeAdapter(HandContent)
+# Of the frame, which loads nothing.
+_STYLE = """
+body { margin: 1rem; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif; }
+section { margin: 0 0 1.25rem; }
+pre { margin: 0 0 0.25rem; padding: 0.5rem 0.75rem; overflow-x: auto; font: 14px/1.45 ui-monospace, monospace; }
+pre.source { border: 1px solid #767676; background: #f6f6f6; }
+pre.markdown { white-space: pre-wrap; font-family: inherit; }
+pre.error { border-left: 4px solid #a3211a; }
+p { margin: 0 0 0.25rem; color: #595959; }
+img { max-width: 100%; height: auto; }
+"""
+
+
+class RoomHand(RoomRequest):
+    """What a person sent with a raised hand."""
+
+    async def get(self, slug: str, seat: str) -> None:
+        """Answer a ``HandContent``."""
+        self.set_header("Cache-Control", "no-store")
+        try:
+            hand = await self.client.hand(self.caller, slug, int(seat))
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.refuse(error)
+        else:
+            self.answer(_HAND, hand)
+
+
+class RoomHelp(RoomRequest):
+    """The acts of those who help."""
+
+    async def post(self, slug: str, seat: str, act: Literal["come", "done", "ask-look"]) -> None:
+        """Come to a seat, lower its hand, or ask its person to let helpers see a notebook."""
+        try:
+            await self.client.help_seat(self.caller, slug, int(seat), act)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            self.refuse(error)
+        else:
+            self.answer(NOTHING, {})
+
+
+class LookPage(WorkshopHandler):
+    """The last saved state of a notebook whose person lets helpers see it."""
+
+    @web.authenticated
+    async def get(self, slug: str, seat: str) -> None:
+        """Answer HTML; 403 to people who do not help, 404 without the person's consent."""
+        try:
+            look = await self.client.look(self.caller, slug, int(seat))
+        except WorkshopsProblem as error:
+            raise web.HTTPError(error.status, error.problem.as_message("message")) from error
+        except WorkshopsSilent as error:
+            raise web.HTTPError(503, self.words_of(error)) from error
+        self.set_header("Cache-Control", "no-store")
+        await self.show("workshop_room/look.html", look=look, slug=slug, style=_STYLE)
+
+
+def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the routes of help. ``slug``: the pattern of a workshop's slug; ``to_service``: as for all pages."""
+    seat = rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})"
+    return [
+        (rf"{seat}/hand", RoomHand, to_service),
+        (rf"{seat}/(come|done|ask-look)", RoomHelp, to_service),
+        (rf"{seat}/look", LookPage, to_service),
+    ]
