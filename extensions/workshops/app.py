@@ -18,6 +18,7 @@ from workshops.api.ending import ending_router, public_router
 from workshops.api.hub import hub_app
 from workshops.api.material import material_router
 from workshops.api.room import room_router
+from workshops.api.seat_acts import seat_acts_router
 from workshops.api.seats import seats_router
 from workshops.api.user import user_app
 from workshops.clockwork import Clockwork
@@ -29,6 +30,7 @@ from workshops.material.deliveries import MaterialDelivery
 from workshops.material.fetcher import MaterialFetcher
 from workshops.material.service import MaterialActs, Materials
 from workshops.pools import PoolsFile
+from workshops.room.acts import SeatActs
 from workshops.room.service import Room
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
@@ -81,8 +83,10 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     workshops = Workshops(config, store, pools, now, secret, changed, materials.status)
     room = Room(workshops, store, link, now)
     delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
+    acts = SeatActs(workshops, store, link, room, seats, delivery, materials, now)
     more = (
         partial(room_router, room),
+        partial(seat_acts_router, acts),
         partial(seats_router, workshops, store, seats),
         partial(ending_router, workshops, ending),
         partial(material_router, MaterialActs(workshops, materials), delivery),
@@ -100,6 +104,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     following = asyncio.create_task(room.run(), name="the rooms")
     fetching = asyncio.create_task(materials.run(), name="the material")
     delivering = asyncio.create_task(delivery.run(), name="the delivery of material")
+    acting = asyncio.create_task(acts.run(), name="what is done to seats")
     servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))
@@ -113,7 +118,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-    background = (ticking, following, fetching, delivering, stopping)
+    background = (ticking, following, fetching, delivering, acting, stopping)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)

@@ -27,7 +27,7 @@ from workshops.models.ending import (
     ReportView,
 )
 from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
-from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
+from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView, SeatActKind
 from workshops.models.seats import SeatingView
 from workshops.models.views import (
     AccessView,
@@ -199,6 +199,10 @@ class WorkshopsClient:
     async def stop_seat(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Stop the session on a seat."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "stop"))
+
+    async def act_on_seat(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
+        """Start, restart or reset a seat."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, act))
 
     async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:
         """Send the caller's connection check to a workshop."""

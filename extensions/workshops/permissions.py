@@ -22,7 +22,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "broadcast", "stop-seat", "go-on", "fetch-material",
+    "see-room", "broadcast", "stop-seat", "start-seat", "go-on", "fetch-material",
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on" | "fetch-material":
+        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "start-seat" | "go-on" | "fetch-material":
             return caller.operator or role in ("lead", "instructor")
         case "report":
             return caller.operator or role in ("lead", "instructor", "helper")
@@ -71,7 +71,7 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
         waits = workshop.submitted is not None
         return (state, event) in STEPS and (action != "approve" or waits)
     match action:
-        case "go-on":
+        case "go-on" | "start-seat":
             return state in (WorkshopState.WARMING, WorkshopState.OPEN)
         case "submit":
             return state == WorkshopState.DRAFT and workshop.submitted is None

@@ -49,6 +49,7 @@ _MAY_NOT: dict[Action, Message] = {
     "see-room": _ONLY_STAFF,
     "broadcast": _ONLY_TRAINERS,
     "stop-seat": _ONLY_TRAINERS,
+    "start-seat": _ONLY_TRAINERS,
     "fetch-material": _ONLY_TRAINERS,
 }
 # What a person is told who may do something with a workshop, but not in its present state.

@@ -119,8 +119,8 @@ def test_without_names_no_name_leaves_the_service(people: list[str], sessions: l
 @pytest.mark.parametrize(
     ("role", "may"),
     [
-        ("lead", {"see-room", "broadcast", "stop-seat"}),
-        ("instructor", {"see-room", "broadcast", "stop-seat"}),
+        ("lead", {"see-room", "broadcast", "stop-seat", "start-seat"}),
+        ("instructor", {"see-room", "broadcast", "stop-seat", "start-seat"}),
         ("helper", {"see-room"}),
         ("observer", {"see-room"}),
         ("participant", set()),
@@ -130,6 +130,8 @@ def test_without_names_no_name_leaves_the_service(people: list[str], sessions: l
 async def test_each_role_may_do_its_own(tmp_path: Path, role: Role | None, may: set[str]) -> None:
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled()).slug
+        world.clock.forward(days=2)
+        await world.clockwork.look()
         await world.workshops.put_member(TINA, slug, ADA, "participant")
         if role is not None:
             await world.workshops.put_member(TINA, slug, "paul", role)
@@ -138,6 +140,7 @@ async def test_each_role_may_do_its_own(tmp_path: Path, role: Role | None, may: 
             ("see-room", world.room.view(PAUL, slug)),
             ("broadcast", world.room.broadcast(PAUL, slug, BroadcastBody(text="x"))),
             ("stop-seat", world.room.stop(PAUL, slug, 1)),
+            ("start-seat", world.acts.ask(PAUL, slug, 1, "start")),
         ):
             try:
                 await asked
@@ -145,7 +148,7 @@ async def test_each_role_may_do_its_own(tmp_path: Path, role: Role | None, may: 
                 refused[name] = error.status
         wrong = 404 if role is None else 403  # for strangers there is no such workshop
         assert {name for name, status in refused.items() if status == wrong} == {
-            "see-room", "broadcast", "stop-seat"
+            "see-room", "broadcast", "stop-seat", "start-seat"
         } - may  # fmt: skip
         assert all(refused[name] == 409 for name in may & refused.keys())  # this service has no link
         if "see-room" in may:

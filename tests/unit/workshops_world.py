@@ -15,6 +15,7 @@ from factorycommon.models.workshops import WorkshopProjects
 from workshops.api.ending import ending_router, public_router
 from workshops.api.material import material_router
 from workshops.api.room import room_router
+from workshops.api.seat_acts import seat_acts_router
 from workshops.api.seats import seats_router
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig, load
@@ -28,6 +29,7 @@ from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
 from workshops.pools import PoolsFile
+from workshops.room.acts import SeatActs
 from workshops.room.service import Room
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
@@ -75,8 +77,12 @@ class WorkshopsWorld:
         self.seats = SeatRunner(store, self.link, clock)
         self.delivery = MaterialDelivery(self.workshops, store, self.link, self.room.sessions, self.materials, clock)
         acts = MaterialActs(self.workshops, self.materials)
+        self.acts = SeatActs(
+            self.workshops, store, self.link, self.room, self.seats, self.delivery, self.materials, clock
+        )
         self.more = (
             partial(room_router, self.room),
+            partial(seat_acts_router, self.acts),
             partial(seats_router, self.workshops, store, self.seats),
             partial(ending_router, self.workshops, self.ending),
             partial(material_router, acts, self.delivery),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -14,7 +14,19 @@ from factorycommon.models.workshop_sessions import MessageKind
 from workshops.models.views import Action
 from workshops.states import WorkshopState
 
+SeatActKind = Literal["start", "restart", "reset"]
+SeatActState = Literal["stopping", "starting", "delivering", "failed"]
 GivenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,40}$")]
+
+
+class SeatActView(Model):
+    """What is being done to a seat: it is started, started again, or reset. ``at``: when that was asked for; ``why``:
+    why it failed."""
+
+    act: SeatActKind
+    state: SeatActState
+    at: datetime
+    why: Phrase | None = None
 
 
 class SeatView(Model):
@@ -22,7 +34,7 @@ class SeatView(Model):
 
     ``state``: of the session on it, None: there is none; ``before``: while it is unreachable, the last known state.
     ``ready``: its notebook answers. ``reason``: what the session waits for or why it has ended, in words, which are in
-    ``words`` with their code. ``hand``: always None for now."""
+    ``words`` with their code. ``act``: what is being done to the seat, None: nothing. ``hand``: always None for now."""
 
     seat: int
     taken: bool = False
@@ -47,6 +59,7 @@ class SeatView(Model):
     last_activity: datetime | None = None
     busy: bool = False
     gpu_percent: int | None = None
+    act: SeatActView | None = None
     hand: None = None
 
 

@@ -14,7 +14,7 @@ SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "broadcast", "stop-seat", "go-on", "fetch-material",
+    "see-room", "broadcast", "stop-seat", "start-seat", "go-on", "fetch-material",
 ]  # fmt: skip
 
 

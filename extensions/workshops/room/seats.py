@@ -8,7 +8,7 @@ from factorycommon.messages import Message, joined
 from factorycommon.models import SessionState, Words
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import WorkshopSession
-from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatView
+from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatActView, SeatView
 from workshops.models.views import Action
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
@@ -31,15 +31,18 @@ def room_of(
     names: bool = True,
     trouble: Message | None = None,
     messages: tuple[ClassMessageView, ...] = (),
+    acts: Mapping[str, SeatActView] | None = None,
 ) -> RoomView:
     """Return the room of a workshop.
 
     ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
-    caller sees who sits where; ``trouble``: why the sessions may be old.
+    caller sees who sits where; ``trouble``: why the sessions may be old; ``acts``: by person, what is being done to
+    seats.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
-    seats = tuple(_seat(number, holders.get(number), mine, names) for number in range(1, workshop.seats + 1))
+    done = acts or {}
+    seats = tuple(_seat(number, holders.get(number), mine, done, names) for number in range(1, workshop.seats + 1))
     return RoomView(
         slug=workshop.slug,
         title=workshop.title,
@@ -89,15 +92,20 @@ def _order(session: WorkshopSession) -> tuple[int, float, str]:
 
 
 def _seat(
-    number: int, holder: MembershipRecord | None, sessions: Mapping[str, WorkshopSession], names: bool
+    number: int,
+    holder: MembershipRecord | None,
+    sessions: Mapping[str, WorkshopSession],
+    acts: Mapping[str, SeatActView],
+    names: bool,
 ) -> SeatView:
     if holder is None:
         return SeatView(seat=number)
     session = sessions.get(holder.person)
     person = holder.person if names else None
     name = (holder.name or "") if names else ""
+    act = acts.get(holder.person)
     if session is None:
-        return SeatView(seat=number, taken=True, person=person, name=name)
+        return SeatView(seat=number, taken=True, person=person, name=name, act=act)
     return SeatView(
         seat=number,
         taken=True,
@@ -122,4 +130,5 @@ def _seat(
         last_activity=session.last_activity,
         busy=session.busy,
         gpu_percent=session.gpu_percent,
+        act=act,
     )

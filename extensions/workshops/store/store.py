@@ -20,7 +20,7 @@ from factorycommon.service.database import Database, InUse
 from factorycommon.service.sqlite_copy import copy_before_migration
 from workshops.models.ending import ReportView
 from workshops.states import FINAL, WorkshopState
-from workshops.store import check_table, material_tables, migrations, room_tables, schema, seat_tables
+from workshops.store import act_table, check_table, material_tables, migrations, room_tables, schema, seat_tables
 from workshops.store import joining_tables as tables
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 
@@ -154,7 +154,7 @@ class Store:
         def work(db: Connection) -> None:
             of_rooms = (room_tables.deliveries, room_tables.messages, material_tables.material_deliveries)
             mine_too = (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets)
-            of_seats = (seat_tables.seats, seat_tables.warm_ups, check_table.checks)
+            of_seats = (seat_tables.seats, seat_tables.warm_ups, act_table.seat_acts, check_table.checks)
             for table in (*of_rooms, *of_seats, *mine_too):
                 db.execute(delete(table).where(table.c.workshop == slug))
             mine = select(schema.memberships.c.person)

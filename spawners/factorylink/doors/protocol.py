@@ -118,13 +118,14 @@ class DoorMaterial(_DoorMessage):
     blocked: MaterialPaths = ()
     merged: MaterialPaths = ()
     removed: MaterialPaths = ()
+    aside: Annotated[str, Field(max_length=300)] | None = None
 
     def report(self) -> MaterialReport:
         """Return what the workshops service gets of this response. Raises Misread."""
         known = {name: count for name, count in self.counts.items() if name in MaterialCounts.model_fields}
         lists = {name: getattr(self, name) for name in ("conflict", "blocked", "merged", "removed")}
         try:
-            return MaterialReport(counts=MaterialCounts(**known), **lists)
+            return MaterialReport(counts=MaterialCounts(**known), aside=self.aside, **lists)
         except ValidationError as error:
             raise Misread("The door's report on the material was not understood.") from error
 

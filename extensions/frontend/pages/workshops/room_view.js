@@ -25,7 +25,24 @@ export const R = {
   gpu: (use) => t("GPU {use}", { use }),
   stop: t("Stop"),
   stopSeat: (n) => t("Stop the session on seat {n}", { n: number(n) }),
-  stopping: t("Stopping…"),
+  asked: t("Asked…"),
+  start: t("Start"),
+  startSeat: (n) => t("Start a session on seat {n}", { n: number(n) }),
+  restart: t("Restart"),
+  restartSeat: (n) => t("Restart the session on seat {n}", { n: number(n) }),
+  reset: t("Reset"),
+  resetSeat: (n) => t("Reset seat {n}", { n: number(n) }),
+  stopLost: t("What runs there ends, and everything in memory is lost. Saved files stay. The person may start a new session."),
+  restartLost: t("What runs there ends, and everything in memory is lost. Saved files stay. A new session is then asked for, which may have to wait."),
+  resetLost: t("What runs there ends, and everything in memory is lost. In a new session the person finds the material as it was given out; the person’s own files of the class stay, in a folder with today’s date."),
+  stopIt: t("Stop it"),
+  restartIt: t("Restart it"),
+  resetIt: t("Reset it"),
+  told: (n, what) => t("Seat {n}: {what}", { n: number(n), what }),
+  actEnds: t("The old session ends…"),
+  actStarts: t("A new session is asked for…"),
+  actDelivers: t("The new session gets the material as soon as it is open…"),
+  actFailed: (why) => t("Not done: {why}", { why }),
   allReady: t("Everybody who has a seat is ready."),
   nobody: t("Nobody has joined yet."),
   silent: t("The room cannot be read just now, so this may be old. Sessions go on."),
@@ -116,15 +133,67 @@ export function line(seat, now) {
 
 const RUNS = ["pending", "starting", "running", "ready", "unreachable"];
 
+/** What a trainer may do to a seat now: `may.stop`, `may.start`: what they may do at all. */
+export function acts(seat, may) {
+  if (!seat.taken) return [];
+  const runs = RUNS.includes(standing(seat));
+  const going = Boolean(seat.act) && seat.act.state !== "failed";
+  const found = [];
+  if (may.start && !going && !runs) found.push("start");
+  if (may.stop && runs) found.push("stop");
+  if (may.start && !going && runs) found.push("restart");
+  if (may.start && !going) found.push("reset");
+  return found;
+}
+
+/** What a dialog asks before a seat is stopped, restarted or reset: its head, what is lost, and its button. */
+export function question(n, act) {
+  /** @type {Record<string, {head: string, lost: string, go: string}>} */
+  const asked = {
+    stop: { head: `${R.stopSeat(n)}?`, lost: R.stopLost, go: R.stopIt },
+    restart: { head: `${R.restartSeat(n)}?`, lost: R.restartLost, go: R.restartIt },
+    reset: { head: `${R.resetSeat(n)}?`, lost: R.resetLost, go: R.resetIt },
+  };
+  return asked[act];
+}
+
+/** What a screen reader says once something was asked for. */
+export function told(n, act) {
+  return R.told(n, act === "start" ? R.actStarts : R.asked);
+}
+
+/** How far what is being done to a seat is, in words; "" if nothing is. */
+export function progress(seat) {
+  if (!seat.act) return "";
+  if (seat.act.state === "failed") return R.actFailed(seat.act.why?.text ?? "");
+  /** @type {Record<string, string>} */
+  const words = { stopping: R.actEnds, starting: R.actStarts, delivering: R.actDelivers };
+  return words[seat.act.state] ?? "";
+}
+
+function actButton(seat, act, asked, on) {
+  /** @type {Record<string, [string, (n: number) => string]>} */
+  const words = {
+    start: [R.start, R.startSeat], stop: [R.stop, R.stopSeat], restart: [R.restart, R.restartSeat], reset: [R.reset, R.resetSeat],
+  };
+  const [text, label] = words[act];
+  return h("button", {
+    type: "button", class: "btn btn-sm btn-outline-contrast", key: `${act}-${seat.seat}`, onclick: () => on.act(seat, act),
+    "aria-disabled": String(asked), "aria-label": label(seat.seat),
+  }, text);
+}
+
 /**
- * One seat. `on.stop(seat)` is called by its button; `busy`: numbers of seats whose stop was asked for; `names`: whether
- * people's names are shown.
+ * One seat. `on.act(seat, act)` is called by its buttons; `busy`: numbers of seats for which something was asked;
+ * `names`: whether people's names are shown; `may`: see `acts`.
  */
-export function seatItem(seat, { names, mayStop, busy, on, now }) {
+export function seatItem(seat, { names, may, busy, on, now }) {
   const state = standing(seat);
   const who = names ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
   const asked = busy.has(seat.seat);
+  const doing = progress(seat);
+  const buttons = acts(seat, may).map((act) => actButton(seat, act, asked, on));
   return h("li", { class: "fg-seat", key: String(seat.seat), "data-state": state },
     h("p", { class: "fg-seat-head" },
       h("span", { class: "fg-seat-number" }, R.seat(seat.seat)), who ? h("strong", { class: "fg-seat-who" }, who) : null),
@@ -132,11 +201,9 @@ export function seatItem(seat, { names, mayStop, busy, on, now }) {
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state]), standingWords(state),
       seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${seat.factory}`) : null),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
-    mayStop && RUNS.includes(state)
-      ? h("button", {
-        type: "button", class: "btn btn-sm btn-outline-contrast", key: `stop-${seat.seat}`, onclick: () => on.stop(seat),
-        "aria-disabled": String(asked), "aria-label": R.stopSeat(seat.seat),
-      }, asked ? R.stopping : R.stop) : null);
+    doing ? h("p", { class: "fg-seat-line" }, doing) : null,
+    buttons.length ? h("p", { class: "fg-seat-acts" }, buttons) : null,
+    asked ? h("p", { class: "fg-quiet" }, R.asked) : null);
 }
 
 /** The messages that were sent, the newest first. */

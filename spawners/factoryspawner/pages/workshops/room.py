@@ -25,9 +25,10 @@ from factoryspawner.language import languages
 from factoryspawner.pages.workshops.handler import SILENT, WorkshopHandler, client_of
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.callers import WorkshopCaller
-from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomView
+from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomView, SeatActKind
 
 _ROOM, _CHANGE, _SENT = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
+_ACT = TypeAdapter[SeatActKind](SeatActKind)
 _NO_TEXT = N_("Write a message of 1 to 1000 characters: everybody in the class reads it.")
 
 
@@ -123,13 +124,16 @@ class RoomMessage(_RoomData):
             self.answer(_SENT, sent)
 
 
-class RoomStop(_RoomData):
-    """The stop of one seat."""
+class RoomSeat(_RoomData):
+    """What is done to one seat."""
 
-    async def post(self, slug: str, seat: str) -> None:
-        """Stop the session on a seat."""
+    async def post(self, slug: str, seat: str, act: str) -> None:
+        """Stop the session on a seat, start one, start a new one instead, or reset the seat."""
         try:
-            await self.client.stop_seat(self.caller, slug, int(seat))
+            if act == "stop":
+                await self.client.stop_seat(self.caller, slug, int(seat))
+            else:
+                await self.client.act_on_seat(self.caller, slug, int(seat), _ACT.validate_python(act))
         except (WorkshopsProblem, WorkshopsSilent) as error:
             self.refuse(error)
         else:
@@ -153,5 +157,5 @@ def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
         (rf"/workshops/{slug}/room/seats", RoomData, to_service),
         (rf"/workshops/{slug}/room/events", RoomEvents, to_service),
         (rf"/workshops/{slug}/room/messages", RoomMessage, to_service),
-        (rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})/stop", RoomStop, to_service),
+        (rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})/(stop|start|restart|reset)", RoomSeat, to_service),
     ]
