@@ -1,8 +1,9 @@
 """The HTTP handlers of the notebook server for the JupyterLab extension.
 
 ``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
-api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``). Only users
-with access to the server may make these requests; those that change something carry JupyterLab's XSRF token.
+api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``); exports are
+in ``exporting.handlers``. Only users with access to the server may make these requests; those that change something
+carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jupyter_server.auth.decorator import authorized
@@ -22,6 +24,7 @@ from tornado import web
 from factorycommon.messages import of_error
 from factorygate import language
 from factorygate.examples import FIRST, FOLDER, copy_examples
+from factorygate.exporting import handlers as exporting
 from factorygate.link import LinkError
 from factorygate.session import clock
 from factorygate.session.clock import Polled
@@ -128,10 +131,11 @@ def serve(server: ServerApp, gauge: Gauge) -> None:
         return
     overview = Overview(file, gauge, *addresses())
     base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
-    handlers = [
+    handlers: list[tuple[str, Any, dict[str, Any]]] = [
         (f"{base}/overview", Look, {"overview": overview}),
         (f"{base}/texts", Texts, {}),
         (f"{base}/extend", Extend, {"overview": overview}),
         (f"{base}/examples", Examples, {"root": Path(server.root_dir)}),
+        *exporting.routes(base, Path(server.root_dir)),
     ]
     server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

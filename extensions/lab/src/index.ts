@@ -40,7 +40,7 @@ const watching: JupyterFrontEndPlugin<Watch> = {
 
 const acting: JupyterFrontEndPlugin<Actions> = {
   id: "factorygate-lab:actions",
-  description: "Commands: save all, more time, start again.",
+  description: "Commands: save all, more time, start again, download the folder of the class.",
   autoStart: true,
   provides: IActions,
   requires: [Watch, IDocumentManager],
@@ -64,7 +64,10 @@ const acting: JupyterFrontEndPlugin<Actions> = {
     commands.addCommand("factorygate:start-again", {
       label: words.startAgain, isVisible: here, isEnabled: () => actions.canStartAgain, execute: () => actions.again(),
     });
-    for (const command of ["factorygate:save-all", "factorygate:more-time", "factorygate:start-again"]) {
+    commands.addCommand("factorygate:export", {
+      label: words.exportWork, isVisible: () => Boolean(actions.folder), execute: () => actions.exportWork(),
+    });
+    for (const command of ["factorygate:save-all", "factorygate:more-time", "factorygate:start-again", "factorygate:export"]) {
       palette?.addItem({ command, category: words.title });
     }
     return actions;

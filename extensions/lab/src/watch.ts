@@ -7,7 +7,9 @@ import { Poll } from "@lumino/polling";
 import { Signal, type ISignal } from "@lumino/signaling";
 
 import { ENGLISH, readCatalogue } from "../../frontend/common/translate.js";
-import { endOf, readOverview, type NoticeKind, type Overview } from "./model.js";
+import {
+  endOf, readExportPlan, readExportProgress, readOverview, type ExportPlan, type ExportProgress, type NoticeKind, type Overview,
+} from "./model.js";
 
 type Catalogue = typeof ENGLISH;
 
@@ -43,6 +45,12 @@ export interface Watch {
    * with a message.
    */
   examples(): Promise<string>;
+  /** What a zip of a folder would have. Rejects with a message. */
+  exportPlan(folder: string): Promise<ExportPlan>;
+  /** The address of a folder as a zip; `id`: for `exportProgress`. */
+  exportAddress(folder: string, id: string): string;
+  /** How far a download is; null: the server does not know it (yet). */
+  exportProgress(id: string): Promise<ExportProgress | null>;
 }
 
 export const Watch = new Token<Watch>("factorygate-lab:Watch", "What is known of the session that this page is open in.");
@@ -106,6 +114,26 @@ export class SessionWatch implements Watch {
     const told = await this.ask("examples", { method: "POST" });
     if (typeof told === "object" && told !== null && "path" in told && typeof told.path === "string") return told.path;
     throw new Error();
+  }
+
+  async exportPlan(folder: string): Promise<ExportPlan> {
+    return readExportPlan(await this.ask(`export?${new URLSearchParams({ path: folder })}`));
+  }
+
+  exportAddress(folder: string, id: string): string {
+    const query = new URLSearchParams({ path: folder, id });
+    const shown = /\b_xsrf=([^;]*)/.exec(document.cookie)?.[1]; // as JupyterLab's own downloads
+    if (shown) query.append("_xsrf", shown);
+    return URLExt.join(this.settings.baseUrl, "api/factorygate/export/zip") + `?${query}`;
+  }
+
+  async exportProgress(id: string): Promise<ExportProgress | null> {
+    try {
+      return readExportProgress(await this.ask(`export/progress?${new URLSearchParams({ id })}`));
+    } catch (error) {
+      if (error instanceof Failure && error.status === 404) return null;
+      throw error;
+    }
   }
 
   /** Rejects if there is no successful answer, so that polling slows down. */
