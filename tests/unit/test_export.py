@@ -94,7 +94,7 @@ def test_no_link_is_followed_and_each_is_listed(home: Path) -> None:
         (b"latin-\xe4", "latin-_"),
         (b"-rf", "-rf"),
         (b"C:evil", "C:evil"),  # below the folder it is no drive
-        ("<img onerror=alert(1)>".encode(), "<img onerror=alert(1)>"),
+        (b"<img onerror=alert(1)>", "<img onerror=alert(1)>"),
         (b"...", "..."),
     ],
 )
@@ -221,7 +221,8 @@ def test_a_full_disk_is_no_matter(home: Path) -> None:
     (home / TOP / "large").write_bytes(os.urandom(1_000_000))
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from factorygate.exporting.walking import opened; from factorygate.exporting.zipping import ExportSum, stream\n"
+        "from factorygate.exporting.walking import opened\n"
+        "from factorygate.exporting.zipping import ExportSum, stream\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "with opened(Path(sys.argv[1]), sys.argv[2]) as folder:\n"
         "    for piece in stream(folder, sys.argv[2], ExportSum()): sys.stdout.buffer.write(piece)\n"

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factorycommon.event_stream import read_events
+from factorycommon.material.steps import KnownStep
 from factorycommon.models import MessageBody, SessionState, Words
 from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
 from factorycommon.service.problems import ProblemError
@@ -63,6 +64,19 @@ def test_each_seat_shows_its_person_s_session_with_the_reason_in_words() -> None
     told = room.model_dump(mode="json")["seats"][2]
     assert {"seat", "person", "server", "state", "factory", "reason", "expected_start", "hand"} <= told.keys()
     assert told["hand"] is None
+
+
+def test_each_seat_shows_how_many_steps_were_done_and_a_projector_only_counts() -> None:
+    steps = [KnownStep(notebook="a.ipynb", name=name) for name in ("load", "", "train")]
+    people = [member(ADA, 1), member(BEN, 2), member("eve", 3)]
+    sessions = [session(1, ADA, steps=(0, 2, 40)), session(2, BEN, steps=(0,))]
+    room = room_of(workshop(), people, sessions, steps=steps)
+    assert [(one.step, one.step_last) for one in room.seats] == [(2, 2), (1, 0), (None, None), (None, None)]
+    assert [(one.name, one.done) for one in room.steps] == [("load", 2), ("", 0), ("train", 1)]
+    dark = room_of(workshop(), people, sessions, steps=steps, names=False)
+    assert [one.step for one in dark.seats] == [None] * 4
+    assert dark.steps == room.steps
+    assert [one.step for one in room_of(workshop(), people, sessions).seats] == [None] * 4  # no steps are known
 
 
 def test_a_running_session_whose_notebook_has_not_answered_is_not_ready() -> None:

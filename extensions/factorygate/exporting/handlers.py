@@ -184,7 +184,8 @@ class ExportZip(_ExportHandler):
 
 
 def routes(base: str, root: Path) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:
-    """Return the handlers. ``base``: the URL path ``…/api/factorygate``; ``root``: the folder of the notebook's files."""
+    """Return the handlers. ``base``: the URL path ``…/api/factorygate``; ``root``: the folder of the notebook's
+    files."""
     shared = {"exports": Exports(root)}
     return [
         (f"{base}/export", ExportPlan, shared),

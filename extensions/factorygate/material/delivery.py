@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from factorycommon.material.archive import MaterialFile, unpack
+from factorycommon.material.steps import steps_of
 from factorygate.material.file_moves import move_new
 from factorygate.material.keeping import keep_aside
 from factorygate.material.person_folder import (
@@ -30,6 +31,7 @@ from factorygate.material.person_folder import (
 )
 from factorygate.material.planning import DeliveredFile, MaterialOutcome, MaterialStep, beside, name_beside, plan
 from factorygate.material.records import RECORD, drop_bases, read_base, read_record, record_of, write_bases
+from factorygate.material.step_files import STEPS, write_steps
 
 _MOST_BESIDE = 50  # versions of one file beside the person's
 _MOST_LISTED = 50  # paths of each list in a report
@@ -89,6 +91,8 @@ def deliver(
     folder = PersonFolder(root, name)
     try:
         report = _Delivery(folder, files, commit, restore).run()
+        with contextlib.suppress(OSError):  # a full disk: the room shows no steps of this person then
+            write_steps(folder.own, STEPS, steps_of({path: file.content for path, file in files.items()}))
     except DeliveryFailed as error:
         if kept:
             raise DeliveryFailed(f"{error} Your own files are in the folder {kept}.") from error

@@ -1,9 +1,9 @@
 """The HTTP handlers of the notebook server for the JupyterLab extension.
 
 ``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
-api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``); exports are
-in ``exporting.handlers``. Only users with access to the server may make these requests; those that change something
-carry JupyterLab's XSRF token.
+api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``); downloads
+are in ``exporting.handlers``, steps in ``steps.handlers``. Only users with access to the server may make these
+requests; those that change something carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from factorygate.session.clock import Polled
 from factorygate.session.contents import in_words
 from factorygate.session.overview import Overview
 from factorygate.session.resource_usage import Gauge
+from factorygate.steps import handlers as steps
+from factorygate.steps.book import StepBook
 
 _SCRIPTS = ("extensions/lab/", "extensions/frontend/common/state_words.js")
 _MOST_HOURS = 1000.0  # longer than any walltime; the link checks the true limit
@@ -124,7 +126,7 @@ def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
     return f"{environment.get('JUPYTERHUB_HOST', '')}{base}hub/home", servers
 
 
-def serve(server: ServerApp, gauge: Gauge) -> None:
+def serve(server: ServerApp, gauge: Gauge, book: StepBook) -> None:
     """Add these handlers to ``server``, if it runs behind a door."""
     file = clock.place()
     if file is None:
@@ -137,5 +139,6 @@ def serve(server: ServerApp, gauge: Gauge) -> None:
         (f"{base}/extend", Extend, {"overview": overview}),
         (f"{base}/examples", Examples, {"root": Path(server.root_dir)}),
         *exporting.routes(base, Path(server.root_dir)),
+        *steps.routes(base, book),
     ]
     server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ import { KEPT, KeptRenderer } from "./kept.js";
 import { Panel } from "./panel.js";
 import { Shown } from "./shown.js";
 import { Status } from "./status.js";
+import { Steps } from "./steps.js";
 import { Toasts } from "./toasts.js";
 import { SessionWatch, Watch } from "./watch.js";
 import { words } from "./words.js";
@@ -169,4 +170,15 @@ const widgets: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default [watching, acting, panel, status, toasts, examples, widgets];
+const steps: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:steps",
+  description: "Tells the people who run a workshop which steps of its notebooks were done.",
+  autoStart: true,
+  requires: [Watch],
+  activate: (app: JupyterFrontEnd, watch: Watch) => {
+    const followed = new Steps(watch);
+    app.docRegistry.addWidgetExtension("Notebook", { createNew: (_, context) => followed.follow(context) });
+  },
+};
+
+export default [watching, acting, panel, status, toasts, examples, widgets, steps];

@@ -10,6 +10,7 @@ import { ENGLISH, readCatalogue } from "../../frontend/common/translate.js";
 import {
   endOf, readExportPlan, readExportProgress, readOverview, type ExportPlan, type ExportProgress, type NoticeKind, type Overview,
 } from "./model.js";
+import { readSteps, type Step } from "./step_model.js";
 
 type Catalogue = typeof ENGLISH;
 
@@ -51,6 +52,10 @@ export interface Watch {
   exportAddress(folder: string, id: string): string;
   /** How far a download is; null: the server does not know it (yet). */
   exportProgress(id: string): Promise<ExportProgress | null>;
+  /** The steps of a workshop's folder, and the numbers of those that were done. */
+  steps(folder: string): Promise<{ steps: Step[]; done: number[] }>;
+  /** Says that a step was done. */
+  stepDone(folder: string, index: number): Promise<{ steps: Step[]; done: number[] }>;
 }
 
 export const Watch = new Token<Watch>("factorygate-lab:Watch", "What is known of the session that this page is open in.");
@@ -134,6 +139,14 @@ export class SessionWatch implements Watch {
       if (error instanceof Failure && error.status === 404) return null;
       throw error;
     }
+  }
+
+  async steps(folder: string): Promise<{ steps: Step[]; done: number[] }> {
+    return readSteps(await this.ask(`steps?${new URLSearchParams({ folder })}`));
+  }
+
+  async stepDone(folder: string, index: number): Promise<{ steps: Step[]; done: number[] }> {
+    return readSteps(await this.ask("steps", { method: "POST", body: JSON.stringify({ folder, index }) }));
   }
 
   /** Rejects if there is no successful answer, so that polling slows down. */

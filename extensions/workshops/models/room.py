@@ -29,12 +29,22 @@ class SeatActView(Model):
     why: Phrase | None = None
 
 
+class StepView(Model):
+    """A step of the material. ``done``: how many people with a seat have done it."""
+
+    notebook: str
+    name: str
+    done: int
+
+
 class SeatView(Model):
     """One seat. ``person`` None: nobody has it yet, or the caller sees no names; ``taken``: somebody has it.
 
     ``state``: of the session on it, None: there is none; ``before``: while it is unreachable, the last known state.
     ``ready``: its notebook answers. ``reason``: what the session waits for or why it has ended, in words, which are in
-    ``words`` with their code. ``act``: what is being done to the seat, None: nothing. ``hand``: always None for now."""
+    ``words`` with their code. ``act``: what is being done to the seat, None: nothing.
+    ``step``: how many steps the person has done, None: not known, or the caller sees no names; ``step_last``: number,
+    from 0, of the furthest one. ``hand``: always None for now."""
 
     seat: int
     taken: bool = False
@@ -60,6 +70,8 @@ class SeatView(Model):
     busy: bool = False
     gpu_percent: int | None = None
     act: SeatActView | None = None
+    step: int | None = None
+    step_last: int | None = None
     hand: None = None
 
 
@@ -78,7 +90,7 @@ class ClassMessageView(Model):
 class RoomHead(Model):
     """What a room shows beside its seats. ``trouble``: why what it shows may be old, None: it is not; ``total``:
     its seats, ``taken``: those that somebody has, ``ready``: those of them whose notebook answers; ``names``: the
-    caller sees names."""
+    caller sees names; ``steps``: of the material."""
 
     slug: str
     title: str
@@ -90,6 +102,7 @@ class RoomHead(Model):
     may: tuple[Action, ...]
     trouble: Phrase | None = None
     messages: tuple[ClassMessageView, ...] = ()
+    steps: tuple[StepView, ...] = ()
 
 
 class RoomView(RoomHead):

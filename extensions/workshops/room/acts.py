@@ -78,7 +78,7 @@ class SeatActs:
         self._loaded = False
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by workshop
         self._woken = asyncio.Event()
-        room.acts_of = self.of
+        room.acts_of, room.steps_of = self.of, materials.steps
         room.sessions.on_change.append(lambda _projects: self._woken.set())
 
     def of(self, slug: str) -> dict[str, SeatActView]:

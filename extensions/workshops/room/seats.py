@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from factorycommon.material.steps import KnownStep
 from factorycommon.messages import Message, joined
 from factorycommon.models import SessionState, Words
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import WorkshopSession
-from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatActView, SeatView
+from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatActView, SeatView, StepView
 from workshops.models.views import Action
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
@@ -32,17 +33,22 @@ def room_of(
     trouble: Message | None = None,
     messages: tuple[ClassMessageView, ...] = (),
     acts: Mapping[str, SeatActView] | None = None,
+    steps: Sequence[KnownStep] = (),
 ) -> RoomView:
     """Return the room of a workshop.
 
     ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
     caller sees who sits where; ``trouble``: why the sessions may be old; ``acts``: by person, what is being done to
-    seats.
+    seats; ``steps``: of the material.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
     done = acts or {}
-    seats = tuple(_seat(number, holders.get(number), mine, done, names) for number in range(1, workshop.seats + 1))
+    seats = tuple(
+        with_steps(_seat(number, holders.get(number), mine, done, names), holders.get(number), mine, len(steps), names)
+        for number in range(1, workshop.seats + 1)
+    )
+    at_steps = [mine[one.person].steps for one in holders.values() if one.person in mine]
     return RoomView(
         slug=workshop.slug,
         title=workshop.title,
@@ -54,8 +60,27 @@ def room_of(
         may=may,
         trouble=None if trouble is None else Phrase(text=trouble),
         messages=messages,
+        steps=tuple(
+            StepView(notebook=one.notebook, name=one.name, done=sum(number in done for done in at_steps))
+            for number, one in enumerate(steps)
+        ),
         seats=seats,
     )
+
+
+def with_steps(
+    seat: SeatView,
+    holder: MembershipRecord | None,
+    sessions: Mapping[str, WorkshopSession],
+    count: int,
+    names: bool,
+) -> SeatView:
+    """Return a seat with the steps that its person has done; without names, there are counts for the class only."""
+    session = None if holder is None else sessions.get(holder.person)
+    if session is None or not names or not count:
+        return seat
+    done = [one for one in session.steps if one < count]
+    return seat.model_copy(update={"step": len(done), "step_last": max(done, default=None)})
 
 
 def shown_sessions(sessions: Iterable[WorkshopSession]) -> dict[str, WorkshopSession]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 
+from factorycommon.material.steps import KnownStep
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.workshops import PREFIX
@@ -46,7 +47,7 @@ class _Follower:
 
 class Room:
     """The rooms of all workshops. Start ``run``. ``now``: the clock; ``acts_of``: a function that returns what is being
-    done to a workshop's seats, by person."""
+    done to a workshop's seats, by person; ``steps_of``: one that returns the steps of its material."""
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
         self._workshops = workshops
@@ -56,6 +57,7 @@ class Room:
         self.sessions = SessionCopy(link)
         self.broadcasts = Broadcasts(store, link, self.sessions, now)
         self.acts_of: Callable[[str], Mapping[str, SeatActView]] = lambda _slug: {}
+        self.steps_of: Callable[[str], Sequence[KnownStep]] = lambda _slug: ()
         self._followers: set[_Follower] = set()
         self._closed = False
         self.sessions.on_change.append(self._changed)
@@ -93,6 +95,7 @@ class Room:
             trouble=trouble,
             messages=self.broadcasts.shown(slug),
             acts=self.acts_of(slug),
+            steps=self.steps_of(slug),
         )
 
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:

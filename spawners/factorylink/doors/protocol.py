@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from factorycommon.material.steps import StepsDone
 from factorycommon.models import Moment, Notice, SessionId
 from factorycommon.models.plain import plain_text
 from factorycommon.models.workshop_material import MaterialCounts, MaterialReport
@@ -71,6 +72,7 @@ class DoorStatus(_DoorMessage):
     opened: bool = False
     gpu_percent: int | None = Field(None, ge=0, le=100)
     memory_bytes: int | None = Field(None, ge=0, lt=2**63)
+    steps: StepsDone = ()
     ends: Moment | None = None
     ends_idle: Moment | None = None
     notice: Notice | None = None

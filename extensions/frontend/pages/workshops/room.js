@@ -5,7 +5,7 @@ import "../catalogue.js";
 import { Trouble, ask, follow } from "../api.js";
 import { announce, byId as at, h, render, settings, setText } from "../../common/dom.js";
 import { W } from "../../common/words.js";
-import { R, announcer, merged, messageItems, question, seatItem, shown, told } from "./room_view.js";
+import { R, announcer, merged, messageItems, question, seatItem, shown, stepItems, told } from "./room_view.js";
 
 const page = settings("fg-room");
 const address = `${page.base}workshops/${page.slug}/room`;
@@ -31,11 +31,13 @@ function draw() {
   at("fg-bar").max = Math.max(1, room.taken);
   at("fg-names-part").hidden = !room.names;
   const may = { stop: room.may.includes("stop-seat"), start: room.may.includes("start-seat") };
-  const options = { names: room.names && names(), may, busy: state.busy, on: { act: askAct }, now };
+  const options = { names: room.names && names(), may, busy: state.busy, on: { act: askAct }, now, steps: room.steps };
   const seats = shown(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(at("fg-seats"), seats.map((seat) => seatItem(seat, options)));
   render(at("fg-nothing"), nothing ? h("p", {}, nothing) : null);
+  at("fg-steps-part").hidden = room.steps.length === 0;
+  render(at("fg-steps"), stepItems(room));
   at("fg-message-form").hidden = !room.may.includes("broadcast");
   render(at("fg-messages"), room.messages.length ? messageItems(room.messages, now) : h("li", { key: "none" }, R.noMessages));
   const text = heard(room, now);

@@ -38,6 +38,9 @@ export const R = {
   stopIt: t("Stop it"),
   restartIt: t("Restart it"),
   resetIt: t("Reset it"),
+  step: (done, of) => t("step {done} of {of}", { done: number(done), of: number(of) }),
+  stepHead: (n) => t("Step {n}", { n: number(n) }),
+  stepDone: (done, of) => tn(of, "{done} of {n} person", "{done} of {n} people", { done: number(done) }),
   told: (n, what) => t("Seat {n}: {what}", { n: number(n), what }),
   actEnds: t("The old session ends…"),
   actStarts: t("A new session is asked for…"),
@@ -183,16 +186,38 @@ function actButton(seat, act, asked, on) {
   }, text);
 }
 
+/** The name of a step: the trainer's, or its notebook; `index` from 0. */
+export function stepName(step, index) {
+  const notebook = step.notebook.replace(/\.ipynb$/, "");
+  return `${R.stepHead(index + 1)}: ${step.name || notebook}`;
+}
+
+/** The steps of the material as a list with bars: how many of the class have done each. There are no names in it. */
+export function stepItems(room) {
+  return room.steps.map((step, index) => h("li", { key: String(index) },
+    h("span", { class: "fg-step-name", id: `fg-step-${index}` }, stepName(step, index)),
+    h("progress", { class: "fg-step-bar", value: String(step.done), max: String(Math.max(1, room.taken)), "aria-labelledby": `fg-step-${index}` }),
+    h("span", { class: "fg-quiet" }, R.stepDone(step.done, room.taken))));
+}
+
+/** How far a person is, in words; "" if that is not known. `steps`: of the room. */
+export function stepLine(seat, steps) {
+  if (!steps.length || seat.step === null || seat.step === undefined) return "";
+  const last = seat.step_last === null || seat.step_last === undefined ? undefined : steps[seat.step_last];
+  return [R.step(seat.step, steps.length), last?.name].filter(Boolean).join(" · ");
+}
+
 /**
  * One seat. `on.act(seat, act)` is called by its buttons; `busy`: numbers of seats for which something was asked;
- * `names`: whether people's names are shown; `may`: see `acts`.
+ * `names`: whether people's names are shown, and with them how far each is; `may`: see `acts`; `steps`: of the material.
  */
-export function seatItem(seat, { names, may, busy, on, now }) {
+export function seatItem(seat, { names, may, busy, on, now, steps = [] }) {
   const state = standing(seat);
   const who = names ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
   const asked = busy.has(seat.seat);
   const doing = progress(seat);
+  const at = names ? stepLine(seat, steps) : "";
   const buttons = acts(seat, may).map((act) => actButton(seat, act, asked, on));
   return h("li", { class: "fg-seat", key: String(seat.seat), "data-state": state },
     h("p", { class: "fg-seat-head" },
@@ -201,6 +226,7 @@ export function seatItem(seat, { names, may, busy, on, now }) {
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state]), standingWords(state),
       seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${seat.factory}`) : null),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
+    at ? h("p", { class: "fg-seat-line" }, at) : null,
     doing ? h("p", { class: "fg-seat-line" }, doing) : null,
     buttons.length ? h("p", { class: "fg-seat-acts" }, buttons) : null,
     asked ? h("p", { class: "fg-quiet" }, R.asked) : null);
