@@ -1,4 +1,4 @@
-"""The steps of a workshop: found in notebooks from anybody, kept with the person's folder, told to the door by number."""
+"""The steps of a workshop: found in notebooks of anybody, kept in a person's folder, told to the door as numbers."""
 
 from __future__ import annotations
 

@@ -9,18 +9,21 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from factorycommon.material.steps import KnownStep
 from factorycommon.models import Words
+from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import WorkshopSessions
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
-from tests.unit.room_world import session
+from tests.unit.room_world import NOW, session
 from tests.unit.serving import serving
 from tests.unit.test_accessible_pages import findings, theme
 from tests.unit.workshops_world import SECRET, WorkshopsWorld, body, workshops_world
 from workshops.api.hub import hub_app
 from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
+from workshops.models.room import SeatActView
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADA, BOB = WorkshopCaller("ada", operator=True), WorkshopCaller("bob")
@@ -96,11 +99,17 @@ async def room(world: WorkshopsWorld) -> str:
         await world.workshops.put_member(BOB, slug, name, "participant")
     waits = Words(code="queue", what=f"Other jobs come first. {HOSTILE}", do="Wait.")
     sessions = (
-        session(1, HOSTILE, slug, busy=True, gpu_percent=80),
+        session(1, HOSTILE, slug, busy=True, gpu_percent=80, steps=(0,)),
         session(2, LONG, slug, state="pending", ready=None, open=False, reason=waits, position=2),
         session(3, "guest.a", slug, state="ended", reason=Words(code="oom", what="It ran out of memory.")),
     )
     world.room.sessions.take(True, WorkshopSessions(sessions=sessions))
+    why = Phrase(text=f"The session could not be started. {HOSTILE}")
+    failed = SeatActView(act="start", state="failed", at=NOW, why=why)
+    acts = {LONG: SeatActView(act="reset", state="stopping", at=NOW), "guest.a": failed}
+    world.room.acts_of = lambda of: acts if of == slug else {}
+    steps = (KnownStep(notebook="a/first.ipynb", name=HOSTILE), KnownStep(notebook=f"{LONG}.ipynb"))
+    world.room.steps_of = lambda of: steps if of == slug else ()
     return slug
 
 
