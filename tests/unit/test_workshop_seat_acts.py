@@ -24,7 +24,7 @@ from tests.unit.test_workshop_material import MATERIAL, settled, with_fetcher
 from tests.unit.workshops_world import OPERATOR, PAUL, TINA, WorkshopsWorld, workshops_world
 from workshops.models.room import SeatActKind, SeatActState, SeatActView
 from workshops.room.act_steps import NO_SESSION, PATIENCE, LiveSeat, NextAct, next_act
-from workshops.room.acts import SeatActs
+from workshops.room.acts import DELIVERIES, SeatActs
 from workshops.seats.runner import SeatRunner
 
 ADA = "ada"
@@ -48,6 +48,8 @@ OLD, NEW = f"{1:032x}", f"{2:032x}"
         ("reset", "delivering", [(NEW, False, True)], NextAct.DELIVER),
         ("reset", "delivering", [], NextAct.WAIT),  # the link's events may come later than its answer
         ("reset", "failed", [(NEW, False, True)], NextAct.WAIT),
+        ("start", "failed", [], NextAct.WAIT),
+        ("start", "failed", [(NEW, False, True)], NextAct.DONE),  # by other means
     ],
 )
 def test_what_is_next(
@@ -93,6 +95,7 @@ class ActsLink(SeatLink):
         self.stops: list[str] = []
         self.orders: list[MaterialOrder] = []
         self.aside: str | None = "kept"
+        self.busy = 0  # orders that it refuses before it takes one
 
     async def post(
         self, shape: TypeAdapter[Any], project: str, path: str, body: Any = None, seconds: float = 10
@@ -102,8 +105,9 @@ class ActsLink(SeatLink):
             return None
         if path == "/material":
             self.orders.append(body)
-            report = {"counts": {"new": 1}, "aside": self.aside}
-            one = {"session": NEW, "person": ADA, "report": report}
+            report = None if self.busy else {"counts": {"new": 1}, "aside": self.aside}
+            one = {"session": NEW, "person": ADA, "report": report, "problem": "Busy." if self.busy else ""}
+            self.busy = max(0, self.busy - 1)
             return MaterialDeliveries.model_validate({"sessions": [one]})
         return await super().post(shape, project, path, body, seconds)
 
@@ -219,6 +223,28 @@ async def test_a_reset_keeps_what_the_person_has_and_brings_the_material_anew(se
         ((ADA,), f"{seats.world.clock():%Y-%m-%d-%H%M%S}")
     ]
     assert await seats.act() is None
+
+
+async def test_a_session_that_cannot_take_the_material_now_gets_it_a_little_later(seats: Seats) -> None:
+    await seats.ask("reset")
+    await seats.acts.look()
+    seats.runs(new(seats))
+    seats.link.busy = 2
+    for state in ("delivering", "delivering", None):
+        await seats.acts.look()
+        assert await seats.state() == state
+    assert len({one.aside for one in seats.link.orders}) == 1
+    seats.runs()
+    await seats.ask("reset")
+    await seats.acts.look()
+    seats.runs(new(seats))
+    seats.link.busy = 99
+    for _ in range(DELIVERIES):
+        await seats.acts.look()
+    act = await seats.act()
+    assert act is not None
+    assert act.why is not None
+    assert (act.state, act.why.text) == ("failed", "Busy.")
 
 
 async def test_an_environment_that_is_too_old_to_keep_files_is_named(seats: Seats) -> None:

@@ -43,10 +43,10 @@ def next_act(
     now: datetime,
 ) -> NextAct:
     """Return what to do now. ``ends``: sessions that end first; ``moved``: since when the act is in its state."""
-    if state == "failed":
-        return NextAct.WAIT
     old = [one for one in live if one.id in ends]
     new = [one for one in live if one.id not in ends and not one.stopping]
+    if state == "failed":  # a session that came otherwise is what was wanted
+        return NextAct.DONE if new and act != "reset" else NextAct.WAIT
     if state == "delivering":
         if any(one.open for one in new):
             return NextAct.DELIVER

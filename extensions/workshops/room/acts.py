@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from factorycommon.models.workshop_sessions import WorkshopSession
 from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import ProblemError, conflict, unreachable
 from workshops.link import NOTHING, LinkRefused, LinkSocket
-from workshops.material.deliveries import MaterialDelivery
+from workshops.material.deliveries import NOT_KEPT, MaterialDelivery
 from workshops.material.service import Materials
 from workshops.models.callers import WorkshopCaller
 from workshops.models.room import SeatActKind, SeatActView
@@ -38,6 +38,7 @@ from workshops.store.store import Store, StoreError
 log = logging.getLogger("workshops")
 
 LOOK_SECONDS = 5.0
+DELIVERIES = 5  # of the material, until a reset has failed
 _OPEN = (SessionState.STARTING, SessionState.RUNNING)
 _LATE: dict[str, Message] = {
     "stopping": Message("seat-act-not-ended", "The old session has not ended within 15 minutes. Try again."),
@@ -75,6 +76,7 @@ class SeatActs:
         self._materials = materials
         self._now = now
         self._acts: dict[tuple[str, str], SeatActRecord] = {}  # by workshop and person
+        self._tries: Counter[tuple[str, str]] = Counter()  # of a delivery, by workshop and person
         self._loaded = False
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by workshop
         self._woken = asyncio.Event()
@@ -179,7 +181,7 @@ class SeatActs:
             case NextAct.DELIVER:
                 there = [one for one in sessions if one.id not in record.ends and one.open and one.state in _OPEN]
                 why = await self._delivery.anew(workshop.slug, there, f"{record.at:%Y-%m-%d-%H%M%S}")
-                await (self._fail(record, why) if why else self._drop(record))
+                await self._delivered(record, why)
             case NextAct.DONE:
                 await self._drop(record)
             case NextAct.LATE:
@@ -188,6 +190,16 @@ class SeatActs:
                 await self._fail(record, _LOST)
             case NextAct.WAIT:
                 pass
+
+    async def _delivered(self, record: SeatActRecord, why: str) -> None:
+        """End an act, or try again if the material did not come. ``why``: why not, "": it came."""
+        key = (record.workshop, record.person)
+        self._tries[key] += 1
+        if why and why != NOT_KEPT and self._tries[key] < DELIVERIES:
+            log.info("The material for a seat of %s is delivered again: %s", record.workshop, why)
+            return
+        del self._tries[key]
+        await (self._fail(record, why) if why else self._drop(record))
 
     async def _begin(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
         if record.state == "stopping":
