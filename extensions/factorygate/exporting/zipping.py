@@ -113,6 +113,9 @@ class _Pieces:
     def flush(self) -> None:
         """Do nothing: there is nothing behind this file."""
 
+    def close(self) -> None:
+        """Do nothing."""
+
     def take(self, least: int = _PIECE) -> bytes:
         """Return what was written since the last call, if it is at least so many bytes; else nothing."""
         if len(self._kept) < least:
@@ -128,7 +131,7 @@ def stream(folder: int, top: str, done: ExportSum) -> Iterator[bytes]:
     it was opened. Raises OSError if the folder itself cannot be read.
     """
     pieces, names = _Pieces(), ZipNames(top)
-    with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:  # type: ignore[arg-type]
+    with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:
         zipped.writestr(_info(f"{names.of(())[0]}/", stat.S_IFDIR | 0o755, time.time()), b"")
         for entry in walk(folder):
             if not _fits(done, entry):
