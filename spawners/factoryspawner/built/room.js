@@ -918,7 +918,7 @@ function stepLine(seat, steps) {
   const last = seat.step_last === null || seat.step_last === void 0 ? void 0 : steps[seat.step_last];
   return [R.step(seat.step, steps.length), last?.name].filter(Boolean).join(" · ");
 }
-function seatItem(seat, { names: names2, may, busy, on, now, steps = [] }) {
+function seatItem(seat, { names: names2, factories: factories2, may, busy, on, now, steps = [] }) {
   const state2 = standing(seat);
   const who = names2 ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
@@ -940,7 +940,7 @@ function seatItem(seat, { names: names2, may, busy, on, now, steps = [] }) {
       { class: "fg-seat-state" },
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state2]),
       standingWords(state2),
-      seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${seat.factory}`) : null
+      seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories2[seat.factory] ?? seat.factory}`) : null
     ),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
     at ? h("p", { class: "fg-seat-line" }, at) : null,
@@ -960,6 +960,7 @@ function messageItems(messages, now) {
 
 // pages/workshops/room.js
 var page = settings("fg-room");
+var factories = JSON.parse(page.factories);
 var address = `${page.base}workshops/${page.slug}/room`;
 var PATIENCE = 15e3;
 var REDRAWN = 3e4;
@@ -982,7 +983,7 @@ function draw() {
   byId("fg-bar").max = Math.max(1, room.taken);
   byId("fg-names-part").hidden = !room.names;
   const may = { stop: room.may.includes("stop-seat"), start: room.may.includes("start-seat") };
-  const options = { names: room.names && names(), may, busy: state.busy, on: { act: askAct }, now, steps: room.steps };
+  const options = { names: room.names && names(), factories, may, busy: state.busy, on: { act: askAct }, now, steps: room.steps };
   const seats = shown2(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(byId("fg-seats"), seats.map((seat) => seatItem(seat, options)));

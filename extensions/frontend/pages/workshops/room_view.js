@@ -209,9 +209,10 @@ export function stepLine(seat, steps) {
 
 /**
  * One seat. `on.act(seat, act)` is called by its buttons; `busy`: numbers of seats for which something was asked;
- * `names`: whether people's names are shown, and with them how far each is; `may`: see `acts`; `steps`: of the material.
+ * `names`: whether people's names are shown, and with them how far each is; `may`: see `acts`; `factories`: their
+ * names, by id; `steps`: of the material.
  */
-export function seatItem(seat, { names, may, busy, on, now, steps = [] }) {
+export function seatItem(seat, { names, factories, may, busy, on, now, steps = [] }) {
   const state = standing(seat);
   const who = names ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
@@ -224,7 +225,7 @@ export function seatItem(seat, { names, may, busy, on, now, steps = [] }) {
       h("span", { class: "fg-seat-number" }, R.seat(seat.seat)), who ? h("strong", { class: "fg-seat-who" }, who) : null),
     h("p", { class: "fg-seat-state" },
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state]), standingWords(state),
-      seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${seat.factory}`) : null),
+      seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories[seat.factory] ?? seat.factory}`) : null),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
     at ? h("p", { class: "fg-seat-line" }, at) : null,
     doing ? h("p", { class: "fg-seat-line" }, doing) : null,
