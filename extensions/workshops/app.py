@@ -83,7 +83,8 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     workshops = Workshops(config, store, pools, now, secret, changed, materials.status)
     room = Room(workshops, store, link, now)
     delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
-    acts = SeatActs(workshops, store, link, room, seats, delivery, materials, now)
+    room.steps_of = materials.steps
+    acts = SeatActs(workshops, store, link, room, seats, materials.is_ready, delivery.anew, now)
     more = (
         partial(room_router, room),
         partial(seat_acts_router, acts),

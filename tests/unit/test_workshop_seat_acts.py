@@ -125,8 +125,8 @@ class Seats:
         self.runner = SeatRunner(world.store, link, world.clock)  # type: ignore[arg-type]
         world.delivery._link = link  # type: ignore[assignment]
         self.acts = SeatActs(
-            world.workshops, world.store, link, world.room, self.runner, world.delivery, world.materials,  # type: ignore[arg-type]
-            world.clock,
+            world.workshops, world.store, link, world.room, self.runner, world.materials.is_ready,  # type: ignore[arg-type]
+            world.delivery.anew, world.clock,
         )  # fmt: skip
 
     def runs(self, *sessions: Any) -> None:

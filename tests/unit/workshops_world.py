@@ -77,8 +77,9 @@ class WorkshopsWorld:
         self.seats = SeatRunner(store, self.link, clock)
         self.delivery = MaterialDelivery(self.workshops, store, self.link, self.room.sessions, self.materials, clock)
         acts = MaterialActs(self.workshops, self.materials)
+        self.room.steps_of = self.materials.steps
         self.acts = SeatActs(
-            self.workshops, store, self.link, self.room, self.seats, self.delivery, self.materials, clock
+            self.workshops, store, self.link, self.room, self.seats, self.materials.is_ready, self.delivery.anew, clock
         )
         self.more = (
             partial(room_router, self.room),

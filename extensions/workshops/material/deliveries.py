@@ -50,7 +50,7 @@ AT_ONCE = 6  # sessions of one request to the link
 _ANSWER_SECONDS = 240.0
 _NOT_READY = Message("material-not-ready", "The material is not ready.")
 _NOT_TAKEN = Message("material-not-taken", "The session has not taken the material.")
-NOT_KEPT = Message(
+_NOT_KEPT = Message(
     "material-not-kept", "The environment of this session is too old to keep what the person has: nothing was moved."
 )
 _UPLOAD = TypeAdapter(MaterialUpload)
@@ -176,7 +176,7 @@ class MaterialDelivery:
                 taken = await self._send(record, record.digest, sessions, aside=stamp)
             except OSError:
                 return _NOT_READY
-        problems = [one.problem or NOT_KEPT for one in taken if one.report is None or one.report.aside is None]
+        problems = [one.problem or _NOT_KEPT for one in taken if one.report is None or one.report.aside is None]
         return _NOT_TAKEN if not taken else next(iter(problems), "")
 
     async def _load(self, slugs: Iterable[str]) -> None:

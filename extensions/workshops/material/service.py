@@ -47,6 +47,11 @@ class Materials:
         """Return what is known of a workshop's material; None: nothing."""
         return self._known.get(slug)
 
+    def is_ready(self, slug: str) -> bool:
+        """Return whether a workshop has material that can be delivered."""
+        record = self._known.get(slug)
+        return record is not None and record.state == "ready"
+
     def steps(self, slug: str) -> tuple[KnownStep, ...]:
         """Return the steps of a workshop's material that is ready."""
         record = self._known.get(slug)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,8 +21,6 @@ from factorycommon.models.workshop_sessions import WorkshopSession
 from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import ProblemError, conflict, unreachable
 from workshops.link import NOTHING, LinkRefused, LinkSocket
-from workshops.material.deliveries import NOT_KEPT, MaterialDelivery
-from workshops.material.service import Materials
 from workshops.models.callers import WorkshopCaller
 from workshops.models.room import SeatActKind, SeatActView
 from workshops.models.seats import SeatProgress
@@ -40,6 +38,9 @@ log = logging.getLogger("workshops")
 LOOK_SECONDS = 5.0
 DELIVERIES = 5  # of the material, until a reset has failed
 _OPEN = (SessionState.STARTING, SessionState.RUNNING)
+# Delivers a workshop's material anew to sessions of one person, under a stamp; returns why not, "": it was done.
+DeliverAnew = Callable[[str, list[WorkshopSession], str], Awaitable[str]]
+_LASTING = "material-not-kept"  # code of the answer that does not change when it is asked again
 _LATE: dict[str, Message] = {
     "stopping": Message("seat-act-not-ended", "The old session has not ended within 15 minutes. Try again."),
     "starting": Message("seat-act-not-begun", "No new session could be asked for within 15 minutes. Try again."),
@@ -54,7 +55,8 @@ _GOING: dict[SeatActKind, Message] = {
 
 
 class SeatActs:
-    """Starts, restarts and resets single seats. Start ``run``. ``now``: the clock."""
+    """Starts, restarts and resets single seats. Start ``run``. ``has_material``: returns whether a workshop's material
+    is ready; ``now``: the clock."""
 
     def __init__(
         self,
@@ -63,8 +65,8 @@ class SeatActs:
         link: LinkSocket,
         room: Room,
         seats: SeatRunner,
-        delivery: MaterialDelivery,
-        materials: Materials,
+        has_material: Callable[[str], bool],
+        deliver: DeliverAnew,
         now: Callable[[], datetime],
     ) -> None:
         self._workshops = workshops
@@ -72,15 +74,15 @@ class SeatActs:
         self._link = link
         self._room = room
         self._seats = seats
-        self._delivery = delivery
-        self._materials = materials
+        self._has_material = has_material
+        self._deliver = deliver
         self._now = now
         self._acts: dict[tuple[str, str], SeatActRecord] = {}  # by workshop and person
         self._tries: Counter[tuple[str, str]] = Counter()  # of a delivery, by workshop and person
         self._loaded = False
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by workshop
         self._woken = asyncio.Event()
-        room.acts_of, room.steps_of = self.of, materials.steps
+        room.acts_of = self.of
         room.sessions.on_change.append(lambda _projects: self._woken.set())
 
     def of(self, slug: str) -> dict[str, SeatActView]:
@@ -119,12 +121,10 @@ class SeatActs:
             raise conflict(Message("seat-runs", "Seat {seat} has a session already.").format(seat=seat))
         if act == "restart" and not live:
             raise conflict(Message("room-nothing-runs", "Nothing runs on seat {seat}.").format(seat=seat))
-        if act == "reset":
-            material = self._materials.record(workshop.slug)
-            if material is None or material.state != "ready":
-                raise conflict(
-                    Message("seat-no-material", "The workshop has no material that is ready, so a seat is not reset.")
-                )
+        if act == "reset" and not self._has_material(workshop.slug):
+            raise conflict(
+                Message("seat-no-material", "The workshop has no material that is ready, so a seat is not reset.")
+            )
         now, ends = self._now(), tuple(one.id for one in live)
         return SeatActRecord(workshop.slug, person, act, "stopping" if ends else "starting", ends, now, now, by)
 
@@ -180,7 +180,7 @@ class SeatActs:
                 await self._begin(workshop, record)
             case NextAct.DELIVER:
                 there = [one for one in sessions if one.id not in record.ends and one.open and one.state in _OPEN]
-                why = await self._delivery.anew(workshop.slug, there, f"{record.at:%Y-%m-%d-%H%M%S}")
+                why = await self._deliver(workshop.slug, there, f"{record.at:%Y-%m-%d-%H%M%S}")
                 await self._delivered(record, why)
             case NextAct.DONE:
                 await self._drop(record)
@@ -195,7 +195,8 @@ class SeatActs:
         """End an act, or try again if the material did not come. ``why``: why not, "": it came."""
         key = (record.workshop, record.person)
         self._tries[key] += 1
-        if why and why != NOT_KEPT and self._tries[key] < DELIVERIES:
+        lasting = isinstance(why, Message) and why.code == _LASTING
+        if why and not lasting and self._tries[key] < DELIVERIES:
             log.info("The material for a seat of %s is delivered again: %s", record.workshop, why)
             return
         del self._tries[key]
