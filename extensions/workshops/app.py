@@ -21,6 +21,7 @@ from workshops.api.material import material_router
 from workshops.api.moving import moving_router
 from workshops.api.rehearsal import rehearsal_router
 from workshops.api.room import room_router
+from workshops.api.seat_acts import seat_acts_router
 from workshops.api.seats import seats_router
 from workshops.api.user import user_app
 from workshops.clockwork import Clockwork
@@ -33,6 +34,7 @@ from workshops.material.fetcher import MaterialFetcher
 from workshops.material.service import MaterialActs, Materials
 from workshops.pools import PoolsFile
 from workshops.rehearsal.service import Rehearsals
+from workshops.room.acts import SeatActs
 from workshops.room.service import Room
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
@@ -87,9 +89,12 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     clockwork = Clockwork(config, store, pools, now, joining.promote, seats, ending.keep, rehearsals.windows)
     room = Room(workshops, store, link, now)
     delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
+    room.steps_of = materials.steps
+    acts = SeatActs(workshops, store, link, room, seats, materials.is_ready, delivery.anew, now)
     more = (
         partial(room_router, room),
         partial(help_router, room.helping),
+        partial(seat_acts_router, acts),
         partial(seats_router, workshops, store, seats),
         partial(moving_router, ClassMoves(workshops, store, seats, now, changed)),
         partial(ending_router, workshops, ending),
@@ -110,6 +115,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     fetching = asyncio.create_task(materials.run(), name="the material")
     delivering = asyncio.create_task(delivery.run(), name="the delivery of material")
     rehearsing = asyncio.create_task(rehearsals.run(), name="the rehearsals")
+    acting = asyncio.create_task(acts.run(), name="what is done to seats")
     servers = [new_server(listener) for listener in listeners]
     serving = [
         asyncio.create_task(server.serve([listener.socket]))
@@ -123,7 +129,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-    background = (ticking, following, fetching, delivering, rehearsing, stopping)
+    background = (ticking, following, fetching, delivering, rehearsing, acting, stopping)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)

@@ -31,7 +31,7 @@ from workshops.models.helping import HandContent, LookView
 from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 from workshops.models.moving import MoveBody, MovingView
 from workshops.models.rehearsal import RehearsalBody, RehearsalsView
-from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView
+from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomHead, RoomView, SeatActKind
 from workshops.models.seats import SeatingView
 from workshops.models.views import (
     AccessView,
@@ -237,6 +237,10 @@ class WorkshopsClient:
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
         """Return the notebook that the person on a seat lets helpers see."""
         return await self._ask(_LOOK, caller, "GET", _path(slug, "room", seat, "look"))
+
+    async def act_on_seat(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
+        """Start, restart or reset a seat."""
+        await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, act))
 
     async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:
         """Send the caller's connection check to a workshop."""

@@ -22,7 +22,7 @@ _EVENTS: dict[Action, WorkshopEvent] = {
 _ACTIONS: tuple[Action, ...] = (
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "help", "broadcast", "stop-seat", "go-on", "move", "fetch-material", "rehearse",
+    "see-room", "help", "broadcast", "stop-seat", "start-seat", "go-on", "move", "fetch-material", "rehearse",
 )  # fmt: skip
 
 
@@ -56,7 +56,10 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
             return caller.operator
         case "see-people" | "see-room":
             return is_staff(caller, membership)
-        case "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "go-on" | "move" | "fetch-material" | "rehearse":
+        case (
+            "warm" | "close" | "extend" | "broadcast" | "stop-seat" | "start-seat" | "go-on" | "move"
+            | "fetch-material" | "rehearse"
+        ):  # fmt: skip
             return caller.operator or role in ("lead", "instructor")
         case "help":  # no operator as such: what participants send is for those who teach them
             return role in ("lead", "instructor", "helper")
@@ -73,7 +76,7 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
         waits = workshop.submitted is not None
         return (state, event) in STEPS and (action != "approve" or waits)
     match action:
-        case "go-on":
+        case "go-on" | "start-seat":
             return state in (WorkshopState.WARMING, WorkshopState.OPEN)
         case "move":
             return state in (WorkshopState.WARMING, WorkshopState.OPEN) and len(workshop.places) > 1

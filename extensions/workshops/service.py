@@ -52,6 +52,7 @@ _MAY_NOT: dict[Action, Message] = {
     "help": Message("workshop-only-helpers", "Only the people who help in this workshop may do this."),
     "stop-seat": _ONLY_TRAINERS,
     "move": _ONLY_TRAINERS,
+    "start-seat": _ONLY_TRAINERS,
     "fetch-material": _ONLY_TRAINERS,
     "rehearse": _ONLY_TRAINERS,
 }

@@ -688,6 +688,44 @@ describe("the room of a workshop", () => {
     assert.equal(hands.newHands(seats, [seat(2)]), null);
   });
 
+  test("what may be done to a seat depends on the role, on what runs, and on what is being done", () => {
+    const all = { stop: true, start: true };
+    const none = seat(1, { state: null, ready: false });
+    assert.deepEqual(room.acts(seat(1), all), ["stop", "restart", "reset"]);
+    assert.deepEqual(room.acts(waits, { stop: true, start: false }), ["stop"]);
+    assert.deepEqual(room.acts(none, all), ["start", "reset"]);
+    assert.deepEqual(room.acts(seat(1, { state: "ended", ready: false }), all), ["start", "reset"]);
+    assert.deepEqual(room.acts(free, all), []);
+    assert.deepEqual(room.acts(seat(1), { stop: false, start: false }), []);
+    assert.deepEqual(room.acts({ ...none, act: { act: "start", state: "starting" } }, all), []);
+    assert.deepEqual(room.acts({ ...none, act: { act: "start", state: "failed" } }, all), ["start", "reset"]);
+  });
+
+  test("how far it is, and why it failed, is in words", () => {
+    const act = (state, why = null) => room.progress(seat(1, { act: { act: "reset", state, why } }));
+    assert.equal(room.progress(seat(1)), "");
+    assert.equal(room.progress(seat(1, { act: null })), "");
+    assert.equal(act("stopping"), "The old session ends…");
+    assert.equal(act("failed", { text: "The budget is used up." }), "Not done: The budget is used up.");
+    assert.equal(act("of a later release"), "");
+  });
+
+  test("before anything is lost, the question says what", () => {
+    for (const act of ["stop", "restart", "reset"]) assert.match(room.question(1, act).lost, /everything in memory is lost/);
+    assert.match(room.question(1, "reset").lost, /own files of the class stay/);
+    assert.notEqual(room.question(1, "reset").go, room.question(1, "restart").go);
+  });
+
+  test("a seat says how many steps were done, and which was the furthest", () => {
+    const steps = [{ notebook: "a/first.ipynb", name: "", done: 2 }, { notebook: "b.ipynb", name: "Train", done: 1 }];
+    assert.equal(room.stepLine(seat(1, { step: 2, step_last: 1 }), steps), "step 2 of 2 · Train");
+    assert.equal(room.stepLine(seat(1, { step: 0, step_last: null }), steps), "step 0 of 2");
+    assert.equal(room.stepLine(seat(1, { step: null }), steps), "");
+    assert.equal(room.stepLine(seat(1, { step: 1, step_last: 0 }), []), "");
+    assert.equal(room.stepName(steps[0], 0), "Step 1: a/first");
+    assert.equal(room.stepName(steps[1], 1), "Step 2: Train");
+  });
+
   test("how many are ready is announced rarely, and at once when all are", () => {
     const told = room.announcer();
     assert.equal(told({ ...head, taken: 3, ready: 0 }, 0), null); // what the page shows is read anyway

@@ -10,13 +10,15 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from factorycommon.material.steps import KnownStep
 from factorycommon.models import Words
+from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_help import LookBody
 from factorycommon.models.workshop_sessions import WorkshopSessions
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
-from tests.unit.room_world import session
+from tests.unit.room_world import NOW, session
 from tests.unit.serving import serving
 from tests.unit.test_accessible_pages import findings, theme
 from tests.unit.workshops_world import SECRET, WorkshopsWorld, body, workshops_world
@@ -24,6 +26,7 @@ from workshops.api.hub import hub_app
 from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
 from workshops.models.rehearsal import RehearsalLine, RehearsalResult
+from workshops.models.room import SeatActView
 from workshops.rehearsal import proof, rows, trial
 from workshops.store.hand_table import HandRecord
 from workshops.store.rehearsal_table import RehearsalRow
@@ -124,7 +127,7 @@ async def room(world: WorkshopsWorld) -> str:
         await world.workshops.put_member(BOB, slug, name, "participant")
     waits = Words(code="queue", what=f"Other jobs come first. {HOSTILE}", do="Wait.")
     sessions = (
-        session(1, HOSTILE, slug, busy=True, gpu_percent=80),
+        session(1, HOSTILE, slug, busy=True, gpu_percent=80, steps=(0,)),
         session(2, LONG, slug, state="pending", ready=None, open=False, reason=waits, position=2),
         session(3, "guest.a", slug, state="ended", reason=Words(code="oom", what="It ran out of memory.")),
     )
@@ -137,6 +140,12 @@ async def room(world: WorkshopsWorld) -> str:
     look = LookBody.model_validate({"snapshot": {"file": f"{LONG}.ipynb", "saved": world.clock(), "cells": cells}})
     for name in (LONG, "guest.b"):
         world.room.helping._looks.begin(slug, name, "a" * 32, look)
+    why = Phrase(text=f"The session could not be started. {HOSTILE}")
+    failed = SeatActView(act="start", state="failed", at=NOW, why=why)
+    acts = {LONG: SeatActView(act="reset", state="stopping", at=NOW), "guest.a": failed}
+    world.room.acts_of = lambda of: acts if of == slug else {}
+    steps = (KnownStep(notebook="a/first.ipynb", name=HOSTILE), KnownStep(notebook=f"{LONG}.ipynb"))
+    world.room.steps_of = lambda of: steps if of == slug else ()
     return slug
 
 

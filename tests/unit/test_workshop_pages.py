@@ -308,12 +308,13 @@ async def test_the_room_is_for_the_people_who_run_the_workshop(
     for answer in (await bob.get(path), await bob.get(f"{path}/seats"), await bob.get(f"{path}/events")):
         assert answer.status_code == 403
     bobs, adas = ({"X-XSRFToken": one.cookies["_xsrf"]} for one in (bob, ada))
-    for what in ("messages", "seats/1/stop"):
+    for what in ("messages", "seats/1/stop", "seats/1/start", "seats/1/restart", "seats/1/reset"):
         assert (await ada.post(f"{path}/{what}", json={"text": "x"})).status_code == 403  # without the page's token
         assert (await bob.post(f"{path}/{what}", json={"text": "x"}, headers=bobs)).status_code == 403
     wrong = await ada.post(f"{path}/messages", json={"text": "", "free": 1}, headers=adas)
     assert (wrong.status_code, wrong.json()["field"]) == (400, "text")
     assert (await ada.post(f"{path}/messages", json={"text": "x"}, headers=adas)).status_code == 409  # without a link
+    assert (await ada.post(f"{path}/seats/1/erase", json={}, headers=adas)).status_code == 404
 
 
 async def test_a_halted_warm_up_is_explained_and_goes_on(

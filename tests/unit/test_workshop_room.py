@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factorycommon.event_stream import read_events
+from factorycommon.material.steps import KnownStep
 from factorycommon.models import MessageBody, SessionState, Words
 from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
 from factorycommon.service.problems import ProblemError
@@ -63,6 +64,19 @@ def test_each_seat_shows_its_person_s_session_with_the_reason_in_words() -> None
     told = room.model_dump(mode="json")["seats"][2]
     assert {"seat", "person", "server", "state", "factory", "reason", "expected_start", "hand"} <= told.keys()
     assert told["hand"] is None
+
+
+def test_each_seat_shows_how_many_steps_were_done_and_a_projector_only_counts() -> None:
+    steps = [KnownStep(notebook="a.ipynb", name=name) for name in ("load", "", "train")]
+    people = [member(ADA, 1), member(BEN, 2), member("eve", 3)]
+    sessions = [session(1, ADA, steps=(0, 2, 40)), session(2, BEN, steps=(0,))]
+    room = room_of(workshop(), people, sessions, steps=steps)
+    assert [(one.step, one.step_last) for one in room.seats] == [(2, 2), (1, 0), (None, None), (None, None)]
+    assert [(one.name, one.done) for one in room.steps] == [("load", 2), ("", 0), ("train", 1)]
+    dark = room_of(workshop(), people, sessions, steps=steps, names=False)
+    assert [one.step for one in dark.seats] == [None] * 4
+    assert dark.steps == room.steps
+    assert [one.step for one in room_of(workshop(), people, sessions).seats] == [None] * 4  # no steps are known
 
 
 def test_a_running_session_whose_notebook_has_not_answered_is_not_ready() -> None:
@@ -119,8 +133,8 @@ def test_without_names_no_name_leaves_the_service(people: list[str], sessions: l
 @pytest.mark.parametrize(
     ("role", "may"),
     [
-        ("lead", {"see-room", "broadcast", "stop-seat"}),
-        ("instructor", {"see-room", "broadcast", "stop-seat"}),
+        ("lead", {"see-room", "broadcast", "stop-seat", "start-seat"}),
+        ("instructor", {"see-room", "broadcast", "stop-seat", "start-seat"}),
         ("helper", {"see-room"}),
         ("observer", {"see-room"}),
         ("participant", set()),
@@ -130,6 +144,8 @@ def test_without_names_no_name_leaves_the_service(people: list[str], sessions: l
 async def test_each_role_may_do_its_own(tmp_path: Path, role: Role | None, may: set[str]) -> None:
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled()).slug
+        world.clock.forward(days=2)
+        await world.clockwork.look()
         await world.workshops.put_member(TINA, slug, ADA, "participant")
         if role is not None:
             await world.workshops.put_member(TINA, slug, "paul", role)
@@ -138,6 +154,7 @@ async def test_each_role_may_do_its_own(tmp_path: Path, role: Role | None, may: 
             ("see-room", world.room.view(PAUL, slug)),
             ("broadcast", world.room.broadcast(PAUL, slug, BroadcastBody(text="x"))),
             ("stop-seat", world.room.stop(PAUL, slug, 1)),
+            ("start-seat", world.acts.ask(PAUL, slug, 1, "start")),
         ):
             try:
                 await asked
@@ -145,7 +162,7 @@ async def test_each_role_may_do_its_own(tmp_path: Path, role: Role | None, may: 
                 refused[name] = error.status
         wrong = 404 if role is None else 403  # for strangers there is no such workshop
         assert {name for name, status in refused.items() if status == wrong} == {
-            "see-room", "broadcast", "stop-seat"
+            "see-room", "broadcast", "stop-seat", "start-seat"
         } - may  # fmt: skip
         assert all(refused[name] == 409 for name in may & refused.keys())  # this service has no link
         if "see-room" in may:

@@ -18,6 +18,7 @@ from workshops.api.material import material_router
 from workshops.api.moving import moving_router
 from workshops.api.rehearsal import rehearsal_router
 from workshops.api.room import room_router
+from workshops.api.seat_acts import seat_acts_router
 from workshops.api.seats import seats_router
 from workshops.clockwork import Clockwork
 from workshops.config import WorkshopsConfig, load
@@ -32,6 +33,7 @@ from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
 from workshops.pools import PoolsFile
 from workshops.rehearsal.service import Rehearsals
+from workshops.room.acts import SeatActs
 from workshops.room.service import Room
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
@@ -87,9 +89,14 @@ class WorkshopsWorld:
         self.seats = SeatRunner(store, self.link, clock)
         self.delivery = MaterialDelivery(self.workshops, store, self.link, self.room.sessions, self.materials, clock)
         acts = MaterialActs(self.workshops, self.materials)
+        self.room.steps_of = self.materials.steps
+        self.acts = SeatActs(
+            self.workshops, store, self.link, self.room, self.seats, self.materials.is_ready, self.delivery.anew, clock
+        )
         self.more = (
             partial(room_router, self.room),
             partial(help_router, self.room.helping),
+            partial(seat_acts_router, self.acts),
             partial(seats_router, self.workshops, store, self.seats),
             partial(moving_router, ClassMoves(self.workshops, store, self.seats, clock, self.clockwork.wake)),
             partial(ending_router, self.workshops, self.ending),

@@ -36,6 +36,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--commit", type=_matching("[0-9a-f]{40}([0-9a-f]{24})?"), required=True)
     parser.add_argument("--digest", type=_matching("[0-9a-f]{64}"), required=True, help="SHA-256 of the archive")
     parser.add_argument("--restore", action="store_true", help="write again what the person deleted")
+    parser.add_argument("--aside", type=_matching(r"\d{4}-\d\d-\d\d-\d{6}"), help="keep the folder under this date")
     parser.add_argument("--umask", type=lambda text: int(text, 8), default=0o077, help="octal, for new files")
     return parser.parse_args(argv)
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace, archive: bytes) -> dict[str, object]:
     if hashlib.sha256(archive).hexdigest() != options.digest:
         return {"error": "The material did not arrive complete."}
     try:
-        return deliver(options.root, options.name, archive, options.commit, options.restore).as_json()
+        return deliver(options.root, options.name, archive, options.commit, options.restore, options.aside).as_json()
     except (DeliveryFailed, BadArchive, FolderBlocked, FolderBusy) as error:
         return {"error": str(error)}
     except OSError as error:

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from factorycommon.material.archive import MaterialFile, unpack
+from factorycommon.material.steps import steps_of
 from factorygate.material.file_moves import move_new
+from factorygate.material.keeping import keep_aside
 from factorygate.material.person_folder import (
     FolderBlocked,
     PersonFolder,
@@ -29,6 +31,7 @@ from factorygate.material.person_folder import (
 )
 from factorygate.material.planning import DeliveredFile, MaterialOutcome, MaterialStep, beside, name_beside, plan
 from factorygate.material.records import RECORD, drop_bases, read_base, read_record, record_of, write_bases
+from factorygate.material.step_files import STEPS, write_steps
 
 _MOST_BESIDE = 50  # versions of one file beside the person's
 _MOST_LISTED = 50  # paths of each list in a report
@@ -47,17 +50,20 @@ class DeliveryFailed(Exception):
 @dataclass
 class DeliveryReport:
     """What a delivery did. ``outcomes``: by path; ``besides``: by the path of a file in conflict, the path of the
-    material's version."""
+    material's version; ``aside``: the folder in which the person's files were kept, "": there were none, None: that was
+    not asked for."""
 
     commit: str
     outcomes: dict[str, MaterialOutcome] = field(default_factory=dict)
     besides: dict[str, str] = field(default_factory=dict)
+    aside: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the report as an object for JSON, with bounded lists."""
         counts = Counter(self.outcomes.values())
         listed = {str(kind): self._listed(kind) for kind in (O.CONFLICT, O.BLOCKED, O.MERGED, O.REMOVED)}
-        return {"commit": self.commit, "counts": {str(kind): counts[kind] for kind in O}, **listed}
+        aside = {} if self.aside is None else {"aside": self.aside}
+        return {"commit": self.commit, "counts": {str(kind): counts[kind] for kind in O}, **listed, **aside}
 
     def _listed(self, kind: MaterialOutcome) -> list[str]:
         """Return the first paths with an outcome, as many as fit into a report."""
@@ -71,18 +77,30 @@ class DeliveryReport:
         return found
 
 
-def deliver(root: Path, name: str, archive: bytes, commit: str, restore: bool = False) -> DeliveryReport:
+def deliver(
+    root: Path, name: str, archive: bytes, commit: str, restore: bool = False, aside: str | None = None
+) -> DeliveryReport:
     """Bring the material into the folder ``name`` below ``root``; return what was done.
 
-    ``restore``: write files and cells again that the person deleted. Raises DeliveryFailed, BadArchive, FolderBlocked,
-    FolderBusy; OSError if the folder cannot be used.
+    ``restore``: write files and cells again that the person deleted; ``aside``: deliver anew, after the folder was
+    moved to ``NAME-ASIDE``. Raises DeliveryFailed, BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot
+    be used.
     """
     files = unpack(archive)
+    kept = None if aside is None else keep_aside(root, name, aside)
     folder = PersonFolder(root, name)
     try:
-        return _Delivery(folder, files, commit, restore).run()
+        report = _Delivery(folder, files, commit, restore).run()
+        with contextlib.suppress(OSError):  # a full disk: the room shows no steps of this person then
+            write_steps(folder.own, STEPS, steps_of({path: file.content for path, file in files.items()}))
+    except DeliveryFailed as error:
+        if kept:
+            raise DeliveryFailed(f"{error} Your own files are in the folder {kept}.") from error
+        raise
     finally:
         folder.close()
+    report.aside = kept
+    return report
 
 
 class _Delivery:

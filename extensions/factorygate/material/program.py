@@ -20,10 +20,15 @@ class DeliveryRefused(ValueError):
 
 
 def argv_of(order: object, root: Path, umask: int) -> list[str]:
-    """Return the program's argv for an order ``{"name", "commit", "digest", "restore"}``. Raises DeliveryRefused."""
+    """Return the program's argv for an order ``{"name", "commit", "digest", "restore"}``. Raises DeliveryRefused.
+
+    ``aside``, if the order has it: the date under which the person's folder is kept.
+    """
     if not isinstance(order, dict) or any(not isinstance(order.get(name), kind) for name, kind in _FIELDS.items()):
         raise DeliveryRefused("an object with `name`, `commit`, `digest` and `restore` is needed")
-    words = [f"--{name}={order[name]}" for name in ("name", "commit", "digest")]
+    if not isinstance(order.get("aside"), str | None):
+        raise DeliveryRefused("`aside` has to be a text")
+    words = [f"--{name}={order[name]}" for name in ("name", "commit", "digest", "aside") if order.get(name) is not None]
     if any("\0" in word for word in words):
         raise DeliveryRefused("a text has a null character")
     more = ["--restore"] if order["restore"] else []

@@ -1,4 +1,5 @@
-"""Reports the notebook server's activity to the door: last use, busy or not, opened or not, and resource use.
+"""Reports the notebook server's activity to the door: last use, busy or not, opened or not, resource use, and
+the steps of a workshop that were done.
 
 Runs inside the single-user server and reads the server's own objects, so that no tokens or requests are needed. Without
 ``attach`` nothing is reported.
@@ -23,6 +24,7 @@ from factorygate.session import processes
 from factorygate.session.clock import Polled
 from factorygate.session.deadlines import MOST_NAMES, NAME_LENGTH
 from factorygate.session.resource_usage import Gauge
+from factorygate.steps.book import StepBook
 
 LOOK_MS = 2000  # milliseconds between two checks of kernels and terminals
 TELL_SECONDS = 30.0  # seconds between two reports, unless the session was opened, or became busy or idle
@@ -40,9 +42,11 @@ def attach(descriptor: int) -> None:
 class Reporter:
     """Observes the notebook server and reports changes to the door."""
 
-    def __init__(self, server: ServerApp, descriptor: int, gauge: Gauge) -> None:
+    def __init__(self, server: ServerApp, descriptor: int, gauge: Gauge, book: StepBook | None = None) -> None:
         self._server = server
         self._gauge = gauge
+        self._book = book
+        self._told_steps: tuple[int, ...] = ()
         self._descriptor = descriptor
         self._opened = False
         self._last_request = 0.0
@@ -55,6 +59,8 @@ class Reporter:
     def start(self) -> None:
         """Begin to watch requests, and to look at kernels and terminals."""
         self._watch_requests()
+        if self._book is not None:
+            self._book.on_change = self.look
         self._callback.start()
         self.look()
 
@@ -120,12 +126,15 @@ class Reporter:
         if busy is not None:
             last = now
         state = (last, busy, self._opened, *self._gauge.coarse())
+        steps = () if self._book is None else self._book.done
+        new_steps = steps != self._told_steps
         same = self._reported is not None and self._reported[1:3] == state[1:3]
-        if state == self._reported or (same and now - self._told_at < TELL_SECONDS):
+        if not new_steps and (state == self._reported or (same and now - self._told_at < TELL_SECONDS)):
             return
         names = ("last", "busy", "opened", "gpu_percent", "memory_bytes")
         report = dict(zip(names, (round(last, 1), busy is not None, *state[2:]), strict=True)) | {
-            "busy_with": busy or ()
+            "busy_with": busy or (),
+            "steps": steps,
         }
         line = json.dumps(report) + "\n"
         try:
@@ -136,10 +145,11 @@ class Reporter:
         except BrokenPipeError:
             self._callback.stop()
             return
-        self._reported, self._told_at = state, now
+        self._reported, self._told_at, self._told_steps = state, now, steps
 
 
-def report(server: ServerApp, gauge: Gauge) -> None:
-    """Report on ``server`` from now on, if ``attach`` was called. ``gauge``: measures what the session uses."""
+def report(server: ServerApp, gauge: Gauge, book: StepBook) -> None:
+    """Report on ``server`` from now on, if ``attach`` was called. ``gauge``: measures what the session uses; ``book``:
+    knows the steps that were done."""
     if _report_fd is not None:
-        server.io_loop.add_callback(Reporter(server, _report_fd, gauge).start)
+        server.io_loop.add_callback(Reporter(server, _report_fd, gauge, book).start)

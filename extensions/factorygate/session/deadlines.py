@@ -42,6 +42,7 @@ class Activity:
     gpu_percent: int | None = None
     memory_bytes: int | None = None
     busy_with: tuple[str, ...] = ()  # names of busy notebooks and terminals
+    steps: tuple[int, ...] = ()  # of a workshop's material, that were done
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 ``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
 api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``); those for
-help in a workshop are in ``factorygate.helping.handlers``. Only users with access to the server may make these
-requests; those that change something carry JupyterLab's XSRF token.
+help in a workshop are in ``factorygate.helping.handlers``, downloads in ``exporting.handlers``, steps in
+``steps.handlers``. Only users with access to the server may make these requests; those that change something carry
+JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jupyter_server.auth.decorator import authorized
@@ -23,6 +25,7 @@ from tornado import web
 from factorycommon.messages import of_error
 from factorygate import language
 from factorygate.examples import FIRST, FOLDER, copy_examples
+from factorygate.exporting import handlers as exporting
 from factorygate.helping import handlers
 from factorygate.helping.desk import HelpDesk
 from factorygate.link import LinkError
@@ -31,6 +34,8 @@ from factorygate.session.clock import Polled
 from factorygate.session.contents import in_words
 from factorygate.session.overview import Overview
 from factorygate.session.resource_usage import Gauge
+from factorygate.steps import handlers as steps
+from factorygate.steps.book import StepBook
 
 _SCRIPTS = ("extensions/lab/", "extensions/frontend/common/state_words.js")
 _MOST_HOURS = 1000.0  # longer than any walltime; the link checks the true limit
@@ -124,7 +129,7 @@ def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
     return f"{environment.get('JUPYTERHUB_HOST', '')}{base}hub/home", servers
 
 
-def serve(server: ServerApp, gauge: Gauge) -> None:
+def serve(server: ServerApp, gauge: Gauge, book: StepBook) -> None:
     """Add these handlers to ``server``, if it runs behind a door."""
     file = clock.place()
     if file is None:
@@ -133,10 +138,12 @@ def serve(server: ServerApp, gauge: Gauge) -> None:
     overview = Overview(file, gauge, *addresses(), helps=desk.shown)
     handlers.serve(server, desk)
     base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
-    added = [
+    added: list[tuple[str, Any, dict[str, Any]]] = [
         (f"{base}/overview", Look, {"overview": overview}),
         (f"{base}/texts", Texts, {}),
         (f"{base}/extend", Extend, {"overview": overview}),
         (f"{base}/examples", Examples, {"root": Path(server.root_dir)}),
+        *exporting.routes(base, Path(server.root_dir)),
+        *steps.routes(base, book),
     ]
     server.web_app.add_handlers(".*$", added)  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from factorycommon.material.steps import MOST_STEPS
 from factorygate.session import folder as folders
 from factorygate.session import processes
 from factorygate.session.deadlines import MOST_NAMES, NAME_LENGTH, Activity
@@ -58,6 +59,7 @@ def read_activity(line: bytes) -> Activity:
         min(100, max(0, int(gpu))) if gpu is not None else None,
         max(0, int(memory)) if memory is not None else None,
         tuple(str(name)[:NAME_LENGTH] for name in names[:MOST_NAMES]),
+        tuple(sorted({int(one) for one in report.get("steps", ())[:MOST_STEPS] if 0 <= int(one) < MOST_STEPS})),
     )
 
 

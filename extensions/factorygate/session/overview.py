@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from factorycommon.messages import of_error
 from factorycommon.models import Cluster, ExtendBody, FactoryView, ResolvedChoice, Session
+from factorycommon.models.workshops import PREFIX
 from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session.resource_usage import Gauge
@@ -134,7 +135,9 @@ class Overview:
     def _session(self, view: Session) -> dict[str, Any]:
         server = quote(view.server, safe="")
         url = f"{self._servers}{server}/" if server else self._servers
-        return _pick(view, _SESSION) | self._named_as(view.choice) | {"url": url}
+        project = view.choice.project or ""
+        folder = project.removeprefix(PREFIX) if project.startswith(PREFIX) else ""  # of the class, if it is for one
+        return _pick(view, _SESSION) | self._named_as(view.choice) | {"url": url, "folder": folder}
 
     def _named_as(self, choice: ResolvedChoice) -> dict[str, str]:
         machine, sizes = self._names.get(choice.factory, (choice.factory, {}))

@@ -98,6 +98,7 @@ class JobSession:
             opened=activity.opened,
             gpu_percent=activity.gpu_percent,
             memory_bytes=activity.memory_bytes,
+            steps=activity.steps,
         )
 
     # --- operations

@@ -66,6 +66,7 @@ class DoorStatusLine:
     # use of the busiest GPU in the last minute; None: there is no GPU, or it is not known
     gpu_percent: int | None = None
     memory_bytes: int | None = None
+    steps: tuple[int, ...] = ()  # numbers, from 0, of the steps of a workshop that were done
     ends: str | None = None
     ends_idle: str | None = None
     notice: StatusNotice | None = None

@@ -7,6 +7,7 @@ import { type IDocumentWidget } from "@jupyterlab/docregistry";
 import { Token } from "@lumino/coreutils";
 
 import { HelpActions } from "./help.js";
+import { askExport, download } from "./exporting.js";
 import { askHours } from "./hours.js";
 import { own } from "./model.js";
 import { saveAll } from "./saving.js";
@@ -59,6 +60,24 @@ export class Actions {
     } catch (error) {
       this.say(error);
       return undefined;
+    }
+  }
+
+  /** The folder of the class that this session is for; "": it is for none. */
+  get folder(): string {
+    return (this.watch.overview && own(this.watch.overview)?.folder) ?? "";
+  }
+
+  /** Says what a zip of the folder of the class would have, asks, and downloads it. */
+  async exportWork(): Promise<void> {
+    const { folder } = this;
+    if (!folder) return;
+    try {
+      await this.save();
+      const plan = await this.watch.exportPlan(folder);
+      if (await askExport(this.words, folder, plan)) await download(this.watch, this.words, folder, plan);
+    } catch (error) {
+      this.say(error);
     }
   }
 

@@ -15,6 +15,7 @@ import { KEPT, KeptRenderer } from "./kept.js";
 import { Panel } from "./panel.js";
 import { Shown } from "./shown.js";
 import { Status } from "./status.js";
+import { Steps } from "./steps.js";
 import { Toasts } from "./toasts.js";
 import { SessionWatch, Watch } from "./watch.js";
 import { words } from "./words.js";
@@ -40,7 +41,7 @@ const watching: JupyterFrontEndPlugin<Watch> = {
 
 const acting: JupyterFrontEndPlugin<Actions> = {
   id: "factorygate-lab:actions",
-  description: "Commands: save all, more time, start again.",
+  description: "Commands: save all, more time, start again, download the folder of the class.",
   autoStart: true,
   provides: IActions,
   requires: [Watch, IDocumentManager],
@@ -64,7 +65,10 @@ const acting: JupyterFrontEndPlugin<Actions> = {
     commands.addCommand("factorygate:start-again", {
       label: words.startAgain, isVisible: here, isEnabled: () => actions.canStartAgain, execute: () => actions.again(),
     });
-    for (const command of ["factorygate:save-all", "factorygate:more-time", "factorygate:start-again"]) {
+    commands.addCommand("factorygate:export", {
+      label: words.exportWork, isVisible: () => Boolean(actions.folder), execute: () => actions.exportWork(),
+    });
+    for (const command of ["factorygate:save-all", "factorygate:more-time", "factorygate:start-again", "factorygate:export"]) {
       palette?.addItem({ command, category: words.title });
     }
     const { help } = actions;
@@ -176,4 +180,15 @@ const widgets: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default [watching, acting, panel, status, toasts, examples, widgets];
+const steps: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:steps",
+  description: "Tells the people who run a workshop which steps of its notebooks were done.",
+  autoStart: true,
+  requires: [Watch],
+  activate: (app: JupyterFrontEnd, watch: Watch) => {
+    const followed = new Steps(watch);
+    app.docRegistry.addWidgetExtension("Notebook", { createNew: (_, context) => followed.follow(context) });
+  },
+};
+
+export default [watching, acting, panel, status, toasts, examples, widgets, steps];

@@ -33,7 +33,8 @@ export interface Use {
   gpus: Gpu[];
 }
 
-/** One of the person's sessions. Moments are epoch ms; `budget`: GPU-hours left of the paying project. */
+/** One of the person's sessions. Moments are epoch ms; `budget`: GPU-hours left of the paying project; `folder`: of the
+ * class that the session is for, "": it is for none. */
 export interface Session {
   id: string;
   server: string;
@@ -46,6 +47,7 @@ export interface Session {
   extendHours: number;
   position: number | null;
   budget: number | null;
+  folder: string;
 }
 
 /** A cluster of workers; `counts`: how many jobs are in each state. */
@@ -168,6 +170,7 @@ function readSession(told: Fields): Session | null {
     extendHours: count(told.extend_hours) ?? 0,
     position: count(told.position),
     budget: count(told.budget_left),
+    folder: text(told.folder),
   };
 }
 
@@ -204,6 +207,48 @@ function readHelp(told: unknown): Help | null {
   if (typeof told !== "object" || told === null) return null;
   const { open, hand, look, trouble } = fields(told);
   return { open: open === true, hand: readHand(hand), look: readLook(look), trouble: text(trouble) };
+}
+
+/** What a zip of a folder would have; `whole`: it is within the limits; `left`: by kind, how many entries are left out,
+ * and the paths of some. */
+export interface ExportPlan {
+  files: number;
+  bytes: number;
+  whole: boolean;
+  mostFiles: number;
+  mostBytes: number;
+  left: [kind: string, many: number, paths: string[]][];
+}
+
+/** An answer of `api/factorygate/export`. */
+export function readExportPlan(told: unknown): ExportPlan {
+  const all = fields(told);
+  const paths = fields(all.paths);
+  const left = Object.entries(fields(all.counts)).map(([kind, many]): [string, number, string[]] => {
+    const listed = paths[kind];
+    return [kind, count(many) ?? 0, Array.isArray(listed) ? listed.map(text).filter(Boolean) : []];
+  });
+  return {
+    files: count(all.files) ?? 0,
+    bytes: count(all.bytes) ?? 0,
+    whole: all.whole === true,
+    mostFiles: count(all.most_files) ?? 0,
+    mostBytes: count(all.most_bytes) ?? 0,
+    left: left.filter(([, many]) => many > 0),
+  };
+}
+
+/** How far a download is. */
+export interface ExportProgress {
+  files: number;
+  bytes: number;
+  state: "running" | "done" | "cut";
+}
+
+/** An answer of `api/factorygate/export/progress`. */
+export function readExportProgress(told: unknown): ExportProgress {
+  const { files, bytes, state } = fields(told);
+  return { files: count(files) ?? 0, bytes: count(bytes) ?? 0, state: state === "done" || state === "cut" ? state : "running" };
 }
 
 /** An answer of `api/factorygate/overview`. */

@@ -43,14 +43,14 @@ export class Panel extends Widget {
   private draw(): void {
     const { overview, phase } = this.watch;
     if (!this.isVisible || overview === null) return;
-    const { words, room, canStartAgain } = this.actions;
+    const { words, room, canStartAgain, folder } = this.actions;
     const { home, clusters, use } = overview;
     const over = phase === "ended";
     const others = overview.sessions.filter((one) => one.id !== overview.session);
     this.part("about", [phase, this.seconds(overview), overview.notice, own(overview), overview.trouble], () => this.about(overview));
     this.part("help", [over, overview.help], () => this.help(over ? null : overview.help));
     this.part("use", [over, use], () => (use && !over ? this.use(use) : h("div")));
-    this.part("act", [over, room > 0, canStartAgain], () => this.act(over));
+    this.part("act", [over, room > 0, canStartAgain, folder], () => this.act(over));
     this.part("sessions", [others, home], () => this.list(words.yourSessions, others.map((one) => this.session(one)), home));
     this.part("clusters", clusters, () =>
       clusters.length ? this.list(words.yourClusters, clusters.map((one) => this.cluster(one))) : h("div"));
@@ -95,10 +95,11 @@ export class Panel extends Widget {
   }
 
   private act(over: boolean): HTMLElement {
-    const { words, room, canStartAgain } = this.actions;
+    const { words, room, canStartAgain, folder } = this.actions;
     return h("div", { class: "fg-Buttons" },
       over ? null : button(words.saveAll, () => this.actions.save()),
       room > 0 && !over ? button(words.moreTime, () => this.actions.more()) : null,
+      folder && !over ? button(words.exportWork, () => this.actions.exportWork()) : null,
       canStartAgain ? button(words.startAgain, () => this.actions.again()) : null);
   }
 

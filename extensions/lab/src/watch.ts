@@ -8,7 +8,10 @@ import { Signal, type ISignal } from "@lumino/signaling";
 
 import { ENGLISH, readCatalogue } from "../../frontend/common/translate.js";
 import { type Sent } from "./hand.js";
-import { endOf, readOverview, type NoticeKind, type Overview } from "./model.js";
+import {
+  endOf, readExportPlan, readExportProgress, readOverview, type ExportPlan, type ExportProgress, type NoticeKind, type Overview,
+} from "./model.js";
+import { readSteps, type Step } from "./step_model.js";
 
 type Catalogue = typeof ENGLISH;
 
@@ -50,6 +53,16 @@ export interface Watch {
   /** Lets helpers see the last saved state of a notebook. */
   allowLook(path: string): Promise<void>;
   endLook(): Promise<void>;
+  /** What a zip of a folder would have. Rejects with a message. */
+  exportPlan(folder: string): Promise<ExportPlan>;
+  /** The address of a folder as a zip; `id`: for `exportProgress`. */
+  exportAddress(folder: string, id: string): string;
+  /** How far a download is; null: the server does not know it (yet). */
+  exportProgress(id: string): Promise<ExportProgress | null>;
+  /** The steps of a workshop's folder, and the numbers of those that were done. */
+  steps(folder: string): Promise<{ steps: Step[]; done: number[] }>;
+  /** Says that a step was done. */
+  stepDone(folder: string, index: number): Promise<{ steps: Step[]; done: number[] }>;
 }
 
 export const Watch = new Token<Watch>("factorygate-lab:Watch", "What is known of the session that this page is open in.");
@@ -133,6 +146,34 @@ export class SessionWatch implements Watch {
   async endLook(): Promise<void> {
     await this.ask("look", { method: "DELETE" });
     await this.poll.refresh();
+  }
+
+  async exportPlan(folder: string): Promise<ExportPlan> {
+    return readExportPlan(await this.ask(`export?${new URLSearchParams({ path: folder })}`));
+  }
+
+  exportAddress(folder: string, id: string): string {
+    const query = new URLSearchParams({ path: folder, id });
+    const shown = /\b_xsrf=([^;]*)/.exec(document.cookie)?.[1]; // as JupyterLab's own downloads
+    if (shown) query.append("_xsrf", shown);
+    return URLExt.join(this.settings.baseUrl, "api/factorygate/export/zip") + `?${query}`;
+  }
+
+  async exportProgress(id: string): Promise<ExportProgress | null> {
+    try {
+      return readExportProgress(await this.ask(`export/progress?${new URLSearchParams({ id })}`));
+    } catch (error) {
+      if (error instanceof Failure && error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  async steps(folder: string): Promise<{ steps: Step[]; done: number[] }> {
+    return readSteps(await this.ask(`steps?${new URLSearchParams({ folder })}`));
+  }
+
+  async stepDone(folder: string, index: number): Promise<{ steps: Step[]; done: number[] }> {
+    return readSteps(await this.ask("steps", { method: "POST", body: JSON.stringify({ folder, index }) }));
   }
 
   /** Rejects if there is no successful answer, so that polling slows down. */

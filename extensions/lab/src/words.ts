@@ -215,6 +215,55 @@ export const words = {
     return t("The factory gave this session {span} more.", { span: hoursText(hours) });
   },
 
+  get exportWork(): string {
+    return t("Download my work…");
+  },
+
+  get exportTitle(): string {
+    return t("Download your folder of the class?");
+  },
+
+  exportHas(folder: string, files: number, size: number): string {
+    return tn(files, "The folder {folder} has {n} file with {size}, before it is compressed.",
+      "The folder {folder} has {n} files with {size}, before they are compressed.", { folder, size: bytes(size) });
+  },
+
+  exportLimit(files: number, size: number): string {
+    return t("One zip may have {files} files with {size}.", { files: number(files), size: bytes(size) });
+  },
+
+  exportTooLarge(folder: string): string {
+    return t("The folder {folder} is too large for one zip. Move what you do not need to another folder, or download single files.", { folder });
+  },
+
+  /** That entries of a kind are left out of a zip. */
+  exportLeft(kind: string, many: number): string {
+    switch (kind) {
+      case "link":
+        return tn(many, "{n} link is not followed; the zip lists it.", "{n} links are not followed; the zip lists them.");
+      case "closed":
+        return tn(many, "{n} folder cannot be read, and is left out.", "{n} folders cannot be read, and are left out.");
+      default:
+        return tn(many, "{n} entry is left out; the zip lists it.", "{n} entries are left out; the zip lists them.");
+    }
+  },
+
+  get exportGo(): string {
+    return t("Download the zip");
+  },
+
+  exportGoes(files: number, of: number): string {
+    return tn(of, "The zip is on its way: {files} of {n} file.", "The zip is on its way: {files} of {n} files.", { files: number(files) });
+  },
+
+  exportDone(size: number): string {
+    return t("The zip has everything: {size} before compression. Your browser keeps it with its downloads.", { size: bytes(size) });
+  },
+
+  get exportCut(): string {
+    return t("The download was cut off. Nothing of it is left in the session; delete what your browser has of it, and try again.");
+  },
+
   get keptLong(): string {
     return t("This is its last state. Run the cell again to use it.");
   },

@@ -5,8 +5,9 @@ import { afterEach, describe, test } from "node:test";
 
 import { ENGLISH, readCatalogue, use } from "../lib/frontend/common/translate.js";
 import { errorOf, MOST_SENT, plain } from "../lib/lab/src/hand.js";
-import { endOf, NOTICES, own, readOverview, step } from "../lib/lab/src/model.js";
+import { endOf, NOTICES, own, readExportPlan, readExportProgress, readOverview, step } from "../lib/lab/src/model.js";
 import { Shown } from "../lib/lab/src/shown.js";
+import { readCells, readSteps, stepOf } from "../lib/lab/src/step_model.js";
 import { words } from "../lib/lab/src/words.js";
 
 const NOW = Date.parse("2026-03-10T12:00:00Z");
@@ -175,4 +176,62 @@ describe("what was shown", () => {
       assert.deepEqual(new Shown(store(content)).fresh("a", [one]), [one]);
     });
   }
+});
+
+describe("the download of one's work", () => {
+  test("what a zip would have is read", () => {
+    const plan = readExportPlan({
+      files: 2, bytes: 5, whole: true, most_files: 50, most_bytes: 100, counts: { link: 3, closed: 0 }, paths: { link: ["a -> /etc", 5] },
+    });
+    assert.deepEqual(plan, { files: 2, bytes: 5, whole: true, mostFiles: 50, mostBytes: 100, left: [["link", 3, ["a -> /etc"]]] });
+  });
+
+  for (const told of [null, 5, "x", [], {}, { whole: "yes", counts: 5, paths: [], files: -1 }]) {
+    test(`of the invalid answer ${JSON.stringify(told)} nothing is downloaded`, () => {
+      const plan = readExportPlan(told);
+      assert.deepEqual([plan.files, plan.whole, plan.left], [0, false, []]);
+      assert.equal(readExportProgress(told).state, "running");
+    });
+  }
+
+  test("a download has ended only if the server says so", () => {
+    assert.deepEqual(readExportProgress({ files: 1, bytes: 2, state: "cut" }), { files: 1, bytes: 2, state: "cut" });
+    assert.equal(readExportProgress({ state: "almost" }).state, "running");
+  });
+});
+
+describe("the steps of a workshop", () => {
+  const step = (cell, name = "", notebook = "a.ipynb") => ({ notebook, cell, name });
+  const notebook = (...cells) => () => readCells({ cells: cells.map(([id, ...tags]) => ({ id, cell_type: "code", metadata: { tags } })) });
+  const never = () => assert.fail("the cells are not needed");
+
+  test("a cell is known by its id, in its own notebook only", () => {
+    const steps = [step("c1"), step("c2"), step("c1", "", "b.ipynb")];
+    assert.equal(stepOf(steps, "b.ipynb", "c1", never), 2);
+    assert.equal(stepOf(steps, "a.ipynb", "c2", never), 1);
+    assert.equal(stepOf(steps, "a.ipynb", "mine", never), null);
+    assert.equal(stepOf(steps, "c.ipynb", "c1", never), null);
+  });
+
+  test("in a notebook without ids it is known by its name, or by its place", () => {
+    const named = [step("", "load"), step("", "train")];
+    assert.equal(stepOf(named, "a.ipynb", "n2", notebook(["n1"], ["n2", "step:train"])), 1);
+    const plain = [step(""), step("")];
+    assert.equal(stepOf(plain, "a.ipynb", "n3", notebook(["n1", "step"], ["n2"], ["n3", "step"])), 1);
+    assert.equal(stepOf(plain, "a.ipynb", "n3", notebook(["n3", "step"])), null); // the person has deleted one: not clear which
+    assert.equal(stepOf(plain, "a.ipynb", "n1", notebook(["n1"], ["n2", "step"], ["n3", "step"])), null);
+  });
+
+  for (const told of [null, 5, { cells: 5 }, { cells: [null, 5, { metadata: { tags: [5, "steps", "x:step"] } }] }]) {
+    test(`the invalid notebook ${JSON.stringify(told)} has no steps`, () => {
+      assert.deepEqual(readCells(told).filter((cell) => cell.tag !== null), []);
+    });
+  }
+
+  test("what the server names is read", () => {
+    assert.deepEqual(readSteps({ steps: [{ notebook: "a", cell: 5, name: "n" }, null], done: [0, "1", 1.5] }), {
+      steps: [{ notebook: "a", cell: "", name: "n" }, { notebook: "", cell: "", name: "" }], done: [0],
+    });
+    assert.deepEqual(readSteps(null), { steps: [], done: [] });
+  });
 });

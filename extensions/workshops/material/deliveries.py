@@ -48,6 +48,11 @@ RETRY_SECONDS = 5.0
 PAUSE_SECONDS, MOST_PAUSE = 20.0, 600.0  # until a session that has not taken the material is tried again, and the most
 AT_ONCE = 6  # sessions of one request to the link
 _ANSWER_SECONDS = 240.0
+_NOT_READY = Message("material-not-ready", "The material is not ready.")
+_NOT_TAKEN = Message("material-not-taken", "The session has not taken the material.")
+_NOT_KEPT = Message(
+    "material-not-kept", "The environment of this session is too old to keep what the person has: nothing was moved."
+)
 _UPLOAD = TypeAdapter(MaterialUpload)
 _DELIVERIES = TypeAdapter(MaterialDeliveries)
 _RUNS = (SessionState.STARTING, SessionState.RUNNING)
@@ -146,7 +151,7 @@ class MaterialDelivery:
                 if one.project == workshop.project and one.open and one.state in _RUNS and one.person == person
             ]
             if record is None or record.digest is None:
-                raise conflict(Message("material-not-ready", "The material is not ready."))
+                raise conflict(_NOT_READY)
             if not there or person not in {one.person for one in people}:
                 said = Message("material-no-session", "{person} has no open session now.")
                 raise conflict(said.format(person=person))
@@ -154,7 +159,25 @@ class MaterialDelivery:
             try:
                 await self._send(record, record.digest, there, restore=True)
             except OSError as error:
-                raise conflict(Message("material-not-ready", "The material is not ready.")) from error
+                raise conflict(_NOT_READY) from error
+
+    async def anew(self, slug: str, sessions: list[WorkshopSession], stamp: str) -> str:
+        """Deliver anew to a person's sessions, beside the person's own files, which are kept under this date.
+
+        Return why that was not done; "": it was. The same stamp again moves nothing twice. Raises ProblemError,
+        StoreError.
+        """
+        await self._load([slug])
+        async with self._locks[slug]:
+            record = self._materials.record(slug)
+            if record is None or record.digest is None:
+                return _NOT_READY
+            try:
+                taken = await self._send(record, record.digest, sessions, aside=stamp)
+            except OSError:
+                return _NOT_READY
+        problems = [one.problem or _NOT_KEPT for one in taken if one.report is None or one.report.aside is None]
+        return _NOT_TAKEN if not taken else next(iter(problems), "")
 
     async def _load(self, slugs: Iterable[str]) -> None:
         missing = [slug for slug in slugs if slug not in self._done]
@@ -196,13 +219,19 @@ class MaterialDelivery:
                     return
 
     async def _send(
-        self, record: MaterialRecord, digest: str, sessions: list[WorkshopSession], restore: bool = False
-    ) -> None:
+        self,
+        record: MaterialRecord,
+        digest: str,
+        sessions: list[WorkshopSession],
+        restore: bool = False,
+        aside: str | None = None,
+    ) -> list[MaterialDeliveryRecord]:
         slug = record.workshop
         order = MaterialOrder(
             digest=digest,
             commit=record.commit_id,
             restore=restore,
+            aside=aside,
             people=tuple(sorted({one.person for one in sessions})),
         )
         answer = await self._order(PREFIX + slug, order)
@@ -223,6 +252,7 @@ class MaterialDelivery:
         has = {one.session for one in taken if one.report is not None}
         self._pause(slug, [one for one in sessions if one.id not in has])
         await self._store.transact(lambda db: rows.put_deliveries(db, taken))
+        return taken
 
     async def _order(self, project: str, order: MaterialOrder) -> MaterialDeliveries:
         return await self._link.post(_DELIVERIES, project, "/material", order, seconds=_ANSWER_SECONDS)

@@ -19,7 +19,7 @@ from factorycommon.models.plain import plain_text
 from factorycommon.private_files import open_to_others
 from workshops.material import git
 from workshops.material.git import GitFailed, GitRepository, GitTooMuch
-from workshops.material.packing import TreeEntry, TreeRefused, check_tree, pack_tree, read_tree
+from workshops.material.packing import TreeEntry, TreeRefused, check_tree, pack_with_steps, read_tree
 from workshops.models.material import FetchRequest, FetchResult, MaterialSettings
 from workshops.repositories import BadRepository, RepositoryAddress, check, parse
 
@@ -101,10 +101,10 @@ def _fetched(request: FetchRequest, folder: Path) -> FetchResult:
     entries = read_tree(listing)
     check_tree(entries, limits)
     with _contents(repository, entries) as content_of:
-        archive = pack_tree(entries, content_of, limits)
+        archive, steps = pack_with_steps(entries, content_of, limits)
     digest = hash_of(archive)
     _keep(request.folder / f"{digest}.tar.gz", archive)
-    return FetchResult(digest=digest, files=len(entries), bytes=sum(one.size or 0 for one in entries))
+    return FetchResult(digest=digest, files=len(entries), bytes=sum(one.size or 0 for one in entries), steps=steps)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from factorycommon.material.archive import BadArchive, MaterialFile, MaterialLimits, pack
 from factorycommon.material.names import faults
+from factorycommon.material.steps import ENDING, KnownStep, steps_of
 from factorycommon.messages import Message
 from workshops.models.material import MOST_REFUSED, RefusedFile
 
@@ -82,6 +83,22 @@ def _fault_of(entry: TreeEntry, count: int, limits: MaterialLimits) -> Message |
         said = Message("material-large-file", "It has {size} MiB; at most {most} MiB are allowed for one file.")
         return said.format(size=-(-entry.size >> 20), most=limits.file_bytes >> 20)
     return None
+
+
+def pack_with_steps(
+    entries: Sequence[TreeEntry], content_of: Callable[[TreeEntry], bytes], limits: MaterialLimits
+) -> tuple[bytes, tuple[KnownStep, ...]]:
+    """Return the archive of a tree, as ``pack_tree`` does, and the steps in its notebooks."""
+    notebooks: dict[str, bytes] = {}
+
+    def noted(entry: TreeEntry) -> bytes:
+        content = content_of(entry)
+        if entry.path.endswith(ENDING):
+            notebooks[entry.path] = content
+        return content
+
+    archive = pack_tree(entries, noted, limits)
+    return archive, steps_of(notebooks)
 
 
 def pack_tree(entries: Sequence[TreeEntry], content_of: Callable[[TreeEntry], bytes], limits: MaterialLimits) -> bytes:

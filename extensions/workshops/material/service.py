@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from factorycommon.material.steps import KnownStep
 from factorycommon.messages import Message
 from factorycommon.service.problems import conflict
 from workshops.material import rows
@@ -46,6 +47,16 @@ class Materials:
         """Return what is known of a workshop's material; None: nothing."""
         return self._known.get(slug)
 
+    def is_ready(self, slug: str) -> bool:
+        """Return whether a workshop has material that can be delivered."""
+        record = self._known.get(slug)
+        return record is not None and record.state == "ready"
+
+    def steps(self, slug: str) -> tuple[KnownStep, ...]:
+        """Return the steps of a workshop's material that is ready."""
+        record = self._known.get(slug)
+        return () if record is None or record.steps is None else record.steps
+
     def status(self, slug: str) -> MaterialStatus | None:
         """Return the state of a workshop's material; None: it has none, or the service has not looked yet."""
         record = self._known.get(slug)
@@ -57,6 +68,7 @@ class Materials:
             commit=record.commit_id,
             files=record.files,
             bytes=record.bytes,
+            steps=len(record.steps or ()),
             digest=record.digest,
             problem=record.problem,
             refused=record.refused,
@@ -155,6 +167,7 @@ class Materials:
             bytes=result.bytes,
             problem=result.problem,
             refused=result.refused,
+            steps=() if failed else result.steps,
         )
         event = EventRecord(slug, record.at, "", "material", f"{record.state}: {result.problem}"[:500])
         try:

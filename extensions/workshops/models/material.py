@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from factorycommon.material.archive import MOST
+from factorycommon.material.steps import KnownSteps
 from factorycommon.models import Model, Person
 from factorycommon.models.plain import plain_text
 from factorycommon.models.workshop_material import ArchiveDigest, CommitId, MaterialReport
@@ -81,16 +82,19 @@ class FetchResult(Model):
     digest: ArchiveDigest | None = None
     files: int = Field(default=0, ge=0)
     bytes: int = Field(default=0, ge=0)
+    steps: KnownSteps = ()
 
 
 class MaterialStatus(Model):
-    """The state of a workshop's material, for the people who run it. ``at``: since when it is in this state."""
+    """The state of a workshop's material, for the people who run it. ``at``: since when it is in this state;
+    ``steps``: how many its notebooks have."""
 
     state: MaterialState
     repository: str
     commit: str
     files: int = 0
     bytes: int = 0
+    steps: int = 0
     digest: str | None = None
     problem: str = ""
     refused: tuple[RefusedFile, ...] = ()

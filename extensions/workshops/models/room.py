@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -16,7 +16,27 @@ from workshops.models.seats import HaltView
 from workshops.models.views import Action
 from workshops.states import WorkshopState
 
+SeatActKind = Literal["start", "restart", "reset"]
+SeatActState = Literal["stopping", "starting", "delivering", "failed"]
 GivenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,40}$")]
+
+
+class SeatActView(Model):
+    """What is being done to a seat: it is started, started again, or reset. ``at``: when that was asked for; ``why``:
+    why it failed."""
+
+    act: SeatActKind
+    state: SeatActState
+    at: datetime
+    why: Phrase | None = None
+
+
+class StepView(Model):
+    """A step of the material. ``done``: how many people with a seat have done it."""
+
+    notebook: str
+    name: str
+    done: int
 
 
 class SeatView(Model):
@@ -24,7 +44,9 @@ class SeatView(Model):
 
     ``state``: of the session on it, None: there is none; ``before``: while it is unreachable, the last known state.
     ``ready``: its notebook answers. ``reason``: what the session waits for or why it has ended, in words, which are in
-    ``words`` with their code. ``hand``: the person's raised hand, None: it is not up; ``look``: a notebook that
+    ``words`` with their code. ``act``: what is being done to the seat, None: nothing.
+    ``step``: how many steps the person has done, None: not known, or the caller sees no names; ``step_last``: number,
+    from 0, of the furthest one. ``hand``: the person's raised hand, None: it is not up; ``look``: a notebook that
     the caller may see."""
 
     seat: int
@@ -50,6 +72,9 @@ class SeatView(Model):
     last_activity: datetime | None = None
     busy: bool = False
     gpu_percent: int | None = None
+    act: SeatActView | None = None
+    step: int | None = None
+    step_last: int | None = None
     hand: HandView | None = None
     look: SeatLookView | None = None
 
@@ -69,7 +94,7 @@ class ClassMessageView(Model):
 class RoomHead(Model):
     """What a room shows beside its seats. ``trouble``: why what it shows may be old, None: it is not; ``total``:
     its seats, ``taken``: those that somebody has, ``ready``: those of them whose notebook answers; ``names``: the
-    caller sees names; ``halted``: why no further seats begin, None: they do."""
+    caller sees names; ``halted``: why no further seats begin, None: they do; ``steps``: of the material."""
 
     slug: str
     title: str
@@ -82,6 +107,7 @@ class RoomHead(Model):
     trouble: Phrase | None = None
     halted: HaltView | None = None
     messages: tuple[ClassMessageView, ...] = ()
+    steps: tuple[StepView, ...] = ()
 
 
 class RoomView(RoomHead):

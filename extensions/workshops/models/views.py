@@ -14,7 +14,7 @@ SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
 Action = Literal[
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
-    "see-room", "help", "broadcast", "stop-seat", "go-on", "move", "fetch-material", "rehearse",
+    "see-room", "help", "broadcast", "stop-seat", "start-seat", "go-on", "move", "fetch-material", "rehearse",
 ]  # fmt: skip
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from factorycommon.material.steps import KnownStep
 from factorycommon.messages import Message, joined
 from factorycommon.models import SessionState, Words
 from factorycommon.models.messages import Phrase
 from factorycommon.models.workshop_sessions import WorkshopSession
 from workshops.models.helping import SeatHelp
-from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatView
+from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatActView, SeatView, StepView
 from workshops.models.seats import HaltView
 from workshops.models.views import Action
 from workshops.store.schema import MembershipRecord, WorkshopRecord
@@ -24,6 +26,15 @@ _RANK = {  # of several sessions of a person, the room shows the one that comes 
 }
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What is known of seats, by person."""
+
+    sessions: Mapping[str, WorkshopSession]
+    acts: Mapping[str, SeatActView]
+    helped: Mapping[str, SeatHelp]
+
+
 def room_of(
     workshop: WorkshopRecord,
     people: Sequence[MembershipRecord],
@@ -35,18 +46,24 @@ def room_of(
     messages: tuple[ClassMessageView, ...] = (),
     halted: HaltView | None = None,
     helped: Mapping[str, SeatHelp] | None = None,
+    acts: Mapping[str, SeatActView] | None = None,
+    steps: Sequence[KnownStep] = (),
 ) -> RoomView:
     """Return the room of a workshop.
 
     ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
     caller sees who sits where; ``trouble``: why the sessions may be old; ``halted``: why no further
-    seats begin; ``helped``: by person, what the caller sees of help.
+    seats begin; ``helped``: by person, what the caller sees of help; ``acts``: by person, what is being done to seats;
+    ``steps``: of the material.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
+    known = _Known(mine, acts or {}, helped or {})
     seats = tuple(
-        _seat(number, holders.get(number), mine, names, helped or {}) for number in range(1, workshop.seats + 1)
+        with_steps(_seat(number, holders.get(number), known, names), holders.get(number), mine, len(steps), names)
+        for number in range(1, workshop.seats + 1)
     )
+    at_steps = [mine[one.person].steps for one in holders.values() if one.person in mine]
     return RoomView(
         slug=workshop.slug,
         title=workshop.title,
@@ -59,8 +76,27 @@ def room_of(
         trouble=None if trouble is None else Phrase(text=trouble),
         messages=messages,
         halted=halted,
+        steps=tuple(
+            StepView(notebook=one.notebook, name=one.name, done=sum(number in done for done in at_steps))
+            for number, one in enumerate(steps)
+        ),
         seats=seats,
     )
+
+
+def with_steps(
+    seat: SeatView,
+    holder: MembershipRecord | None,
+    sessions: Mapping[str, WorkshopSession],
+    count: int,
+    names: bool,
+) -> SeatView:
+    """Return a seat with the steps that its person has done; without names, there are counts for the class only."""
+    session = None if holder is None else sessions.get(holder.person)
+    if session is None or not names or not count:
+        return seat
+    done = [one for one in session.steps if one < count]
+    return seat.model_copy(update={"step": len(done), "step_last": max(done, default=None)})
 
 
 def shown_sessions(sessions: Iterable[WorkshopSession]) -> dict[str, WorkshopSession]:
@@ -96,21 +132,16 @@ def _order(session: WorkshopSession) -> tuple[int, float, str]:
     return _RANK[session.state], -session.created.timestamp(), session.id
 
 
-def _seat(
-    number: int,
-    holder: MembershipRecord | None,
-    sessions: Mapping[str, WorkshopSession],
-    names: bool,
-    helped: Mapping[str, SeatHelp],
-) -> SeatView:
+def _seat(number: int, holder: MembershipRecord | None, known: _Known, names: bool) -> SeatView:
     if holder is None:
         return SeatView(seat=number)
-    session = sessions.get(holder.person)
+    session = known.sessions.get(holder.person)
     person = holder.person if names else None
     name = (holder.name or "") if names else ""
-    helps = helped.get(holder.person, SeatHelp())
+    helps = known.helped.get(holder.person, SeatHelp())
+    act = known.acts.get(holder.person)
     if session is None:
-        return SeatView(seat=number, taken=True, person=person, name=name, hand=helps.hand, look=helps.look)
+        return SeatView(seat=number, taken=True, person=person, name=name, act=act, hand=helps.hand, look=helps.look)
     return SeatView(
         seat=number,
         taken=True,
@@ -137,4 +168,5 @@ def _seat(
         gpu_percent=session.gpu_percent,
         hand=helps.hand,
         look=helps.look,
+        act=act,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 
+from factorycommon.material.steps import KnownStep
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.workshops import PREFIX
@@ -17,14 +18,14 @@ from workshops.helping.asks import SessionAsks
 from workshops.helping.service import Helping
 from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket
 from workshops.models.callers import WorkshopCaller
-from workshops.models.room import BroadcastBody, BroadcastView, RoomView
+from workshops.models.room import BroadcastBody, BroadcastView, RoomView, SeatActView
 from workshops.room.broadcasts import Broadcasts
 from workshops.room.seats import changes, room_of
 from workshops.room.sessions import SessionCopy
 from workshops.seats.runner import halt_of
 from workshops.service import Workshops
 from workshops.states import IN_TABLE
-from workshops.store.schema import EventRecord
+from workshops.store.schema import EventRecord, MembershipRecord
 from workshops.store.store import Store, StoreError
 
 log = logging.getLogger("workshops")
@@ -34,8 +35,8 @@ LOOK_SECONDS = 5.0  # until a stream looks again at who is in the workshop, if n
 MOST_STREAMS = 20  # of one person
 FORGET_SECONDS = 600.0
 HEARTBEAT_SECONDS = 15.0  # without a change, after which a stream shows that it is alive
-_NO_LINK = Message("room-no-link", "This gateway’s service for workshops has no way to the sessions.")
-_AWAY = Message("room-link-away", "The gateway’s link does not answer just now, so this may be old. Sessions go on.")
+NO_LINK = Message("room-no-link", "This gateway’s service for workshops has no way to the sessions.")
+AWAY = Message("room-link-away", "The gateway’s link does not answer just now, so this may be old. Sessions go on.")
 
 
 class _Follower:
@@ -48,7 +49,8 @@ class _Follower:
 
 
 class Room:
-    """The rooms of all workshops. Start ``run``. ``now``: the clock."""
+    """The rooms of all workshops. Start ``run``. ``now``: the clock; ``acts_of``: a function that returns what is being
+    done to a workshop's seats, by person; ``steps_of``: one that returns the steps of its material."""
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
         self._workshops = workshops
@@ -58,6 +60,8 @@ class Room:
         self.sessions = SessionCopy(link)
         self.broadcasts = Broadcasts(store, link, self.sessions, now)
         self.helping = Helping(workshops, store, now)
+        self.acts_of: Callable[[str], Mapping[str, SeatActView]] = lambda _slug: {}
+        self.steps_of: Callable[[str], Sequence[KnownStep]] = lambda _slug: ()
         self._followers: set[_Follower] = set()
         self._closed = False
         self.sessions.on_change.append(self._changed)
@@ -100,6 +104,8 @@ class Room:
             messages=self.broadcasts.shown(slug),
             halted=await halt_of(self._store, workshop),
             helped=helped,
+            acts=self.acts_of(slug),
+            steps=self.steps_of(slug),
         )
 
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:
@@ -116,7 +122,7 @@ class Room:
         """Send a message to the class. Raises ProblemError, StoreError."""
         workshop = await self._workshops.may(caller, slug, "broadcast")
         if not self._link.there:
-            raise conflict(_NO_LINK)
+            raise conflict(NO_LINK)
         people = (await self._store.members([slug]))[slug]
         return await self.broadcasts.send(workshop, people, caller.person, body)
 
@@ -124,11 +130,8 @@ class Room:
         """Request the end of what runs on a seat for the workshop. Raises ProblemError, StoreError."""
         workshop = await self._workshops.may(caller, slug, "stop-seat")
         if not self._link.there:
-            raise conflict(_NO_LINK)
-        people = (await self._store.members([slug]))[slug]
-        holder = next((one for one in people if one.seat == seat and one.state == "seated"), None)
-        if holder is None:
-            raise gone(Message("room-seat", "A person on seat {seat}").format(seat=seat))
+            raise conflict(NO_LINK)
+        holder = await self.holder(slug, seat)
         await self.sessions.complete(workshop.project)
         live = [
             one
@@ -141,17 +144,25 @@ class Room:
             await self._link.post(NOTHING, workshop.project, f"/sessions/{one.id}/stop")
         await self._store.note(EventRecord(slug, self._now(), caller.person, "stopped", f"seat {seat}"))
 
+    async def holder(self, slug: str, seat: int) -> MembershipRecord:
+        """Return who has a seat. Raises ProblemError, StoreError."""
+        people = (await self._store.members([slug]))[slug]
+        holder = next((one for one in people if one.seat == seat and one.state == "seated"), None)
+        if holder is None:
+            raise gone(Message("room-seat", "A person on seat {seat}").format(seat=seat))
+        return holder
+
     async def _complete(self, project: str) -> Message | None:
         """Ask for what is not known of a project's sessions; return why what is known may be old, None: it is new."""
         if not self._link.there:
-            return _NO_LINK
+            return NO_LINK
         try:
             await self.sessions.complete(project)
         except LinkRefused:  # the link has not read the new table of projects yet, so no session can exist
             return None
         except LinkAway:
-            return _AWAY
-        return None if self.sessions.fresh else _AWAY
+            return AWAY
+        return None if self.sessions.fresh else AWAY
 
     async def _events(self, caller: WorkshopCaller, slug: str, first: RoomView) -> AsyncIterator[bytes]:
         follower, before, clock = _Follower(PREFIX + slug, caller.person), first, asyncio.get_running_loop().time

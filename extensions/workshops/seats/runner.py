@@ -124,6 +124,33 @@ class SeatRunner:
         if not await self._store.transact(lambda db: rows.go_on(db, slug, now, by)):
             raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
 
+    async def begin_one(self, workshop: WorkshopRecord, person: str) -> SeatRow:
+        """Ask for a person's seat, whatever became of the last one; return it. One on its way is not asked for anew.
+
+        Call it again while the answer is ``ASKED``. Raises ProblemError, StoreError.
+        """
+        while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
+            await asyncio.wait([running])
+        asked = asyncio.ensure_future(self._begin_one(workshop, person))
+
+        async def over() -> None:
+            await asyncio.wait([asked])
+
+        self._begin(workshop.slug, over())
+        return await asked
+
+    async def _begin_one(self, workshop: WorkshopRecord, person: str) -> SeatRow:
+        place = workshop.places[0]
+        known = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))}
+        row = known.get(person)
+        if row is not None and not rows.is_answered(row):
+            row = (await self._ask(workshop, place, [row]))[person]
+            if not rows.is_answered(row):
+                return row
+        last = max((one.wave for one in known.values()), default=0)
+        made = await self._intend(workshop, place, NextWave(last, (person,)), known)
+        return (await self._ask(workshop, place, made))[person]
+
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
         """Return how warming up goes. ``most``: the longest time before the opening at which it may begin."""
         slug = workshop.slug

@@ -7,12 +7,14 @@ from datetime import datetime
 
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
 
+from factorycommon.material.steps import KnownStep, KnownSteps
 from factorycommon.models.workshop_material import MaterialReport
 from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.models.material import MaterialState, RefusedFile
 from workshops.store.schema import metadata
 
-# ``repository``, ``commit_id``: what the row is about; ``digest``: of the archive.
+# ``repository``, ``commit_id``: what the row is about; ``digest``: of the archive; ``steps``: null in rows that an
+# older release wrote.
 materials = Table(
     "materials",
     metadata,
@@ -26,6 +28,7 @@ materials = Table(
     Column("bytes", Integer, nullable=False),
     Column("problem", Text, nullable=False),
     Column("refused", ParsedColumn(tuple[RefusedFile, ...]), nullable=False),
+    Column("steps", ParsedColumn(KnownSteps)),
 )
 # The last delivery into each session. ``report``: what it did, None: it failed.
 material_deliveries = Table(
@@ -56,6 +59,7 @@ class MaterialRecord:
     bytes: int = 0
     problem: str = ""
     refused: tuple[RefusedFile, ...] = ()
+    steps: tuple[KnownStep, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from factorycommon.service.sqlite_copy import copy_before_migration
 from workshops.models.ending import ReportView
 from workshops.states import FINAL, WorkshopState
 from workshops.store import (
+    act_table,
     check_table,
     hand_table,
     material_tables,
@@ -164,7 +165,7 @@ class Store:
             of_rooms = (room_tables.deliveries, room_tables.messages, material_tables.material_deliveries)
             mine_too = (schema.memberships, schema.codes, schema.events, tables.invitations, tables.tickets)
             of_seats = (
-                seat_tables.seats, seat_tables.warm_ups, seat_tables.moves, check_table.checks,
+                seat_tables.seats, seat_tables.warm_ups, seat_tables.moves, act_table.seat_acts, check_table.checks,
                 rehearsal_table.rehearsals, hand_table.raised_hands,
             )  # fmt: skip
             for table in (*of_rooms, *of_seats, *mine_too):

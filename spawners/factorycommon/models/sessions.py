@@ -123,6 +123,7 @@ class Session(Model):
     # use of the busiest GPU in the last minute; None: there is no GPU, or it is not known
     gpu_percent: int | None = None
     memory_bytes: int | None = None
+    steps: tuple[int, ...] = ()  # numbers, from 0, of the steps of its workshop that the person has done
     ends_idle: datetime | None = None  # when the idle limit would end the session, as far as known
     notice: Notice | None = None  # set while it runs and its end is near
     remark: Words | None = None  # set if the site changed something about its job while the session goes on

@@ -20,6 +20,7 @@ CommitId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24}
 Count = Annotated[int, Field(ge=0, le=10 * MOST.files)]
 MaterialPath = Annotated[str, Field(max_length=300), AfterValidator(partial(plain_text, most=300))]
 Paths = Annotated[tuple[MaterialPath, ...], Field(max_length=MOST_PATHS)]
+Stamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6}$")]
 Why = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]
 
 
@@ -40,21 +41,24 @@ class MaterialUpload(Model):
 
 class DoorOrder(Model):
     """What a door gets with an archive: bring it into the folder ``name`` below the notebook's files. ``restore``:
-    write again what the person has deleted."""
+    write again what the person has deleted; ``aside``: keep the folder as ``NAME-ASIDE`` first, and deliver anew."""
 
     name: Slug
     digest: ArchiveDigest
     commit: CommitId
     restore: bool = False
+    aside: Stamp | None = None
 
 
 class MaterialOrder(Model):
     """Bring an archive that the link has into sessions of these people, into a folder with the workshop's slug as its
-    name. ``restore``: write again what people have deleted."""
+    name. ``restore``: write again what people have deleted; ``aside``: keep their folders under this date first, and
+    deliver anew."""
 
     digest: ArchiveDigest
     commit: CommitId
     restore: bool = False
+    aside: Stamp | None = None
     people: tuple[Person, ...] = Field(min_length=1, max_length=2 * MOST_SEATS)
 
 
@@ -73,13 +77,15 @@ class MaterialCounts(Model):
 
 
 class MaterialReport(Model):
-    """What a delivery did in a person's folder: how many files had each outcome, and some of their paths."""
+    """What a delivery did in a person's folder: how many files had each outcome, and some of their paths. ``aside``:
+    the folder in which the person's files were kept, "": there were none, None: nothing was to be kept."""
 
     counts: MaterialCounts
     conflict: Paths = ()
     blocked: Paths = ()
     merged: Paths = ()
     removed: Paths = ()
+    aside: MaterialPath | None = None
 
 
 class MaterialDelivered(Model):

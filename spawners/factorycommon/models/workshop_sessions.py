@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from factorycommon.material.steps import StepsDone
 from factorycommon.models.base import Model, Person, ProjectId, ServerName, SessionId, Slug
 from factorycommon.models.bodies import MessageId, MessageText, MessageTexts
 from factorycommon.models.sessions import EndReason, Notice, Session, SessionState, Words
@@ -22,7 +23,7 @@ class WorkshopSession(Model):
 
     ``reason``: what it waits for, or why it has ended; ``before``: while it is ``unreachable``, its last known state;
     ``stopping``: its end was requested; ``open``: messages reach its notebook now; ``gpu_percent``: use of its busiest
-    GPU in the last minute, None: not known."""
+    GPU in the last minute, None: not known; ``steps``: of the material, that the person has done."""
 
     id: SessionId
     person: Person
@@ -47,6 +48,7 @@ class WorkshopSession(Model):
     last_activity: datetime | None = None
     busy: bool = False
     gpu_percent: int | None = None
+    steps: StepsDone = ()
     extend_hours: float | None = None
 
     @classmethod
@@ -76,6 +78,7 @@ class WorkshopSession(Model):
             last_activity=session.last_activity,
             busy=session.busy,
             gpu_percent=session.gpu_percent,
+            steps=session.steps,
             extend_hours=session.extend_hours,
         )
 

@@ -52,7 +52,7 @@ def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
         there = [one for one in scope.sessions(project) if one.record.user in wanted and one.door_open]
         runs = [one for one in there if one.record.state in _RUNS]
         name = project.id.removeprefix(PREFIX)  # not the service's choice, so that it writes nowhere else
-        order = DoorOrder(name=name, digest=body.digest, commit=body.commit, restore=body.restore)
+        order = DoorOrder(name=name, digest=body.digest, commit=body.commit, restore=body.restore, aside=body.aside)
         return MaterialDeliveries(sessions=await sender.send(order, archive, runs))
 
     return routes

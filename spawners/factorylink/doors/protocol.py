@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from factorycommon.material.steps import StepsDone
 from factorycommon.models import Moment, Notice, SessionId
 from factorycommon.models.plain import plain_text
 from factorycommon.models.workshop_material import MaterialCounts, MaterialReport
@@ -71,6 +72,7 @@ class DoorStatus(_DoorMessage):
     opened: bool = False
     gpu_percent: int | None = Field(None, ge=0, le=100)
     memory_bytes: int | None = Field(None, ge=0, lt=2**63)
+    steps: StepsDone = ()
     ends: Moment | None = None
     ends_idle: Moment | None = None
     notice: Notice | None = None
@@ -118,13 +120,14 @@ class DoorMaterial(_DoorMessage):
     blocked: MaterialPaths = ()
     merged: MaterialPaths = ()
     removed: MaterialPaths = ()
+    aside: Annotated[str, Field(max_length=300)] | None = None
 
     def report(self) -> MaterialReport:
         """Return what the workshops service gets of this response. Raises Misread."""
         known = {name: count for name, count in self.counts.items() if name in MaterialCounts.model_fields}
         lists = {name: getattr(self, name) for name in ("conflict", "blocked", "merged", "removed")}
         try:
-            return MaterialReport(counts=MaterialCounts(**known), **lists)
+            return MaterialReport(counts=MaterialCounts(**known), aside=self.aside, **lists)
         except ValidationError as error:
             raise Misread("The door's report on the material was not understood.") from error
 

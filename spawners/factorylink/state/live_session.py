@@ -188,6 +188,7 @@ def show(
             "busy_with": door.busy_with if door is not None else (),
             "gpu_percent": door.gpu_percent if door is not None else None,
             "memory_bytes": door.memory_bytes if door is not None else None,
+            "steps": door.steps if door is not None else (),
             "extend_hours": more if state == SessionState.RUNNING else None,
         }
     )

@@ -1,4 +1,4 @@
-/** The room of a workshop, live: its seats, the stop of a seat, and messages to the class. */
+/** The room of a workshop, live: its seats, what is done to one of them, and messages to the class. */
 
 import "../catalogue.js";
 
@@ -6,17 +6,17 @@ import { Trouble, ask, follow } from "../api.js";
 import { announce, byId as at, h, render, settings, setText } from "../../common/dom.js";
 import { W } from "../../common/words.js";
 import { handsPart } from "./hands.js";
-import { R, announcer, merged, messageItems, seatItem, shown } from "./room_view.js";
+import { R, announcer, merged, messageItems, question, seatItem, shown, stepItems, told } from "./room_view.js";
 
 const page = settings("fg-room");
 const factories = JSON.parse(page.factories); // their names, by id
 const address = `${page.base}workshops/${page.slug}/room`;
-const STOP_PATIENCE = 15_000; // ms until a stop may be asked for again
+const PATIENCE = 15_000; // ms until the same may be asked for again
 const REDRAWN = 30_000; // ms; the times on the page grow older without a change
 
 /** @type {Json} */
-const state = { room: null, trouble: null, busy: new Set(), stopping: null, goingOn: false };
-const told = announcer();
+const state = { room: null, trouble: null, busy: new Set(), asked: null, goingOn: false };
+const heard = announcer();
 const drawHands = handsPart(address);
 
 const names = () => at("fg-names").checked;
@@ -34,18 +34,20 @@ function draw() {
   at("fg-bar").value = room.ready;
   at("fg-bar").max = Math.max(1, room.taken);
   at("fg-names-part").hidden = !room.names;
-  const mayStop = room.may.includes("stop-seat");
+  const may = { stop: room.may.includes("stop-seat"), start: room.may.includes("start-seat") };
   const options = {
-    names: room.names && names(), factories, mayStop, busy: state.busy, on: { stop: askStop }, now, address,
+    names: room.names && names(), factories, may, busy: state.busy, on: { act: askAct }, now, address, steps: room.steps,
   };
   const seats = shown(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(at("fg-seats"), seats.map((seat) => seatItem(seat, options)));
   render(at("fg-nothing"), nothing ? h("p", {}, nothing) : null);
   drawHands(room, options.names, now);
+  at("fg-steps-part").hidden = room.steps.length === 0;
+  render(at("fg-steps"), stepItems(room));
   at("fg-message-form").hidden = !room.may.includes("broadcast");
   render(at("fg-messages"), room.messages.length ? messageItems(room.messages, now) : h("li", { key: "none" }, R.noMessages));
-  const text = told(room, now);
+  const text = heard(room, now);
   if (text !== null) announce(text);
 }
 
@@ -79,19 +81,28 @@ function hear(change) {
   draw();
 }
 
-/** Asks whether a seat is to be stopped. */
-function askStop(seat) {
+/** Does something to a seat: a start at once, all else after a question. */
+function askAct(seat, act) {
   if (state.busy.has(seat.seat)) return;
-  state.stopping = seat.seat;
-  setText(at("fg-stop-head"), `${R.stopSeat(seat.seat)}?`);
+  if (act === "start") {
+    send(seat.seat, act);
+    return;
+  }
+  const { head, lost, go } = question(seat.seat, act);
+  state.asked = { seat: seat.seat, act };
+  setText(at("fg-stop-head"), head);
+  setText(at("fg-stop-lost"), lost);
+  setText(at("fg-stop-go"), go);
   at("fg-stop").showModal();
 }
 
-async function stop(seat) {
+async function send(seat, act) {
   state.busy.add(seat);
+  render(at("fg-said"), null);
   draw();
   try {
-    await ask(`${address}/seats/${seat}/stop`, { method: "POST" });
+    await ask(`${address}/seats/${seat}/${act}`, { method: "POST" });
+    announce(told(seat, act));
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     render(at("fg-said"), h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, `${R.seat(seat)}: ${error.message}`));
@@ -102,12 +113,12 @@ async function stop(seat) {
   setTimeout(() => {
     state.busy.delete(seat);
     draw();
-  }, STOP_PATIENCE);
+  }, PATIENCE);
 }
 
 at("fg-stop").addEventListener("close", () => {
   const dialog = at("fg-stop");
-  if (dialog.returnValue === "go") stop(state.stopping);
+  if (dialog.returnValue === "go") send(state.asked.seat, state.asked.act);
   dialog.returnValue = "";
 });
 

@@ -25,9 +25,29 @@ export const R = {
   gpu: (use) => t("GPU {use}", { use }),
   stop: t("Stop"),
   stopSeat: (n) => t("Stop the session on seat {n}", { n: number(n) }),
-  stopping: t("Stopping…"),
   handUp: t("Hand up"),
   look: (file) => t("See {file}", { file }),
+  asked: t("Asked…"),
+  start: t("Start"),
+  startSeat: (n) => t("Start a session on seat {n}", { n: number(n) }),
+  restart: t("Restart"),
+  restartSeat: (n) => t("Restart the session on seat {n}", { n: number(n) }),
+  reset: t("Reset"),
+  resetSeat: (n) => t("Reset seat {n}", { n: number(n) }),
+  stopLost: t("What runs there ends, and everything in memory is lost. Saved files stay. The person may start a new session."),
+  restartLost: t("What runs there ends, and everything in memory is lost. Saved files stay. A new session is then asked for, which may have to wait."),
+  resetLost: t("What runs there ends, and everything in memory is lost. In a new session the person finds the material as it was given out; the person’s own files of the class stay, in a folder with today’s date."),
+  stopIt: t("Stop it"),
+  restartIt: t("Restart it"),
+  resetIt: t("Reset it"),
+  step: (done, of) => t("step {done} of {of}", { done: number(done), of: number(of) }),
+  stepHead: (n) => t("Step {n}", { n: number(n) }),
+  stepDone: (done, of) => tn(of, "{done} of {n} person", "{done} of {n} people", { done: number(done) }),
+  told: (n, what) => t("Seat {n}: {what}", { n: number(n), what }),
+  actEnds: t("The old session ends…"),
+  actStarts: t("A new session is asked for…"),
+  actDelivers: t("The new session gets the material as soon as it is open…"),
+  actFailed: (why) => t("Not done: {why}", { why }),
   allReady: t("Everybody who has a seat is ready."),
   nobody: t("Nobody has joined yet."),
   silent: t("The room cannot be read just now, so this may be old. Sessions go on."),
@@ -120,15 +140,90 @@ export function line(seat, now) {
 
 const RUNS = ["pending", "starting", "running", "ready", "unreachable"];
 
+/** What a trainer may do to a seat now: `may.stop`, `may.start`: what they may do at all. */
+export function acts(seat, may) {
+  if (!seat.taken) return [];
+  const runs = RUNS.includes(standing(seat));
+  const going = Boolean(seat.act) && seat.act.state !== "failed";
+  const found = [];
+  if (may.start && !going && !runs) found.push("start");
+  if (may.stop && runs) found.push("stop");
+  if (may.start && !going && runs) found.push("restart");
+  if (may.start && !going) found.push("reset");
+  return found;
+}
+
+/** What a dialog asks before a seat is stopped, restarted or reset: its head, what is lost, and its button. */
+export function question(n, act) {
+  /** @type {Record<string, {head: string, lost: string, go: string}>} */
+  const asked = {
+    stop: { head: `${R.stopSeat(n)}?`, lost: R.stopLost, go: R.stopIt },
+    restart: { head: `${R.restartSeat(n)}?`, lost: R.restartLost, go: R.restartIt },
+    reset: { head: `${R.resetSeat(n)}?`, lost: R.resetLost, go: R.resetIt },
+  };
+  return asked[act];
+}
+
+/** What a screen reader says once something was asked for. */
+export function told(n, act) {
+  return R.told(n, act === "start" ? R.actStarts : R.asked);
+}
+
+/** How far what is being done to a seat is, in words; "" if nothing is. */
+export function progress(seat) {
+  if (!seat.act) return "";
+  if (seat.act.state === "failed") return R.actFailed(seat.act.why?.text ?? "");
+  /** @type {Record<string, string>} */
+  const words = { stopping: R.actEnds, starting: R.actStarts, delivering: R.actDelivers };
+  return words[seat.act.state] ?? "";
+}
+
+function actButton(seat, act, asked, on) {
+  /** @type {Record<string, [string, (n: number) => string]>} */
+  const words = {
+    start: [R.start, R.startSeat], stop: [R.stop, R.stopSeat], restart: [R.restart, R.restartSeat], reset: [R.reset, R.resetSeat],
+  };
+  const [text, label] = words[act];
+  return h("button", {
+    type: "button", class: "btn btn-sm btn-outline-contrast", key: `${act}-${seat.seat}`, onclick: () => on.act(seat, act),
+    "aria-disabled": String(asked), "aria-label": label(seat.seat),
+  }, text);
+}
+
+/** The name of a step: the trainer's, or its notebook; `index` from 0. */
+export function stepName(step, index) {
+  const notebook = step.notebook.replace(/\.ipynb$/, "");
+  return `${R.stepHead(index + 1)}: ${step.name || notebook}`;
+}
+
+/** The steps of the material as a list with bars: how many of the class have done each. There are no names in it. */
+export function stepItems(room) {
+  return room.steps.map((step, index) => h("li", { key: String(index) },
+    h("span", { class: "fg-step-name", id: `fg-step-${index}` }, stepName(step, index)),
+    h("progress", { class: "fg-step-bar", value: String(step.done), max: String(Math.max(1, room.taken)), "aria-labelledby": `fg-step-${index}` }),
+    h("span", { class: "fg-quiet" }, R.stepDone(step.done, room.taken))));
+}
+
+/** How far a person is, in words; "" if that is not known. `steps`: of the room. */
+export function stepLine(seat, steps) {
+  if (!steps.length || seat.step === null || seat.step === undefined) return "";
+  const last = seat.step_last === null || seat.step_last === undefined ? undefined : steps[seat.step_last];
+  return [R.step(seat.step, steps.length), last?.name].filter(Boolean).join(" · ");
+}
+
 /**
- * One seat. `on.stop(seat)` is called by its button; `busy`: numbers of seats whose stop was asked for; `names`: whether
- * people's names are shown; `factories`: their names, by id.
+ * One seat. `on.act(seat, act)` is called by its buttons; `busy`: numbers of seats for which something was asked;
+ * `names`: whether people's names are shown, and with them how far each is; `may`: see `acts`; `factories`: their
+ * names, by id; `steps`: of the material.
  */
-export function seatItem(seat, { names, factories, mayStop, busy, on, now, address }) {
+export function seatItem(seat, { names, factories, may, busy, on, now, address, steps = [] }) {
   const state = standing(seat);
   const who = names ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
   const asked = busy.has(seat.seat);
+  const doing = progress(seat);
+  const at = names ? stepLine(seat, steps) : "";
+  const buttons = acts(seat, may).map((act) => actButton(seat, act, asked, on));
   return h("li", { class: "fg-seat", key: String(seat.seat), "data-state": state },
     h("p", { class: "fg-seat-head" },
       h("span", { class: "fg-seat-number" }, R.seat(seat.seat)), who ? h("strong", { class: "fg-seat-who" }, who) : null),
@@ -136,15 +231,14 @@ export function seatItem(seat, { names, factories, mayStop, busy, on, now, addre
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state]), standingWords(state),
       seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories[seat.factory] ?? seat.factory}`) : null),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
+    at ? h("p", { class: "fg-seat-line" }, at) : null,
     seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "✋ "), R.handUp) : null,
     names && seat.look && !seat.hand ? h("p", {}, h("a", {
       href: `${address}/seats/${seat.seat}/look`, target: "_blank", rel: "noopener",
     }, R.look(seat.look.file))) : null,
-    mayStop && RUNS.includes(state)
-      ? h("button", {
-        type: "button", class: "btn btn-sm btn-outline-contrast", key: `stop-${seat.seat}`, onclick: () => on.stop(seat),
-        "aria-disabled": String(asked), "aria-label": R.stopSeat(seat.seat),
-      }, asked ? R.stopping : R.stop) : null);
+    doing ? h("p", { class: "fg-seat-line" }, doing) : null,
+    buttons.length ? h("p", { class: "fg-seat-acts" }, buttons) : null,
+    asked ? h("p", { class: "fg-quiet" }, R.asked) : null);
 }
 
 /** The messages that were sent, the newest first. */

@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+import workshops.store.act_table
 import workshops.store.check_table
 import workshops.store.hand_table
 import workshops.store.joining_tables

@@ -25,9 +25,10 @@ from factoryspawner.language import languages
 from factoryspawner.pages.workshops.handler import SILENT, WorkshopHandler, client_of
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.callers import WorkshopCaller
-from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomView
+from workshops.models.room import BroadcastBody, BroadcastView, RoomChange, RoomView, SeatActKind
 
 _ROOM, _CHANGE, _SENT = TypeAdapter(RoomView), TypeAdapter(RoomChange), TypeAdapter(BroadcastView)
+_ACT = TypeAdapter[SeatActKind](SeatActKind)
 _NO_TEXT = N_("Write a message of 1 to 1000 characters: everybody in the class reads it.")
 
 
@@ -123,20 +124,23 @@ class RoomMessage(RoomRequest):
             self.answer(_SENT, sent)
 
 
-class RoomStop(RoomRequest):
-    """The stop of one seat."""
+class RoomSeat(RoomRequest):
+    """What is done to one seat."""
 
-    async def post(self, slug: str, seat: str) -> None:
-        """Stop the session on a seat."""
+    async def post(self, slug: str, seat: str, act: str) -> None:
+        """Stop the session on a seat, start one, start a new one instead, or reset the seat."""
         try:
-            await self.client.stop_seat(self.caller, slug, int(seat))
+            if act == "stop":
+                await self.client.stop_seat(self.caller, slug, int(seat))
+            else:
+                await self.client.act_on_seat(self.caller, slug, int(seat), _ACT.validate_python(act))
         except (WorkshopsProblem, WorkshopsSilent) as error:
             self.refuse(error)
         else:
             self.answer(NOTHING, {})
 
 
-class RoomGoOn(_RoomData):
+class RoomGoOn(RoomRequest):
     """The end of a halt."""
 
     async def post(self, slug: str) -> None:
@@ -167,5 +171,5 @@ def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
         (rf"/workshops/{slug}/room/events", RoomEvents, to_service),
         (rf"/workshops/{slug}/room/messages", RoomMessage, to_service),
         (rf"/workshops/{slug}/room/go-on", RoomGoOn, to_service),
-        (rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})/stop", RoomStop, to_service),
+        (rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})/(stop|start|restart|reset)", RoomSeat, to_service),
     ]

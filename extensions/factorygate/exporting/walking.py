@@ -1,0 +1,95 @@
+"""Walks through a folder by open descriptors, so that no link leads out of it, whatever changes meanwhile."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+MOST_DEPTH = 60  # folders in folders: each level keeps a descriptor open
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LEFT_OUT = (".factorygate", "bases")  # the gateway's own copies of the material, below a workshop's folder
+
+FoundKind = Literal["file", "folder", "link", "special", "closed", "deep"]
+
+
+class NoFolder(Exception):
+    """Raised if a path is no folder below the notebook's files. The text says why."""
+
+
+@dataclass(frozen=True)
+class FoundEntry:
+    """What is at one path. ``kind``: ``special`` is no file (a socket or a device), ``closed`` a folder that may not be
+    read, ``deep`` a folder that is too deep; ``above``: descriptor of its folder, open until the next entry is taken;
+    ``size``, ``mode``, ``changed``: of a file, in bytes and seconds since the epoch; ``target``: of a link."""
+
+    kind: FoundKind
+    names: tuple[str, ...]
+    above: int
+    size: int = 0
+    mode: int = 0
+    changed: float = 0.0
+    target: str = ""
+
+
+@contextmanager
+def opened(root: Path, path: str) -> Iterator[int]:
+    """Open a folder below ``root``, and yield its descriptor; no link on the way is followed. Raises NoFolder."""
+    names = path.strip("/").split("/")
+    if any(name in ("", ".", "..") or "\0" in name for name in names):
+        raise NoFolder("This is no folder of your files.")
+    descriptor = -1
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for name in names:
+            below = os.open(name, FOLDER_FLAGS, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise NoFolder(error.strerror or type(error).__name__) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
+    """Yield everything below an open folder, each folder before what is in it; what is gone meanwhile is left out."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = (*names, entry.name)
+            try:
+                found = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                target = os.readlink(entry.name, dir_fd=folder) if stat.S_ISLNK(found.st_mode) else ""
+            except OSError:
+                continue
+            if stat.S_ISLNK(found.st_mode):
+                yield FoundEntry("link", path, folder, target=target)
+            elif stat.S_ISREG(found.st_mode):
+                yield FoundEntry("file", path, folder, found.st_size, found.st_mode & 0o777, found.st_mtime)
+            elif not stat.S_ISDIR(found.st_mode):
+                yield FoundEntry("special", path, folder)
+            elif path != _LEFT_OUT:
+                yield from _folder(folder, path)
+
+
+def _folder(above: int, path: tuple[str, ...]) -> Iterator[FoundEntry]:
+    if len(path) > MOST_DEPTH:
+        yield FoundEntry("deep", path, above)
+        return
+    try:
+        below = os.open(path[-1], FOLDER_FLAGS, dir_fd=above)
+    except OSError:
+        yield FoundEntry("closed", path, above)
+        return
+    try:
+        yield FoundEntry("folder", path, above)
+        yield from walk(below, path)
+    finally:
+        os.close(below)

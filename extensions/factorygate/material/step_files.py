@@ -1,0 +1,39 @@
+"""Keeps in ``.factorygate`` which steps the material has, and which of them the person has done.
+
+The files belong to the person, so they are read with care: if they are damaged, nothing is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from pydantic import TypeAdapter, ValidationError
+
+from factorycommon.material.steps import KnownStep, KnownSteps
+from factorygate.material.person_folder import read_file, write_file
+
+STEPS, DONE = "steps.json", "steps-done.json"
+_MOST = 1 << 20  # bytes of either file
+_KNOWN = TypeAdapter[tuple[KnownStep, ...]](KnownSteps)
+
+
+def write_steps(own: int, name: str, steps: Iterable[KnownStep]) -> None:
+    """Write a list of steps to a file of the open folder ``.factorygate``, in place of the last. Raises OSError."""
+    new = f"{name}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new, dir_fd=own)
+    write_file(own, new, _KNOWN.dump_json(tuple(steps)), 0o600)
+    os.rename(new, name, src_dir_fd=own, dst_dir_fd=own)
+
+
+def read_steps(own: int, name: str) -> tuple[KnownStep, ...]:
+    """Return a list of steps from the open folder ``.factorygate``; empty if there is none that can be read."""
+    found = read_file(own, name, _MOST)
+    if found is None or found.content is None:
+        return ()
+    try:
+        return _KNOWN.validate_json(found.content, extra="ignore")
+    except ValidationError:
+        return ()

@@ -1,0 +1,57 @@
+"""Knows which steps a workshop's folder has, and which of them were done: in this session, or in an earlier one."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from factorycommon.material.steps import KnownStep
+from factorygate.exporting.walking import NoFolder, opened
+from factorygate.material.person_folder import OWN
+from factorygate.material.step_files import DONE, STEPS, read_steps, write_steps
+
+_FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_MOST_FOLDERS = 20
+
+
+class StepBook:
+    """The steps of one notebook server. ``root``: the folder of its files; ``done``: numbers, from 0, of the steps that
+    were done in the folder that was asked for last; ``on_change`` is called by handlers when they have changed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._marked: defaultdict[str, set[KnownStep]] = defaultdict(set)  # in this session, by folder
+        self.done: tuple[int, ...] = ()
+        self.on_change: Callable[[], None] = lambda: None
+
+    def look(self, folder: str) -> tuple[KnownStep, ...]:
+        """Return the steps of a workshop's folder; empty if it has none. Reads files."""
+        return self._with(folder, None)
+
+    def mark(self, folder: str, index: int) -> tuple[KnownStep, ...]:
+        """Note that a step was done; an index that the material does not have changes nothing. Return the steps."""
+        return self._with(folder, index)
+
+    def _with(self, folder: str, index: int | None) -> tuple[KnownStep, ...]:
+        if not _FOLDER.fullmatch(folder):
+            return ()
+        with self._lock:
+            try:
+                with opened(self._root, f"{folder}/{OWN}") as own:
+                    steps, before = read_steps(own, STEPS), read_steps(own, DONE)
+                    if index is not None and index < len(steps) and len(self._marked) < _MOST_FOLDERS:
+                        self._marked[folder].add(steps[index])
+                    known = {*before, *self._marked.get(folder, ())}
+                    done = tuple(one for one in steps if one in known)
+                    if set(done) - set(before):
+                        with contextlib.suppress(OSError):  # a full disk: they are known until the session ends
+                            write_steps(own, DONE, done)
+            except NoFolder:
+                steps, done = (), ()
+            self.done = tuple(number for number, one in enumerate(steps) if one in done)
+        return steps

@@ -1,0 +1,62 @@
+"""The HTTP handlers of the notebook server for steps.
+
+``GET api/factorygate/steps?folder=NAME`` answers the steps of a workshop's folder and which of them were done; ``POST``
+with ``{"folder": NAME, "index": NUMBER}`` says that one was done. Only users with access to the server may do so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from factorycommon.material.steps import MOST_STEPS
+from factorygate.steps.book import StepBook
+
+
+class StepsOfFolder(APIHandler):
+    """The steps of a workshop's folder."""
+
+    auth_resource = "contents"
+
+    def initialize(self, book: StepBook) -> None:
+        """``book``: the steps of this server."""
+        self._book = book
+
+    def update_api_activity(self) -> None:
+        """Record no activity: pages ask by themselves."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer ``steps``, each with ``notebook``, ``cell`` and ``name``, and ``done``: their numbers from 0."""
+        await self._answer(self.get_query_argument("folder", ""), None)
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Note a step that was done; answer as GET does."""
+        body = self.get_json_body()
+        folder, index = (body.get("folder"), body.get("index")) if isinstance(body, dict) else (None, None)
+        if not isinstance(folder, str) or type(index) is not int or not 0 <= index < MOST_STEPS:
+            raise web.HTTPError(400, "`folder` and `index` are needed: a name, and a number of a step")
+        await self._answer(folder, index)
+
+    async def _answer(self, folder: str, index: int | None) -> None:
+        before = self._book.done
+        if index is None:
+            steps = await asyncio.to_thread(self._book.look, folder)
+        else:
+            steps = await asyncio.to_thread(self._book.mark, folder, index)
+        if self._book.done != before:
+            self._book.on_change()
+        self.set_header("Cache-Control", "no-store")
+        await self.finish({"steps": [one.model_dump() for one in steps], "done": list(self._book.done)})
+
+
+def routes(base: str, book: StepBook) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:
+    """Return the handlers. ``base``: the URL path ``…/api/factorygate``."""
+    return [(f"{base}/steps", StepsOfFolder, {"book": book})]

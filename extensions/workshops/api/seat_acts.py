@@ -1,0 +1,37 @@
+"""The operations of the API on one seat of a room: start, restart, reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from factorycommon.service.http import says
+from workshops.api.room import SeatNumber
+from workshops.api.routes import Slugged
+from workshops.models.callers import WorkshopCaller
+from workshops.room.acts import SeatActs
+
+
+def seat_acts_router(acts: SeatActs, who: Callable[..., Any]) -> APIRouter:
+    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    routes = APIRouter()
+    caller_of, some = Depends(who), says(401, 403, 404, 409, 503)
+
+    @routes.post("/workshops/{slug}/room/{seat}/start", status_code=202, responses=some)
+    async def start_seat(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
+        """Start a session on a seat that has none. The room tells how that goes on."""
+        await acts.ask(caller, slug, seat, "start")
+
+    @routes.post("/workshops/{slug}/room/{seat}/restart", status_code=202, responses=some)
+    async def restart_seat(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
+        """Stop the session on a seat and start a new one. What is in its memory is lost; saved files stay."""
+        await acts.ask(caller, slug, seat, "restart")
+
+    @routes.post("/workshops/{slug}/room/{seat}/reset", status_code=202, responses=some)
+    async def reset_seat(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
+        """Start a seat again with the material as it was given out; the person's files stay, in a dated folder."""
+        await acts.ask(caller, slug, seat, "reset")
+
+    return routes

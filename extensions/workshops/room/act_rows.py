@@ -1,0 +1,25 @@
+"""Reads and writes the rows of what is being done to single seats, within a transaction of the caller."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select
+
+from factorycommon.service.columns import intact
+from workshops.store.act_table import SeatActRecord, seat_acts
+
+
+def all_acts(db: Connection) -> list[SeatActRecord]:
+    """Return what is being done in all workshops. A row that cannot be read is as if it were not there."""
+    found = db.execute(select(seat_acts)).mappings()
+    return [SeatActRecord(**values) for row in found if (values := intact(seat_acts, row)) is not None]
+
+
+def put(db: Connection, record: SeatActRecord) -> None:
+    """Store what is being done to a seat, in place of what was."""
+    drop(db, record.workshop, record.person)
+    db.execute(insert(seat_acts).values(record.__dict__))
+
+
+def drop(db: Connection, slug: str, person: str) -> None:
+    """Forget what was being done to a person's seat."""
+    db.execute(delete(seat_acts).where(seat_acts.c.workshop == slug, seat_acts.c.person == person))

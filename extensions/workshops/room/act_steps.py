@@ -1,0 +1,60 @@
+"""Decides what is next when a seat is started, started again, or reset. Pure: no I/O and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from workshops.models.room import SeatActKind, SeatActState
+
+PATIENCE = timedelta(minutes=15)  # for a session to end, and for the link to take the new one
+NO_SESSION = timedelta(minutes=1)  # until a new session that is nowhere to be seen counts as ended
+
+
+class NextAct(StrEnum):
+    """What to do now."""
+
+    STOP = "stop"  # ask for the end of the old sessions that nobody has asked for yet
+    WAIT = "wait"
+    BEGIN = "begin"  # ask for the new session
+    DELIVER = "deliver"  # bring the material
+    DONE = "done"
+    LATE = "late"  # the old session has not ended, or the link has not taken the new one: give up
+    LOST = "lost"  # the new session ended before it got the material: give up
+
+
+@dataclass(frozen=True)
+class LiveSeat:
+    """A session of the seat's person that has not ended. ``open``: it takes material now."""
+
+    id: str
+    stopping: bool
+    open: bool
+
+
+def next_act(
+    act: SeatActKind,
+    state: SeatActState,
+    ends: Collection[str],
+    moved: datetime,
+    live: Collection[LiveSeat],
+    now: datetime,
+) -> NextAct:
+    """Return what to do now. ``ends``: sessions that end first; ``moved``: since when the act is in its state."""
+    old = [one for one in live if one.id in ends]
+    new = [one for one in live if one.id not in ends and not one.stopping]
+    if state == "failed":  # a session that came otherwise is what was wanted
+        return NextAct.DONE if new and act != "reset" else NextAct.WAIT
+    if state == "delivering":
+        if any(one.open for one in new):
+            return NextAct.DELIVER
+        return NextAct.LOST if not new and now - moved > NO_SESSION else NextAct.WAIT
+    if now - moved > PATIENCE:
+        return NextAct.LATE
+    if any(not one.stopping for one in old):
+        return NextAct.STOP
+    if new and act != "reset":
+        return NextAct.DONE  # the person was faster
+    return NextAct.WAIT if any(one.stopping for one in live) else NextAct.BEGIN

@@ -1,0 +1,242 @@
+"""What is done to one seat: it is started, started again, or reset.
+
+Each act is stored before anything is asked of the link, and goes on after this process was killed. A person has one act
+at a time, so that one that is asked for twice is done once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+
+from factorycommon.messages import Message
+from factorycommon.models import SessionState
+from factorycommon.models.messages import Phrase
+from factorycommon.models.workshop_sessions import WorkshopSession
+from factorycommon.models.workshops import PREFIX
+from factorycommon.service.problems import ProblemError, conflict, unreachable
+from workshops.link import NOTHING, LinkRefused, LinkSocket
+from workshops.models.callers import WorkshopCaller
+from workshops.models.room import SeatActKind, SeatActView
+from workshops.models.seats import SeatProgress
+from workshops.room import act_rows
+from workshops.room.act_steps import LiveSeat, NextAct, next_act
+from workshops.room.service import AWAY, NO_LINK, Room
+from workshops.seats.runner import WARM_STATES, SeatRunner
+from workshops.service import Workshops
+from workshops.store.act_table import SeatActRecord
+from workshops.store.schema import EventRecord, WorkshopRecord
+from workshops.store.store import Store, StoreError
+
+log = logging.getLogger("workshops")
+
+LOOK_SECONDS = 5.0
+DELIVERIES = 5  # of the material, until a reset has failed
+_OPEN = (SessionState.STARTING, SessionState.RUNNING)
+# Delivers a workshop's material anew to sessions of one person, under a stamp; returns why not, "": it was done.
+DeliverAnew = Callable[[str, list[WorkshopSession], str], Awaitable[str]]
+_LASTING = "material-not-kept"  # code of the answer that does not change when it is asked again
+_LATE: dict[str, Message] = {
+    "stopping": Message("seat-act-not-ended", "The old session has not ended within 15 minutes. Try again."),
+    "starting": Message("seat-act-not-begun", "No new session could be asked for within 15 minutes. Try again."),
+}
+_LOST = Message("seat-act-lost", "The new session ended before it got the material.")
+_REFUSED = Message("seat-act-refused", "The session could not be started.")
+_GOING: dict[SeatActKind, Message] = {
+    "start": Message("seat-act-starts", "Seat {seat} is being started: wait until that is done."),
+    "restart": Message("seat-act-restarts", "Seat {seat} is being started again: wait until that is done."),
+    "reset": Message("seat-act-resets", "Seat {seat} is being reset: wait until that is done."),
+}
+
+
+class SeatActs:
+    """Starts, restarts and resets single seats. Start ``run``. ``has_material``: returns whether a workshop's material
+    is ready; ``now``: the clock."""
+
+    def __init__(
+        self,
+        workshops: Workshops,
+        store: Store,
+        link: LinkSocket,
+        room: Room,
+        seats: SeatRunner,
+        has_material: Callable[[str], bool],
+        deliver: DeliverAnew,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._workshops = workshops
+        self._store = store
+        self._link = link
+        self._room = room
+        self._seats = seats
+        self._has_material = has_material
+        self._deliver = deliver
+        self._now = now
+        self._acts: dict[tuple[str, str], SeatActRecord] = {}  # by workshop and person
+        self._tries: Counter[tuple[str, str]] = Counter()  # of a delivery, by workshop and person
+        self._loaded = False
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by workshop
+        self._woken = asyncio.Event()
+        room.acts_of = self.of
+        room.sessions.on_change.append(lambda _projects: self._woken.set())
+
+    def of(self, slug: str) -> dict[str, SeatActView]:
+        """Return what is being done to a workshop's seats, by person."""
+        return {
+            one.person: SeatActView(act=one.act, state=one.state, at=one.at, why=one.why)
+            for one in self._acts.values()
+            if one.workshop == slug
+        }
+
+    async def ask(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
+        """Begin an act on a seat; what goes on already is not begun again. Raises ProblemError, StoreError."""
+        workshop = await self._workshops.may(caller, slug, "start-seat")
+        if not self._link.there:
+            raise conflict(NO_LINK)
+        person = (await self._room.holder(slug, seat)).person
+        async with self._locks[slug]:
+            await self._load()
+            going = self._acts.get((slug, person))
+            if going is not None and going.state != "failed":
+                if going.act == act:
+                    return
+                raise conflict(_GOING[going.act].format(seat=seat))
+            if not self._room.sessions.fresh:  # what runs is not known, so nothing is begun that may run already
+                raise unreachable(AWAY)
+            record = self._record(workshop, person, seat, act, caller.person)
+            event = EventRecord(slug, record.at, caller.person, f"seat {act}", f"seat {seat}")
+            await self._keep(record)
+            await self._store.note(event)
+        self._woken.set()
+
+    def _record(self, workshop: WorkshopRecord, person: str, seat: int, act: SeatActKind, by: str) -> SeatActRecord:
+        """Return a new act. Raises ProblemError if it makes no sense now."""
+        live = self._live(workshop.slug, person)
+        if act == "start" and any(not one.stopping for one in live):
+            raise conflict(Message("seat-runs", "Seat {seat} has a session already.").format(seat=seat))
+        if act == "restart" and not live:
+            raise conflict(Message("room-nothing-runs", "Nothing runs on seat {seat}.").format(seat=seat))
+        if act == "reset" and not self._has_material(workshop.slug):
+            raise conflict(
+                Message("seat-no-material", "The workshop has no material that is ready, so a seat is not reset.")
+            )
+        now, ends = self._now(), tuple(one.id for one in live)
+        return SeatActRecord(workshop.slug, person, act, "stopping" if ends else "starting", ends, now, now, by)
+
+    async def run(self) -> None:
+        """Do what is next, whenever sessions change and every ``LOOK_SECONDS``, without end."""
+        if not self._link.there:
+            return
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+            self._woken.clear()
+            try:
+                await self.look()
+            except Exception:  # any error: this loop must continue, since nothing else does what was asked for
+                log.exception("What is done to seats is looked at again")
+
+    async def look(self) -> None:
+        """Do what is next for every seat. Raises StoreError."""
+        await self._load()
+        if not self._acts or not self._room.sessions.fresh:
+            return
+        live = {one.slug: one for one in await self._store.all(over=False)}
+        members = await self._store.members(sorted({slug for slug, _ in self._acts}))
+        seated = {(slug, one.person) for slug, ones in members.items() for one in ones if one.state == "seated"}
+        due = []
+        for (slug, person), record in list(self._acts.items()):
+            workshop = live.get(slug)
+            if workshop is None or workshop.state not in WARM_STATES or (slug, person) not in seated:
+                await self._drop(record)
+            else:
+                due.append(self._attend(workshop, record))
+        await asyncio.gather(*due)
+
+    async def _attend(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
+        """Do what is next for one seat; what the link does not answer now is tried again."""
+        try:
+            await self._step(workshop, record)
+        except ProblemError as error:
+            log.info("A seat of %s is seen to again: %s", workshop.slug, error.problem.message)
+        except StoreError as error:
+            log.error("A seat of %s is seen to again: %s", workshop.slug, error)  # noqa: TRY400
+
+    async def _step(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
+        sessions = self._live(workshop.slug, record.person)
+        live = [LiveSeat(one.id, one.stopping, one.open and one.state in _OPEN) for one in sessions]
+        match next_act(record.act, record.state, record.ends, record.moved, live, self._now()):
+            case NextAct.STOP:
+                for one in sessions:
+                    if one.id in record.ends and not one.stopping:
+                        with contextlib.suppress(LinkRefused):  # it has ended meanwhile
+                            await self._link.post(NOTHING, workshop.project, f"/sessions/{one.id}/stop")
+            case NextAct.BEGIN:
+                await self._begin(workshop, record)
+            case NextAct.DELIVER:
+                there = [one for one in sessions if one.id not in record.ends and one.open and one.state in _OPEN]
+                why = await self._deliver(workshop.slug, there, f"{record.at:%Y-%m-%d-%H%M%S}")
+                await self._delivered(record, why)
+            case NextAct.DONE:
+                await self._drop(record)
+            case NextAct.LATE:
+                await self._fail(record, _LATE[record.state])
+            case NextAct.LOST:
+                await self._fail(record, _LOST)
+            case NextAct.WAIT:
+                pass
+
+    async def _delivered(self, record: SeatActRecord, why: str) -> None:
+        """End an act, or try again if the material did not come. ``why``: why not, "": it came."""
+        key = (record.workshop, record.person)
+        self._tries[key] += 1
+        lasting = isinstance(why, Message) and why.code == _LASTING
+        if why and not lasting and self._tries[key] < DELIVERIES:
+            log.info("The material for a seat of %s is delivered again: %s", record.workshop, why)
+            return
+        del self._tries[key]
+        await (self._fail(record, why) if why else self._drop(record))
+
+    async def _begin(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
+        if record.state == "stopping":
+            record = await self._keep(replace(record, state="starting", moved=self._now()))
+        row = await self._seats.begin_one(workshop, record.person)
+        if row.state in (SeatProgress.BEGUN, SeatProgress.RUNNING):
+            if record.act == "reset":
+                await self._keep(replace(record, state="delivering", moved=self._now()))
+            else:
+                await self._drop(record)
+        elif row.state != SeatProgress.ASKED:
+            await self._fail(record, _REFUSED if row.why is None else row.why.as_message("what"))
+
+    # --- the rows
+
+    def _live(self, slug: str, person: str) -> list[WorkshopSession]:
+        found = self._room.sessions.of(PREFIX + slug)
+        return [one for one in found if one.person == person and one.state != SessionState.ENDED]
+
+    async def _load(self) -> None:
+        if not self._loaded:
+            found = await self._store.transact(act_rows.all_acts)
+            self._acts = {(one.workshop, one.person): one for one in found}
+            self._loaded = True
+
+    async def _keep(self, record: SeatActRecord) -> SeatActRecord:
+        await self._store.transact(lambda db: act_rows.put(db, record))
+        self._acts[record.workshop, record.person] = record
+        self._room.wake()
+        return record
+
+    async def _fail(self, record: SeatActRecord, why: str) -> None:
+        log.info("A seat of %s was not seen to (%s): %s", record.workshop, record.act, why)
+        await self._keep(replace(record, state="failed", moved=self._now(), why=Phrase(text=why)))
+
+    async def _drop(self, record: SeatActRecord) -> None:
+        await self._store.transact(lambda db: act_rows.drop(db, record.workshop, record.person))
+        self._acts.pop((record.workshop, record.person), None)
+        self._room.wake()

@@ -1,0 +1,44 @@
+"""The table of what is being done to single seats, beside those of ``store.schema``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, ForeignKey, String, Table
+
+from factorycommon.models.messages import Phrase
+from factorycommon.service.columns import MomentColumn, ParsedColumn
+from workshops.models.room import SeatActKind, SeatActState
+from workshops.store.schema import metadata
+
+# One row a person: the last act, until it is done. ``ends``: ids of the sessions that end first; ``moved``: since when
+# it is in its state; ``why``: why it failed.
+seat_acts = Table(
+    "seat_acts",
+    metadata,
+    Column("workshop", ForeignKey("workshops.slug"), primary_key=True),
+    Column("person", String, primary_key=True),
+    Column("act", ParsedColumn(SeatActKind), nullable=False),
+    Column("state", ParsedColumn(SeatActState), nullable=False),
+    Column("ends", ParsedColumn(tuple[str, ...]), nullable=False),
+    Column("at", MomentColumn, nullable=False),
+    Column("moved", MomentColumn, nullable=False),
+    Column("by", String, nullable=False),
+    Column("why", ParsedColumn(Phrase)),
+)
+
+
+@dataclass(frozen=True)
+class SeatActRecord:
+    """What is being done to one seat. The fields are the columns of ``seat_acts``."""
+
+    workshop: str
+    person: str
+    act: SeatActKind
+    state: SeatActState
+    ends: tuple[str, ...]
+    at: datetime
+    moved: datetime
+    by: str
+    why: Phrase | None = None

@@ -1,0 +1,311 @@
+"""One seat is started, started again, or reset: once, also if it is asked for twice or the service is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from factorycommon.models import Problem
+from factorycommon.models.workshop_material import MaterialDeliveries, MaterialOrder
+from factorycommon.models.workshop_sessions import WorkshopSessions
+from factorycommon.service.problems import ProblemError
+from tests.unit.room_world import NOW, session
+from tests.unit.test_seat_runner import SeatLink
+from tests.unit.test_workshop_material import MATERIAL, settled, with_fetcher
+from tests.unit.workshops_world import OPERATOR, PAUL, TINA, WorkshopsWorld, workshops_world
+from workshops.models.room import SeatActKind, SeatActState, SeatActView
+from workshops.room.act_steps import NO_SESSION, PATIENCE, LiveSeat, NextAct, next_act
+from workshops.room.acts import DELIVERIES, SeatActs
+from workshops.seats.runner import SeatRunner
+
+ADA = "ada"
+OLD, NEW = f"{1:032x}", f"{2:032x}"
+
+
+# --- the decision
+
+
+@pytest.mark.parametrize(
+    ("act", "state", "live", "wanted"),
+    [
+        ("start", "starting", [], NextAct.BEGIN),
+        ("restart", "stopping", [(OLD, False, True)], NextAct.STOP),
+        ("restart", "stopping", [(OLD, True, True)], NextAct.WAIT),
+        ("restart", "stopping", [], NextAct.BEGIN),
+        ("start", "starting", [(NEW, False, False)], NextAct.DONE),  # the person was faster
+        ("start", "starting", [(NEW, True, False)], NextAct.WAIT),
+        ("reset", "starting", [(NEW, False, False)], NextAct.BEGIN),
+        ("reset", "delivering", [(NEW, False, False)], NextAct.WAIT),
+        ("reset", "delivering", [(NEW, False, True)], NextAct.DELIVER),
+        ("reset", "delivering", [], NextAct.WAIT),  # the link's events may come later than its answer
+        ("reset", "failed", [(NEW, False, True)], NextAct.WAIT),
+        ("start", "failed", [], NextAct.WAIT),
+        ("start", "failed", [(NEW, False, True)], NextAct.DONE),  # by other means
+    ],
+)
+def test_what_is_next(
+    act: SeatActKind, state: SeatActState, live: list[tuple[str, bool, bool]], wanted: NextAct
+) -> None:
+    assert next_act(act, state, (OLD,), NOW, [LiveSeat(*one) for one in live], NOW) == wanted
+
+
+def test_patience_ends() -> None:
+    later = NOW + PATIENCE + timedelta(seconds=1)
+    assert next_act("restart", "stopping", (OLD,), NOW, [LiveSeat(OLD, True, False)], later) == NextAct.LATE
+    lost = NOW + NO_SESSION + timedelta(seconds=1)
+    assert next_act("reset", "delivering", (OLD,), NOW, [], lost) == NextAct.LOST
+    queued = [LiveSeat(NEW, False, False)]
+    assert next_act("reset", "delivering", (OLD,), NOW, queued, NOW + timedelta(hours=9)) == NextAct.WAIT
+
+
+LIVE = st.lists(st.builds(LiveSeat, st.sampled_from([OLD, NEW]), st.booleans(), st.booleans()), max_size=3)
+STATES = st.sampled_from(["stopping", "starting", "delivering", "failed"])
+
+
+@given(st.sampled_from(["start", "restart", "reset"]), STATES, LIVE, st.integers(0, 3000))
+def test_nothing_is_begun_beside_a_session_that_ends_and_nothing_new_is_stopped(
+    act: SeatActKind, state: SeatActState, live: list[LiveSeat], seconds: int
+) -> None:
+    found = next_act(act, state, (OLD,), NOW, live, NOW + timedelta(seconds=seconds))
+    if found == NextAct.BEGIN:
+        assert not [one for one in live if one.id == OLD or one.stopping]
+    if found == NextAct.STOP:
+        assert any(one.id == OLD and not one.stopping for one in live)
+    if found == NextAct.DELIVER:
+        assert any(one.id != OLD and one.open for one in live)
+
+
+# --- with a link
+
+
+class ActsLink(SeatLink):
+    """A link that also stops sessions and takes material. ``material``: what it answers to orders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stops: list[str] = []
+        self.orders: list[MaterialOrder] = []
+        self.aside: str | None = "kept"
+        self.busy = 0  # orders that it refuses before it takes one
+
+    async def post(
+        self, shape: TypeAdapter[Any], project: str, path: str, body: Any = None, seconds: float = 10
+    ) -> Any:
+        if path.endswith("/stop"):
+            self.stops.append(path.split("/")[2])
+            return None
+        if path == "/material":
+            self.orders.append(body)
+            report = None if self.busy else {"counts": {"new": 1}, "aside": self.aside}
+            one = {"session": NEW, "person": ADA, "report": report, "problem": "Busy." if self.busy else ""}
+            self.busy = max(0, self.busy - 1)
+            return MaterialDeliveries.model_validate({"sessions": [one]})
+        return await super().post(shape, project, path, body, seconds)
+
+
+class Seats:
+    """A service with a fake link, and a workshop that is open with one person on its first seat."""
+
+    def __init__(self, world: WorkshopsWorld, slug: str) -> None:
+        self.world, self.slug, self.link = world, slug, ActsLink()
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with nothing in memory, as a service that was killed."""
+        world, link = self.world, self.link
+        self.runner = SeatRunner(world.store, link, world.clock)  # type: ignore[arg-type]
+        world.delivery._link = link  # type: ignore[assignment]
+        self.acts = SeatActs(
+            world.workshops, world.store, link, world.room, self.runner, world.materials.is_ready,  # type: ignore[arg-type]
+            world.delivery.anew, world.clock,
+        )  # fmt: skip
+
+    def runs(self, *sessions: Any) -> None:
+        """Let the link say that exactly these sessions live."""
+        self.world.room.sessions.take(True, WorkshopSessions(sessions=sessions))
+
+    async def ask(self, act: SeatActKind, seat: int = 1) -> None:
+        await self.acts.ask(TINA, self.slug, seat, act)
+
+    async def act(self) -> SeatActView | None:
+        return (await self.world.room.view(TINA, self.slug)).seats[0].act
+
+    async def state(self) -> str | None:
+        act = await self.act()
+        return None if act is None else act.state
+
+
+@asynccontextmanager
+async def seats_of(folder: Path, **fields: Any) -> AsyncIterator[Seats]:
+    async with workshops_world(folder) as world:
+        with_fetcher(world, folder)
+        slug = (await world.scheduled(**fields)).slug
+        await world.workshops.put_member(TINA, slug, ADA, "participant")
+        world.clock.forward(days=2)
+        await world.clockwork.look()
+        await settled(world)
+        made = Seats(world, slug)
+        made.runs()
+        yield made
+        await made.runner.close()
+
+
+@pytest.fixture
+async def seats(tmp_path: Path) -> AsyncIterator[Seats]:
+    async with seats_of(tmp_path, material=MATERIAL) as made:
+        yield made
+
+
+def old(made: Seats, **fields: Any) -> Any:
+    return session(1, ADA, made.slug, **fields)
+
+
+def new(made: Seats, **fields: Any) -> Any:
+    return session(2, ADA, made.slug, **fields)
+
+
+async def test_a_seat_without_a_session_is_started_once(seats: Seats) -> None:
+    await asyncio.gather(seats.ask("start"), seats.ask("start"))
+    assert await seats.state() == "starting"
+    await asyncio.gather(seats.acts.look(), seats.acts.look())
+    assert await seats.act() is None
+    await seats.ask("start")  # the link's events have not shown the new session yet
+    await seats.acts.look()
+    assert list(seats.link.begun.values()) == [ADA]
+    seats.runs(new(seats))
+    with pytest.raises(ProblemError, match="Seat 1 has a session already"):
+        await seats.ask("start")
+    assert [one.what for one in await seats.world.workshops.events(TINA, seats.slug)].count("seat start") == 2
+
+
+async def test_a_restart_stops_the_old_session_and_begins_a_new_one_when_it_has_ended(seats: Seats) -> None:
+    with pytest.raises(ProblemError, match="Nothing runs on seat 1"):
+        await seats.ask("restart")
+    seats.runs(old(seats))
+    await seats.ask("restart")
+    await seats.ask("restart")
+    with pytest.raises(ProblemError, match="is being started again"):
+        await seats.ask("reset")
+    await seats.acts.look()
+    assert (seats.link.stops, await seats.state()) == ([OLD], "stopping")
+    seats.runs(old(seats, stopping=True))
+    seats.restart()  # the service is killed
+    await seats.acts.look()
+    assert (seats.link.stops, seats.link.begun) == ([OLD], {})
+    seats.runs()
+    await seats.acts.look()
+    assert list(seats.link.begun.values()) == [ADA]
+    assert OLD not in seats.link.begun
+    assert await seats.act() is None
+
+
+async def test_a_reset_keeps_what_the_person_has_and_brings_the_material_anew(seats: Seats) -> None:
+    seats.runs(old(seats))
+    await seats.ask("reset")
+    seats.runs()
+    await seats.acts.look()
+    assert await seats.state() == "delivering"
+    seats.runs(new(seats, state="pending", open=False))
+    await seats.acts.look()
+    assert seats.link.orders == []
+    seats.runs(new(seats))
+    await seats.acts.look()
+    assert [(one.people, one.aside) for one in seats.link.orders] == [
+        ((ADA,), f"{seats.world.clock():%Y-%m-%d-%H%M%S}")
+    ]
+    assert await seats.act() is None
+
+
+async def test_a_session_that_cannot_take_the_material_now_gets_it_a_little_later(seats: Seats) -> None:
+    await seats.ask("reset")
+    await seats.acts.look()
+    seats.runs(new(seats))
+    seats.link.busy = 2
+    for state in ("delivering", "delivering", None):
+        await seats.acts.look()
+        assert await seats.state() == state
+    assert len({one.aside for one in seats.link.orders}) == 1
+    seats.runs()
+    await seats.ask("reset")
+    await seats.acts.look()
+    seats.runs(new(seats))
+    seats.link.busy = 99
+    for _ in range(DELIVERIES):
+        await seats.acts.look()
+    act = await seats.act()
+    assert act is not None
+    assert act.why is not None
+    assert (act.state, act.why.text) == ("failed", "Busy.")
+
+
+async def test_an_environment_that_is_too_old_to_keep_files_is_named(seats: Seats) -> None:
+    seats.link.aside = None
+    await seats.ask("reset")
+    await seats.acts.look()
+    seats.runs(new(seats))
+    await seats.acts.look()
+    act = await seats.act()
+    assert act is not None
+    assert act.why is not None
+    assert (act.state, act.why.code) == ("failed", "material-not-kept")
+
+
+async def test_without_material_nothing_is_reset(tmp_path: Path) -> None:
+    async with seats_of(tmp_path) as made:
+        with pytest.raises(ProblemError, match="no material"):
+            await made.ask("reset")
+
+
+async def test_why_a_seat_was_not_started_is_in_the_room_until_it_is_asked_for_again(seats: Seats) -> None:
+    seats.link.refuses[ADA] = Problem(kind="limit", message="The budget is used up.")
+    await seats.ask("start")
+    await seats.acts.look()
+    act = await seats.act()
+    assert act is not None
+    assert act.why is not None
+    assert (act.state, act.why.text) == ("failed", "The budget is used up.")
+    await seats.acts.look()
+    assert len(seats.link.bodies) == 1  # not again by itself
+    seats.link.refuses.clear()
+    await seats.ask("start")
+    await seats.acts.look()
+    assert await seats.act() is None
+
+
+async def test_a_link_that_does_not_answer_is_asked_again(seats: Seats) -> None:
+    await seats.ask("start")
+    seats.link.loses = 1  # it has begun the session, and its answer gets lost
+    await seats.acts.look()
+    assert await seats.state() == "starting"
+    await seats.acts.look()
+    assert await seats.act() is None
+    assert list(seats.link.begun.values()) == [ADA]
+    seats.world.room.sessions.fresh = False
+    with pytest.raises(ProblemError, match="does not answer"):
+        await seats.ask("start")
+
+
+async def test_an_act_ends_with_its_person_and_its_class(seats: Seats) -> None:
+    seats.runs(old(seats))
+    await seats.ask("restart")
+    await seats.world.workshops.drop_member(TINA, seats.slug, ADA)
+    await seats.acts.look()
+    assert (seats.link.stops, seats.acts.of(seats.slug)) == ([], {})
+    with pytest.raises(ProblemError, match="seat 1"):
+        await seats.ask("start")
+    with pytest.raises(ProblemError, match="The workshop"):
+        await seats.acts.ask(PAUL, seats.slug, 1, "start")
+    await seats.world.workshops.put_member(TINA, seats.slug, ADA, "participant")
+    seats.world.clock.forward(days=1)
+    await seats.world.clockwork.look()
+    with pytest.raises(ProblemError, match="not possible"):
+        await seats.acts.ask(OPERATOR, seats.slug, 1, "start")
