@@ -2,7 +2,7 @@
 # The addresses of proxy, hub and database. The proxy is a separate process, so that a restart of the hub interrupts
 # nobody.
 from factoryspawner import hub_network, logs
-from factoryspawner.config import hub_config, hub_database
+from factoryspawner.config import hub_config, hub_database, hub_sqlite
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
@@ -18,6 +18,7 @@ c.ConfigurableHTTPProxy.auth_token = hub_config.read_secret(config.proxy_token_f
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
+c.JupyterHub.db_kwargs = hub_sqlite.engine_options(config.database)
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
 c.JupyterHub.logging_config = logs.logging_config(config.log_format)
