@@ -21,6 +21,8 @@ c.JupyterHub.db_url = config.database
 c.JupyterHub.db_kwargs = hub_sqlite.engine_options(config.database)
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
+# By default the hub wakes twenty times a second to measure its event loop's delay.
+c.PeriodicMetricsCollector.event_loop_interval_resolution = 0.25
 c.JupyterHub.logging_config = logs.logging_config(config.log_format)
 # Limits for every request to the hub, whose body is read before its sender is known. Requests to notebooks do not pass
 # through the hub.

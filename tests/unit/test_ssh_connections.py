@@ -170,9 +170,9 @@ async def test_a_class_does_not_log_in_all_at_once() -> None:
 async def test_a_failed_login_makes_room_for_the_next() -> None:
     pace = LoginPace(1000)
     for _ in range(2 * ssh_login.AT_ONCE):
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionResetError):
             async with pace.login(watcher=False, name="account"):
-                raise OSError
+                raise ConnectionResetError
 
 
 async def test_an_idle_connection_is_closed_and_made_again(
