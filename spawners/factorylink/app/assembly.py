@@ -19,6 +19,7 @@ from factorylink.api.workshops import workshops_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.background.measuring import Measuring, measure_loop
+from factorylink.background.warm_connections import WarmConnections
 from factorylink.clusters.admission import ClusterAdmission
 from factorylink.clusters.reconciler import ClusterReconciler
 from factorylink.clusters.scheduler_jobs import SchedulerJobs
@@ -205,6 +206,9 @@ class LinkParts:
             feed=self.workshop_feed,
             seats=self.workshop_seats,
             holds=self.account_holds,
+            connections=WarmConnections(
+                self.live_sessions, self.factories, self.account_leases, self.account_holds, self.tasks
+            ),
             history=ProjectHistory(self.ledger, SizeCosts(self.factories)),
             charges=self.charges,
             factories=self.factories,
