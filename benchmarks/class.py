@@ -221,6 +221,11 @@ async def cleared(on: Bed) -> None:
     await on.idle()
 
 
+def clicked(share: float) -> Callable[[Lesson], float]:
+    """Return a function that returns the seconds that this share of the clicks did not exceed."""
+    return lambda one: measure.percentile(one.clicks, share)
+
+
 def tell(ours: Lesson, theirs: Lesson | None, wanted: Options) -> None:
     """Print the results."""
     measure.note(f"{wanted.seats} seats, carrier {wanted.carrier}, certificates {wanted.certificates}")
@@ -234,8 +239,8 @@ def tell(ours: Lesson, theirs: Lesson | None, wanted: Options) -> None:
     measure.report(NAME, "all-run", ours.up, peers(lambda one: one.up), "s")
     for name, share in (("click-p50", 0.5), ("click-p95", 0.95), ("click-max", 1.0)):
         aims = {"aim": AIMS[name]} if name in AIMS else {}
-        beside = peers(lambda one, share=share: measure.percentile(one.clicks, share), **aims)  # type: ignore[misc]
-        measure.report(NAME, name, measure.percentile(ours.clicks, share), beside, "s")
+        beside = peers(clicked(share), **aims)
+        measure.report(NAME, name, clicked(share)(ours), beside, "s")
     measure.report(NAME, "info-p95-start", ours.info_start, peers(lambda one: one.info_start, aim=500.0), "ms")
     measure.report(NAME, "info-p95-clicks", ours.info_clicks, peers(lambda one: one.info_clicks, aim=500.0), "ms")
     measure.report(NAME, "cpu", ours.cpu, peers(lambda one: one.cpu), "s")
