@@ -72,9 +72,14 @@ async def open_page(client: httpx.AsyncClient, url: str, path: str, token: str) 
 
 
 async def _answer(socket: ClientConnection, kind: str, content: Mapping[str, Any], reply: str) -> str:
-    """Send a request, again after ``AGAIN`` if it is one that may be lost; return what was printed until the reply."""
+    """Send a request, and return what was printed by the time of the kernel's reply.
+
+    A question whether the kernel is there may be lost, so it is repeated. The reply and what a cell prints come by
+    different channels, in any order: all is there once the kernel is idle, too.
+    """
     printed, sent, last = "", list[str](), float("-inf")
-    while True:
+    replied, idle = False, kind == "kernel_info_request"
+    while not (replied and idle):
         if time.monotonic() - last >= AGAIN and (not sent or kind == "kernel_info_request"):
             sent.append(uuid.uuid4().hex)
             last = time.monotonic()
@@ -86,14 +91,11 @@ async def _answer(socket: ClientConnection, kind: str, content: Mapping[str, Any
             continue
         if message["parent_header"].get("msg_id") not in sent:
             continue
-        if message["msg_type"] == "stream":
-            printed += message["content"]["text"]
-        elif message["msg_type"] == "status" and message["content"]["execution_state"] == "idle" and reply == "":
-            return printed
-        elif message["msg_type"] == reply:
-            if kind == "kernel_info_request":
-                return printed
-            reply = ""  # what the cell printed may come after the reply, and before the kernel is idle
+        body = message["content"]
+        printed += body["text"] if message["msg_type"] == "stream" else ""
+        replied |= message["msg_type"] == reply
+        idle |= message["msg_type"] == "status" and body["execution_state"] == "idle"
+    return printed
 
 
 def _request(message: str, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
