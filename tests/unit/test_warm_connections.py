@@ -55,8 +55,8 @@ class Class:
 
     async def begin(self, *people: str) -> None:
         seats = [
-            {"session": f"{number:032x}", "person": person, "factory": "one", "size": "gpu-1", "hours": 1}
-            for number, person in enumerate(people, 1)
+            {"session": f"{PEOPLE.index(one) + 1:032x}", "person": one, "factory": "one", "size": "gpu-1", "hours": 1}
+            for one in people
         ]
         until = (clock.now() + timedelta(hours=1)).isoformat()
         answer = await self.http.post(f"/projects/{W}/seats", json={"seats": seats, "unopened_until": until})
