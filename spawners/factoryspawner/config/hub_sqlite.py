@@ -79,7 +79,7 @@ class Flusher:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False  # a commit during the flush needs another one
-        loop.run_in_executor(None, self._flush)
+        _ = loop.run_in_executor(None, self._flush)
 
     def _flush(self) -> None:
         try:
