@@ -16,6 +16,7 @@ import yaml
 from benchmarks import measure
 from factorycommon.models import Factory, NodeSize
 from factorylink.catalogue import loading as catalogue
+from testbed import accounts
 from testbed.install import environments as install
 from testbed.network.login_side import Isolation
 from testbed.slurm.cluster import SlurmCluster, up
@@ -131,12 +132,14 @@ def as_user(account: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def bed(name: str, many: int = 0, isolation: Isolation | None = None) -> Iterator[Bed]:
+def bed(
+    name: str, many: int = 0, isolation: Isolation | None = None, names: tuple[str, ...] = accounts.NAMES
+) -> Iterator[Bed]:
     """Start a cluster, and stop it at the end of the block. Logs stay in ``bench/NAME`` beside the programs.
 
     ``many``: use a factory made for that number of sessions at a time, one core each, instead of one of the catalogue.
-    ``isolation``: run the factory behind sshd, in its own network (needs root). The programs must be installed, which
-    ``bin/bench`` does.
+    ``isolation``: run the factory behind sshd, in its own network (needs root). ``names``: the site accounts, which
+    are made if they are missing (as root). The programs must be installed, which ``bin/bench`` does.
     """
     programs = install.program_folder()
     folder = programs / "bench" / name
@@ -150,7 +153,8 @@ def bed(name: str, many: int = 0, isolation: Isolation | None = None) -> Iterato
         (where / f"{factory.id}.yaml").write_text(
             yaml.safe_dump(factory.model_dump(mode="json", exclude_defaults=True))
         )
-    cluster = up(factory, folder / "testbed", programs / "slurm", cpu_nodes=CROWD_NODES, isolation=isolation)
+    cluster = up(factory, folder / "testbed", programs / "slurm", cpu_nodes=CROWD_NODES, isolation=isolation,
+                 names=names)  # fmt: skip
     hub_python = programs / "hub" / "bin" / "python"
     modules = programs / "node" / "node_modules"
     try:

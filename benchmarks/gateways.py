@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import yaml
 
-from benchmarks import measure
+from benchmarks import measure, programs
 from benchmarks.bed import ROOT, Bed, as_user
 from benchmarks.programs import UP_SECONDS, Ports, Run, running
 
@@ -31,6 +31,7 @@ class Gateway:
         self.hub_api = hub_api  # address of the hub's own listener, without the proxy
         self.counted: list[int] = []
         self.link_socket: Path | None = None
+        self.workshops_socket: Path | None = None
         self._options = options
 
     async def make_people(self) -> None:
@@ -79,7 +80,7 @@ class Gateway:
 
     async def ready(self) -> int:
         """Return the number of servers that the hub reports as ready."""
-        answer = await self.client.get("/hub/api/users", params={"state": "ready"})
+        answer = await self.client.get("/hub/api/users", params={"state": "ready", "limit": 200})
         answer.raise_for_status()
         return sum(server["ready"] for user in answer.json() for server in user["servers"].values())
 
@@ -89,9 +90,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def ours(bed: Bed, **access: object) -> AsyncIterator[Gateway]:
-    """Start this gateway with proxy, link and hub, as an operator would. ``access``: replaces the cluster's own access
-    settings."""
+async def ours(bed: Bed, seats: int = 0, **access: object) -> AsyncIterator[Gateway]:
+    """Start this gateway with proxy, link and hub, as an operator would. ``seats``: start the workshops service, too,
+    whose workshops may have so many seats; ``access``: replaces the cluster's own access settings."""
     folder = _folder(bed, "ours")
     ports = Ports()
     secret_files = {name: _secret(folder / name) for name in ("proxy-token", "service-token", "admin-token")}
@@ -111,10 +112,12 @@ async def ours(bed: Bed, **access: object) -> AsyncIterator[Gateway]:
         "named_servers": 0,
         "extra_config": "extra.py",
     }
+    if seats:
+        hub["workshops"] = _configure_workshops(bed, folder, hub, seats)
     (folder / "hub.yaml").write_text(yaml.safe_dump(hub))
     _configure_link(bed, folder, ports, str(hub["hub_url"]), "bench", **access)
     options = {"factory": bed.factory.id, "size": bed.size.id, "environment": "bench", "hours": 1}
-    env = {**_plain_env(), "PYTHONPATH": f"{ROOT / 'spawners'}"}
+    env = _python_env()
     python = str(bed.hub_python)
     async with running(folder) as run:
         await _proxy(bed, run, ports, secret_files["proxy-token"])
@@ -122,11 +125,16 @@ async def ours(bed: Bed, **access: object) -> AsyncIterator[Gateway]:
         hub_env = {**env, "FACTORYGATE_HUB_CONFIG": str(folder / "hub.yaml")}
         config = str(ROOT / "hub_config" / "jupyterhub_config.py")
         hub_pid = await run("hub", (python, "-m", "jupyterhub", "-f", config), hub_env)
+        pids = [hub_pid, link_pid]
+        if seats:
+            argv = (python, "-m", "workshops", "--config", str(folder / "workshops.yaml"))
+            pids.append(await run("workshops", argv, env))
         async with _client(ports, secret_files["admin-token"]) as client:
             await _answers(run, client, "/services/factories/health")
             gateway = Gateway("ours", bed, client, f"http://127.0.0.1:{ports.hub}", options)
-            gateway.counted = [hub_pid, link_pid]
+            gateway.counted = pids
             gateway.link_socket = folder / "link.sock"
+            gateway.workshops_socket = folder / "workshops.sock" if seats else None
             await _answers(run, client, "/hub/api/info")
             await gateway.make_people()
             yield gateway
@@ -176,13 +184,37 @@ def _configure_link(bed: Bed, folder: Path, ports: Ports, hub_url: str, name: st
         "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
         "factories": {bed.factory.id: access},
     }
+    if (folder / "workshops.yaml").exists():
+        files = {"table": "workshops-projects.json", "pools": "pools.yaml", "socket": "link-workshops.sock"}
+        link["workshops"] = files
     (folder / "link.yaml").write_text(yaml.safe_dump(link))
     (folder / "link").mkdir(mode=0o700)
 
 
 async def _link(bed: Bed, run: Run) -> int:
     argv = (str(bed.hub_python), "-m", "factorylink", "--config", str(run.folder / "link.yaml"))
-    return await run("link", argv, {**_plain_env(), "PYTHONPATH": f"{ROOT / 'spawners'}"})
+    return await run("link", argv, _python_env())
+
+
+def _configure_workshops(bed: Bed, folder: Path, hub: Mapping[str, Any], seats: int) -> dict[str, Any]:
+    """Write the configuration of the workshops service; return what the hub's configuration says of the service."""
+    port = programs.free_port()
+    _secret(folder / "workshops-token")
+    pool = {"id": "pool", "factory": bed.factory.id, "sizes": [bed.size.id], "environments": ["bench"], "seats": seats}
+    (folder / "pools.yaml").write_text(yaml.safe_dump({"pools": [pool]}))
+    service = {
+        "state_dir": "workshops",
+        "socket": "workshops.sock",
+        "listen_port": port,
+        "pools": "pools.yaml",
+        "table": "workshops-projects.json",
+        "hub": {"url": hub["hub_url"], "public_url": hub["public_url"], "token_file": "workshops-token"},
+        "link": {"socket": "link-workshops.sock"},
+        "limits": {"warm_minutes": 0},  # seats begin when the benchmark says so
+    }
+    (folder / "workshops.yaml").write_text(yaml.safe_dump(service))
+    url = f"http://127.0.0.1:{port}"
+    return {"socket": "workshops.sock", "url": url, "token_file": "workshops-token", "guests": False}
 
 
 @asynccontextmanager
@@ -250,6 +282,10 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
             await _answers(run, client, "/hub/api/info")
             await gateway.make_people()
             yield gateway
+
+
+def _python_env() -> dict[str, str]:
+    return {**_plain_env(), "PYTHONPATH": f"{ROOT / 'spawners'}:{ROOT / 'extensions'}"}
 
 
 def _plain_env() -> dict[str, str]:

@@ -24,6 +24,7 @@ from workshops.store.store import Store, seats_taken
 log = logging.getLogger("workshops")
 
 LOOK_SECONDS = 5.0  # between two looks at the clock
+QUIET_SECONDS = 60.0  # the same while there is no workshop that is not over
 
 
 class Clockwork:
@@ -54,6 +55,7 @@ class Clockwork:
         self._clear = timedelta(minutes=config.limits.clear_minutes)
         self._file = TableFile(config.table)
         self._woken = asyncio.Event()
+        self._quiet = False  # True if the last look found only workshops that are over
         self.last: datetime | None = None  # when all was last in order
 
     def wake(self) -> None:
@@ -61,19 +63,25 @@ class Clockwork:
         self._woken.set()
 
     async def run(self) -> None:
-        """Look at the workshops whenever one is changed, and every ``LOOK_SECONDS``."""
+        """Look at the workshops whenever one is changed, and every ``pause`` seconds."""
         while True:
             try:
                 await self.look()
             except Exception:  # any error: this loop must continue, since nothing else does its work
                 log.exception("The workshops are looked at again")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._woken.wait(), self.pause)
             self._woken.clear()
+
+    @property
+    def pause(self) -> float:
+        """Return the seconds until the next look, if nothing is changed before."""
+        return QUIET_SECONDS if self._quiet else LOOK_SECONDS
 
     async def look(self) -> None:
         """Take all steps that are due, write the table of projects, and then say of approved workshops that the link
         knows them. Raises StoreError, OSError."""
+        self._quiet = False  # an error does not delay the next look
         measured = self._seats is not None and self._measures
         rates = await self._seats.rates() if measured and self._seats is not None else {}
         live = [await self._in_time(one, rates) for one in await self._store.all(over=False)]
@@ -96,6 +104,7 @@ class Clockwork:
         if self._seats is not None:
             self._seats.attend(live, members)
         await self._forget()
+        self._quiet = not live
         self.last = self._now()
 
     async def _in_time(self, workshop: WorkshopRecord, rates: Mapping[tuple[str, str], Rate]) -> WorkshopRecord:

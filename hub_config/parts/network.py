@@ -2,7 +2,7 @@
 # The addresses of proxy, hub and database. The proxy is a separate process, so that a restart of the hub interrupts
 # nobody.
 from factoryspawner import hub_network, logs
-from factoryspawner.config import hub_config, hub_database
+from factoryspawner.config import hub_config, hub_database, hub_sqlite
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
@@ -18,8 +18,11 @@ c.ConfigurableHTTPProxy.auth_token = hub_config.read_secret(config.proxy_token_f
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
+c.JupyterHub.db_kwargs = hub_sqlite.engine_options(config.database)
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
+# By default the hub wakes twenty times a second to measure its event loop's delay.
+c.PeriodicMetricsCollector.event_loop_interval_resolution = 0.25
 c.JupyterHub.logging_config = logs.logging_config(config.log_format)
 # Limits for every request to the hub, whose body is read before its sender is known. Requests to notebooks do not pass
 # through the hub.

@@ -154,6 +154,12 @@ class FakeScheduler:
     def private_to(self, accounts: Any, once: Iterable[str]) -> None:
         self.asked_once = set(once)
 
+    def check(self) -> None:
+        return
+
+    def count_earlier(self, ago: Iterable[float]) -> None:
+        self.earlier = list(ago)
+
     async def turn(self) -> None:
         return
 

@@ -199,13 +199,42 @@ async def test_an_ordinary_user_acts_as_nobody_else(transport: LocalTransport) -
 
 
 @pytest.mark.root
-async def test_root_acts_as_the_account_with_its_groups(transport: LocalTransport) -> None:
+@pytest.mark.parametrize("program", [local.CHANGE_USER, "/no/such/program"])
+async def test_root_acts_as_the_account_with_its_groups(
+    transport: LocalTransport, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr(local, "CHANGE_USER", program)
     entry = pwd.getpwnam("nobody")
     got = (await transport.run(shell("id -u; id -g; id -G; umask; echo $HOME"), "nobody")).splitlines()
     groups = " ".join(str(group) for group in sorted(os.getgrouplist("nobody", entry.pw_gid)))
     assert got[:2] == [str(entry.pw_uid), str(entry.pw_gid)]
     assert " ".join(sorted(got[2].split(), key=int)) == groups
     assert got[3:] == ["0077", entry.pw_dir]
+
+
+@pytest.mark.root
+async def test_a_program_that_the_account_cannot_run_is_unreachable(transport: LocalTransport) -> None:
+    for missing in ("no-such-program", "/etc/hostname"):
+        with pytest.raises(Unreachable, match="could not be run"):
+            await transport.run(Command((missing,), words), "nobody")
+    own = Command(("/bin/sh", "-c", "echo 'mine: not found' >&2; exit 127"), lambda output: output.code)
+    assert await transport.run(own, "nobody") == 127
+
+
+@pytest.mark.root
+async def test_an_operator_s_variables_count_for_the_account_only(tmp_path: Path) -> None:
+    made = LocalTransport(Settings(env={"LD_PRELOAD": "/no/such.so", "PATH": "/usr/bin", "A": "x y"}))
+    output = await made.run(Command(("/bin/sh", "-c", 'echo "$LD_PRELOAD $PATH $A $B"; id -un'), lambda o: o), "nobody")
+    assert output.stdout == "/no/such.so /usr/bin x y \nnobody\n"
+    assert output.stderr.count("/no/such.so") == 2  # only the shell and ``id`` were asked to load it
+    with pytest.raises(Unreachable, match="could not be run"):
+        await made.run(Command(("no-such-program",), words, env={"B": "1"}), "nobody")
+
+
+@pytest.mark.root
+async def test_a_command_of_another_account_leaves_no_capability(transport: LocalTransport) -> None:
+    got = await transport.run(shell("grep -E '^Cap(Prm|Eff|Amb)' /proc/self/status"), "nobody")
+    assert {line.split()[1].strip("0") for line in got.splitlines()} == {""}
 
 
 @pytest.mark.root

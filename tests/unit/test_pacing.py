@@ -11,6 +11,7 @@ from factorylink.util.rate_limiter import (
     FAR,
     IDLE,
     LONG,
+    MINUTE,
     PENDING,
     QUICK,
     SURVEY,
@@ -128,6 +129,24 @@ def test_submissions_are_paced(per_minute: int, gaps: list[float]) -> None:
     for first in range(len(went)):
         for last in range(first + turns.burst, len(went)):
             assert went[last] - went[first] >= (last - first - turns.burst) * turns.seconds - 1e-6
+
+
+@given(st.integers(1, 60), st.lists(st.floats(0, 30), max_size=200))
+def test_no_minute_has_more_submissions_than_were_promised(per_minute: int, gaps: list[float]) -> None:
+    turns, now, went = TurnRateLimiter(per_minute), 100.0, []
+    for gap in gaps:
+        now += gap
+        went.append(now + turns.take(now))
+    for first, last in zip(went, went[per_minute:], strict=False):
+        assert last - first >= MINUTE - 1e-6
+
+
+def test_the_rate_is_reached_after_a_burst() -> None:
+    turns = TurnRateLimiter(60)
+    went = [turns.take(0.0) for _ in range(600)]
+    assert went[59] == pytest.approx(40)  # 20 at once, then one in a second
+    assert went[60] == pytest.approx(MINUTE)
+    assert went[599] <= 10 * MINUTE
 
 
 def test_a_class_of_200_goes_at_once() -> None:

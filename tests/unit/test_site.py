@@ -29,6 +29,18 @@ async def test_submissions_share_one_check_that_the_factory_answers(site: Site, 
     assert transport.count("alive") == 1
 
 
+async def test_a_link_that_was_killed_goes_on_at_the_pace_of_its_last_minute(site: Site) -> None:
+    per_minute = site.access.submits_per_minute
+    site.count_earlier([30.0] * per_minute + [70.0, -5.0])  # those of an hour ago, or of a wrong clock, do not count
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(site.turn(), 0.2)
+
+
+async def test_submissions_of_more_than_a_minute_ago_hold_up_nothing(site: Site) -> None:
+    site.count_earlier([rate_limiter.MINUTE + 1] * site.access.submits_per_minute)
+    await asyncio.wait_for(site.turn(), 10)
+
+
 async def test_a_refusal_is_passed_on(site: Site, transport: FakeTransport) -> None:
     transport.answers["submit"] = Refused("invalid partition specified")
     with pytest.raises(Refused, match="partition"):

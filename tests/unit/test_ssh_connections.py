@@ -147,6 +147,34 @@ async def test_the_last_logins_are_the_watchers(monkeypatch: pytest.MonkeyPatch)
         await pace.turn(watcher=True)
 
 
+async def test_a_class_does_not_log_in_all_at_once() -> None:
+    pace, now, most, let_go = LoginPace(1000), 0, 0, asyncio.Event()
+
+    async def login(name: str) -> None:
+        nonlocal now, most
+        async with pace.login(watcher=False, name=name):
+            now += 1
+            most = max(most, now)
+            await let_go.wait()
+            now -= 1
+
+    logins = asyncio.gather(*(login(f"account{number}") for number in range(30)))
+    while now < ssh_login.AT_ONCE:
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10), pace.login(watcher=True):  # which waits for none of them
+        let_go.set()
+    await logins
+    assert most == ssh_login.AT_ONCE
+
+
+async def test_a_failed_login_makes_room_for_the_next() -> None:
+    pace = LoginPace(1000)
+    for _ in range(2 * ssh_login.AT_ONCE):
+        with pytest.raises(ConnectionResetError):
+            async with pace.login(watcher=False, name="account"):
+                raise ConnectionResetError
+
+
 async def test_an_idle_connection_is_closed_and_made_again(
     server: Server, to: Closing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,27 @@ async def test_a_session_stopped_while_its_submission_waits_is_not_submitted(
     assert world.scheduler.submitted == []
 
 
+async def test_a_job_takes_its_turn_when_all_else_is_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[int] = []
+
+    async def turn() -> None:
+        notes.append(len(world.home.files))
+
+    monkeypatch.setattr(world.scheduler, "turn", turn)
+    await world.put()
+    await world.until(job="1")
+    assert notes == [1]  # otherwise jobs would come together whose notes took long
+
+
+async def test_a_link_that_starts_again_knows_when_it_last_submitted(world: World) -> None:
+    await world.put()
+    await world.until(job="1")
+    await world.down()
+    await world.up()
+    (ago,) = world.scheduler.earlier
+    assert 0 <= ago < 60
+
+
 async def test_several_sessions_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(tmp_path) as link:
         await link.client.put_session(ID, request())

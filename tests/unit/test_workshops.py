@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -384,6 +385,36 @@ async def test_a_new_code_replaces_the_old_one(tmp_path: Path) -> None:
     for code in (first.code, second.code):
         assert code.encode() not in everything
         assert code.replace("-", "").encode() not in everything
+
+
+async def test_the_service_looks_seldom_while_there_is_no_workshop(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        await world.clockwork.look()
+        await world.materials.look()
+        assert (world.clockwork.pause, world.materials.pause) == (60, 60)
+        created = await world.workshops.create(TINA, body())
+        await world.clockwork.look()
+        await world.materials.look()
+        assert (world.clockwork.pause, world.materials.pause) == (5, 5)
+        await world.workshops.take(TINA, created.slug, "cancel")
+        await world.clockwork.look()
+        await world.materials.look()
+        assert (world.clockwork.pause, world.materials.pause) == (60, 60)
+
+
+async def test_a_new_workshop_is_seen_at_once_by_a_service_that_looks_seldom(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        ticking = asyncio.create_task(world.clockwork.run())
+        try:
+            async with asyncio.timeout(20):
+                while world.clockwork.pause != 60:
+                    await asyncio.sleep(0)
+                created = await world.workshops.create(TINA, body())
+                await world.workshops.approve(OPERATOR, created.slug)
+                while (await world.workshops.one(OPERATOR, created.slug)).state != "scheduled":
+                    await asyncio.sleep(0)
+        finally:
+            ticking.cancel()
 
 
 # --- the table for the link

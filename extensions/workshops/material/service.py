@@ -24,6 +24,7 @@ from workshops.store.store import Store, StoreError
 log = logging.getLogger("workshops")
 
 LOOK_SECONDS = 5.0
+QUIET_SECONDS = 60.0  # between two looks while there is no workshop that is not over
 
 
 class Materials:
@@ -36,6 +37,7 @@ class Materials:
         self._known: dict[str, MaterialRecord] = {}
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._loaded = False
+        self._quiet = False  # True if the last look found only workshops that are over
         self._woken = asyncio.Event()
         self.on_ready: list[Callable[[], None]] = []  # called when a workshop's material is ready
 
@@ -76,15 +78,20 @@ class Materials:
         )
 
     async def run(self) -> None:
-        """Fetch what is missing whenever a workshop is changed, and every ``LOOK_SECONDS``."""
+        """Fetch what is missing whenever a workshop is changed, and every ``pause`` seconds."""
         while True:
             try:
                 await self.look()
             except Exception:  # any error: this loop must continue, since nothing else fetches
                 log.exception("The material of workshops is looked at again")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._woken.wait(), self.pause)
             self._woken.clear()
+
+    @property
+    def pause(self) -> float:
+        """Return the seconds until the next look, if nothing is changed before."""
+        return QUIET_SECONDS if self._quiet and not self._fetching else LOOK_SECONDS
 
     async def close(self) -> None:
         """End all fetches; they begin again when the service starts."""
@@ -101,6 +108,7 @@ class Materials:
 
     async def look(self) -> None:
         """Begin to fetch what workshops name and is not there. Raises StoreError."""
+        self._quiet = False  # an error does not delay the next look
         live = {one.slug: one for one in await self._store.all(over=False)}
         if not self._loaded:
             self._known = await self._store.transact(lambda db: rows.materials(db, list(live)))
@@ -112,6 +120,7 @@ class Materials:
         if not self._fetching:
             digests = {one.digest for one in self._known.values() if one.digest is not None}
             await asyncio.to_thread(self.fetcher.sweep, digests)
+        self._quiet = not live
 
     async def again(self, workshop: WorkshopRecord, caller: WorkshopCaller) -> MaterialStatus:
         """Fetch the material of a workshop again. Raises ProblemError, StoreError."""

@@ -210,6 +210,8 @@ class Store:
 
     async def members(self, slugs: Collection[str]) -> dict[str, list[MembershipRecord]]:
         """Return the people of these workshops, by workshop, in the order of their seats and names."""
+        if not slugs:
+            return {}
         table = schema.memberships
         query = (
             select(table)

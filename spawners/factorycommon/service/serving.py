@@ -21,6 +21,8 @@ _END_SECONDS = 2
 # Seconds until a server closes an idle connection. Longer than the proxy keeps one (Node.js: 5 s), since otherwise the
 # proxy may send a request at the moment at which the server closes the connection.
 _IDLE_SECONDS = 75
+# Seconds between two renewals of the date in a server's answers.
+_TICK_SECONDS = 1.0
 
 
 class StartError(Exception):
@@ -28,7 +30,31 @@ class StartError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that handles no signals, since the process handles them."""
+    """A uvicorn server that handles no signals, since the process handles them, and wakes once a second.
+
+    uvicorn wakes ten times a second to look at ``should_exit``. A link has six servers, and is often idle."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._exits = asyncio.Event()
+        super().__init__(config)
+
+    @property
+    def should_exit(self) -> bool:
+        """Return whether the server has to end; set it to end the server."""
+        return self._exits.is_set()
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if value:
+            self._exits.set()
+        else:
+            self._exits.clear()
+
+    async def main_loop(self) -> None:
+        """Renew the date of the answers each second, until the server has to end."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._exits.wait(), _TICK_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -7,18 +7,20 @@ from fastapi import APIRouter
 from factorycommon.models.workshop_seats import HoldBody, SeatPlaces, SeatsBody, SeatsView
 from factorylink.api.http import says
 from factorylink.api.workshop_scope import InProject, WorkshopScope
+from factorylink.background.warm_connections import WarmConnections
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.sessions.workshop_seats import WorkshopSeats
 
 
-def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds) -> APIRouter:
+def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, connections: WarmConnections) -> APIRouter:
     """Return the operations."""
     routes = APIRouter()
 
     @routes.get("/projects/{project}/seats", responses=says(404))
     async def places(project: InProject) -> SeatPlaces:
         """Return what each factory of the workshop allows now: its pace, its doors, and the accounts held there."""
-        return seats.places(scope.project(project))
+        found = scope.project(project)
+        return connections.raised(found, seats.places(found))
 
     @routes.post("/projects/{project}/seats", responses=says(404))
     async def begin(project: InProject, body: SeatsBody) -> SeatsView:
@@ -26,13 +28,17 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds) -> A
 
         A person who is not in the workshop, or not yet as far as the link knows, is refused alone.
         """
-        return await seats.begin(scope.project(project), body)
+        found = scope.project(project)
+        begun = await seats.begin(found, body)
+        connections.begin(found)
+        return begun
 
     @routes.put("/projects/{project}/hold", responses=says(404))
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
         """Hold accounts for the workshop until it is over, and wipe those that need it."""
         found = scope.project(project)
         await holds.hold(found, body.accounts)
-        return seats.places(found)
+        connections.begin(found)
+        return connections.raised(found, seats.places(found))
 
     return routes

@@ -18,6 +18,7 @@ from factorylink.api import (
 )
 from factorylink.api.http import Bounded, new_app
 from factorylink.api.workshop_scope import WorkshopScope
+from factorylink.background.warm_connections import WarmConnections
 from factorylink.ledger.charges import Charges
 from factorylink.ledger.project_history import ProjectHistory
 from factorylink.projects.account_holds import AccountHolds
@@ -44,6 +45,7 @@ def workshops_app(
     feed: WorkshopFeed,
     seats: WorkshopSeats,
     holds: AccountHolds,
+    connections: WarmConnections,
     history: ProjectHistory,
     charges: Charges,
     factories: OfferedFactories,
@@ -61,7 +63,7 @@ def workshops_app(
         return {"status": "ok"}
 
     app.include_router(workshop_room.router(scope, sessions, feed))
-    app.include_router(workshop_seats.router(scope, seats, holds))
+    app.include_router(workshop_seats.router(scope, seats, holds, connections))
     app.include_router(workshop_history.router(scope, history, charges, live_clusters, factories))
     app.include_router(workshop_material.router(scope, material))
     app.include_router(workshop_rehearsal.router(scope, seats, permission, charges, factories))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from fastapi import FastAPI
 
-from factorycommon.models import Job
+from factorycommon.models import Job, Slug
 from factorylink.api import metrics_view
 from factorylink.api.auth import Callers
 from factorylink.api.checklist_view import Checklist
@@ -19,6 +21,7 @@ from factorylink.api.workshops import workshops_app
 from factorylink.background.access_revocation import AccessRevocation
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.background.measuring import Measuring, measure_loop
+from factorylink.background.warm_connections import WarmConnections
 from factorylink.clusters.admission import ClusterAdmission
 from factorylink.clusters.reconciler import ClusterReconciler
 from factorylink.clusters.scheduler_jobs import SchedulerJobs
@@ -65,6 +68,7 @@ from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.cluster_table import ClusterTable
 from factorylink.state.job_owners import JobOwners
 from factorylink.state.session_table import SessionTable
+from factorylink.util import clock
 from factorylink.util.background_tasks import BackgroundTasks
 
 
@@ -134,9 +138,18 @@ class LinkParts:
         site.on_answer = partial(self._answered, connection)
         site.private_to(partial(self.owners.accounts, factory_id), await self._may_have_jobs(connection))
         site.knows_ids(partial(self.owners.job_ids, factory_id))
+        site.count_earlier(clock.since(at).total_seconds() for at in self._submissions(factory_id))
         site.on_health = partial(self.feed.factory_changed, factory_id)
         connection.access_status.on_change = partial(self.feed.factory_changed, factory_id)
         self.tasks.begin(site.start(), f"start of {factory_id}")
+
+    def _submissions(self, factory_id: Slug) -> Iterator[datetime]:
+        """Yield when the last submission of each live session and batch at a factory began."""
+        begun = [live_session.record.submit_begun for live_session in self.live_sessions.at(factory_id)]
+        for live_cluster in self.live_clusters.values():
+            if live_cluster.record.factory == factory_id:
+                begun += [batch.submit_begun for batch in live_cluster.record.batches.values()]
+        yield from (at for at in begun if at is not None)
 
     async def _answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         await self.session_reconciler.answered(connection, jobs, account)
@@ -208,6 +221,9 @@ class LinkParts:
             feed=self.workshop_feed,
             seats=self.workshop_seats,
             holds=self.account_holds,
+            connections=WarmConnections(
+                self.live_sessions, self.factories, self.account_leases, self.account_holds, self.tasks
+            ),
             history=ProjectHistory(self.ledger, SizeCosts(self.factories)),
             charges=self.charges,
             factories=self.factories,

@@ -101,6 +101,12 @@ class AccountHolds:
             failed=tuple(self._leases.failed[factory, a] for a in mine if (factory, a) in self._leases.failed),
         )
 
+    def ready(self, project: Project, factory: Slug) -> tuple[str, ...]:
+        """Return the held accounts of a project that are clean, or lent to one of its people, in the pool's order."""
+        at = project.factories.get(factory)
+        pool = () if at is None else at.site_accounts.pool
+        return tuple(one for one in pool if self._holds(project.id, (factory, one)) and self._is_ready((factory, one)))
+
     async def _hold(self, project: Project, factory: Slug, pool: Sequence[str], count: int) -> None:
         people = self._people(project.id)
         mine = [a for a in pool if self._holds(project.id, (factory, a)) and (factory, a) not in self._leases.failed]

@@ -47,11 +47,12 @@ class Submitter:
         Raises Refused (no job was created), Unwanted (no job was created, since somebody has stopped the session
         meanwhile), or Unreachable (there may be a job if ``submits`` has increased).
         """
-        await connection.site.turn()
-        # the factory may have changed since the session was admitted
-        if (paused := connection.access_status.paused) is not None:
-            raise NotDone(paused.what)
+        connection.site.check()
+        _check_not_paused(connection)  # the factory may have changed since the session was admitted
         folder = await self.leave(connection, record.account, record.id, NOTE, self._identity.seal(_note(record)))
+        # The turn comes last: what was waited for in between would bring the jobs of several turns together.
+        await connection.site.turn()
+        _check_not_paused(connection)
         comment = self._identity.comment(record.id, record.account, record.factory)
         choice = _opened_in_time(record)
         request = self.request(connection, choice, record.options, record.id, folder, comment)
@@ -141,6 +142,12 @@ class Submitter:
         nobody = "0" * 32
         folder = await session_folder(connection, account, nobody)
         return self.request(connection, choice, JobOptions(), nobody, folder, "estimate")
+
+
+def _check_not_paused(connection: FactoryConnection) -> None:
+    """Raise NotDone if an operator or the site has paused the gateway at the factory."""
+    if (paused := connection.access_status.paused) is not None:
+        raise NotDone(paused.what)
 
 
 async def session_folder(connection: FactoryConnection, account: str, session_id: SessionId) -> str:

@@ -146,9 +146,15 @@ def pace(access: Access, *, shared: bool) -> int:
     """Return how many seats may begin at a factory in a minute: as many as it accepts jobs and, if each person has an
     account of their own there (not ``shared``), logins."""
     settings = access.transport
-    if shared or not isinstance(settings, SshTransportSettings) or isinstance(settings.credentials, WrapperCredentials):
+    if shared or not isinstance(settings, SshTransportSettings) or not logs_in(access):
         return access.submits_per_minute
     return max(1, min(access.submits_per_minute, int(LOGIN_SHARE * settings.logins_per_minute)))
+
+
+def logs_in(access: Access) -> bool:
+    """Return whether the gateway logs in at a site as each account that it works for."""
+    settings = access.transport
+    return isinstance(settings, SshTransportSettings) and not isinstance(settings.credentials, WrapperCredentials)
 
 
 def _check_prestart(connection: FactoryConnection) -> None:

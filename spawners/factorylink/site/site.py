@@ -266,12 +266,22 @@ class Site:
         self._watch.happened(account)
         return job
 
+    def check(self) -> None:
+        """Raise NotAsked if the factory does not answer anyway."""
+        self._scheduler_client.circuit_breaker.check()
+
+    def count_earlier(self, ago: Iterable[float]) -> None:
+        """Count submissions of an earlier process, each so many seconds ago, in the rate limit."""
+        now = time.monotonic()
+        for seconds in sorted((one for one in ago if 0 <= one < rate_limiter.MINUTE), reverse=True):
+            self._turns.take(now - seconds)
+
     async def turn(self) -> None:
         """Wait until the rate limit allows a submission. Raises NotAsked if the factory does not answer anyway."""
-        self._scheduler_client.circuit_breaker.check()
+        self.check()
         if wait := self._turns.take(time.monotonic()):
             await asyncio.sleep(wait)
-            self._scheduler_client.circuit_breaker.check()
+            self.check()
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
         """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.

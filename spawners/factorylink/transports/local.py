@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from factorycommon.models.plain import plain_text
 from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.command import Command
@@ -42,6 +43,11 @@ RESOLVE_TIMEOUT = 5
 READ_TIMEOUT = 10
 FOR_THE_WATCHER = 4  # commands at once
 KILL_WAIT = 2  # seconds; a process that survives SIGKILL hangs in the kernel, and the link must not wait for it
+# The program that becomes another user before it runs the command. Python could do that itself between fork and exec,
+# but then it copies the link's page tables for each command, which takes some 10 ms of the event loop; without that, it
+# uses vfork. This program of coreutils looks up no names: each number has a plus sign.
+CHANGE_USER = "/usr/sbin/chroot"
+_NOT_RUN = range(125, 128)  # the exit codes of this program, and of ``env``, if the command could not be run
 
 
 async def _resolved(host: str, port: int) -> list[Any]:
@@ -84,7 +90,7 @@ class LocalTransport:
     async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command, with the settings' prefix and environment, and return its parsed answer."""
         identity = await self._identity(account)
-        env = self._environment(identity) | self._env | dict(command.env)
+        env = _plain_environment(identity) | self._env | dict(command.env)
         argv = self._prefix + command.argv
         most = most_bytes(command, account)
         async with self._slots.of(account):
@@ -97,7 +103,7 @@ class LocalTransport:
         """Return the first ``limit`` bytes of a file, opened as the account."""
         identity = await self._identity(account)
         full = identity.home + path[1:] if path == "~" or path.startswith("~/") else path
-        env = self._environment(identity)
+        env = _plain_environment(identity)
         async with self._slots.of(account):
             return first_bytes(*await self._bytes(head(full, limit), identity, env, b"", READ_TIMEOUT, limit))
 
@@ -140,7 +146,7 @@ class LocalTransport:
         ours, theirs = socket.socketpair()
         try:
             ours.setblocking(False)
-            env = self._environment(identity) | self._env
+            env = _plain_environment(identity) | self._env
             process = await _start((*self._prefix, *argv), identity, env, theirs.fileno(), theirs.fileno())
         except BaseException:
             ours.close()
@@ -177,12 +183,6 @@ class LocalTransport:
         except KeyError as error:
             raise Gone(f"There is no account {account!r} on this machine.") from error
 
-    @staticmethod
-    def _environment(identity: _Identity) -> dict[str, str]:
-        # A scheduler may forward variables, so nothing of the link's environment is passed on.
-        name = identity.name
-        return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
-
     async def _bytes(
         self, argv: tuple[str, ...], identity: _Identity, env: dict[str, str], stdin: bytes, seconds: float, cap: int
     ) -> tuple[bytes, bytes, int]:
@@ -204,6 +204,9 @@ class LocalTransport:
             self._running.discard(process)
         if len(stdout.result()) > cap or len(stderr.result()) > STDERR_CAP:
             raise Misread(f"{argv[0]} answered with more than {cap} bytes.")
+        if identity.switch and code.result() in _NOT_RUN and stderr.result().startswith((b"chroot: ", b"env: ")):
+            words = plain_text(stderr.result().decode(errors="replace").strip())
+            raise Unreachable(f"{argv[0]} could not be run: {words}")
         return stdout.result(), stderr.result(), code.result()
 
 
@@ -227,9 +230,15 @@ class _CommandWire(SocketStream):
 async def _start(
     argv: tuple[str, ...], identity: _Identity, env: dict[str, str], stdin: int, stdout: int
 ) -> asyncio.subprocess.Process:
+    switch = identity.switch
+    words = argv
+    if switch and os.access(CHANGE_USER, os.X_OK):
+        switch = False
+        words = (*_changed_user(identity, env), *argv)
+        env = _plain_environment(identity)
     try:
         return await asyncio.create_subprocess_exec(
-            *argv,
+            *words,
             stdin=stdin,
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
@@ -237,13 +246,31 @@ async def _start(
             cwd="/",
             umask=0o077,
             start_new_session=True,  # a new process group, so that the whole group can be killed
-            user=identity.uid if identity.switch else None,
-            group=identity.gid if identity.switch else None,
-            extra_groups=identity.groups if identity.switch else None,
+            user=identity.uid if switch else None,
+            group=identity.gid if switch else None,
+            extra_groups=identity.groups if switch else None,
         )
     # missing program, missing permission, too many processes, or NUL in an argument
     except (OSError, ValueError) as error:
         raise Unreachable(f"{argv[0]} could not be run: {error}") from error
+
+
+def _changed_user(identity: _Identity, env: dict[str, str]) -> tuple[str, ...]:
+    """Return the words before a command that make it run as this user, with these groups only.
+
+    Variables that an operator has set begin to count when the user is changed already: some of them load libraries.
+    """
+    groups = ",".join(f"+{group}" for group in identity.groups)
+    plain = _plain_environment(identity)
+    more = [f"{name}={value}" for name, value in env.items() if plain.get(name) != value]
+    own = (CHANGE_USER, f"--userspec=+{identity.uid}:+{identity.gid}", f"--groups={groups}", "/")
+    return (*own, *(("/usr/bin/env", *more) if more else ()))
+
+
+def _plain_environment(identity: _Identity) -> dict[str, str]:
+    """Return the variables of every command. A scheduler may forward variables, so there are none of the link's."""
+    name = identity.name
+    return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
 
 
 def _look_up(account: str | None) -> _Identity:

@@ -15,6 +15,7 @@ included; each takes one or two RPCs.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 QUICK = 0.5  # seconds: the shortest interval
@@ -30,6 +31,8 @@ SHARE = 0.2  # largest share of time in which a scheduler is busy with our quest
 
 SURVEY = 20.0  # interval for nodes and other people's waiting jobs
 LOOKED = 60.0  # seconds for which a look at the factory counts
+
+MINUTE = 61.0  # seconds; a submission reaches the site some moments after its turn, and a site counts 60
 
 
 @dataclass(frozen=True)
@@ -93,17 +96,26 @@ class QuestionRateLimiter:
 
 
 class TurnRateLimiter:
-    """A token bucket for submissions: ``burst`` at once, then ``per_minute``, in the order of the requests."""
+    """A token bucket for submissions: ``burst`` at once, then one in ``seconds``, in the order of the requests.
+
+    No ``MINUTE`` has more than ``per_minute`` of them, the burst included: that is what a site was promised.
+    """
 
     def __init__(self, per_minute: int) -> None:
         self.seconds = 60 / per_minute
         self.burst = max(1, per_minute // 3)
         self._next = float("-inf")  # when the last turn may start; in the past if the bucket has tokens
+        self._turns: deque[float] = deque(maxlen=per_minute)  # when the last turns start, the oldest first
 
     def take(self, now: float) -> float:
         """Take a turn; return the seconds to wait for it."""
         self._next = max(self._next, now - self.burst * self.seconds) + self.seconds
-        return max(0.0, self._next - now)
+        at = max(self._next, now)
+        if len(self._turns) == self._turns.maxlen:
+            at = max(at, self._turns[0] + MINUTE)
+            self._next = max(self._next, at)  # later turns keep their order
+        self._turns.append(at)
+        return at - now
 
 
 class RateLimiter:

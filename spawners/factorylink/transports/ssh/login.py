@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import NoReturn
 
 import asyncssh
@@ -25,6 +26,9 @@ MINUTE = 60.0
 FOR_THE_WATCHER = 2  # logins a minute reserved for the watcher, whose answers all others need
 SHARES = 4  # shares into which the logins of a minute are divided: no login name gets more than one
 LONGEST_TURN = 60.0  # seconds that a login waits for its turn; one that would wait longer fails at once
+# Logins of people's accounts at a time: sshd begins to drop connections that have not logged in yet when there are ten
+# of them (``MaxStartups``), from wherever they come.
+AT_ONCE = 6
 KEEPALIVES = 3  # keepalives without an answer, then the connection is lost
 # Processors have instructions for AES-GCM; the other ciphers are for sites that disabled it.
 CIPHERS = [
@@ -47,14 +51,34 @@ class LoginPace:
         self._share = max(2, per_minute // SHARES)
         self._begun: deque[float] = deque(maxlen=per_minute)
         self._own: dict[str, deque[float]] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
-    async def turn(self, watcher: bool, name: str | None = None) -> None:
+    @contextlib.asynccontextmanager
+    async def login(self, watcher: bool, name: str | None = None) -> AsyncIterator[None]:
+        """Wait until a login may start, and count it as one that is going on during the block.
+
+        The watcher, whose answers all others need, waits for no other login. ``name``: as for ``turn``. Raises
+        Unreachable if the turn would take too long.
+        """
+        if watcher:
+            await self.turn(watcher, name)
+            yield
+            return
+        first = time.monotonic()
+        if (pause := self._own_pause(name)) > 0:  # a name that has used up its share waits where others can pass it
+            await asyncio.sleep(pause)
+        async with self._slots:
+            await self.turn(watcher, name, first)  # last, so that the time that is counted is that of the login
+            yield
+
+    async def turn(self, watcher: bool, name: str | None = None, since: float | None = None) -> None:
         """Wait until a login may start. Raises Unreachable if that would take too long.
 
-        ``name``: the login name whose share is used; None: no share (the watcher, a service account).
+        ``name``: the login name whose share is used; None: no share (the watcher, a service account); ``since``: when
+        the login began to wait, None: now.
         """
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
-        first = time.monotonic()
+        first = time.monotonic() if since is None else since
         while (pause := max(_pause(self._begun, most), self._own_pause(name))) > 0:
             if time.monotonic() - first + pause > LONGEST_TURN:
                 raise Unreachable(
@@ -144,10 +168,12 @@ class SshConnector:
         on_lost: Callable[[], None] = lambda: None,
     ) -> asyncssh.SSHClientConnection:
         shared = watcher or login.act  # all people share a service account's logins
-        await self._pace.turn(watcher, None if shared else login.username)
         settings = self._settings
         try:
-            async with asyncio.timeout(settings.connect_seconds):
+            async with (
+                self._pace.login(watcher, None if shared else login.username),
+                asyncio.timeout(settings.connect_seconds),
+            ):
                 return await asyncssh.connect(
                     *host,
                     tunnel=passed[-1] if passed else GatheringSocket(),

@@ -1,0 +1,267 @@
+"""A class of sixty: their seats run before it begins, and a click leads to a cell's answer.
+
+This gateway: the people are members of a workshop, whose service begins their seats in waves; the hub adopts them.
+Beside it, in the same run and on the same Slurm, ``start-all``: a stand-in, written by us, for the button "start all"
+of jupyter-classroom. It requests the servers of all people of a group at the same moment with an administrator's token,
+through batchspawner with its default settings. Both sides have an account for each person, real JupyterLab servers and
+kernels, and their own hub and proxy; they run one after the other. Measured are:
+
+- seats-at-t0: the servers that the hub reports as ready when the class begins, ``--lead`` seconds after the first order
+- all-run: the time until all are ready; if they are not ready at T-0, the lead
+- click: from the click to the answer of the first cell, for each person: the page of JupyterLab, a new kernel, and one
+  cell through the kernel's channel. The clicks come evenly within ``--within`` seconds. A client without an answer
+  counts with 120 s. A line with ``aim`` instead of a peer shows the required value
+- info-p95: the 95th percentile of ``GET /hub/api/info`` through the proxy, every 0.1 s, in both phases
+- cpu: CPU time of hub, link and workshops service, with the commands that they run, until T-0
+
+With ``--certificates ssh``, the factory is behind sshd in its own network, and the link logs in as each account with
+certificates of its own CA, 60 logins a minute. batchspawner cannot reach such a factory, so there is no peer.
+Needs root. A smaller run: ``bin/bench class --seats 20``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks import gateways, measure
+from benchmarks.bed import Bed, bed
+from benchmarks.class_clients import clicks, shares
+from testbed import accounts
+from testbed.network.login_side import Isolation
+from workshops.client import WorkshopsClient
+from workshops.models.bodies import WorkshopBody
+from workshops.models.callers import WorkshopCaller
+
+NAME = "class"
+PEER = "start-all"
+SERVER = "class"  # the name of the peer's servers; a seat is the person's unnamed server
+LOGINS = 60  # a minute
+OPERATOR = WorkshopCaller("bench", operator=True)
+READ_SECONDS = 7.0  # until the link has read the table of projects, at which it looks every 5 s
+AIMS = {"click-p95": 15.0, "click-max": 60.0}  # seconds
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for. ``lead``, ``within``: seconds."""
+
+    seats: int
+    carrier: str
+    certificates: str
+    lead: float
+    within: float
+    peer: bool
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What was measured on one side. Times are in seconds."""
+
+    running: int
+    up: float
+    cpu: float
+    clicks: list[float]
+    info_start: float
+    info_clicks: float
+
+
+def options() -> Options:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="bin/bench class", description="A class of sixty.")
+    parser.add_argument("--seats", type=int, default=60)
+    parser.add_argument("--carrier", choices=("tcp", "stdio"), default="tcp")
+    parser.add_argument("--certificates", choices=("local", "ssh"), default="local")
+    parser.add_argument("--lead", type=float, help="seconds from the first order to T-0 (60, and 2.5 for each seat)")
+    parser.add_argument("--within", type=float, default=30.0, help="seconds in which all click")
+    parser.add_argument("--without-peer", action="store_true")
+    given = parser.parse_args()
+    if not 1 <= given.seats <= 99:
+        parser.error("--seats: from 1 to 99")
+    lead = 60 + 2.5 * given.seats if given.lead is None else given.lead
+    peer = not given.without_peer and given.certificates == "local"
+    return Options(given.seats, given.carrier, given.certificates, lead, given.within, peer)
+
+
+@contextmanager
+def people(seats: int) -> Iterator[tuple[str, ...]]:
+    """Provide a Unix account for each seat; those that had to be made are deleted at the end."""
+    names = tuple(f"fg-class{number:02}" for number in range(1, seats + 1))
+    known = {line.partition(":")[0] for line in Path("/etc/passwd").read_text(encoding="utf-8").splitlines()}
+    made = [name for name in names if name not in known]
+    try:
+        yield accounts.ensure(names)
+    finally:
+        for name in made:
+            deleted = subprocess.run(
+                ["/usr/sbin/userdel", "--remove", "--force", name], capture_output=True, text=True, check=False
+            )
+            if deleted.returncode not in (0, 6):  # 6: there is no such account
+                measure.note(f"{name} is left: {deleted.stderr.strip()}")
+
+
+async def lesson(
+    gateway: gateways.Gateway, begin: Callable[[], Awaitable[None]], server: str, wanted: Options
+) -> Lesson:
+    """Begin the seats, count them at T-0, and let all people click."""
+    names = gateway.bed.people
+    tokens = {f"/user/{name}/{server}/".replace("//", "/"): await gateway.token(name) for name in names}
+    before, over = measure.cpu_seconds(gateway.counted), asyncio.Event()
+    latencies = asyncio.create_task(measure.sample(gateway.info, 2 * wanted.lead, stop=over))
+    began = time.monotonic()
+    beginning = asyncio.ensure_future(begin())
+    up: float | None = None
+    while (passed := time.monotonic() - began) < wanted.lead:
+        if up is None and await gateway.ready() >= len(names):
+            up = time.monotonic() - began
+            measure.note(f"{gateway.name}: all {len(names)} run after {up:.1f} s")
+        await asyncio.sleep(min(1.0, max(0.0, wanted.lead - passed)))
+    running = await gateway.ready()
+    cpu = measure.cpu_seconds(gateway.counted) - before
+    over.set()
+    start = await latencies
+    beginning.cancel()
+    await asyncio.gather(beginning, return_exceptions=True)
+    over = asyncio.Event()
+    latencies = asyncio.create_task(measure.sample(gateway.info, 1000, stop=over))
+    taken = await clicks(str(gateway.client.base_url).rstrip("/"), tokens, wanted.within)
+    over.set()
+    meanwhile = await latencies
+    measure.note(f"{gateway.name}: {running} of {len(names)} at T-0; click to cell {shares(taken)}")
+    p95 = [1000 * measure.percentile(each, 0.95) for each in (start, meanwhile)]
+    return Lesson(running, wanted.lead if up is None else up, cpu, taken, *p95)
+
+
+async def workshop(gateway: gateways.Gateway) -> tuple[WorkshopsClient, str]:
+    """Make a workshop with all people as members; return the service's client, and the workshop."""
+    assert gateway.workshops_socket is not None
+    client = WorkshopsClient(gateway.workshops_socket)
+    opens = datetime.now(UTC) + timedelta(hours=1)
+    times = {"opens": opens, "starts": opens, "ends": opens + timedelta(hours=1), "closes": opens + timedelta(hours=2)}
+    place = {"factory": gateway.bed.factory.id, "size": gateway.bed.size.id}
+    body = WorkshopBody.model_validate(
+        {
+            "title": "A class",
+            **{name: at.isoformat() for name, at in times.items()},
+            "seats": len(gateway.bed.people),
+            "hours": 1,
+            "places": [place],
+        }
+    )
+    slug = (await client.create(OPERATOR, body)).slug
+    await client.take(OPERATOR, slug, "approve")
+
+    async def scheduled() -> bool:
+        return (await client.one(OPERATOR, slug)).state == "scheduled"
+
+    await measure.until(scheduled, 30, "the workshop is scheduled", every=0.2)
+    for person in gateway.bed.people:
+        await client.put_member(OPERATOR, slug, person, "participant")
+    await asyncio.sleep(READ_SECONDS)
+    return client, slug
+
+
+async def ours(on: Bed, wanted: Options) -> Lesson:
+    """Measure this gateway; then end all that runs."""
+    access: dict[str, object] = {"accounts": {person: person for person in on.people}}
+    known = on.cluster.access_fields()
+    if wanted.carrier == "stdio":
+        access["door"] = {"carrier": "stdio", "stdio_most": wanted.seats + 10}
+    if wanted.certificates == "ssh":
+        transport = known["transport"]
+        assert isinstance(transport, dict)
+        access["transport"] = {**transport, "logins_per_minute": LOGINS}
+    async with gateways.ours(on, wanted.seats, **access) as gateway:
+        client, slug = await workshop(gateway)
+
+        async def begin() -> None:
+            await client.take(OPERATOR, slug, "warm")
+
+        try:
+            found = await lesson(gateway, begin, "", wanted)
+            seating = await client.seating(OPERATOR, slug)
+            states = [str(seat.state) for seat in seating.seats]
+            said = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+            measure.note(f"ours: seats {said}; waves {max(seat.wave or 0 for seat in seating.seats)}")
+            if seating.halted is not None:
+                measure.note(f"ours: halted: {seating.halted}")
+        finally:
+            await client.close()
+    await cleared(on)
+    return found
+
+
+async def peer(on: Bed, wanted: Options) -> Lesson:
+    """Measure the stand-in for "start all"; then end all that runs."""
+    async with gateways.peer(on) as gateway:
+        gateway.name = PEER
+
+        async def begin() -> None:
+            posts = (gateway.start_server(person, SERVER) for person in on.people)
+            for refused in await asyncio.gather(*posts, return_exceptions=True):
+                if refused is not None:
+                    measure.note(f"{PEER}: {refused}")
+
+        found = await lesson(gateway, begin, SERVER, wanted)
+    await cleared(on)
+    return found
+
+
+async def cleared(on: Bed) -> None:
+    """Cancel all jobs, and wait until they are gone."""
+    await asyncio.to_thread(on.clear)
+    await on.idle()
+
+
+def clicked(share: float) -> Callable[[Lesson], float]:
+    """Return a function that returns the seconds that this share of the clicks did not exceed."""
+    return lambda one: measure.percentile(one.clicks, share)
+
+
+def tell(ours: Lesson, theirs: Lesson | None, wanted: Options) -> None:
+    """Print the results."""
+    measure.note(f"{wanted.seats} seats, carrier {wanted.carrier}, certificates {wanted.certificates}")
+    other = {} if theirs is None else {PEER: theirs}
+
+    def peers(of: Callable[[Lesson], float], **aims: float) -> dict[str, float]:
+        return {name: of(one) for name, one in other.items()} | aims
+
+    at_t0 = peers(lambda one: one.running, aim=wanted.seats - wanted.seats // 60)
+    measure.rate(NAME, "seats-at-t0", ours.running, at_t0, "seats")
+    measure.report(NAME, "all-run", ours.up, peers(lambda one: one.up), "s")
+    for name, share in (("click-p50", 0.5), ("click-p95", 0.95), ("click-max", 1.0)):
+        aims = {"aim": AIMS[name]} if name in AIMS else {}
+        beside = peers(clicked(share), **aims)
+        measure.report(NAME, name, clicked(share)(ours), beside, "s")
+    measure.report(NAME, "info-p95-start", ours.info_start, peers(lambda one: one.info_start, aim=500.0), "ms")
+    measure.report(NAME, "info-p95-clicks", ours.info_clicks, peers(lambda one: one.info_clicks, aim=500.0), "ms")
+    measure.report(NAME, "cpu", ours.cpu, peers(lambda one: one.cpu), "s")
+    if not other:
+        measure.note(f"without a peer: all-run {ours.up:.1f} s, click {shares(ours.clicks)}, CPU {ours.cpu:.1f} s")
+
+
+async def main(wanted: Options) -> None:
+    """Run the benchmark, and print the results."""
+    isolation = None
+    if wanted.certificates == "ssh":
+        tcp = wanted.carrier == "tcp"
+        isolation = Isolation(forwarding=tcp, carrier="tcp" if tcp else "stdio")
+    with people(wanted.seats) as names, bed(NAME, wanted.seats, isolation, names) as on:
+        mine = await ours(on, wanted)
+        theirs = await peer(on, wanted) if wanted.peer else None
+    tell(mine, theirs, wanted)
+
+
+if __name__ == "__main__":
+    chosen = options()
+    if os.geteuid() != 0:
+        raise SystemExit("bin/bench class needs root: each seat has an account of its own")
+    asyncio.run(main(chosen))

@@ -1,0 +1,42 @@
+"""The cost of a gateway that nobody uses: CPU time in 30 s, beside a JupyterHub with batchspawner.
+
+There is one Slurm without jobs. This gateway has a hub, a link and the workshops service, and no workshop; batchspawner
+has a hub. Each has waited for a minute before, so that what follows a start is over. The proxies, which are the same
+program, are left out. A line with ``aim`` instead of a peer shows the required value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from benchmarks import gateways, measure
+from benchmarks.bed import Bed, bed
+
+WINDOW, SETTLES = 30.0, 65.0  # seconds; for a minute, the link asks more often
+NAMES = ("hub", "link", "workshops")
+
+
+async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> float:
+    """Start a side, and return its CPU seconds in the window."""
+    async with side(on) as gateway:
+        await asyncio.sleep(SETTLES)
+        before = [measure.cpu_seconds([pid]) for pid in gateway.counted]
+        await asyncio.sleep(WINDOW)
+        used = [measure.cpu_seconds([pid]) - at for pid, at in zip(gateway.counted, before, strict=True)]
+    apart = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in zip(NAMES, used, strict=False))
+    measure.note(f"{gateway.name}: {apart} in {WINDOW:g} s")
+    return sum(used)
+
+
+async def main() -> None:
+    """Run the benchmark, and print the results."""
+    with bed("idle") as on:
+        ours = await window(lambda on: gateways.ours(on, seats=1), on)
+        theirs = await window(gateways.peer, on)
+    measure.report("idle", "cpu", ours, {"batchspawner": theirs, "aim": 0.5}, "s")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,148 @@
+"""Opens connections for the seats of a workshop before they begin, within the site's pace of logins.
+
+Where each person works under an account of their own, a site sees a login for each seat, and allows only some in a
+minute. This module logs in as the accounts of the next seats in the time in which nothing else needs the logins. Seats
+whose connection is open already need none, so more of them may begin in a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator
+from datetime import timedelta
+
+from factorycommon.models import Project, ProjectAt, Slug
+from factorycommon.models.workshop_seats import SeatPlace, SeatPlaces
+from factorylink.errors import FactoryError, Gone
+from factorylink.projects.account_holds import AccountHolds
+from factorylink.projects.account_leases import AccountLeases
+from factorylink.sessions.submitter import NOTE, session_folder
+from factorylink.sessions.workshop_seats import logs_in, pace
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.session_table import SessionTable
+from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
+
+log = logging.getLogger("factorylink")
+
+MINUTE = 60.0
+KEPT = 240.0  # seconds for which a connection certainly stays open without use: the pool closes it after 300
+LOOK_SECONDS = 2.0  # until it is looked again whether logins are left
+LONGEST = 600.0  # seconds for which one order opens connections
+_NOBODY = "0" * 32  # the id of no session
+
+_Key = tuple[Slug, str]  # a factory, and an account there
+
+
+class WarmConnections:
+    """Connections that wait for seats. Nothing of this is kept: after a restart, seats log in when they begin."""
+
+    def __init__(
+        self,
+        table: SessionTable,
+        factories: OfferedFactories,
+        leases: AccountLeases,
+        holds: AccountHolds,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._table = table
+        self._factories = factories
+        self._leases = leases
+        self._holds = holds
+        self._tasks = tasks
+        self._opened: dict[_Key, float] = {}  # when a connection was opened, in ticks
+        self._logins: dict[Slug, deque[float]] = {}  # logins of this module in the last minute, in ticks
+        self._running: set[tuple[str, Slug]] = set()  # by project and factory
+
+    def begin(self, project: Project) -> None:
+        """Open connections for the seats of a workshop that have not begun, in the background."""
+        for factory_id, at in project.factories.items():
+            connection, key = self._factories.get(factory_id), (project.id, factory_id)
+            if connection is None or not logs_in(connection.access) or key in self._running:
+                continue
+            if next(self._next(project, at, connection), None) is not None:
+                self._running.add(key)
+                self._tasks.begin(self._run(project, at, connection), f"connections of {project.id} to {factory_id}")
+
+    def raised(self, project: Project, found: SeatPlaces) -> SeatPlaces:
+        """Return what factories allow, with the seats that may begin without a login added to the pace of each.
+
+        Logins of the last minute are no longer there for other seats.
+        """
+        return SeatPlaces(places=tuple(self._raised(project, one) for one in found.places))
+
+    def _raised(self, project: Project, place: SeatPlace) -> SeatPlace:
+        connection = self._factories.get(place.factory)
+        if connection is None or not logs_in(connection.access):
+            return place
+        accounts = self._accounts(project, project.factories[place.factory], connection)
+        warm = sum(self._is_warm((place.factory, account)) for account in accounts)
+        per_minute = place.per_minute + warm - len(self._recent(place.factory))
+        return place.model_copy(update={"per_minute": max(1, min(per_minute, connection.access.submits_per_minute))})
+
+    async def _run(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> None:
+        factory_id, until = connection.factory.id, clock.ticks() + LONGEST
+        try:
+            while (account := next(self._next(project, at, connection), None)) is not None:
+                if clock.ticks() >= until:
+                    return
+                if self._left(connection) <= 0:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    continue
+                self._recent(factory_id).append(clock.ticks())
+                await _open(connection, account)
+                self._opened[factory_id, account] = clock.ticks()
+        except FactoryError as error:
+            log.info("%s: no further connections are opened before seats begin: %s", factory_id, error.message)
+        finally:
+            self._running.discard((project.id, factory_id))
+
+    def _left(self, connection: FactoryConnection) -> int:
+        """Return how many logins seats leave at a factory now."""
+        factory_id, now = connection.factory.id, clock.now()
+        begun = sum(now - one.record.created < timedelta(seconds=MINUTE) for one in self._table.at(factory_id))
+        return pace(connection.access, shared=False) - begun - len(self._recent(factory_id))
+
+    def _recent(self, factory_id: Slug) -> deque[float]:
+        """Return the logins of this module in the last minute."""
+        recent = self._logins.setdefault(factory_id, deque())
+        while recent and clock.ticks() - recent[0] >= MINUTE:
+            recent.popleft()
+        return recent
+
+    def _next(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
+        """Yield the accounts of seats that have neither begun nor a connection, the first to be used first."""
+        for account in self._accounts(project, at, connection):
+            if not self._is_warm((connection.factory.id, account)):
+                yield account
+
+    def _accounts(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
+        """Yield the accounts under which the seats that have not begun will run."""
+        factory_id = connection.factory.id
+        used = {one.record.account for one in self._table.at(factory_id)}
+        if at.site_accounts.pool:
+            yield from (one for one in self._holds.ready(project, factory_id) if one not in used)
+            return
+        for person in project.members:
+            account = self._leases.own(connection, at, person)
+            if account is not None and account not in used and self._leases.kind(connection, at, person) == "own":
+                yield account
+
+    def _is_warm(self, key: _Key) -> bool:
+        opened = self._opened.get(key)
+        if opened is not None and clock.ticks() - opened >= KEPT:
+            del self._opened[key]
+            return False
+        return opened is not None
+
+
+async def _open(connection: FactoryConnection, account: str) -> None:
+    """Log in as an account by an order that every site allows. Raises FactoryError."""
+    folder = await session_folder(connection, account, _NOBODY)
+    try:
+        await connection.commands.read(account, f"{folder}/{NOTE}")
+    except Gone:
+        return  # as expected: there is no such file
