@@ -140,16 +140,20 @@ class SeatRunner:
         return await asked
 
     async def _begin_one(self, workshop: WorkshopRecord, person: str) -> SeatRow:
-        place = workshop.places[0]
-        known = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))}
-        row = known.get(person)
+        slug = workshop.slug
+        people = (await self._store.members([slug]))[slug]
+        orders = await self._store.transact(lambda db: moves.orders(db, slug))
+        known = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
+        belongs = moves.place_of(workshop, orders, next((one.seat for one in people if one.person == person), None))
+        place, moved = belongs.place, frozenset({person} if belongs.order is not None else ())
+        row = _at(known.get(person), place)
         if row is not None and not rows.is_answered(row):
-            row = (await self._ask(workshop, place, [row]))[person]
+            row = (await self._ask(workshop, place, [row], moved))[person]
             if not rows.is_answered(row):
                 return row
         last = max((one.wave for one in known.values()), default=0)
         made = await self._intend(workshop, place, NextWave(last, (person,)), known)
-        return (await self._ask(workshop, place, made))[person]
+        return (await self._ask(workshop, place, made, moved))[person]
 
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
         """Return how warming up goes. ``most``: the longest time before the opening at which it may begin."""

@@ -760,9 +760,29 @@ var R = {
   gpu: (use2) => t("GPU {use}", { use: use2 }),
   stop: t("Stop"),
   stopSeat: (n) => t("Stop the session on seat {n}", { n: number(n) }),
-  stopping: t("Stopping…"),
   handUp: t("Hand up"),
   look: (file) => t("See {file}", { file }),
+  asked: t("Asked…"),
+  start: t("Start"),
+  startSeat: (n) => t("Start a session on seat {n}", { n: number(n) }),
+  restart: t("Restart"),
+  restartSeat: (n) => t("Restart the session on seat {n}", { n: number(n) }),
+  reset: t("Reset"),
+  resetSeat: (n) => t("Reset seat {n}", { n: number(n) }),
+  stopLost: t("What runs there ends, and everything in memory is lost. Saved files stay. The person may start a new session."),
+  restartLost: t("What runs there ends, and everything in memory is lost. Saved files stay. A new session is then asked for, which may have to wait."),
+  resetLost: t("What runs there ends, and everything in memory is lost. In a new session the person finds the material as it was given out; the person’s own files of the class stay, in a folder with today’s date."),
+  stopIt: t("Stop it"),
+  restartIt: t("Restart it"),
+  resetIt: t("Reset it"),
+  step: (done, of) => t("step {done} of {of}", { done: number(done), of: number(of) }),
+  stepHead: (n) => t("Step {n}", { n: number(n) }),
+  stepDone: (done, of) => tn(of, "{done} of {n} person", "{done} of {n} people", { done: number(done) }),
+  told: (n, what) => t("Seat {n}: {what}", { n: number(n), what }),
+  actEnds: t("The old session ends…"),
+  actStarts: t("A new session is asked for…"),
+  actDelivers: t("The new session gets the material as soon as it is open…"),
+  actFailed: (why) => t("Not done: {why}", { why }),
   allReady: t("Everybody who has a seat is ready."),
   nobody: t("Nobody has joined yet."),
   silent: t("The room cannot be read just now, so this may be old. Sessions go on."),
@@ -842,11 +862,77 @@ function line(seat, now) {
   return why;
 }
 var RUNS = ["pending", "starting", "running", "ready", "unreachable"];
-function seatItem(seat, { names: names2, factories: factories2, mayStop, busy, on, now, address: address2 }) {
+function acts(seat, may) {
+  if (!seat.taken) return [];
+  const runs = RUNS.includes(standing(seat));
+  const going = Boolean(seat.act) && seat.act.state !== "failed";
+  const found = [];
+  if (may.start && !going && !runs) found.push("start");
+  if (may.stop && runs) found.push("stop");
+  if (may.start && !going && runs) found.push("restart");
+  if (may.start && !going) found.push("reset");
+  return found;
+}
+function question(n, act) {
+  const asked = {
+    stop: { head: `${R.stopSeat(n)}?`, lost: R.stopLost, go: R.stopIt },
+    restart: { head: `${R.restartSeat(n)}?`, lost: R.restartLost, go: R.restartIt },
+    reset: { head: `${R.resetSeat(n)}?`, lost: R.resetLost, go: R.resetIt }
+  };
+  return asked[act];
+}
+function told(n, act) {
+  return R.told(n, act === "start" ? R.actStarts : R.asked);
+}
+function progress(seat) {
+  if (!seat.act) return "";
+  if (seat.act.state === "failed") return R.actFailed(seat.act.why?.text ?? "");
+  const words = { stopping: R.actEnds, starting: R.actStarts, delivering: R.actDelivers };
+  return words[seat.act.state] ?? "";
+}
+function actButton(seat, act, asked, on) {
+  const words = {
+    start: [R.start, R.startSeat],
+    stop: [R.stop, R.stopSeat],
+    restart: [R.restart, R.restartSeat],
+    reset: [R.reset, R.resetSeat]
+  };
+  const [text, label] = words[act];
+  return h("button", {
+    type: "button",
+    class: "btn btn-sm btn-outline-contrast",
+    key: `${act}-${seat.seat}`,
+    onclick: () => on.act(seat, act),
+    "aria-disabled": String(asked),
+    "aria-label": label(seat.seat)
+  }, text);
+}
+function stepName(step, index) {
+  const notebook = step.notebook.replace(/\.ipynb$/, "");
+  return `${R.stepHead(index + 1)}: ${step.name || notebook}`;
+}
+function stepItems(room) {
+  return room.steps.map((step, index) => h(
+    "li",
+    { key: String(index) },
+    h("span", { class: "fg-step-name", id: `fg-step-${index}` }, stepName(step, index)),
+    h("progress", { class: "fg-step-bar", value: String(step.done), max: String(Math.max(1, room.taken)), "aria-labelledby": `fg-step-${index}` }),
+    h("span", { class: "fg-quiet" }, R.stepDone(step.done, room.taken))
+  ));
+}
+function stepLine(seat, steps) {
+  if (!steps.length || seat.step === null || seat.step === void 0) return "";
+  const last = seat.step_last === null || seat.step_last === void 0 ? void 0 : steps[seat.step_last];
+  return [R.step(seat.step, steps.length), last?.name].filter(Boolean).join(" · ");
+}
+function seatItem(seat, { names: names2, factories: factories2, may, busy, on, now, address: address2, steps = [] }) {
   const state2 = standing(seat);
   const who = names2 ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
   const asked = busy.has(seat.seat);
+  const doing = progress(seat);
+  const at = names2 ? stepLine(seat, steps) : "";
+  const buttons = acts(seat, may).map((act) => actButton(seat, act, asked, on));
   return h(
     "li",
     { class: "fg-seat", key: String(seat.seat), "data-state": state2 },
@@ -864,20 +950,16 @@ function seatItem(seat, { names: names2, factories: factories2, mayStop, busy, o
       seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories2[seat.factory] ?? seat.factory}`) : null
     ),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
+    at ? h("p", { class: "fg-seat-line" }, at) : null,
     seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "✋ "), R.handUp) : null,
     names2 && seat.look && !seat.hand ? h("p", {}, h("a", {
       href: `${address2}/seats/${seat.seat}/look`,
       target: "_blank",
       rel: "noopener"
     }, R.look(seat.look.file))) : null,
-    mayStop && RUNS.includes(state2) ? h("button", {
-      type: "button",
-      class: "btn btn-sm btn-outline-contrast",
-      key: `stop-${seat.seat}`,
-      onclick: () => on.stop(seat),
-      "aria-disabled": String(asked),
-      "aria-label": R.stopSeat(seat.seat)
-    }, asked ? R.stopping : R.stop) : null
+    doing ? h("p", { class: "fg-seat-line" }, doing) : null,
+    buttons.length ? h("p", { class: "fg-seat-acts" }, buttons) : null,
+    asked ? h("p", { class: "fg-quiet" }, R.asked) : null
   );
 }
 function messageItems(messages, now) {
@@ -934,7 +1016,7 @@ function handItem(seat, { names: names2, mayHelp, busy, on, now, address: addres
     "aria-disabled": String(busy.has(n)),
     "aria-label": label
   }, text);
-  const acts = names2 && mayHelp;
+  const acts2 = names2 && mayHelp;
   return h(
     "li",
     { class: "fg-hand", key: String(n), "data-comes": String(hand.place === 0) },
@@ -948,7 +1030,7 @@ function handItem(seat, { names: names2, mayHelp, busy, on, now, address: addres
     ),
     names2 && hand.question ? h("p", { class: "fg-hand-question" }, hand.question) : null,
     names2 && hand.asked_by && !look ? h("p", { class: "fg-quiet" }, H.asked(hand.asked_by)) : null,
-    acts ? h(
+    acts2 ? h(
       "p",
       { class: "fg-hand-acts" },
       hand.has.length ? h("button", {
@@ -1026,10 +1108,10 @@ function handsPart(address2) {
 var page = settings("fg-room");
 var factories = JSON.parse(page.factories);
 var address = `${page.base}workshops/${page.slug}/room`;
-var STOP_PATIENCE = 15e3;
+var PATIENCE = 15e3;
 var REDRAWN = 3e4;
-var state = { room: null, trouble: null, busy: /* @__PURE__ */ new Set(), stopping: null, goingOn: false };
-var told = announcer();
+var state = { room: null, trouble: null, busy: /* @__PURE__ */ new Set(), asked: null, goingOn: false };
+var heard = announcer();
 var drawHands = handsPart(address);
 var names = () => byId("fg-names").checked;
 var filter = () => (
@@ -1048,24 +1130,27 @@ function draw() {
   byId("fg-bar").value = room.ready;
   byId("fg-bar").max = Math.max(1, room.taken);
   byId("fg-names-part").hidden = !room.names;
-  const mayStop = room.may.includes("stop-seat");
+  const may = { stop: room.may.includes("stop-seat"), start: room.may.includes("start-seat") };
   const options = {
     names: room.names && names(),
     factories,
-    mayStop,
+    may,
     busy: state.busy,
-    on: { stop: askStop },
+    on: { act: askAct },
     now,
-    address
+    address,
+    steps: room.steps
   };
   const seats = shown2(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(byId("fg-seats"), seats.map((seat) => seatItem(seat, options)));
   render(byId("fg-nothing"), nothing ? h("p", {}, nothing) : null);
   drawHands(room, options.names, now);
+  byId("fg-steps-part").hidden = room.steps.length === 0;
+  render(byId("fg-steps"), stepItems(room));
   byId("fg-message-form").hidden = !room.may.includes("broadcast");
   render(byId("fg-messages"), room.messages.length ? messageItems(room.messages, now) : h("li", { key: "none" }, R.noMessages));
-  const text = told(room, now);
+  const text = heard(room, now);
   if (text !== null) announce(text);
 }
 function drawHalt(room) {
@@ -1098,17 +1183,26 @@ function hear(change) {
   state.trouble = null;
   draw();
 }
-function askStop(seat) {
+function askAct(seat, act) {
   if (state.busy.has(seat.seat)) return;
-  state.stopping = seat.seat;
-  setText(byId("fg-stop-head"), `${R.stopSeat(seat.seat)}?`);
+  if (act === "start") {
+    send(seat.seat, act);
+    return;
+  }
+  const { head, lost, go } = question(seat.seat, act);
+  state.asked = { seat: seat.seat, act };
+  setText(byId("fg-stop-head"), head);
+  setText(byId("fg-stop-lost"), lost);
+  setText(byId("fg-stop-go"), go);
   byId("fg-stop").showModal();
 }
-async function stop(seat) {
+async function send(seat, act) {
   state.busy.add(seat);
+  render(byId("fg-said"), null);
   draw();
   try {
-    await ask(`${address}/seats/${seat}/stop`, { method: "POST" });
+    await ask(`${address}/seats/${seat}/${act}`, { method: "POST" });
+    announce(told(seat, act));
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     render(byId("fg-said"), h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, `${R.seat(seat)}: ${error.message}`));
@@ -1119,11 +1213,11 @@ async function stop(seat) {
   setTimeout(() => {
     state.busy.delete(seat);
     draw();
-  }, STOP_PATIENCE);
+  }, PATIENCE);
 }
 byId("fg-stop").addEventListener("close", () => {
   const dialog = byId("fg-stop");
-  if (dialog.returnValue === "go") stop(state.stopping);
+  if (dialog.returnValue === "go") send(state.asked.seat, state.asked.act);
   dialog.returnValue = "";
 });
 var messageId = crypto.randomUUID?.() ?? String(Date.now());

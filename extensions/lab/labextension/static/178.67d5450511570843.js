@@ -1,0 +1,40 @@
+"use strict";(self.rspackChunkfactorygate_lab=self.rspackChunkfactorygate_lab||[]).push([[178],{"../../../main/extensions/lab/node_modules/css-loader/dist/cjs.js!./style/index.css"(e,t,n){var o=n("../../../main/extensions/lab/node_modules/css-loader/dist/runtime/noSourceMaps.js"),a=n.n(o),r=n("../../../main/extensions/lab/node_modules/css-loader/dist/runtime/api.js"),s=(n.n(r))()(a());s.push([e.id,`.fg-Status { display: flex; align-items: center; height: 100%; }
+#top-panel .fg-Status { align-self: center; height: 24px; } /* Notebook's, which has no status bar */
+.fg-Status button {
+  display: flex; gap: 12px; align-items: center; height: 100%; padding: 0 8px; border: 0; background: none; cursor: pointer;
+  color: var(--jp-ui-font-color1); font: inherit; font-size: var(--jp-ui-font-size1); white-space: nowrap;
+}
+.fg-Status button:hover { background: var(--jp-layout-color3); }
+.fg-Status button:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: -2px; }
+.fg-Status span:empty { display: none; }
+.fg-Status-time { font-variant-numeric: tabular-nums; }
+.fg-Status[data-near="soon"] .fg-Status-time { padding: 0 6px; border-radius: 3px; background: #7a4d00; color: #fff; }
+.fg-Status[data-near="now"] .fg-Status-time,
+.fg-Status[data-phase="ended"] .fg-Status-time { padding: 0 6px; border-radius: 3px; background: #a3211a; color: #fff; }
+
+.fg-Panel { overflow: auto; padding: 8px 12px; background: var(--jp-layout-color1); color: var(--jp-ui-font-color1); }
+.fg-Panel h2 { margin: 12px 0 4px; font-size: var(--jp-ui-font-size2); }
+.fg-Panel p { margin: 4px 0; }
+.fg-Panel a { color: var(--jp-content-link-color, #0b5cad); text-decoration: underline; }
+.fg-Panel ul { margin: 4px 0; padding: 0; list-style: none; }
+.fg-Panel li { padding: 4px 0; border-top: 1px solid var(--jp-border-color2); }
+.fg-Line { display: block; }
+.fg-Note { padding: 6px 8px; border-left: 3px solid #b26a00; background: var(--jp-layout-color2); }
+.fg-Use { margin: 8px 0; }
+.fg-Use dd { margin: 0 0 6px; }
+.fg-Use meter { display: block; width: 100%; }
+.fg-Buttons { display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0; }
+.fg-Button {
+  padding: 4px 10px; border: 1px solid var(--jp-border-color0); border-radius: 3px; background: var(--jp-layout-color1);
+  color: var(--jp-ui-font-color1); font: inherit; font-size: var(--jp-ui-font-size1); cursor: pointer;
+}
+.fg-Button:hover { background: var(--jp-layout-color2); }
+.fg-Button:focus-visible, .fg-Panel a:focus-visible { outline: 2px solid var(--jp-brand-color1); outline-offset: 1px; }
+.fg-Kept { padding: 8px 0; }
+.fg-Kept pre { margin: 0 0 4px; white-space: pre-wrap; }
+.fg-Kept-line { margin: 0; color: var(--jp-ui-font-color1); font-size: var(--jp-ui-font-size1); }
+.fg-Hand { display: flex; flex-direction: column; gap: 8px; max-width: 70ch; }
+.fg-Hand p { margin: 0; }
+.fg-Hand textarea { display: block; width: 100%; box-sizing: border-box; }
+.fg-Sent { max-height: 10em; margin: 4px 0 0; padding: 6px; overflow: auto; background: var(--jp-layout-color2); white-space: pre-wrap; }
+`,""]),n.d(t,{},{A:s})},"../../../main/extensions/lab/node_modules/css-loader/dist/runtime/api.js"(e){e.exports=function(e){var t=[];return t.toString=function(){return this.map(function(t){var n="",o=void 0!==t[5];return t[4]&&(n+="@supports (".concat(t[4],") {")),t[2]&&(n+="@media ".concat(t[2]," {")),o&&(n+="@layer".concat(t[5].length>0?" ".concat(t[5]):""," {")),n+=e(t),o&&(n+="}"),t[2]&&(n+="}"),t[4]&&(n+="}"),n}).join("")},t.i=function(e,n,o,a,r){"string"==typeof e&&(e=[[null,e,void 0]]);var s={};if(o)for(var i=0;i<this.length;i++){var l=this[i][0];null!=l&&(s[l]=!0)}for(var d=0;d<e.length;d++){var u=[].concat(e[d]);o&&s[u[0]]||(void 0!==r&&(void 0===u[5]||(u[1]="@layer".concat(u[5].length>0?" ".concat(u[5]):""," {").concat(u[1],"}")),u[5]=r),n&&(u[2]&&(u[1]="@media ".concat(u[2]," {").concat(u[1],"}")),u[2]=n),a&&(u[4]?(u[1]="@supports (".concat(u[4],") {").concat(u[1],"}"),u[4]=a):u[4]="".concat(a)),t.push(u))}},t}},"../../../main/extensions/lab/node_modules/css-loader/dist/runtime/noSourceMaps.js"(e){e.exports=function(e){return e[1]}},"./style/index.css"(e,t,n){n.r(t);var o=n("../../../main/extensions/lab/node_modules/style-loader/dist/runtime/injectStylesIntoStyleTag.js"),a=n.n(o),r=n("../../../main/extensions/lab/node_modules/style-loader/dist/runtime/styleDomAPI.js"),s=n.n(r),i=n("../../../main/extensions/lab/node_modules/style-loader/dist/runtime/insertBySelector.js"),l=n.n(i),d=n("../../../main/extensions/lab/node_modules/style-loader/dist/runtime/setAttributesWithoutAttributes.js"),u=n.n(d),c=n("../../../main/extensions/lab/node_modules/style-loader/dist/runtime/insertStyleElement.js"),p=n.n(c),f=n("../../../main/extensions/lab/node_modules/style-loader/dist/runtime/styleTagTransform.js"),m=n.n(f),g=n("../../../main/extensions/lab/node_modules/css-loader/dist/cjs.js!./style/index.css"),x={};x.styleTagTransform=m(),x.setAttributes=u(),x.insert=l().bind(null,"head"),x.domAPI=s(),x.insertStyleElement=p(),a()(g.A,x);let b=g.A&&g.A.locals?g.A.locals:void 0;n.d(t,{},{default:b})},"../../../main/extensions/lab/node_modules/style-loader/dist/runtime/injectStylesIntoStyleTag.js"(e){var t=[];function n(e){for(var n=-1,o=0;o<t.length;o++)if(t[o].identifier===e){n=o;break}return n}function o(e,o){for(var a={},r=[],s=0;s<e.length;s++){var i=e[s],l=o.base?i[0]+o.base:i[0],d=a[l]||0,u="".concat(l," ").concat(d);a[l]=d+1;var c=n(u),p={css:i[1],media:i[2],sourceMap:i[3],supports:i[4],layer:i[5]};if(-1!==c)t[c].references++,t[c].updater(p);else{var f=function(e,t){var n=t.domAPI(t);return n.update(e),function(t){t?(t.css!==e.css||t.media!==e.media||t.sourceMap!==e.sourceMap||t.supports!==e.supports||t.layer!==e.layer)&&n.update(e=t):n.remove()}}(p,o);o.byIndex=s,t.splice(s,0,{identifier:u,updater:f,references:1})}r.push(u)}return r}e.exports=function(e,a){var r=o(e=e||[],a=a||{});return function(e){e=e||[];for(var s=0;s<r.length;s++){var i=n(r[s]);t[i].references--}for(var l=o(e,a),d=0;d<r.length;d++){var u=n(r[d]);0===t[u].references&&(t[u].updater(),t.splice(u,1))}r=l}}},"../../../main/extensions/lab/node_modules/style-loader/dist/runtime/insertBySelector.js"(e){var t={};e.exports=function(e,n){var o=function(e){if(void 0===t[e]){var n=document.querySelector(e);if(window.HTMLIFrameElement&&n instanceof window.HTMLIFrameElement)try{n=n.contentDocument.head}catch(e){n=null}t[e]=n}return t[e]}(e);if(!o)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");o.appendChild(n)}},"../../../main/extensions/lab/node_modules/style-loader/dist/runtime/insertStyleElement.js"(e){e.exports=function(e){var t=document.createElement("style");return e.setAttributes(t,e.attributes),e.insert(t,e.options),t}},"../../../main/extensions/lab/node_modules/style-loader/dist/runtime/setAttributesWithoutAttributes.js"(e,t,n){e.exports=function(e){var t=n.nc;t&&e.setAttribute("nonce",t)}},"../../../main/extensions/lab/node_modules/style-loader/dist/runtime/styleDomAPI.js"(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var t=e.insertStyleElement(e);return{update:function(n){var o,a,r;o="",n.supports&&(o+="@supports (".concat(n.supports,") {")),n.media&&(o+="@media ".concat(n.media," {")),(a=void 0!==n.layer)&&(o+="@layer".concat(n.layer.length>0?" ".concat(n.layer):""," {")),o+=n.css,a&&(o+="}"),n.media&&(o+="}"),n.supports&&(o+="}"),(r=n.sourceMap)&&"u">typeof btoa&&(o+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(r))))," */")),e.styleTagTransform(o,t,e.options)},remove:function(){var e;null===(e=t).parentNode||e.parentNode.removeChild(e)}}}},"../../../main/extensions/lab/node_modules/style-loader/dist/runtime/styleTagTransform.js"(e){e.exports=function(e,t){if(t.styleSheet)t.styleSheet.cssText=e;else{for(;t.firstChild;)t.removeChild(t.firstChild);t.appendChild(document.createTextNode(e))}}}}]);
