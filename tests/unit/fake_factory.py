@@ -382,6 +382,7 @@ class FakeStatus:
     busy_with: tuple[str, ...] = ()
     gpu_percent: int | None = None
     memory_bytes: int | None = None
+    steps: tuple[int, ...] = ()
 
 
 @dataclass

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import re
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Locator, Page, Route, WebSocketRoute, async_playwright, expect
 
+from factorycommon.material.archive import MaterialFile, pack
 from factorygate.examples import FOLDER, NEEDS
+from factorygate.material.delivery import deliver
 from tests.conftest import chromium_options
 from tests.support.lab import OTHER, SESSION, TOKEN, LabServer, cluster, in_minutes, lab_server, session
 
@@ -388,3 +391,41 @@ async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabSer
     await again.click()
     await expect(panel).to_be_visible(timeout=2 * PATIENCE)
     await expect(page.locator(".fg-Kept")).to_be_hidden()
+
+
+async def test_the_folder_of_a_class_is_downloaded_and_its_steps_are_noted(server: LabServer, page: Page) -> None:
+    if server.module != "jupyterlab":
+        pytest.skip("the same plugins; Notebook opens a notebook in a page of its own")
+    cell = {"cell_type": "code", "id": "c-one", "source": "1 + 1", "outputs": [], "execution_count": None}
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    cells = [{**cell, "metadata": {"tags": ["step:Add"]}}]
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": cells}
+    archive = pack({"a.ipynb": MaterialFile(json.dumps(notebook).encode())})
+    await asyncio.to_thread(deliver, server.root, "first-2345", archive, "a" * 40)
+    (server.root / "first-2345" / "away").symlink_to("/etc")
+    choice = {**session()["choice"], "project": "workshop-first-2345"}
+    server.gateway.sessions = [session(choice=choice)]
+    await page.goto(server.page("first-2345/a.ipynb"))
+    panel = page.locator(".fg-Panel")
+    await page.locator(".fg-Status button").press("Enter", timeout=PATIENCE)
+    await panel.get_by_role("button", name="Download my work").click(timeout=2 * PATIENCE)
+    dialog = page.locator(".jp-Dialog")
+    await expect(dialog).to_contain_text("1 link is not followed; the zip lists it.", timeout=PATIENCE)
+    await expect(dialog).to_contain_text("One zip may have 50,000 files")
+    async with page.expect_download() as started:
+        await dialog.get_by_role("button", name="Download the zip").click()
+    with zipfile.ZipFile(await (await started.value).path()) as zipped:
+        assert "first-2345/a.ipynb" in zipped.namelist()
+        assert b"away -> /etc" in zipped.read("first-2345/what-is-not-in-this-zip.txt")
+    await expect(toast(page, "The zip has everything")).to_be_visible(timeout=PATIENCE)
+
+    await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
+    done = server.root / "first-2345" / ".factorygate" / "steps-done.json"
+    async with asyncio.timeout(2 * PATIENCE / 1000):
+        while not done.exists():
+            await page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+            async with page.expect_response("**/api/factorygate/steps*", timeout=PATIENCE):
+                await page.keyboard.press("Control+Enter")
+            await asyncio.sleep(0.2)
+    assert [one["name"] for one in json.loads(done.read_text())] == ["Add"]
+    await end_kernels(server, page)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from factorycommon.material.archive import MOST, MaterialFile, pack
-from factorycommon.material.steps import MOST_CELLS, MOST_NAME, MOST_NOTEBOOK, MOST_STEPS, KnownStep, steps_of
+from factorycommon.material.steps import MOST_CELLS, MOST_NAME, MOST_NOTEBOOK, MOST_STEPS, steps_of
+from factorycommon.models.workshop_material import KnownSteps
 from factorygate.material import step_files
 from factorygate.material.delivery import deliver
 from factorygate.session.notebook import read_activity
@@ -65,7 +67,7 @@ def test_everything_is_bounded_and_plain() -> None:
     hostile = "step:\x1b[31m<img onerror=x>\u202e" + "x" * 1000
     found = steps_of({"a.ipynb": notebook(cell(hostile, id="<script>"), cell("step", id=5), cell("step", id="x" * 65))})
     assert [one.cell for one in found] == ["", "", ""]
-    assert found[0].name.startswith("<img onerror=x>\ufffd")
+    assert found[0].name.startswith("\ufffd[31m<img onerror=x>\ufffd")
     assert len(found[0].name) <= MOST_NAME
     many = notebook(*(cell("step", id=f"c{number}") for number in range(MOST_STEPS + 5)))
     assert len(steps_of({"a.ipynb": many, "b.ipynb": many})) == MOST_STEPS
@@ -186,7 +188,14 @@ def test_the_link_takes_only_numbers_of_steps() -> None:
             read_message(DoorStatus, json.dumps({"protocol": 1, **STATUS, "steps": wrong}))
 
 
-def test_a_known_step_is_plain() -> None:
-    assert KnownStep(notebook="a\nb.ipynb", name="x\x00y").model_dump() == {
-        "notebook": "a b.ipynb", "cell": "", "name": "x\ufffdy",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    "fields",
+    [{"notebook": "x" * 301}, {"notebook": "a", "name": "x" * 61}, {"notebook": "a", "cell": "<x>"}, {"notebook": 5},
+     {"notebook": "a", "name": "x\x00"}, {"notebook": "a", "free": 1}],
+)  # fmt: skip
+def test_the_service_takes_only_steps_that_are_bounded_and_plain(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(KnownSteps).validate_json(json.dumps([fields]), extra="forbid")
+    many = json.dumps([{"notebook": "a"}] * (MOST_STEPS + 1))
+    with pytest.raises(ValidationError):
+        TypeAdapter(KnownSteps).validate_json(many)

@@ -7,6 +7,7 @@ with ``{"folder": NAME, "index": NUMBER}`` says that one was done. Only users wi
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -54,7 +55,7 @@ class StepsOfFolder(APIHandler):
         if self._book.done != before:
             self._book.on_change()
         self.set_header("Cache-Control", "no-store")
-        await self.finish({"steps": [one.model_dump() for one in steps], "done": list(self._book.done)})
+        await self.finish({"steps": [asdict(one) for one in steps], "done": list(self._book.done)})
 
 
 def routes(base: str, book: StepBook) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:

@@ -1,42 +1,45 @@
 """Finds the steps of a workshop in the notebooks of its material: cells that are tagged ``step`` or ``step:NAME``.
 
 The notebooks may come from anybody: what is too large or no notebook has no steps, and there are never more than
-``MOST_STEPS``. Pure.
+``MOST_STEPS``. Pure, and with the standard library only, since the program in the job uses it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from functools import partial
-from typing import Annotated
-
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
-
-from factorycommon.models.base import Model
-from factorycommon.models.plain import plain_text
+from dataclasses import dataclass
 
 MOST_STEPS = 50
 MOST_NOTEBOOK = 4 << 20  # bytes of a notebook that is read
 MOST_CELLS = 2000  # of one notebook
 MOST_NAME = 60
+MOST_PATH = 300
 TAG = "step"
 ENDING = ".ipynb"
+_CELL = re.compile(r"[A-Za-z0-9_-]{0,64}")
+# what no text for people may have: control characters, marks that change the direction, unpaired surrogates
+_BAD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
-StepIndex = Annotated[int, Field(ge=0, lt=MOST_STEPS)]
-StepsDone = Annotated[tuple[StepIndex, ...], Field(max_length=MOST_STEPS)]
 
-
-class KnownStep(Model):
+@dataclass(frozen=True)
+class KnownStep:
     """A step. ``notebook``: path in the material; ``cell``: id of the cell, "": the notebook has none (before nbformat
-    4.5); ``name``: what the trainer calls it, "": nothing."""
+    4.5); ``name``: what the trainer calls it, "": nothing. Raises ValueError for values that no step has."""
 
-    notebook: Annotated[str, Field(max_length=300), AfterValidator(partial(plain_text, most=300))]
-    cell: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
-    name: Annotated[str, Field(max_length=4 * MOST_NAME), AfterValidator(partial(plain_text, most=MOST_NAME))] = ""
+    notebook: str
+    cell: str = ""
+    name: str = ""
 
-
-KnownSteps = Annotated[tuple[KnownStep, ...], Field(max_length=MOST_STEPS)]
+    def __post_init__(self) -> None:
+        """Check the values, which may come from a file of a person."""
+        if not all(isinstance(one, str) for one in (self.notebook, self.cell, self.name)):
+            raise ValueError("a step has texts only")
+        if len(self.notebook) > MOST_PATH or len(self.name) > MOST_NAME or not _CELL.fullmatch(self.cell):
+            raise ValueError("a text of a step is too long, or no id")
+        if _BAD.search(self.notebook + self.name):
+            raise ValueError("a text of a step has characters that nobody sees")
 
 
 def steps_of(files: Mapping[str, bytes]) -> tuple[KnownStep, ...]:
@@ -61,10 +64,8 @@ def _of_notebook(path: str, content: bytes) -> Iterable[KnownStep]:
         if name is None:
             continue
         identity = cell.get("id", "")
-        try:
-            yield KnownStep(notebook=path, cell=identity if isinstance(identity, str) else "", name=name)
-        except ValidationError:  # an id that no notebook may have
-            yield KnownStep(notebook=path, name=name)
+        fits = isinstance(identity, str) and _CELL.fullmatch(identity) is not None
+        yield KnownStep(_plain(path, MOST_PATH), identity if fits else "", name)
 
 
 def _name_of(cell: object) -> str | None:
@@ -75,5 +76,10 @@ def _name_of(cell: object) -> str | None:
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
     for tag in tags[:20] if isinstance(tags, list) else ():
         if isinstance(tag, str) and (tag == TAG or tag.startswith(f"{TAG}:")):
-            return plain_text(tag.removeprefix(TAG).removeprefix(":"), MOST_NAME)
+            return _plain(tag.removeprefix(TAG).removeprefix(":"), MOST_NAME)
     return None
+
+
+def _plain(text: str, most: int) -> str:
+    """Return a text that can be shown, of at most so many characters."""
+    return _BAD.sub("\ufffd", text[: 2 * most]).strip()[:most]

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Base64Bytes, Field, StringConstraints
 
 from factorycommon.material.archive import MOST
+from factorycommon.material.steps import MOST_STEPS, KnownStep
 from factorycommon.models.base import Model, Person, SessionId, Slug
 from factorycommon.models.plain import plain_text
 from factorycommon.models.workshops import MOST_SEATS
@@ -15,6 +16,8 @@ from factorycommon.models.workshops import MOST_SEATS
 MOST_PIECE = 512 * 1024  # bytes of an archive in one request
 MOST_PATHS = 100  # of each list in a report
 
+KnownSteps = Annotated[tuple[KnownStep, ...], Field(max_length=MOST_STEPS)]
+StepsDone = Annotated[tuple[Annotated[int, Field(ge=0, lt=MOST_STEPS)], ...], Field(max_length=MOST_STEPS)]
 ArchiveDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 CommitId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
 Count = Annotated[int, Field(ge=0, le=10 * MOST.files)]

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from factorycommon.material.steps import StepsDone
 from factorycommon.models.base import Model, Person, ProjectId, ServerName, SessionId, Slug
 from factorycommon.models.bodies import MessageId, MessageText, MessageTexts
 from factorycommon.models.sessions import EndReason, Notice, Session, SessionState, Words
+from factorycommon.models.workshop_material import StepsDone
 from factorycommon.models.workshops import MOST_SEATS
 
 MOST_SESSIONS = 20_000  # of all workshops together

@@ -6,10 +6,9 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from factorycommon.material.steps import StepsDone
 from factorycommon.models import Moment, Notice, SessionId
 from factorycommon.models.plain import plain_text
-from factorycommon.models.workshop_material import MaterialCounts, MaterialReport
+from factorycommon.models.workshop_material import MaterialCounts, MaterialReport, StepsDone
 from factorylink.errors import Misread
 
 # A link supports this protocol version and the one before, so that it can reach the doors of running sessions, and of
