@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from factorycommon.event_stream import read_events
 from factorycommon.models import Problem
+from factorycommon.models.workshop_rehearsal import RehearsalFacts
 from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
 from factorycommon.service.serving import unix_socket
 from factorylink.sessions import workshop_feed
@@ -81,6 +82,8 @@ async def test_the_last_session_of_each_person_stays_after_its_end(world: World,
     [
         ("GET", "/projects/workshop-none-2345/sessions", None, 404),
         ("GET", "/projects/p/sessions", None, 400),  # a project, but no workshop's
+        ("GET", "/projects/p/rehearsal", None, 400),
+        ("GET", "/projects/workshop-none-2345/rehearsal", None, 404),
         ("GET", "/projects/workshop-..%2Fx/sessions", None, 404),
         ("POST", f"/projects/{MINE}/sessions/{OTHER}/stop", None, 404),  # of another workshop
         ("POST", f"/projects/{MINE}/sessions/{THIRD}/stop", None, 404),  # of no workshop
@@ -110,6 +113,17 @@ async def test_nothing_but_workshops_can_be_reached(
     assert TypeAdapter(Problem).validate_json(answer.content).message
     assert world.doors.messages == []
     assert {(await world.session(id)).wish for id in (ID, OTHER, THIRD)} == {"run"}
+
+
+async def test_what_a_rehearsal_is_told_has_no_catalogue_account_or_agreement(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    said = (await http.get(f"/projects/{MINE}/rehearsal")).raise_for_status().text
+    (place,) = RehearsalFacts.model_validate_json(said).places
+    assert (place.seat.factory, place.default, place.lends) == ("one", "plain", False)
+    assert place.size is not None
+    assert (place.size.id, place.size.per_node, place.size.gpus) == ("gpu-1", 4, 1)
+    assert not [word for word in ("/opt/venv", "The operator", "help@site.example", 'python"') if word in said]
 
 
 async def test_a_message_goes_to_the_people_that_it_names(world: World, http: httpx.AsyncClient) -> None:
