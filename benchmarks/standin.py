@@ -138,7 +138,7 @@ class Server:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, session_id: str, key: str
     ) -> None:
         sockets = {"notebook_sock": str(self._folder / "notebook.sock"), "hub_sock": str(self._folder / f"{job}.hub")}
-        session = _Session(DoorStatusLine(session=session_id, job=job, phase="waiting", **sockets))
+        session = _Session(DoorStatusLine(session=session_id, job=job, phase="waiting", release="0", **sockets))
         opened = door.Door(session, key)  # type: ignore[arg-type]  # that is the stand-in
         bound = door.bind("127.0.0.1", None)
         await opened.open(bound)
