@@ -27,7 +27,7 @@ import httpx
 from benchmarks import programs
 from benchmarks.bed import ROOT, Bed
 from factorygate.session import door
-from factorygate.session.status import PROTOCOL, DoorStatusLine, moment
+from factorygate.session.status import OLDEST_PROTOCOL, DoorStatusLine, moment
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
@@ -138,11 +138,11 @@ class Server:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, session_id: str, key: str
     ) -> None:
         sockets = {"notebook_sock": str(self._folder / "notebook.sock"), "hub_sock": str(self._folder / f"{job}.hub")}
-        session = _Session(DoorStatusLine(protocol=PROTOCOL, session=session_id, job=job, phase="waiting", **sockets))
+        session = _Session(DoorStatusLine(session=session_id, job=job, phase="waiting", release="0", **sockets))
         opened = door.Door(session, key)  # type: ignore[arg-type]  # that is the stand-in
         bound = door.bind("127.0.0.1", None)
         await opened.open(bound)
-        where = {"protocol": PROTOCOL, "session": session_id, "job": job, "port": bound.getsockname()[1]}
+        where = {"protocol": OLDEST_PROTOCOL, "session": session_id, "job": job, "port": bound.getsockname()[1]}
         writer.write((json.dumps({**where, "host_key": opened.host_key}) + "\n").encode())
         gone, over = asyncio.create_task(reader.read()), asyncio.create_task(session.over.wait())
         await asyncio.wait((gone, over), return_when=asyncio.FIRST_COMPLETED)
