@@ -13,7 +13,7 @@ import yaml
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
 from factoryspawner.config.hub_config import HubConfigError, load
-from factoryspawner.subdomains import domain_of, hub_address
+from factoryspawner.config.subdomains import domain_of, hub_address
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready
 from tests.unit.test_hubconfig import write
