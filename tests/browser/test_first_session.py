@@ -40,6 +40,11 @@ def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
     them with a new notebook of the same name. A new workspace shows only the launcher, as for a newcomer.
     """
     page.goto(page.url.split("/lab")[0] + f"/lab/workspaces/{uuid.uuid4().hex}")
+    return run_first_cell(page, code, shown)
+
+
+def run_first_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
+    """Open a notebook in a JupyterLab that shows the launcher; return what its first cell prints."""
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
     editor = page.locator(".jp-Notebook .cm-content").first

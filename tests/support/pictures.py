@@ -21,6 +21,7 @@ from factorycommon.models import FactoryView, NetworkFactory, Session
 from factorylink.catalogue import catalogue as federation
 from factorylink.explain import explain
 from tests.conftest import chromium_options
+from tests.support import workshop_pictures
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
@@ -114,8 +115,8 @@ async def complete(page: Page) -> None:
         await page.wait_for_timeout(1000)
 
 
-async def take(browser: Browser, hub: HubProcess, names: list[str], theme: str, width: str) -> None:
-    """Take all pictures with one theme and width."""
+async def take(browser: Browser, hub: HubProcess, pages: dict[str, page_states.Shown], theme: str, width: str) -> None:
+    """Take the pictures of these pages with one theme and width."""
     wide, height = WIDTHS[width]
     for who in ("ada", "bob", None):
         context = await browser.new_context(
@@ -127,11 +128,11 @@ async def take(browser: Browser, hub: HubProcess, names: list[str], theme: str, 
         )
         if who is not None:
             await page_states.signed_in(context, who)
-        for name in names:
-            if page_states.ALL[name].who != who:
+        for name, shown in pages.items():
+            if shown.who != who:
                 continue
             page = await context.new_page()
-            await page_states.ALL[name].open(page, "en")
+            await shown.open(page, "en")
             await complete(page)
             await page.evaluate("document.fonts.ready")
             whole = await page.evaluate("document.documentElement.scrollHeight")
@@ -152,23 +153,29 @@ async def main(names: list[str]) -> None:
         link = FakeLink(Path(folder) / "link.sock", beside.url)
         await link.up()
         tell_one_state(link)
-        hub = HubProcess(Path(folder), link.socket, beside, "c.Authenticator.admin_users = {'ada'}")
-        await hub.up()
-        try:
-            await page_states.asked_for(hub, link)
-            async with async_playwright() as playwright:
-                browser = await playwright.chromium.launch(**chromium_options())
-                for theme in THEMES:
-                    for width in WIDTHS:
-                        tell_one_state(link)  # set again, since pages show how old the data are
-                        await take(browser, hub, names, theme, width)
-                await browser.close()
-        finally:
-            await hub.kill()
-            await hub.http.aclose()
-            await link.down()
-            await beside.down()
+        of_workshops = Path(folder) / "w"
+        of_workshops.mkdir()
+        async with workshop_pictures.workshops_for_pictures(of_workshops) as world:
+            extra = "c.Authenticator.admin_users = {'ada'}"
+            hub = HubProcess(Path(folder), link.socket, beside, extra, workshops=of_workshops / "w.sock")
+            await hub.up()
+            try:
+                await page_states.asked_for(hub, link)
+                pages = page_states.ALL | await workshop_pictures.fill(world)
+                wanted = {name: pages[name] for name in names}
+                async with async_playwright() as playwright:
+                    browser = await playwright.chromium.launch(**chromium_options())
+                    for theme in THEMES:
+                        for width in WIDTHS:
+                            tell_one_state(link)  # set again, since pages show how old the data are
+                            await take(browser, hub, wanted, theme, width)
+                    await browser.close()
+            finally:
+                await hub.kill()
+                await hub.http.aclose()
+                await link.down()
+                await beside.down()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:] or list(page_states.ALL)))
+    asyncio.run(main(sys.argv[1:] or [*page_states.ALL, *workshop_pictures.NAMES]))

@@ -836,7 +836,7 @@ function line(seat, now) {
   return why;
 }
 var RUNS = ["pending", "starting", "running", "ready", "unreachable"];
-function seatItem(seat, { names: names2, mayStop, busy, on, now }) {
+function seatItem(seat, { names: names2, factories: factories2, mayStop, busy, on, now }) {
   const state2 = standing(seat);
   const who = names2 ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
@@ -855,7 +855,7 @@ function seatItem(seat, { names: names2, mayStop, busy, on, now }) {
       { class: "fg-seat-state" },
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state2]),
       standingWords(state2),
-      seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${seat.factory}`) : null
+      seat.factory && state2 !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories2[seat.factory] ?? seat.factory}`) : null
     ),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
     mayStop && RUNS.includes(state2) ? h("button", {
@@ -879,6 +879,7 @@ function messageItems(messages, now) {
 
 // pages/workshops/room.js
 var page = settings("fg-room");
+var factories = JSON.parse(page.factories);
 var address = `${page.base}workshops/${page.slug}/room`;
 var STOP_PATIENCE = 15e3;
 var REDRAWN = 3e4;
@@ -901,7 +902,7 @@ function draw() {
   byId("fg-bar").max = Math.max(1, room.taken);
   byId("fg-names-part").hidden = !room.names;
   const mayStop = room.may.includes("stop-seat");
-  const options = { names: room.names && names(), mayStop, busy: state.busy, on: { stop: askStop }, now };
+  const options = { names: room.names && names(), factories, mayStop, busy: state.busy, on: { stop: askStop }, now };
   const seats = shown2(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(byId("fg-seats"), seats.map((seat) => seatItem(seat, options)));

@@ -8,6 +8,7 @@ import { W } from "../../common/words.js";
 import { R, announcer, merged, messageItems, seatItem, shown } from "./room_view.js";
 
 const page = settings("fg-room");
+const factories = JSON.parse(page.factories); // their names, by id
 const address = `${page.base}workshops/${page.slug}/room`;
 const STOP_PATIENCE = 15_000; // ms until a stop may be asked for again
 const REDRAWN = 30_000; // ms; the times on the page grow older without a change
@@ -31,7 +32,7 @@ function draw() {
   at("fg-bar").max = Math.max(1, room.taken);
   at("fg-names-part").hidden = !room.names;
   const mayStop = room.may.includes("stop-seat");
-  const options = { names: room.names && names(), mayStop, busy: state.busy, on: { stop: askStop }, now };
+  const options = { names: room.names && names(), factories, mayStop, busy: state.busy, on: { stop: askStop }, now };
   const seats = shown(room.seats, filter());
   const nothing = room.taken === 0 ? R.nobody : seats.length ? "" : R.allReady;
   render(at("fg-seats"), seats.map((seat) => seatItem(seat, options)));

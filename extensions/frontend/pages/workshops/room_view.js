@@ -118,9 +118,9 @@ const RUNS = ["pending", "starting", "running", "ready", "unreachable"];
 
 /**
  * One seat. `on.stop(seat)` is called by its button; `busy`: numbers of seats whose stop was asked for; `names`: whether
- * people's names are shown.
+ * people's names are shown; `factories`: their names, by id.
  */
-export function seatItem(seat, { names, mayStop, busy, on, now }) {
+export function seatItem(seat, { names, factories, mayStop, busy, on, now }) {
   const state = standing(seat);
   const who = names ? seat.name || seat.person || "" : "";
   const said = line(seat, now);
@@ -130,7 +130,7 @@ export function seatItem(seat, { names, mayStop, busy, on, now }) {
       h("span", { class: "fg-seat-number" }, R.seat(seat.seat)), who ? h("strong", { class: "fg-seat-who" }, who) : null),
     h("p", { class: "fg-seat-state" },
       h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, MARKS[state]), standingWords(state),
-      seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${seat.factory}`) : null),
+      seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories[seat.factory] ?? seat.factory}`) : null),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
     mayStop && RUNS.includes(state)
       ? h("button", {

@@ -73,8 +73,11 @@ class WorkshopHandler(PublicHandler):
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     async def show(self, template: str, **values: Any) -> None:
-        """Finish with one of the templates of workshops."""
-        await self.page(template, xsrf=self.xsrf_token.decode(), here_path=self.request.path, **values)
+        """Finish with one of the templates of workshops. They call factories by the names that the map shows."""
+        network = await self.network()
+        named = {one.id: one.name for one in network.factories} if network else {}
+        common = {"xsrf": self.xsrf_token.decode(), "here_path": self.request.path, "factories_named": named}
+        await self.page(template, **common, **values)
 
     def to(self, path: str) -> None:
         """Redirect to a page of workshops; ``path`` begins after ``/hub/workshops``."""
