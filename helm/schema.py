@@ -22,6 +22,7 @@ from factorylink.config import Access, Limits, Mail
 from factoryspawner.config.login_settings import LoginSettings
 from workshops.config import Trainers, WorkshopLimits
 from workshops.models.joining import JoiningSettings
+from workshops.models.material import MaterialSettings
 
 _FOLDER = Path(__file__).parent
 _MODELS: Mapping[str, Any] = {
@@ -32,6 +33,7 @@ _MODELS: Mapping[str, Any] = {
     "Limits": Limits,
     "LoginSettings": LoginSettings,
     "Mail": Mail,
+    "MaterialSettings": MaterialSettings,
     "Project": Project,
     "Trainers": Trainers,
     "WorkshopLimits": WorkshopLimits,
@@ -45,6 +47,8 @@ _LEFT_OUT = {  # fields of models that the chart fills in, or that no pod has
     "WrapperCredentials": ("key",),
     "EfpCredentials": ("watcher_key",),
     "JoiningSettings": ("folder",),
+    "DeployToken": ("file",),
+    "MaterialSettings": ("ca_file",),
     "SmtpServer": ("password_file",),
 }
 _SAYS_NOTHING = ("default", "title", "discriminator", "description")

@@ -25,6 +25,8 @@ class JobEnvironment:
     memory_mb: int | None
     index: int | None
     restarts: int  # how often the scheduler has requeued the job
+    slice: str = ""  # the slice of a GPU that the job requested, as ``gpu:1g.10gb:1``; "" if it requested none
+    shards: int | None = None  # the number of shards of a GPU that the scheduler says it gave
 
 
 def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironment:
@@ -37,12 +39,14 @@ def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironme
         memory_mb=_number(environment, "MEMORY_MB") or None,
         index=_number(environment, "INDEX"),
         restarts=_number(environment, "RESTARTS") or 0,
+        slice=environment.get("FACTORYGATE_JOB_SLICE", ""),
+        shards=_number(environment, "SHARDS"),
     )
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:
     full = f"FACTORYGATE_JOB_{name}"
-    names = (full,) if full in environment else OLD_NAMES[full]
+    names = (full,) if full in environment else OLD_NAMES.get(full, ())
     return next((environment[each] for each in names if environment.get(each)), "")
 
 

@@ -2,13 +2,23 @@
 # The addresses of proxy, hub and database. The proxy is a separate process, so that a restart of the hub interrupts
 # nobody.
 from factoryspawner import hub_network, logs
+<<<<<<< ours
 from factoryspawner.config import hub_config, hub_database, hub_sqlite
+||||||| base
+from factoryspawner.config import hub_config, hub_database
+=======
+from factoryspawner.config import hub_config, hub_database, subdomains
+>>>>>>> theirs
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
 hub_database.upgrade(config.database)  # raises an error with an explanation if a newer release made the database
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
+if config.subdomain_host is not None:
+    c.JupyterHub.subdomain_host = config.subdomain_host
+    c.JupyterHub.subdomain_hook = subdomains.domain_of
+    subdomains.redirect_to_the_hub(config.public_url)
 c.JupyterHub.hub_bind_url = config.hub_bind_url or config.hub_url
 c.JupyterHub.hub_connect_url = config.hub_url
 c.JupyterHub.proxy_class = "configurable-http-proxy"

@@ -205,7 +205,8 @@ def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
     Before the link has answered, return only its person and server, its id (None: another session must end first), its
     state and its URL.
     """
-    root = f"{spawner.gateway_url}{base_url}"
+    own = spawner.user.host if spawner.user.settings.get("subdomain_host") else spawner.gateway_url
+    root = f"{own}{base_url}"
     session = spawner.handle.session
     if session is not None:
         return session.addressed(root).model_dump(mode="json")

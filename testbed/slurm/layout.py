@@ -36,6 +36,7 @@ class NodeSet:
     memory_mib: int
     gpus: int  # per node
     partitions: tuple[Partition, ...]
+    shards: int = 0  # of all GPUs of a node together
 
 
 class Layout(Model):
@@ -83,9 +84,17 @@ def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> t
                 memory_mib=math.ceil(shape.memory_gb * _MIB_PER_GB),
                 gpus=gpus,
                 partitions=tuple(partitions),
+                shards=gpus * _shards_of_a_gpu(factory, partitions),
             )
         )
     return tuple(sets)
+
+
+def _shards_of_a_gpu(factory: Factory, partitions: Sequence[Partition]) -> int:
+    """Return into how many shards each GPU is divided, as the node sizes of the partitions bill them; 0: none."""
+    names = {partition.name for partition in partitions}
+    parts = [(size.gpu_slice, size.share) for size in factory.sizes if size.partition in names]
+    return max((int(part.count / share) for part, share in parts if part and part.kind == "shard"), default=0)
 
 
 def gpu_name(factory: Factory, number: int) -> str:
@@ -107,12 +116,16 @@ def gres_conf(factory: Factory, sets: Sequence[NodeSet], base: Path) -> str:
             f" Flags={_GPU_FLAGS[factory.accelerator.vendor]}"
             for number in range(nodes.gpus)
         ]
+        if nodes.shards:
+            lines.append(f"NodeName={','.join(nodes.names)} Name=shard Count={nodes.shards}")
     return "\n".join(lines) + "\n"
 
 
 def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Layout) -> str:
     """Return the text of slurm.conf."""
     settings = _settings(factory, place)
+    if any(nodes.shards for nodes in sets):
+        settings["GresTypes"] += ",shard"
     lines = ["# Written by the testbed from the catalogue; replaced at every start."]
     lines += [f"{key}={value}" for key, value in settings.items()]
     lines += [_node_line(factory, nodes, name, place) for nodes in sets for name in nodes.names]
@@ -217,7 +230,8 @@ def _node_line(factory: Factory, nodes: NodeSet, name: str, place: Layout) -> st
         f"CPUs={nodes.cores} RealMemory={nodes.memory_mib} State=UNKNOWN",
     ]
     if nodes.gpus:
-        words.append(f"Gres=gpu:{kind}:{nodes.gpus}" if kind else f"Gres=gpu:{nodes.gpus}")
+        shards = f",shard:{nodes.shards}" if nodes.shards else ""
+        words.append((f"Gres=gpu:{kind}:{nodes.gpus}" if kind else f"Gres=gpu:{nodes.gpus}") + shards)
     if factory.constraint and _FEATURE.fullmatch(factory.constraint):
         words.append(f"Feature={factory.constraint}")
     return " ".join(words)

@@ -79,6 +79,9 @@ def _content(found: list[Object], volume: Object) -> Mapping[str, str]:
     return content
 
 
+MATERIAL = "/run/secrets/factorygate-material"
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_hub_reads_its_file(tmp_path: Path, name: str) -> None:
     config = hub_config.load(written(variant(name), "hub", tmp_path) / "hub.yaml")
@@ -160,6 +163,10 @@ WITH_WORKSHOPS = ["together", "apart"]
 def test_the_workshops_service_reads_its_files(tmp_path: Path, name: str) -> None:
     folder = written(variant(name), "workshops", tmp_path)
     config = workshops_config.load(folder / "workshops.yaml")
+    given = yaml.safe_load(VARIANTS[name].read_text())["workshops"].get("material", {}).get("tokens", ())
+    assert [one.prefix for one in config.material.tokens] == [one["prefix"] for one in given]
+    assert all(hub_config.read_secret(one.file) for one in config.material.tokens)
+    assert len({one.file for one in config.material.tokens}) == len(given)
     link = load_link_config(written(variant(name), "link", tmp_path / "link") / "link.yaml")
     values = yaml.safe_load(VARIANTS[name].read_text())["workshops"]
     assert config.approval == values.get("approval", "operator")
@@ -205,6 +212,49 @@ def test_hub_and_link_know_the_workshops_service(tmp_path: Path, name: str) -> N
     ports = [f"https://x-factorygate-workshops:{port['port']}" for port in service["spec"]["ports"]]
     assert [hub.workshops.url, hub.workshops.hub_api_url] == ports
     assert [own.listen_port, own.hub_listener.port] == [port["targetPort"] for port in service["spec"]["ports"]]
+
+
+def test_deploy_tokens_are_in_a_secret_that_hub_and_link_do_not_mount() -> None:
+    found = variant("apart")
+    yaml_text = files(named(found, "ConfigMap", "-workshops"))["workshops.yaml"]
+    assert yaml.safe_load(yaml_text)["material"] == {
+        "seconds": 60,
+        "tokens": [
+            {"prefix": "https://git.example.org/courses/", "user": "deploy", "file": f"{MATERIAL}/token-1"},
+            {"prefix": "https://git.example.org/", "file": f"{MATERIAL}/token-2"},
+        ],
+    }
+    mounting = [
+        (one["name"], mount.get("readOnly"))
+        for _, pod in pods(found)
+        for one in pod["spec"]["containers"]
+        for mount in one.get("volumeMounts", ())
+        if mount["mountPath"] == MATERIAL
+    ]
+    assert sorted(mounting) == [("backup", True), ("workshops", True)]  # a backup has what the service reads
+    ((volume,),) = (
+        [one for one in pod["spec"]["volumes"] if one["name"] == "workshops-material"]
+        for _, pod in pods(found)
+        if any(one["name"] == "workshops" for one in pod["spec"]["containers"])
+    )
+    assert volume["secret"]["secretName"] == "deploy-tokens"
+    assert [item["key"] for item in volume["secret"]["items"]] == ["token-1", "token-2"]
+
+
+def test_people_s_own_hosts_reach_the_proxy_which_routes_by_host(tmp_path: Path) -> None:
+    found = variant("ingress")
+    hub = hub_config.load(written(found, "hub", tmp_path) / "hub.yaml")
+    assert hub.subdomain_host == hub.public_url == "https://jupyter.example.org"
+    assert "--host-routing" in _container(found, "proxy")["args"]
+    assert "--host-routing" not in _container(variant("httproute"), "proxy")["args"]
+    hosts = ["jupyter.example.org", "*.jupyter.example.org"]
+    (ingress,) = (one for one in found if one["kind"] == "Ingress")
+    assert [rule["host"] for rule in ingress["spec"]["rules"]] == hosts
+    more = {"hub": {"subdomains": True}}
+    (route,) = (one for one in objects(VARIANTS["httproute"], more=more) if one["kind"] == "HTTPRoute")
+    assert route["spec"]["hostnames"] == hosts
+    (route,) = (one for one in variant("httproute") if one["kind"] == "HTTPRoute")
+    assert route["spec"]["hostnames"] == hosts[:1]
 
 
 def test_the_workshops_service_sees_no_secret_of_hub_and_link() -> None:
@@ -370,7 +420,6 @@ def test_every_key_of_both_files_is_named_or_set_by_the_chart() -> None:
     left_out = {
         "pages": "the image has ours",
         "key_dir": "the link keeps its keys on its volume",
-        "material": "the settings of its own are what a cluster needs; deploy tokens are for a later release",
     }
     seen: set[str] = set()
     for name in VARIANTS:

@@ -96,6 +96,10 @@ REFUSED = [  # description, and a value that the schema must refuse at exactly t
     ("workshops.limits.seats", 100_000),
     ("workshops.mail.folder", "/tmp"),
     ("workshops.mail.smtp", {"host": "m", "user": "u", "password_file": "/etc/p"}),
+    ("workshops.material.tokens", [{"prefix": "https://git.example.org/", "file": "/etc/passwd"}]),
+    ("workshops.material.ca_file", "/etc/ca.pem"),
+    ("workshops.materialSecret", "Deploy Tokens"),
+    ("hub.subdomains", "yes"),
     ("workshops.db.url", "postgresql://workshops:word@db.example.org/workshops"),
     ("hub.image.digest", "sha256:1"),
 ]
@@ -133,6 +137,9 @@ WORDS = [
     (TOGETHER, {"metrics": {"tls": True}}, "metrics.tls: is for the topology apart"),
     (TOGETHER, {"workshops": {"mailSecret": {"name": ""}}}, "workshops.mailSecret.name: give both or none"),
     (DEMO, {"workshops": {"mailSecret": {"name": "s"}}}, "workshops.mailSecret.name: give both or none"),
+    (DEMO, {"workshops": {"materialSecret": "s"}}, "workshops.materialSecret: give both or none"),
+    (APART, {"workshops": {"materialSecret": ""}}, "workshops.materialSecret: give both or none"),
+    (DEMO, {"hub": {"subdomains": True}}, "hub.subdomains: 127.0.0.1 has no subdomains"),
     (DEMO, {"workshops": {"db": {"type": "postgres"}}}, "workshops.db: postgres needs url and passwordSecret.name"),
 ]
 

@@ -83,7 +83,7 @@ def test_states_of_nodes_are_mapped(state: str, usable: bool, planned: bool) -> 
         ("gpu:a100:4(S:0-1)", "gpu:a100:0(IDX:N/A)", 4, 4, "a100"),
         ("gpu:a100:2(S:0),gpu:h100:2(S:1)", "gpu:a100:1(IDX:0),gpu:h100:2(IDX:2-3)", 4, 1, None),
         ("shard:8,gpu:4", "shard:2(0/2,0/2),gpu:1(IDX:0)", 4, 3, None),
-        ("gpu:1g.10gb:7", "gpu:1g.10gb:7(IDX:0-6)", 7, 0, "1g.10gb"),
+        ("gpu:1g.10gb:7", "gpu:1g.10gb:7(IDX:0-6)", 0, 0, None),
         ("(null)", "(null)", 0, 0, None),
         ("nvme:2", "nvme:0", 0, 0, None),
     ],

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from factorycommon.models import Scheduler, WorkerOptions
+from factorygate import gpu_slices
 from factorygate.job_environment import job_environment
 
 log = logging.getLogger("factorygate.cluster")
@@ -115,13 +116,21 @@ def scratch_folder(asked: str | None, otherwise: Path) -> Path:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run the workers until all have ended; return the exit code: 0, or 4 if the versions differ."""
+    """Run the workers until all have ended; return the exit code.
+
+    It is 0, 4 if the versions differ, or 5 if the job has another slice of a GPU than it requested.
+    """
     from distributed import Nanny
 
     from factorygate.cluster import versions
     from factorygate.cluster.daskworker import FactoryWorker
     from factorygate.cluster.keys import Keys
 
+    try:
+        await gpu_slices.check(job_environment())
+    except gpu_slices.GpuSliceError as error:
+        gpu_slices.report(error)
+        return 5
     described = Scheduler.model_validate_json(options.file.read_bytes(), extra="ignore")
     try:
         versions.check(described.versions, "where the cluster's scheduler runs")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
+from factorycommon.gpu_shares import plain
 from factorycommon.messages import Message
 from factorycommon.models import ChoiceView
 from factorygate.job_environment import job_environment
@@ -34,7 +35,7 @@ class WorkerPlace:
     environment: str | None
     hours: float
     most_hours: float
-    gpus: int
+    gpus: int | float  # as they are billed: a part of one for a slice of a GPU
     cores: int
     memory: int
     processes: int
@@ -117,7 +118,7 @@ def find(
         environment=choice.environment,
         hours=choice.hours,
         most_hours=view.offer.hours.most,
-        gpus=shape.gpus,
+        gpus=plain(shape.share),
         cores=cores or shape.cores,
         memory=amount or int(shape.memory_gb * GB),
         processes=each,

@@ -1,6 +1,7 @@
 """``python -P -m factorygate.session``: the program that a session's job runs.
 
-Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened, 3 no environment was received.
+Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened or the job has another slice of a
+GPU than it requested, 3 no environment was received.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from pathlib import Path
 
 from factorycommon.malloc import keep_blocks
-from factorygate import __version__
+from factorygate import __version__, gpu_slices
 from factorygate.job_environment import job_environment
 from factorygate.session import folder, processes
 from factorygate.session.deadlines import SessionLimits
@@ -103,15 +104,16 @@ def _listen_to_scheduler(session: JobSession) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run the session from its start to its end; return the exit code. Raises FolderError, OSError."""
+    """Run the session from its start to its end; return the exit code. Raises FolderError, OSError, GpuSliceError."""
     started, umask = time.time(), os.umask(0o077)
     shared = folder.session_folder(options.folder)
     for name in ("end.json", "door.json"):  # files of an earlier run, after which the job was requeued
         (shared / name).unlink(missing_ok=True)
+    job = job_environment()
+    await gpu_slices.check(job)
     node = folder.node_folder(options.tmp, options.id)
     processes.adopt_orphans()
     keep_blocks()
-    job = job_environment()
     session = JobSession(
         DoorStatusLine(
             session=options.id,
@@ -160,12 +162,15 @@ def main() -> int:
     options = parse(sys.argv[1:])
     try:
         return asyncio.run(run(options))
+    except gpu_slices.GpuSliceError as error:
+        message = gpu_slices.report(error)
     except (folder.FolderError, OSError) as error:
         log.critical("the door cannot be opened: %s", error)
-        with contextlib.suppress(OSError):  # the error is logged; if the folder cannot be used, no file can be written
-            words = {"reason": "failed", "message": f"The door could not be opened: {error}", "at": moment(time.time())}
-            folder.write_json(options.folder / "end.json", words)
-        return 2
+        message = f"The door could not be opened: {error}"
+    with contextlib.suppress(OSError):  # the error is logged; if the folder cannot be used, no file can be written
+        words = {"reason": "failed", "message": message, "at": moment(time.time())}
+        folder.write_json(options.folder / "end.json", words)
+    return 2
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ function chargedFor({ price, size }) {
   switch (price.charged_for) {
     case "cores": return W.onCores(count);
     case "whole-node": return W.onWholeNode(count, unit);
-    case "part": return count === 0.5 ? W.halfGpu(W.onGpus(size.gpus, unit))
+    case "part": if (size.billed_gpus) return W.shareOf(size.billed_gpus); // a slice
+      return count === 0.5 ? W.halfGpu(W.onGpus(size.gpus, unit))
       : W.partsOf(count, number(count), W.onGpus(size.gpus, unit));
     default: return W.onGpus(count, unit);
   }

@@ -103,6 +103,7 @@ export const W = {
   onCores: (n) => tn(n, "{n} core", "{n} cores"),
   onWholeNode: (n, unit) => tn(n, "a whole node with {n} {unit}", "a whole node with {n} {unit}s", { unit }),
   halfGpu: (parts) => t("half a GPU ({parts})", { parts }),
+  shareOf: (share) => t("{share} of a GPU", { share }),
   partsOf: (n, amount, parts) => tn(n, "{amount} GPU ({parts})", "{amount} GPUs ({parts})", { amount, parts }),
   counted: (needs) => t("This gateway counts {needs} of them for this session.", { needs }),
   notCharged: t("Not charged: it never ran"),

@@ -4,6 +4,14 @@
 {{- (urlParse .Values.publicUrl).hostname -}}
 {{- end -}}
 
+{{- /* The hosts that people open, as JSON: with subdomains also those of their servers. */ -}}
+{{- define "factorygate.hosts" -}}
+{{- $host := include "factorygate.host" . -}}
+{{- $hosts := list $host -}}
+{{- if .Values.hub.subdomains }}{{ $hosts = append $hosts (printf "*.%s" $host) }}{{ end -}}
+{{- toJson $hosts -}}
+{{- end -}}
+
 {{- define "factorygate.hubYaml" -}}
 {{- $name := include "factorygate.fullname" . -}}
 {{- $secrets := "/run/secrets/factorygate" -}}
@@ -48,6 +56,7 @@
 {{- else -}}
 {{- $_ := set $yaml "db_file" (printf "%s/jupyterhub.sqlite" $state) -}}
 {{- end -}}
+{{- if .Values.hub.subdomains }}{{ $_ := set $yaml "subdomain_host" .Values.publicUrl }}{{ end -}}
 {{- with .Values.hub.admins }}{{ $_ := set $yaml "admins" . }}{{ end -}}
 {{- if .Values.hub.login -}}
 {{- $login := deepCopy .Values.hub.login -}}
@@ -157,6 +166,13 @@ socket: /run/factorygate-workshops/link.sock
 {{- if eq .Values.workshops.db.type "postgres" }}{{ $_ := set $yaml "database" .Values.workshops.db.url }}{{ end -}}
 {{- with .Values.workshops.trainers }}{{ $_ := set $yaml "trainers" . }}{{ end -}}
 {{- with .Values.workshops.limits }}{{ $_ := set $yaml "limits" . }}{{ end -}}
+{{- if .Values.workshops.material -}}
+{{- $material := deepCopy .Values.workshops.material -}}
+{{- range $index, $token := $material.tokens -}}
+{{- $_ := set $token "file" (printf "/run/secrets/factorygate-material/token-%d" (add $index 1)) -}}
+{{- end -}}
+{{- $_ := set $yaml "material" $material -}}
+{{- end -}}
 {{- if .Values.workshops.mail -}}
 {{- $mail := deepCopy .Values.workshops.mail -}}
 {{- if and $mail.smtp .Values.workshops.mailSecret.name -}}
@@ -207,6 +223,12 @@ socket: /run/factorygate-workshops/link.sock
 {{- $user := dig "smtp" "user" "" .Values.workshops.mail -}}
 {{- if ne (not $user) (not .Values.workshops.mailSecret.name) -}}
 {{- fail "workshops.mail.smtp.user, workshops.mailSecret.name: give both or none: the Secret has the user's password" -}}
+{{- end -}}
+{{- if ne (not (dig "tokens" list .Values.workshops.material)) (not .Values.workshops.materialSecret) -}}
+{{- fail "workshops.material.tokens, workshops.materialSecret: give both or none: the Secret has token-1 for the first of the tokens, and so on" -}}
+{{- end -}}
+{{- if and .Values.hub.subdomains (or $here (regexMatch "^[0-9.]+$" $url.hostname) (not (contains "." $url.hostname))) -}}
+{{- fail (printf "hub.subdomains: %s has no subdomains: publicUrl needs a name such as hub.example.org" $url.hostname) -}}
 {{- end -}}
 {{- if and .Values.catalogue.antennas (not .Values.catalogue.factories) -}}
 {{- fail "catalogue.antennas: needs catalogue.factories: those of the image have their own" -}}

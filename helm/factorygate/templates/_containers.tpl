@@ -327,6 +327,9 @@ proxy each in its own. The workshops service is always in the link's pod. */ -}}
 {{- if .Values.workshops.mailSecret.name }}
 - {name: workshops-mail, mountPath: /run/secrets/factorygate-mail, readOnly: true}
 {{- end }}
+{{- if .Values.workshops.materialSecret }}
+- {name: workshops-material, mountPath: /run/secrets/factorygate-material, readOnly: true}
+{{- end }}
 - {name: workshops-state, mountPath: /var/lib/factorygate-workshops}
 - {name: workshops-tmp, mountPath: /tmp}
 - {name: workshops-run, mountPath: /run/factorygate-workshops}
@@ -351,6 +354,17 @@ proxy each in its own. The workshops service is always in the link's pod. */ -}}
     defaultMode: {{ .Values.secretMode }}
     items:
       - {key: workshops-token, path: workshops-token}
+{{- with .Values.workshops.materialSecret }}
+- name: workshops-material
+  secret:
+    secretName: {{ . }}
+    defaultMode: {{ $.Values.secretMode }}
+    items:
+      {{- range $index, $token := $.Values.workshops.material.tokens }}
+      {{- $key := printf "token-%d" (add $index 1) }}
+      - {key: {{ $key }}, path: {{ $key }}}
+      {{- end }}
+{{- end }}
 {{- with .Values.workshops.mailSecret }}
 {{- if .name }}
 - name: workshops-mail
@@ -390,6 +404,7 @@ proxy each in its own. The workshops service is always in the link's pod. */ -}}
 {{- if .Values.metrics.enabled -}}
 {{- $arguments = concat $arguments (list "--metrics-ip" "0.0.0.0" "--metrics-port" "8002") -}}
 {{- end -}}
+{{- if .Values.hub.subdomains }}{{ $arguments = append $arguments "--host-routing" }}{{ end -}}
 {{- /* The server that ends TLS in front of the proxy sends X-Forwarded-Proto: https. Without --no-x-forward the proxy
 would replace it by http. */ -}}
 {{- if hasPrefix "https:" .Values.publicUrl }}{{ $arguments = append $arguments "--no-x-forward" }}{{ end -}}

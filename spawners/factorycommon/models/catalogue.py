@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema, model_validator
 
+from factorycommon.gpu_shares import ALLOWED_SHARES, ALLOWED_SLICES, GpuSlice, parse_share, parse_slice
 from factorycommon.models.antennas import Language
 from factorycommon.models.base import Hours, Model, Slug, Word
 from factorycommon.models.entry import NetworkEntry, SiteInfo
 from factorycommon.models.rules import Agreement, DoorHint, Policy
+
+# A share of GPUs, exact: a text such as "1/7" in files and in JSON.
+GpuShare = Annotated[
+    Fraction,
+    BeforeValidator(parse_share),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": ["string", "number"], "description": ALLOWED_SHARES}),
+]
 
 
 class Accelerator(Model):
@@ -76,9 +86,26 @@ class NodeSize(Model):
     whole_node: bool = False
     # if set, requested in place of whole GPUs: a slice or share of a GPU, as "gpu:1g.10gb:1" or "shard:4"
     gres: Word | None = None
+    # the GPUs that a job with such a slice is billed for, all its slices together: 1/7, "0.25"; None: ``gpus``
+    billed_gpus: GpuShare | None = None
     # names of the fields that we computed as a share of a node, since no source states them
     derived: tuple[str, ...] = ()
     note: str = ""  # for people who edit the entry, and operators
+
+    @property
+    def share(self) -> Fraction:
+        """Return the GPUs of the size: the billed part if it is a slice of a GPU, else their number."""
+        return Fraction(self.gpus) if self.billed_gpus is None else self.billed_gpus
+
+    @property
+    def gpu_slice(self) -> GpuSlice | None:
+        """Return the slice of a GPU that the size is; None if it has whole GPUs, or none."""
+        return None if self.billed_gpus is None or self.gres is None else parse_slice(self.gres)
+
+    @property
+    def gpu_text(self) -> str:
+        """Return what the size has of GPUs, for operators: ``2 GPU``, ``1/7 GPU (gpu:1g.10gb:1)``."""
+        return f"{self.share} GPU" + (f" ({self.gres})" if self.gpu_slice is not None else "")
 
 
 class SizeSketch(Model):
@@ -270,8 +297,29 @@ class Factory(NetworkEntry):
             raise ValueError(f"{where}.gpus: partition {size.partition} has none")
         if size.gpus > self.gpu(partition).per_node:
             raise ValueError(f"{where}.gpus: more than a node has, {self.gpu(partition).per_node}")
+        if size.billed_gpus is not None:
+            self._slice_fits(size, where)
         if partition.whole_node_only and not size.whole_node:
             raise ValueError(f"{where}.whole_node: partition {size.partition} gives whole nodes only; allowed: true")
+
+    def _slice_fits(self, size: NodeSize, where: str) -> None:
+        part = size.gpu_slice
+        if self.scheduler != "slurm":
+            raise ValueError(f"{where}.billed_gpus: slices of GPUs are Slurm's; leave it out")
+        if part is None:
+            raise ValueError(
+                f"{where}.gres: {size.gres!r} is no slice of a GPU; with billed_gpus it is {ALLOWED_SLICES}"
+            )
+        if part.kind == "mig" and self.gpu(self.partition(size.partition)).vendor != "NVIDIA":
+            raise ValueError(f"{where}.gres: only GPUs of NVIDIA have MIG profiles; allowed: shard:NUMBER")
+        if size.gpus != part.devices:
+            raise ValueError(
+                f"{where}.gpus: {size.gpus}, but {size.gres} is seen as {part.devices}; allowed: {part.devices}"
+            )
+        if size.share > size.gpus:
+            raise ValueError(f"{where}.billed_gpus: {size.share} is above the {size.gpus} of gpus")
+        if size.whole_node or self.partition(size.partition).whole_node_only:
+            raise ValueError(f"{where}.billed_gpus: a whole node bills all its GPUs; leave it out")
 
 
 N = TypeVar("N", Partition, Qos)

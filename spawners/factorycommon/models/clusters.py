@@ -214,7 +214,7 @@ class Cluster(Model):
     account: UnixAccount
     choice: ResolvedChoice
     processes: int
-    gpus: int  # GPUs of each job, as the site bills them
+    gpus: int | float  # GPUs of each job, as the site bills them; a part of one for a slice of a GPU
     session: SessionId | None = None
     head: Session | None = None  # the job of its Dask scheduler, if the scheduler has a job of its own
     state: Literal["live", "ending", "ended"]

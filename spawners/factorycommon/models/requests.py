@@ -99,6 +99,7 @@ class JobRequest(Model):
     gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] = "gres"
     gpu_type: Word | None = None
     gres: Word | None = None  # requested in place of ``gpus``
+    gpu_slice: Word | None = None  # the slice of a GPU in ``gres``; the job checks that it sees this slice
     cores: int = Field(ge=1)
     memory_gb: float = Field(gt=0)
     asks_memory: bool = True  # False: the site derives memory from the cores and refuses jobs that request memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -93,6 +94,8 @@ class NodeState(Model):
     gpus: Count
     gpus_free: Count
     gpu_type: str | None = None
+    # free slices of GPUs, which ``gpus`` does not count: by their GRES type; "" for the shards of a GPU
+    slices_free: Mapping[str, Count] = Field(default_factory=dict)
 
 
 class Reservation(Model):

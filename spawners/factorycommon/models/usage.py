@@ -16,11 +16,12 @@ class ProjectBalance(Model):
 
 class UsageLine(Model):
     """The use of jobs on one day (UTC). ``gpu_seconds``: billed GPUs times seconds, as the scheduler counts them;
-    ``jobs``: the number of jobs whose first day this was."""
+    an int if it is whole (always so for whole GPUs), else the nearest float. ``jobs``: the number of jobs whose first
+    day this was."""
 
     day: date
     project: ProjectId | None
     factory: str
     person: str
-    gpu_seconds: int
+    gpu_seconds: int | float
     jobs: int

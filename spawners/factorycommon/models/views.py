@@ -96,7 +96,7 @@ class SizeView(Model):
     offer: Offer
     price: Price
     projects: tuple[ProjectId, ...] = ()  # the person's projects that may use this size
-    billed_gpus: int = 0  # price in the GPU-hours that the gateway counts (``price.counted``)
+    billed_gpus: int = 0  # ``price.counted``, rounded up
     estimate: Estimate | None = None  # last known estimate, for the size's default hours
     fits_until: datetime | None = None  # when a maintenance of all its nodes starts, or started
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
@@ -265,7 +266,7 @@ class Offers:
                 gpu_label_parts=tuple(Phrase.model_validate({"text": one}) for one in gpu_label_parts(factory, size)),
                 offer=offer(factory, size),
                 price=(costs := price(factory, size)),
-                billed_gpus=round(costs.counted),
+                billed_gpus=math.ceil(costs.counted),
                 fits_now=connection.site.fits_now(size) if health.state == "ok" else 0,
                 fits_until=closed.start if (closed := maintenance.closing(coming, size.partition)) else None,
             )
@@ -295,4 +296,4 @@ class Offers:
 
 def _largest(sizes: tuple[SizeView, ...]) -> str | None:
     fitting = [view.size for view in sizes if view.fits_now]
-    return max(fitting, key=lambda size: (size.gpus, size.cores)).id if fitting else None
+    return max(fitting, key=lambda size: (size.share, size.cores)).id if fitting else None

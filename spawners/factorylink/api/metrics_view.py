@@ -11,6 +11,7 @@ import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +22,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from factorycommon.gpu_shares import plain
 from factorycommon.models import ProblemKind, SessionState, Slug, WorkerState
 from factorycommon.version import version
 from factorylink.api.http import new_app
@@ -107,7 +109,8 @@ class LinkMetrics(Collector):
     def _of_sessions(self) -> dict[str, Values]:
         states: dict[tuple[str, ...], float] = defaultdict(float)
         states.update({(name, state): 0.0 for name in self._factories for state in _LIVE_STATES})
-        expected, opened, gpus = (Counter(dict.fromkeys(self._factories, 0)) for _ in range(3))
+        expected, opened = (Counter(dict.fromkeys(self._factories, 0)) for _ in range(2))
+        gpus: dict[str, Fraction] = defaultdict(Fraction, dict.fromkeys(self._factories, Fraction(0)))
         oldest: dict[str, float] = dict.fromkeys(self._factories, 0.0)
         people: dict[str, set[str]] = {name: set() for name in self._factories}
         now = clock.now()
@@ -134,7 +137,7 @@ class LinkMetrics(Collector):
             "factorygate_doors_expected": _each(expected),
             "factorygate_doors_open": _each(opened),
             "factorygate_oldest_waiting_seconds": _each(oldest),
-            "factorygate_gpus_in_use": _each(gpus),
+            "factorygate_gpus_in_use": _each({factory: plain(number) for factory, number in gpus.items()}),
             "factorygate_people": _each({factory: len(found) for factory, found in people.items()}),
             "factorygate_people_active": _one(len(set().union(*people.values()))),
         }
@@ -233,9 +236,9 @@ class LinkMetrics(Collector):
             "factorygate_disk_size_bytes": _one(size),
         }
 
-    def _gpus(self, factory: Slug, size: Slug) -> int:
+    def _gpus(self, factory: Slug, size: Slug) -> Fraction:
         connection = self._factories.get(factory)
-        return 0 if connection is None else gpus_of(connection.factory, size)
+        return Fraction(0) if connection is None else gpus_of(connection.factory, size)
 
 
 def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from fractions import Fraction
 
 from factorycommon.messages import Message
 from factorycommon.models import (
@@ -44,7 +45,7 @@ def smallest_size(factory: Factory) -> NodeSize:
 
     Among equals, the one with the fewest cores, then the first in the catalogue.
     """
-    return min(factory.sizes, key=lambda size: (size.gpus, size.cores))
+    return min(factory.sizes, key=lambda size: (size.share, size.cores))
 
 
 def find_size(factory: Factory, size_id: str) -> NodeSize:
@@ -138,7 +139,7 @@ def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float)
         )
         raise ChoiceError("size", said.format(factory=factory.site.machine, cores=cores, memory=f"{memory_gb:g}",
                                               hours=f"{hours:g}", sizes=there))  # fmt: skip
-    return min(fitting, key=lambda size: (size.gpus, size.cores, size.memory_gb))
+    return min(fitting, key=lambda size: (size.share, size.cores, size.memory_gb))
 
 
 def walltime(hours: float) -> int:
@@ -154,13 +155,14 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
 def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
     """Return the description of a size's hardware for people, in parts.
 
-    Examples: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. If several sizes of the factory have the same
+    Examples: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``one seventh of one H100, 10 GB of GPU memory``, ``no
+    GPU``. If several sizes of the factory have the same
     hardware, a part says how they differ: ``1 x A100 64 GB, up to 30 min``.
     """
     label = _gpus(factory, size)
     alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
     tells = (_cores, _memory, _longest) if size.gpus == 0 else (_longest, _cores, _memory)
-    parts = [label]
+    parts = [label, *_of_slice(size)]
     for tell in (*tells, _partition, _id):
         if not alike:
             break
@@ -202,9 +204,36 @@ def _gpus(factory: Factory, size: NodeSize) -> str:
     if size.gpus == 0:
         return Message("no-gpu", "no GPU")
     accelerator = factory.gpu(factory.partition(size.partition))
+    if size.gpu_slice is not None:
+        said = _SHARES.get(size.share) or Message("gpu-share", "{share} of one {model}")
+        return said.format(share=size.share, model=accelerator.model)
     unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
     memory = "" if accelerator.memory_gb is None else f" {accelerator.memory_gb:g} GB"
     return f"{size.gpus} x {accelerator.model}{unit}{memory}"
+
+
+_SHARES = {
+    Fraction(1, 2): Message("gpu-share-2", "one half of one {model}"),
+    Fraction(1, 3): Message("gpu-share-3", "one third of one {model}"),
+    Fraction(1, 4): Message("gpu-share-4", "one quarter of one {model}"),
+    Fraction(1, 5): Message("gpu-share-5", "one fifth of one {model}"),
+    Fraction(1, 6): Message("gpu-share-6", "one sixth of one {model}"),
+    Fraction(1, 7): Message("gpu-share-7", "one seventh of one {model}"),
+    Fraction(1, 8): Message("gpu-share-8", "one eighth of one {model}"),
+}
+
+
+def _of_slice(size: NodeSize) -> list[str]:
+    """Return the part of the description that says what a slice of a GPU has; empty for other sizes."""
+    part = size.gpu_slice
+    if part is None:
+        return []
+    if part.kind == "shard":
+        return [Message("gpu-shared", "shared with other jobs")]
+    if part.count == 1:
+        return [Message("gpu-memory", "{memory} GB of GPU memory").format(memory=part.memory_gb)]
+    said = Message("gpu-memory-each", "{number} slices with {memory} GB of GPU memory each")
+    return [said.format(number=part.count, memory=part.memory_gb)]
 
 
 def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
@@ -312,6 +341,8 @@ def job_request(
         gpu_syntax=factory.gpu_syntax or "gres",
         gpu_type=gpu.gres_type if factory.gpu_syntax == "gres-typed" else None,
         gres=options.gres or size.gres,
+        # what an operator requests instead is not checked
+        gpu_slice=size.gres if size.gpu_slice is not None and not options.gres else None,
         cores=size.cores,
         memory_gb=size.memory_gb,
         asks_memory=factory.asks_memory,

@@ -108,6 +108,10 @@ def _accounts(factory: Factory) -> Iterator[str]:
         yield "Your billing unit, and what each node size below costs in it."
     yield "For courses: a reservation, who may use it, and when."
     yield (
+        "For courses: are there slices of GPUs (MIG, or Slurm's shards)? Which GRES requests one "
+        "(gpu:1g.10gb:1, shard:1), how many has a node, and which part of a GPU do you bill for one?"
+    )
+    yield (
         "For courses with people who have no account with you: may the gateway lend accounts of a pool to people whom "
         "it knows by name or mail address, one person at a time (pool_accounts)? May it empty such an account before "
         "another person gets it, and which command does so and which proves it (wipe)? May it start the jobs of a "
@@ -123,7 +127,7 @@ def _values(factory: Factory) -> Iterator[str]:
     for size in factory.sizes:
         queue = f"partition {size.partition}" + (f", QOS {size.qos}" if size.qos else "")
         sure = factory.origin(f"sizes.{size.id}.cores")
-        share = f"{size.gpus} GPU, {size.cores} cores, {size.memory_gb:g} GB"
+        share = f"{size.gpu_text}, {size.cores} cores, {size.memory_gb:g} GB"
         yield f"{size.id}: {share}, {queue}, at most {size.max_hours:g} h [{sure or 'not said'}]"
     for sketch in factory.sketches:
         lacks = ", ".join(f"{name} <?>" for name in sketch.lacks)

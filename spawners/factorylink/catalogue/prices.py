@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Any
 
 from factorycommon.models import Amount, Factory, NodeSize, Price
@@ -12,25 +13,25 @@ _PER_HOUR = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/([1-9]\d{0,8}))? (\S{1,40}?)
 _IN_GPUS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) GPU(?:s|-h|-hours?)?")
 
 
-def billed_gpus(factory: Factory, size: NodeSize) -> int:
-    """Return the number of GPUs that the gateway bills for a job of that size.
+def billed_gpus(factory: Factory, size: NodeSize) -> Fraction:
+    """Return the exact number of GPUs that the gateway bills for a job of that size: a fraction for a slice of a GPU.
 
     It is the number of all GPUs of the node if no other job can use them.
     """
     partition = factory.partition(size.partition)
     if size.whole_node or partition.whole_node_only:
-        return factory.gpu(partition).per_node if partition.gpus else 0
-    return size.gpus
+        return Fraction(factory.gpu(partition).per_node if partition.gpus else 0)
+    return size.share
 
 
-def gpus_of(factory: Factory, size_id: str) -> int:
+def gpus_of(factory: Factory, size_id: str) -> Fraction:
     """Return ``billed_gpus`` of the size with this id; 0 if the catalogue no longer has this size."""
-    return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), 0)
+    return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), Fraction(0))
 
 
 def price(factory: Factory, size: NodeSize) -> Price:
     """Return the price of an hour of that size, from ``billed_as`` if this can be parsed, else from its GPUs."""
-    counted, (charged, own) = billed_gpus(factory, size), _read(size.billed_as)
+    counted, (charged, own) = float(billed_gpus(factory, size)), _read(size.billed_as)
     return Price(
         gpu_hours=counted if charged is None else charged, counted=counted, own=own,
         **_charged_for(factory, size, counted, charged),
@@ -56,9 +57,11 @@ def _read(billed_as: str) -> tuple[float | None, Amount | None]:
     return (amount, None) if unit == "GPU-hour" else (None, Amount(amount=amount, unit=unit))
 
 
-def _charged_for(factory: Factory, size: NodeSize, counted: int, charged: float | None) -> dict[str, Any]:
+def _charged_for(factory: Factory, size: NodeSize, counted: float, charged: float | None) -> dict[str, Any]:
     if not size.gpus:
         return {"charged_for": "cores", "number": size.cores}
+    if size.billed_gpus is not None:
+        return {"charged_for": "part", "number": float(size.share)}
     unit, whole = factory.gpu(factory.partition(size.partition)).unit, max(charged or 0.0, counted)
     if unit != "GPU" and charged is not None and charged != size.gpus:
         return {"charged_for": "part", "number": charged, "unit": unit}

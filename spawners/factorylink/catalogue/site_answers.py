@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from factorycommon.gpu_shares import mig_profile, parse_slice
 from factorycommon.models import Accelerator, Factory, NodeShape, NodeSize, Partition
 from factorylink.catalogue import site_accounts
 from factorylink.catalogue.site_words import differ, hours
@@ -27,17 +28,23 @@ _NEAR = 0.03
 
 @dataclass(frozen=True)
 class Nodes:
-    """A group of nodes of a partition with the same hardware."""
+    """A group of nodes of a partition with the same hardware. ``shards``: the number of Slurm's shards."""
 
     cores: int
     memory_mib: int
     gpus: tuple[tuple[str, int], ...]  # number of GPUs by type; the type is "" if the site's GRES has no types
     features: frozenset[str]
+    shards: int = 0
 
     @property
     def gpu_count(self) -> int:
-        """Return the number of GPUs of all types together."""
+        """Return the number of GPUs of all types together, also of slices."""
         return sum(number for _, number in self.gpus)
+
+    @property
+    def whole_gpus(self) -> int:
+        """Return the number of GPUs that are not slices of one."""
+        return sum(number for kind, number in self.gpus if not mig_profile(kind))
 
 
 def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
@@ -92,7 +99,7 @@ def _of_nodes(factory: Factory, partition: Partition, nodes: Mapping[str, set[No
                       _either(f"{node.memory_mib} MiB" for node in found))  # fmt: skip
     gpu = factory.gpu(partition)
     wanted = gpu.per_node if partition.gpus else 0
-    if all(node.gpu_count != wanted for node in found):
+    if all(wanted not in (node.gpu_count, node.whole_gpus) for node in found):
         yield differ(f"{where}: GPUs of a node", wanted, _either(node.gpu_count for node in found))
     elif partition.gpus:
         yield from _of_types(f"{where}: type of a GPU", gpu, found)
@@ -119,13 +126,18 @@ def _of_size(
         yield f"sizes.{size.id}.qos: partition {size.partition} does not take {size.qos}; it takes: {taken}"
     found = (nodes or {}).get(size.partition)
     if found and not any(_holds(node, factory, size) for node in found):
-        share = f"{size.gpus} GPU, {size.cores} cores, {size.memory_gb:g} GB"
+        share = f"{size.gpu_text}, {size.cores} cores, {size.memory_gb:g} GB"
         yield f"sizes.{size.id}: no node of partition {size.partition} has {share}"
 
 
 def _holds(node: Nodes, factory: Factory, size: NodeSize) -> bool:
     memory = not factory.asks_memory or size.whole_node or size.memory_gb * 10**9 <= node.memory_mib * 2**20
-    return node.cores >= size.cores and node.gpu_count >= size.gpus and memory
+    part = parse_slice(size.gres or "")
+    if part is None:
+        gpus = node.gpu_count >= size.gpus
+    else:
+        gpus = (node.shards if part.kind == "shard" else dict(node.gpus).get(part.type, 0)) >= part.count
+    return node.cores >= size.cores and gpus and memory
 
 
 def _near(node: Nodes, shape: NodeShape) -> bool:
@@ -146,18 +158,19 @@ def _nodes(text: str) -> dict[str, set[Nodes]]:
         if len(parts) != 6 or not parts[2].isdigit() or not parts[3].rstrip("+").isdigit():
             raise ValueError(f"{line!r} is not what '{' '.join(QUESTIONS['nodes'])}' prints")
         features = frozenset(parts[5].split(",")) - {"(null)"}
-        node = Nodes(int(parts[2]), int(parts[3].rstrip("+")), _gpus(parts[4]), features)
+        shards = sum(number for _, number in _gpus(parts[4], "shard"))
+        node = Nodes(int(parts[2]), int(parts[3].rstrip("+")), _gpus(parts[4]), features, shards)
         found.setdefault(parts[1], set()).add(node)
     return found
 
 
-def _gpus(text: str) -> tuple[tuple[str, int], ...]:
-    """Return the number of GPUs of each type in a text such as ``gpu:a100:4(S:0-1)``."""
+def _gpus(text: str, gres: str = "gpu") -> tuple[tuple[str, int], ...]:
+    """Return the number of GPUs of each type in a text such as ``gpu:a100:4(S:0-1)``. ``gres``: the name to count."""
     words = [word.split(":") for word in re.sub(r"\([^)]*\)", "", text).split(",")]
     return tuple(
         (rest[0] if len(rest) > 1 else "", int(rest[-1]))
         for name, *rest in words
-        if name == "gpu" and rest and rest[-1].isdigit()
+        if name == gres and rest and rest[-1].isdigit()
     )
 
 

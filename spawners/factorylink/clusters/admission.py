@@ -99,7 +99,7 @@ class ClusterAdmission:
 
     def _cap(self, live_cluster: LiveCluster, more: int, hours: float) -> None:
         record = live_cluster.record
-        asked, cap = record.gpus * hours * more, record.cap_gpu_hours
+        asked, cap = float(record.gpus) * hours * more, record.cap_gpu_hours
         gpu_hours = live_cluster.gpu_hours()
         used = gpu_hours.spent + gpu_hours.committed
         if cap is not None and used + asked > cap + ROUNDING:

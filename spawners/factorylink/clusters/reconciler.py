@@ -227,7 +227,7 @@ class ClusterReconciler:
         ):
             if excess <= ROUNDING:
                 break
-            excess -= record.gpus * worker.left(batch.hours, now)
+            excess -= float(record.gpus) * worker.left(batch.hours, now)
             if worker.wish == "run":
                 worker.end = explain.own("cluster-cap")
                 unwanted.append(worker)

@@ -117,7 +117,7 @@ class SchedulerJobs:
             project=cluster.choice.project,
         )
         resolved = self._permissions.resolve(grant, choice, "head.")
-        cap, needs = cluster.cap_gpu_hours, billed_gpus(connection.factory, size) * resolved.hours
+        cap, needs = cluster.cap_gpu_hours, float(billed_gpus(connection.factory, size)) * resolved.hours
         if cap is not None and needs > cap:
             said = Message(
                 "scheduler-over-cap",

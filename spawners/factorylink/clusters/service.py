@@ -154,7 +154,7 @@ class Clusters:
         ``hours``: the total time that its ``jobs`` ran.
         """
         shown = LiveCluster(record, None).figures()
-        spent = record.earlier + record.gpus * hours + await self._scheduler_jobs.spent(record)
+        spent = record.earlier + float(record.gpus) * hours + await self._scheduler_jobs.spent(record)
         used = shown.gpu_hours.model_copy(update={"spent": spent})
         return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 

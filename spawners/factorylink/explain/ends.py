@@ -114,6 +114,12 @@ LOG: tuple[Case, ...] = (
         SMALLER,
     ),
     Case(
+        r"^factorygate: not the slice of a GPU",
+        "log-gpu-slice",
+        N_("Its node did not give it the slice of a GPU that was asked for, so it ended before anything ran."),
+        TELL,
+    ),
+    Case(
         r"Disk quota exceeded|EDQUOT", "log-quota", N_("Your home at the factory is over its quota."), ROOM
     ),
     Case(

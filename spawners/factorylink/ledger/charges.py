@@ -2,23 +2,28 @@
 
 A charge belongs to one job. Until the job is over, its charge reserves what the job may still use: its whole walltime.
 So the reservations of a project can never exceed its grant. What a project has used and reserved are sums of its
-charges; no second number exists that could differ. All amounts are whole GPU-seconds, as schedulers count them.
+charges; no second number exists that could differ. Seconds are whole, as schedulers count them. The GPUs of
+a job may be a fraction (a slice of a GPU), which is stored as two whole numbers, so that sums stay exact.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Float,
     Integer,
+    RowMapping,
+    Select,
     bindparam,
     case,
     cast,
@@ -31,6 +36,7 @@ from sqlalchemy import (
     update,
 )
 
+from factorycommon.gpu_shares import plain
 from factorycommon.models import End, Project, ProjectBalance, ProjectId, Slug, UsageLine
 from factorylink.explain import explain
 from factorylink.ledger.ledger import Ledger, Rejected, Write, upsert
@@ -39,9 +45,15 @@ from factorylink.problems import ProblemError, of_words
 from factorylink.util import clock
 
 HOUR = 3600
-# the most GPU-seconds that a job which is not over may use
-_held = charges.c.gpus * (charges.c.earlier + charges.c.reserved)
-_used = charges.c.gpus * charges.c.seconds  # GPU-seconds of a job that is over
+# Both in parts of GPU-seconds: divide by ``gpu_parts``. Wide, since PostgreSQL multiplies Integers in 32 bits.
+_gpus = cast(charges.c.gpus, BigInteger)
+_held = _gpus * (charges.c.earlier + charges.c.reserved)  # the most that a job which is not over may use
+_used = _gpus * charges.c.seconds  # of a job that is over
+
+
+def billed(row: Mapping[str, Any] | RowMapping) -> Fraction:
+    """Return the billed GPUs of a row of ``charges`` or ``clusters``, exactly."""
+    return Fraction(row["gpus"], max(1, row["gpu_parts"]))
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class ChargeReservation:
     factory: str
     person: str
     account: str
-    gpus: int
+    gpus: Fraction
     seconds: int
 
 
@@ -67,12 +79,16 @@ class OverBudget(Rejected):
     of the project that has too little left; ``fits``: how many equal reservations the project allows.
     """
 
-    def __init__(self, project: Project, left: float | None, needs: float | None, of_person: bool = False) -> None:
+    def __init__(
+        self, project: Project, left: Fraction | None, needs: Fraction | None, of_person: bool = False
+    ) -> None:
+        """``left``, ``needs``: GPU-seconds."""
         super().__init__(f"The budget of {project.id} does not allow it.")
         self.project = project
         self.of_person = of_person
-        self.left = left
-        self.needs = needs
+        self.left_seconds = left or Fraction(0)
+        self.left = None if left is None else float(left / HOUR)
+        self.needs = None if needs is None else float(needs / HOUR)
         self.fits: int | None = None
 
     def problem(self) -> ProblemError:
@@ -109,12 +125,12 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
         if project is not None and reservations:
             longest = max(reservation.seconds for reservation in reservations)
             each = reservations[0].gpus * reservations[0].seconds
-            needs = sum(reservation.gpus * reservation.seconds for reservation in reservations) + alike * each
+            needs = alike * each + sum((one.gpus * one.seconds for one in reservations), Fraction(0))
             try:
                 _check(db, project, needs, clock.now() + timedelta(seconds=longest), reservations[0].person)
             except OverBudget as error:
                 if error.left is not None and each:
-                    error.fits = math.floor(round(error.left * HOUR) / each)
+                    error.fits = math.floor(error.left_seconds / each)
                 raise
         if reservations:
             db.execute(insert(charges), [_columns(one) for one in reservations])
@@ -144,8 +160,9 @@ def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project
     def write(db: Connection) -> None:
         mine = charges.c.id == charge_id
         if project is not None:
-            row = db.execute(select(charges.c.gpus, charges.c.person).where(mine)).one_or_none()
-            _check(db, project, (row.gpus if row else 0) * seconds, until, row.person if row else "")
+            row = db.execute(select(charges).where(mine)).mappings().one_or_none()
+            gpus, person = (Fraction(0), "") if row is None else (billed(row), row["person"])
+            _check(db, project, gpus * seconds, until, person)
         db.execute(update(charges).where(mine).values(reserved=charges.c.reserved + seconds))
 
     return write
@@ -178,7 +195,7 @@ def ran(started: datetime | None, at: datetime) -> int:
 class Used(NamedTuple):
     """The use of a job that is over: the billed GPUs, and the seconds of all its runs."""
 
-    gpus: int
+    gpus: Fraction
     seconds: int
 
 
@@ -194,8 +211,9 @@ class Settlement:
 
     def __call__(self, db: Connection) -> None:
         """Run the write."""
-        found = db.execute(self._query.returning(charges.c.gpus, charges.c.seconds)).first()
-        self.used = None if found is None else Used(*found)
+        columns = (charges.c.gpus, charges.c.gpu_parts, charges.c.seconds)
+        found = db.execute(self._query.returning(*columns)).mappings().first()
+        self.used = None if found is None else Used(billed(found), found["seconds"])
 
 
 def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Settlement:
@@ -295,13 +313,12 @@ class Charges:
         now = clock.now()
 
         def read(db: Connection) -> ProjectBalance:
-            over = select(func.coalesce(func.sum(_used), 0)).where(*mine)
-            spent = float(db.execute(over).scalar_one())
-            reserved = 0.0
+            over = select(charges.c.gpu_parts, func.sum(_used)).where(*mine, charges.c.ended.is_not(None))
+            spent, reserved = _sum(db, over.group_by(charges.c.gpu_parts)), Fraction(0)
             for row in self._ledger.intact(charges, db.execute(query).mappings()):
                 used, held = _spent_and_reserved(row, now)
                 spent, reserved = spent + used, reserved + held
-            return ProjectBalance(spent=spent / HOUR, reserved=reserved / HOUR)
+            return ProjectBalance(spent=float(spent / HOUR), reserved=float(reserved / HOUR))
 
         return await self._ledger.transact(read)
 
@@ -309,21 +326,22 @@ class Charges:
         """Return, by project and factory, the GPU-hours used, and those that jobs may still use. Raises
         LedgerError."""
         key = (charges.c.project, charges.c.factory)
-        over = select(*key, func.sum(_used)).where(charges.c.ended.is_not(None)).group_by(*key)
+        groups = (*key, charges.c.gpu_parts)
+        over = select(*groups, func.sum(_used)).where(charges.c.ended.is_not(None)).group_by(*groups)
         query = select(charges).where(charges.c.ended.is_(None))
         now = clock.now()
 
         def read(db: Connection) -> dict[tuple[ProjectId | None, Slug], ProjectBalance]:
-            spent: Counter[tuple[ProjectId | None, Slug]] = Counter()
-            reserved: Counter[tuple[ProjectId | None, Slug]] = Counter()
-            for project, factory, seconds in db.execute(over):
-                spent[project, factory] += int(seconds or 0)
+            spent: dict[tuple[ProjectId | None, Slug], Fraction] = defaultdict(Fraction)
+            reserved: dict[tuple[ProjectId | None, Slug], Fraction] = defaultdict(Fraction)
+            for project, factory, parts, seconds in db.execute(over):
+                spent[project, factory] += Fraction(int(seconds or 0), max(1, parts))
             for row in self._ledger.intact(charges, db.execute(query).mappings()):
                 used, held = _spent_and_reserved(row, now)
-                spent[row["project"], row["factory"]] += round(used)
-                reserved[row["project"], row["factory"]] += round(held)
+                spent[row["project"], row["factory"]] += used
+                reserved[row["project"], row["factory"]] += held
             return {
-                known: ProjectBalance(spent=spent[known] / HOUR, reserved=reserved[known] / HOUR)
+                known: ProjectBalance(spent=float(spent[known] / HOUR), reserved=float(reserved[known] / HOUR))
                 for known in {*spent, *reserved}
             }
 
@@ -336,13 +354,13 @@ class Charges:
         """
         rows = await self._ledger.rows(charges, select(charges).where(charges.c.id == charge_id))
         now = clock.now()
-        return float(sum(row["gpus"] * seconds_used(row, now) for row in rows)) / HOUR
+        return float(sum((billed(row) * seconds_used(row, now) for row in rows), Fraction(0)) / HOUR)
 
     async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
         """Return the use of each of these jobs that is over. Raises LedgerError."""
         query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
         rows = await self._ledger.rows(charges, query) if charge_ids else []
-        return {row["id"]: Used(row["gpus"], row["seconds"] or 0) for row in rows}
+        return {row["id"]: Used(billed(row), row["seconds"] or 0) for row in rows}
 
     async def earlier(self) -> dict[str, int]:
         """Return the seconds of earlier runs for each requeued job that is not over. Raises LedgerError."""
@@ -367,15 +385,21 @@ class Charges:
         return _by_day(rows, now, since or date.min)
 
 
-def _spent_and_reserved(row: Mapping[str, Any], now: datetime) -> tuple[float, float]:
+def _sum(db: Connection, query: Select[Any]) -> Fraction:
+    """Return the GPU-seconds of a query whose rows have ``gpu_parts`` and the sum of charges with these parts."""
+    return sum((Fraction(int(total or 0), max(1, parts)) for parts, total in db.execute(query)), Fraction(0))
+
+
+def _spent_and_reserved(row: Mapping[str, Any], now: datetime) -> tuple[Fraction, Fraction]:
     """Return the GPU-seconds that a job which is not over has used, and those that it may still use."""
-    ran = 0.0 if row["started"] is None else max(0.0, (now - row["started"]).total_seconds())
-    ran = min(ran, row["reserved"])
-    return row["gpus"] * (row["earlier"] + ran), row["gpus"] * (row["reserved"] - ran)
+    gpus, started = billed(row), row["started"]
+    ran = Fraction(0 if started is None else max(0.0, (now - started).total_seconds()))
+    ran = min(ran, Fraction(row["reserved"]))
+    return gpus * (row["earlier"] + ran), gpus * (row["reserved"] - ran)
 
 
 def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
-    used: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
+    used: dict[tuple[date, ProjectId | None, str, str], Fraction] = defaultdict(Fraction)
     jobs: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
     for row in rows:
         started, ended = _run(row, now)
@@ -387,10 +411,12 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
         ran = sorted((day, seconds) for day, seconds in by_day.items() if day >= since and seconds)
         for number, (day, seconds) in enumerate(ran):
             key = (day, row["project"], row["factory"], row["person"])
-            used[key] += row["gpus"] * seconds
+            used[key] += billed(row) * seconds
             jobs[key] += number == 0
     return [
-        UsageLine(day=key[0], project=key[1], factory=key[2], person=key[3], gpu_seconds=used[key], jobs=jobs[key])
+        UsageLine(
+            day=key[0], project=key[1], factory=key[2], person=key[3], gpu_seconds=plain(used[key]), jobs=jobs[key]
+        )
         for key in sorted(used, key=lambda key: (key[0], key[1] or "", *key[2:]))
     ]
 
@@ -428,7 +454,7 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
 # --- helpers
 
 
-def _check(db: Connection, project: Project, needs: int, until: datetime, person: str) -> None:
+def _check(db: Connection, project: Project, needs: Fraction, until: datetime, person: str) -> None:
     """Raise OverBudget if a project, or a person's share of it, has less than ``needs`` GPU-seconds left, or if the
     project ends before ``until``.
 
@@ -449,21 +475,22 @@ def _check(db: Connection, project: Project, needs: int, until: datetime, person
     for granted, mine, of_person in shares:
         if granted is None:
             continue
-        left = math.floor(granted * HOUR) - _taken(db, mine)
-        if needs and needs > left and (least is None or (least.left or 0) > max(0, left) / HOUR):
-            least = OverBudget(project, max(0, left) / HOUR, needs / HOUR, of_person)
+        left = max(Fraction(0), math.floor(granted * HOUR) - _taken(db, mine))
+        if needs and needs > left and (least is None or least.left_seconds > left):
+            least = OverBudget(project, left, needs, of_person)
     if least is not None:
         raise least
 
 
-def _taken(db: Connection, where: ColumnElement[bool]) -> int:
+def _taken(db: Connection, where: ColumnElement[bool]) -> Fraction:
     """Return the GPU-seconds that these charges have used or may still use."""
     each = case((charges.c.ended.is_(None), _held), else_=_used)
-    return int(db.execute(select(func.coalesce(func.sum(each), 0)).where(where)).scalar_one())
+    return _sum(db, select(charges.c.gpu_parts, func.sum(each)).where(where).group_by(charges.c.gpu_parts))
 
 
 def _columns(reservation: ChargeReservation) -> dict[str, Any]:
     values = {**reservation.__dict__, "reserved": reservation.seconds, "reserved_at": clock.now(), "earlier": 0}
+    values |= {"gpus": reservation.gpus.numerator, "gpu_parts": reservation.gpus.denominator}
     del values["seconds"]  # the column holds the used seconds of an ended job only
     return values
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -34,7 +35,7 @@ from factorycommon.models import (
     Words,
     WorkerState,
 )
-from factorylink.ledger.charges import ChargeTotals, seconds_between, stand, worker_charge
+from factorylink.ledger.charges import ChargeTotals, billed, seconds_between, stand, worker_charge
 from factorylink.ledger.cluster_tables import batches, clusters, workers
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, Write, audit_values
 from factorylink.ledger.schema import audit
@@ -163,7 +164,7 @@ class ClusterRecord:
     choice: ResolvedChoice
     options: JobOptions
     processes: int
-    gpus: int
+    gpus: Fraction
     created: datetime
     cap_gpu_hours: float | None = None
     earlier: float = 0.0
@@ -184,7 +185,17 @@ _KEPT: dict[type, Table] = {ClusterRecord: clusters, BatchRecord: batches, Worke
 
 def _values(row: object) -> dict[str, Any]:
     columns = _KEPT[type(row)].c
-    return {f.name: getattr(row, f.name) for f in fields(row) if f.name in columns}  # type: ignore[arg-type]
+    values = {f.name: getattr(row, f.name) for f in fields(row) if f.name in columns}  # type: ignore[arg-type]
+    if isinstance(row, ClusterRecord):
+        values |= {"gpus": row.gpus.numerator, "gpu_parts": row.gpus.denominator}
+    return values
+
+
+def _cluster(row: Mapping[str, Any]) -> ClusterRecord:
+    """Return the record of a row of the clusters' table."""
+    values = {**row, "gpus": billed(row)}
+    del values["gpu_parts"]
+    return ClusterRecord(**values)
 
 
 class ClusterStore:
@@ -254,7 +265,7 @@ class ClusterStore:
         def read(db: Connection) -> list[ClusterRecord]:
             intact = self._ledger.intact
             rows = intact(clusters, db.execute(select(clusters).where(lives)).mappings())
-            found = {row["id"]: ClusterRecord(**row) for row in rows}
+            found = {row["id"]: _cluster(row) for row in rows}
             by_id: dict[BatchId, BatchRecord] = {}
             for row in intact(batches, db.execute(select(batches).where(theirs)).mappings()):
                 if row["cluster"] in found:
@@ -284,7 +295,7 @@ class ClusterStore:
             found = []
             for row in self._ledger.intact(clusters, db.execute(last).mappings()):
                 jobs, hours = db.execute(figures.where(batches.c.cluster == row["id"])).one()
-                found.append((ClusterRecord(**row), jobs, float(hours)))
+                found.append((_cluster(row), jobs, float(hours)))
             return found
 
         return await self._ledger.transact(read)
@@ -311,16 +322,17 @@ class ClusterStore:
 def spent(record: ClusterRecord, now: datetime | None = None) -> float:
     """Return the GPU-hours that the cluster's jobs have used."""
     at = now or clock.now()
-    return record.earlier + record.gpus * sum(worker.used(at) for worker in record.workers())
+    return record.earlier + float(record.gpus) * sum(worker.used(at) for worker in record.workers())
 
 
 def committed(record: ClusterRecord, now: datetime | None = None) -> float:
     """Return the GPU-hours that the cluster's jobs may still use, at most."""
     at = now or clock.now()
-    return record.gpus * sum(w.left(batch.hours, at) for batch in record.batches.values() for w in batch.workers)
+    hours = sum(w.left(batch.hours, at) for batch in record.batches.values() for w in batch.workers)
+    return float(record.gpus) * hours
 
 
-def busy(record: ClusterRecord) -> int:
+def busy(record: ClusterRecord) -> Fraction:
     """Return the number of GPUs of its running jobs."""
     return record.gpus * sum(worker.started is not None and worker.ended is None for worker in record.workers())
 

@@ -20,6 +20,7 @@ clusters = Table(
     Column("options", ParsedColumn(JobOptions), nullable=False),
     Column("processes", Integer, nullable=False),
     Column("gpus", Integer, nullable=False),
+    Column("gpu_parts", Integer, nullable=False, server_default="1"),
     Column("cap_gpu_hours", Float),
     Column("earlier", Float, nullable=False, server_default="0"),
     Column("session", String),

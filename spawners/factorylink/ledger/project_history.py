@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from factorycommon.models import Amount, Cost, SessionId, Slug
 from factorycommon.models.history import MOST_CLUSTER_USES, ClusterUse, HistoryPage, PastRun
-from factorylink.ledger.charges import HOUR, seconds_used
+from factorylink.ledger.charges import HOUR, billed, seconds_used
 from factorylink.ledger.cluster_tables import batches, clusters
 from factorylink.ledger.ledger import Ledger
 from factorylink.ledger.schema import charges, sessions
@@ -67,47 +67,48 @@ class ProjectHistory:
             end_reason=row["end_reason"],
             code="" if row["end"] is None else row["end"].code,
             seconds=seconds,
-            gpu_hours=charge["gpus"] * seconds / HOUR,
+            gpu_hours=float(billed(charge) * seconds / HOUR),
             own=self._own(row["factory"], choice.size, seconds),
         )
 
     async def _clusters(self, project: str) -> list[ClusterUse]:
         """Return what the workers of the project's clusters have used, by person, factory and size."""
         mine = (charges.c.project == project, charges.c.id.like(_OF_WORKER))
-        key = (_BATCH.label("batch"), charges.c.person, charges.c.factory)
+        key = (_BATCH.label("batch"), charges.c.person, charges.c.factory, charges.c.gpus, charges.c.gpu_parts)
         over = (
             select(
                 *key,
                 func.count().label("jobs"),
                 func.sum(charges.c.seconds).label("seconds"),
-                func.sum(charges.c.gpus * charges.c.seconds).label("gpu_seconds"),
             )
             .where(*mine, charges.c.ended.is_not(None))
             .group_by(*key)
         )
 
-        def read(db: Connection) -> list[tuple[str, str, str, int, int, int]]:
+        def read(db: Connection) -> list[tuple[str, str, str, int, int, Fraction]]:
             return [
-                (row.batch, row.person, row.factory, row.jobs, int(row.seconds or 0), int(row.gpu_seconds or 0))
-                for row in db.execute(over)
+                (row["batch"], row["person"], row["factory"], row["jobs"], seconds, billed(row) * seconds)
+                for row in db.execute(over).mappings()
+                for seconds in (int(row["seconds"] or 0),)
             ]
 
         found, now = await self._ledger.transact(read), clock.now()
         for row in await self._ledger.rows(charges, select(charges).where(*mine, charges.c.ended.is_(None))):
             seconds = seconds_used(row, now)
-            found.append((row["id"][:32], row["person"], row["factory"], 1, seconds, row["gpus"] * seconds))
+            found.append((row["id"][:32], row["person"], row["factory"], 1, seconds, billed(row) * seconds))
         sizes = await self._sizes(sorted({batch for batch, *_ in found}))
-        sums: dict[tuple[str, str, Slug | None], list[int]] = defaultdict(lambda: [0, 0, 0])
-        for batch, person, factory, *figures in found:
-            known = sums[person, factory, sizes.get(batch)]
-            known[:] = [before + figure for before, figure in zip(known, figures, strict=True)]
+        sums: dict[tuple[str, str, Slug | None], tuple[int, int, Fraction]] = {}
+        for batch, person, factory, jobs, seconds, gpu_seconds in found:
+            one = person, factory, sizes.get(batch)
+            known = sums.get(one, (0, 0, Fraction(0)))
+            sums[one] = known[0] + jobs, known[1] + seconds, known[2] + gpu_seconds
         return [
             ClusterUse(
                 person=person,
                 factory=factory,
                 size=size,
                 jobs=jobs,
-                gpu_hours=gpu_seconds / HOUR,
+                gpu_hours=float(gpu_seconds / HOUR),
                 own=None if size is None else self._own(factory, size, seconds),
             )
             for (person, factory, size), (jobs, seconds, gpu_seconds) in sorted(

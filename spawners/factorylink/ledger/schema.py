@@ -199,8 +199,9 @@ class SessionRecord:
 
 
 # The use of GPUs by person. ``charges`` has one row for each job of sessions and of clusters' workers, also of those
-# without a project. ``gpus``: as the site bills them; ``reserved``: the longest duration of the job's present run in
-# seconds; ``earlier``: the duration of earlier runs; ``seconds``: of all runs, once the job is over.
+# without a project. ``gpus`` / ``gpu_parts``: the GPUs that are billed, a fraction for a slice of a GPU; ``reserved``:
+# the longest duration of the job's present run in seconds; ``earlier``: the duration of earlier runs; ``seconds``: of
+# all runs, once the job is over.
 charges = Table(
     "charges",
     metadata,
@@ -210,6 +211,7 @@ charges = Table(
     Column("person", String, nullable=False),
     Column("account", String, nullable=False),
     Column("gpus", Integer, nullable=False),
+    Column("gpu_parts", Integer, nullable=False, server_default="1"),
     Column("reserved", Integer, nullable=False),
     Column("reserved_at", MomentColumn, nullable=False),
     Column("started", MomentColumn),

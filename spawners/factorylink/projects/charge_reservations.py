@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 
 from factorylink.catalogue.choices import walltime
 from factorylink.catalogue.prices import gpus_of
@@ -25,7 +26,7 @@ class ChargeReservations:
     def of_session(self, record: SessionRecord) -> ChargeReservation:
         """Return the most that a session's job may use."""
         connection, payer = self._factories.get(record.factory), self._projects.payer(record.choice)
-        gpus = 0 if connection is None else gpus_of(connection.factory, record.choice.size)
+        gpus = Fraction(0) if connection is None else gpus_of(connection.factory, record.choice.size)
         return ChargeReservation(
             record.id, payer, record.factory, record.user, record.account, gpus, walltime(record.choice.hours)
         )

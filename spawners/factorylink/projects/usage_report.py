@@ -6,6 +6,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Literal
 
 from factorycommon.csv_cells import cell
@@ -15,9 +16,9 @@ By = Literal["day", "project", "factory", "person"]
 FIELDS = ("day", "project", "factory", "person", "jobs", "gpu_seconds", "gpu_hours")
 
 
-def hours(gpu_seconds: int) -> str:
+def hours(gpu_seconds: Fraction) -> str:
     """Return GPU-hours as text for people."""
-    return f"{gpu_seconds / 3600:.2f}"
+    return f"{float(gpu_seconds / 3600):.2f}"
 
 
 def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
@@ -26,22 +27,25 @@ def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
     Days are in their order; other rows are ordered by use, the most first.
     """
     jobs: dict[str, int] = defaultdict(int)
-    used: dict[str, int] = defaultdict(int)
+    used: dict[str, Fraction] = defaultdict(Fraction)
     for line in lines:
         key = str(getattr(line, by) or "-")
         jobs[key] += line.jobs
-        used[key] += line.gpu_seconds
+        used[key] += Fraction(line.gpu_seconds)
     keys = sorted(used) if by == "day" else sorted(used, key=lambda key: (-used[key], key))
     rows = [(key, jobs[key], hours(used[key])) for key in keys]
-    return [*rows, ("all", sum(jobs.values()), hours(sum(used.values())))]
+    return [*rows, ("all", sum(jobs.values()), hours(sum(used.values(), Fraction(0))))]
 
 
 def as_csv(lines: Iterable[UsageLine]) -> str:
-    """Return CSV with a heading. GPU-seconds are exact; the hours in the next column are rounded."""
+    """Return CSV with a heading.
+
+    GPU-seconds of whole GPUs are exact, those of slices have six decimals; the hours in the next column are rounded.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
     for line in lines:
         words = (line.day.isoformat(), line.project or "", line.factory, line.person)
-        writer.writerow((*map(cell, words), line.jobs, line.gpu_seconds, f"{line.gpu_seconds / 3600:.6f}"))
+        writer.writerow((*map(cell, words), line.jobs, round(line.gpu_seconds, 6), f"{line.gpu_seconds / 3600:.6f}"))
     return text.getvalue()

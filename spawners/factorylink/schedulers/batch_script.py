@@ -54,10 +54,14 @@ class JobVariables:
     gpus: str
     index: str  # index in the array, from 1
     restarts: str  # how often the scheduler has requeued the job
+    # both only for a job with a slice of a GPU: the slice that it requested, and how many shards it was given
+    slice: str = ""
+    shards: str = ""
 
     def exports(self) -> str:
         """Return the line that exports the variables."""
-        words = (f'FACTORYGATE_JOB_{field.name.upper()}="{getattr(self, field.name)}"' for field in fields(self))
+        names = (field.name for field in fields(self) if self.slice or field.name not in ("slice", "shards"))
+        words = (f'FACTORYGATE_JOB_{name.upper()}="{getattr(self, name)}"' for name in names)
         return f"export {' '.join(words)}"
 
 

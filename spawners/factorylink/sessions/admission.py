@@ -129,7 +129,7 @@ class Admission:
                 if granted is None:
                     continue
                 used = await self._charges.balance(project.id, person)
-                left = (granted - used.spent - used.reserved) / gpus
+                left = (granted - used.spent - used.reserved) / float(gpus)
                 limits.append(left if left >= LEAST_SEAT_HOURS else choice.hours)
         return choice.model_copy(update={"hours": math.floor(round(min(limits) * 60, 6)) / 60})
 

@@ -6,6 +6,7 @@ import bisect
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
+from factorycommon.gpu_shares import parse_slice
 from factorycommon.models import Factory, Job, JobId, JobState, NodeSize, NodeState, PartitionLoad
 
 Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition: (priority, job id), the next job first
@@ -49,10 +50,13 @@ def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
     for node in nodes:
         if not node.usable or node.planned or size.partition not in node.partitions:
             continue
-        if size.gpus and kind and node.gpu_type and node.gpu_type != kind:
+        part = parse_slice(size.gres or "")
+        if size.gpus and part is None and kind and node.gpu_type and node.gpu_type != kind:
             continue
         room = min(node.cores_free // size.cores, int(node.memory_free // (size.memory_gb * 10**9)))
-        if size.gpus:
+        if part is not None:
+            room = min(room, node.slices_free.get(part.type, 0) // part.count)
+        elif size.gpus:
             room = min(room, node.gpus_free // size.gpus)
         if whole:
             empty = node.cores_free == node.cores and node.gpus_free == node.gpus

@@ -18,5 +18,5 @@ def show_charged(record: SessionRecord, used: Used | None, factories: Mapping[Sl
     price = None if connection is None else price_of(connection.factory, record.choice.size)
     if price is None or used is None:
         return from_record(record)
-    cost = price.of(used.seconds).model_copy(update={"counted": used.gpus * used.seconds / 3600})
+    cost = price.of(used.seconds).model_copy(update={"counted": float(used.gpus * used.seconds / 3600)})
     return from_record(record).model_copy(update={"charged": cost})

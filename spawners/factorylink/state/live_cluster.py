@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from factorycommon.gpu_shares import plain
 from factorycommon.models import (
     BatchId,
     Cluster,
@@ -129,7 +130,7 @@ class LiveCluster:
             account=record.account,
             choice=record.choice,
             processes=record.processes,
-            gpus=record.gpus,
+            gpus=plain(record.gpus),
             session=record.session,
             head=self.head(),
             state="ended" if record.ended else "live" if record.wish == "run" else "ending",
@@ -153,10 +154,10 @@ class LiveCluster:
         if head is not None and self.connection is not None:
             gpus = gpus_of(self.connection.factory, head.choice.size)
             ran = 0.0 if head.started is None else (at - head.started) / timedelta(hours=1)
-            used += gpus * (head.earlier_hours + ran)
-            promised += gpus * max(0.0, head.choice.hours - ran)
+            used += float(gpus) * (head.earlier_hours + ran)
+            promised += float(gpus) * max(0.0, head.choice.hours - ran)
             going += gpus if head.started is not None else 0
-        return GpuHours(spent=used, committed=promised, cap=record.cap_gpu_hours, at=at, per_hour=going)
+        return GpuHours(spent=used, committed=promised, cap=record.cap_gpu_hours, at=at, per_hour=plain(going))
 
     def _silent(self) -> Words | None:
         """Return why the state of the cluster's jobs is unknown; None if the factory answers."""

@@ -249,6 +249,7 @@ var W = {
   onCores: (n) => tn(n, "{n} core", "{n} cores"),
   onWholeNode: (n, unit) => tn(n, "a whole node with {n} {unit}", "a whole node with {n} {unit}s", { unit }),
   halfGpu: (parts2) => t("half a GPU ({parts})", { parts: parts2 }),
+  shareOf: (share) => t("{share} of a GPU", { share }),
   partsOf: (n, amount, parts2) => tn(n, "{amount} GPU ({parts})", "{amount} GPUs ({parts})", { amount, parts: parts2 }),
   counted: (needs) => t("This gateway counts {needs} of them for this session.", { needs }),
   notCharged: t("Not charged: it never ran"),

@@ -6,6 +6,7 @@ folder. Files with a secret must have mode 0600, or belong to root and have at m
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 from functools import cache
@@ -39,6 +40,14 @@ def _http(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8001")
     return url.rstrip("/")
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 Url = Annotated[str, AfterValidator(_http)]
@@ -77,6 +86,8 @@ class HubConfig(Model):
     Addresses:
     ``public_url``: the address for people, which is the proxy's own (``http://127.0.0.1:8000``);
     ``base_url``: the URL path of the hub (``/``);
+    ``subdomain_host``: equal to ``public_url`` if each person's servers have a host of their own below it, as
+    ``https://ada.hub.example.org``; None: all are on one host;
     ``hub_url``: the address at which proxy and link reach this hub (``http://127.0.0.1:8081``);
     ``hub_bind_url``: the address at which the hub listens; None: ``hub_url``;
     ``proxy_api_url``, ``proxy_token_file``: the API of the proxy, which is a separate process, and the file of its
@@ -108,6 +119,7 @@ class HubConfig(Model):
 
     public_url: Url
     base_url: BasePath = "/"
+    subdomain_host: Url | None = None
     hub_url: Url = "http://127.0.0.1:8081"
     hub_bind_url: Url | None = None
     proxy_api_url: Url = "http://127.0.0.1:8001"
@@ -150,6 +162,20 @@ class HubConfig(Model):
         for key, url in urls.items():
             if not url.startswith(f"{scheme}://"):
                 raise ValueError(f"{key}: must be {scheme}://…, since tls is {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_host_with_subdomains(self) -> Self:
+        if self.subdomain_host is None:
+            return self
+        if self.subdomain_host != self.public_url:
+            raise ValueError(f"subdomain_host: must be equal to public_url, {self.public_url}")
+        parts = urlsplit(self.subdomain_host)
+        host = parts.hostname or ""
+        if parts.path:
+            raise ValueError(f"subdomain_host: must end with the host, without {parts.path}; base_url has the path")
+        if "." not in host or _is_ip_address(host):
+            raise ValueError(f"subdomain_host: {host} has no subdomains; give a name such as https://hub.example.org")
         return self
 
     @model_validator(mode="after")

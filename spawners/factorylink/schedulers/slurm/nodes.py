@@ -7,7 +7,9 @@ A node with RealMemory=512000, which its site calls "512 GB", has room for sizes
 from __future__ import annotations
 
 import re
+from collections import Counter
 
+from factorycommon.gpu_shares import mig_profile
 from factorycommon.models import NodeState
 from factorylink.errors import Misread
 from factorylink.schedulers.slurm.parser import fields, free_text, moment, number, rows
@@ -34,16 +36,22 @@ NODE_FORMAT = f"{_NODE_NAMES},Reason:{_REASON_WIDTH}|"
 _NODE = re.compile(_NODE_ROW + free_text(_REASON_WIDTH) + r"\n")
 
 
-def _gpus(gres: str) -> tuple[int, set[str]]:
-    """Return the number and the types of GPUs in a gres text.
+def _gpus(gres: str) -> tuple[int, set[str], Counter[str]]:
+    """Return the number and the types of whole GPUs in a gres text, and the number of slices by type.
 
-    ``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}; ``gpu:2(IDX:0-1)`` -> 2, {}.
+    ``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}, {"": 8}; ``gpu:2(IDX:0-1)`` -> 2, {}, {}; ``gpu:1g.10gb:7`` -> 0, {},
+    {"1g.10gb": 7}.
     """
-    count, kinds = 0, set()
-    for kind, digits in re.findall(r"(?:^|,)gpu:(?:([^:,()]+):)?([0-9]+)(?![0-9:])", gres):
-        count += int(digits)
-        kinds |= {kind} - {""}
-    return count, kinds
+    count, kinds, slices = 0, set(), Counter[str]()
+    for name, kind, digits in re.findall(r"(?:^|,)(gpu|shard):(?:([^:,()]+):)?([0-9]+)(?![0-9:])", gres):
+        if name == "shard":
+            slices[""] += int(digits)
+        elif mig_profile(kind):
+            slices[kind] += int(digits)
+        else:
+            count += int(digits)
+            kinds |= {kind} - {""}
+    return count, kinds, slices
 
 
 def nodes(stdout: str) -> list[NodeState]:
@@ -70,8 +78,8 @@ def _node(row: re.Match[str], partitions: tuple[str, ...]) -> NodeState:
     if sum(parts) != total:
         raise ValueError(f"{row['cpus']} is no share of cores")
     memory, used = int(row["memory"]), number(row["memory_used"]) or 0
-    gpus, kinds = _gpus(row["gres"])
-    busy, _ = _gpus(row["gres_used"])
+    gpus, kinds, slices = _gpus(row["gres"])
+    busy, _, slices_busy = _gpus(row["gres_used"])
     reason = row["text"].strip()
     return NodeState(
         name=row["name"],
@@ -87,4 +95,5 @@ def _node(row: re.Match[str], partitions: tuple[str, ...]) -> NodeState:
         gpus=gpus,
         gpus_free=max(0, gpus - busy) if usable else 0,
         gpu_type=kinds.pop() if len(kinds) == 1 else None,
+        slices_free=dict(slices - slices_busy) if usable else {},
     )

@@ -41,6 +41,8 @@ def variables(request: JobRequest) -> JobVariables:
         gpus=f"${{SLURM_GPUS_ON_NODE:-{request.gpus}}}",
         index="${SLURM_ARRAY_TASK_ID:-}",
         restarts="${SLURM_RESTART_COUNT:-0}",
+        slice=request.gpu_slice or "",
+        shards="${SLURM_SHARDS_ON_NODE:-}",  # releases before 23.02 do not set it
     )
 
 

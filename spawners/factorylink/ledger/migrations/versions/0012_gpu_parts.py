@@ -1,0 +1,13 @@
+"""Billed fractions of GPUs: what is billed is ``gpus`` divided by ``gpu_parts``."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+
+
+def upgrade() -> None:
+    """Add the columns."""
+    for table in ("charges", "clusters"):
+        op.add_column(table, sa.Column("gpu_parts", sa.Integer, nullable=False, server_default="1"))

@@ -1,0 +1,64 @@
+"""Servers on subdomains: the name of each person's host, and the way back to the hub's host.
+
+With ``subdomain_host``, each person's servers have a host of their own, so that their pages are another origin than the
+hub's, and no script in one person's notebook can act in another's, nor at the hub. Hub and services stay on one host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.utils import subdomain_hook_idna
+from tornado.httputil import HTTPServerRequest
+
+_DONE = "_factorygate_redirects_to_the_hub"
+
+
+def domain_of(name: str, domain: str, kind: str) -> str:
+    """Return the host name of a person's servers below ``domain``; services are on ``domain`` itself.
+
+    ``kind``: "user" or "service". The services are the gateway's own: link and workshops service show nothing that
+    people wrote, and their addresses stay ``PUBLIC/services/NAME/``. This is JupyterHub's ``subdomain_hook``. Two
+    people whose names differ only in the case of letters have different hosts, although DNS ignores the case.
+    """
+    if kind == "service":
+        return domain
+    if name != name.lower():
+        name = f"{name.lower()}--{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    found: str = subdomain_hook_idna(name, domain, kind)
+    return found
+
+
+def hub_address(request: HTTPServerRequest, public_url: str) -> str | None:
+    """Return the same address on the hub's host, for a page that was requested on a person's host; None otherwise.
+
+    The links of the proxy's error pages lead to the host that they are shown on. Only the host changes, so the address
+    never leads outside of the gateway.
+    """
+    host = urlsplit(public_url).netloc.lower()
+    if request.method not in ("GET", "HEAD") or not request.host.lower().endswith(f".{host}"):
+        return None
+    return f"{public_url}{request.uri}" if (request.uri or "").startswith("/") else None
+
+
+def redirect_to_the_hub(public_url: str) -> None:
+    """Redirect requests for the hub's pages on a person's host to the hub's host; this changes JupyterHub's handlers.
+
+    Without this, the person would not be logged in there: the hub's cookie belongs to the hub's host.
+    """
+    if hasattr(BaseHandler, _DONE):
+        return
+    setattr(BaseHandler, _DONE, True)
+    prepare = BaseHandler.prepare
+
+    async def prepare_on_the_hubs_host(self: Any) -> None:
+        address = hub_address(self.request, public_url)
+        if address is not None:
+            self.redirect(address)
+            return
+        await prepare(self)
+
+    BaseHandler.prepare = prepare_on_the_hubs_host
