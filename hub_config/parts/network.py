@@ -2,13 +2,7 @@
 # The addresses of proxy, hub and database. The proxy is a separate process, so that a restart of the hub interrupts
 # nobody.
 from factoryspawner import hub_network, logs
-<<<<<<< ours
-from factoryspawner.config import hub_config, hub_database, hub_sqlite
-||||||| base
-from factoryspawner.config import hub_config, hub_database
-=======
-from factoryspawner.config import hub_config, hub_database, subdomains
->>>>>>> theirs
+from factoryspawner.config import hub_config, hub_database, hub_sqlite, subdomains
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
