@@ -32,7 +32,7 @@ from workshops.link import LinkSocket
 from workshops.material.deliveries import MaterialDelivery
 from workshops.material.fetcher import MaterialFetcher
 from workshops.material.service import MaterialActs, Materials
-from workshops.pools import PoolsFile
+from workshops.projects.pools import PoolsFile
 from workshops.rehearsal.service import Rehearsals
 from workshops.room.acts import SeatActs
 from workshops.room.service import Room

@@ -13,7 +13,7 @@ from factorycommon import request_id
 from factorycommon.connections import IDLE_SECONDS
 from factorycommon.event_stream import read_events
 from factorycommon.models import Model, Problem
-from factorycommon.models.workshop_help import HandBody, HelpState
+from factorycommon.models.workshops.help import HandBody, HelpState
 from factorycommon.service_address import ServiceAddress, transport_to
 from workshops.models.bodies import CodeBody, DeclineBody, MemberBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import MOST_GROUPS, WorkshopCaller

@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from factorycommon.models.workshops import RehearsalWindow
-from workshops import projects
 from workshops.config import WorkshopsConfig
-from workshops.pools import PoolsFile
-from workshops.projects import TableFile
+from workshops.projects import table
+from workshops.projects.pools import PoolsFile
+from workshops.projects.table import TableFile
 from workshops.seats.runner import SeatRunner
 from workshops.seats.waves import Rate, warm_time
 from workshops.service import stepped
@@ -91,10 +91,10 @@ class Clockwork:
                 await self._fill(one)
             members = await self._store.members([one.slug for one in live])
         rehearsals = {} if self._rehearsals is None else await self._rehearsals()
-        table = projects.table_of(live, members, rehearsals)
+        table = table.table_of(live, members, rehearsals)
         if await asyncio.to_thread(self._file.write, table):
             log.info("The table of projects has %d workshops", len(table.projects))
-        wrong = projects.problems(table, self._pools.pools())
+        wrong = table.problems(table, self._pools.pools())
         for one in live:
             problem = wrong.get(one.project, "")
             if problem != one.problem:

@@ -33,7 +33,7 @@ from workshops.models.views import (
     StaffView,
     WorkshopView,
 )
-from workshops.pools import PoolsFile
+from workshops.projects.pools import PoolsFile
 from workshops.states import FINAL, TAKES_SEATS, NoSuchStep, WorkshopEvent, WorkshopState, after
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import SeatTaken, SlugTaken, Stale, Store, seats_taken

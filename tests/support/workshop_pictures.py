@@ -12,7 +12,7 @@ from unittest.mock import AsyncMock, patch
 import yaml
 
 from factorycommon.models import Words
-from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
+from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSessions
 from tests.unit.page_states import Shown
 from tests.unit.room_world import session
 from tests.unit.serving import serving

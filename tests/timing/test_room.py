@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from factorycommon.event_stream import read_events
 from factorycommon.models import Words
-from factorycommon.models.workshop_sessions import WorkshopSessions
+from factorycommon.models.workshops.sessions import WorkshopSessions
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.room_world import NOW, session

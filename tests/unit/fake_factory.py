@@ -39,7 +39,7 @@ from factorycommon.models import (
     Words,
 )
 from factorycommon.models import SiteInfo as Place_
-from factorycommon.models.workshop_material import DoorOrder, MaterialReport
+from factorycommon.models.workshops.material import DoorOrder, MaterialReport
 from factorygate.material.delivery import deliver
 from factorylink.app.assembly import assemble
 from factorylink.catalogue.catalogue import Catalogue

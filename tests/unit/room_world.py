@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from factorycommon.models import Session
-from factorycommon.models.workshop_sessions import WorkshopSession
+from factorycommon.models.workshops.sessions import WorkshopSession
 from tests.unit.fake_factory import World
 from tests.unit.fake_projects import Table, project
 from tests.unit.serving import serving

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorycommon.models.workshop_help import MOST_CELLS, MOST_OUTPUT, MOST_OUTPUTS, LookBody, NotebookSnapshot
+from factorycommon.models.workshops.help import MOST_CELLS, MOST_OUTPUT, MOST_OUTPUTS, LookBody, NotebookSnapshot
 from factorygate.helping.notebook import MOST_BYTES, NotNotebook, snapshot_of
 from tests.unit.test_workshop_help import HOSTILE, png
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from factorycommon.material.archive import MaterialFile, hash_of, pack
-from factorycommon.models.workshop_material import DoorOrder
+from factorycommon.models.workshops.material import DoorOrder
 from factorylink.doors.protocol import DoorMaterial, read_message
 from factorylink.errors import Misread, Refused
 from tests.support import recorded_release

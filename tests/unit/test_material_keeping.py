@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from factorycommon.models.workshop_material import DoorOrder
+from factorycommon.models.workshops.material import DoorOrder
 from factorygate.material import __main__ as program
 from factorygate.material import delivery, file_moves
 from factorygate.material.delivery import DeliveryFailed, DeliveryReport, deliver

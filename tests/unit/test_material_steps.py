@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from factorycommon.material.archive import MOST, MaterialFile, pack
 from factorycommon.material.steps import MOST_CELLS, MOST_NAME, MOST_NOTEBOOK, MOST_STEPS, steps_of
-from factorycommon.models.workshop_material import KnownSteps
+from factorycommon.models.workshops.material import KnownSteps
 from factorygate.material import step_files
 from factorygate.material.delivery import deliver
 from factorygate.session.notebook import read_activity

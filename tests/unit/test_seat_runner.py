@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from factorycommon.models import Problem
 from factorycommon.models.sessions import EndReason, SessionState, Words
-from factorycommon.models.workshop_seats import HeldAccounts, HoldBody, SeatAnswer, SeatPlace, SeatPlaces, SeatsBody
+from factorycommon.models.workshops.seats import HeldAccounts, HoldBody, SeatAnswer, SeatPlace, SeatPlaces, SeatsBody
 from factorycommon.service.problems import ProblemError
 from tests.unit.workshops_world import OPERATOR, PAUL, SECRET, TINA, WorkshopsWorld, workshops_world
 from workshops.clockwork import Clockwork
@@ -22,7 +22,7 @@ from workshops.link import LinkAway
 from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody
 from workshops.models.seats import SeatProgress as P
-from workshops.pools import PoolsFile
+from workshops.projects.pools import PoolsFile
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops

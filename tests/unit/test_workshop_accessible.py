@@ -13,8 +13,8 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from factorycommon.material.steps import KnownStep
 from factorycommon.models import Words
 from factorycommon.models.messages import Phrase
-from factorycommon.models.workshop_help import LookBody
-from factorycommon.models.workshop_sessions import WorkshopSessions
+from factorycommon.models.workshops.help import LookBody
+from factorycommon.models.workshops.sessions import WorkshopSessions
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess

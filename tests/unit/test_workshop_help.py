@@ -17,7 +17,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from factorycommon.models.workshop_help import (
+from factorycommon.models.workshops.help import (
     MOST_QUESTION,
     MOST_SENT,
     HandBody,

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 
 from factorycommon.event_stream import read_events
 from factorycommon.models import Problem
-from factorycommon.models.workshop_rehearsal import RehearsalFacts
-from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
+from factorycommon.models.workshops.rehearsal import RehearsalFacts
+from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSessions
 from factorycommon.service.serving import unix_socket
 from factorylink.sessions import workshop_feed
 from factorylink.sessions.workshop_feed import WorkshopFeed

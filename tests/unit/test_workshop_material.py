@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from factorycommon.material.archive import MaterialFile, hash_of, pack
-from factorycommon.models.workshop_material import MOST_PIECE, MaterialPiece
+from factorycommon.models.workshops.material import MOST_PIECE, MaterialPiece
 from factorycommon.service.problems import ProblemError
 from factorylink.sessions.material import MaterialArchives
 from tests.unit.room_world import RoomWorld, comes, room_world

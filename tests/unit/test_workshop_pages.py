@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from factorycommon.models.sessions import Words
-from factorycommon.models.workshop_help import HandBody, LookBody
+from factorycommon.models.workshops.help import HandBody, LookBody
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.serving import serving

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 
 from factorycommon.models import Model, Problem
 from factorycommon.models.sessions import EndReason, SessionState, Words
-from factorycommon.models.workshop_rehearsal import (
+from factorycommon.models.workshops import WorkshopPool
+from factorycommon.models.workshops.rehearsal import (
     BookedNodes,
     ClosedNodes,
     PersonTrouble,
@@ -26,8 +27,7 @@ from factorycommon.models.workshop_rehearsal import (
     RehearsedEnvironment,
     RehearsedSize,
 )
-from factorycommon.models.workshop_seats import FailedWipe, HeldAccounts, SeatAnswer, SeatPlace, SeatsBody
-from factorycommon.models.workshops import WorkshopPool
+from factorycommon.models.workshops.seats import FailedWipe, HeldAccounts, SeatAnswer, SeatPlace, SeatsBody
 from factorycommon.service.problems import ProblemError
 from tests.unit.room_world import room_world
 from tests.unit.workshops_world import BEGIN, OPERATOR, OTTO, PAUL, TINA, WorkshopsWorld, workshops_world

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from factorycommon.event_stream import read_events
 from factorycommon.material.steps import KnownStep
 from factorycommon.models import MessageBody, SessionState, Words
-from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
+from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSessions
 from factorycommon.service.problems import ProblemError
 from factorygate.session.messages import read_message
 from tests.unit.room_world import NOW, RoomWorld, comes, room_world, session

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from factorycommon.models import Problem
-from factorycommon.models.workshop_material import MaterialDeliveries, MaterialOrder
-from factorycommon.models.workshop_sessions import WorkshopSessions
+from factorycommon.models.workshops.material import MaterialDeliveries, MaterialOrder
+from factorycommon.models.workshops.sessions import WorkshopSessions
 from factorycommon.service.problems import ProblemError
 from tests.unit.room_world import NOW, session
 from tests.unit.test_seat_runner import SeatLink

@@ -31,7 +31,7 @@ from workshops.material.service import MaterialActs, Materials
 from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import CreatedView, WorkshopView
-from workshops.pools import PoolsFile
+from workshops.projects.pools import PoolsFile
 from workshops.rehearsal.service import Rehearsals
 from workshops.room.acts import SeatActs
 from workshops.room.service import Room

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tornado.web import HTTPError
 
 from factorycommon.messages import of_error
-from factorycommon.models.workshop_help import HandBody, HelpState, LookBody, NotebookSnapshot
+from factorycommon.models.workshops.help import HandBody, HelpState, LookBody, NotebookSnapshot
 from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError
 

@@ -20,7 +20,7 @@ from tornado import web
 from factorycommon.language import N_
 from factorycommon.messages import of_error
 from factorycommon.models import Model
-from factorycommon.models.workshop_help import LOOK_MINUTES, HandBody, NotebookSnapshot
+from factorycommon.models.workshops.help import LOOK_MINUTES, HandBody, NotebookSnapshot
 from factorygate import language
 from factorygate.helping.desk import HelpDesk, SavedNotebook
 from factorygate.helping.notebook import NotNotebook, snapshot_of

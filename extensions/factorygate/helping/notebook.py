@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from factorycommon.language import N_
-from factorycommon.models.workshop_help import (
+from factorycommon.models.workshops.help import (
     MOST_CELLS,
     MOST_IMAGE,
     MOST_OUTPUT,

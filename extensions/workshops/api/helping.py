@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from factorycommon.models.workshop_help import HandBody, HelpState
+from factorycommon.models.workshops.help import HandBody, HelpState
 from factorycommon.service.http import says
 from workshops.api.room import SeatNumber
 from workshops.api.routes import Slugged

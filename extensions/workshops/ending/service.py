@@ -28,8 +28,8 @@ from workshops.models.ending import (
     PrivacyView,
     ReportView,
 )
-from workshops.pools import PoolsFile
-from workshops.projects import LAST_MINUTES
+from workshops.projects.pools import PoolsFile
+from workshops.projects.table import LAST_MINUTES
 from workshops.states import WorkshopState
 from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store

@@ -8,7 +8,7 @@ import logging
 from pydantic import TypeAdapter
 
 from factorycommon.messages import Message
-from factorycommon.models.workshop_help import ASK_SECONDS, HelpAnswer, HelpAsk, HelpAsks
+from factorycommon.models.workshops.help import ASK_SECONDS, HelpAnswer, HelpAsk, HelpAsks
 from factorycommon.service.problems import ProblemError, unreachable
 from workshops.helping.service import Helping
 from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket

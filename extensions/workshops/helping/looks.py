@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from factorycommon.messages import Message
-from factorycommon.models.workshop_help import LookBody, NotebookSnapshot
+from factorycommon.models.workshops.help import LookBody, NotebookSnapshot
 from factorycommon.service.problems import conflict, too_many
 
 MOST_LOOKS = 60  # of all workshops: each takes up to some megabytes of memory

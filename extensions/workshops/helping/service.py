@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Literal
 
 from factorycommon.messages import Message
-from factorycommon.models.workshop_help import (
+from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.help import (
     HandBody,
     HelpAsk,
     HelpState,
@@ -18,7 +19,6 @@ from factorycommon.models.workshop_help import (
     OwnHand,
     OwnLook,
 )
-from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import conflict, forbidden, gone, invalid, too_many
 from workshops.helping.limits import MinuteLimit
 from workshops.helping.looks import Looks, NotebookConsent

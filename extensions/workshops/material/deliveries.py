@@ -20,15 +20,15 @@ from pydantic import TypeAdapter
 
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
-from factorycommon.models.workshop_material import (
+from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.material import (
     MOST_PIECE,
     MaterialDeliveries,
     MaterialOrder,
     MaterialPiece,
     MaterialUpload,
 )
-from factorycommon.models.workshop_sessions import WorkshopSession
-from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.sessions import WorkshopSession
 from factorycommon.service.problems import ProblemError, conflict
 from workshops.link import LinkSocket
 from workshops.material import rows

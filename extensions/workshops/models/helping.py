@@ -1,5 +1,5 @@
 """Raised hands and consents to look, as the people who help see them. What a person sees of their own is in
-``factorycommon.models.workshop_help``."""
+``factorycommon.models.workshops.help``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from factorycommon.models import Model
-from factorycommon.models.workshop_help import NotebookSnapshot
+from factorycommon.models.workshops.help import NotebookSnapshot
 
 # Lines of a workshop's log about help: who, when, and for a look which file. Observers do not see them.
 HELP_EVENTS = ("hand", "lowered", "comes", "helped", "asks to look", "look", "looked", "look ended")

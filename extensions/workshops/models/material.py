@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from factorycommon.material.archive import MOST
 from factorycommon.models import Model, Person
 from factorycommon.models.plain import plain_text
-from factorycommon.models.workshop_material import ArchiveDigest, CommitId, KnownSteps, MaterialReport
+from factorycommon.models.workshops.material import ArchiveDigest, CommitId, KnownSteps, MaterialReport
 
 MaterialState = Literal["waiting", "fetching", "ready", "failed"]
 Shown = Annotated[str, Field(max_length=300), AfterValidator(plain_text)]

@@ -11,7 +11,7 @@ from factorycommon.models import Model, Person, SessionId, Slug
 from factorycommon.models.messages import Coded, Phrase
 from factorycommon.models.plain import PlainText
 from factorycommon.models.sessions import Words
-from factorycommon.models.workshop_rehearsal import RehearsalColour
+from factorycommon.models.workshops.rehearsal import RehearsalColour
 from workshops.models.bodies import MOST_PLACES
 from workshops.models.seats import SeatProgress
 

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from factorycommon.models import EndReason, Model, SessionState, Words
 from factorycommon.models.bodies import LanguageCode, MessageText, MessageTexts
 from factorycommon.models.messages import Phrase
-from factorycommon.models.workshop_sessions import MessageKind
+from factorycommon.models.workshops.sessions import MessageKind
 from workshops.models.helping import HandView, SeatLookView
 from workshops.models.seats import HaltView
 from workshops.models.views import Action

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from factorycommon.models import Model, SessionId
 from factorycommon.models.sessions import Words
-from factorycommon.models.workshop_seats import SeatPlace
+from factorycommon.models.workshops.seats import SeatPlace
 
 
 class SeatProgress(StrEnum):

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models.workshop_rehearsal import PersonTrouble, RehearsalColour, RehearsalFacts, RehearsalPlace
 from factorycommon.models.workshops import WorkshopPool
+from factorycommon.models.workshops.rehearsal import PersonTrouble, RehearsalColour, RehearsalFacts, RehearsalPlace
 from workshops.models.checks import ChecksView
 from workshops.models.material import MaterialStatus
 from workshops.models.rehearsal import RehearsalCheck, RehearsalLine

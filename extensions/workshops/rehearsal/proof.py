@@ -10,7 +10,7 @@ from typing import Any
 
 from factorycommon.messages import Message
 from factorycommon.models.messages import Phrase
-from factorycommon.models.workshop_rehearsal import RehearsalPlace
+from factorycommon.models.workshops.rehearsal import RehearsalPlace
 from workshops.models.rehearsal import RehearsalKind, RehearsalPart, RehearsalResult
 from workshops.store.schema import PlaceRecord, WorkshopRecord
 

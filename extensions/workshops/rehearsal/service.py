@@ -20,9 +20,9 @@ from pydantic import TypeAdapter
 from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Problem
-from factorycommon.models.workshop_rehearsal import RehearsalFacts, RehearsalPlace
-from factorycommon.models.workshop_seats import SeatsView
 from factorycommon.models.workshops import RehearsalWindow
+from factorycommon.models.workshops.rehearsal import RehearsalFacts, RehearsalPlace
+from factorycommon.models.workshops.seats import SeatsView
 from factorycommon.service.problems import ProblemError, conflict, gone, limit
 from factorycommon.version import version
 from workshops import checks
@@ -39,7 +39,7 @@ from workshops.models.rehearsal import (
     RehearsalView,
     RehearsedSeat,
 )
-from workshops.pools import PoolsFile
+from workshops.projects.pools import PoolsFile
 from workshops.rehearsal import dry, proof, rows, trial
 from workshops.rehearsal.rows import RehearsalGoesOn, RehearsedOften
 from workshops.service import Workshops

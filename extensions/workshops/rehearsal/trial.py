@@ -15,8 +15,8 @@ from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.sessions import Words
-from factorycommon.models.workshop_seats import SeatAnswer, SeatBody, SeatsBody
 from factorycommon.models.workshops import REHEARSAL
+from factorycommon.models.workshops.seats import SeatAnswer, SeatBody, SeatsBody
 from workshops.models.rehearsal import REHEARSED_SEATS, RehearsalLine, RehearsedSeat
 from workshops.models.seats import SeatProgress
 from workshops.seats import waves

@@ -17,8 +17,8 @@ from datetime import datetime
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.messages import Phrase
-from factorycommon.models.workshop_sessions import WorkshopSession
 from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.sessions import WorkshopSession
 from factorycommon.service.problems import ProblemError, conflict, unreachable
 from workshops.link import NOTHING, LinkRefused, LinkSocket
 from workshops.models.callers import WorkshopCaller

@@ -20,8 +20,8 @@ from sqlalchemy.exc import IntegrityError
 
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
-from factorycommon.models.workshop_sessions import ClassMessageBody, ToldView
 from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.sessions import ClassMessageBody, ToldView
 from factorycommon.service.problems import ProblemError, conflict, too_many
 from workshops.link import LinkSocket
 from workshops.models.room import BroadcastBody, BroadcastView, ClassMessageView

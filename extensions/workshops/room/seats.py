@@ -9,7 +9,7 @@ from factorycommon.material.steps import KnownStep
 from factorycommon.messages import Message, joined
 from factorycommon.models import SessionState, Words
 from factorycommon.models.messages import Phrase
-from factorycommon.models.workshop_sessions import WorkshopSession
+from factorycommon.models.workshops.sessions import WorkshopSession
 from workshops.models.helping import SeatHelp
 from workshops.models.room import ClassMessageView, RoomChange, RoomHead, RoomView, SeatActView, SeatView, StepView
 from workshops.models.seats import HaltView

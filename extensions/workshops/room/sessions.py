@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pydantic import TypeAdapter, ValidationError
 
 from factorycommon.models import SessionState
-from factorycommon.models.workshop_sessions import WorkshopSession, WorkshopSessions
+from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSessions
 from workshops.link import LinkAway, LinkRefused, LinkSocket
 
 log = logging.getLogger("workshops")

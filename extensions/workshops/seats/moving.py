@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from factorycommon.messages import Message
 from factorycommon.models.messages import Phrase
-from factorycommon.models.workshop_seats import SeatPlace
+from factorycommon.models.workshops.seats import SeatPlace
 from factorycommon.service.problems import conflict, invalid
 from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody, MoveView, MovingPlaceView, MovingView

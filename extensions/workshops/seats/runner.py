@@ -23,7 +23,7 @@ from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import EndReason, Problem, SessionState
 from factorycommon.models.sessions import Words
-from factorycommon.models.workshop_seats import (
+from factorycommon.models.workshops.seats import (
     MOST_AT_ONCE,
     HoldBody,
     SeatAnswer,

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
 
 from factorycommon.material.steps import KnownStep
-from factorycommon.models.workshop_material import KnownSteps, MaterialReport
+from factorycommon.models.workshops.material import KnownSteps, MaterialReport
 from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.models.material import MaterialState, RefusedFile
 from workshops.store.schema import metadata

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, String, Table, Text
 
-from factorycommon.models.workshop_sessions import MessageKind
+from factorycommon.models.workshops.sessions import MessageKind
 from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.store.schema import metadata
 

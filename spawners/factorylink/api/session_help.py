@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from factorycommon.messages import Message
-from factorycommon.models.workshop_help import HandBody, HelpState, LookBody, NotebookSnapshot
+from factorycommon.models.workshops.help import HandBody, HelpState, LookBody, NotebookSnapshot
 from factorylink.api.auth import Caller
 from factorylink.api.http import says
 from factorylink.problems import forbidden

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from factorycommon.models.workshop_help import AskId, HelpAnswer, HelpAsks
+from factorycommon.models.workshops.help import AskId, HelpAnswer, HelpAsks
 from factorylink.api.http import says
 from factorylink.api.workshop_scope import InProject, WorkshopScope
 from factorylink.sessions.help_relay import HelpRelay

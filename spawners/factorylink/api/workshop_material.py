@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path
 
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
-from factorycommon.models.workshop_material import (
+from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.material import (
     ArchiveDigest,
     DoorOrder,
     MaterialDeliveries,
@@ -16,7 +17,6 @@ from factorycommon.models.workshop_material import (
     MaterialPiece,
     MaterialUpload,
 )
-from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import unreachable
 from factorylink.api.http import says
 from factorylink.api.workshop_scope import InProject, WorkshopScope

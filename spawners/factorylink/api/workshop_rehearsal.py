@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from factorycommon.models import Factory, NodeSize, Project, ProjectAt, Reservation
-from factorycommon.models.workshop_rehearsal import (
+from factorycommon.models.workshops.rehearsal import (
     BookedNodes,
     ClosedNodes,
     PersonTrouble,
@@ -18,7 +18,7 @@ from factorycommon.models.workshop_rehearsal import (
     RehearsedEnvironment,
     RehearsedSize,
 )
-from factorycommon.models.workshop_seats import SeatPlace
+from factorycommon.models.workshops.seats import SeatPlace
 from factorycommon.version import version
 from factorylink.api.http import says
 from factorylink.api.workshop_scope import InProject, WorkshopScope
@@ -105,7 +105,7 @@ def _size(factory: Factory, size: NodeSize, at: ProjectAt) -> RehearsedSize:
     machine = factory.model_dump(mode="json", include={"scheduler", "architecture", "gpu_syntax", "asks_memory"})
     return RehearsedSize(
         id=size.id,
-        gpus=gpus_of(factory, size.id),
+        gpus=float(gpus_of(factory, size.id)),
         max_hours=size.max_hours,
         per_node=max(1, min(fit)),
         nodes=None if shape is None else shape.count,

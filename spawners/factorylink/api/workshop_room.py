@@ -8,7 +8,7 @@ import logging
 from fastapi import APIRouter
 
 from factorycommon.models import MessageBody, Person, SessionState
-from factorycommon.models.workshop_sessions import ClassMessageBody, ToldView, WorkshopSession, WorkshopSessions
+from factorycommon.models.workshops.sessions import ClassMessageBody, ToldView, WorkshopSession, WorkshopSessions
 from factorylink.api.http import EventStream, events, says, tells
 from factorylink.api.workshop_scope import InProject, InSession, WorkshopScope
 from factorylink.explain import explain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from factorycommon.models.workshop_seats import HoldBody, SeatPlaces, SeatsBody, SeatsView
+from factorycommon.models.workshops.seats import HoldBody, SeatPlaces, SeatsBody, SeatsView
 from factorylink.api.http import says
 from factorylink.api.workshop_scope import InProject, WorkshopScope
 from factorylink.background.warm_connections import WarmConnections

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from factorycommon.models import Project, ProjectAt, Slug
-from factorycommon.models.workshop_seats import SeatPlace, SeatPlaces
+from factorycommon.models.workshops.seats import SeatPlace, SeatPlaces
 from factorylink.errors import FactoryError, Gone
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.account_leases import AccountLeases

@@ -15,7 +15,7 @@ import asyncssh
 
 from factorycommon import request_id
 from factorycommon.models.plain import plain_text
-from factorycommon.models.workshop_material import DoorOrder, MaterialReport
+from factorycommon.models.workshops.material import DoorOrder, MaterialReport
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.material import send_material
 from factorylink.doors.port_forwarder import FarSide

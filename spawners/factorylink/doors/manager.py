@@ -19,7 +19,7 @@ import asyncssh
 
 from factorycommon.malloc import keep_blocks
 from factorycommon.models import MessageBody, SessionId
-from factorycommon.models.workshop_material import DoorOrder, MaterialReport
+from factorycommon.models.workshops.material import DoorOrder, MaterialReport
 from factorycommon.tls import HUB, PROXY, listening
 from factorylink.config import LinkConfig
 from factorylink.doors.carriers import Route, Stdio

@@ -10,7 +10,7 @@ from typing import IO
 import asyncssh
 
 from factorycommon import request_id
-from factorycommon.models.workshop_material import DoorOrder
+from factorycommon.models.workshops.material import DoorOrder
 from factorylink.doors.protocol import (
     LINE_LIMIT,
     PROTOCOL,

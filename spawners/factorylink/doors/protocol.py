@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from factorycommon.models import Moment, Notice, SessionId
 from factorycommon.models.plain import plain_text
-from factorycommon.models.workshop_material import MaterialCounts, MaterialReport, StepsDone
+from factorycommon.models.workshops.material import MaterialCounts, MaterialReport, StepsDone
 from factorylink.errors import Misread
 
 # A link supports this protocol version and the one before, so that it can reach the doors of running sessions, and of

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, delete, insert, select
 
 from factorycommon.models import Project, ProjectId, Slug
-from factorycommon.models.workshop_seats import HeldAccounts
+from factorycommon.models.workshops.seats import HeldAccounts
 from factorylink.ledger import schema
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.account_leases import AccountLeases, Hold

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from factorycommon.models import AccountKind, Factory, Project, ProjectAt, ProjectId, SiteAccounts, Slug
 from factorycommon.models.plain import plain_text
-from factorycommon.models.workshop_seats import FailedWipe
+from factorycommon.models.workshops.seats import FailedWipe
 from factorylink.config import Access
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain

@@ -6,12 +6,13 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 from factorycommon.models import Choice, Reservation, ResolvedChoice, SessionRequest
 from factorylink.catalogue.choices import paying
 from factorylink.catalogue.loading import ChoiceError, find_size, shortened
 from factorylink.catalogue.prices import gpus_of
-from factorylink.ledger.charges import Charges, OverBudget
+from factorylink.ledger.charges import HOUR, Charges, OverBudget
 from factorylink.ledger.ledger import Ledger
 from factorylink.problems import ProblemError, invalid
 from factorylink.projects import reservations as reserved
@@ -72,14 +73,14 @@ class Admission:
         project, gpus = grant.project, gpus_of(grant.connection.factory, choice.size)
         if project is None or not gpus:
             return
-        needs = gpus * choice.hours
+        needs = gpus * Fraction(choice.hours)
         for granted, person in ((project.gpu_hours, None), (project.person_gpu_hours, request.user)):
             if granted is None:
                 continue
             used = await self._charges.balance(project.id, person)
-            left = max(0.0, granted - used.spent - used.reserved)
+            left = max(Fraction(0), Fraction(granted) - Fraction(used.spent) - Fraction(used.reserved))
             if left < needs:
-                raise OverBudget(project, left, needs, of_person=person is not None).problem()
+                raise OverBudget(project, left * HOUR, needs * HOUR, of_person=person is not None).problem()
 
     async def _admit(self, request: SessionRequest, seat: SeatTerms | None) -> tuple[Grant, ResolvedChoice, str]:
         fresh = seat is None

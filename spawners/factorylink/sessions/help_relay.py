@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from factorycommon.messages import Message
 from factorycommon.models import SessionId
-from factorycommon.models.workshop_help import (
+from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.help import (
     ASK_SECONDS,
     MOST_ASKS,
     HandBody,
@@ -28,7 +29,6 @@ from factorycommon.models.workshop_help import (
     LookBody,
     NotebookSnapshot,
 )
-from factorycommon.models.workshops import PREFIX
 from factorylink.problems import ProblemError, conflict, too_many, unreachable
 from factorylink.state.live_session import LiveSession
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from factorycommon.models.workshop_material import DoorOrder, MaterialDelivered, MaterialPiece, MaterialUpload
+from factorycommon.models.workshops.material import DoorOrder, MaterialDelivered, MaterialPiece, MaterialUpload
 from factorylink.problems import ProblemError
 from factorylink.sessions.service import Sessions
 from factorylink.state.live_session import LiveSession

@@ -23,7 +23,7 @@ from factorycommon.models import (
     SessionRequest,
     SessionState,
 )
-from factorycommon.models.workshop_material import DoorOrder, MaterialReport
+from factorycommon.models.workshops.material import DoorOrder, MaterialReport
 from factorylink.doors.manager import DoorManager
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain

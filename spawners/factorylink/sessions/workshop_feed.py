@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from factorycommon.models import ProjectId, Session, SessionId
-from factorycommon.models.workshop_sessions import MOST_SESSIONS, WorkshopSession, WorkshopSessions
 from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops.sessions import MOST_SESSIONS, WorkshopSession, WorkshopSessions
 from factorylink.sessions.session_views import SessionViews
 from factorylink.state.live_session import LiveSession, from_record
 from factorylink.state.session_table import SessionTable

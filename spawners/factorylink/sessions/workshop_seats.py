@@ -14,7 +14,7 @@ from dataclasses import replace
 from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Choice, MessageBody, Problem, Project, Session, SessionRequest
-from factorycommon.models.workshop_seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
+from factorycommon.models.workshops.seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
 from factorylink.config import Access, SshTransportSettings, WrapperCredentials
 from factorylink.problems import ProblemError, conflict, forbidden, limit
 from factorylink.projects.account_holds import AccountHolds

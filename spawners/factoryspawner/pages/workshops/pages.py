@@ -17,7 +17,7 @@ from tornado.httputil import url_concat
 
 from factorycommon.language import N_
 from factorycommon.models.plain import plain_lines, plain_text
-from factorycommon.models.workshop_help import MOST_QUESTION, HandBody, HelpState
+from factorycommon.models.workshops.help import MOST_QUESTION, HandBody, HelpState
 from factorycommon.service_address import ServiceAddress
 from factorylink.client import LinkAddress
 from factoryspawner.pages.workshops import forms, helping, room

@@ -13,8 +13,8 @@ from pydantic import Field, StringConstraints
 from factorycommon.models.base import Hours, Model, Person, Slug, UnixAccount, Word
 from factorycommon.models.rules import TeachingAct
 from factorycommon.models.sessions import Words
-from factorycommon.models.workshop_seats import MOST_ACCOUNTS, SeatPlace
 from factorycommon.models.workshops import MOST_SEATS
+from factorycommon.models.workshops.seats import MOST_ACCOUNTS, SeatPlace
 
 PartDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]

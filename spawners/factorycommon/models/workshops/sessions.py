@@ -10,8 +10,8 @@ from pydantic import Field, StringConstraints
 from factorycommon.models.base import Model, Person, ProjectId, ServerName, SessionId, Slug
 from factorycommon.models.bodies import MessageId, MessageText, MessageTexts
 from factorycommon.models.sessions import EndReason, Notice, Session, SessionState, Words
-from factorycommon.models.workshop_material import StepsDone
 from factorycommon.models.workshops import MOST_SEATS
+from factorycommon.models.workshops.material import StepsDone
 
 MOST_SESSIONS = 20_000  # of all workshops together
 MessageKind = Literal["info", "success", "warning", "error"]
