@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from factorycommon.models.workshops import RehearsalWindow
 from workshops.config import WorkshopsConfig
-from workshops.projects import table
+from workshops.projects import table as projects
 from workshops.projects.pools import PoolsFile
 from workshops.projects.table import TableFile
 from workshops.seats.runner import SeatRunner
@@ -91,10 +91,10 @@ class Clockwork:
                 await self._fill(one)
             members = await self._store.members([one.slug for one in live])
         rehearsals = {} if self._rehearsals is None else await self._rehearsals()
-        table = table.table_of(live, members, rehearsals)
+        table = projects.table_of(live, members, rehearsals)
         if await asyncio.to_thread(self._file.write, table):
             log.info("The table of projects has %d workshops", len(table.projects))
-        wrong = table.problems(table, self._pools.pools())
+        wrong = projects.problems(table, self._pools.pools())
         for one in live:
             problem = wrong.get(one.project, "")
             if problem != one.problem:
