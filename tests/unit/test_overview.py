@@ -78,6 +78,7 @@ async def test_the_overview_has_names_and_only_shown_fields(shown: Overview) -> 
             "machine": "IT4LIA",
             "size": "1 x A100",
             "url": "/user/ada/",
+            "folder": "",
         }
     ]
     assert told["clusters"] == [

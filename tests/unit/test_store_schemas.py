@@ -244,6 +244,8 @@ def old(tmp_path: Path) -> Configured:
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE log_lines DROP COLUMN parameters")
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE log_lines DROP COLUMN code")
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE sessions DROP COLUMN unopened_until")
+    ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE charges DROP COLUMN gpu_parts")
+    ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE clusters DROP COLUMN gpu_parts")
     ask(tmp_path / "link" / "ledger.sqlite", "DROP TABLE holds")
     set_step(tmp_path / "link" / "ledger.sqlite", "0009")
     return made

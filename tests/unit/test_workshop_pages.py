@@ -47,6 +47,15 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Works
         yield made
 
 
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def seats_given_back(world: WorkshopsWorld) -> AsyncIterator[None]:
+    """Cancel the workshops of a test after it, since all share the seats of the pools."""
+    yield
+    for one in await world.store.all(over=False):
+        if one.state != "closing":
+            await world.workshops.take(ADA, one.slug, "close" if one.state in ("warming", "open") else "cancel")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(
     tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside, world: WorkshopsWorld

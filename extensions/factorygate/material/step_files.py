@@ -33,7 +33,7 @@ def read_steps(own: int, name: str) -> tuple[KnownStep, ...]:
     if found is None or found.content is None:
         return ()
     try:
-        told = json.loads(found.content)
-        return tuple(KnownStep(one["notebook"], one["cell"], one["name"]) for one in told[:MOST_STEPS])
+        listed = json.loads(found.content)
+        return tuple(KnownStep(one["notebook"], one["cell"], one["name"]) for one in listed[:MOST_STEPS])
     except (ValueError, KeyError, TypeError, RecursionError):
         return ()

@@ -195,8 +195,8 @@ class SeatActs:
         """End an act, or try again if the material did not come. ``why``: why not, "": it came."""
         key = (record.workshop, record.person)
         self._tries[key] += 1
-        lasting = isinstance(why, Message) and why.code == _LASTING
-        if why and not lasting and self._tries[key] < DELIVERIES:
+        final = isinstance(why, Message) and why.code == _LASTING
+        if why and not final and self._tries[key] < DELIVERIES:
             log.info("The material for a seat of %s is delivered again: %s", record.workshop, why)
             return
         del self._tries[key]

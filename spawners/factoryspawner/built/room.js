@@ -1003,6 +1003,7 @@ function newHands(before, seats) {
   const fresh = hands(seats).filter((seat) => !known.has(seat.seat)).map((seat) => number(seat.seat));
   return fresh.length ? H.upSeats(fresh.join(", ")) : null;
 }
+var spoken = (text, label) => label.startsWith(text) ? label : `${text}. ${label}`;
 function handItem(seat, { names: names2, mayHelp, busy, on, now, address: address2 }) {
   const { hand, look, seat: n } = seat;
   const waits = secondsBetween(hand.since, now);
@@ -1015,7 +1016,7 @@ function handItem(seat, { names: names2, mayHelp, busy, on, now, address: addres
     key: `${what}-${n}`,
     onclick: () => on.act(seat, what),
     "aria-disabled": String(busy.has(n)),
-    "aria-label": label
+    "aria-label": spoken(text, label)
   }, text);
   const acts2 = names2 && mayHelp;
   return h(
@@ -1039,7 +1040,7 @@ function handItem(seat, { names: names2, mayHelp, busy, on, now, address: addres
         class: "btn btn-sm btn-outline-contrast",
         key: `show-${n}`,
         onclick: () => on.show(seat),
-        "aria-label": H.showSeat(n)
+        "aria-label": spoken(H.show, H.showSeat(n))
       }, H.show) : null,
       hand.place > 0 ? press("come", H.come, H.comeSeat(n)) : null,
       press("done", H.done, H.doneSeat(n)),

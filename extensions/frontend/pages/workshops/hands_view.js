@@ -41,6 +41,9 @@ export function newHands(before, seats) {
   return fresh.length ? H.upSeats(fresh.join(", ")) : null;
 }
 
+/** The name of a button for a screen reader: it begins with the text on the button, by which people call it. */
+const spoken = (text, label) => (label.startsWith(text) ? label : `${text}. ${label}`);
+
 /**
  * One raised hand. `names` false: for a projector, so neither names nor what was sent; `on.act(seat, what)` and
  * `on.show(seat)` are called by its buttons; `busy`: numbers of seats for which a button was pressed just now.
@@ -53,7 +56,7 @@ export function handItem(seat, { names, mayHelp, busy, on, now, address }) {
   const state = [R.handUp, waits === null ? "" : H.since(span(waits, "short")), comes].filter(Boolean).join(" · ");
   const press = (what, text, label) => h("button", {
     type: "button", class: "btn btn-sm btn-outline-contrast", key: `${what}-${n}`, onclick: () => on.act(seat, what),
-    "aria-disabled": String(busy.has(n)), "aria-label": label,
+    "aria-disabled": String(busy.has(n)), "aria-label": spoken(text, label),
   }, text);
   const acts = names && mayHelp;
   return h("li", { class: "fg-hand", key: String(n), "data-comes": String(hand.place === 0) },
@@ -65,7 +68,7 @@ export function handItem(seat, { names, mayHelp, busy, on, now, address }) {
     acts ? h("p", { class: "fg-hand-acts" },
       hand.has.length ? h("button", {
         type: "button", class: "btn btn-sm btn-outline-contrast", key: `show-${n}`, onclick: () => on.show(seat),
-        "aria-label": H.showSeat(n),
+        "aria-label": spoken(H.show, H.showSeat(n)),
       }, H.show) : null,
       hand.place > 0 ? press("come", H.come, H.comeSeat(n)) : null,
       press("done", H.done, H.doneSeat(n)),
