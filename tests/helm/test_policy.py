@@ -100,7 +100,9 @@ def test_volumes_use_only_objects_of_the_chart_or_the_values(found: list[Object]
                 assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in made, title
             if "secret" in volume:
                 name = volume["secret"]["secretName"]
-                assert ("Secret", name) in made or name.endswith(("-ssh", "-secrets", "login-clients")), title
+                assert ("Secret", name) in made or name.endswith(
+                    ("-ssh", "-secrets", "login-clients", "deploy-tokens")
+                ), title
                 assert volume["secret"]["defaultMode"] in (0o400, 0o440), title
                 for item in volume["secret"].get("items", []):
                     content = next((files(one) for one in secrets if one["metadata"]["name"] == name), None)

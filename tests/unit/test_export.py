@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from factorygate.exporting import walking, zipping
 from factorygate.exporting.walking import NoFolder, opened
-from factorygate.exporting.zipping import REPORT, ExportSum, measure, stream
+from factorygate.exporting.zipping import REPORT, ExportSum, ZipNames, measure, stream
 
 TOP = "first-2345"
 SECRET = "of somebody else"
@@ -133,6 +133,23 @@ def test_every_file_of_whatever_name_arrives(files: dict[str, bytes]) -> None:
         for path in found:
             parts = path.split("/")
             assert (parts[0], len(parts), "\\" in path) == (TOP, 2, False)
+
+
+def test_what_is_in_a_renamed_folder_is_below_its_new_name() -> None:
+    names = ZipNames("top")
+    assert names.of(()) == ("top", False)
+    assert names.of(("a\\b",)) == ("top/a_b", True)
+    assert names.of(("a_b",)) == ("top/a_b~2", True)
+    assert names.of(("a_b", "x")) == ("top/a_b~2/x", True)
+
+
+def test_renamed_files_count_once_against_the_limit(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipping, "MOST_FILES", 5)
+    for number in range(4):
+        (home / TOP / f"a\\{number}").write_text("x")
+    done = ExportSum()
+    files = exported(home, done)
+    assert done.whole and len(files) == 5  # with the report
 
 
 def test_a_file_that_grows_is_as_long_as_it_was_when_it_was_opened(home: Path) -> None:

@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from factorycommon.models.workshops.help import MOST_CELLS, MOST_OUTPUT, MOST_OUTPUTS, LookBody, NotebookSnapshot
+from factorycommon.models.workshops.help import (
+    MOST_CELLS,
+    MOST_OUTPUT,
+    MOST_OUTPUTS,
+    LookBody,
+    NotebookSnapshot,
+    SnapshotOutput,
+)
 from factorygate.helping.notebook import MOST_BYTES, NotNotebook, snapshot_of
 from tests.unit.test_workshop_help import HOSTILE, png
 
@@ -72,11 +80,16 @@ def test_what_is_neither_text_nor_a_small_png_is_left_out(output: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "5", '{"cells": 5, "nbformat": 4}', '{"cells": [], "nbformat": 3}', "null"]
+    "text", ["", "{", "[" * 100_000, "[]", "5", '{"cells": 5, "nbformat": 4}', '{"cells": [], "nbformat": 3}', "null"]
 )
 def test_a_file_that_is_no_notebook_is_refused(text: str) -> None:
     with pytest.raises(NotNotebook):
         snapshot_of(text, "x.ipynb", SAVED)
+
+
+def test_an_image_without_content_is_refused_by_link_and_service_alike() -> None:
+    with pytest.raises(ValidationError):
+        SnapshotOutput.model_validate({"kind": "png"})
 
 
 def test_a_long_notebook_is_cut_and_fits_into_a_request() -> None:

@@ -35,6 +35,12 @@ def notebook(*cells: Any) -> bytes:
     return json.dumps({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
 
 
+def test_equal_steps_of_a_notebook_without_ids_are_told_apart() -> None:
+    plain = {"cell_type": "code", "metadata": {"tags": ["step"]}, "source": "1", "outputs": []}
+    found = steps_of({"a.ipynb": notebook(plain, plain, plain)})
+    assert len(set(found)) == 3
+
+
 def test_tagged_cells_are_steps_in_the_order_of_paths_and_cells() -> None:
     found = steps_of(
         {

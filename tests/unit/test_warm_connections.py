@@ -149,6 +149,6 @@ async def test_a_site_that_does_not_answer_is_left_alone(lesson: Class) -> None:
     )
     found = lesson.world.projects.get(W)
     assert found is not None
-    connections.begin(found)
+    connections.begin(found, found.factories)
     await lesson.world.comes(lambda: not connections._running)
     assert not connections._opened

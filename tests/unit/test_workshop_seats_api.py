@@ -421,6 +421,15 @@ async def test_nothing_ends_if_a_seat_cannot_begin_at_the_other_place(moving: Se
     assert not moving.second.submitted
 
 
+async def test_of_two_seats_that_move_at_once_one_stays_if_the_budget_is_for_one(moving: Seats) -> None:
+    moving.set(gpu_hours=8)  # both have five of them at the place before
+    answers = await moving.begun("ada", "ben", session=50, factory="two", moved=clock.now().isoformat())
+    assert sorted(one["answer"] for one in answers) == ["begun", "refused"]
+    (stays,) = (number for number, one in enumerate(answers, 1) if one["answer"] == "refused")
+    assert (await moving.world.session(f"{stays:032x}")).state in ("running", "pending")
+    assert len(moving.second.submitted) == 1
+
+
 async def test_what_a_person_began_after_the_move_is_left_alone(moving: Seats) -> None:
     before = clock.now() - HOUR
     (one,) = await moving.begun("ada", session=50, factory="two", moved=before.isoformat())

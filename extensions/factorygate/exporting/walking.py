@@ -67,7 +67,10 @@ def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
             try:
                 found = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
                 target = os.readlink(entry.name, dir_fd=folder) if stat.S_ISLNK(found.st_mode) else ""
-            except OSError:
+            except FileNotFoundError:  # gone meanwhile
+                continue
+            except OSError:  # such as in a folder that may be listed, but not entered
+                yield FoundEntry("closed", path, folder)
                 continue
             if stat.S_ISLNK(found.st_mode):
                 yield FoundEntry("link", path, folder, target=target)

@@ -86,17 +86,22 @@ class ZipNames:
     def __init__(self, top: str) -> None:
         self._top = top
         self._taken: set[str] = set()
+        self._paths: dict[tuple[str, ...], str] = {}  # in the zip, by the path in the folder
 
     def of(self, names: tuple[str, ...]) -> tuple[str, bool]:
-        """Return the path in the zip, and whether it differs from the path in the folder."""
+        """Return the path in the zip, and whether it differs from the path in the folder.
+
+        Ask for a folder before what is in it; ``()`` is the folder itself.
+        """
         plain = "/".join((self._top, *names))
-        safe = [_UNSAFE.sub("_", name) for name in (self._top, *names)]
-        safe[0] = _DRIVE.sub(r"\1_", safe[0])
-        path, number = "/".join(safe), 1
+        safe = _UNSAFE.sub("_", names[-1] if names else self._top)
+        first = f"{self._paths[names[:-1]]}/{safe}" if names else _DRIVE.sub(r"\1_", safe)
+        path, number = first, 1
         while path in self._taken:
             number += 1
-            path = f"{'/'.join(safe)}~{number}"
+            path = f"{first}~{number}"
         self._taken.add(path)
+        self._paths[names] = path
         return path, path != plain
 
 
@@ -195,7 +200,9 @@ def _read(descriptor: int, most: int) -> bytes:
 
 def _fits(found: ExportSum, entry: FoundEntry) -> bool:
     size = entry.size if entry.kind == "file" else 0
-    counted = found.files + found.folders + sum(found.counts.values())
+    # what was renamed or changed is in the zip, and counted as a file or folder
+    left_out = sum(number for kind, number in found.counts.items() if kind not in ("renamed", "changed"))
+    counted = found.files + found.folders + left_out
     return counted < MOST_FILES and found.bytes + size <= MOST_BYTES
 
 

@@ -36,7 +36,7 @@ def snapshot_of(text: str, file: str, saved: datetime) -> NotebookSnapshot:
     cut."""
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotNotebook(_NO_NOTEBOOK) from error
     cells = content.get("cells") if isinstance(content, dict) else None
     if not isinstance(cells, list) or content.get("nbformat") != 4:

@@ -34,6 +34,8 @@ def read_steps(own: int, name: str) -> tuple[KnownStep, ...]:
         return ()
     try:
         listed = json.loads(found.content)
-        return tuple(KnownStep(one["notebook"], one["cell"], one["name"]) for one in listed[:MOST_STEPS])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return tuple(
+            KnownStep(one["notebook"], one["cell"], one["name"], one.get("before", 0)) for one in listed[:MOST_STEPS]
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()

@@ -80,6 +80,7 @@ def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
         return False
     db.execute(insert(table).values(row.__dict__))
     put_warm_up(db, WarmUpRow(row.workshop, go_on=row.at))
+    db.execute(update(tables.seats).where(tables.seats.c.workshop == row.workshop).values(attempts=0))
     db.execute(insert(schema.events).values(EventRecord(row.workshop, row.at, row.by, "moved", detail).__dict__))
     return True
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
+from sqlalchemy.engine import Connection
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
@@ -145,7 +146,7 @@ class SeatRunner:
         orders = await self._store.transact(lambda db: moves.orders(db, slug))
         known = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
         belongs = moves.place_of(workshop, orders, next((one.seat for one in people if one.person == person), None))
-        place, moved = belongs.place, frozenset({person} if belongs.order is not None else ())
+        place, moved = belongs.place, {} if belongs.order is None else {person: belongs.order.at}
         row = _at(known.get(person), place)
         if row is not None and not rows.is_answered(row):
             row = (await self._ask(workshop, place, [row], moved))[person]
@@ -312,17 +313,17 @@ class SeatRunner:
         return made
 
     async def _ask(
-        self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow], moved: Collection[str]
+        self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow], moved: Mapping[str, datetime]
     ) -> dict[str, SeatRow]:
-        """Ask the link for these seats, or what became of them; return them as they are then. ``moved``: people whose
-        seat was moved to this place. Raises ProblemError."""
+        """Ask the link for these seats, or what became of them; return them as they are then. ``moved``: when the seats
+        of people were moved to this place. Raises ProblemError."""
         found: dict[str, SeatRow] = {}
         now = self._now()
         early = max(timedelta(), workshop.opens - now)
         for first in range(0, len(asked), MOST_AT_ONCE):
             part = asked[first : first + MOST_AT_ONCE]
             body = SeatsBody(
-                seats=tuple(_body(workshop, place, row, row.person in moved) for row in part),
+                seats=tuple(_body(workshop, place, row, moved.get(row.person)) for row in part),
                 unopened_until=max(workshop.starts, now) + UNOPENED,
                 early_hours=min(48.0, early / timedelta(hours=1)),
                 farewell=FAREWELL.format(factory=place.factory, url=self._lab_url),
@@ -344,7 +345,14 @@ class SeatRunner:
         row = replace(warm_up, halted=now, wave=halt.wave, failed=halt.failed, of=halt.of, why=why)
         event = EventRecord(workshop.slug, now, "", "halted", f"{halt.failed}/{halt.of}")
 
-        await self._store.transact(lambda db: rows.put_warm_up(db, row))
+        def put(db: Connection) -> bool:
+            if rows.warm_up(db, workshop.slug) != warm_up:  # a trainer has gone on or moved seats since this look began
+                return False
+            rows.put_warm_up(db, row)
+            return True
+
+        if not await self._store.transact(put):
+            return
         await self._store.note(event)
         log.warning("Warming up %s is halted: %d of %d seats of a wave failed", workshop.slug, halt.failed, halt.of)
 
@@ -362,14 +370,14 @@ class SeatRunner:
 class _Share:
     """The seats of a workshop that belong to one place. ``mine``: the people whose seat the service begins;
     ``unanswered``: seats of which the link is asked what became of them; ``wanted``: seats for which accounts are held;
-    ``moved``: people whose seat was moved to this place."""
+    ``moved``: when the seats of people were moved to this place."""
 
     place: PlaceRecord
     mine: Sequence[MembershipRecord]
     unanswered: Sequence[SeatRow]
     due: bool
     wanted: int
-    moved: frozenset[str]
+    moved: Mapping[str, datetime]
 
 
 async def halt_of(store: Store, workshop: WorkshopRecord) -> HaltView | None:
@@ -397,9 +405,10 @@ def _gets_seat(workshop: WorkshopRecord, one: MembershipRecord, belongs: Placeme
 
 def _were_moved(
     workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
-) -> frozenset[str]:
-    """Return the people whose seat was moved."""
-    return frozenset(one.person for one in people if moves.place_of(workshop, orders, one.seat).order is not None)
+) -> dict[str, datetime]:
+    """Return when the seats of people were last moved, by person."""
+    found = ((one.person, moves.place_of(workshop, orders, one.seat).order) for one in people)
+    return {person: order.at for person, order in found if order is not None}
 
 
 def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
@@ -425,7 +434,10 @@ def _of(found: Iterable[SeatPlace], factory: str) -> SeatPlace:
     return here
 
 
-def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: bool) -> SeatBody:
+def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: datetime | None) -> SeatBody:
+    # The first attempt also ends seats that were on their way elsewhere when the order came; later ones leave alone
+    # what the person has begun elsewhere since the order.
+    since = row.asked if row.attempts <= 1 else moved
     return SeatBody(
         session=row.session,
         person=row.person,
@@ -433,7 +445,7 @@ def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: boo
         size=row.size,
         environment=place.environment,
         hours=workshop.hours,
-        moved=row.asked if moved else None,  # what the person has begun elsewhere since then is their own affair
+        moved=None if moved is None else since,
     )
 
 

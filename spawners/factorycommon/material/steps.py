@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 MOST_STEPS = 50
 MOST_NOTEBOOK = 4 << 20  # bytes of a notebook that is read
@@ -26,16 +27,20 @@ _BAD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2
 @dataclass(frozen=True)
 class KnownStep:
     """A step. ``notebook``: path in the material; ``cell``: id of the cell, "": the notebook has none (before nbformat
-    4.5); ``name``: what the trainer calls it, "": nothing. Raises ValueError for values that no step has."""
+    4.5); ``name``: what the trainer calls it, "": nothing; ``before``: how many equal steps come before it. Raises
+    ValueError for values that no step has."""
 
     notebook: str
     cell: str = ""
     name: str = ""
+    before: int = 0
 
     def __post_init__(self) -> None:
         """Check the values, which may come from a file of a person."""
         if not all(isinstance(one, str) for one in (self.notebook, self.cell, self.name)):
             raise ValueError("a step has texts only")
+        if type(self.before) is not int or not 0 <= self.before < MOST_STEPS:
+            raise ValueError("a step has fewer equal steps before it")
         if len(self.notebook) > MOST_PATH or len(self.name) > MOST_NAME or not _CELL.fullmatch(self.cell):
             raise ValueError("a text of a step is too long, or no id")
         if _BAD.search(self.notebook + self.name):
@@ -49,7 +54,15 @@ def steps_of(files: Mapping[str, bytes]) -> tuple[KnownStep, ...]:
         found += _of_notebook(path, files[path])
         if len(found) >= MOST_STEPS:
             break
-    return tuple(found[:MOST_STEPS])
+    return tuple(_told_apart(found[:MOST_STEPS]))
+
+
+def _told_apart(steps: Iterable[KnownStep]) -> Iterator[KnownStep]:
+    """Number equal steps, which notebooks without ids of cells have."""
+    seen: Counter[KnownStep] = Counter()
+    for one in steps:
+        yield replace(one, before=seen[one])
+        seen[one] += 1
 
 
 def _of_notebook(path: str, content: bytes) -> Iterable[KnownStep]:

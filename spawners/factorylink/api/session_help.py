@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from factorycommon.messages import Message
 from factorycommon.models.workshops.help import HandBody, HelpState, LookBody, NotebookSnapshot
@@ -22,35 +22,43 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
     routes = APIRouter()
     some = says(401, 403, 409, 429, 503)
 
+    async def admitted(caller: Caller = asking) -> LiveSession:
+        """Return the session that asks; it is counted before the body is parsed."""
+        session = _own(caller)
+        relay.admit(session.record.id)
+        return session
+
+    mine = Depends(admitted)
+
     @routes.get("/help", responses=some)
-    async def help_state(caller: Caller = asking) -> HelpState:
+    async def help_state(session: LiveSession = mine) -> HelpState:
         """Return whether your hand is up in the workshop of this session, and who may see your notebook."""
-        return await relay.ask(_own(caller), "state")
+        return await relay.ask(session, "state")
 
     @routes.put("/help/hand", responses=some)
-    async def raise_hand(body: HandBody, caller: Caller = asking) -> HelpState:
+    async def raise_hand(body: HandBody, session: LiveSession = mine) -> HelpState:
         """Raise your hand. A hand that is up stays in its place, with what you send now."""
-        return await relay.ask(_own(caller), "raise", hand=body)
+        return await relay.ask(session, "raise", hand=body)
 
     @routes.delete("/help/hand", responses=some)
-    async def lower_hand(caller: Caller = asking) -> HelpState:
+    async def lower_hand(session: LiveSession = mine) -> HelpState:
         """Lower your hand; what you sent with it is deleted."""
-        return await relay.ask(_own(caller), "lower")
+        return await relay.ask(session, "lower")
 
     @routes.put("/help/look", responses=some)
-    async def allow_look(body: LookBody, caller: Caller = asking) -> HelpState:
+    async def allow_look(body: LookBody, session: LiveSession = mine) -> HelpState:
         """Let the helpers of your workshop see the last saved state of a notebook for some minutes."""
-        return await relay.ask(_own(caller), "look", look=body)
+        return await relay.ask(session, "look", look=body)
 
     @routes.post("/help/snapshot", responses=some)
-    async def send_snapshot(body: NotebookSnapshot, caller: Caller = asking) -> HelpState:
+    async def send_snapshot(body: NotebookSnapshot, session: LiveSession = mine) -> HelpState:
         """Send the notebook's new saved state; it is kept only while you let helpers see it."""
-        return await relay.ask(_own(caller), "snapshot", snapshot=body)
+        return await relay.ask(session, "snapshot", snapshot=body)
 
     @routes.delete("/help/look", responses=some)
-    async def end_look(caller: Caller = asking) -> HelpState:
+    async def end_look(session: LiveSession = mine) -> HelpState:
         """Let nobody see your notebook any more; its copy is deleted."""
-        return await relay.ask(_own(caller), "unlook")
+        return await relay.ask(session, "unlook")
 
     return routes
 

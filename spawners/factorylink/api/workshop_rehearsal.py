@@ -99,7 +99,7 @@ def _size(factory: Factory, size: NodeSize, at: ProjectAt) -> RehearsedSize:
     fit = [1] if size.whole_node or partition.whole_node_only or shape is None else [
         shape.cores // size.cores,
         int(shape.memory_gb // size.memory_gb),
-        *([factory.gpu(partition).per_node // size.gpus] if size.gpus else []),
+        *([int(factory.gpu(partition).per_node / size.share)] if size.share else []),
     ]  # fmt: skip
     charged = at.model_dump(mode="json", exclude={"site_accounts", "sizes", "reservation"})
     machine = factory.model_dump(mode="json", include={"scheduler", "architecture", "gpu_syntax", "asks_memory"})

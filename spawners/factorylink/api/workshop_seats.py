@@ -30,7 +30,7 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
         """
         found = scope.project(project)
         begun = await seats.begin(found, body)
-        connections.begin(found)
+        connections.begin(found, {seat.factory for seat in body.seats})
         return begun
 
     @routes.put("/projects/{project}/hold", responses=says(404))
@@ -38,7 +38,7 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
         """Hold accounts for the workshop until it is over, and wipe those that need it."""
         found = scope.project(project)
         await holds.hold(found, body.accounts)
-        connections.begin(found)
+        connections.begin(found, body.accounts)
         return connections.raised(found, seats.places(found))
 
     return routes

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 
 from factorycommon.models import Project, ProjectAt, Slug
@@ -54,14 +54,17 @@ class WarmConnections:
         self._holds = holds
         self._tasks = tasks
         self._opened: dict[_Key, float] = {}  # when a connection was opened, in ticks
+        self._failed: dict[_Key, float] = {}  # when an account could not log in, in ticks
         self._logins: dict[Slug, deque[float]] = {}  # logins of this module in the last minute, in ticks
         self._running: set[tuple[str, Slug]] = set()  # by project and factory
 
-    def begin(self, project: Project) -> None:
-        """Open connections for the seats of a workshop that have not begun, in the background."""
+    def begin(self, project: Project, factories: Collection[Slug]) -> None:
+        """Open connections for the seats of a workshop that have not begun at these factories, in the background."""
         for factory_id, at in project.factories.items():
             connection, key = self._factories.get(factory_id), (project.id, factory_id)
-            if connection is None or not logs_in(connection.access) or key in self._running:
+            if factory_id not in factories or connection is None or not logs_in(connection.access):
+                continue
+            if key in self._running:
                 continue
             if next(self._next(project, at, connection), None) is not None:
                 self._running.add(key)
@@ -93,10 +96,13 @@ class WarmConnections:
                     await asyncio.sleep(LOOK_SECONDS)
                     continue
                 self._recent(factory_id).append(clock.ticks())
-                await _open(connection, account)
+                try:
+                    await _open(connection, account)
+                except FactoryError as error:
+                    self._failed[factory_id, account] = clock.ticks()  # the next accounts do not wait for this one
+                    log.info("%s: no further connections are opened before seats begin: %s", factory_id, error.message)
+                    return
                 self._opened[factory_id, account] = clock.ticks()
-        except FactoryError as error:
-            log.info("%s: no further connections are opened before seats begin: %s", factory_id, error.message)
         finally:
             self._running.discard((project.id, factory_id))
 
@@ -116,7 +122,9 @@ class WarmConnections:
     def _next(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
         """Yield the accounts of seats that have neither begun nor a connection, the first to be used first."""
         for account in self._accounts(project, at, connection):
-            if not self._is_warm((connection.factory.id, account)):
+            key = connection.factory.id, account
+            failed = self._failed.get(key)
+            if not self._is_warm(key) and (failed is None or clock.ticks() - failed >= KEPT):
                 yield account
 
     def _accounts(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -52,6 +54,7 @@ class Admission:
         self._permissions = permissions
         self._account_leases = account_leases
         self._charges = charges
+        self._promised: defaultdict[str, Fraction] = defaultdict(Fraction)  # GPU-hours of checked seats, by project
 
     async def admit(
         self, request: SessionRequest, seat: SeatTerms | None = None
@@ -64,23 +67,36 @@ class Admission:
         grant, choice, account = await self._admit(request, seat)
         return grant.connection, choice, account
 
-    async def check(self, request: SessionRequest, seat: SeatTerms) -> None:
+    @asynccontextmanager
+    async def checked(self, request: SessionRequest, seat: SeatTerms) -> AsyncIterator[None]:
         """Check that a session may start, and that the budget allows it, without starting it. Raises ProblemError.
 
-        Call this inside ``AccountLeases.beginning``.
+        During the block, other checks do not count on its GPU-hours. Call this inside ``AccountLeases.beginning``.
         """
         grant, choice, _account = await self._admit(request, seat)
         project, gpus = grant.project, gpus_of(grant.connection.factory, choice.size)
         if project is None or not gpus:
+            yield
             return
         needs = gpus * Fraction(choice.hours)
-        for granted, person in ((project.gpu_hours, None), (project.person_gpu_hours, request.user)):
-            if granted is None:
-                continue
-            used = await self._charges.balance(project.id, person)
-            left = max(Fraction(0), Fraction(granted) - Fraction(used.spent) - Fraction(used.reserved))
+        shares = ((project.gpu_hours, None), (project.person_gpu_hours, request.user))
+        read = [
+            (Fraction(granted), person, await self._charges.balance(project.id, person))
+            for granted, person in shares
+            if granted is not None
+        ]
+        for granted, person, used in read:  # nothing is awaited from here on, so no two checks count the same hours
+            promised = self._promised.get(project.id, Fraction(0)) if person is None else Fraction(0)
+            left = max(Fraction(0), granted - Fraction(used.spent) - Fraction(used.reserved) - promised)
             if left < needs:
                 raise OverBudget(project, left * HOUR, needs * HOUR, of_person=person is not None).problem()
+        self._promised[project.id] += needs
+        try:
+            yield
+        finally:
+            self._promised[project.id] -= needs
+            if not self._promised[project.id]:
+                del self._promised[project.id]
 
     async def _admit(self, request: SessionRequest, seat: SeatTerms | None) -> tuple[Grant, ResolvedChoice, str]:
         fresh = seat is None

@@ -40,6 +40,7 @@ MOST_OF_SESSION = 4  # asks of one session at the same time
 MOST_A_MINUTE = 60  # asks of one session; a session with a raised hand asks every five seconds
 _WITH_NOTEBOOK = ("look", "snapshot")
 _NO_WORKSHOP = Message("help-no-workshop", "This session is not for a workshop, so there is nobody to help.")
+_TOO_MANY = Message("help-too-many", "This session asks the people who teach the class too often.")
 _AWAY = Message("help-away", "The gateway’s service for workshops does not answer just now.")
 
 
@@ -60,6 +61,18 @@ class HelpRelay:
         self._readers = 0
         self._read_at = float("-inf")
         self._closed = False
+
+    def admit(self, session_id: SessionId) -> None:
+        """Count an ask of a session, before what it sends is parsed. Raises ProblemError."""
+        now = asyncio.get_running_loop().time()
+        times = self._times.setdefault(session_id, deque())
+        while times and now - times[0] > 60:
+            times.popleft()
+        if len(times) >= MOST_A_MINUTE:
+            raise too_many(_TOO_MANY)
+        times.append(now)
+        if len(self._times) > 2 * MOST_WAITING:  # sessions that are over leave their times behind
+            self._times = {one: kept for one, kept in self._times.items() if kept and now - kept[-1] <= 60}
 
     async def ask(
         self,
@@ -137,13 +150,7 @@ class HelpRelay:
         if self._readers == 0 and now - self._read_at > GONE_SECONDS:
             raise unreachable(_AWAY)
         mine = sum(one.ask.session == session_id for one in self._waiting.values())
-        times = self._times.setdefault(session_id, deque())
-        while times and now - times[0] > 60:
-            times.popleft()
         large = sum(one.ask.act in _WITH_NOTEBOOK for one in self._waiting.values()) if with_notebook else 0
         full = len(self._waiting) >= MOST_WAITING or large >= MOST_NOTEBOOKS
-        if full or mine >= MOST_OF_SESSION or len(times) >= MOST_A_MINUTE:
-            raise too_many(Message("help-too-many", "This session asks the people who teach the class too often."))
-        times.append(now)
-        if len(self._times) > 2 * MOST_WAITING:  # sessions that are over leave their times behind
-            self._times = {one: kept for one, kept in self._times.items() if kept and now - kept[-1] <= 60}
+        if full or mine >= MOST_OF_SESSION:
+            raise too_many(_TOO_MANY)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -324,10 +325,14 @@ class Sessions:
             live_session, EndReason.ACCESS_LOST, "link", explain.own("access-lost").as_message("what")
         )
 
-    async def check(self, request: SessionRequest, seat: SeatTerms) -> None:
-        """Check that the seat of a workshop may begin, without beginning it. Raises ProblemError."""
-        with self._account_leases.beginning(request.user):
-            await self._admission.check(request, seat)
+    def beginning(self, user: str) -> AbstractContextManager[None]:
+        """Keep the accounts lent to ``user`` during the block, in which a seat is checked and begun."""
+        return self._account_leases.beginning(user)
+
+    def checked(self, request: SessionRequest, seat: SeatTerms) -> AbstractAsyncContextManager[None]:
+        """Check that the seat of a workshop may begin, without beginning it; during the block, other checks do not
+        count on its GPU-hours. Raises ProblemError. Call this inside ``beginning``."""
+        return self._admission.checked(request, seat)
 
     async def move(self, session_id: SessionId) -> None:
         """End a session whose class moves to another place; return when the ledger holds this. Raises LedgerError.

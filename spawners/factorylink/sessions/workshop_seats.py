@@ -87,10 +87,11 @@ class WorkshopSeats:
         request = SessionRequest(user=seat.person, server=seat.server, choice=choice, options=options)
         try:
             _check_prestart(self._permission.connection(seat.factory))
-            if left:
-                await self._sessions.check(request, replace(terms, leaves=len(left)))
-                await asyncio.gather(*(self._leave(one, farewell) for one in left))
-            session, begun = await self._sessions.put(seat.session, request, terms)
+            with self._sessions.beginning(seat.person):  # the account that was checked stays theirs until the start
+                if left:
+                    async with self._sessions.checked(request, replace(terms, leaves=len(left))):
+                        await asyncio.gather(*(self._leave(one, farewell) for one in left))
+                session, begun = await self._sessions.put(seat.session, request, terms)
         except ProblemError as error:
             return _refused(seat, error.problem)
         if session.choice.project != project.id:  # the id of a session of something else tells nothing about it

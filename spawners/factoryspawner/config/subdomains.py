@@ -26,9 +26,11 @@ def domain_of(name: str, domain: str, kind: str) -> str:
     """
     if kind == "service":
         return domain
-    if name != name.lower():
-        name = f"{name.lower()}--{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     found: str = subdomain_hook_idna(name, domain, kind)
+    label = found.removesuffix(f".{domain}")
+    if name != name.lower() or (label != name and label.startswith("u-")):
+        # JupyterHub's label for such names has only 28 bits of a hash, and two people on one host are one origin
+        return f"u--{hashlib.sha256(name.encode()).hexdigest()[:40]}.{domain}"
     return found
 
 

@@ -73,7 +73,7 @@ class SnapshotOutput(Model):
     """One output of a cell. ``png``: an image, in base64; ``left-out``: something that is not shown here."""
 
     kind: Literal["text", "error", "png", "left-out"]
-    text: Annotated[str, Field(max_length=MOST_IMAGE)] = ""
+    text: str = Field(default="", max_length=MOST_IMAGE, validate_default=True)
 
     @field_validator("text")
     @classmethod
