@@ -952,7 +952,7 @@ function seatItem(seat, { names: names2, factories: factories2, may, busy, on, n
     ),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
     at ? h("p", { class: "fg-seat-line" }, at) : null,
-    seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "✋ "), R.handUp) : null,
+    seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "⚑ "), R.handUp) : null,
     names2 && seat.look && !seat.hand ? h("p", {}, h("a", {
       href: `${address2}/seats/${seat.seat}/look`,
       target: "_blank",
@@ -1025,7 +1025,7 @@ function handItem(seat, { names: names2, mayHelp, busy, on, now, address: addres
     h(
       "p",
       { class: "fg-seat-head" },
-      h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, "✋"),
+      h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, "⚑"),
       h("span", { class: "fg-seat-number" }, R.seat(n)),
       who ? h("strong", {}, who) : null,
       h("span", {}, state2)

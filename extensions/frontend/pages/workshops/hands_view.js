@@ -61,7 +61,7 @@ export function handItem(seat, { names, mayHelp, busy, on, now, address }) {
   const acts = names && mayHelp;
   return h("li", { class: "fg-hand", key: String(n), "data-comes": String(hand.place === 0) },
     h("p", { class: "fg-seat-head" },
-      h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, "✋"),
+      h("span", { class: "fg-seat-mark", "aria-hidden": "true" }, "⚑"),
       h("span", { class: "fg-seat-number" }, R.seat(n)), who ? h("strong", {}, who) : null, h("span", {}, state)),
     names && hand.question ? h("p", { class: "fg-hand-question" }, hand.question) : null,
     names && hand.asked_by && !look ? h("p", { class: "fg-quiet" }, H.asked(hand.asked_by)) : null,

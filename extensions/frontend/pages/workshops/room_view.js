@@ -232,7 +232,7 @@ export function seatItem(seat, { names, factories, may, busy, on, now, address, 
       seat.factory && state !== "ended" ? h("span", { class: "fg-quiet" }, ` · ${factories[seat.factory] ?? seat.factory}`) : null),
     said ? h("p", { class: "fg-seat-line" }, said) : null,
     at ? h("p", { class: "fg-seat-line" }, at) : null,
-    seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "✋ "), R.handUp) : null,
+    seat.hand ? h("p", { class: "fg-seat-line" }, h("span", { "aria-hidden": "true" }, "⚑ "), R.handUp) : null,
     names && seat.look && !seat.hand ? h("p", {}, h("a", {
       href: `${address}/seats/${seat.seat}/look`, target: "_blank", rel: "noopener",
     }, R.look(seat.look.file))) : null,
