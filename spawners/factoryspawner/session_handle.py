@@ -6,6 +6,7 @@ This module uses the link and its table, and nothing of JupyterHub.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from factoryspawner.retry_pauses import pauses
 log = logging.getLogger("factoryspawner")
 
 _SUCCESSOR_SECONDS = 20.0  # from the end of a session that was moved until the new one begins, at most
-_LOOK_SECONDS = 0.5  # between two looks for it
 
 Environment = Callable[[], tuple[dict[str, str], list[str]]]  # returns the variables, and the notebook's argv
 
@@ -95,12 +95,15 @@ class SessionHandle:
 
         Raises StartFailed if the link does not answer.
         """
-        end = asyncio.get_running_loop().time() + _SUCCESSOR_SECONDS
-        while (found := await self.find(wait=False)) is None:
-            if asyncio.get_running_loop().time() >= end:
-                return None
-            await asyncio.sleep(_LOOK_SECONDS)
-        return found
+        with self._table.watch_person(self._user) as changed, contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SUCCESSOR_SECONDS):
+                while True:
+                    changed.clear()
+                    found = await self.find(wait=False, ask=False)  # a class moves at once: the table knows it
+                    if found is not None:
+                        return found
+                    await changed.wait()
+        return None
 
     def reset(self) -> None:
         """Forget the session."""

@@ -167,7 +167,7 @@ class ExportZip(_ExportHandler):
             try:
                 folder = held.enter_context(opened(self._exports.root, path))
                 pieces = stream(folder, top, done)
-                held.callback(pieces.close)  # type: ignore[attr-defined]
+                held.callback(pieces.close)
                 while (piece := await asyncio.to_thread(_next, pieces)) is not None:
                     self.write(piece)
                     await self.flush()  # at the pace of whoever reads

@@ -7,7 +7,7 @@ import re
 import stat
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from factorygate.exporting.walking import FoundEntry, walk
@@ -129,7 +129,7 @@ class _Pieces:
         return taken
 
 
-def stream(folder: int, top: str, done: ExportSum) -> Iterator[bytes]:
+def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, None]:
     """Yield a zip of an open folder in pieces; in it, all paths begin with ``top``.
 
     ``done`` counts what is in the zip so far. A file that grows while it is read is in the zip as long as it was when
