@@ -113,19 +113,16 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
     notebook = gateway.notebook(user, server)
 
     def saved() -> bool:
-        files = notebook.request("GET", "/api/contents/").json()["content"]
-        names = [f["name"] for f in files if f["name"].startswith("Untitled") and f["name"].endswith(".ipynb")]
+        paths = [session["path"] for session in notebook.request("GET", "/api/sessions").json()]
         # a file that JupyterLab is renaming or writing meanwhile is answered without its content
-        return any("SEEN" in json.dumps(notebook.request("GET", f"/api/contents/{n}").json()) for n in names)
+        return any("SEEN" in json.dumps(notebook.request("GET", f"/api/contents/{path}").json()) for path in paths)
 
     try:
         eventually(saved, what="the notebook is saved")
         page.reload()
         expect(page.locator(".jp-OutputArea-output", has_text="SEEN").first).to_be_visible(timeout=60000)
     finally:
-        for file in notebook.request("GET", "/api/contents/").json()["content"]:
-            if file["name"].startswith("Untitled"):
-                notebook.request("DELETE", f"/api/contents/{file['name']}")
+        notebook.remove_notebooks()
 
     # the session is stopped on Home
     page.goto(f"{gateway.hub}/home")

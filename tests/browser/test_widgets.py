@@ -85,11 +85,7 @@ def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
     yield Lab(page, gateway, server)
     page.close()  # else JupyterLab would save once more
     notebook = gateway.notebook(USER, server)
-    for session in notebook.request("GET", "/api/sessions").json():
-        notebook.request("DELETE", f"/api/sessions/{session['id']}")
-    for file in notebook.request("GET", "/api/contents/").json()["content"]:
-        if file["name"].startswith("Untitled"):
-            notebook.request("DELETE", f"/api/contents/{file['name']}")
+    notebook.remove_notebooks()
 
 
 @pytest.fixture
@@ -203,6 +199,7 @@ def test_a_panel_keeps_its_last_state_without_its_kernel(lab: Lab, gateway: Gate
     taken(picker)
     server = page.url.split(f"/user/{USER}/")[1].partition("/")[0]
     notebook = gateway.notebook(USER, server)
+    path = notebook.request("GET", "/api/sessions").json()[0]["path"]
 
     named = page.get_by_role("dialog").get_by_role("button", name="Rename")  # asked at the first save
 
@@ -211,7 +208,6 @@ def test_a_panel_keeps_its_last_state_without_its_kernel(lab: Lab, gateway: Gate
             named.click()
         cell.locator(".cm-content").click()
         page.keyboard.press("Control+s")
-        path = notebook.request("GET", "/api/sessions").json()[0]["path"]  # the path changes if the file is renamed
         saved = notebook.request("GET", f"/api/contents/{path}")
         return saved.status_code == 200 and "for 4 hours" in json.dumps(saved.json()["content"])
 

@@ -249,6 +249,15 @@ class Notebook:
         """Send a request below the server's base URL; redirects are not followed."""
         return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, verify=TRUST, **kwargs)
 
+    def remove_notebooks(self) -> None:
+        """End the kernels of this server's notebooks, and remove the notebooks.
+
+        Other files of the same account stay: a server of another test may have them open.
+        """
+        for session in self.request("GET", "/api/sessions").json():
+            self.request("DELETE", f"/api/sessions/{session['id']}")
+            self.request("DELETE", f"/api/contents/{session['path']}")
+
     def kernel(self) -> str:
         """Start a Python kernel; return its id."""
         answer = self.request("POST", "/api/kernels", json={"name": "python3"})

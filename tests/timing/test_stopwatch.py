@@ -34,9 +34,7 @@ def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser) -> No
     took = time.monotonic() - began
     print(f"from Start to the cell's output: {took:.1f} s")
     notebook = gateway.notebook(user, "stopwatch")
-    for file in notebook.request("GET", "/api/contents/").json()["content"]:
-        if file["name"].startswith("Untitled"):
-            notebook.request("DELETE", f"/api/contents/{file['name']}")
+    notebook.remove_notebooks()
     for workspace in notebook.request("GET", "/lab/api/workspaces").json()["workspaces"]["ids"]:
         notebook.request("DELETE", f"/lab/api/workspaces/{workspace}")  # else the next one has this notebook open
     gateway.stopped(user, "stopwatch")

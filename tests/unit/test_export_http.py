@@ -81,8 +81,8 @@ async def test_a_cancelled_download_is_known_as_cut_and_leaves_nothing(
     before = sorted(server.root.rglob("*"))
     params = {"path": "cancelled", "id": "cancelled-0"}
     async with browser.stream("GET", f"{API}/zip", params=params) as got:
-        async for _ in got.aiter_bytes():
-            break
+        pieces = got.aiter_bytes()  # held: an iterator that nobody holds closes the response
+        await anext(pieces)
         assert (await browser.get(f"{API}/progress", params=params)).json()["state"] == "running"
     async with asyncio.timeout(30):
         while (await browser.get(f"{API}/progress", params=params)).json()["state"] != "cut":
