@@ -53,9 +53,7 @@ def run_first_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
     patience = itertools.chain((1000, 2000), itertools.repeat(3000))
 
     def ran() -> bool:
-        editor.fill(
-            code
-        )  # repeated each time, since on a slow machine the loading file may overwrite text that was typed early
+        editor.fill(code)  # each time: on a slow machine the loading file may overwrite text that was typed early
         editor.press("Control+Enter")
         with contextlib.suppress(TimeoutError):
             output.wait_for(timeout=next(patience))
