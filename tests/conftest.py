@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -45,7 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Configure Hypothesis: the same examples in each run, so that a result depends on the change only; many new
-    examples with ``--long``."""
+    examples with ``--long``.
+
+    A shell that starts the tests in the background lets them ignore SIGINT, which our programs would inherit.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
     settings.register_profile("searching", deadline=None, max_examples=500, print_blob=True)
     settings.load_profile("searching" if config.getoption("--long") else "steady")
