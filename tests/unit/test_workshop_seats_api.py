@@ -397,6 +397,21 @@ async def test_people_read_in_their_session_that_it_ends(moving: Seats) -> None:
     assert [(session, one.text) for session, one in moving.world.doors.messages] == [(f"{1:032x}", "The class moves.")]
 
 
+async def test_a_seat_that_cannot_stop_where_the_factory_died_moves_all_the_same(moving: Seats) -> None:
+    world, old, new = moving.world, f"{1:032x}", f"{50:032x}"
+    scheduler = cut(moving)
+    await world.sessions.stop(old, "trainer")
+    assert (await world.session(old)).wish == "stop"
+    for _ in range(2):  # asked for twice, it is one job
+        await moving.begun("ada", session=50, factory="two", moved=clock.now().isoformat())
+    assert len(moving.second.submitted) == 1
+    shown = await world.session(old)
+    assert (shown.state, shown.end_reason) == ("ended", "moved")  # the hub gives its server to the new seat
+    assert {one.id for one in world.views.live("ada")} == {new}
+    scheduler.up = True
+    await world.comes(lambda: bool(scheduler.cancelled))  # its job still ends
+
+
 async def test_a_killed_link_still_cancels_what_was_left(moving: Seats) -> None:
     cut(moving)
     await moving.begun("ada", session=50, factory="two", moved=clock.now().isoformat())

@@ -178,6 +178,12 @@ class SeatRunner:
         """Return what the link last said of the places of a workshop, by factory; empty: nothing yet."""
         return {one.factory: one for one in self._places.get(workshop.slug, ())}
 
+    async def silent(self, workshop: WorkshopRecord, factory: str) -> bool:
+        """Ask the link now whether a factory does not answer it. Raises ProblemError."""
+        places = (await self._link.get(_PLACES, workshop.project, "/seats")).places
+        here = next((one for one in places if one.factory == factory), None)
+        return here is not None and _is_silent(here)
+
     def failed_looks(self, slug: str, factory: str) -> int:
         """Return at how many looks in a row a factory did not answer the link."""
         return self._failed.get((slug, factory), 0)
@@ -276,8 +282,7 @@ class SeatRunner:
         found = (await self._link.get(_PLACES, workshop.project, "/seats")).places
         self._places[slug], self._looked[slug] = found, self._now()
         for one in found:
-            silent = one.problem is not None and one.problem.kind == "unreachable"
-            self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if silent else 0
+            self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if _is_silent(one) else 0
 
     async def _hold(self, workshop: WorkshopRecord, share: _Share) -> None:
         """Hold accounts at a place, if they are lent there. Raises ProblemError."""
@@ -414,6 +419,11 @@ def _were_moved(
 def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
     """Return what is stored of a seat at the place where it belongs; None if it was begun elsewhere, or not yet."""
     return row if placement.is_there(row, place) else None
+
+
+def _is_silent(here: SeatPlace) -> bool:
+    """Return whether a factory does not answer the link."""
+    return here.problem is not None and here.problem.kind == "unreachable"
 
 
 def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:

@@ -69,8 +69,11 @@ class WorkshopSeats:
         if not project.has(seat.person, frozenset()):  # the link may not have read the newest list of people yet
             said = Message("not-in-workshop", "{person} is not in the project {project}.")
             return _refused(seat, forbidden(said.format(person=seat.person, project=project.id)).problem)
-        live = [one for one in self._views.live(seat.person, seat.server) if one.wish == "run"]
+        known = self._views.live(seat.person, seat.server)
+        live = [one for one in known if one.wish == "run"]
         left = [one for one in live if _is_left(project, seat, one)]
+        # These cannot end while their factory does not answer, and would keep their server from the new seat.
+        stuck = [one for one in known if one.wish != "run" and _is_left(project, seat, one)]
         if others := [one for one in live if one not in left and one.id != seat.session]:
             if others[0].choice.project == project.id:
                 return _answer(seat, others[0], begun=False)
@@ -92,6 +95,7 @@ class WorkshopSeats:
                     async with self._sessions.checked(request, replace(terms, leaves=len(left))):
                         await asyncio.gather(*(self._leave(one, farewell) for one in left))
                 session, begun = await self._sessions.put(seat.session, request, terms)
+                await asyncio.gather(*(self._sessions.move(one.id) for one in stuck))
         except ProblemError as error:
             return _refused(seat, error.problem)
         if session.choice.project != project.id:  # the id of a session of something else tells nothing about it
