@@ -303,6 +303,25 @@ async def test_a_moved_class_begins_at_plan_b_and_leaves_plan_a(planned: Class) 
     assert [(one.seats, one.ready) for one in view.places] == [(0, 0), (4, 4)]
 
 
+@pytest.mark.parametrize(("languages", "says"), [(("lt", "en"), "Jūsų užsiėmimas"), (("xx", "de"), "Ihr Kurs"),
+                                                (("xx",), "Your class")])  # fmt: skip
+async def test_the_farewell_of_a_move_is_in_every_language(
+    tmp_path: Path, languages: tuple[str, ...], says: str
+) -> None:
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled(languages=languages)
+        await world.workshops.put_member(TINA, created.slug, "p1", "participant")
+        taught = Class(world, created.slug)
+        await taught.look(**WARM)
+        (body,) = taught.link.bodies
+        assert body.farewell is not None
+        assert body.farewell.startswith(says)  # for people whose language it is not translated into
+        assert sorted(body.farewells) == ["cs", "de", "en", "es", "fr", "it", "lt", "nl", "pl", "ro"]
+        assert len(set(body.farewells.values())) == 10
+        assert all("one" in text and "https://hub.example.org/" in text for text in body.farewells.values())
+        await taught.runner.close()
+
+
 async def test_some_seats_move_and_the_others_stay(planned: Class) -> None:
     await moves(planned).move(TINA, planned.slug, MoveBody(place=1, seats=(2, 4)))
     await planned.look(seconds=5)

@@ -305,7 +305,7 @@ async def test_node_sizes_have_the_names_of_the_start_page(world: WorkshopsWorld
     assert f"Factory One, {label}" in (await bob.get(path)).text
     assert f"Factory One, {label}" in (await bob.get(f"{path}/rehearsal")).text
     german = (await bob.get(f"{path}?lang=de")).text
-    assert "Factory One, 1 x &lt;A100&gt; 64 GB, bis 8 h" in german
+    assert "Factory One, 1 x &lt;A100&gt; 64 GB, bis zu 8 h" in german
 
 
 async def test_a_form_of_another_site_does_nothing(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
@@ -408,6 +408,7 @@ async def test_the_end_of_a_workshop_on_its_pages(world: WorkshopsWorld, bob: ht
         assert "30 days after the workshop is over" in privacy.text
         assert "<i>End" not in privacy.text
         assert "&lt;i&gt;End" not in privacy.text  # its title is for its people
+        assert "The language of the page on which you joined" in privacy.text
         assert (await stranger.get("/hub/workshops/none-2345/privacy")).status_code == 404
         assert f"/hub/workshops/{slug}/privacy" in (await stranger.get(f"/hub/join/{slug}")).text
         number = certificates.certificate_id(SECRET, slug, "Łukasz <b>")

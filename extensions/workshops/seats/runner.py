@@ -35,6 +35,7 @@ from factorycommon.models.workshops.seats import (
     SeatsView,
 )
 from factorycommon.service.problems import ProblemError, conflict
+from workshops import languages
 from workshops.link import LinkSocket
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import placement, rows, waves
@@ -57,9 +58,6 @@ _NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
 _STRANGER = "not-in-workshop"  # of a person who has just joined, until the link has read that
 JOINING = timedelta(seconds=30)  # until such a refusal counts
 LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
-FAREWELL = Message(
-    "move-farewell", "Your class moves to {factory}. Save your work; your new seat is here in a minute: {url}"
-)
 # ends of sessions before anybody could open them that are a fault of the place
 _FAULTS = frozenset(
     {
@@ -325,13 +323,15 @@ class SeatRunner:
         found: dict[str, SeatRow] = {}
         now = self._now()
         early = max(timedelta(), workshop.opens - now)
+        farewell = languages.FAREWELL.format(factory=place.factory, url=self._lab_url)
         for first in range(0, len(asked), MOST_AT_ONCE):
             part = asked[first : first + MOST_AT_ONCE]
             body = SeatsBody(
                 seats=tuple(_body(workshop, place, row, moved.get(row.person)) for row in part),
                 unopened_until=max(workshop.starts, now) + UNOPENED,
                 early_hours=min(48.0, early / timedelta(hours=1)),
-                farewell=FAREWELL.format(factory=place.factory, url=self._lab_url),
+                farewell=languages.language_of(*workshop.languages).said(farewell),
+                farewells=languages.in_all(farewell),
             )
             answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _ANSWER_SECONDS)).seats
             if [one.session for one in answers] != [row.session for row in part]:

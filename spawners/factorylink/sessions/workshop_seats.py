@@ -60,12 +60,12 @@ class WorkshopSeats:
         Returns within some seconds. Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
-        answers = await asyncio.gather(*(self._one(project, seat, terms, body.farewell) for seat in body.seats))
+        answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))
         if any(answer.answer == "begun" for answer in answers):
             self.on_begun()
         return SeatsView(seats=tuple(answers))
 
-    async def _one(self, project: Project, seat: SeatBody, terms: SeatTerms, farewell: str | None) -> SeatAnswer:
+    async def _one(self, project: Project, seat: SeatBody, terms: SeatTerms, body: SeatsBody) -> SeatAnswer:
         if not project.has(seat.person, frozenset()):  # the link may not have read the newest list of people yet
             said = Message("not-in-workshop", "{person} is not in the project {project}.")
             return _refused(seat, forbidden(said.format(person=seat.person, project=project.id)).problem)
@@ -93,7 +93,7 @@ class WorkshopSeats:
             with self._sessions.beginning(seat.person):  # the account that was checked stays theirs until the start
                 if left:
                     async with self._sessions.checked(request, replace(terms, leaves=len(left))):
-                        await asyncio.gather(*(self._leave(one, farewell) for one in left))
+                        await asyncio.gather(*(self._leave(one, body) for one in left))
                 session, begun = await self._sessions.put(seat.session, request, terms)
                 await asyncio.gather(*(self._sessions.move(one.id) for one in stuck))
         except ProblemError as error:
@@ -102,10 +102,10 @@ class WorkshopSeats:
             return _refused(seat, conflict(Message("seat-id-taken", "This id is of another session.")).problem)
         return _answer(seat, session, begun)
 
-    async def _leave(self, session: Session, farewell: str | None) -> None:
+    async def _leave(self, session: Session, body: SeatsBody) -> None:
         """End a session at the place before, after its person was told if that is possible. Raises LedgerError."""
-        if farewell is not None and session.door_open:
-            message = MessageBody(id=f"moved-{session.id}", text=farewell, kind="warning")
+        if body.farewell is not None and session.door_open:
+            message = MessageBody(id=f"moved-{session.id}", text=body.farewell, texts=body.farewells, kind="warning")
             with contextlib.suppress(ProblemError, TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
                     await self._sessions.tell(session.id, message)
