@@ -340,7 +340,9 @@ class WorkshopsClient:
     ) -> httpx.Response:
         """Return the response. ``caller`` None: for everybody; ``seconds``: how long to wait for it; ``more``: of the
         query."""
-        params = [*([] if caller is None else _params(caller)), *more]
+        params: list[tuple[str, str | int | float | bool | None]] = [*more]
+        if caller is not None:
+            params += _params(caller)
         headers = {"Content-Type": kind} if content is not None else {}
         if current := request_id.current():
             headers[request_id.HEADER] = current

@@ -232,7 +232,7 @@ class WorkshopEnding:
         return certificate_pdf.zipped([self._text(workshop, row, (wanted.get(row.person),)) for row in rows])
 
     def _text(self, workshop: WorkshopRecord, row: AttendanceRow, wanted: Iterable[str | None]) -> CertificateText:
-        """Return what a certificate says in the first of these languages that there is, else in the workshop's first."""
+        """Return what a certificate says, in the first known one of these languages, else in the workshop's first."""
         from workshops.ending import certificate_pdf
 
         language = language_of(*(one for one in wanted if one is not None), *workshop.languages)

@@ -170,7 +170,9 @@ class SeatActs:
             workshop = live.get(slug)
             if workshop is None or workshop.state not in WARM_STATES or (slug, person) not in seated:
                 await self._drop(record)
-            elif record.state == "failed" and _was_moved(workshop, orders[slug], seated[slug, person], record.moved):
+            elif record.state == "failed" and _was_moved(
+                workshop, orders.get(slug, ()), seated[slug, person], record.moved
+            ):
                 await self._drop(record)  # the seat begins elsewhere
             else:
                 due.append(self._attend(workshop, record))
