@@ -44,6 +44,7 @@ class SeatLink:
         self.held: list[HoldBody] = []
         self.away = False
         self.loses = 0  # answers that get lost after the link has done its work
+        self.looks = 0  # questions for the places
         self.meanwhile: Callable[[], Awaitable[object]] | None = None  # what happens while the link answers
         self.place = SeatPlace(factory="one", per_minute=600)
         self.other = SeatPlace(factory="two", per_minute=600)
@@ -52,6 +53,7 @@ class SeatLink:
         if self.away:
             raise LinkAway
         assert path == "/seats"
+        self.looks += 1
         return SeatPlaces(places=(self.place, self.other))
 
     async def put(self, shape: TypeAdapter[Any], project: str, path: str, body: HoldBody) -> Any:

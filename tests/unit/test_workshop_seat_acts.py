@@ -343,6 +343,20 @@ async def test_a_factory_that_dies_while_a_session_ends_is_not_awaited(seats: Se
     assert await why(seats) == ("failed", "seat-act-silent-stops")
 
 
+async def test_the_link_is_asked_once_for_all_seats_at_a_factory(seats: Seats) -> None:
+    people = [ADA, *(f"p{number}" for number in range(2, 6))]
+    for one in people[1:]:
+        await seats.world.workshops.put_member(TINA, seats.slug, one, "participant")
+    seats.link.place = seats.link.place.model_copy(update={"problem": UNREACHABLE})
+    seats.runs(*(session(n, one, seats.slug, state="unreachable") for n, one in enumerate(people, 1)))
+    for number in range(1, 6):
+        await seats.ask("reset", number)
+    seats.link.looks = 0
+    await seats.acts.look()
+    acts = seats.acts.of(seats.slug)
+    assert ({one.state for one in acts.values()}, len(acts), seats.link.looks) == ({"failed"}, 5, 1)
+
+
 async def test_a_session_that_is_out_of_reach_by_itself_is_awaited(seats: Seats) -> None:
     seats.runs(old(seats, state="unreachable", before="running"))
     await seats.ask("reset")

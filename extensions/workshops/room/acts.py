@@ -91,6 +91,8 @@ class SeatActs:
         self._now = now
         self._acts: dict[tuple[str, str], SeatActRecord] = {}  # by workshop and person
         self._tries: Counter[tuple[str, str]] = Counter()  # of a delivery, by workshop and person
+        # whether a factory does not answer the link, by workshop and factory: asked once in a look, for all its seats
+        self._silences: dict[tuple[str, str], asyncio.Future[bool]] = {}
         self._loaded = False
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by workshop
         self._woken = asyncio.Event()
@@ -165,7 +167,7 @@ class SeatActs:
         }
         failed = {slug for (slug, _), record in self._acts.items() if record.state == "failed"}
         orders = await self._store.transact(lambda db: {slug: moves.orders(db, slug) for slug in failed})
-        due = []
+        self._silences, due = {}, []
         for (slug, person), record in list(self._acts.items()):
             workshop = live.get(slug)
             if workshop is None or workshop.state not in WARM_STATES or (slug, person) not in seated:
@@ -226,7 +228,14 @@ class SeatActs:
             return set()
         # A session may also be out of reach by itself, and ends all the same: so the link is asked.
         doubtful = {one.factory for one in sessions if one.id in record.ends and one.state == SessionState.UNREACHABLE}
-        return {one for one in doubtful if await self._seats.silent(workshop, one)}
+        asked, found = self._silences, set[str]()
+        for factory in doubtful:
+            key = workshop.slug, factory
+            if key not in asked:
+                asked[key] = asyncio.ensure_future(self._seats.silent(workshop, factory))
+            if await asyncio.shield(asked[key]):
+                found.add(factory)
+        return found
 
     async def _delivered(self, record: SeatActRecord, why: str) -> None:
         """End an act, or try again if the material did not come. ``why``: why not, "": it came."""
