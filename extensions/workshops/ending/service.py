@@ -19,9 +19,9 @@ from factorycommon.models.history import HistoryPage, PastRun, ProjectNow
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, unreachable
 from workshops.config import WorkshopsConfig
 from workshops.ending import certificates
+from workshops.ending.languages import DAYS, language_of
 from workshops.ending.report import WorkshopHistory, class_period, earns, report, without_people
 from workshops.joining.service import Joining
-from workshops.languages import DAYS, language_of
 from workshops.link import LinkSocket
 from workshops.models.ending import (
     AttendanceRow,
