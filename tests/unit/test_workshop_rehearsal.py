@@ -619,7 +619,7 @@ async def test_the_link_tells_what_a_class_would_find(tmp_path: Path) -> None:
         assert found.checked
         lines = {line.check: line for line in found.lines}
         assert {name for name, line in lines.items() if line.colour == "red"} == set()
-        assert lines["size"].text == "m has the node size gpu-1, for as many hours as a seat may last."
+        assert lines["size"].text == "m has the node size 1 x A100 40 GB, for as many hours as a seat may last."
         assert lines["environment"].text == "The environment plain is there."
         assert lines["participants"].text == "1 of 6 seats are taken, and nobody is missing."
         view = (await world.rehearsals.view(TINA, slug)).places[0]

@@ -212,9 +212,9 @@ class SeatActs:
             case NextAct.LATE:
                 await self._fail(record, _LATE[record.state])
             case NextAct.SILENT:
-                there = next(one for one in sessions if one.id in record.ends and one.factory in silent)
-                said = _SILENT_STOPS if there.stopping else _SILENT
-                await self._fail(record, said.format(factory=there.factory))
+                old = next(one for one in sessions if one.id in record.ends and one.factory in silent)
+                said = _SILENT_STOPS if old.stopping else _SILENT
+                await self._fail(record, said.format(factory=old.factory))
             case NextAct.LOST:
                 await self._fail(record, _LOST)
             case NextAct.WAIT:
