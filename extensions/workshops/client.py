@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -293,9 +293,11 @@ class WorkshopsClient:
         """Return a workshop in figures."""
         return await self._ask(_REPORT, caller, "GET", _path(slug, "report"))
 
-    async def file(self, caller: WorkshopCaller, slug: str, name: WorkshopFile) -> bytes:
-        """Return a file of a workshop: its report as CSV, the caller's certificate as PDF, or all of them as zip."""
-        response = await self._send(caller, "GET", _path(slug, name), None, seconds=_FILE_SECONDS)
+    async def file(self, caller: WorkshopCaller, slug: str, name: WorkshopFile, language: str | None = None) -> bytes:
+        """Return a file of a workshop: its report as CSV, the caller's certificate as PDF, or all of them as zip.
+        ``language``: code of the one in which the caller's certificate is wanted."""
+        more = [] if language is None else [("language", language)]
+        response = await self._send(caller, "GET", _path(slug, name), None, seconds=_FILE_SECONDS, more=more)
         if response.is_error:
             _parsed(_NOTHING, response)
         return response.content
@@ -334,9 +336,13 @@ class WorkshopsClient:
         content: bytes | None,
         kind: str = "",
         seconds: float = _SECONDS,
+        more: Sequence[tuple[str, str]] = (),
     ) -> httpx.Response:
-        """Return the response. ``caller`` None: for everybody; ``seconds``: how long to wait for it."""
-        params = [] if caller is None else _params(caller)
+        """Return the response. ``caller`` None: for everybody; ``seconds``: how long to wait for it; ``more``: of the
+        query."""
+        params: list[tuple[str, str | int | float | bool | None]] = [*more]
+        if caller is not None:
+            params += _params(caller)
         headers = {"Content-Type": kind} if content is not None else {}
         if current := request_id.current():
             headers[request_id.HEADER] = current

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from factorycommon.models import ProjectAt, SiteAccounts
+from factorycommon.models.workshops import RehearsedProject
 from factorylink.errors import Refused
 from factorylink.projects import account_holds
 from factorylink.projects.account_leases import nothing_left
@@ -56,14 +57,23 @@ class Pool:
     def __init__(self, world: World, table: Table, home: WipedHome) -> None:
         self.world, self.table, self.home = world, table, home
         self.over: set[str] = set()
+        self.rehearses = False
+        self.begun = True
         self.refresh()
 
     def refresh(self) -> None:
         ends = {name: clock.now() + timedelta(hours=-1 if name in self.over else 5) for name in (FIRST, SECOND)}
-        self.table.set(
-            project(FIRST, AT, members=("ada", "ben"), ends=ends[FIRST]),
-            project(SECOND, AT, members=("cleo", "dan", "eve"), ends=ends[SECOND]),
-        )
+        begins = clock.now() + timedelta(hours=-1 if self.begun else 1)
+        first = project(FIRST, AT, members=("ada", "ben"), begins=begins, ends=ends[FIRST])
+        if self.rehearses:
+            given = {"members": ("ada",), "begins": clock.now() - timedelta(minutes=1)}
+            first = RehearsedProject(**dict(first) | given)
+        self.table.set(first, project(SECOND, AT, members=("cleo", "dan", "eve"), ends=ends[SECOND]))
+
+    def rehearse(self, on: bool) -> None:
+        """Let a rehearsal of the first workshop by ada begin or end, before its class."""
+        self.rehearses, self.begun = on, False
+        self.refresh()
 
     async def hold(self, name: str, count: int) -> Any:
         found = self.world.projects.get(name)
@@ -246,6 +256,77 @@ async def test_without_a_wipe_a_held_account_stays_with_its_person(pool: Pool) -
     await pool.look()
     assert pool.seen(FIRST).held == 0
     assert pool.world.account_leases.holder("one", "u1") == "ada"
+
+
+# --- rehearsals
+
+
+async def test_an_account_of_a_rehearsal_is_emptied_and_free_when_that_is_over(pool: Pool) -> None:
+    for number in (1, 3):  # twice, one after the other
+        pool.rehearse(True)
+        assert await pool.put(number, "ada") == "u1"
+        assert await pool.put(number + 1, "ada", server="b") == "u1"  # all its seats are the trainer's
+        await pool.end(number)
+        await pool.look()
+        assert (pool.home.wiped.count("u1"), pool.seen(FIRST).held) == (number // 2, 0)  # it is no account of the class
+        pool.rehearse(False)
+        await pool.look()
+        assert pool.home.wiped.count("u1") == number // 2  # a session still runs there
+        await pool.end(number + 1)
+        await pool.look()
+        await pool.look()
+        assert pool.home.wiped.count("u1") == (number + 1) // 2
+        assert (pool.world.account_leases._leases, pool.world.account_leases.holds) == ({}, {})
+    await pool.world.down()
+    await pool.world.up()
+    assert (pool.world.account_leases._leases, pool.world.account_leases.holds) == ({}, {})  # in the ledger, too
+
+
+async def test_a_link_that_is_started_again_still_frees_the_account_of_a_rehearsal(pool: Pool) -> None:
+    pool.rehearse(True)
+    await pool.put(1, "ada")
+    await pool.end(1)
+    await pool.world.down()
+    await pool.world.up()
+    pool.rehearse(False)
+    await pool.look()
+    await pool.look()
+    assert (pool.home.wiped, pool.world.account_leases.holds) == (["u1"], {})
+
+
+async def test_a_class_that_warms_up_gets_no_account_as_a_rehearsal_left_it(pool: Pool) -> None:
+    pool.rehearse(True)
+    assert await pool.put(1, "ada") == "u1"
+    pool.home.broken.add("u1")
+    pool.rehearses, pool.begun = False, True  # a trainer lets it warm up while the rehearsal goes on
+    pool.refresh()
+    assert (await pool.hold(FIRST, 4)).held == 3
+    assert await pool.put(2, "ada", server="b") != "u1"
+    await pool.end(1)
+    await pool.look()
+    seen = pool.seen(FIRST)
+    assert (seen.held, seen.ready, [one.account for one in seen.failed]) == (4, 3, ["u1"])  # and trainers are told
+
+
+async def test_what_a_trainer_had_before_a_rehearsal_is_not_wiped_after_it(pool: Pool) -> None:
+    assert await pool.put(1, "ada") == "u1"
+    await pool.end(1)
+    pool.rehearse(True)
+    assert await pool.put(2, "ada") == "u1"
+    await pool.end(2)
+    pool.rehearse(False)
+    await pool.look()
+    assert (pool.home.wiped, pool.world.account_leases.holder("one", "u1")) == ([], "ada")
+
+
+async def test_an_account_of_a_rehearsal_that_nobody_used_is_free_without_a_wipe(pool: Pool) -> None:
+    pool.rehearse(True)
+    asked = {"session_id": "a" * 32, "user": "ada", "project": FIRST, "hours": 1, "reservation": "unknown"}
+    assert (await refusal(pool.world, **asked))[1] == "reservation"  # after the account was lent
+    assert set(pool.world.account_leases.holds) == {("one", "u1")}
+    pool.rehearse(False)
+    await pool.look()
+    assert (pool.world.account_leases._leases, pool.world.account_leases.holds, pool.home.wiped) == ({}, {}, [])
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,16 @@ async def test_the_whole_network_tells_the_health_of_what_is_offered_and_no_word
     assert len((await link.client.network()).antennas) == 13
 
 
+async def test_the_network_names_the_node_sizes_as_the_start_page_does(link: Link) -> None:
+    link.world.factories.catalogue = federation.load(SHIPPED)
+    told = {one.id: one for one in (await link.client.network()).factories}
+    own = {"Authorization": "Bearer ada-token"}
+    (offered,) = (await link.people.get("/api/factories", headers=own)).json()
+    shown = {one["size"]["id"]: one["gpu_label"] for one in offered["sizes"]}
+    assert {size.id: size.label for size in told["one"].sizes} == shown
+    assert all(not one.sizes for name, one in told.items() if name != "one")  # nothing can start there
+
+
 async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     async def shown(user: str = "ada") -> Estimate | None:
         return (await link.client.factories(user))[0].sizes[0].estimate

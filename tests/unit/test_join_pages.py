@@ -169,19 +169,32 @@ async def test_a_person_with_an_account_joins_with_one_click_after_the_code(
 ) -> None:
     visitor = Visitor(hub)
     visitor.http = await hub.login("bob")
+    visitor.http.headers["Accept-Language"] = "en-GB,en;q=0.9"
     await visitor.open("/hub/join/gpu-day")
     assert "You are signed in as bob" in visitor.page.text and 'id="mail"' not in visitor.page.text
     await visitor.send("code", code=CODE)
     await visitor.send("join", accept="tick")
     assert visitor.page.url.path.startswith("/hub/spawn")
     assert link.accepted["bob", "one"] == RULES.version
-    assert [one.person for one in (await world.store.members(["gpu-day"]))["gpu-day"]].count("bob") == 1
+    mine = [one for one in (await world.store.members(["gpu-day"]))["gpu-day"] if one.person == "bob"]
+    assert [one.language for one in mine] == ["en"]
 
     await visitor.open("/hub/join/full")  # nothing to accept there any more: the code is enough
     await visitor.send("code", code="FFFF-FFFF-FFFF")
     assert "number 1 in the waiting list" in visitor.page.text
     await visitor.send("leave")
     assert "waiting list" not in visitor.page.text
+
+
+async def test_the_language_of_the_page_is_told_to_the_service(hub: HubProcess, world: JoiningWorld) -> None:
+    visitor = Visitor(hub)
+    visitor.http.headers["Accept-Language"] = "xx,pl-PL;q=0.8"
+    await visitor.open("/hub/join/gpu-day")
+    await visitor.send("code", code=CODE, mail="pola@example.org")
+    box = {"accept": "tick"} if 'id="accept"' in visitor.page.text else {}
+    await visitor.send("join", digits=await world.digits("pola@example.org"), name="Pola", **box)
+    (mine,) = [one for one in (await world.store.members(["gpu-day"]))["gpu-day"] if one.name == "Pola"]
+    assert mine.language == "pl"
 
 
 async def test_who_has_an_account_signs_in_in_the_middle(hub: HubProcess) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from factorycommon.mail import SmtpServer
@@ -87,6 +88,24 @@ async def test_a_guest_gets_a_name_a_seat_and_a_mail(world: JoiningWorld) -> Non
     assert again.membership.person == mine.person and again.known and again.membership.seat == 1
     stored = await world.store.transact(lambda db: db.execute(select(schema.codes.c.used)).scalar_one())
     assert stored == 1
+
+
+async def test_the_language_of_the_page_is_known_of_who_has_joined(world: JoiningWorld) -> None:
+    await world.workshop()
+
+    async def known() -> list[str | None]:
+        return [one.language for one in (await world.store.members(["gpu-day"]))["gpu-day"] if one.seat == 1]
+
+    joined = await guest(world, "ada.l@example.org", language="lt")
+    assert await known() == ["lt"]
+    await guest(world, "ada.l@example.org")  # by a page that does not say it
+    assert await known() == ["lt"]
+    await guest(world, "ada.l@example.org", language="de")
+    assert await known() == ["de"]
+    assert "language" not in joined.model_dump_json()
+    for wrong in ("", "de-DE", "../de", "x" * 300):
+        with pytest.raises(ValidationError):
+            JoinBody(ticket="x" * 43, language=wrong)
 
 
 async def test_a_person_with_an_account_joins_without_a_mail(world: JoiningWorld) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody
 from workshops.models.seats import SeatProgress as P
 from workshops.projects.pools import PoolsFile
+from workshops.seats import rows
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
+from workshops.store.seat_tables import WarmUpRow
 
 
 class SeatLink:
@@ -42,6 +44,8 @@ class SeatLink:
         self.held: list[HoldBody] = []
         self.away = False
         self.loses = 0  # answers that get lost after the link has done its work
+        self.looks = 0  # questions for the places
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None  # what happens while the link answers
         self.place = SeatPlace(factory="one", per_minute=600)
         self.other = SeatPlace(factory="two", per_minute=600)
 
@@ -49,6 +53,7 @@ class SeatLink:
         if self.away:
             raise LinkAway
         assert path == "/seats"
+        self.looks += 1
         return SeatPlaces(places=(self.place, self.other))
 
     async def put(self, shape: TypeAdapter[Any], project: str, path: str, body: HoldBody) -> Any:
@@ -60,6 +65,9 @@ class SeatLink:
         if self.away:
             raise LinkAway
         self.bodies.append(body)
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
         answers = [self._answer(seat.session, seat.person) for seat in body.seats]
         if self.loses:
             self.loses -= 1
@@ -297,6 +305,25 @@ async def test_a_moved_class_begins_at_plan_b_and_leaves_plan_a(planned: Class) 
     assert [(one.seats, one.ready) for one in view.places] == [(0, 0), (4, 4)]
 
 
+@pytest.mark.parametrize(("languages", "says"), [(("lt", "en"), "Jūsų užsiėmimas"), (("xx", "de"), "Ihr Kurs"),
+                                                (("xx",), "Your class")])  # fmt: skip
+async def test_the_farewell_of_a_move_is_in_every_language(
+    tmp_path: Path, languages: tuple[str, ...], says: str
+) -> None:
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled(languages=languages)
+        await world.workshops.put_member(TINA, created.slug, "p1", "participant")
+        taught = Class(world, created.slug)
+        await taught.look(**WARM)
+        (body,) = taught.link.bodies
+        assert body.farewell is not None
+        assert body.farewell.startswith(says)  # for people whose language it is not translated into
+        assert sorted(body.farewells) == ["cs", "de", "en", "es", "fr", "it", "lt", "nl", "pl", "ro"]
+        assert len(set(body.farewells.values())) == 10
+        assert all("one" in text and "https://hub.example.org/" in text for text in body.farewells.values())
+        await taught.runner.close()
+
+
 async def test_some_seats_move_and_the_others_stay(planned: Class) -> None:
     await moves(planned).move(TINA, planned.slug, MoveBody(place=1, seats=(2, 4)))
     await planned.look(seconds=5)
@@ -333,6 +360,72 @@ async def test_a_class_that_is_halted_goes_on_at_plan_b(planned: Class) -> None:
     assert set((await planned.look(seconds=5)).values()) == {P.RUNNING}
 
 
+@pytest_asyncio.fixture
+async def beginning(tmp_path: Path) -> AsyncIterator[Class]:
+    """A workshop with a plan B and four people, none of whose seats has begun; two of them break down at plan A."""
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled(places=PLAN)
+        for number in range(1, 5):
+            await world.workshops.put_member(TINA, created.slug, f"p{number}", "participant")
+        made = Class(world, created.slug)
+        made.link.breaks = {"p1", "p2"}
+        yield made
+        await made.runner.close()
+
+
+async def test_a_look_that_meets_a_move_of_the_class_does_not_halt_it(beginning: Class) -> None:
+    await beginning.look(**WARM)
+
+    async def moved() -> None:
+        await moves(beginning).move(TINA, beginning.slug, MoveBody(place=1))
+        beginning.link.breaks = set()  # plan B is fine
+
+    beginning.link.meanwhile = moved
+    await beginning.look(seconds=5)  # finds that a wave at plan A has failed, when the order is there already
+    assert beginning.link.meanwhile is None
+    assert (await beginning.view()).halted is None
+    assert set((await beginning.look(seconds=5)).values()) == {P.BEGUN}
+    assert {(seat.person, seat.factory) for seat in beginning.link.bodies[-1].seats} == {
+        (f"p{number}", "two") for number in range(1, 5)
+    }
+    said = [one.what for one in await beginning.world.workshops.events(OPERATOR, beginning.slug)]
+    assert ("moved" in said, "halted" in said) == (True, False)
+
+
+async def test_a_look_that_meets_a_trainer_who_goes_on_does_not_halt_again(beginning: Class) -> None:
+    await beginning.look(**WARM)
+    await beginning.look(seconds=5)
+    assert (await beginning.view()).halted is not None
+    await beginning.runner.go_on(beginning.slug, "tina")
+
+    async def goes_on() -> None:
+        await beginning.world.store.transact(
+            lambda db: rows.put_warm_up(db, WarmUpRow(beginning.slug, go_on=beginning.world.clock.at))
+        )
+
+    await beginning.look(minutes=1)  # the seats that failed begin and fail again
+    beginning.link.meanwhile = goes_on
+    await beginning.look(seconds=5)
+    assert (await beginning.view()).halted is None
+
+
+async def test_a_wave_that_is_on_its_way_when_its_class_moves_ends_at_the_old_place(beginning: Class) -> None:
+    beginning.link.breaks = set()
+    beginning.link.meanwhile = lambda: moves(beginning).move(TINA, beginning.slug, MoveBody(place=1))
+    await beginning.look(**WARM)  # the link begins the wave at plan A after the order
+    assert {seat.factory for seat in beginning.link.bodies[-1].seats} == {"one"}
+    ordered = beginning.world.clock.at
+    beginning.link.breaks = {"p1"}
+    await beginning.look(seconds=5)
+    body = beginning.link.bodies[-1]
+    assert {(seat.factory, seat.moved) for seat in body.seats} == {("two", beginning.world.clock.at)}
+    beginning.link.breaks = set()
+    await beginning.look(minutes=1)
+    again = [seat for seat in beginning.link.bodies[-1].seats if seat.person == "p1"]
+    # by now it may be the person who began something at the old place
+    assert [(seat.factory, seat.moved) for seat in again] == [("two", ordered)]
+
+
 @pytest.mark.parametrize(("caller", "body", "status"), [
     (PAUL, MoveBody(place=1), 404), (TINA, MoveBody(place=2), 400), (TINA, MoveBody(place=1, seats=(7,)), 400),
 ])  # fmt: skip
@@ -360,6 +453,4 @@ async def test_seats_of_a_workshop_are_deleted_with_its_people(taught: Class) ->
     await taught.look(days=1)
     assert (await taught.world.look(taught.slug)).state == "archived"
     await taught.look(days=31)
-    from workshops.seats import rows
-
     assert await taught.world.store.transact(lambda db: rows.of_workshop(db, taught.slug)) == []

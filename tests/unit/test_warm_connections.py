@@ -14,7 +14,7 @@ import pytest_asyncio
 from factorycommon.models import ProjectAt, SiteAccounts
 from factorylink.background import warm_connections
 from factorylink.config import Access, SshTransportSettings
-from factorylink.errors import Unreachable
+from factorylink.errors import FactoryError, NotLetIn, Unreachable
 from factorylink.util import clock
 from tests.unit.fake_factory import FakeHome, World
 from tests.unit.fake_projects import Table, project
@@ -31,10 +31,13 @@ class Logins(FakeHome):
     def __init__(self) -> None:
         super().__init__()
         self.read_as: list[str | None] = []
+        self.shut: dict[str | None, FactoryError] = {}  # accounts that cannot log in, with the error
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         assert path == f"/home/{account}/.factorygate/sessions/{'0' * 32}/session.json"
         self.read_as.append(account)
+        if account in self.shut:
+            raise self.shut[account]
         return await super().read(account, path, limit)
 
 
@@ -135,6 +138,28 @@ async def test_a_service_account_needs_no_connections_for_seats(lesson: Class) -
     assert lesson.home.read_as == []
 
 
+@pytest.mark.parametrize("error", [NotLetIn("Permission denied"), Unreachable("no answer in time")])
+async def test_one_account_that_cannot_log_in_does_not_hold_up_the_others(
+    lesson: Class, monkeypatch: pytest.MonkeyPatch, error: FactoryError
+) -> None:
+    monkeypatch.setattr(warm_connections, "LOOK_SECONDS", 0.01)
+    lesson.home.shut = {"u06": error}
+    await lesson.begin(*PEOPLE[:5])
+    await lesson.world.comes(lambda: len(lesson.home.read_as) == 3)
+    assert lesson.home.read_as == ["u05", "u06", "u07"]  # by the same order
+    monkeypatch.setattr(warm_connections, "MINUTE", 0.0)  # a minute later
+    await lesson.world.comes(lambda: len(lesson.home.read_as) == 7)
+    assert lesson.home.read_as[3:] == ["u08", "u09", "u10", "u11"]
+    assert (await lesson.places())["per_minute"] == 8 + 6  # all but the one that failed
+
+
+async def test_accounts_that_are_not_let_in_are_no_sign_that_the_site_is_away(lesson: Class) -> None:
+    lesson.home.shut = dict.fromkeys(("u05", "u06"), NotLetIn("Permission denied"))
+    await lesson.begin(*PEOPLE[:5])
+    await lesson.world.comes(lambda: len(lesson.home.read_as) == 3)
+    assert lesson.home.read_as == ["u05", "u06", "u07"]
+
+
 async def test_a_site_that_does_not_answer_is_left_alone(lesson: Class) -> None:
     await lesson.begin(PEOPLE[0])
     await lesson.world.comes(lambda: bool(lesson.home.read_as))
@@ -152,3 +177,4 @@ async def test_a_site_that_does_not_answer_is_left_alone(lesson: Class) -> None:
     connections.begin(found, found.factories)
     await lesson.world.comes(lambda: not connections._running)
     assert not connections._opened
+    assert len(connections._failed) == warm_connections.SILENT

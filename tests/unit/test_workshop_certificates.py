@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import zipfile
 import zlib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshops.ending import certificate_pdf, certificates
+from factorycommon import language
+from factorycommon.language import Language
+from workshops.ending import certificate_pdf, certificates, languages
 from workshops.ending.certificate_pdf import CertificateText, drawn, file_name, printable
 
 SECRET, SLUG = b"k" * 32, "first-steps-2345"
+PO = "{}/LC_MESSAGES/factorygate.po"
 NAMES = (
     "Łukasz Żółć-Ąę", "<img onerror=x>", "Žydrūnas Šulskis", "Ștefan Țîrlea", "Řehoř Dvořák", "Zoë Müßig-Åström",
     "Çağ Óskar ß", "Ελένη Παπαδοπούλου", "Иван Їжак", "{nb} **not bold** __x__", "a (b) \\ c", "W" * 80,
@@ -58,6 +63,41 @@ def test_a_name_prints_as_it_is(name: str) -> None:
     assert lines[0] == "Certificate of attendance"
     assert "".join(lines).replace(" ", "").count(name.replace(" ", "")) == 2
     assert f"Number {SLUG}.x" in lines
+
+
+@pytest.mark.parametrize("code", ["cs", "de", "en", "es", "fr", "it", "lt", "nl", "pl", "ro"])
+def test_a_certificate_is_in_the_language_of_its_person(code: str) -> None:
+    spoken = languages.known()[code]
+    lines = said(drawn(dataclasses.replace(text(), language=spoken)))
+    words = [spoken.said(one) for one in (languages.HEADING, languages.TOOK_PART)]
+    assert [lines[0], lines[2]] == words == [printable(one) for one in words]  # the font has all their letters
+    assert (words == [languages.HEADING, languages.TOOK_PART]) is (code == "en")
+    assert spoken.said(languages.NUMBER.format(number=f"{SLUG}.x")) in lines
+
+
+def test_own_texts_are_those_of_the_whole_catalogues() -> None:
+    whole = language.read(languages.folder(), Language)
+    assert sorted(languages.known()) == sorted(whole)
+    for code, found in languages.known().items():
+        for one in languages.OWN:
+            assert found.said(one) == whole[code].said(one)
+            assert (found.said(one) == one) is (code == "en"), (code, one.code)
+
+
+def test_a_language_that_there_is_not_gives_way_to_the_next_one() -> None:
+    assert languages.language_of("xx", "lt", "de").code == "lt"
+    assert languages.language_of("xx").code == "en"
+
+
+def test_a_catalogue_that_cannot_be_read_costs_its_language_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code, content in (("de", b"\xff\xfe"), ("lt", (languages.folder() / PO.format("lt")).read_bytes())):
+        path = tmp_path / PO.format(code)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    monkeypatch.setattr(languages, "folder", lambda: tmp_path)
+    assert set(languages.known.__wrapped__()) == {"en", "lt"}
 
 
 def test_a_letter_that_the_font_lacks_is_no_box() -> None:

@@ -331,6 +331,33 @@ async def test_guests_get_their_certificates_by_mail_once(tmp_path: Path) -> Non
         assert (await refused(service.client.mail_certificates(TINA, slug)))[1] == "certificates-mailed"
 
 
+async def test_each_certificate_is_in_the_language_of_its_person(tmp_path: Path) -> None:
+    async with ending_world(tmp_path) as service:
+        slug = await service.open(languages=("de", "en"), zone="Europe/Berlin", certificate_percent=10)
+        guest = await service.world.store.member(slug, GUEST.person)
+        assert guest is not None
+        told = dataclasses.replace(guest, language="pl")
+        await service.world.store.put_member(told, (await service.world.store.events(slug))[0])
+        await service.over(slug)
+        client, polish, german = service.client, "Zaświadczenie o uczestnictwie", "Teilnahmebescheinigung"
+        lines = said(await client.file(GUEST, slug, "certificate"))
+        assert lines[0] == polish
+        assert "30 listopada 2026, 10:00 do 13:00 (Europe/Berlin)" in lines
+        # on a page in another language; in one that there is not, and of somebody whose language is not known
+        assert said(await client.file(GUEST, slug, "certificate", "cs"))[0] == "Potvrzení o účasti"
+        assert said(await client.file(GUEST, slug, "certificate", "xx"))[0] == polish
+        assert said(await client.file(PAUL, slug, "certificate"))[0] == german
+        assert (await refused(client.file(GUEST, slug, "certificate", "../de")))[0] == 400
+        with zipfile.ZipFile(io.BytesIO(await client.file(TINA, slug, "certificates.zip"))) as file:
+            found = {said(file.read(name))[1]: said(file.read(name))[0] for name in file.namelist()}
+        assert found == {NAME: polish, "paul": german}
+        assert (await client.mail_certificates(TINA, slug)).sent == 1
+        await service.world.joining.mails.settle()
+        (mail,) = (tmp_path / "mails").iterdir()
+        (attached,) = message_from_bytes(mail.read_bytes(), policy=policy.default).iter_attachments()  # type: ignore[attr-defined]
+        assert said(attached.get_content())[0] == polish
+
+
 # --- what is kept
 
 

@@ -518,3 +518,20 @@ async def test_one_session_asks_only_so_often(classroom: Classroom, monkeypatch:
     with pytest.raises(LinkError) as caught:
         await link.get("/help", HelpState)
     assert caught.value.kind == "too-many"
+
+
+async def test_a_session_that_sends_too_much_is_refused_before_its_notebook_is_checked(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await classroom.made.runs(1, ADA)
+    await comes(lambda: classroom.made.link.parts.relay._readers)
+    monkeypatch.setattr(help_relay, "MOST_A_MINUTE", 3)
+    hostile = {"snapshot": {"file": "x" * 5000, "cells": [{"kind": "script", "source": HOSTILE}] * 1000}}
+    headers = {"Authorization": f"token {classroom.hub.session_token(ADA)}"}
+    url = f"{classroom.base}/services/factories/api"
+    async with httpx.AsyncClient(base_url=url, headers=headers) as http:
+        asked = [("PUT", "/help/hand"), ("PUT", "/help/look"), ("POST", "/help/snapshot")]
+        for method, path in asked:
+            assert (await http.request(method, path, json=hostile)).status_code == 400, path
+        for method, path in asked:  # what was wrong counts, too, and nothing more of it is looked at
+            assert (await http.request(method, path, json=hostile)).status_code == 429, path

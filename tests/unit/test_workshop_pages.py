@@ -13,6 +13,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from factorycommon.messages import Message
+from factorycommon.models import NetworkFactory, NetworkSize, NetworkView
+from factorycommon.models.messages import Phrase
 from factorycommon.models.sessions import Words
 from factorycommon.models.workshops.help import HandBody, LookBody
 from tests.unit.fake_link import FakeLink
@@ -60,7 +63,13 @@ async def seats_given_back(world: WorkshopsWorld) -> AsyncIterator[None]:
 async def hub(
     tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside, world: WorkshopsWorld
 ) -> AsyncIterator[HubProcess]:
-    """Start a hub in which ada is an operator and bob is a trainer."""
+    """Start a hub in which ada is an operator and bob is a trainer, and whose link knows one of the factories."""
+    parts = (Phrase(text="1 x <A100> 64 GB"), Phrase(text=Message("up-to-hours", "up to {hours} h").format(hours="8")))
+    one = NetworkFactory(
+        id="one", name="Factory One", state="live", machine="M", coming=None, host="H", city="C", country="DE", at=None,
+        health=None, sizes=(NetworkSize(id="gpu-1", parts=parts),),
+    )  # fmt: skip
+    link.network = NetworkView(factories=(one,), antennas=())
     socket = world.config.pools.parent / "w.sock"
     extra = "c.Authenticator.admin_users = {'ada'}"
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, extra, workshops=socket)
@@ -286,6 +295,19 @@ async def test_a_participant_sends_a_connection_check_and_the_trainer_sees_who_h
     assert re.search(r"<li>ada, .*<ul><li>WebSocket, the connection to a notebook: Does not work</li></ul>", page, re.S)
 
 
+async def test_node_sizes_have_the_names_of_the_start_page(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
+    world.clock.at = BEGIN
+    label = "1 x &lt;A100&gt; 64 GB, up to 8 h"
+    form = (await bob.get("/hub/workshops/new")).text
+    assert re.search(rf'value="class/one/gpu-1/">\s*Factory One, {label} ', form)
+    assert "two, gpu-2, python" in form  # a size that the link does not name
+    path = (await created(bob)).split("?")[0]
+    assert f"Factory One, {label}" in (await bob.get(path)).text
+    assert f"Factory One, {label}" in (await bob.get(f"{path}/rehearsal")).text
+    german = (await bob.get(f"{path}?lang=de")).text
+    assert "Factory One, 1 x &lt;A100&gt; 64 GB, bis zu 8 h" in german
+
+
 async def test_a_form_of_another_site_does_nothing(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
     before = len(await world.store.all())
     assert (await bob.post("/hub/workshops/new", data=fields())).status_code == 403
@@ -386,6 +408,7 @@ async def test_the_end_of_a_workshop_on_its_pages(world: WorkshopsWorld, bob: ht
         assert "30 days after the workshop is over" in privacy.text
         assert "<i>End" not in privacy.text
         assert "&lt;i&gt;End" not in privacy.text  # its title is for its people
+        assert "The language of the page on which you joined" in privacy.text
         assert (await stranger.get("/hub/workshops/none-2345/privacy")).status_code == 404
         assert f"/hub/workshops/{slug}/privacy" in (await stranger.get(f"/hub/join/{slug}")).text
         number = certificates.certificate_id(SECRET, slug, "Łukasz <b>")

@@ -200,6 +200,15 @@ def test_what_is_wrong_with_the_class_is_said(fields: dict[str, Any], check: str
     assert colours(facts(**dict(fields)))[check] == colour
 
 
+def test_a_node_size_is_called_as_on_the_start_page() -> None:
+    given = {"gpus": 1, "max_hours": 8, "per_node": 4, "digest": "1" * 64, "label": "1 x A100 64 GB"}
+    called = at(size=RehearsedSize.model_validate({"id": "gpu-1", **given}))
+    other = at(size=RehearsedSize.model_validate({"id": "gpu-9", **given}))
+    for here, words in ((called, "has the node size 1 x A100 64 GB"), (other, "has no node size gpu-1 any more")):
+        (line,) = [one for one in judged(facts(here)) if one.check == "size"]
+        assert words in line.text
+
+
 def test_a_name_of_a_person_is_no_more_than_a_name() -> None:
     hostile = MembershipRecord("w-2345", "p1", "participant", "seated", 1, BEGIN, name="<img onerror=x>{seats}")
     (line,) = [one for one in judged(facts(at(people=(RULES,)), people=(hostile,))) if one.check == "rules"]
@@ -610,7 +619,7 @@ async def test_the_link_tells_what_a_class_would_find(tmp_path: Path) -> None:
         assert found.checked
         lines = {line.check: line for line in found.lines}
         assert {name for name, line in lines.items() if line.colour == "red"} == set()
-        assert lines["size"].text == "m has the node size gpu-1, for as many hours as a seat may last."
+        assert lines["size"].text == "m has the node size 1 x A100 40 GB, for as many hours as a seat may last."
         assert lines["environment"].text == "The environment plain is there."
         assert lines["participants"].text == "1 of 6 seats are taken, and nobody is missing."
         view = (await world.rehearsals.view(TINA, slug)).places[0]

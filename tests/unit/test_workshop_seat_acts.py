@@ -22,9 +22,11 @@ from tests.unit.room_world import NOW, session
 from tests.unit.test_seat_runner import SeatLink
 from tests.unit.test_workshop_material import MATERIAL, settled, with_fetcher
 from tests.unit.workshops_world import OPERATOR, PAUL, TINA, WorkshopsWorld, workshops_world
+from workshops.models.moving import MoveBody
 from workshops.models.room import SeatActKind, SeatActState, SeatActView
 from workshops.room.act_steps import NO_SESSION, PATIENCE, LiveSeat, NextAct, next_act
 from workshops.room.acts import DELIVERIES, SeatActs
+from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
 
 ADA = "ada"
@@ -56,6 +58,14 @@ def test_what_is_next(
     act: SeatActKind, state: SeatActState, live: list[tuple[str, bool, bool]], wanted: NextAct
 ) -> None:
     assert next_act(act, state, (OLD,), NOW, [LiveSeat(*one) for one in live], NOW) == wanted
+
+
+def test_nothing_is_awaited_of_a_factory_that_does_not_answer() -> None:
+    for stopping in (False, True):
+        silent = LiveSeat(OLD, stopping, False, silent=True)
+        assert next_act("reset", "stopping", (OLD,), NOW, [silent], NOW) == NextAct.SILENT
+    other = [LiveSeat(NEW, False, False, silent=True)]  # the new seat of a reset waits for its factory, as any seat
+    assert next_act("reset", "delivering", (OLD,), NOW, other, NOW) == NextAct.WAIT
 
 
 def test_patience_ends() -> None:
@@ -292,6 +302,82 @@ async def test_a_link_that_does_not_answer_is_asked_again(seats: Seats) -> None:
     seats.world.room.sessions.fresh = False
     with pytest.raises(ProblemError, match="does not answer"):
         await seats.ask("start")
+
+
+UNREACHABLE = Problem(kind="unreachable", message="The controller does not answer.", code="controller-down")
+
+
+async def why(made: Seats) -> tuple[str, str | None]:
+    act = await made.act()
+    assert act is not None
+    assert act.why is not None
+    return act.state, act.why.code
+
+
+@pytest.mark.parametrize("act", ["reset", "restart"])
+async def test_a_seat_at_a_factory_that_died_is_given_up_at_once(seats: Seats, act: SeatActKind) -> None:
+    seats.link.place = seats.link.place.model_copy(update={"problem": UNREACHABLE})
+    seats.runs(old(seats, state="unreachable", before="running"))
+    await seats.ask(act)
+    await seats.acts.look()
+    assert (seats.link.stops, await why(seats)) == ([], ("failed", "seat-act-silent"))  # what ran there may go on
+    await seats.ask(act)  # it can be tried again, and says the same
+    await seats.acts.look()
+    assert await why(seats) == ("failed", "seat-act-silent")
+    seats.link.place = seats.link.place.model_copy(update={"problem": None})
+    seats.runs(old(seats))
+    await seats.ask(act)
+    await seats.acts.look()
+    assert (seats.link.stops, await seats.state()) == ([OLD], "stopping")
+
+
+async def test_a_factory_that_dies_while_a_session_ends_is_not_awaited(seats: Seats) -> None:
+    seats.runs(old(seats))
+    await seats.ask("reset")
+    await seats.acts.look()
+    assert seats.link.stops == [OLD]
+    seats.restart()
+    seats.link.place = seats.link.place.model_copy(update={"problem": UNREACHABLE})
+    seats.runs(old(seats, state="unreachable", before="ending", stopping=True))
+    await seats.acts.look()
+    assert await why(seats) == ("failed", "seat-act-silent-stops")
+
+
+async def test_the_link_is_asked_once_for_all_seats_at_a_factory(seats: Seats) -> None:
+    people = [ADA, *(f"p{number}" for number in range(2, 6))]
+    for one in people[1:]:
+        await seats.world.workshops.put_member(TINA, seats.slug, one, "participant")
+    seats.link.place = seats.link.place.model_copy(update={"problem": UNREACHABLE})
+    seats.runs(*(session(n, one, seats.slug, state="unreachable") for n, one in enumerate(people, 1)))
+    for number in range(1, 6):
+        await seats.ask("reset", number)
+    seats.link.looks = 0
+    await seats.acts.look()
+    acts = seats.acts.of(seats.slug)
+    assert ({one.state for one in acts.values()}, len(acts), seats.link.looks) == ({"failed"}, 5, 1)
+
+
+async def test_a_session_that_is_out_of_reach_by_itself_is_awaited(seats: Seats) -> None:
+    seats.runs(old(seats, state="unreachable", before="running"))
+    await seats.ask("reset")
+    await seats.acts.look()  # the factory answers, so it can cancel the job
+    assert (seats.link.stops, await seats.state()) == ([OLD], "stopping")
+
+
+async def test_a_seat_that_was_moved_since_has_no_failed_act(tmp_path: Path) -> None:
+    plan = [{"factory": "one", "size": "gpu-1"}, {"factory": "two", "size": "gpu-1"}]
+    async with seats_of(tmp_path, material=MATERIAL, places=plan) as made:
+        made.link.place = made.link.place.model_copy(update={"problem": UNREACHABLE})
+        made.runs(old(made, state="unreachable", before="running"))
+        await made.ask("reset")
+        await made.acts.look()
+        await made.acts.look()
+        assert await why(made) == ("failed", "seat-act-silent")
+        made.world.clock.forward(seconds=5)
+        moves = ClassMoves(made.world.workshops, made.world.store, made.runner, made.world.clock)
+        await moves.move(TINA, made.slug, MoveBody(place=1))
+        await made.acts.look()
+        assert await made.act() is None
 
 
 async def test_an_act_ends_with_its_person_and_its_class(seats: Seats) -> None:

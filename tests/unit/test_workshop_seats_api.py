@@ -52,7 +52,7 @@ class Seats:
             for number, person in enumerate(people, session)
         ]
         body = {"seats": seats, "unopened_until": (clock.now() + HOUR).isoformat(), "early_hours": 0.5}
-        body |= {"farewell": "The class moves."}
+        body |= {"farewell": "The class moves.", "farewells": {"de": "Der Kurs zieht um."}}
         return await self.http.post(f"/projects/{workshop}/seats", json=body)
 
     async def begun(self, *people: str, **fields: Any) -> list[dict[str, Any]]:
@@ -394,7 +394,23 @@ async def test_moved_seats_begin_elsewhere_and_end_here_when_the_factory_answers
 
 async def test_people_read_in_their_session_that_it_ends(moving: Seats) -> None:
     await moving.begun("ada", session=50, factory="two", moved=clock.now().isoformat())
-    assert [(session, one.text) for session, one in moving.world.doors.messages] == [(f"{1:032x}", "The class moves.")]
+    ((session, told),) = moving.world.doors.messages
+    assert (session, told.text, told.texts) == (f"{1:032x}", "The class moves.", {"de": "Der Kurs zieht um."})
+
+
+async def test_a_seat_that_cannot_stop_where_the_factory_died_moves_all_the_same(moving: Seats) -> None:
+    world, old, new = moving.world, f"{1:032x}", f"{50:032x}"
+    scheduler = cut(moving)
+    await world.sessions.stop(old, "trainer")
+    assert (await world.session(old)).wish == "stop"
+    for _ in range(2):  # asked for twice, it is one job
+        await moving.begun("ada", session=50, factory="two", moved=clock.now().isoformat())
+    assert len(moving.second.submitted) == 1
+    shown = await world.session(old)
+    assert (shown.state, shown.end_reason) == ("ended", "moved")  # the hub gives its server to the new seat
+    assert {one.id for one in world.views.live("ada")} == {new}
+    scheduler.up = True
+    await world.comes(lambda: bool(scheduler.cancelled))  # its job still ends
 
 
 async def test_a_killed_link_still_cancels_what_was_left(moving: Seats) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import PlainTextResponse
 
+from factorycommon.models.bodies import LanguageCode
 from factorycommon.service.http import says
 from workshops.api.routes import Slugged
 from workshops.ending import report_csv
@@ -72,9 +73,11 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
         return ReportCsv(report_csv.written(found), headers=_kept_as(f"{slug}-report.csv"))
 
     @routes.get("/workshops/{slug}/certificate", response_class=CertificatePdf, responses=some)
-    async def get_certificate(slug: Slugged, caller: WorkshopCaller = caller_of) -> CertificatePdf:
-        """Return your certificate of attendance as PDF."""
-        found = await ending.certificate(*await workshops.place(caller, slug))
+    async def get_certificate(
+        slug: Slugged, language: LanguageCode | None = None, caller: WorkshopCaller = caller_of
+    ) -> CertificatePdf:
+        """Return your certificate of attendance as PDF, in this language if there is one, else in yours."""
+        found = await ending.certificate(*await workshops.place(caller, slug), language)
         return CertificatePdf(found, headers=_kept_as(f"{slug}.pdf"))
 
     @routes.get("/workshops/{slug}/certificates.zip", response_class=CertificatesZip, responses=some)

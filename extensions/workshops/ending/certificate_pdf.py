@@ -11,7 +11,7 @@ import io
 import unicodedata
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib.util import find_spec
@@ -19,6 +19,9 @@ from pathlib import Path
 
 from fontTools.ttLib import TTFont
 from fpdf import FPDF
+
+from factorycommon.language import SOURCE, Language
+from workshops.ending.languages import HEADING, NUMBER, TOOK_PART, VALID
 
 _FONT = "SourceSansPro"
 _UNKNOWN = "?"  # in place of a letter that the font does not have
@@ -28,7 +31,8 @@ _GREY = (90, 90, 90)
 
 @dataclass(frozen=True)
 class CertificateText:
-    """What a certificate says. ``days``: when the class took place; ``url``: where the certificate can be checked."""
+    """What a certificate says. ``days``: when the class took place, in its language; ``url``: where the certificate can
+    be checked."""
 
     name: str
     title: str
@@ -37,29 +41,31 @@ class CertificateText:
     id: str
     url: str
     made: datetime
+    language: Language = field(default_factory=lambda: Language(SOURCE))
 
 
 def drawn(text: CertificateText) -> bytes:
     """Return the certificate as a PDF of one page."""
+    said = text.language.said
     pdf = FPDF(orientation="landscape", format="A4")
     pdf.alias_nb_pages("")  # "{nb}" in a name is no number of pages
     pdf.set_auto_page_break(False)
     pdf.set_creation_date(text.made)
-    pdf.set_title("Certificate of attendance")
-    pdf.set_lang("en")
+    pdf.set_title(said(HEADING))
+    pdf.set_lang(text.language.code)
     for style, file in (("", "Regular"), ("B", "Bold")):
         pdf.add_font(_FONT, style, _file(file))
     pdf.set_margin(_MARGIN)
     pdf.add_page()
     pdf.rect(12, 12, _WIDTH - 24, 186)
-    _line(pdf, 38, 15, "Certificate of attendance", grey=True)
+    _line(pdf, 38, 15, said(HEADING), grey=True)
     _line(pdf, 58, _fitting(pdf, text.name, 34, 18), text.name, bold=True)
-    _line(pdf, 92, 15, "took part in the workshop", grey=True)
+    _line(pdf, 92, 15, said(TOOK_PART), grey=True)
     _line(pdf, 104, _fitting(pdf, text.title, 24, 14), text.title, bold=True)
     _line(pdf, 138, 14, text.days)
     _line(pdf, 166, 10, text.gateway, grey=True)
-    _line(pdf, 174, 10, f"Number {text.id}", grey=True)
-    _line(pdf, 181, 9, f"Whether it is valid: {text.url}", grey=True)
+    _line(pdf, 174, 10, said(NUMBER.format(number=text.id)), grey=True)
+    _line(pdf, 181, 9, said(VALID.format(url=text.url)), grey=True)
     return bytes(pdf.output())
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from babel import Locale
+from babel.dates import format_date
 from pydantic import TypeAdapter
 
-from factorycommon.language import N_
+from factorycommon.language import N_, SOURCE, Language
 from factorycommon.messages import Message
 from factorycommon.models import Problem
 from factorycommon.models.history import HistoryPage, PastRun, ProjectNow
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, unreachable
 from workshops.config import WorkshopsConfig
 from workshops.ending import certificates
+from workshops.ending.languages import DAYS, language_of
 from workshops.ending.report import WorkshopHistory, class_period, earns, report, without_people
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
@@ -144,8 +147,11 @@ class WorkshopEnding:
 
     # --- certificates
 
-    async def certificate(self, workshop: WorkshopRecord, mine: MembershipRecord | None) -> bytes:
-        """Return a participant's certificate as PDF. Raises ProblemError."""
+    async def certificate(
+        self, workshop: WorkshopRecord, mine: MembershipRecord | None, language: str | None = None
+    ) -> bytes:
+        """Return a participant's certificate as PDF. ``language``: code of the one in which it is wanted; None: the
+        participant's. Raises ProblemError."""
         if mine is None or mine.role != "participant":
             raise forbidden(Message("certificate-participants", "Certificates are for participants."))
         row = next((one for one in await self._attendance(workshop) if one.person == mine.person), None)
@@ -156,7 +162,7 @@ class WorkshopEnding:
             )
             share = 0.0 if row is None else row.share
             raise conflict(said.format(part=int(100 * share), percent=workshop.certificate_percent))
-        return await asyncio.to_thread(self._drawn, workshop, row)
+        return await asyncio.to_thread(self._drawn, workshop, row, (language, mine.language))
 
     async def certificates(self, workshop: WorkshopRecord) -> bytes:
         """Return all certificates of a workshop as a zip file. Raises ProblemError."""
@@ -167,7 +173,8 @@ class WorkshopEnding:
                     percent=workshop.certificate_percent
                 )
             )
-        return await asyncio.to_thread(self._zipped, workshop, rows)
+        people = (await self._store.members([workshop.slug]))[workshop.slug]
+        return await asyncio.to_thread(self._zipped, workshop, rows, {one.person: one.language for one in people})
 
     async def mail_certificates(self, workshop: WorkshopRecord, by: str) -> MailedView:
         """Send the guests who have earned a certificate theirs by mail, once. Raises ProblemError."""
@@ -178,12 +185,12 @@ class WorkshopEnding:
             raise conflict(Message("certificates-mailed", "The certificates were sent already."))
         await self._store.note(EventRecord(workshop.slug, self._now(), by, MAILED))
         people = (await self._store.members([workshop.slug]))[workshop.slug]
-        mail_of = {one.person: one.mail for one in people if one.mail}
+        guests = {one.person: one for one in people if one.mail}
         sent = 0
         for row in rows:
-            if (mail := mail_of.get(row.person)) is not None:
-                pdf = await asyncio.to_thread(self._drawn, workshop, row)
-                self._joining.mails.send(self._joining.letters.certificate(mail, workshop.title, pdf))
+            if (guest := guests.get(row.person)) is not None and guest.mail:
+                pdf = await asyncio.to_thread(self._drawn, workshop, row, (guest.language,))
+                self._joining.mails.send(self._joining.letters.certificate(guest.mail, workshop.title, pdf))
                 sent += 1
         return MailedView(sent=sent, without_mail=len(rows) - sent)
 
@@ -213,29 +220,33 @@ class WorkshopEnding:
             raise unreachable(_NO_SESSIONS)
         return found.people
 
-    def _drawn(self, workshop: WorkshopRecord, row: AttendanceRow) -> bytes:
+    def _drawn(self, workshop: WorkshopRecord, row: AttendanceRow, wanted: Iterable[str | None]) -> bytes:
         from workshops.ending import certificate_pdf  # its libraries take a second, and memory
 
-        return certificate_pdf.drawn(self._text(workshop, row))
+        return certificate_pdf.drawn(self._text(workshop, row, wanted))
 
-    def _zipped(self, workshop: WorkshopRecord, rows: list[AttendanceRow]) -> bytes:
+    def _zipped(self, workshop: WorkshopRecord, rows: list[AttendanceRow], wanted: Mapping[str, str | None]) -> bytes:
+        """Return all certificates. ``wanted``: the languages of people, as far as they are known."""
         from workshops.ending import certificate_pdf
 
-        return certificate_pdf.zipped([self._text(workshop, row) for row in rows])
+        return certificate_pdf.zipped([self._text(workshop, row, (wanted.get(row.person),)) for row in rows])
 
-    def _text(self, workshop: WorkshopRecord, row: AttendanceRow) -> CertificateText:
+    def _text(self, workshop: WorkshopRecord, row: AttendanceRow, wanted: Iterable[str | None]) -> CertificateText:
+        """Return what a certificate says, in the first known one of these languages, else in the workshop's first."""
         from workshops.ending import certificate_pdf
 
+        language = language_of(*(one for one in wanted if one is not None), *workshop.languages)
         name = certificate_pdf.printable(row.name or row.person)
         number = certificates.certificate_id(self._secret, workshop.slug, name)
         return certificate_pdf.CertificateText(
             name=name,
             title=workshop.title,
-            days=days(workshop),
+            days=days(workshop, language),
             gateway=self._root,
             id=number,
             url=f"{self._root}hub/workshops/certificates/{number}",
             made=self._now(),
+            language=language,
         )
 
     # --- what is kept, and how a workshop ends
@@ -305,8 +316,10 @@ class WorkshopEnding:
             return None
 
 
-def days(workshop: WorkshopRecord) -> str:
-    """Return when a class took place, as clocks in its zone showed it."""
+def days(workshop: WorkshopRecord, language: Language) -> str:
+    """Return when a class took place, as clocks in its zone showed it, in a language."""
     begin, end = (in_zone(at, workshop.zone) for at in class_period(workshop, workshop.ends))
-    until = f"{end:%H:%M}" if begin.date() == end.date() else f"{end.day} {end:%B %Y, %H:%M}"
-    return f"{begin.day} {begin:%B %Y, %H:%M} to {until} ({workshop.zone})"
+    locale = Locale("en", "GB") if language.code == SOURCE else Locale.parse(language.code, sep="-")
+    first, last = (f"{format_date(at, 'long', locale)}, {at:%H:%M}" for at in (begin, end))
+    until = f"{end:%H:%M}" if begin.date() == end.date() else last
+    return language.said(DAYS.format(begin=first, end=until, zone=workshop.zone))

@@ -250,7 +250,7 @@ class Joining:
                 return _forbidden(_VOID_DIGITS, "digits")
             if body.person is None and (why := self._proved(db, fresh, body.digits)) is not None:
                 return _forbidden(why, "digits")
-            return self._joined(db, workshop, fresh, body.person, name, now)
+            return self._joined(db, workshop, fresh, body, name, now)
 
         answer = await self._store.transact(work)
         if isinstance(answer, ProblemError):
@@ -261,11 +261,11 @@ class Joining:
         return answer
 
     def _joined(
-        self, db: Connection, workshop: WorkshopRecord, row: TicketRow, person: str | None, name: str, now: datetime
+        self, db: Connection, workshop: WorkshopRecord, row: TicketRow, body: JoinBody, name: str, now: datetime
     ) -> JoinedView | ProblemError:
-        """Give a person their place, or return why they get none. ``person`` None: who has proved the ticket's mail
-        address, with this ``name``."""
-        mail, guest = row.mail or "", None
+        """Give a person their place, or return why they get none. If the body names no person, it is who has proved the
+        ticket's mail address, with this ``name``."""
+        mail, guest, person = row.mail or "", None, body.person
         if person is None:
             guest = rows.guest_of_mail(db, mail)
         elif is_guest(person):
@@ -287,6 +287,7 @@ class Joining:
         joins = str(person) if guest is None else guest.name
         mine = before if before is not None and known else self._admit(db, workshop, joins, guest, code, now)
         values = {**mine.__dict__, "terms_at": now if workshop.terms.strip() else mine.terms_at}
+        values["language"] = body.language or mine.language
         if guest is not None:
             values |= {"name": guest.shown, "mail": guest.mail}
         mine = MembershipRecord(**values)

@@ -198,7 +198,7 @@ def _size(given: DryFacts) -> Iterator[RehearsalLine]:
 
 def _sized(here: RehearsalPlace, place: PlaceRecord, hours: float) -> Iterator[RehearsalLine]:
     """Yield whether the node size is in the catalogue, and allows the hours of a seat."""
-    size, parts = here.size, {"size": place.size, "machine": here.machine}
+    size, parts = here.size, {"size": _named(here, place), "machine": here.machine}
     if size is None or size.id != place.size:
         said = Message("rehearsal-size-gone", "{machine} has no node size {size} any more.")
         yield _line("size", "red", said.format(**parts), _CHANGE)
@@ -208,6 +208,12 @@ def _sized(here: RehearsalPlace, place: PlaceRecord, hours: float) -> Iterator[R
     else:
         said = Message("rehearsal-size", "{machine} has the node size {size}, for as many hours as a seat may last.")
         yield _line("size", "green", said.format(**parts))
+
+
+def _named(here: RehearsalPlace, place: PlaceRecord) -> str:
+    """Return what people call the node size of a place; its id if the catalogue does not have it any more."""
+    size = here.size
+    return size.label if size is not None and size.id == place.size and size.label else place.size
 
 
 def _environment(given: DryFacts) -> Iterator[RehearsalLine]:
@@ -223,7 +229,7 @@ def _environed(here: RehearsalPlace, place: PlaceRecord) -> Iterator[RehearsalLi
         yield _line("environment", "red", said.format(**parts), _CHANGE)
     elif not found.fits:
         said = Message("rehearsal-environment-size", "The environment {environment} is not for the size {size}.")
-        yield _line("environment", "red", said.format(**parts, size=place.size), _CHANGE)
+        yield _line("environment", "red", said.format(**parts, size=_named(here, place)), _CHANGE)
     else:
         said = Message("rehearsal-environment", "The environment {environment} is there.")
         yield _line("environment", "green", said.format(**parts))

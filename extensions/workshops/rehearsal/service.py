@@ -174,6 +174,7 @@ class Rehearsals:
             if workshop is None or place is None:
                 # what runs ends, since the project is nobody's there any more
                 await self._store.transact(partial(rows.change, row=replace(row, until=None, result=None)))
+                self._changed()
                 continue
             try:
                 await self._follow(workshop, place, row)

@@ -22,16 +22,19 @@ class NextAct(StrEnum):
     DELIVER = "deliver"  # bring the material
     DONE = "done"
     LATE = "late"  # the old session has not ended, or the link has not taken the new one: give up
+    SILENT = "silent"  # the factory does not answer, so the old session cannot end now: give up
     LOST = "lost"  # the new session ended before it got the material: give up
 
 
 @dataclass(frozen=True)
 class LiveSeat:
-    """A session of the seat's person that has not ended. ``open``: it takes material now."""
+    """A session of the seat's person that has not ended. ``open``: it takes material now; ``silent``: its factory does
+    not answer the link."""
 
     id: str
     stopping: bool
     open: bool
+    silent: bool = False
 
 
 def next_act(
@@ -51,6 +54,8 @@ def next_act(
         if any(one.open for one in new):
             return NextAct.DELIVER
         return NextAct.LOST if not new and now - moved > NO_SESSION else NextAct.WAIT
+    if any(one.silent for one in old):
+        return NextAct.SILENT
     if now - moved > PATIENCE:
         return NextAct.LATE
     if any(not one.stopping for one in old):

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -29,8 +29,10 @@ from workshops.room.act_steps import LiveSeat, NextAct, next_act
 from workshops.room.service import AWAY, NO_LINK, Room
 from workshops.seats.runner import WARM_STATES, SeatRunner
 from workshops.service import Workshops
+from workshops.store import moves
 from workshops.store.act_table import SeatActRecord
 from workshops.store.schema import EventRecord, WorkshopRecord
+from workshops.store.seat_tables import MoveRow
 from workshops.store.store import Store, StoreError
 
 log = logging.getLogger("workshops")
@@ -45,6 +47,16 @@ _LATE: dict[str, Message] = {
     "stopping": Message("seat-act-not-ended", "The old session has not ended within 15 minutes. Try again."),
     "starting": Message("seat-act-not-begun", "No new session could be asked for within 15 minutes. Try again."),
 }
+_SILENT = Message(
+    "seat-act-silent",
+    "{factory} does not answer, so nothing was done to the seat. Move the seat to another place, or try again when "
+    "{factory} answers.",
+)
+_SILENT_STOPS = Message(
+    "seat-act-silent-stops",
+    "{factory} does not answer. The old session ends as soon as it answers again. Move the seat to another place, or "
+    "try again then.",
+)
 _LOST = Message("seat-act-lost", "The new session ended before it got the material.")
 _REFUSED = Message("seat-act-refused", "The session could not be started.")
 _GOING: dict[SeatActKind, Message] = {
@@ -79,6 +91,8 @@ class SeatActs:
         self._now = now
         self._acts: dict[tuple[str, str], SeatActRecord] = {}  # by workshop and person
         self._tries: Counter[tuple[str, str]] = Counter()  # of a delivery, by workshop and person
+        # whether a factory does not answer the link, by workshop and factory: asked once in a look, for all its seats
+        self._silences: dict[tuple[str, str], asyncio.Future[bool]] = {}
         self._loaded = False
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by workshop
         self._woken = asyncio.Event()
@@ -148,12 +162,20 @@ class SeatActs:
             return
         live = {one.slug: one for one in await self._store.all(over=False)}
         members = await self._store.members(sorted({slug for slug, _ in self._acts}))
-        seated = {(slug, one.person) for slug, ones in members.items() for one in ones if one.state == "seated"}
-        due = []
+        seated = {
+            (slug, one.person): one.seat for slug, ones in members.items() for one in ones if one.state == "seated"
+        }
+        failed = {slug for (slug, _), record in self._acts.items() if record.state == "failed"}
+        orders = await self._store.transact(lambda db: {slug: moves.orders(db, slug) for slug in failed})
+        self._silences, due = {}, []
         for (slug, person), record in list(self._acts.items()):
             workshop = live.get(slug)
             if workshop is None or workshop.state not in WARM_STATES or (slug, person) not in seated:
                 await self._drop(record)
+            elif record.state == "failed" and _was_moved(
+                workshop, orders.get(slug, ()), seated[slug, person], record.moved
+            ):
+                await self._drop(record)  # the seat begins elsewhere
             else:
                 due.append(self._attend(workshop, record))
         await asyncio.gather(*due)
@@ -169,7 +191,10 @@ class SeatActs:
 
     async def _step(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
         sessions = self._live(workshop.slug, record.person)
-        live = [LiveSeat(one.id, one.stopping, one.open and one.state in _OPEN) for one in sessions]
+        silent = await self._silent(workshop, record, sessions)
+        live = [
+            LiveSeat(one.id, one.stopping, one.open and one.state in _OPEN, one.factory in silent) for one in sessions
+        ]
         match next_act(record.act, record.state, record.ends, record.moved, live, self._now()):
             case NextAct.STOP:
                 for one in sessions:
@@ -186,10 +211,31 @@ class SeatActs:
                 await self._drop(record)
             case NextAct.LATE:
                 await self._fail(record, _LATE[record.state])
+            case NextAct.SILENT:
+                old = next(one for one in sessions if one.id in record.ends and one.factory in silent)
+                said = _SILENT_STOPS if old.stopping else _SILENT
+                await self._fail(record, said.format(factory=old.factory))
             case NextAct.LOST:
                 await self._fail(record, _LOST)
             case NextAct.WAIT:
                 pass
+
+    async def _silent(
+        self, workshop: WorkshopRecord, record: SeatActRecord, sessions: Collection[WorkshopSession]
+    ) -> set[str]:
+        """Return the factories that do not answer the link, of those at which sessions have to end first."""
+        if record.state != "stopping":
+            return set()
+        # A session may also be out of reach by itself, and ends all the same: so the link is asked.
+        doubtful = {one.factory for one in sessions if one.id in record.ends and one.state == SessionState.UNREACHABLE}
+        asked, found = self._silences, set[str]()
+        for factory in doubtful:
+            key = workshop.slug, factory
+            if key not in asked:
+                asked[key] = asyncio.ensure_future(self._seats.silent(workshop, factory))
+            if await asyncio.shield(asked[key]):
+                found.add(factory)
+        return found
 
     async def _delivered(self, record: SeatActRecord, why: str) -> None:
         """End an act, or try again if the material did not come. ``why``: why not, "": it came."""
@@ -240,3 +286,9 @@ class SeatActs:
         await self._store.transact(lambda db: act_rows.drop(db, record.workshop, record.person))
         self._acts.pop((record.workshop, record.person), None)
         self._room.wake()
+
+
+def _was_moved(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None, since: datetime) -> bool:
+    """Return whether a trainer has moved a seat since a time."""
+    order = moves.place_of(workshop, orders, seat).order
+    return order is not None and order.at >= since

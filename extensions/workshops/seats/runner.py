@@ -35,6 +35,7 @@ from factorycommon.models.workshops.seats import (
     SeatsView,
 )
 from factorycommon.service.problems import ProblemError, conflict
+from workshops.ending import languages
 from workshops.link import LinkSocket
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import placement, rows, waves
@@ -57,9 +58,6 @@ _NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
 _STRANGER = "not-in-workshop"  # of a person who has just joined, until the link has read that
 JOINING = timedelta(seconds=30)  # until such a refusal counts
 LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
-FAREWELL = Message(
-    "move-farewell", "Your class moves to {factory}. Save your work; your new seat is here in a minute: {url}"
-)
 # ends of sessions before anybody could open them that are a fault of the place
 _FAULTS = frozenset(
     {
@@ -178,6 +176,12 @@ class SeatRunner:
         """Return what the link last said of the places of a workshop, by factory; empty: nothing yet."""
         return {one.factory: one for one in self._places.get(workshop.slug, ())}
 
+    async def silent(self, workshop: WorkshopRecord, factory: str) -> bool:
+        """Ask the link now whether a factory does not answer it. Raises ProblemError."""
+        places = (await self._link.get(_PLACES, workshop.project, "/seats")).places
+        here = next((one for one in places if one.factory == factory), None)
+        return here is not None and _is_silent(here)
+
     def failed_looks(self, slug: str, factory: str) -> int:
         """Return at how many looks in a row a factory did not answer the link."""
         return self._failed.get((slug, factory), 0)
@@ -276,8 +280,7 @@ class SeatRunner:
         found = (await self._link.get(_PLACES, workshop.project, "/seats")).places
         self._places[slug], self._looked[slug] = found, self._now()
         for one in found:
-            silent = one.problem is not None and one.problem.kind == "unreachable"
-            self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if silent else 0
+            self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if _is_silent(one) else 0
 
     async def _hold(self, workshop: WorkshopRecord, share: _Share) -> None:
         """Hold accounts at a place, if they are lent there. Raises ProblemError."""
@@ -320,13 +323,15 @@ class SeatRunner:
         found: dict[str, SeatRow] = {}
         now = self._now()
         early = max(timedelta(), workshop.opens - now)
+        farewell = languages.FAREWELL.format(factory=place.factory, url=self._lab_url)
         for first in range(0, len(asked), MOST_AT_ONCE):
             part = asked[first : first + MOST_AT_ONCE]
             body = SeatsBody(
                 seats=tuple(_body(workshop, place, row, moved.get(row.person)) for row in part),
                 unopened_until=max(workshop.starts, now) + UNOPENED,
                 early_hours=min(48.0, early / timedelta(hours=1)),
-                farewell=FAREWELL.format(factory=place.factory, url=self._lab_url),
+                farewell=languages.language_of(*workshop.languages).said(farewell),
+                farewells=languages.in_all(farewell),
             )
             answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _ANSWER_SECONDS)).seats
             if [one.session for one in answers] != [row.session for row in part]:
@@ -414,6 +419,11 @@ def _were_moved(
 def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
     """Return what is stored of a seat at the place where it belongs; None if it was begun elsewhere, or not yet."""
     return row if placement.is_there(row, place) else None
+
+
+def _is_silent(here: SeatPlace) -> bool:
+    """Return whether a factory does not answer the link."""
+    return here.problem is not None and here.problem.kind == "unreachable"
 
 
 def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:

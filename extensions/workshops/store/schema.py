@@ -70,7 +70,7 @@ places = Table(
     Column("reservation", String),
 )
 # ``mail``, ``name``: what a guest said; ``terms_at``: when the person accepted the terms; ``code``: the code by which
-# the person joined.
+# the person joined; ``language``: of the page on which they did.
 memberships = Table(
     "memberships",
     metadata,
@@ -84,6 +84,7 @@ memberships = Table(
     Column("mail", String),
     Column("terms_at", MomentColumn),
     Column("code", Integer),
+    Column("language", String),
     Index("one_person_a_seat", "workshop", "seat", unique=True),
     Index("memberships_of_a_person", "person"),
 )
@@ -202,6 +203,7 @@ class MembershipRecord:
     mail: str | None = None
     terms_at: datetime | None = None
     code: int | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from factorycommon.models.base import Hours, Model, Person, ProjectId, Slug
+from factorycommon.models.bodies import LanguageCode
 from factorycommon.models.plain import PlainLines, PlainText
 from factorycommon.models.rules import Version
 
@@ -55,12 +56,14 @@ class ProofBody(TicketBody):
 
 class JoinBody(TicketBody):
     """Body of ``POST /joining/join``. ``person``: the hub's user who is logged in; None: a guest joins, with
-    the ``digits`` of the mail and a ``name``. ``terms``: the version of the workshop's terms that was read."""
+    the ``digits`` of the mail and a ``name``. ``terms``: the version of the workshop's terms that was read;
+    ``language``: of the page on which they join."""
 
     person: Person | None = None
     digits: Typed = Field(default="", repr=False)
     name: Typed = ""
     terms: Version | None = None
+    language: LanguageCode | None = None
 
 
 class ReturnBody(Secretive):

@@ -280,9 +280,22 @@ class ChecklistView(Model):
     sites: tuple[SiteCheck, ...] = ()
 
 
+class NetworkSize(Model):
+    """A node size in the public view. ``parts``: its description, as the start page has it."""
+
+    id: Slug
+    parts: tuple[Phrase, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Return the description as one text."""
+        return ", ".join(part.text for part in self.parts) or self.id
+
+
 class NetworkFactory(Model):
     """A factory of the network in the public view. ``health``: None if this hub does not offer the factory.
-    ``partitions``: the known partitions of its node sizes, with free resources at the time ``loads_at``."""
+    ``partitions``: the known partitions of its node sizes, with free resources at the time ``loads_at``; ``sizes``: the
+    node sizes of a factory that this hub offers."""
 
     id: Slug
     name: str
@@ -295,6 +308,7 @@ class NetworkFactory(Model):
     at: Point | None
     health: Health | None
     partitions: tuple[PartitionLoad, ...] = ()
+    sizes: tuple[NetworkSize, ...] = ()
     loads_at: datetime | None = None
     maintenance: tuple[MaintenanceView, ...] = ()  # without names, sorted by start
 

@@ -8,10 +8,13 @@ from factorycommon.models import (
     Health,
     NetworkAntenna,
     NetworkFactory,
+    NetworkSize,
     NetworkView,
     PartitionLoad,
     Planned,
 )
+from factorycommon.models.messages import Phrase
+from factorylink.catalogue.choices import gpu_label_parts
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
 
@@ -46,6 +49,7 @@ def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFa
         at=site.at,
         health=None if connection is None else _health(factories.health(entry.id)),
         partitions=() if connection is None else _loads(connection),
+        sizes=() if connection is None else _sizes(connection.factory),
         loads_at=None if connection is None else connection.site.loads_at(),
         maintenance=()
         if connection is None
@@ -58,6 +62,13 @@ def _health(health: Health) -> Health:
     machines."""
     words = health.words and health.words.model_copy(update={"scheduler": ""})
     return health.model_copy(update={"words": words, "answer_seconds": None})
+
+
+def _sizes(factory: Factory) -> tuple[NetworkSize, ...]:
+    return tuple(
+        NetworkSize(id=size.id, parts=tuple(Phrase(text=part) for part in gpu_label_parts(factory, size)))
+        for size in factory.sizes
+    )
 
 
 def _loads(connection: FactoryConnection) -> tuple[PartitionLoad, ...]:

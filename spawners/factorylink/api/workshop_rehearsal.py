@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from factorycommon.models import Factory, NodeSize, Project, ProjectAt, Reservation
+from factorycommon.models.plain import plain_text
 from factorycommon.models.workshops.rehearsal import (
     BookedNodes,
     ClosedNodes,
@@ -22,7 +23,7 @@ from factorycommon.models.workshops.seats import SeatPlace
 from factorycommon.version import version
 from factorylink.api.http import says
 from factorylink.api.workshop_scope import InProject, WorkshopScope
-from factorylink.catalogue.choices import ChoiceError, default_environment
+from factorylink.catalogue.choices import ChoiceError, default_environment, gpu_label
 from factorylink.catalogue.prices import gpus_of
 from factorylink.ledger.charges import Charges
 from factorylink.projects.workshop_table import TEACHING_ACTS, agrees
@@ -105,6 +106,7 @@ def _size(factory: Factory, size: NodeSize, at: ProjectAt) -> RehearsedSize:
     machine = factory.model_dump(mode="json", include={"scheduler", "architecture", "gpu_syntax", "asks_memory"})
     return RehearsedSize(
         id=size.id,
+        label=plain_text(gpu_label(factory, size), 500),
         gpus=float(gpus_of(factory, size.id)),
         max_hours=size.max_hours,
         per_node=max(1, min(fit)),

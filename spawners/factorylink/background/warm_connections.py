@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from factorycommon.models import Project, ProjectAt, Slug
 from factorycommon.models.workshops.seats import SeatPlace, SeatPlaces
-from factorylink.errors import FactoryError, Gone
+from factorylink.errors import Expired, FactoryError, Gone, NotLetIn
 from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.account_leases import AccountLeases
 from factorylink.sessions.submitter import NOTE, session_folder
@@ -32,6 +32,7 @@ MINUTE = 60.0
 KEPT = 240.0  # seconds for which a connection certainly stays open without use: the pool closes it after 300
 LOOK_SECONDS = 2.0  # until it is looked again whether logins are left
 LONGEST = 600.0  # seconds for which one order opens connections
+SILENT = 2  # accounts in a row without an answer, after which the site is left alone: one of them may be broken
 _NOBODY = "0" * 32  # the id of no session
 
 _Key = tuple[Slug, str]  # a factory, and an account there
@@ -87,7 +88,7 @@ class WarmConnections:
         return place.model_copy(update={"per_minute": max(1, min(per_minute, connection.access.submits_per_minute))})
 
     async def _run(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> None:
-        factory_id, until = connection.factory.id, clock.ticks() + LONGEST
+        factory_id, until, silent = connection.factory.id, clock.ticks() + LONGEST, 0
         try:
             while (account := next(self._next(project, at, connection), None)) is not None:
                 if clock.ticks() >= until:
@@ -100,8 +101,13 @@ class WarmConnections:
                     await _open(connection, account)
                 except FactoryError as error:
                     self._failed[factory_id, account] = clock.ticks()  # the next accounts do not wait for this one
-                    log.info("%s: no further connections are opened before seats begin: %s", factory_id, error.message)
-                    return
+                    log.info("%s: no connection is opened as %s yet: %s", factory_id, account, error.message)
+                    silent = 0 if isinstance(error, NotLetIn | Expired) else silent + 1
+                    if silent >= SILENT:
+                        log.info("%s: no further connections are opened before seats begin", factory_id)
+                        return
+                    continue
+                silent = 0
                 self._opened[factory_id, account] = clock.ticks()
         finally:
             self._running.discard((project.id, factory_id))

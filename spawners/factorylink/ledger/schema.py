@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     column,
+    false,
     literal_column,
 )
 
@@ -257,7 +258,8 @@ leases = Table(
     Column("user", String, nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
-# Accounts that are kept for one workshop from its warm-up to its end, by the id of the workshop's project.
+# Accounts that are kept for one workshop, by the id of its project: from its warm-up to its end, or (``rehearsal``)
+# until a rehearsal of it is over.
 holds = Table(
     "holds",
     metadata,
@@ -265,6 +267,7 @@ holds = Table(
     Column("account", String, primary_key=True),
     Column("project", String, nullable=False),
     Column("at", MomentColumn, nullable=False),
+    Column("rehearsal", Boolean, nullable=False, server_default=false()),
 )
 losses = Table(
     "losses",

@@ -2,7 +2,8 @@
 
 A held account is lent to the people of that workshop only. It is wiped before if somebody else's files may be in it,
 and after the workshop's project has ended and nothing runs under it any more. An account whose wipe fails is lent to
-nobody, and is wiped again later.
+nobody, and is wiped again later. An account that was lent for a rehearsal of the workshop is wiped and given back as
+soon as that is over, whether or not the class has begun.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import select
 
 from factorycommon.models import Project, ProjectId, Slug
+from factorycommon.models.workshops import RehearsedProject
 from factorycommon.models.workshops.seats import HeldAccounts
 from factorylink.ledger import schema
 from factorylink.ledger.ledger import Ledger
-from factorylink.projects.account_leases import AccountLeases, Hold
+from factorylink.projects.account_leases import AccountLeases, Hold, write_hold
 from factorylink.projects.book import ProjectBook
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util import clock
@@ -46,7 +50,8 @@ class AccountHolds:
         """Load the holds from the ledger. Raises LedgerError."""
         rows = await self._ledger.rows(schema.holds, select(schema.holds))
         self._leases.holds = {
-            (row["factory"], row["account"]): Hold(row["project"], self._people(row["project"])) for row in rows
+            (row["factory"], row["account"]): Hold(row["project"], self._people(row["project"]), row["rehearsal"])
+            for row in rows
         }
 
     async def run(self) -> None:
@@ -71,15 +76,16 @@ class AccountHolds:
         await self.look()
 
     async def look(self) -> None:
-        """Wipe held accounts that need it, and end the holds of workshops that are over. Raises LedgerError."""
+        """Wipe held accounts that need it, and end the holds of workshops and rehearsals that are over. Raises
+        LedgerError."""
         async with self._lock:
             for key, hold in tuple(self._leases.holds.items()):
                 if not self._projects.tells("", hold.project):
                     continue  # it is not known whether the workshop is over
                 people = self._people(hold.project)
                 if people != hold.people:
-                    self._leases.holds[key] = Hold(hold.project, people)
-                if self._over(hold.project):
+                    self._leases.holds[key] = replace(hold, people=people)
+                if self._over(key, hold):
                     await self._give_back(key)
                 else:
                     self._clean(key)
@@ -89,7 +95,7 @@ class AccountHolds:
         at = project.factories.get(factory)
         if at is None or not at.site_accounts.pool:
             return None
-        mine = [account for account in at.site_accounts.pool if self._holds(project.id, (factory, account))]
+        mine = [account for account in at.site_accounts.pool if self._counts(project.id, (factory, account))]
         return HeldAccounts(
             pool=len(at.site_accounts.pool),
             held=len(mine),
@@ -118,8 +124,9 @@ class AccountHolds:
             return holder not in people, holder is not None
 
         for account in sorted(others, key=order)[: max(0, count - len(mine))]:
-            await self._write((factory, account), project.id)
-            self._leases.holds[factory, account] = Hold(project.id, people)
+            hold = Hold(project.id, people)
+            await self._ledger.write(partial(write_hold, factory=factory, account=account, hold=hold))
+            self._leases.holds[factory, account] = hold
         held = sum(self._holds(project.id, (factory, account)) for account in pool)
         if held < count:
             log.warning("Of %d accounts at %s, %d can be held for %s", count, factory, held, project.id)
@@ -145,10 +152,7 @@ class AccountHolds:
             if failed is None or clock.since(failed.at).total_seconds() >= AGAIN_SECONDS:
                 self._leases.wipe(connection, key[1])
             return
-        if holder is None:
-            await self._leases.end(*key)
-        await self._write(key, None)
-        self._leases.holds.pop(key, None)
+        await self._leases.release(*key)
 
     def _is_ready(self, key: _Key) -> bool:
         """Return whether a held account is clean, or lent to one of the workshop's people."""
@@ -163,23 +167,22 @@ class AccountHolds:
         return holder in people or self._leases.is_idle(factory, account)
 
     def _holds(self, project: ProjectId, key: _Key) -> bool:
+        """Return whether an account is held for the class of a project."""
         hold = self._leases.holds.get(key)
-        return hold is not None and hold.project == project
+        return hold is not None and hold.project == project and not hold.rehearsal
 
     def _people(self, project_id: ProjectId) -> frozenset[str]:
         project = self._projects.get(project_id)
         return frozenset() if project is None else frozenset((*project.members, *project.managers))
 
-    def _over(self, project_id: ProjectId) -> bool:
-        project = self._projects.get(project_id)
-        return project is None or (project.ends is not None and project.ends <= clock.now())
+    def _counts(self, project: ProjectId, key: _Key) -> bool:
+        """Return whether a held account is shown: also one of a rehearsal that could not be wiped."""
+        hold = self._leases.holds.get(key)
+        return hold is not None and hold.project == project and (not hold.rehearsal or key in self._leases.failed)
 
-    async def _write(self, key: _Key, project: ProjectId | None) -> None:
-        holds = schema.holds
-
-        def write(db: Connection) -> None:
-            db.execute(delete(holds).where(holds.c.factory == key[0], holds.c.account == key[1]))
-            if project is not None:
-                db.execute(insert(holds).values(factory=key[0], account=key[1], project=project, at=clock.now()))
-
-        await self._ledger.write(write)
+    def _over(self, key: _Key, hold: Hold) -> bool:
+        """Return whether a workshop is over, or the rehearsal for which an account was lent."""
+        project = self._projects.get(hold.project)
+        if project is None or (project.ends is not None and project.ends <= clock.now()):
+            return True
+        return hold.rehearsal and not (isinstance(project, RehearsedProject) and key[0] in project.factories)

@@ -2,7 +2,8 @@
 
 A lent account stays with its person until another person needs it. It is lent to another person only if no job of the
 first person runs under it, and after a wipe: nobody else may read the first person's files. An account that is held for
-a workshop (``account_holds``) is lent to the people of that workshop only.
+a workshop (``account_holds``) is lent to the people of that workshop only. One that is lent for a rehearsal is held
+until that is over, and emptied then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from factorycommon.models import AccountKind, Factory, Project, ProjectAt, ProjectId, SiteAccounts, Slug
 from factorycommon.models.plain import plain_text
+from factorycommon.models.workshops import RehearsedProject
 from factorycommon.models.workshops.seats import FailedWipe
 from factorylink.config import Access
 from factorylink.errors import FactoryError, Refused
@@ -56,10 +58,12 @@ class Grant:
 
 @dataclass(frozen=True)
 class Hold:
-    """The workshop for which an account is kept: the id of its project, and its people."""
+    """The workshop for which an account is kept: the id of its project, and its people. ``rehearsal``: it is kept only
+    until a rehearsal of the workshop is over, and is no account of the class."""
 
     project: ProjectId
     people: frozenset[str] = frozenset()
+    rehearsal: bool = False
 
 
 class AccountLeases:
@@ -168,9 +172,12 @@ class AccountLeases:
                 return account
         free = next((a for a in able if (factory, a) not in self._leases or (factory, a) in self._untouched), None)
         if free is not None:
-            await self._write(factory, free, user)
+            hold = None if (factory, free) in self.holds else _hold_of(grant)
+            await self._write(factory, free, user, hold)
             self._leases[factory, free] = user
             self._untouched.add((factory, free))
+            if hold is not None:
+                self.holds[factory, free] = hold
         return free
 
     async def found(self, factory: Slug, account: str, user: str) -> None:
@@ -192,9 +199,12 @@ class AccountLeases:
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
     def _open(self, factory: Slug, account: str, grant: Grant) -> bool:
-        """Return whether no other workshop holds the account."""
+        """Return whether no other workshop holds the account, nor a rehearsal that is over."""
         hold = self.holds.get((factory, account))
-        return hold is None or (grant.project is not None and hold.project == grant.project.id)
+        if hold is None:
+            return True
+        rehearses = isinstance(grant.project, RehearsedProject)
+        return grant.project is not None and hold.project == grant.project.id and (rehearses or not hold.rehearsal)
 
     def _kept(self, factory: Slug, account: str) -> bool:
         """Return whether the account is held for a workshop, and lent to one of its people."""
@@ -224,11 +234,26 @@ class AccountLeases:
         if key not in self._wiping:
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
 
-    async def end(self, factory: Slug, account: str) -> None:
-        """End the lease of an account that nobody has used. Raises LedgerError."""
-        await self._write(factory, account, None)
-        self._leases.pop((factory, account), None)
-        self._untouched.discard((factory, account))
+    async def release(self, factory: Slug, account: str) -> None:
+        """End the hold of an account, and its lease if nobody has used it, unless something has begun there meanwhile.
+        Raises LedgerError."""
+        key = factory, account
+        async with self._lock:
+            if not self.is_idle(*key) or self.is_wiping(*key):
+                return
+            is_clean = self.holder(*key) is None
+            leases = schema.leases
+
+            def write(db: Connection) -> None:
+                if is_clean:
+                    db.execute(delete(leases).where(leases.c.factory == factory, leases.c.account == account))
+                write_hold(db, factory, account, None)
+
+            await self._ledger.write(write)
+            if is_clean:
+                self._leases.pop(key, None)
+                self._untouched.discard(key)
+            self.holds.pop(key, None)
 
     # --- wipes
 
@@ -268,15 +293,38 @@ class AccountLeases:
         finally:
             del self._wiping[key]
 
-    async def _write(self, factory: Slug, account: str, user: str | None) -> None:
+    async def _write(self, factory: Slug, account: str, user: str | None, hold: Hold | None = None) -> None:
+        """Store who has an account, None: nobody; with ``hold``, also that it is kept. Raises LedgerError."""
         leases = schema.leases
 
         def write(db: Connection) -> None:
             db.execute(delete(leases).where(leases.c.factory == factory, leases.c.account == account))
             if user is not None:
                 db.execute(insert(leases).values(factory=factory, account=account, user=user, at=clock.now()))
+            if hold is not None:
+                write_hold(db, factory, account, hold)
 
         await self._ledger.write(write)
+
+
+def write_hold(db: Connection, factory: Slug, account: str, hold: Hold | None) -> None:
+    """Store for which workshop an account is kept; None: for none."""
+    holds = schema.holds
+    db.execute(delete(holds).where(holds.c.factory == factory, holds.c.account == account))
+    if hold is not None:
+        db.execute(
+            insert(holds).values(
+                factory=factory, account=account, project=hold.project, at=clock.now(), rehearsal=hold.rehearsal
+            )
+        )
+
+
+def _hold_of(grant: Grant) -> Hold | None:
+    """Return the hold of an account that is lent for a rehearsal; None for other accounts."""
+    project = grant.project
+    if not isinstance(project, RehearsedProject):
+        return None
+    return Hold(project.id, frozenset((*project.members, *project.managers)), rehearsal=True)
 
 
 async def _run_wipe(connection: FactoryConnection, account: str) -> None:

@@ -68,15 +68,21 @@ class Termination:
     async def request_end(self, live_session: LiveSession, reason: EndReason, by: str, say: str) -> None:
         """Write a stop request into the ledger, and start to carry it out.
 
-        If there are several, the first one counts.
+        If there are several, the first one counts; but a session whose class moves leaves its server at once, also if
+        it was to stop before.
         """
         async with live_session.lock:
-            step = state_machine.step(live_session.record, Event.WISH)
+            record = live_session.record
+            step = state_machine.step(record, Event.WISH)
             if step is not None:
-                entry = self._audit.of_session(live_session.record, "stop", f"by {by}: {reason.value}")
+                entry = self._audit.of_session(record, "stop", f"by {by}: {reason.value}")
                 values = {"wish": "stop", "stopped_for": reason, "state": state_machine.state(step.phase)}
-                await self._ledger.change(live_session.record, say=say, entry=entry, **values)
+                await self._ledger.change(record, say=say, entry=entry, **values)
                 live_session.stopped_by_operator = by == "operator"
+                self._table.touch(live_session)
+            elif reason is EndReason.MOVED and record.ended is None and record.stopped_for is not reason:
+                entry = self._audit.of_session(record, "stop", f"by {by}: {reason.value}")
+                await self._ledger.change(record, say=say, entry=entry, stopped_for=reason)
                 self._table.touch(live_session)
         self.carry_out(live_session)
 

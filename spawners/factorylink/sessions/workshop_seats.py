@@ -60,17 +60,20 @@ class WorkshopSeats:
         Returns within some seconds. Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
-        answers = await asyncio.gather(*(self._one(project, seat, terms, body.farewell) for seat in body.seats))
+        answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))
         if any(answer.answer == "begun" for answer in answers):
             self.on_begun()
         return SeatsView(seats=tuple(answers))
 
-    async def _one(self, project: Project, seat: SeatBody, terms: SeatTerms, farewell: str | None) -> SeatAnswer:
+    async def _one(self, project: Project, seat: SeatBody, terms: SeatTerms, body: SeatsBody) -> SeatAnswer:
         if not project.has(seat.person, frozenset()):  # the link may not have read the newest list of people yet
             said = Message("not-in-workshop", "{person} is not in the project {project}.")
             return _refused(seat, forbidden(said.format(person=seat.person, project=project.id)).problem)
-        live = [one for one in self._views.live(seat.person, seat.server) if one.wish == "run"]
+        known = self._views.live(seat.person, seat.server)
+        live = [one for one in known if one.wish == "run"]
         left = [one for one in live if _is_left(project, seat, one)]
+        # These cannot end while their factory does not answer, and would keep their server from the new seat.
+        stuck = [one for one in known if one.wish != "run" and _is_left(project, seat, one)]
         if others := [one for one in live if one not in left and one.id != seat.session]:
             if others[0].choice.project == project.id:
                 return _answer(seat, others[0], begun=False)
@@ -90,18 +93,19 @@ class WorkshopSeats:
             with self._sessions.beginning(seat.person):  # the account that was checked stays theirs until the start
                 if left:
                     async with self._sessions.checked(request, replace(terms, leaves=len(left))):
-                        await asyncio.gather(*(self._leave(one, farewell) for one in left))
+                        await asyncio.gather(*(self._leave(one, body) for one in left))
                 session, begun = await self._sessions.put(seat.session, request, terms)
+                await asyncio.gather(*(self._sessions.move(one.id) for one in stuck))
         except ProblemError as error:
             return _refused(seat, error.problem)
         if session.choice.project != project.id:  # the id of a session of something else tells nothing about it
             return _refused(seat, conflict(Message("seat-id-taken", "This id is of another session.")).problem)
         return _answer(seat, session, begun)
 
-    async def _leave(self, session: Session, farewell: str | None) -> None:
+    async def _leave(self, session: Session, body: SeatsBody) -> None:
         """End a session at the place before, after its person was told if that is possible. Raises LedgerError."""
-        if farewell is not None and session.door_open:
-            message = MessageBody(id=f"moved-{session.id}", text=farewell, kind="warning")
+        if body.farewell is not None and session.door_open:
+            message = MessageBody(id=f"moved-{session.id}", text=body.farewell, texts=body.farewells, kind="warning")
             with contextlib.suppress(ProblemError, TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
                     await self._sessions.tell(session.id, message)

@@ -92,6 +92,11 @@ class RehearsalWindow(Model):
     ends: Time
 
 
+class RehearsedProject(Project):
+    """The project of a workshop while a rehearsal goes on: what its people may use for that. An account that is lent to
+    one of them now is emptied after the rehearsal."""
+
+
 class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link. ``begins`` and ``ends``: when its people may
     run anything; ``person_gpu_hours``: the most that each of them may use, None: no limit; ``rehearsal``: in which
@@ -159,16 +164,15 @@ class WorkshopProject(Model):
         people = tuple(one for one in rehearsal.people if one in (*self.members, *self.managers))
         if at is None or not people:
             return made
-        return made.model_copy(
-            update={
-                "members": people,
-                "managers": tuple(one for one in self.managers if one in people),
-                "begins": rehearsal.begins,
-                "ends": rehearsal.ends,
-                "person_gpu_hours": None,  # one person has all seats of the rehearsal
-                "factories": {rehearsal.factory: at.model_copy(update={"reservation": None})},
-            }
-        )
+        changed = {
+            "members": people,
+            "managers": tuple(one for one in self.managers if one in people),
+            "begins": rehearsal.begins,
+            "ends": rehearsal.ends,
+            "person_gpu_hours": None,  # one person has all seats of the rehearsal
+            "factories": {rehearsal.factory: at.model_copy(update={"reservation": None})},
+        }
+        return RehearsedProject(**dict(made) | changed)
 
 
 class WorkshopProjects(Model):

@@ -50,9 +50,11 @@ class ClosedNodes(Model):
 
 class RehearsedSize(Model):
     """The node size of a place. ``gpus``: GPU-hours that one hour of it is charged; ``per_node``: how many seats fit on
-    one node; ``nodes``: how many nodes the partition has, None: not known."""
+    one node; ``nodes``: how many nodes the partition has, None: not known; ``label``: its description, as the start
+    page has it."""
 
     id: Slug
+    label: str = Field(default="", max_length=500)
     gpus: Amount
     max_hours: Hours
     per_node: int = Field(ge=1)

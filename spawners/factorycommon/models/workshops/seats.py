@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from factorycommon.models.base import Hours, Model, Person, ServerName, SessionId, Slug, UnixAccount
-from factorycommon.models.bodies import MessageText, Problem, Until
+from factorycommon.models.bodies import MessageText, MessageTexts, Problem, Until
 from factorycommon.models.sessions import EndReason, SessionState, Words
 from factorycommon.models.workshops import MOST_SEATS
 
@@ -38,12 +38,14 @@ class SeatBody(Model):
 class SeatsBody(Model):
     """Body of ``POST /projects/{project}/seats``. ``unopened_until``: a seat that nobody has opened by then ends;
     ``early_hours``: how long before the class the seats begin, which is added to their hours as far as size, project
-    and budget allow; ``farewell``: what people read in sessions that end since their seat was moved."""
+    and budget allow; ``farewell``: what people read in sessions that end since their seat was moved; ``farewells``: the
+    same by language code: a person reads the first of their own languages, else ``farewell``."""
 
     seats: tuple[SeatBody, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
     unopened_until: Until
     early_hours: float = Field(default=0, ge=0, le=48, allow_inf_nan=False)
     farewell: MessageText | None = None
+    farewells: MessageTexts = Field(default_factory=dict)
 
 
 class SeatAnswer(Model):

@@ -56,7 +56,7 @@ class WorkshopFileHandler(WorkshopHandler):
         """Answer the file; 403 or 409 and why there is none for this person."""
         kind, kept_as = _TYPES[name]
         try:
-            content = await self.client.file(self.caller, slug, name)
+            content = await self.client.file(self.caller, slug, name, self.language.code[:2])
         except (WorkshopsProblem, WorkshopsSilent) as error:
             raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
         self.set_header("Content-Type", kind)

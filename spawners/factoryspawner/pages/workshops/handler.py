@@ -73,10 +73,17 @@ class WorkshopHandler(PublicHandler):
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     async def show(self, template: str, **values: Any) -> None:
-        """Finish with one of the templates of workshops. They call factories by the names that the map shows."""
+        """Finish with one of the templates of workshops. They call factories by the names that the map shows, and node
+        sizes as the start page does; by their ids if the link does not answer."""
         network = await self.network()
-        named = {one.id: one.name for one in network.factories} if network else {}
-        common = {"xsrf": self.xsrf_token.decode(), "here_path": self.request.path, "factories_named": named}
+        factories = network.factories if network else ()
+        labels = {(one.id, size.id): size.label for one in factories for size in one.sizes}
+        common = {
+            "xsrf": self.xsrf_token.decode(),
+            "here_path": self.request.path,
+            "factories_named": {one.id: one.name for one in factories},
+            "size_named": lambda factory, size: labels.get((factory, size), size),
+        }
         await self.page(template, **common, **values)
 
     def to(self, path: str) -> None:

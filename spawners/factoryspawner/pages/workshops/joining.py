@@ -185,7 +185,8 @@ class JoinPage(_JoiningHandler):
         self._keep(TICKET, view.ticket)
         if self.current_user is not None:
             if not await self._documents(view, self.current_user.name):
-                await self._join(slug, view, JoinBody(ticket=view.ticket, person=self.current_user.name), [])
+                joins = JoinBody(ticket=view.ticket, person=self.current_user.name, language=self.language.code[:2])
+                await self._join(slug, view, joins, [])
                 return
         elif other:
             self.redirect(url_concat(self.settings["login_url"], {"next": self._here(slug)}))
@@ -238,6 +239,7 @@ class JoinPage(_JoiningHandler):
             digits="" if person else self._typed("digits"),
             name="" if person else self._typed("name")[:MOST_NAME],
             terms=None if terms is None else terms.version,
+            language=self.language.code[:2],
         )
         await self._join(slug, view, body, documents)
 

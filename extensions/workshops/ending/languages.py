@@ -1,0 +1,68 @@
+"""The texts that this service itself writes in a person's language: certificates, and messages into sessions.
+
+Its other texts leave it as messages, which are translated where a person reads them. Of the translation catalogues only
+these texts are kept in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from factorycommon.language import DOMAIN, SOURCE, Language, first
+from factorycommon.messages import Message
+
+log = logging.getLogger("workshops")
+
+FAREWELL = Message(
+    "move-farewell", "Your class moves to {factory}. Save your work; your new seat is here in a minute: {url}"
+)
+HEADING = Message("certificate-heading", "Certificate of attendance")
+TOOK_PART = Message("certificate-part", "took part in the workshop")
+NUMBER = Message("certificate-number", "Number {number}")
+VALID = Message("certificate-valid", "Whether it is valid: {url}")
+DAYS = Message("certificate-days", "{begin} to {end} ({zone})")
+OWN = (FAREWELL, HEADING, TOOK_PART, NUMBER, VALID, DAYS)
+_CONTEXTS = frozenset(f'msgctxt "{one.code}"' for one in OWN)
+
+
+@cache
+def known() -> Mapping[str, Language]:
+    """Return all languages by their codes, as of the first call. A catalogue that cannot be read is left out."""
+    found = {SOURCE: Language(SOURCE)}
+    for path in sorted(folder().glob(f"*/LC_MESSAGES/{DOMAIN}.po")):
+        code = path.parts[-3].replace("_", "-")
+        try:
+            found[code.lower()] = _read(path, code)
+        except (OSError, ValueError) as error:
+            log.error("Nothing is translated into %s: %s", code, error)  # noqa: TRY400
+    return found
+
+
+def folder() -> Path:
+    """Return the folder of the translation catalogues, which are files of the package ``factorygate``."""
+    found = find_spec("factorygate")
+    return Path() if found is None or found.origin is None else Path(found.origin).parent / "locale"
+
+
+def language_of(*wanted: str) -> Language:
+    """Return the first of these languages that there is; English if there is none."""
+    return first(known(), wanted)
+
+
+def in_all(text: Message) -> dict[str, str]:
+    """Return a text in every language whose code has two letters, by code."""
+    return {code: language.said(text) for code, language in known().items() if len(code) == 2}
+
+
+def _read(path: Path, code: str) -> Language:
+    """Return one language with the texts of this module only. Raises OSError, ValueError."""
+    from babel.messages.pofile import read_po
+
+    entries = path.read_text(encoding="utf-8").split("\n\n")
+    kept = [entries[0], *(one for one in entries[1:] if not _CONTEXTS.isdisjoint(one.splitlines()))]
+    return Language(code, read_po(io.BytesIO("\n\n".join(kept).encode()), locale=code.replace("-", "_")))
