@@ -89,6 +89,19 @@ async def test_the_same_twice_is_one_submission(world: World) -> None:
     assert (await refused(grow(world, "w-9"))).status == 409
 
 
+async def test_new_clusters_in_a_loop_are_limited_and_only_for_who_loops(world: World) -> None:
+    world.clusters._new = RateLimiter(3, 1)
+    for number in range(3):
+        await begin(world, id=f"{number:032x}")
+        await world.clusters.end(f"{number:032x}", "ada")
+    files = len(world.home.asked)
+    error = (await refused(begin(world, id=f"{3:032x}"))).problem
+    assert (error.kind, error.code) == ("too-many", "too-many-clusters")
+    assert len(world.home.asked) == files  # the factory notices nothing
+    await begin(world, id=f"{2:032x}")  # one that exists is no new one
+    await begin(world, "ben", id=f"{4:032x}")
+
+
 async def test_keys_are_left_for_the_workers_and_nowhere_else(world: World, tmp_path: Path) -> None:
     cluster = await begin(world)
     await grow(world, "w-0")
