@@ -15,12 +15,15 @@ T = TypeVar("T")
 
 class Sink:
     """A mail server that accepts every mail. ``letters``: (recipients of the SMTP dialogue, the mail); ``refuse``: the
-    answer to the next recipients, instead of 250."""
+    answer to the next recipients, instead of 250; ``held``: words in the subject of mails that it answers only after
+    ``free`` is set."""
 
     def __init__(self) -> None:
         self.refuse: list[bytes] = []
         self.letters: list[tuple[list[str], EmailMessage]] = []
         self.port = 0
+        self.held = ""
+        self.free = asyncio.Event()
         self._arrived = asyncio.Condition()
 
     def to(self, address: str, subject: str = "") -> list[EmailMessage]:
@@ -49,6 +52,8 @@ class Sink:
                 raw = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n")
                 message = email.message_from_bytes(raw, policy=email.policy.default)
                 assert isinstance(message, EmailMessage)
+                if self.held and self.held in message["Subject"]:
+                    await self.free.wait()
                 self.letters.append((recipients, message))
                 async with self._arrived:
                     self._arrived.notify_all()
