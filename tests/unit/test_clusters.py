@@ -189,7 +189,7 @@ async def test_a_refusal_is_said_and_leaves_nothing(world: World) -> None:
 async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     await begin(world)
     turn = asyncio.Event()
-    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    world.scheduler.turn = lambda _person: turn.wait()  # type: ignore[method-assign,assignment]
     asked = asyncio.create_task(grow(world, "w-0"))
     await states(world, **{"w-0": "asked"})
     world.factories["one"].access_status.pause("Not now.")
@@ -201,7 +201,7 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
 async def test_a_batch_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
     await begin(world)
     turn = asyncio.Event()
-    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    world.scheduler.turn = lambda _person: turn.wait()  # type: ignore[method-assign,assignment]
     asked = asyncio.create_task(grow(world, "w-0", "w-1"))
     await states(world, **{"w-0": "asked"})
     await world.clusters.cancel(CLUSTER, "ada", ("w-0", "w-1"))
